@@ -1,0 +1,138 @@
+"""Every exception that kvmprobe raises on purpose.
+
+Bottom layer: imports nothing of kvmprobe.  A divergence is a verdict and an expected errno is an
+outcome; the classes here are for questions that could not be asked.
+"""
+
+from __future__ import annotations
+
+import errno as errno_names
+import os
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Process exit status of the ``kvmprobe`` command."""
+
+    OK = 0
+    DIVERGED = 1
+    USAGE = 2
+    TOOL_BUG = 3
+    NOTHING_RAN = 4
+    RUN_TIMEOUT = 124
+    INTERRUPTED = 130
+
+
+def errno_name(number: int) -> str:
+    """Return ``EINVAL (22)`` for 22."""
+    return f"{errno_names.errorcode.get(number, 'errno')} ({number})"
+
+
+class KvmprobeError(Exception):
+    """Base of all; ``exit_code`` is what the command line ends with."""
+
+    exit_code = ExitCode.TOOL_BUG
+
+
+class UsageError(KvmprobeError):
+    """Arguments or files that the user has to mend."""
+
+    exit_code = ExitCode.USAGE
+
+
+class Unavailable(KvmprobeError):
+    """The host lacks something; ``code`` is the machine-readable reason (``no_kvm``, ``no_amx_cpu``, ...)."""
+
+    exit_code = ExitCode.NOTHING_RAN
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class KernelCallError(KvmprobeError, OSError):
+    """A system call failed; raised by the typed wrappers only.
+
+    ``call`` is its symbolic name, ``target`` what it was made on, ``errno`` what came back.
+    """
+
+    exit_code = ExitCode.NOTHING_RAN
+
+    def __init__(self, call: str, target: str, number: int) -> None:
+        OSError.__init__(self, number, os.strerror(number))
+        self.call = call
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"{self.call} on {self.target}: {errno_name(self.errno or 0)}: {self.strerror}"
+
+
+class LayoutError(KvmprobeError, ValueError):
+    """An XSAVE image or CPUID table is not well-formed."""
+
+
+class ScenarioError(KvmprobeError, ValueError):
+    """A scenario names an unknown op, or a reference that nothing binds."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ModelBug(KvmprobeError, AssertionError):
+    """The model reached a state that its own rules exclude."""
+
+
+class WorkerError(KvmprobeError):
+    """The process that makes the kernel calls broke its protocol or died outside a scenario."""
+
+
+class RunTimeout(KvmprobeError):
+    """The deadline of the whole run passed."""
+
+    exit_code = ExitCode.RUN_TIMEOUT
+
+
+class LabError(KvmprobeError):
+    """The emulated host could not be made to answer; what was asked of it stays untested."""
+
+    exit_code = ExitCode.NOTHING_RAN
+
+
+class MissingTools(LabError):
+    """Programs or packages that the lab needs are not installed; ``names`` lists them."""
+
+    def __init__(self, names: tuple[str, ...], purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {', '.join(names)}, not found here; "
+            f"on Debian or Ubuntu: apt-get install {' '.join(names)}"
+        )
+        self.names = names
+
+
+class DownloadFailed(LabError):
+    """An index, package or tarball could not be fetched."""
+
+
+class VerificationFailed(LabError):
+    """What was fetched does not match its signature or hash."""
+
+
+class KernelNotFound(LabError):
+    """No kernel fits the SPEC.  A SPEC that cannot be read at all is a UsageError."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NoSpace(LabError):
+    """The cache's or the temporary file system is full."""
+
+
+class EmulatorBuildFailed(LabError):
+    """Configuring or compiling the emulator failed; ``log`` is the build log's path."""
+
+
+class BootFailed(LabError):
+    """The kernel under test did not get as far as running kvmprobe; ``last_lines`` is its console's end."""
+
+    def __init__(self, message: str, last_lines: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.last_lines = last_lines

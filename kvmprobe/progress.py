@@ -1,0 +1,25 @@
+"""How long work tells that it is going on.  Layer: beside ``errors``; the command line implements it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives what runs now; implementations draw it, or drop it."""
+
+    def stage(self, text: str) -> None:
+        """Begin a stage, for example ``emulator: compile``."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Tell how far the stage is, in its own unit; ``total`` 0 means unknown."""
+
+
+class Silent:
+    """A Progress that shows nothing."""
+
+    def stage(self, text: str) -> None:
+        """Drop it."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Drop it."""
