@@ -1,0 +1,11 @@
+/* System calls and instructions that Python cannot issue itself; defined in preamble.c.
+ * Each syscall wrapper returns the result, or -errno. */
+long kvmprobe_ioctl(int fd, unsigned long request, size_t argument);
+long kvmprobe_arch_prctl(int code, size_t argument);
+long kvmprobe_iopl(int level);
+void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size);
+void kvmprobe_port_in(uint16_t port, void *bytes, size_t size);
+void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
+
+extern const uint8_t kvmprobe_long_mode_code[];
+size_t kvmprobe_long_mode_code_size(void);

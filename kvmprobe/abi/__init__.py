@@ -1,0 +1,1 @@
+"""Numbers of the user-space ABI: ioctls, capabilities, arch_prctl codes, MSRs, exit reasons.  Pure; imports nothing."""

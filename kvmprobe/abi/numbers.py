@@ -1,0 +1,57 @@
+"""Capabilities, arch_prctl codes, MSR indices and exit reasons.  Layer: abi, pure."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class KvmCap(IntEnum):
+    """KVM_CHECK_EXTENSION numbers (linux/kvm.h)."""
+
+    XSAVE = 55
+    XCRS = 56
+    XSAVE2 = 208
+    SYS_ATTRIBUTES = 209
+
+
+class ArchPrctlCode(IntEnum):
+    """XCOMP requests of arch_prctl(2) (asm/prctl.h).
+
+    GET_* take a pointer to a u64 bitmap, REQ_* the number of a feature.
+    """
+
+    GET_XCOMP_SUPP = 0x1021
+    GET_XCOMP_PERM = 0x1022
+    REQ_XCOMP_PERM = 0x1023
+    GET_XCOMP_GUEST_PERM = 0x1024
+    REQ_XCOMP_GUEST_PERM = 0x1025
+
+
+class Msr(IntEnum):
+    """MSR indices (SDM vol. 4, table "IA-32 Architectural MSRs")."""
+
+    IA32_XFD = 0x1C4
+    IA32_XFD_ERR = 0x1C5
+    IA32_XSS = 0xDA0
+
+
+class KvmExit(IntEnum):
+    """``kvm_run.exit_reason`` (linux/kvm.h)."""
+
+    UNKNOWN = 0
+    IO = 2
+    HLT = 5
+    SHUTDOWN = 8
+    FAIL_ENTRY = 9
+    INTR = 10
+    INTERNAL_ERROR = 17
+
+
+def exit_name(reason: int) -> str:
+    """Return ``KVM_EXIT_HLT`` for 5, ``KVM_EXIT_99`` for an unlisted 99."""
+    return f"KVM_EXIT_{KvmExit(reason).name if reason in set(KvmExit) else reason}"
+
+
+KVM_X86_XCOMP_GUEST_SUPP = 0
+KVM_MAX_CPUID_ENTRIES = 256
+KVM_CPUID_FLAG_SIGNIFICANT_INDEX = 1

@@ -1,0 +1,91 @@
+"""One entrance to the kernel: a call returns its value, or ``-errno``; nothing is raised.
+
+The executor uses these functions only.  The typed wrappers in ``kvm``, ``vm`` and ``vcpu`` turn
+a negative result into :class:`~kvmprobe.errors.KernelCallError`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from kvmprobe.abi.ioctls import IoctlSpec
+from kvmprobe.abi.numbers import ArchPrctlCode
+from kvmprobe.bindings._ffi import ffi, lib
+from kvmprobe.errors import KernelCallError
+
+_ioctl = lib.kvmprobe_ioctl
+_arch_prctl = lib.kvmprobe_arch_prctl
+_address = ffi.from_buffer
+_cast = ffi.cast
+
+
+def call(fd: int, number: int, argument: int = 0) -> int:
+    """Issue ``ioctl(fd, number, argument)`` with an integer argument.
+
+    :returns: the result, or ``-errno``
+    """
+    return int(_ioctl(fd, number, argument))
+
+
+def call_buffer(fd: int, number: int, buffer: bytearray | memoryview) -> int:
+    """Issue an ioctl on a buffer that the kernel reads, writes, or both.
+
+    :param buffer: at least as many bytes as the kernel moves; it is not copied
+    :returns: the result, or ``-errno``
+    """
+    # LIFETIME: `view` keeps the buffer exported, and so in place, until the call has returned.
+    with _address(buffer) as view:
+        return int(_ioctl(fd, number, _cast("size_t", view)))
+
+
+def arch_prctl(code: int, feature_nr: int) -> int:
+    """Issue ``arch_prctl(code, feature_nr)``; returns 0 or ``-errno``."""
+    return int(_arch_prctl(code, feature_nr))
+
+
+def arch_prctl_bitmap(code: int) -> tuple[int, int]:
+    """Issue a GET request; returns (0 or ``-errno``, the u64 bitmap)."""
+    bitmap = bytearray(8)
+    with _address(bitmap) as view:
+        result = int(_arch_prctl(code, _cast("size_t", view)))
+    return result, int.from_bytes(bitmap, sys.byteorder)
+
+
+def checked(result: int, name: str, target: str) -> int:
+    """Return a non-negative result; raise KernelCallError for ``-errno``."""
+    if result < 0:
+        raise KernelCallError(name, target, -result)
+    return result
+
+
+def checked_ioctl(fd: int, spec: IoctlSpec, argument: int = 0) -> int:
+    """Issue an ioctl with an integer argument and check its result."""
+    return checked(call(fd, spec.number, argument), spec.name, spec.on.value)
+
+
+def checked_ioctl_buffer(fd: int, spec: IoctlSpec, buffer: bytearray | memoryview) -> int:
+    """Issue an ioctl on a buffer and check its result."""
+    return checked(call_buffer(fd, spec.number, buffer), spec.name, spec.on.value)
+
+
+def get_xcomp(code: ArchPrctlCode) -> int:
+    """Return the bitmap of a GET_XCOMP_* request.
+
+    :raises KernelCallError: EINVAL - the kernel is older than 5.16 (5.17 for the guest requests)
+    :see: Documentation/arch/x86/xstate.rst; arch/x86/kernel/fpu/xstate.c: fpu_xstate_prctl
+    """
+    result, bitmap = arch_prctl_bitmap(code)
+    checked(result, f"ARCH_{code.name}", "arch_prctl")
+    return bitmap
+
+
+def request_xcomp(code: ArchPrctlCode, feature_nr: int) -> None:
+    """Ask for permission to use, or to give guests, a dynamic feature (irrevocable in this process).
+
+    :param feature_nr: number of the feature, 18 for AMX tile data; not a bitmap
+    :raises KernelCallError: EINVAL - no such feature or request; EOPNOTSUPP - not a dynamic one, or
+        not on this host; EBUSY - this process has created a vCPU already (guest request);
+        ENOSPC - a thread's sigaltstack is too small (host request)
+    :see: arch/x86/kernel/fpu/xstate.c: __xstate_request_perm
+    """
+    checked(arch_prctl(code, feature_nr), f"ARCH_{code.name}", "arch_prctl")
