@@ -88,6 +88,14 @@ static void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4
     __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
 }
 
+/* MXCSR_MASK as FXSAVE tells it; 0 there means 0xffbf (SDM vol.1, 11.6.6). */
+static uint32_t kvmprobe_mxcsr_mask(void)
+{
+    struct { uint32_t words[128]; } __attribute__((aligned(16))) area = {{0}};
+    asm volatile("fxsave %0" : "=m"(area));
+    return area.words[7] ? area.words[7] : 0xffbf;
+}
+
 /* Guest: enables OSXSAVE, reads XCR0, gives its low byte to port 0x80, halts. Entered in long mode. */
 asm(".pushsection .rodata\n"
     ".globl kvmprobe_long_mode_code\n"

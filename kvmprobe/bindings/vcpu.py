@@ -6,10 +6,10 @@ import mmap
 import os
 import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from kvmprobe.abi import ioctls
-from kvmprobe.bindings.gateway import checked_ioctl, checked_ioctl_buffer
+from kvmprobe.bindings.gateway import call, checked, checked_ioctl_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,15 @@ _IMMEDIATE_EXIT_OFFSET = 1
 _EXIT_REASON_OFFSET = 8
 _IO_PORT_OFFSET = 34
 _SUBERROR_OFFSET = 32
+_IO_DATA_OFFSET = 40
+
+
+class ExitDetails(NamedTuple):
+    """Fields of ``struct kvm_run``; which one means anything depends on the exit reason."""
+
+    io_port: int
+    io_byte: int
+    suberror: int
 
 
 class RunMode(IntEnum):
@@ -44,7 +53,10 @@ class VcpuFd:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -150,14 +162,22 @@ class VcpuFd:
 
         :raises KernelCallError: EINTR - immediate exit, or a signal; EFAULT, EINVAL, EIO
         """
-        self._run[_IMMEDIATE_EXIT_OFFSET] = mode
-        checked_ioctl(self.fd, ioctls.RUN)
+        checked(self.issue_run(mode), ioctls.RUN.name, ioctls.RUN.on.value)
+        return self.exit_reason
+
+    def issue_run(self, immediate_exit: int) -> int:
+        """Issue KVM_RUN; returns 0 or ``-errno``."""
+        self._run[_IMMEDIATE_EXIT_OFFSET] = immediate_exit
+        return call(self.fd, ioctls.RUN.number)
+
+    @property
+    def exit_reason(self) -> int:
+        """``kvm_run.exit_reason`` of the last KVM_RUN."""
         return int(struct.unpack_from("=I", self._run, _EXIT_REASON_OFFSET)[0])
 
-    def exit_details(self) -> tuple[int, int, int]:
-        """Return (port, byte written) of a KVM_EXIT_IO, and the suberror of an internal error."""
+    def exit_details(self) -> ExitDetails:
+        """Return what the run page says of a KVM_EXIT_IO or a KVM_EXIT_INTERNAL_ERROR."""
         (port,) = struct.unpack_from("=H", self._run, _IO_PORT_OFFSET)
-        (offset,) = struct.unpack_from("=Q", self._run, 40)
+        (offset,) = struct.unpack_from("=Q", self._run, _IO_DATA_OFFSET)
         (suberror,) = struct.unpack_from("=I", self._run, _SUBERROR_OFFSET)
-        value = self._run[offset] if offset < len(self._run) else 0
-        return port, value, suberror
+        return ExitDetails(port, self._run[offset] if offset < len(self._run) else 0, suberror)

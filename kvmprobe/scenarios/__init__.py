@@ -1,0 +1,1 @@
+"""What is tested: ops, the kernel calls they lower to, scenarios made of them.  Layer: scenarios, pure."""

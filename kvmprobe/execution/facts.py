@@ -1,0 +1,146 @@
+"""What this CPU, kernel and KVM offer, as plain data.  Runs in a child of the worker.
+
+It asks for permission and creates vCPUs, so the process is of no use for scenarios afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
+from kvmprobe.bindings import guest_trial, host_cpu
+from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
+from kvmprobe.bindings.kvm import Kvm
+from kvmprobe.errors import KernelCallError, Unavailable
+from kvmprobe.scenarios.calls import pack
+from kvmprobe.xstate.cpuid import (
+    AMX_TILE_BIT,
+    LEAF_EXTENDED_FEATURES,
+    LEAF_TILE,
+    LEAF_XSTATE,
+    XFD_BIT,
+    XSAVES_BIT,
+)
+from kvmprobe.xstate.features import DYNAMIC, XFeature
+
+_SYSCTLS = (
+    "kernel/tainted",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/panic_on_warn",
+    "kernel/hung_task_panic",
+)
+_VENDOR_MODULES = ("kvm_intel", "kvm_amd", "kvm_pvm")
+
+
+def gather(device: str) -> dict[str, Any]:
+    """Return everything; ``kvm`` is None, with ``kvm_unavailable`` telling why, where KVM is not usable."""
+    uname = os.uname()
+    with host_cpu.pinned():
+        facts: dict[str, Any] = {
+            "kernel": {"release": uname.release, "version": uname.version, "machine": uname.machine},
+            "cpu": _cpu(),
+            "xcomp": _xcomp(),
+            "settings": {name: _sysctl(name) for name in _SYSCTLS},
+            "kvm": None,
+        }
+        try:
+            with Kvm.open(device) as kvm:
+                facts["kvm"] = _kvm(kvm)
+        except Unavailable as reason:
+            facts["kvm_unavailable"] = {"code": reason.code, "message": str(reason)}
+    return facts
+
+
+def _cpu() -> dict[str, Any]:
+    xstate = host_cpu.leaf(LEAF_XSTATE, 0)
+    user = xstate.eax | xstate.edx << 32
+    features = host_cpu.leaf(LEAF_XSTATE, 1)
+    return {
+        "vendor": host_cpu.vendor(),
+        "brand": host_cpu.brand(),
+        "signature": host_cpu.signature(),
+        "xcr0": host_cpu.xcr0(),
+        "xcr0_supported": user,
+        "xss_supported": features.ecx | features.edx << 32,
+        "mxcsr_mask": host_cpu.mxcsr_mask(),
+        "xsaves": features.eax >> XSAVES_BIT & 1,
+        "xfd": features.eax >> XFD_BIT & 1,
+        "amx_tile": host_cpu.leaf(LEAF_EXTENDED_FEATURES, 0).edx >> AMX_TILE_BIT & 1,
+        "palettes": host_cpu.leaf(LEAF_TILE, 0).eax,
+        "components": {
+            nr: _component(nr) for nr in range(2, 63) if (user | features.ecx) >> nr & 1
+        },
+    }
+
+
+def _component(nr: int) -> dict[str, int]:
+    registers = host_cpu.leaf(LEAF_XSTATE, nr)
+    return {
+        "size": registers.eax,
+        "offset": registers.ebx,
+        "supervisor": registers.ecx & 1,
+        "aligned": registers.ecx >> 1 & 1,
+        "xfd": registers.ecx >> 2 & 1,
+    }
+
+
+def _xcomp() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for code in ArchPrctlCode:
+        if code.name.startswith("GET"):
+            try:
+                found[code.name] = get_xcomp(code)
+            except KernelCallError as error:
+                found[code.name] = -(error.errno or 0)
+    found["REQ_XCOMP_PERM(19)"] = arch_prctl(ArchPrctlCode.REQ_XCOMP_PERM, XFeature.APX)
+    return found
+
+
+def _kvm(kvm: Kvm) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "vendor_modules": [name for name in _VENDOR_MODULES if _module(name).exists()],
+        "parameters": {name: _parameters(name) for name in ("kvm", *_VENDOR_MODULES)},
+        "cap_xsave": kvm.check_extension(KvmCap.XSAVE),
+        "cap_xcrs": kvm.check_extension(KvmCap.XCRS),
+        "cap_xsave2": kvm.check_extension(KvmCap.XSAVE2),
+        "msrs": list(kvm.msr_indices()),
+        "supported_cpuid": pack(kvm.supported_cpuid()),
+    }
+    try:
+        facts["xcomp_guest_supp"] = kvm.xcomp_guest_supp()
+    except KernelCallError as error:
+        facts["xcomp_guest_supp_error"] = str(error)
+    number = DYNAMIC.bit_length() - 1
+    facts["permission_request"] = arch_prctl(ArchPrctlCode.REQ_XCOMP_GUEST_PERM, number)
+    facts["cap_xsave2_permitted"] = kvm.check_extension(KvmCap.XSAVE2)
+    facts["supported_cpuid_permitted"] = pack(kvm.supported_cpuid())
+    facts["guest_code"] = {
+        "real_mode": guest_trial.real_mode(kvm),
+        "long_mode": guest_trial.long_mode(kvm),
+    }
+    return facts
+
+
+def _module(name: str) -> Path:
+    return Path("/sys/module") / name
+
+
+def _parameters(name: str) -> dict[str, str]:
+    folder = _module(name) / "parameters"
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("*")):
+        try:
+            found[path.name] = path.read_text().strip()
+        except OSError:
+            found[path.name] = "unreadable"
+    return found
+
+
+def _sysctl(name: str) -> int | None:
+    try:
+        return int((Path("/proc/sys") / name).read_text())
+    except OSError:
+        return None

@@ -1,0 +1,57 @@
+"""The kernel's log and taint on the host where the calls are made."""
+
+from __future__ import annotations
+
+import os
+
+KMSG = "/dev/kmsg"
+TAINTED = "/proc/sys/kernel/tainted"
+_RECORD_SIZE = 8192
+
+
+class KernelLog:
+    """Reads what the kernel said since the last read; the descriptor is shared with forked children.
+
+    Without the right to read /dev/kmsg there is nothing to read, and ``state`` says why.
+    """
+
+    def __init__(self, fd: int, state: str) -> None:
+        self._fd = fd
+        self.state = state
+        self._taint_fd = _open_quietly(TAINTED)[0]
+
+    @classmethod
+    def open(cls) -> KernelLog:
+        """Begin at the log's present end."""
+        fd, state = _open_quietly(KMSG)
+        if fd >= 0:
+            os.lseek(fd, 0, os.SEEK_END)
+        return cls(fd, state)
+
+    def read(self) -> list[str]:
+        """Return the messages since the last call, without time stamps."""
+        messages: list[str] = []
+        while self._fd >= 0:
+            try:
+                record = os.read(self._fd, _RECORD_SIZE)
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                messages.append("kvmprobe: kernel log records were lost before they were read")
+                continue
+            text = record.partition(b";")[2].partition(b"\n")[0]
+            messages.append(text.decode(errors="replace"))
+        return messages
+
+    def taint(self) -> int:
+        """Return the kernel's taint bitmap, or -1 where it cannot be read."""
+        if self._taint_fd < 0:
+            return -1
+        return int(os.pread(self._taint_fd, 64, 0))
+
+
+def _open_quietly(path: str) -> tuple[int, str]:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "read"
+    except OSError as error:
+        return -1, f"{path} cannot be read: {error.strerror}"

@@ -1,0 +1,69 @@
+"""How the worker talks to whoever drives it: lines over a pipe pair, or over the emulator's channel."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from kvmprobe.bindings._ffi import ffi, lib
+
+CHANNEL_PORT = 0x5E0
+_CHUNK = 65536
+
+
+class Transport(Protocol):
+    """Lines of JSON, both ways."""
+
+    def read_line(self) -> bytes:
+        """Return the next line without its end; empty at the end of input."""
+
+    def write(self, line: bytes) -> None:
+        """Write one line, end included, at once."""
+
+
+class PipeTransport:
+    """Standard input, and a descriptor for output."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._pending = b""
+
+    def read_line(self) -> bytes:
+        """Read until a line is whole."""
+        while b"\n" not in self._pending:
+            chunk = os.read(self._read_fd, _CHUNK)
+            if not chunk:
+                return b""
+            self._pending += chunk
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+    def write(self, line: bytes) -> None:
+        """Write all of it."""
+        while line:
+            line = line[os.write(self._write_fd, line) :]
+
+
+class PortTransport:
+    """The emulator's channel: what is written is outside at once, whatever happens to the kernel.
+
+    The process needs I/O privilege level 3, which it inherits from the emulated host's init.
+    """
+
+    def read_line(self) -> bytes:
+        """Read byte by byte; the emulator waits for the other side."""
+        line = bytearray()
+        byte = bytearray(1)
+        with ffi.from_buffer(byte) as view:
+            while True:
+                lib.kvmprobe_port_in(CHANNEL_PORT, view, 1)
+                if byte[0] == 0:
+                    return b""
+                if byte[0] == ord("\n"):
+                    return bytes(line)
+                line.append(byte[0])
+
+    def write(self, line: bytes) -> None:
+        """Write it with one string instruction."""
+        lib.kvmprobe_port_out(CHANNEL_PORT, ffi.from_buffer(line), len(line))

@@ -1,0 +1,76 @@
+"""What the model expects of one kernel call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.model.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Unspecified:
+    """Bits of an image that are legal either way: those set in ``bits``, from byte ``offset`` on."""
+
+    offset: int
+    bits: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedImage:
+    """An output buffer's content: exact bytes, but for what is unspecified; not one byte more."""
+
+    image: bytes
+    unspecified: tuple[Unspecified, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call returns ``value`` (not negative), and its output reads as ``fields`` and ``image``."""
+
+    value: int = 0
+    fields: Mapping[str, int] = field(default_factory=dict)
+    image: ExpectedImage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDescriptor:
+    """The call returns a descriptor of whatever number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The call fails with this errno."""
+
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Each of these is legal; ``reason`` says what leaves it open."""
+
+    choices: tuple[Done, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostDies:
+    """The host does not survive the call.  Only a model with a known defect expects this."""
+
+    reason: str
+
+
+Outcome = Done | NewDescriptor | Failed | OneOf | HostDies
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transition: the state after, what to expect, and the rule with its source."""
+
+    machine: Machine
+    outcome: Outcome
+    rule: str

@@ -1,0 +1,82 @@
+"""KVM_RUN: the guest-FPU load and save around it (arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run).
+
+The guest here halts at once and touches no FPU state.  The load (XRSTORS) and the save (XSAVES)
+happen even when ``immediate_exit`` keeps the guest from being entered.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import KvmExit
+from kvmprobe.model.outcome import Done, Failed, HostDies, Step
+from kvmprobe.xstate.features import SSE_YMM, XFeature, names, numbers
+from kvmprobe.xstate.image import MXCSR_INIT, init_content
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Vcpu
+
+EXIT_FIELD = "exit_reason"
+
+
+def run_until_halt(machine: Machine, vcpu_name: str) -> Step:
+    """KVM_RUN of a guest whose first instruction is HLT; there is no in-kernel irqchip.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_emulate_halt
+    """
+    rule = "KVM_RUN until HLT (INV-36, with real entry): x86.c: kvm_arch_vcpu_ioctl_run"
+    vcpu = machine.vcpu(vcpu_name)
+    if vcpu.next_load_faults:
+        return Step(machine, _host_dies(vcpu), rule)
+    vcpu = cycle_fpu(machine.host, vcpu).but(ran=True)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(fields={EXIT_FIELD: KvmExit.HLT}), rule)
+
+
+def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
+    """KVM_RUN with ``immediate_exit``: EINTR, after a full load and save of the guest FPU.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run
+    """
+    rule = "KVM_RUN with immediate_exit loads and saves the guest FPU (INV-36)"
+    vcpu = machine.vcpu(vcpu_name)
+    if vcpu.next_load_faults:
+        return Step(machine, _host_dies(vcpu), rule)
+    vcpu = cycle_fpu(machine.host, vcpu)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Failed(errno.EINTR), rule)
+
+
+def _host_dies(vcpu: Vcpu) -> HostDies:
+    return HostDies(
+        f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {names(vcpu.next_load_faults)}"
+    )
+
+
+def cycle_fpu(host: HostProfile, vcpu: Vcpu) -> Vcpu:
+    """Load the guest's fpstate into registers and save it again.
+
+    A component that is not INIT keeps its bit; one that is may keep or lose it, and one that was
+    absent may gain it, with INIT content; one with XFD[i]=1 has its bit clear.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
+        SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
+    """
+    kept = sum(
+        1 << nr
+        for nr in numbers(vcpu.xstate_bv & ~XFeature.PKRU.bit)
+        if not _in_init(host, vcpu, nr)
+    )
+    if not vcpu.xstate_bv & SSE_YMM:
+        vcpu = vcpu.but(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
+    return vcpu.but(
+        xstate_bv=kept,
+        xstate_bv_open=vcpu.user_xfeatures & ~kept & ~vcpu.xfd,
+        contents={nr: content for nr, content in vcpu.contents.items() if kept >> nr & 1},
+    )
+
+
+def _in_init(host: HostProfile, vcpu: Vcpu, nr: int) -> bool:
+    if nr == XFeature.SSE and vcpu.mxcsr != MXCSR_INIT:
+        return False
+    return vcpu.contents.get(nr, b"") == init_content(nr, host.layout)

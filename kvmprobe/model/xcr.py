@@ -1,0 +1,52 @@
+"""XCR0 of a vCPU (arch/x86/kvm/x86.c: __kvm_set_xcr; SDM vol.1 §13.3 "Enabling the XSAVE Feature Set")."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.xstate.features import AVX512, MPX, XTILE, XFeature
+
+if TYPE_CHECKING:
+    from kvmprobe.model.machine import Machine
+
+XCR0_FIELD = "XCR0"
+
+
+def legal_xcr0(value: int, guest_xcr0: int) -> bool:
+    """Tell whether XCR0 may have ``value`` under ``guest_supported_xcr0``.
+
+    :see: arch/x86/kvm/x86.c: __kvm_set_xcr
+    """
+    avx512 = value & AVX512
+    return (
+        bool(value & XFeature.FP.bit)
+        and (not value & XFeature.YMM.bit or bool(value & XFeature.SSE.bit))
+        and not value & ~(guest_xcr0 | XFeature.FP.bit)
+        and value & MPX in {0, MPX}
+        and avx512 in {0, AVX512}
+        and (not avx512 or bool(value & XFeature.YMM.bit))
+        and value & XTILE in {0, XTILE}
+    )
+
+
+def set_xcr0(machine: Machine, vcpu_name: str, value: int) -> Step:
+    """KVM_SET_XCRS with one entry for XCR0; independent of CR4.OSXSAVE, XFD and XSTATE.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_xcrs
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    rule = "XCR0 legal by SDM and within the guest's CPUID (INV-23): x86.c: __kvm_set_xcr"
+    if not legal_xcr0(value, vcpu.guest_xcr0):
+        return Step(machine, Failed(errno.EINVAL), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu.but(xcr0=value)), Done(), rule)
+
+
+def get_xcr0(machine: Machine, vcpu_name: str) -> Step:
+    """KVM_GET_XCRS: one entry, the last accepted value.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xcrs
+    """
+    rule = "GET_XCRS returns the last accepted XCR0 (INV-23, INV-38)"
+    return Step(machine, Done(fields={XCR0_FIELD: machine.vcpu(vcpu_name).xcr0}), rule)

@@ -1,0 +1,69 @@
+"""Setting and reading XCR0."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.model import xcr
+from kvmprobe.scenarios.calls import Call, Ioctl, Literal, Output
+from kvmprobe.scenarios.ops._base import Op, op
+from kvmprobe.scenarios.ops.lifecycle import VCPU
+from kvmprobe.xstate.features import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine
+    from kvmprobe.model.outcome import Step
+
+_XCRS_SIZE = ioctls.SET_XCRS.size
+_VALUE_OFFSET = 16
+
+
+@op(
+    "set-xcrs",
+    "KVM_SET_XCRS",
+    "Documentation/virt/kvm/api.rst: KVM_SET_XCRS",
+    "arch/x86/kvm/x86.c: __kvm_set_xcr",
+)
+@dataclass(frozen=True, slots=True)
+class SetXcrs(Op):
+    """Set XCR0 with a one-entry list."""
+
+    xcr0: int
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        """Lower to ``struct kvm_xcrs``."""
+        xcrs = struct.pack("=IIIIQ", 1, 0, 0, 0, self.xcr0).ljust(_XCRS_SIZE, b"\0")
+        return Ioctl(ioctls.SET_XCRS.number, VCPU, Literal(xcrs))
+
+    def step(self, machine: Machine) -> Step:
+        """Accept a legal value."""
+        return xcr.set_xcr0(machine, VCPU, self.xcr0)
+
+    @property
+    def text(self) -> str:
+        """Name the components."""
+        return f"{self.kernel_call} XCR0={names(self.xcr0)}"
+
+
+@op("get-xcrs", "KVM_GET_XCRS", "Documentation/virt/kvm/api.rst: KVM_GET_XCRS")
+@dataclass(frozen=True, slots=True)
+class GetXcrs(Op):
+    """Read XCR0."""
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        """Lower to ``struct kvm_xcrs``."""
+        return Ioctl(ioctls.GET_XCRS.number, VCPU, Output(_XCRS_SIZE))
+
+    def step(self, machine: Machine) -> Step:
+        """Expect the last accepted value."""
+        return xcr.get_xcr0(machine, VCPU)
+
+    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
+        """Read the first entry."""
+        return {xcr.XCR0_FIELD: struct.unpack_from("=Q", output, _VALUE_OFFSET)[0]}

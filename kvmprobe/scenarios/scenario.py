@@ -1,0 +1,51 @@
+"""A scenario: a named sequence of steps, each an op and the observers behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmprobe.scenarios.ops import Op
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioStep:
+    """One op, and the ops that read state after it."""
+
+    op: Op
+    observers: tuple[Op, ...] = ()
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """All of them, in order."""
+        return (self.op, *self.observers)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is run in one fresh process.
+
+    :ivar id: stable and dotted; ``[A-Za-z0-9_-]`` between the dots
+    :ivar row: what the report's table shows down the side (the order)
+    :ivar column: what it shows along the top (the variant)
+    :ivar needs_amx: makes no sense where KVM cannot give guests XTILE_DATA
+    """
+
+    id: str
+    row: str
+    column: str
+    steps: tuple[ScenarioStep, ...]
+    needs_amx: bool
+
+    def ops(self) -> Iterator[tuple[int, Op]]:
+        """Yield (step number from 0, op) in the order they are issued."""
+        for number, step in enumerate(self.steps):
+            for op in step.ops:
+                yield number, op
+
+    def upto(self, step_count: int) -> Scenario:
+        """Return the scenario with only its first steps."""
+        return Scenario(self.id, self.row, self.column, self.steps[:step_count], self.needs_amx)

@@ -1,0 +1,55 @@
+"""State components by number, and bitmaps of them (SDM vol.1 §13.1 "XSAVE-Supported Features")."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class XFeature(IntEnum):
+    """Number of a state component; its bit in XCR0, XSS, XSTATE_BV, XCOMP_BV and XFD."""
+
+    FP = 0
+    SSE = 1
+    YMM = 2
+    BNDREGS = 3
+    BNDCSR = 4
+    OPMASK = 5
+    ZMM_HI256 = 6
+    HI16_ZMM = 7
+    PT = 8
+    PKRU = 9
+    PASID = 10
+    CET_USER = 11
+    CET_KERNEL = 12
+    HDC = 13
+    UINTR = 14
+    LBR = 15
+    HWP = 16
+    XTILE_CFG = 17
+    XTILE_DATA = 18
+    APX = 19
+
+    @property
+    def bit(self) -> int:
+        """The bitmap with this component alone."""
+        return 1 << self
+
+
+FPSSE = XFeature.FP.bit | XFeature.SSE.bit
+SSE_YMM = XFeature.SSE.bit | XFeature.YMM.bit
+MPX = XFeature.BNDREGS.bit | XFeature.BNDCSR.bit
+AVX512 = XFeature.OPMASK.bit | XFeature.ZMM_HI256.bit | XFeature.HI16_ZMM.bit
+XTILE = XFeature.XTILE_CFG.bit | XFeature.XTILE_DATA.bit
+DYNAMIC = XFeature.XTILE_DATA.bit
+
+
+def numbers(bitmap: int) -> tuple[int, ...]:
+    """Return the component numbers in a bitmap, ascending."""
+    return tuple(nr for nr in range(bitmap.bit_length()) if bitmap >> nr & 1)
+
+
+def names(bitmap: int) -> str:
+    """Return ``0x60000 (XTILE_CFG|XTILE_DATA)``; an unknown bit shows as its number."""
+    known = {int(feature): feature.name for feature in XFeature}
+    parts = [known.get(nr, str(nr)) for nr in numbers(bitmap)]
+    return f"{bitmap:#x} ({'|'.join(parts)})" if parts else "0"

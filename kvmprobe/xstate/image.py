@@ -1,0 +1,141 @@
+"""Taking standard-format images apart and putting them together.
+
+An image is plain bytes; a *content* is the bytes of one component alone: FP is its 24 bytes of
+environment and 128 of registers (MXCSR lies between and is kept apart), SSE its 256 bytes of XMM.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import LayoutError
+from kvmprobe.xstate.features import XFeature, numbers
+from kvmprobe.xstate.layout import (
+    EXTENDED_OFFSET,
+    HEADER_OFFSET,
+    HEADER_RESERVED,
+    LEGACY_SIZE,
+    MXCSR,
+    MXCSR_MASK,
+    X87_ENVIRONMENT,
+    X87_REGISTERS,
+    XMM_REGISTERS,
+    Layout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HEADER = struct.Struct("=QQ")
+
+FCW_INIT = 0x37F
+MXCSR_INIT = 0x1F80
+FP_SIZE = len(X87_ENVIRONMENT) + len(X87_REGISTERS)
+SSE_SIZE = len(XMM_REGISTERS)
+FP_INIT = FCW_INIT.to_bytes(2, "little") + bytes(FP_SIZE - 2)
+
+
+def init_content(nr: int, layout: Layout) -> bytes:
+    """Return a component's INIT state (SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State")."""
+    if nr == XFeature.FP:
+        return FP_INIT
+    if nr == XFeature.SSE:
+        return bytes(SSE_SIZE)
+    return bytes(layout.component(nr).size)
+
+
+@dataclass(frozen=True, slots=True)
+class XsaveFields:
+    """What an image says: header, MXCSR, and the content of each component it places."""
+
+    xstate_bv: int = 0
+    contents: Mapping[int, bytes] = field(default_factory=dict)
+    mxcsr: int = MXCSR_INIT
+    mxcsr_mask: int = 0
+    xcomp_bv: int = 0
+    software_word: int = 0
+    reserved: bytes = bytes(len(HEADER_RESERVED))
+
+
+def encode(fields: XsaveFields, layout: Layout, size: int) -> bytes:
+    """Put an image of ``size`` bytes together; components without a content are zero.
+
+    :raises LayoutError: a content has the wrong size, or no place within ``size``
+    """
+    image = bytearray(size)
+    for nr in fields.contents:
+        _place(image, nr, fields.contents[nr], layout)
+    struct.pack_into("=II", image, MXCSR.start, fields.mxcsr, fields.mxcsr_mask)
+    struct.pack_into("=Q", image, 464, fields.software_word)
+    _HEADER.pack_into(image, HEADER_OFFSET, fields.xstate_bv, fields.xcomp_bv)
+    image[HEADER_RESERVED.start : HEADER_RESERVED.stop] = fields.reserved
+    return bytes(image)
+
+
+def decode(image: bytes, layout: Layout) -> XsaveFields:
+    """Take an image apart; components that reach past its end are left out.
+
+    :raises LayoutError: shorter than the legacy region and header
+    """
+    if len(image) < EXTENDED_OFFSET:
+        raise LayoutError(
+            f"XSAVE image of {len(image)} bytes; the header ends at {EXTENDED_OFFSET}"
+        )
+    xstate_bv, xcomp_bv = _HEADER.unpack_from(image, HEADER_OFFSET)
+    mxcsr, mxcsr_mask = struct.unpack_from("=II", image, MXCSR.start)
+    contents = {
+        int(XFeature.FP): image[: MXCSR.start] + image[MXCSR_MASK.stop : X87_REGISTERS.stop],
+        int(XFeature.SSE): image[XMM_REGISTERS.start : XMM_REGISTERS.stop],
+    }
+    for component in layout.components:
+        if component.end <= len(image):
+            contents[component.nr] = image[component.offset : component.end]
+    return XsaveFields(
+        xstate_bv=xstate_bv,
+        contents=contents,
+        mxcsr=mxcsr,
+        mxcsr_mask=mxcsr_mask,
+        xcomp_bv=xcomp_bv,
+        software_word=struct.unpack_from("=Q", image, 464)[0],
+        reserved=image[HEADER_RESERVED.start : HEADER_RESERVED.stop],
+    )
+
+
+def xstate_bv_of(image: bytes) -> int:
+    """Return XSTATE_BV of an image."""
+    return int.from_bytes(image[HEADER_OFFSET : HEADER_OFFSET + 8], "little")
+
+
+def place_of(nr: int, layout: Layout) -> tuple[range, ...]:
+    """Return the byte ranges of a component's content within an image."""
+    if nr == XFeature.FP:
+        return (X87_ENVIRONMENT, X87_REGISTERS)
+    if nr == XFeature.SSE:
+        return (XMM_REGISTERS,)
+    component = layout.component(nr)
+    return (range(component.offset, component.end),)
+
+
+def _place(image: bytearray, nr: int, content: bytes, layout: Layout) -> None:
+    spans = place_of(nr, layout)
+    if len(content) != sum(len(span) for span in spans) or spans[-1].stop > max(
+        len(image), LEGACY_SIZE
+    ):
+        raise LayoutError(
+            f"content of component {nr}: {len(content)} bytes do not fit its place {spans}"
+        )
+    for span in spans:
+        image[span.start : span.stop] = content[: len(span)]
+        content = content[len(span) :]
+
+
+def is_init(nr: int, content: bytes, layout: Layout) -> bool:
+    """Tell whether a content equals the component's INIT state."""
+    return content == init_content(nr, layout)
+
+
+def contents_in(bitmap: int, fields: XsaveFields) -> dict[int, bytes]:
+    """Return the contents of those components of an image that are in ``bitmap``."""
+    return {nr: fields.contents[nr] for nr in numbers(bitmap) if nr in fields.contents}

@@ -1,0 +1,119 @@
+"""Where each component lies in a standard-format image (SDM vol.1 §13.4 "XSAVE Area")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import LayoutError
+from kvmprobe.xstate.features import FPSSE, XFeature, names, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEGACY_SIZE = 512
+HEADER_OFFSET = 512
+HEADER_SIZE = 64
+EXTENDED_OFFSET = HEADER_OFFSET + HEADER_SIZE
+
+X87_ENVIRONMENT = range(24)
+MXCSR = range(24, 28)
+MXCSR_MASK = range(28, 32)
+X87_REGISTERS = range(32, 160)
+XMM_REGISTERS = range(160, 416)
+SOFTWARE_WORD = range(464, 472)
+XSTATE_BV = range(512, 520)
+XCOMP_BV = range(520, 528)
+HEADER_RESERVED = range(528, 576)
+
+KVM_XSAVE_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One extended component: number, offset and size in bytes."""
+
+    nr: int
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First byte after it."""
+        return self.offset + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The extended components of one CPU, by number.
+
+    Order by number is not order by offset (APX lies where MPX was).
+    """
+
+    components: tuple[Component, ...]
+
+    @classmethod
+    def of(cls, components: Iterable[Component]) -> Layout:
+        """Check that components lie behind the header and do not overlap.
+
+        :raises LayoutError: they do not, or do
+        """
+        ordered = sorted(components, key=lambda c: c.offset)
+        end = EXTENDED_OFFSET
+        for component in ordered:
+            if component.offset < end or component.size <= 0:
+                where = f"component {component.nr} at {component.offset}+{component.size}"
+                raise LayoutError(f"{where} overlaps what ends at {end}")
+            end = component.end
+        return cls(tuple(sorted(components, key=lambda c: c.nr)))
+
+    @property
+    def bitmap(self) -> int:
+        """Components it places, FP and SSE included."""
+        return FPSSE | sum(1 << c.nr for c in self.components)
+
+    def component(self, nr: int) -> Component:
+        """Return the place of an extended component.
+
+        :raises LayoutError: this CPU has none of that number
+        """
+        for component in self.components:
+            if component.nr == nr:
+                return component
+        raise LayoutError(f"no place for component {names(1 << nr)} in this layout")
+
+    def size(self, bitmap: int) -> int:
+        """Return the bytes of a standard-format image that can hold ``bitmap``.
+
+        :raises LayoutError: ``bitmap`` has a component without a place
+        """
+        extended = [self.component(nr).end for nr in numbers(bitmap & ~FPSSE)]
+        return max([EXTENDED_OFFSET, *extended])
+
+    def restricted(self, bitmap: int) -> Layout:
+        """Return the layout with only the components in ``bitmap``."""
+        return Layout(tuple(c for c in self.components if bitmap >> c.nr & 1))
+
+    def name_of(self, offset: int) -> str:
+        """Name the field or component that a byte of an image belongs to."""
+        for name, span in _FIXED_FIELDS:
+            if offset in span:
+                return name
+        for component in self.components:
+            if component.offset <= offset < component.end:
+                known = component.nr in set(XFeature)
+                return XFeature(component.nr).name if known else f"component {component.nr}"
+        return "padding"
+
+
+_FIXED_FIELDS = (
+    ("FP (environment)", X87_ENVIRONMENT),
+    ("MXCSR", MXCSR),
+    ("MXCSR_MASK", MXCSR_MASK),
+    ("FP (ST registers)", X87_REGISTERS),
+    ("SSE (XMM)", XMM_REGISTERS),
+    ("software word", SOFTWARE_WORD),
+    ("XSTATE_BV", XSTATE_BV),
+    ("XCOMP_BV", XCOMP_BV),
+    ("reserved header", HEADER_RESERVED),
+)

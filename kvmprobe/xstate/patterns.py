@@ -1,0 +1,85 @@
+"""Deterministic contents that hardware keeps as they are through a restore and a save.
+
+No content equals INIT, no two components share one, and none holds a field that a CPU may
+rewrite: x87 pointers and FOP are zero (AMD saves them only with an exception pending), the
+padding behind each ST register is zero, PKRU's upper half is zero.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from kvmprobe.xstate.features import XFeature, names, numbers
+from kvmprobe.xstate.image import FP_SIZE, SSE_SIZE, XsaveFields, encode
+from kvmprobe.xstate.tiles import tile_configuration
+
+if TYPE_CHECKING:
+    from kvmprobe.xstate.layout import Layout
+
+FCW_PATTERN = 0x27F
+MXCSR_PATTERN = 0x1FA0
+PKRU_PATTERN = 0x5555_5540
+_X87_REGISTERS = 8
+
+
+def content(nr: int, layout: Layout) -> bytes:
+    """Return the pattern of one component.
+
+    :raises LayoutError: the layout has no place for it
+    :raises ValueError: the component has a form that is not known here (supervisor state, MPX)
+    """
+    match nr:
+        case XFeature.FP:
+            return _x87()
+        case XFeature.SSE:
+            return counted(nr, SSE_SIZE)
+        case XFeature.PKRU:
+            return struct.pack("=II", PKRU_PATTERN, 0)
+        case XFeature.XTILE_CFG:
+            return tile_configuration()
+        case (
+            XFeature.YMM
+            | XFeature.OPMASK
+            | XFeature.ZMM_HI256
+            | XFeature.HI16_ZMM
+            | XFeature.XTILE_DATA
+            | XFeature.APX
+        ):
+            return counted(nr, layout.component(nr).size)
+        case _:
+            raise ValueError(f"no pattern for component {names(1 << nr)}")
+
+
+def counted(nr: int, size: int) -> bytes:
+    """Return ``size`` bytes in which every 32-bit word tells its component and its place; none is zero."""
+    return b"".join(
+        struct.pack("=I", 0x8000_0000 | nr << 24 | index + 1) for index in range(size // 4)
+    )
+
+
+def image(xstate_bv: int, layout: Layout, size: int, mxcsr_mask: int) -> bytes:
+    """Return a uabi image of ``size`` bytes with a pattern in each component of ``xstate_bv``.
+
+    MXCSR_MASK is what hardware would have saved.
+    """
+    return encode(
+        XsaveFields(
+            xstate_bv=xstate_bv,
+            contents={nr: content(nr, layout) for nr in numbers(xstate_bv)},
+            mxcsr=MXCSR_PATTERN,
+            mxcsr_mask=mxcsr_mask,
+        ),
+        layout,
+        size,
+    )
+
+
+def _x87() -> bytes:
+    fcw_fsw_ftw = struct.pack("=HHBx", FCW_PATTERN, 0, 0xFF)
+    registers = b"".join(
+        struct.pack("=QH6x", 0x8000_0000_0000_0000 | nr + 1, 0x3FFF + nr)
+        for nr in range(_X87_REGISTERS)
+    )
+    environment = fcw_fsw_ftw + bytes(FP_SIZE - len(fcw_fsw_ftw) - len(registers))
+    return environment + registers

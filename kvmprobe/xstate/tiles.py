@@ -1,0 +1,20 @@
+"""The 64 bytes of TILECFG (SDM vol.1 §18.1 "Intel AMX Introduction"; vol.2 LDTILECFG)."""
+
+from __future__ import annotations
+
+import struct
+
+PALETTE = 1
+TILES = 8
+ROWS = 16
+BYTES_PER_ROW = 64
+TILE_SIZE = ROWS * BYTES_PER_ROW
+XTILE_DATA_SIZE = TILES * TILE_SIZE
+TILECFG_SIZE = 64
+
+
+def tile_configuration() -> bytes:
+    """Return palette 1 with every tile at its full 16 rows of 64 bytes."""
+    columns = struct.pack("=16H", *([BYTES_PER_ROW] * TILES + [0] * (16 - TILES)))
+    rows = bytes([ROWS] * TILES + [0] * (16 - TILES))
+    return bytes([PALETTE, 0]) + bytes(14) + columns + rows
