@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RUNS = "runs"
 
 _RESET_PAGE, _RESET_VECTOR, _HLT = 0xFFFF_F000, 0xFF0, b"\xf4"
-_PML4, _PDPT, _CODE, _STACK = 0x1000, 0x2000, 0x3000, 0x4000
+_PML4, _PDPT, _PD, _CODE, _STACK = 0x1000, 0x2000, 0x3000, 0x4000, 0x5000
 _PRESENT_WRITABLE, _LARGE = 0x3, 0x80
 _CR0_PE_PG_NE_ET = 0x8000_0031
 _CR4_PAE_OSFXSR = 0x220
@@ -67,7 +67,8 @@ def _ended(vcpu: VcpuFd, reason: int) -> str:
 def _guest_memory() -> bytes:
     memory = bytearray(_STACK)
     struct.pack_into("=Q", memory, _PML4, _PDPT | _PRESENT_WRITABLE)
-    struct.pack_into("=Q", memory, _PDPT, _PRESENT_WRITABLE | _LARGE)
+    struct.pack_into("=Q", memory, _PDPT, _PD | _PRESENT_WRITABLE)
+    struct.pack_into("=Q", memory, _PD, _PRESENT_WRITABLE | _LARGE)
     code = bytes(ffi.buffer(lib.kvmprobe_long_mode_code, lib.kvmprobe_long_mode_code_size()))
     memory[_CODE : _CODE + len(code)] = code
     return bytes(memory)

@@ -40,7 +40,11 @@ def gather(device: str) -> dict[str, Any]:
     uname = os.uname()
     with host_cpu.pinned():
         facts: dict[str, Any] = {
-            "kernel": {"release": uname.release, "version": uname.version, "machine": uname.machine},
+            "kernel": {
+                "release": uname.release,
+                "version": uname.version,
+                "machine": uname.machine,
+            },
             "cpu": _cpu(),
             "xcomp": _xcomp(),
             "settings": {name: _sysctl(name) for name in _SYSCTLS},

@@ -89,14 +89,19 @@ def _prepare_ioctl(lowered: Ioctl) -> Callable[[Session], Reply]:
         case Immediate(value):
             binds = lowered.binds
             if binds:
-                return lambda session: _bind(session, binds, on, call(session.fds[on], number, value))
+                return lambda session: _bind(
+                    session, binds, on, call(session.fds[on], number, value)
+                )
             return lambda session: (call(session.fds[on], number, value), None)
         case Literal(content):
             # LIFETIME: one copy for all runs; the kernel only reads it.
             buffer = bytearray(content)
             return lambda session: (call_buffer(session.fds[on], number, buffer), None)
         case Captured(name):
-            return lambda session: (call_buffer(session.fds[on], number, _captured(session, name)), None)
+            return lambda session: (
+                call_buffer(session.fds[on], number, _captured(session, name)),
+                None,
+            )
         case Output() as output:
             return _prepare_output(on, number, output)
 

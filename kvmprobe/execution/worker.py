@@ -48,7 +48,9 @@ class Worker:
 
     def serve(self) -> None:
         """Answer requests until the input ends."""
-        self._send({"ready": {"pid": os.getpid(), "kmsg": self._log.state, "taint": self._log.taint()}})
+        self._send(
+            {"ready": {"pid": os.getpid(), "kmsg": self._log.state, "taint": self._log.taint()}}
+        )
         gc.collect()
         gc.freeze()
         while line := self._transport.read_line():
@@ -65,7 +67,9 @@ class Worker:
         self._transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
     def _supervise(
-        self, request: dict[str, Any], act: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], int]
+        self,
+        request: dict[str, Any],
+        act: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], int],
     ) -> None:
         started = time.monotonic()
         pid = os.fork()
@@ -82,7 +86,9 @@ class Worker:
         )
 
     def _child(
-        self, request: dict[str, Any], act: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], int]
+        self,
+        request: dict[str, Any],
+        act: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], int],
     ) -> int:
         try:
             return act(request, self._send)

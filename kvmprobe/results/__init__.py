@@ -1,0 +1,1 @@
+"""What came out: verdicts, records and their JSON.  Layer: results, pure."""

@@ -109,7 +109,7 @@ _ARGUMENTS: dict[str, type[Argument]] = {
 }
 
 
-def pack(content: bytes) -> str:
+def pack(content: bytes | bytearray) -> str:
     """Encode bytes for a line of JSON."""
     return base64.b64encode(zlib.compress(content, 1)).decode()
 

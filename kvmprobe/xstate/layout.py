@@ -65,7 +65,7 @@ class Layout:
                 where = f"component {component.nr} at {component.offset}+{component.size}"
                 raise LayoutError(f"{where} overlaps what ends at {end}")
             end = component.end
-        return cls(tuple(sorted(components, key=lambda c: c.nr)))
+        return cls(tuple(sorted(ordered, key=lambda c: c.nr)))
 
     @property
     def bitmap(self) -> int:

@@ -1,0 +1,117 @@
+"""One expectation against one reply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import errno_name
+from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.scenarios.calls import CANARY
+from kvmprobe.xstate.diff import Difference, differences
+from kvmprobe.xstate.features import names
+from kvmprobe.xstate.image import xstate_bv_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import Outcome
+    from kvmprobe.results.trace import Reply
+    from kvmprobe.scenarios.ops import Op
+
+_SHOWN_BYTES = 16
+_BITMAPS = frozenset({"XSTATE_BV", "XCOMP_BV", "XCR0", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Expected and observed as text, and where images differ."""
+
+    expected: str
+    observed: str
+    details: tuple[str, ...] = ()
+
+
+def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Mismatch | None:
+    """Return None where the reply is what the model expects."""
+    match outcome:
+        case NewDescriptor():
+            return None if reply.result >= 0 else Mismatch("a descriptor", returned(reply.result))
+        case Failed(errno):
+            expected = returned(-errno)
+            return None if reply.result == -errno else Mismatch(expected, returned(reply.result))
+        case Done():
+            return _compare_done(outcome, op, reply, host)
+        case OneOf(choices):
+            mismatches = [_compare_done(choice, op, reply, host) for choice in choices]
+            return None if None in mismatches else mismatches[0]
+        case HostDies(reason):
+            return Mismatch(f"the host dies ({reason})", returned(reply.result))
+
+
+def returned(result: int) -> str:
+    """Return a result as text: ``returns 1`` or ``-EINVAL (22)``."""
+    return f"-{errno_name(-result)}" if result < 0 else f"returns {result}"
+
+
+def fields_text(fields: Mapping[str, int]) -> str:
+    """Return named values as text, bitmaps with their components' names."""
+    return ", ".join(
+        f"{name}={names(value) if name in _BITMAPS else value}" for name, value in fields.items()
+    )
+
+
+def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Mismatch | None:
+    if reply.result != done.value:
+        return Mismatch(returned(done.value), returned(reply.result))
+    if done.image is not None:
+        return _compare_image(done.image, reply.output or b"", host)
+    if not done.fields:
+        return None
+    observed = {name: op.read(reply.output or b"", host).get(name, -1) for name in done.fields}
+    if observed == dict(done.fields):
+        return None
+    return Mismatch(fields_text(done.fields), fields_text(observed))
+
+
+def _compare_image(expected: ExpectedImage, output: bytes, host: HostProfile) -> Mismatch | None:
+    size = len(expected.image)
+    observed, beyond = output[:size], output[size:]
+    wanted = _adopting(expected, observed)
+    if wanted == observed and beyond.count(CANARY) == len(beyond):
+        return None
+    details = [_detail(d) for d in differences(wanted, observed, host.layout)]
+    if beyond.count(CANARY) != len(beyond):
+        written = size + len(beyond.rstrip(bytes([CANARY])))
+        details.append(f"extent: {size} bytes expected, {written} written")
+    return Mismatch(
+        f"XSTATE_BV={names(xstate_bv_of(wanted))}",
+        f"XSTATE_BV={names(xstate_bv_of(observed))}",
+        tuple(details),
+    )
+
+
+def _adopting(expected: ExpectedImage, observed: bytes) -> bytes:
+    """Return the expected image with the observed value in each unspecified bit."""
+    if not expected.unspecified:
+        return expected.image
+    image = bytearray(expected.image)
+    for unspecified in expected.unspecified:
+        for index, bits in enumerate(unspecified.bits):
+            offset = unspecified.offset + index
+            image[offset] = image[offset] & ~bits & 0xFF | observed[offset] & bits
+    return bytes(image)
+
+
+def _detail(difference: Difference) -> str:
+    first, last = difference.offset, difference.offset + len(difference.expected) - 1
+    return (
+        f"{difference.where}, bytes {first}-{last}: "
+        f"expected {_hex(difference.expected)}, observed {_hex(difference.observed)}"
+    )
+
+
+def _hex(content: bytes) -> str:
+    shown = content[:_SHOWN_BYTES].hex(" ", 4)
+    return f"{shown} ..." if len(content) > _SHOWN_BYTES else shown

@@ -1,0 +1,156 @@
+"""The other end of a worker's link: sends scenarios ahead, takes traces in order."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.errors import WorkerError
+from kvmprobe.execution.link import LinkLostError
+from kvmprobe.results.trace import End, Reply, Trace, TraceStep
+from kvmprobe.scenarios.calls import to_wire, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kvmprobe.execution.link import Link
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+
+_AHEAD = 16
+_GRACE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Deadlines in seconds: of one scenario, and of a worker's first word."""
+
+    scenario: float = 10.0
+    start: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A scenario to run; ``hold`` 1 stops before a load that the last read-back shows to be fatal."""
+
+    scenario: Scenario
+    hold: int
+
+
+class TraceLostError(LinkLostError):
+    """The link was lost during a scenario; ``trace`` is what had come of it."""
+
+    def __init__(self, lost: LinkLostError, trace: Trace) -> None:
+        super().__init__(str(lost), lost.crash, hung=lost.hung)
+        self.trace = trace
+
+
+class Driver:
+    """Speaks the worker's protocol over one link."""
+
+    def __init__(self, link: Link, timing: Timing) -> None:
+        self._link = link
+        self._timing = timing
+        self._defined: dict[Op, int] = {}
+        self._outputs: dict[int, bytes] = {}
+        ready = self._message(timing.start)
+        if "ready" not in ready:
+            raise WorkerError(f"the worker began with {ready!r:.200}, not with its greeting")
+        self.kernel_log_state: str = ready["ready"]["kmsg"]
+        self._taint: int = ready["ready"]["taint"]
+
+    def facts(self) -> dict[str, Any]:
+        """Ask what CPU, kernel and KVM offer.
+
+        :raises WorkerError: the probing child failed; its traceback is the message
+        """
+        self._send({"facts": 1, "deadline": self._timing.start})
+        facts: dict[str, Any] = {}
+        while "end" not in (message := self._message(self._timing.start + _GRACE)):
+            if "broken" in message:
+                raise WorkerError(f"probing failed:\n{message['traceback']}")
+            facts = message.get("facts", facts)
+        if not facts:
+            raise WorkerError(f"probing ended without facts: {message}")
+        return facts
+
+    def traces(
+        self, requests: Iterable[Request], host: HostProfile
+    ) -> Iterator[tuple[Request, Trace]]:
+        """Run the scenarios; yield each with its trace, in order.
+
+        :raises TraceLostError: the link was lost; the scenario is the one after the last yielded
+        """
+        waiting: deque[tuple[int, Request, list[list[int]]]] = deque()
+        for number, request in enumerate(requests):
+            waiting.append((number, request, self._submit(number, request, host)))
+            if len(waiting) == _AHEAD:
+                yield self._await(*waiting.popleft())
+        while waiting:
+            yield self._await(*waiting.popleft())
+
+    def _submit(self, number: int, request: Request, host: HostProfile) -> list[list[int]]:
+        steps = [[self._define(op, host) for op in step.ops] for step in request.scenario.steps]
+        self._send(
+            {"run": number, "steps": steps, "hold": request.hold, "deadline": self._timing.scenario}
+        )
+        return steps
+
+    def _define(self, op: Op, host: HostProfile) -> int:
+        if op not in self._defined:
+            self._defined[op] = len(self._defined)
+            self._send({"define": self._defined[op], "call": to_wire(op.lower(host))})
+        return self._defined[op]
+
+    def _await(
+        self, number: int, request: Request, calls: Sequence[Sequence[int]]
+    ) -> tuple[Request, Trace]:
+        steps: list[TraceStep] = []
+        note = ""
+        self._outputs.clear()
+        try:
+            while "end" not in (message := self._message(self._timing.scenario + _GRACE)):
+                if "broken" in message:
+                    note = message["traceback"]
+                elif message.get("n") == number:
+                    steps.append(self._step(message, calls[message["s"]]))
+        except LinkLostError as lost:
+            raise TraceLostError(lost, Trace(tuple(steps), End.LOST, str(lost))) from lost
+        return request, self._trace(tuple(steps), message, note)
+
+    def _trace(self, steps: tuple[TraceStep, ...], end: dict[str, Any], note: str) -> Trace:
+        new_taint = end["taint"] & ~self._taint if end["taint"] >= 0 else 0
+        self._taint |= new_taint
+        status = End(end["status"])
+        if status is End.SIGNAL:
+            note = f"killed by signal {end['signal']}"
+        elif status is End.TIMEOUT:
+            note = f"no end within {end['deadline']:g} s"
+        return Trace(steps, status, note, end["seconds"], new_taint)
+
+    def _step(self, message: dict[str, Any], calls: Sequence[int]) -> TraceStep:
+        replies = tuple(
+            self._reply(call, *values) for call, values in zip(calls, message["r"], strict=True)
+        )
+        return TraceStep(replies, tuple(message.get("k", ())))
+
+    def _reply(self, call: int, result: int, output: str | int | None = None) -> Reply:
+        if isinstance(output, str):
+            self._outputs[call] = unpack(output)
+        return Reply(result, None if output is None else self._outputs[call])
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._link.send(json.dumps(message, separators=(",", ":")))
+
+    def _message(self, timeout: float) -> dict[str, Any]:
+        line = self._link.receive(timeout)
+        try:
+            message = json.loads(line)
+        except ValueError as error:
+            raise WorkerError(f"the worker sent no JSON: {line!r:.200}") from error
+        if not isinstance(message, dict):
+            raise WorkerError(f"the worker sent no object: {line!r:.200}")
+        return message

@@ -1,0 +1,103 @@
+"""A worker on this host: a freshly exec'ed process group of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Self
+
+from kvmprobe.execution.link import LinkLostError
+from kvmprobe.execution.worker import DEVICE_VARIABLE
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_CHUNK = 1 << 16
+_PR_SET_PDEATHSIG = 1
+
+
+class LocalLink:
+    """``python -m kvmprobe.execution.worker`` behind a pair of pipes."""
+
+    def __init__(self, device: str = "/dev/kvm") -> None:
+        libc = ctypes.CDLL(None)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kvmprobe.execution.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, DEVICE_VARIABLE: device, "KVMPROBE_TRANSPORT": "pipe"},
+            process_group=0,
+            # The worker dies with us, even if we are killed without a chance to clean up.
+            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
+        )
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._output, selectors.EVENT_READ)
+        self._pending = b""
+        self._lines: list[bytes] = []
+
+    @property
+    def _output(self) -> int:
+        assert self._process.stdout is not None  # noqa: S101 - opened as a pipe above
+        return self._process.stdout.fileno()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def send(self, line: str) -> None:
+        """Send one line; :meth:`receive` reports a worker that is gone."""
+        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return
+
+    def receive(self, timeout: float) -> str:
+        """Return the next line."""
+        while not self._lines:
+            if not self._selector.select(timeout):
+                raise LinkLostError(f"the worker said nothing for {timeout:g} s", hung=True)
+            chunk = os.read(self._output, _CHUNK)
+            if not chunk:
+                raise LinkLostError(self._obituary())
+            *whole, self._pending = (self._pending + chunk).split(b"\n")
+            self._lines = whole[::-1]
+        return self._lines.pop().decode()
+
+    def _obituary(self) -> str:
+        _, errors = self._process.communicate()
+        last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        return f"the worker ended with status {self._process.returncode}: {last[0]}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        self._selector.close()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                _close_quietly(stream.fileno())
+
+
+def _close_quietly(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        return

@@ -1,0 +1,105 @@
+"""The model alongside a trace: what diverges, and which known defects explain it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from kvmprobe.execution.compare import compare
+from kvmprobe.execution.log_signatures import violations
+from kvmprobe.model.behaviours import DEFECTS, variants
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import HostDies
+from kvmprobe.results.known import known_defects
+from kvmprobe.results.record import CallRecord, Divergence, StepRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmprobe.model.behaviours import Behaviours
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.scenario import Scenario
+
+_LOG_RULE = "a scenario logs no kernel warning (INV-43)"
+
+
+def divergences(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[Divergence, ...]:
+    """Compare every completed step with a correct kernel of this host's variants."""
+    correct = replace(host, behaviours=variants(host.behaviours))
+    return tuple(_walk(scenario, correct, trace))
+
+
+def explanation(
+    scenario: Scenario,
+    host: HostProfile,
+    trace: Trace,
+    crashed: bool,  # noqa: FBT001 - a fact about the trace, not a switch
+) -> tuple[str, ...]:
+    """Return the identifiers of the fewest known defects that predict all that was observed.
+
+    :param crashed: the host died in the step after the last of the trace
+    """
+    candidates = sorted(DEFECTS & known_defects().keys(), key=lambda d: d.name)
+    for count in range(1, len(candidates) + 1):
+        for chosen in combinations(candidates, count):
+            if _predicts(scenario, host, trace, frozenset(chosen), crashed):
+                return tuple(known_defects()[defect].id for defect in chosen)
+    return ()
+
+
+def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[StepRecord, ...]:
+    """Decode the trace for the record."""
+    records = []
+    for step, seen in zip(scenario.steps, trace.steps, strict=False):
+        calls = tuple(
+            CallRecord(op.text, reply.result, op.read(reply.output, host) if reply.output else {})
+            for op, reply in zip(step.ops, seen.replies, strict=False)
+        )
+        records.append(StepRecord(calls, seen.kernel_log))
+    return tuple(records)
+
+
+def _walk(scenario: Scenario, host: HostProfile, trace: Trace) -> Iterator[Divergence]:
+    machine = Machine.fresh(host)
+    for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
+        for op, reply in zip(step.ops, seen.replies, strict=True):
+            transition = op.step(machine)
+            mismatch = compare(transition.outcome, op, reply, host)
+            if mismatch:
+                yield Divergence(
+                    step=number,
+                    after=step.op.text,
+                    call=op.text,
+                    expected=mismatch.expected,
+                    observed=mismatch.observed,
+                    rule=transition.rule,
+                    details=mismatch.details,
+                )
+            machine = transition.machine
+        for line in violations(seen.kernel_log):
+            yield Divergence(number, step.op.text, "kernel log", "no warning", line, _LOG_RULE)
+
+
+def _predicts(
+    scenario: Scenario,
+    host: HostProfile,
+    trace: Trace,
+    defects: Behaviours,
+    crashed: bool,  # noqa: FBT001
+) -> bool:
+    defective = replace(host, behaviours=variants(host.behaviours) | defects)
+    if any(_walk(scenario, defective, trace)):
+        return False
+    return not crashed or _dies_at(scenario, defective, len(trace.steps))
+
+
+def _dies_at(scenario: Scenario, host: HostProfile, step_number: int) -> bool:
+    machine = Machine.fresh(host)
+    for number, op in scenario.ops():
+        transition = op.step(machine)
+        if isinstance(transition.outcome, HostDies):
+            return number == step_number
+        machine = transition.machine
+    return False

@@ -1,0 +1,28 @@
+"""Kernel messages that say that FPU state went wrong (or anything else did)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SIGNATURES = re.compile(
+    r"WARNING:|BUG:|Oops|general protection|unexpected #NM|kernel panic"
+    r"|Bad FPU state detected"
+    r"|XFD: Invalid xfd error"
+    r"|unchecked MSR access error"
+    r"|XSAVE consistency problem"
+    r"|kvmprobe: kernel log records were lost",
+    re.IGNORECASE,
+)
+
+
+def violations(messages: Iterable[str]) -> list[str]:
+    """Return the messages that no correct kernel prints for a scenario.
+
+    :see: arch/x86/kernel/fpu/xstate.c, core.c; arch/x86/kernel/traps.c: handle_xfd_event;
+        arch/x86/mm/extable.c: ex_handler_fprestore, ex_handler_msr_mce
+    """
+    return [message for message in messages if _SIGNATURES.search(message)]

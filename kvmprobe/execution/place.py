@@ -1,0 +1,59 @@
+"""Where scenarios can run, and the host's own /dev/kvm as the first such place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from kvmprobe.execution.driver import Timing
+from kvmprobe.execution.local_link import LocalLink
+from kvmprobe.results.record import Target
+
+if TYPE_CHECKING:
+    from kvmprobe.execution.link import Link
+
+
+class Stakes(Enum):
+    """What a crash of the place costs."""
+
+    REAL = "a machine that people use"
+    EXPENDABLE = "a boot of the emulator"
+
+
+class Place(Protocol):
+    """Opens links to fresh workers on one kernel."""
+
+    @property
+    def target(self) -> Target:
+        """What the records say of it."""
+
+    @property
+    def timing(self) -> Timing:
+        """Deadlines there."""
+
+    @property
+    def stakes(self) -> Stakes:
+        """What a crash costs."""
+
+    def open(self) -> Link:
+        """Return a link to a worker that has run nothing yet; a context manager."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThisHost:
+    """This machine's /dev/kvm."""
+
+    device: str = "/dev/kvm"
+    timing: Timing = field(default_factory=Timing)
+    stakes: Stakes = Stakes.REAL
+
+    @property
+    def target(self) -> Target:
+        """The running kernel."""
+        return Target("host", os.uname().release, f"this host, {os.uname().release}")
+
+    def open(self) -> Link:
+        """Start a worker process."""
+        return LocalLink(self.device)

@@ -1,0 +1,199 @@
+"""Runs many scenarios at one place: order, hazard gate, crashes, fresh starts.
+
+Scenarios that the model calls hazardous run last.  A worker stops any scenario before a guest-FPU
+load that the last read-back shows to be fatal (*held*).  On a real host that is its end.  At an
+expendable place held scenarios then go on to the load, each at most one crash a boot; of those with
+the same hazard and the same divergence only the first does, unless every crash is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import RunTimeout
+from kvmprobe.execution.driver import Driver, Request, TraceLostError
+from kvmprobe.execution.preflight import amx_reason, examine
+from kvmprobe.execution.verdicts import judged, skipped
+from kvmprobe.results.trace import End
+from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.hazard import Hazard, first_hazard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvmprobe.execution.place import Place
+    from kvmprobe.execution.preflight import Preflight
+    from kvmprobe.progress import Progress
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+class Hazardous(Enum):
+    """What to do with scenarios that can kill the host."""
+
+    STOP = "stop after the read-back"
+    FIRST_OF_A_KIND = "let the first of each kind crash"
+    EVERY = "let each crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A scenario, and the fatal load that the model sees in it."""
+
+    scenario: Scenario
+    hazard: Hazard | None
+
+
+class Runner:
+    """One run at one place.
+
+    :ivar remaining: ids of scenarios that are planned and not recorded yet
+    :ivar unsuited: records of the scenarios that cannot run here; not given to the sink
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        hazardous: Hazardous,
+        sink: Callable[[ScenarioRecord], None],
+        progress: Progress,
+        deadline: float = float("inf"),
+    ) -> None:
+        self._place = place
+        self._hazardous = hazardous
+        self._sink = sink
+        self._progress = progress
+        self._deadline = deadline
+        self._preflight: Preflight | None = None
+        self._held: list[tuple[Planned, ScenarioRecord]] = []
+        self._total = 0
+        self.remaining: dict[str, None] = {}
+        self.unsuited: list[ScenarioRecord] = []
+
+    def run(self, wanted: Callable[[str], bool]) -> Preflight:
+        """Run the catalogue's scenarios whose id is wanted.
+
+        :raises Unavailable: KVM is not usable at this place
+        :raises RunTimeout: the deadline passed; ``remaining`` tells what did not complete
+        """
+        self._progress.stage(f"{self._place.target.description}: probing")
+        planned: deque[Planned] | None = None
+        while planned is None or planned:
+            with self._place.open() as link:
+                driver = Driver(link, self._place.timing)
+                if planned is None:
+                    self._preflight = examine(driver)
+                    planned = self._plan(wanted, self._preflight)
+                self._progress.stage(f"{self._place.target.description}: scenarios")
+                if self._drain(driver, planned, hold=1):
+                    self._crash_phase(driver)
+        while self._held:
+            with self._place.open() as link:
+                self._crash_phase(Driver(link, self._place.timing))
+        return self._examined
+
+    @property
+    def _examined(self) -> Preflight:
+        assert self._preflight is not None  # noqa: S101 - set before anything is planned
+        return self._preflight
+
+    def _plan(self, wanted: Callable[[str], bool], preflight: Preflight) -> deque[Planned]:
+        chosen = [s for s in catalog.scenarios(preflight.profile) if wanted(s.id)]
+        if not preflight.profile.amx:
+            code, reason = amx_reason(preflight.profile, preflight.facts)
+            unfit = [s for s in chosen if s.needs_amx]
+            self.unsuited = [skipped(s, self._place.target, code, reason) for s in unfit]
+            chosen = [s for s in chosen if not s.needs_amx]
+        planned = [
+            Planned(s, first_hazard(s, preflight.profile, preflight.suspected)) for s in chosen
+        ]
+        planned.sort(key=lambda p: p.hazard is not None)
+        self.remaining = dict.fromkeys(p.scenario.id for p in planned)
+        self._total = len(planned)
+        return deque(planned)
+
+    def _drain(self, driver: Driver, planned: deque[Planned], hold: int) -> bool:
+        """Run from the front until none is left; return whether the link is still good."""
+        requests = [Request(self._gated(p), hold) for p in planned]
+        try:
+            for _, trace in driver.traces(requests, self._examined.profile):
+                self._settle(planned[0], trace)
+                planned.popleft()
+                self._check_deadline()
+        except TraceLostError as lost:
+            self._settle_lost(planned.popleft(), lost)
+            return False
+        return True
+
+    def _gated(self, planned: Planned) -> Scenario:
+        """On a real host, leave the fatal load out."""
+        if planned.hazard is None or self._goes_on:
+            return planned.scenario
+        return planned.scenario.upto(planned.hazard.step)
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._hazardous is not Hazardous.STOP
+
+    def _settle(self, planned: Planned, trace: Trace) -> None:
+        record = judged(planned.scenario, self._examined.profile, trace, self._place.target)
+        cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
+        if trace.end is End.HELD and self._goes_on:
+            self._held.append((planned, record))
+            return
+        if trace.end is End.HELD or (cut_short and not self._goes_on):
+            note = "stopped before a guest-FPU load that can panic this host; --hazardous goes on"
+            record = replace(record, reason=note)
+        self._emit(record)
+
+    def _settle_lost(self, planned: Planned, lost: TraceLostError) -> None:
+        record = judged(
+            planned.scenario, self._examined.profile, lost.trace, self._place.target, lost.crash
+        )
+        if lost.hung:
+            record = replace(record, verdict=Verdict.TIMED_OUT)
+        self._emit(record)
+
+    def _emit(self, record: ScenarioRecord) -> None:
+        self.remaining.pop(record.id, None)
+        self._sink(record)
+        self._progress.advance(self._total - len(self.remaining), self._total)
+
+    def _crash_phase(self, driver: Driver) -> None:
+        """Let held scenarios go on, until one takes the host with it."""
+        while self._held:
+            planned, record = self._held.pop(0)
+            self._progress.stage(f"{self._place.target.description}: going on with {record.id}")
+            if self._hazardous is Hazardous.FIRST_OF_A_KIND:
+                self._leave_the_like(planned, record)
+            front = deque([planned])
+            # An expendable host may die of it; the record so far is kept by the JSON file.
+            if not self._drain(driver, front, hold=0):
+                return
+            self._check_deadline()
+
+    def _leave_the_like(self, leader: Planned, leading: ScenarioRecord) -> None:
+        kind = _kind(leader, leading)
+        others = self._held
+        self._held = [(p, r) for p, r in others if _kind(p, r) != kind]
+        for planned, record in others:
+            if _kind(planned, record) == kind:
+                self._emit(replace(record, reason=f"same as {leading.id}; stopped before the load"))
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise RunTimeout(
+                f"the run's time is up: {len(self.remaining)} of {self._total} scenarios did not complete"
+            )
+
+
+def _kind(planned: Planned, record: ScenarioRecord) -> tuple[str, tuple[str, ...]]:
+    hazard = planned.hazard.names if planned.hazard else ""
+    first = record.divergences[0].signature if record.divergences else ()
+    return hazard, first

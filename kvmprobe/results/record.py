@@ -1,0 +1,133 @@
+"""Records of one run, and their JSON form.
+
+Schema ``kvmprobe-run/1``: an object with ``schema``, ``tool``, ``targets``, ``scenarios`` (one object
+a scenario, one a line) and ``summary``.  Bitmaps are strings in hexadecimal, durations seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA = "kvmprobe-run/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where scenarios ran: ``host`` or ``lab``, and which kernel."""
+
+    kind: str
+    kernel: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One kernel call: what was asked, what came back (result, or -errno), what was read."""
+
+    text: str
+    result: int
+    fields: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step: its op, then its observers; and what the kernel logged meanwhile."""
+
+    calls: tuple[CallRecord, ...]
+    kernel_log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Expected is not observed.
+
+    :ivar step: number of the step, from 0
+    :ivar after: the op of that step, as text
+    :ivar call: the call that shows it: the op itself, or an observer
+    :ivar rule: why the model expects it, with its source
+    :ivar details: where images differ, one line a component
+    """
+
+    step: int
+    after: str
+    call: str
+    expected: str
+    observed: str
+    rule: str
+    details: tuple[str, ...] = ()
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """What makes two divergences the same, wherever in a sequence they show."""
+        return (self.after, self.call, self.expected, self.observed, *self.details)
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The host died during a step; ``report`` is its own words."""
+
+    step: int
+    during: str
+    headline: str
+    function: str
+    frames: tuple[str, ...]
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioRecord:
+    """One scenario's outcome.
+
+    :ivar known: identifiers of known defects that explain all divergences, or empty
+    :ivar duration: seconds, 0 where nothing ran
+    """
+
+    id: str
+    row: str
+    column: str
+    target: Target
+    verdict: Verdict
+    reason: str = ""
+    steps: tuple[StepRecord, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
+    known: tuple[str, ...] = ()
+    crash: Crash | None = None
+    duration: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        first = self.divergences[0] if self.divergences else None
+        return {
+            "id": self.id,
+            "target": self.target.kind,
+            "kernel": self.target.kernel,
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "known": list(self.known),
+            "divergence": asdict(first) if first else None,
+            "divergences": [asdict(d) for d in self.divergences],
+            "crash": asdict(self.crash) if self.crash else None,
+            "duration": round(self.duration, 6),
+            "steps": [_step_to_json(number, step) for number, step in enumerate(self.steps)],
+        }
+
+
+def _step_to_json(number: int, step: StepRecord) -> dict[str, Any]:
+    first = step.calls[0] if step.calls else None
+    observed: dict[str, str] = {}
+    for call in step.calls:
+        observed |= {name: hex(value) for name, value in call.fields.items()}
+    return {
+        "step": number,
+        "op": first.text if first else "",
+        "result": first.result if first else None,
+        "results": [call.result for call in step.calls],
+        "observed": observed,
+        "kernel_log": list(step.kernel_log),
+    }

@@ -1,0 +1,47 @@
+"""What a worker reported of one scenario, decoded; the judge's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class End(Enum):
+    """How the scenario's process ended."""
+
+    DONE = "done"
+    HELD = "held"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    BROKEN = "broken"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One call's result (or -errno) and the whole output buffer, if it has one."""
+
+    result: int
+    output: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """Replies in the order of the calls, and kernel messages of the meantime."""
+
+    replies: tuple[Reply, ...]
+    kernel_log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Completed steps, and how it ended; ``end_note`` is the signal, the traceback, the deadline.
+
+    :ivar taint: bits of the kernel's taint that this scenario set
+    """
+
+    steps: tuple[TraceStep, ...] = ()
+    end: End = End.DONE
+    end_note: str = ""
+    seconds: float = 0.0
+    taint: int = field(default=0)

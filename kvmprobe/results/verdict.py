@@ -1,0 +1,32 @@
+"""The six verdicts."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Verdict(Enum):
+    """How a scenario ended; the sign is one cell of the console's table."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    DIVERGED = "DIVERGED"
+    CRASHED = "CRASHED"
+    TIMED_OUT = "TIMED_OUT"
+    SKIPPED = "SKIPPED"
+    BROKEN = "BROKEN"
+
+    @property
+    def sign(self) -> str:
+        """One character."""
+        return _SIGNS[self]
+
+
+_SIGNS = {
+    Verdict.PASS: ".",
+    Verdict.DIVERGED: "D",
+    Verdict.CRASHED: "C",
+    Verdict.TIMED_OUT: "T",
+    Verdict.SKIPPED: "-",
+    Verdict.BROKEN: "!",
+}
+FAILURES = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.TIMED_OUT})
