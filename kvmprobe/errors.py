@@ -25,7 +25,9 @@ class ExitCode(IntEnum):
 
 def errno_name(number: int) -> str:
     """Return ``EINVAL (22)`` for 22."""
-    return f"{errno_names.errorcode.get(number, 'errno')} ({number})"
+    # Python calls 95 ENOTSUP; the kernel and its documentation say EOPNOTSUPP.
+    name = {errno_names.EOPNOTSUPP: "EOPNOTSUPP"}.get(number) or errno_names.errorcode.get(number)
+    return f"{name or 'errno'} ({number})"
 
 
 class KvmprobeError(Exception):

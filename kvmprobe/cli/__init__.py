@@ -1,0 +1,1 @@
+"""The ``kvmprobe`` command: arguments in, exit status out."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kvmprobe.model.behaviours import Behaviours
 from kvmprobe.xstate.features import DYNAMIC, FPSSE, XFeature
-from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Layout
+from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Component, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,21 @@ class HostProfile:
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""
         return max(KVM_XSAVE_SIZE, self.layout.size(components | FPSSE))
+
+
+def sapphire_rapids() -> HostProfile:
+    """Return the profile of a Sapphire Rapids host, for listing scenarios without one at hand.
+
+    :see: SDM vol.1 §13.5 "XSAVE-Enabled Features"; CPUID 0xD of that processor
+    """
+    places = (
+        (XFeature.YMM, 576, 256),
+        (XFeature.OPMASK, 1088, 64),
+        (XFeature.ZMM_HI256, 1152, 512),
+        (XFeature.HI16_ZMM, 1664, 1024),
+        (XFeature.PKRU, 2688, 8),
+        (XFeature.XTILE_CFG, 2752, 64),
+        (XFeature.XTILE_DATA, 2816, 8192),
+    )
+    layout = Layout.of(Component(*place) for place in places)
+    return HostProfile(layout.bitmap, layout.bitmap, mxcsr_mask=0xFFFF, layout=layout)

@@ -1,0 +1,123 @@
+"""The command line's grammar."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kvmprobe import __version__
+
+_EXIT_CODES = """\
+exit status:
+  0 everything that ran passed      1 a divergence or a crash     2 usage
+  3 kvmprobe's own fault            4 nothing could run           124 the run's time was up
+  130 interrupted
+  `lab exec` ends with the program's status, 255 if the emulated host panicked
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; each command sets ``command``."""
+    top = argparse.ArgumentParser(
+        prog="kvmprobe",
+        description="Restore a KVM guest's XCR0, XFD and XSTATE in every order; judge each step.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"kvmprobe {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
+    _add_list(commands.add_parser("list", help="list the scenarios"))
+    _add_probe(commands.add_parser("probe", help="tell what this CPU, kernel and KVM offer"))
+    _add_lab(commands.add_parser("lab", help="the emulated AMX host"))
+    return top
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--target",
+        choices=("auto", "host", "lab"),
+        default="auto",
+        help="this host, the emulated host, or what fits: the host, and the emulated one for what "
+        "the host's KVM cannot do (default: %(default)s)",
+    )
+    run.add_argument("--select", action="append", default=[], metavar="GLOB", help="scenarios by id")
+    run.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
+    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that")
+    run.add_argument(
+        "--hazardous",
+        action="store_true",
+        help="on this host too, go on where the next step can PANIC it",
+    )
+    run.add_argument(
+        "--all-crashes",
+        action="store_true",
+        help="let every hazardous scenario crash, not only the first of each kind",
+    )
+    _add_device(run)
+    _add_kernel(run)
+
+
+def _add_list(listing: argparse.ArgumentParser) -> None:
+    listing.add_argument("--select", action="append", default=[], metavar="GLOB", help="by id")
+
+
+def _add_probe(probe: argparse.ArgumentParser) -> None:
+    probe.add_argument("--json", action="store_true", help="as a JSON document")
+    _add_device(probe)
+
+
+def _add_lab(lab: argparse.ArgumentParser) -> None:
+    commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
+    setup = commands.add_parser("setup", help="build the emulator, once, into the user's cache")
+    _add_sources(setup)
+    program = commands.add_parser("exec", help="run a program on the emulated host")
+    _add_kernel(program)
+    program.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH[:GUESTPATH]",
+        help="take a file or directory along",
+    )
+    program.add_argument("program", nargs="+", metavar="-- COMMAND", help="the program, its arguments")
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device", default="/dev/kvm", metavar="PATH", help="KVM device (default: %(default)s)"
+    )
+
+
+def _add_kernel(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--kernel",
+        metavar="SPEC",
+        help="emulated host with that kernel: a Debian version (6.12.95, 6.1), a .deb (or several, "
+        "separated by commas), a bzImage or build tree, or `installed`; "
+        "without it, the newest packaged kernel that has its KVM modules",
+    )
+    command.add_argument(
+        "--modules", type=Path, metavar="DIR", help="where the modules of a bzImage are"
+    )
+    _add_sources(command)
+
+
+def _add_sources(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--archive",
+        action="append",
+        default=[],
+        metavar="'URI SUITE[,SUITE...]'",
+        help="take kernels and the emulator's source from this archive, not from the machine's own",
+    )
+    command.add_argument(
+        "--tarball", type=Path, metavar="FILE", help="the emulator's source, already here"
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value

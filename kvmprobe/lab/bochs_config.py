@@ -1,0 +1,52 @@
+"""The emulator's configuration file for one machine.  Pure text; what each line is for stands beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FIXED = """\
+display_library: nogui
+cpu: model=sapphire_rapids, count=1, ips={ticks_per_second}, exclude_features="la57"
+memory: guest={memory_mib}, host={memory_mib}
+romimage: file={firmware}
+vgaromimage: file={firmware}
+vga: extension=none, update_freq=1
+com1: enabled=1, mode=file, dev={console}
+clock: sync=none
+ata0: enabled=0
+ata1: enabled=0
+speaker: enabled=0
+parport1: enabled=0
+log: -
+panic: action=fatal
+error: action=ignore
+info: action=ignore
+"""
+
+# How many instructions pass for a second of the emulated clocks other than the TSC.  The serial port's
+# speed hangs on it too: at a tenth of the true rate a line of console costs a tenth of the time.
+_TICKS_PER_SECOND = 100_000_000
+
+
+def text(memory_mib: int, firmware: str, console: str, ram: Sequence[tuple[int, str]]) -> str:
+    """Return the configuration of a machine that runs what its memory holds at the start.
+
+    :param memory_mib: size of the machine's memory, MiB
+    :param firmware: path of the ROM; the display adapter insists on one too, and takes the same
+    :param console: path that the first serial port writes to
+    :param ram: physical byte address and file of each memory image, at most four
+    """
+    fixed = _FIXED.format(
+        ticks_per_second=_TICKS_PER_SECOND,
+        memory_mib=memory_mib,
+        firmware=firmware,
+        console=console,
+    )
+    images = [
+        f"optramimage{number}: file={path}, address={address:#x}\n"
+        for number, (address, path) in enumerate(ram, start=1)
+    ]
+    return fixed + "".join(images)

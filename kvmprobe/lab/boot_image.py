@@ -1,0 +1,108 @@
+"""What lies in the emulated machine's memory when its processor starts.
+
+Kernel, initramfs, boot parameters and ACPI tables are placed by the emulator itself, so that booting
+reads no disk and runs no boot loader; ``guest/firmware.S`` then enters the kernel by its 64-bit protocol
+(Linux Documentation/arch/x86/boot.rst).  Pure: knows nothing of files, processes or payloads.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import UsageError
+from kvmprobe.lab import acpi
+
+if TYPE_CHECKING:
+    from kvmprobe.lab.kernel_image import KernelImage
+
+_MIB = 1 << 20
+_PAGE = 4096
+# ABI: guest/firmware.S passes this address on; the area up to 0xa0000 is kept from the kernel.
+_BOOT_PARAMS = 0x90000
+_COMMAND_LINE = 0x91000
+_ACPI_TABLES = 0x92000
+_LOW_END = 0xA0000
+_LONGEST_COMMAND_LINE = 2047
+_E820_RAM, _E820_RESERVED, _E820_ACPI = 1, 2, 3
+_LOADED_HIGH = 1
+_OTHER_LOADER = 0xFF
+_KERNEL_HEADROOM = 64 * _MIB
+
+DEFAULT_ARGUMENTS = (
+    "console=ttyS0,115200 loglevel=5 nokaslr mitigations=off no_timer_check tsc=reliable pci=off"
+    " cryptomgr.notests=1 initcall_blacklist=jent_mod_init panic=0 oops=panic softlockup_panic=1 random.trust_cpu=on rdinit=/init"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RamImage:
+    """Bytes and the physical byte address they lie at."""
+
+    address: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BootImage:
+    """Memory contents of a machine that starts a kernel; for machines with ``memory_mib`` MiB only."""
+
+    parts: tuple[RamImage, ...]
+    memory_mib: int
+
+
+def build(
+    kernel: KernelImage, initramfs: bytes, memory_mib: int, arguments: str = DEFAULT_ARGUMENTS
+) -> BootImage:
+    """Place a kernel and its initramfs in a machine's memory.
+
+    :param initramfs: one or more cpio archives, packed or not
+    :param memory_mib: size of the machine's memory, MiB
+    :raises UsageError: the files do not fit, or the arguments are too long
+    """
+    if len(arguments.encode()) > _LONGEST_COMMAND_LINE:
+        raise UsageError("the kernel's arguments are longer than 2047 bytes")
+    memory_end = memory_mib * _MIB
+    initramfs_address = (memory_end - len(initramfs)) // _MIB * _MIB - _MIB
+    # The unpacked copy needs as much again, and the kernel some room to start in.
+    needed = kernel.end + _KERNEL_HEADROOM + 2 * len(initramfs)
+    if needed > memory_end:
+        raise UsageError(
+            f"kernel and files need {-(-needed // _MIB)} MiB of memory, the machine has {memory_mib}"
+        )
+    parameters = _boot_params(kernel, initramfs_address, len(initramfs), memory_end)
+    boot_area = parameters.ljust(_COMMAND_LINE - _BOOT_PARAMS, b"\0") + arguments.encode()
+    boot_area = boot_area.ljust(_ACPI_TABLES - _BOOT_PARAMS, b"\0") + acpi.tables(_ACPI_TABLES, 1)
+    return BootImage(
+        (
+            RamImage(_BOOT_PARAMS, boot_area),
+            RamImage(kernel.address, kernel.content),
+            RamImage(initramfs_address, initramfs),
+        ),
+        memory_mib,
+    )
+
+
+def _boot_params(
+    kernel: KernelImage, initramfs_address: int, initramfs_size: int, memory_end: int
+) -> bytes:
+    page = bytearray(_PAGE)
+    page[0x1F1 : 0x1F1 + len(kernel.setup_header)] = kernel.setup_header
+    memory_map = (
+        (0, _BOOT_PARAMS, _E820_RAM),
+        (_BOOT_PARAMS, _LOW_END, _E820_ACPI),
+        (0xF0000, _MIB, _E820_RESERVED),
+        (_MIB, memory_end, _E820_RAM),
+        (0xFFFF0000, 1 << 32, _E820_RESERVED),
+    )
+    struct.pack_into("<Q", page, 0x070, _ACPI_TABLES)
+    page[0x1E8] = len(memory_map)
+    for number, (start, end, kind) in enumerate(memory_map):
+        struct.pack_into("<QQI", page, 0x2D0 + 20 * number, start, end - start, kind)
+    page[0x210] = _OTHER_LOADER
+    page[0x211] = _LOADED_HIGH
+    struct.pack_into("<I", page, 0x214, kernel.entry)
+    struct.pack_into("<II", page, 0x218, initramfs_address, initramfs_size)
+    struct.pack_into("<I", page, 0x228, _COMMAND_LINE)
+    return bytes(page)

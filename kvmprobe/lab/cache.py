@@ -1,0 +1,193 @@
+"""The user's cache directory: folders, locks between processes, publishing whole results only.
+
+Layer: lab, bottom.  Knows nothing of kernels or emulators.  A result appears under its final name
+by one rename on one file system, so an interrupted build is never taken for a finished one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import NoSpace, UsageError, errno_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvmprobe.progress import Progress
+
+ELSEWHERE = "free some, or set KVMPROBE_CACHE to a directory on a larger file system"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Cache:
+    """One cache directory, shared by every kvmprobe process of the user."""
+
+    def __init__(self, root: Path) -> None:
+        """Use ``root``, which need not exist yet."""
+        self.root = root
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Cache:
+        """Choose $KVMPROBE_CACHE, else $XDG_CACHE_HOME/kvmprobe, else ~/.cache/kvmprobe.
+
+        :raises UsageError: none of them is set and there is no home directory
+        :see: XDG Base Directory Specification: a relative XDG_CACHE_HOME is ignored
+        """
+        if named := environ.get("KVMPROBE_CACHE"):
+            return cls(Path(named).expanduser().absolute())
+        xdg = Path(environ.get("XDG_CACHE_HOME", ""))
+        if xdg.is_absolute():
+            return cls(xdg / "kvmprobe")
+        if home := environ.get("HOME"):
+            return cls(Path(home) / ".cache" / "kvmprobe")
+        try:
+            return cls(Path.home() / ".cache" / "kvmprobe")
+        except RuntimeError as error:
+            raise UsageError("no home directory for the cache: set KVMPROBE_CACHE") from error
+
+    def folder(self, *names: str) -> Path:
+        """Return the sub-folder, created if missing.
+
+        :raises UsageError: the cache cannot be written
+        :raises NoSpace: the file system is full
+        """
+        path = self.root.joinpath(*names)
+        try:
+            with full_disk_told(path, "a folder of the cache"):
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot create {path}: {errno_name(error.errno or 0)}: {error.strerror}; "
+                "set KVMPROBE_CACHE to a directory that you can write to"
+            ) from error
+        return path
+
+    @contextmanager
+    def locked(self, name: str, progress: Progress) -> Iterator[None]:
+        """Hold the lock ``name`` (what is built, for the eyes of who waits); wait for it if taken.
+
+        The kernel frees the lock when its holder dies, however it dies.  The file keeps the
+        holder's pid for the message only.  Not re-entrant: a second entry in one process waits.
+        """
+        path = self.folder("locks") / f"{_as_file_name(name)}.lock"
+        with self._opened(path) as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+                progress.stage(f"waiting for another kvmprobe (pid {pid}) that builds {name}")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with full_disk_told(path, "a lock file"):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+            yield
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give an empty directory on the cache's file system; it is removed on the way out.
+
+        Those of processes that died before they could are removed first.
+        """
+        parent = self.folder("tmp")
+        with self._opened(self.folder("locks") / "tmp.lock") as guard:
+            # ORDER: a new directory is claimed before another process may look for stale ones.
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            _remove_stale(parent)
+            with full_disk_told(parent, "a temporary directory"):
+                work = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+            claim = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(claim, fcntl.LOCK_EX)
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            os.close(claim)
+
+    def publish(self, item: Path, final: Path) -> None:
+        """Move a finished file or directory from a scratch directory to its final name.
+
+        A file replaces an older one; an older directory is moved into the scratch directory,
+        to be removed with it.
+        """
+        final.parent.mkdir(parents=True, exist_ok=True)
+        files = [item] if item.is_file() else [f for f in item.rglob("*") if f.is_file()]
+        for file in files:
+            _flush(file)
+        if final.is_dir():
+            final.rename(Path(tempfile.mkdtemp(prefix="replaced-", dir=item.parent)) / "old")
+        item.replace(final)
+
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[int]:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {errno_name(error.errno or 0)}") from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def require_space(path: Path, nbytes: int, purpose: str) -> None:
+    """Fail before big work when fewer than ``nbytes`` bytes are free where ``path`` will be.
+
+    :raises NoSpace: with both figures and how to choose another place
+    """
+    present = path
+    while not present.exists():
+        present = present.parent
+    free = shutil.disk_usage(present).free
+    if free < nbytes:
+        raise NoSpace(
+            f"{purpose} needs {nbytes / 1e6:.0f} MB in {path}, "
+            f"{free / 1e6:.0f} MB are free: {ELSEWHERE}"
+        )
+
+
+@contextmanager
+def full_disk_told(path: Path, purpose: str) -> Iterator[None]:
+    """Turn ENOSPC and EDQUOT raised within into NoSpace that names ``path`` and ``purpose``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise NoSpace(
+            f"{path}: {errno_name(error.errno or 0)} while writing {purpose}: {ELSEWHERE}"
+        ) from error
+
+
+def _remove_stale(parent: Path) -> None:
+    for entry in parent.iterdir():
+        try:
+            descriptor = os.open(entry, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(entry, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its owner lives
+        finally:
+            os.close(descriptor)
+
+
+def _flush(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _as_file_name(name: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", name)

@@ -1,0 +1,92 @@
+"""Reading a .deb without dpkg: an ar archive whose data.tar member holds the files.
+
+Layer: lab, bottom.  Knows nothing of kernels; works on distributions that have no Debian tools.
+:see: deb(5)
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import subprocess
+import tarfile
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, BinaryIO
+
+from kvmprobe.errors import MissingTools, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+AR_MAGIC = b"!<arch>\n"
+_HEADER_BYTES = 60
+_DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError)
+
+
+def is_deb(path: Path) -> bool:
+    """Tell whether the file begins as a .deb does."""
+    with path.open("rb") as file:
+        return file.read(len(AR_MAGIC)) == AR_MAGIC
+
+
+def files(deb: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the path (without leading ``./``) and the content of every regular file, in file order.
+
+    A content can be read only until the next is asked for.  Stop early to save the rest.
+
+    :raises UsageError: the file is no .deb, or damaged
+    :raises MissingTools: it is compressed with zstd, and no program here can read that
+    """
+    try:
+        with _data_tar(deb) as tar:
+            for member in tar:
+                if member.isfile() and (content := tar.extractfile(member)):
+                    yield member.name.removeprefix("./"), content
+    except _DAMAGE as error:
+        raise UsageError(f"{deb}: damaged or not a Debian package: {error}") from error
+
+
+@contextmanager
+def _data_tar(deb: Path) -> Iterator[tarfile.TarFile]:
+    with deb.open("rb") as file:
+        compression = _seek_data(file, deb)
+        if compression != "zst":
+            with tarfile.open(fileobj=file, mode="r|*") as tar:
+                yield tar
+            return
+        # The member is the last one, so the program may read on to the end of the file.
+        os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
+        with _unpacker(deb, file) as process:
+            try:
+                with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+                    yield tar
+            finally:
+                process.kill()
+
+
+def _seek_data(file: BinaryIO, deb: Path) -> str:
+    # Leaves the file at the first byte of data.tar and returns its compression.
+    if file.read(len(AR_MAGIC)) != AR_MAGIC:
+        raise UsageError(f"{deb}: not a Debian package (no ar signature)")
+    while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:
+        name = header[:16].decode("ascii", "replace").strip().rstrip("/")
+        size = int(header[48:58])
+        if name == "data.tar" or name.startswith("data.tar."):
+            if file.tell() + size > os.fstat(file.fileno()).st_size:
+                raise UsageError(f"{deb}: truncated")
+            return name.removeprefix("data.tar").removeprefix(".")
+        file.seek(size + size % 2, os.SEEK_CUR)
+    raise UsageError(f"{deb}: not a Debian package, or truncated (no data.tar member)")
+
+
+def _unpacker(deb: Path, data: BinaryIO) -> subprocess.Popen[bytes]:
+    quiet = subprocess.DEVNULL
+    if shutil.which("zstd"):
+        return subprocess.Popen(["zstd", "-dc"], stdin=data, stdout=subprocess.PIPE, stderr=quiet)
+    if shutil.which("dpkg-deb"):
+        command = ["dpkg-deb", "--fsys-tarfile", str(deb)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet)
+    raise MissingTools(("zstd",), f"reading {deb.name}")

@@ -1,0 +1,142 @@
+"""The patched emulator: built once from Debian's source tarball, then taken from the cache.
+
+A changed tarball, patch or option is another emulator, with a directory of its own.  Knows how to build,
+not how to run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.lab import build_step, guest_programs
+from kvmprobe.lab.cache import require_space
+
+if TYPE_CHECKING:
+    from kvmprobe.lab.archive import Archives
+    from kvmprobe.lab.cache import Cache
+    from kvmprobe.progress import Progress
+
+VERSION = "3.0"
+_POOL_PATH = "pool/main/b/bochs/bochs_3.0+dfsg.orig.tar.xz"
+_TARBALL_BYTES = 3_896_488
+_TARBALL_SHA256 = "78f6c73d4a6472d5130a87ab9dc306d02c7c71ed8e25b3a8ef642e2a7acd282b"
+_PATCHES = Path(__file__).parent / "patches"
+_TOOLS = {
+    "gcc": "gcc",
+    "g++": "g++",
+    "make": "make",
+    "patch": "patch",
+    "setpriv": "util-linux",
+} | guest_programs.TOOLS
+_COMPILER_OPTIONS = "-O2 -pipe"
+_CONFIGURE = (
+    "./configure",
+    "--enable-x86-64",
+    "--enable-cpu-level=6",
+    "--enable-vmx=2",
+    "--enable-avx",
+    "--enable-evex",
+    "--enable-amx",
+    "--enable-protection-keys",
+    "--enable-cet",
+    "--enable-uintr",
+    "--enable-perfmon",
+    "--enable-memtype",
+    "--enable-all-optimizations",
+    "--enable-pci",
+    "--enable-long-phy-address",
+    "--with-nogui",
+    "--disable-docbook",
+)
+_BUILD_BYTES = 400_000_000
+_COMPILED_FILES = 472
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """What it takes to start a machine.
+
+    :ivar bochs: the emulator
+    :ivar firmware: the machine's ROM
+    :ivar init: the guest's first process, which goes into every initramfs
+    """
+
+    bochs: Path
+    firmware: Path
+    init: Path
+
+
+def ensure(archives: Archives, progress: Progress, *, tarball: Path | None = None) -> Emulator:
+    """Return the emulator, building it if these sources never were.
+
+    :param archives: where the tarball comes from; their cache keeps the result
+    :param tarball: the user's own copy of the tarball
+    :raises MissingTools: what the build needs is not installed
+    :raises DownloadFailed: no archive has the tarball; VerificationFailed: it is something else
+    :raises EmulatorBuildFailed: the message says where the log is
+    :raises NoSpace: the cache's file system is full
+    """
+    cache = archives.cache
+    patches = sorted(_PATCHES.glob("*.patch"))
+    final = cache.root / "emulator" / _key(patches)
+    if not final.is_dir():
+        build_step.require_tools(_TOOLS, "building the emulator")
+        source = archives.fetch_source_tarball(
+            _POOL_PATH, _TARBALL_BYTES, _TARBALL_SHA256, progress, local=tarball
+        )
+        with cache.locked("the emulator", progress):
+            if not final.is_dir():
+                _build(cache, source, patches, final, progress)
+    programs = guest_programs.ensure(cache, progress)
+    return Emulator(final / "bochs", programs.firmware, programs.init)
+
+
+def _key(patches: list[Path]) -> str:
+    state = hashlib.sha256(repr((_TARBALL_SHA256, _COMPILER_OPTIONS, _CONFIGURE)).encode())
+    for patch in patches:
+        state.update(patch.name.encode() + b"\0" + patch.read_bytes())
+    return f"bochs-{VERSION}-{state.hexdigest()[:16]}"
+
+
+def _build(
+    cache: Cache, source: Path, patches: list[Path], final: Path, progress: Progress
+) -> None:
+    require_space(cache.root, _BUILD_BYTES, "building the emulator")
+    log = build_step.BuildLog(cache.folder("logs") / f"{final.name}.log", "the emulator")
+    log.start()
+    with cache.scratch() as work:
+        progress.stage("emulator: unpack")
+        with tarfile.open(source) as archive:
+            archive.extractall(work, filter="data")
+        (tree,) = (path for path in work.iterdir() if path.is_dir())
+        progress.stage("emulator: apply patches")
+        for patch in patches:
+            build_step.run(["patch", "-p1", "--batch", "--forward", "-i", patch], tree, log)
+        progress.stage("emulator: configure")
+        options = {"CFLAGS": _COMPILER_OPTIONS, "CXXFLAGS": _COMPILER_OPTIONS}
+        build_step.run(_CONFIGURE, tree, log, options)
+        _make(tree, log, progress)
+        result = work / "result"
+        result.mkdir()
+        (tree / "bochs").rename(result / "bochs")
+        (tree / "COPYING").rename(result / "COPYING")
+        cache.publish(result, final)
+
+
+def _make(tree: Path, log: build_step.BuildLog, progress: Progress) -> None:
+    progress.stage("emulator: compile (a minute or two, once)")
+    compiled = 0
+
+    def count(line: str) -> None:
+        nonlocal compiled
+        if " -c " in line and line.startswith(("g++", "gcc")):
+            compiled += 1
+            progress.advance(min(compiled, _COMPILED_FILES), _COMPILED_FILES)
+
+    jobs = len(os.sched_getaffinity(0))
+    build_step.run(["make", f"-j{jobs}", "bochs"], tree, log, on_line=count)

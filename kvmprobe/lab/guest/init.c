@@ -1,0 +1,325 @@
+/*
+ * First process of the emulated host: prepares it, runs one program, tells the outside, ends the machine.
+ *
+ * Everything it says goes through the emulator's channel (byte writes to port 0x5e0), one line per message,
+ * so that whatever was said before a kernel panic has been heard:
+ *
+ *   #phase NAME        a stage of the boot begins: init, modules, start
+ *   #nokvm TEXT        KVM could not be set up; TEXT says which step and why
+ *   #exit N, #signal N how the program ended
+ *   #failed TEXT       the program could not be started
+ *   >BASE64, !BASE64   a piece of the program's standard output, standard error
+ *
+ * Files: /lab/modules.list (one module's path a line, in load order), /lab/mode ("worker" or "exec"),
+ * /lab/command and /lab/environ (NUL separated).
+ *
+ * In worker mode the program owns the channel from "#phase start" until it ends: it inherits the right to
+ * use I/O ports, and its standard streams are the kernel's console.
+ * In exec mode its output streams are pipes.  Init then runs with real-time priority, so that a write into
+ * a pipe is followed by its being framed before the program's next instruction.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define CHANNEL_PORT 0x5e0
+#define CONTROL_PORT 0x5e1
+#define CHUNK 3072 /* bytes of output in one frame; a multiple of three */
+#define LAST_CHUNKS 22 /* what a full pipe can still hold when the program has ended */
+
+static void channel_write(const char *bytes, size_t size)
+{
+	asm volatile("cld; rep outsb" : "+S"(bytes), "+c"(size) : "d"((unsigned short)CHANNEL_PORT) : "memory");
+}
+
+__attribute__((format(printf, 1, 2))) static void report(const char *format, ...)
+{
+	char line[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	int size = vsnprintf(line, sizeof line - 1, format, arguments);
+	va_end(arguments);
+	if (size < 0)
+		return;
+	if (size > (int)sizeof line - 2)
+		size = sizeof line - 2;
+	line[size++] = '\n';
+	channel_write(line, size);
+}
+
+__attribute__((noreturn)) static void end_machine(void)
+{
+	outb('Q', CONTROL_PORT);
+	for (;;)
+		pause();
+}
+
+static void frame(char tag, const unsigned char *bytes, size_t size)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static char line[CHUNK / 3 * 4 + 8];
+	size_t used = 0;
+
+	line[used++] = tag;
+	for (size_t at = 0; at < size; at += 3) {
+		size_t left = size - at;
+		unsigned group = bytes[at] << 16 | (left > 1 ? bytes[at + 1] << 8 : 0) | (left > 2 ? bytes[at + 2] : 0);
+
+		line[used++] = digits[group >> 18];
+		line[used++] = digits[group >> 12 & 63];
+		line[used++] = left > 1 ? digits[group >> 6 & 63] : '=';
+		line[used++] = left > 2 ? digits[group & 63] : '=';
+	}
+	line[used++] = '\n';
+	channel_write(line, used);
+}
+
+/* Whole content of a file, NUL-terminated; NULL if it does not exist. */
+static char *content(const char *path, size_t *size)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat status;
+
+	if (file < 0 || fstat(file, &status) != 0)
+		return NULL;
+	char *bytes = calloc(1, status.st_size + 1);
+	ssize_t got = bytes ? read(file, bytes, status.st_size) : -1;
+	close(file);
+	if (got < 0)
+		return NULL;
+	*size = got;
+	return bytes;
+}
+
+/* Vector of the NUL-terminated strings in a file, itself NULL-terminated. */
+static char **strings(const char *path)
+{
+	size_t size = 0, count = 0;
+	char *bytes = content(path, &size);
+	char **vector = calloc(size + 1, sizeof *vector);
+
+	if (!vector)
+		return NULL;
+	for (size_t at = 0; at < size; at += strlen(bytes + at) + 1)
+		vector[count++] = bytes + at;
+	return vector;
+}
+
+static void mount_file_systems(void)
+{
+	static const struct {
+		const char *type, *place;
+	} mounts[] = {
+		{ "proc", "/proc" }, { "sysfs", "/sys" }, { "devtmpfs", "/dev" }, { "tmpfs", "/dev/shm" },
+		{ "devpts", "/dev/pts" }, { "debugfs", "/sys/kernel/debug" },
+	};
+
+	for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++) {
+		mkdir(mounts[i].place, 0755);
+		/* What a kernel was built without is missed by the program that needs it, not here. */
+		mount(mounts[i].type, mounts[i].place, mounts[i].type, 0, NULL);
+	}
+	/* Not mounted over: the image may hold files of the user's there, and is in memory anyway. */
+	mkdir("/tmp", 01777);
+	chmod("/tmp", 01777);
+	mkdir("/run", 0755);
+	symlink("/proc/self/fd", "/dev/fd");
+	symlink("/proc/self/fd/0", "/dev/stdin");
+	symlink("/proc/self/fd/1", "/dev/stdout");
+	symlink("/proc/self/fd/2", "/dev/stderr");
+}
+
+/* Standard input is empty, the other two are the kernel's console. */
+static void open_standard_streams(void)
+{
+	int null = open("/dev/null", O_RDWR), console = open("/dev/console", O_WRONLY | O_NOCTTY);
+
+	dup2(null, 0);
+	dup2(console >= 0 ? console : null, 1);
+	dup2(console >= 0 ? console : null, 2);
+	if (null > 2)
+		close(null);
+	if (console > 2)
+		close(console);
+}
+
+static int load_modules(void)
+{
+	size_t size = 0;
+	char *list = content("/lab/modules.list", &size);
+
+	for (char *path = list ? strtok(list, "\n") : NULL; path; path = strtok(NULL, "\n")) {
+		int file = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (file < 0 || (syscall(SYS_finit_module, file, "", 0) != 0 && errno != EEXIST)) {
+			report("#nokvm %s: %s", strrchr(path, '/') + 1, strerror(errno));
+			return -1;
+		}
+		close(file);
+	}
+	if (access("/dev/kvm", R_OK | W_OK) != 0) {
+		report("#nokvm /dev/kvm: %s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static void start_program(char **command, char **environment)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	execve(command[0], command, environment);
+	dprintf(2, "kvmprobe: cannot execute %s: %s\n", command[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+/* Frames what one pipe holds now; returns 0 at its end. */
+static int forward(int pipe_end, char tag)
+{
+	static unsigned char chunk[CHUNK];
+	ssize_t got = read(pipe_end, chunk, sizeof chunk);
+
+	if (got > 0)
+		frame(tag, chunk, got);
+	return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* Forwards both pipes until the program has ended; what its descendants write later is not waited for. */
+static int forward_until_end(pid_t program, int out, int err)
+{
+	struct pollfd ends[2] = { { .fd = out, .events = POLLIN }, { .fd = err, .events = POLLIN } };
+	sigset_t child;
+	int status = 0, ended = 0;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	int children = syscall(SYS_signalfd4, -1, &child, 8, O_NONBLOCK | O_CLOEXEC);
+	struct pollfd all[3];
+
+	for (int left = 2 * LAST_CHUNKS; left > 0; left -= ended) {
+		all[0] = ends[0];
+		all[1] = ends[1];
+		all[2] = (struct pollfd){ .fd = children, .events = POLLIN };
+		int ready = poll(all, 3, ended ? 0 : -1);
+
+		if (ready <= 0 && ended)
+			return status;
+		for (int i = 0; i < 2; i++)
+			if (all[i].revents && !forward(ends[i].fd, i ? '!' : '>'))
+				ends[i].fd = -1;
+		if (all[2].revents) {
+			char drained[1024];
+			int one;
+			pid_t pid;
+
+			while (read(children, drained, sizeof drained) > 0)
+				;
+			while ((pid = waitpid(-1, &one, WNOHANG)) > 0)
+				if (pid == program) {
+					status = one;
+					ended = 1;
+				}
+		}
+	}
+	return status;
+}
+
+static int run_exec(char **command, char **environment)
+{
+	struct sched_param priority = { .sched_priority = 1 };
+	int out[2], err[2];
+	sigset_t child;
+
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority);
+	if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) {
+		report("#failed pipe: %s", strerror(errno));
+		end_machine();
+	}
+	fcntl(out[0], F_SETFL, O_NONBLOCK);
+	fcntl(err[0], F_SETFL, O_NONBLOCK);
+	pid_t program = fork();
+	if (program == 0) {
+		iopl(0);
+		dup2(out[1], 1);
+		dup2(err[1], 2);
+		start_program(command, environment);
+	}
+	close(out[1]);
+	close(err[1]);
+	if (program < 0) {
+		report("#failed fork: %s", strerror(errno));
+		end_machine();
+	}
+	return forward_until_end(program, out[0], err[0]);
+}
+
+static int run_worker(char **command, char **environment)
+{
+	int status = 0, one;
+	pid_t program = fork(), pid;
+
+	if (program == 0)
+		start_program(command, environment);
+	if (program < 0) {
+		report("#failed fork: %s", strerror(errno));
+		end_machine();
+	}
+	while ((pid = wait(&one)) > 0 || errno == EINTR)
+		if (pid == program) {
+			status = one;
+			break;
+		}
+	return status;
+}
+
+int main(void)
+{
+	size_t size;
+
+	mount_file_systems();
+	open_standard_streams();
+	if (iopl(3) != 0) {
+		printf("kvmprobe: iopl: %s\n", strerror(errno));
+		return 1; /* the kernel panics, and the console tells why */
+	}
+	report("#phase init");
+	char *mode = content("/lab/mode", &size);
+	char **command = strings("/lab/command"), **environment = strings("/lab/environ");
+	if (!mode || !command || !command[0] || !environment) {
+		report("#failed /lab is not complete");
+		end_machine();
+	}
+	int exec_mode = strcmp(mode, "exec") == 0;
+	report("#phase modules");
+	if (load_modules() != 0 && !exec_mode)
+		end_machine();
+	report("#phase start");
+	int status = exec_mode ? run_exec(command, environment) : run_worker(command, environment);
+	tcdrain(1);
+	if (WIFSIGNALED(status))
+		report("#signal %d", WTERMSIG(status));
+	else
+		report("#exit %d", WEXITSTATUS(status));
+	end_machine();
+}

@@ -1,0 +1,226 @@
+"""The emulated host's file system: files as they lie here, packed as a cpio archive (newc).
+
+``FileTree`` collects, ``Payload`` says what runs, ``build`` packs both with our own first process
+(``guest/init.c``).  Deterministic: the same files give the same bytes.  Which files a program needs is
+``guest_files``'s and ``python_closure``'s business.
+Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst "initramfs buffer format".
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_MOUNTED_OVER = ("/proc", "/sys", "/dev", "/lab")
+_MOST_LINKS = 40
+_TRAILER = "TRAILER!!!"
+
+
+class Mode(Enum):
+    """Who owns the channel while the program runs; the value is what ``guest/init.c`` reads."""
+
+    WORKER = "worker"
+    EXEC = "exec"
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    mode: int
+    content: bytes = b""
+    modified: int = 0
+    device: tuple[int, int] = (0, 0)
+
+
+@dataclass(slots=True)
+class FileTree:
+    """Files of the guest by absolute path, symbolic links and parent directories included."""
+
+    _nodes: dict[str, _Node] = field(default_factory=dict)
+
+    def add(self, path: Path) -> None:
+        """Add a file or a whole directory at its own absolute path, with the links on the way.
+
+        :raises UsageError: it does not exist, cannot be read or lies where the guest mounts something
+        """
+        self.add_at(path, str(path.absolute()))
+
+    def add_at(self, path: Path, guest: str) -> None:
+        """Add a file or a whole directory at ``guest``, an absolute path; links inside are kept."""
+        try:
+            place = self._resolve(guest)
+            if path.is_dir():
+                self._make_directories(place)
+                for child in sorted(path.iterdir()):
+                    self._add_child(child, f"{place}/{child.name}")
+                return
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"{path}: neither a file nor a directory")
+            # Whole seconds are what a cpio archive and a .pyc file both hold.
+            self._put(place, _Node(status.st_mode, path.read_bytes(), int(status.st_mtime)))
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from error
+
+    def put(self, guest: str, content: bytes, permissions: int = 0o644) -> None:
+        """Add a file of our own making."""
+        self._put(self._resolve(guest), _Node(stat.S_IFREG | permissions, content))
+
+    def add_directory(self, guest: str) -> None:
+        """Add a directory without its content."""
+        self._make_directories(self._resolve(guest))
+
+    def __contains__(self, guest: str) -> bool:
+        """Tell whether this very path is taken."""
+        return guest in self._nodes
+
+    def size(self) -> int:
+        """Return the sum of the files' sizes, bytes."""
+        return sum(len(node.content) for node in self._nodes.values())
+
+    def archive(self) -> bytes:
+        """Pack everything."""
+        chunks = [
+            chunk
+            for number, (path, node) in enumerate(sorted(self._nodes.items()), start=1)
+            for chunk in _cpio_entry(number, path.lstrip("/"), node)
+        ]
+        return b"".join(chunks) + b"".join(_cpio_entry(0, _TRAILER, _Node(0)))
+
+    def copy(self) -> FileTree:
+        """Return a tree that can grow on its own."""
+        return FileTree(dict(self._nodes))
+
+    def put_console(self) -> None:
+        """Add the device that the kernel opens for its first process."""
+        self._put("/dev/console", _Node(stat.S_IFCHR | 0o600, device=(5, 1)))
+
+    def _add_child(self, child: Path, guest: str) -> None:
+        if child.is_symlink():
+            self._link(guest, str(child.readlink()))
+        elif child.is_dir() or child.is_file():
+            self.add_at(child, guest)
+
+    def _put(self, place: str, node: _Node) -> None:
+        self._make_directories(place.rpartition("/")[0])
+        self._nodes[place] = node
+
+    def _link(self, place: str, target: str) -> None:
+        self._put(place, _Node(stat.S_IFLNK | 0o777, target.encode()))
+
+    def _make_directories(self, place: str) -> None:
+        while place and place not in self._nodes:
+            self._nodes[place] = _Node(stat.S_IFDIR | 0o755)
+            place = place.rpartition("/")[0]
+
+    # Follows the links that this host has on the way to a path and takes them over, so that the guest
+    # has /lib -> usr/lib where this host has it, and one place for each file.
+    def _resolve(self, guest: str) -> str:
+        rest = [part for part in os.path.normpath(guest).split("/") if part]
+        place, links = "", 0
+        while rest:
+            step = f"{place}/{rest.pop(0)}"
+            here = Path(step)
+            if step in _MOUNTED_OVER:
+                raise UsageError(f"{guest}: the guest has its own {step}")
+            if not here.is_symlink():
+                place = step
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise UsageError(f"{guest}: too many symbolic links")
+            target = str(here.readlink())
+            self._link(step, target)
+            joined = os.path.normpath(target if target.startswith("/") else f"{place}/{target}")
+            rest = [part for part in joined.split("/") if part] + rest
+            place = ""
+        return place
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A program to run on the emulated host.
+
+    :ivar command: its arguments; the first is the program's absolute path in the guest
+    """
+
+    files: FileTree
+    command: tuple[str, ...]
+    mode: Mode
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytes:
+    """Pack a payload with the first process and the kernel modules, in load order.
+
+    :raises UsageError: a module is packed in a way that cannot be unpacked here
+    """
+    tree = payload.files.copy()
+    lab = {
+        "mode": payload.mode.value.encode(),
+        "command": _nul_separated(payload.command),
+        "environ": _nul_separated([f"{key}={value}" for key, value in payload.environment.items()]),
+    }
+    names = []
+    for module in modules:
+        name, content = _unpacked_module(module)
+        names.append(f"/lab/modules/{name}\n")
+        lab[f"modules/{name}"] = content
+    lab["modules.list"] = "".join(names).encode()
+    own = FileTree()
+    own.put("/init", init, 0o755)
+    own.put_console()
+    for name, content in lab.items():
+        # Straight into the guest's reserved directory, which FileTree keeps others out of.
+        own._put(f"/lab/{name}", _Node(stat.S_IFREG | 0o644, content))  # noqa: SLF001
+    return tree.archive() + own.archive()
+
+
+def _nul_separated(words: Sequence[str]) -> bytes:
+    return b"".join(os.fsencode(word) + b"\0" for word in words)
+
+
+def _unpacked_module(module: Path) -> tuple[str, bytes]:
+    content = module.read_bytes()
+    if module.suffix == ".ko":
+        return module.name, content
+    if module.suffix == ".xz":
+        return module.stem, lzma.decompress(content)
+    if module.suffix == ".zst" and shutil.which("zstd"):
+        unpacked = subprocess.run(["zstd", "-dc"], input=content, capture_output=True, check=True)  # noqa: S607
+        return module.stem, unpacked.stdout
+    raise UsageError(f"{module}: cannot unpack this kind of kernel module (zstd not installed?)")
+
+
+def _cpio_entry(number: int, name: str, node: _Node) -> Iterator[bytes]:
+    encoded = os.fsencode(name) + b"\0"
+    links = 2 if stat.S_ISDIR(node.mode) else 1
+    numbers = (
+        number,
+        node.mode,
+        0,
+        0,
+        links,
+        node.modified & 0xFFFFFFFF,
+        len(node.content),
+        0,
+        0,
+        *node.device,
+        len(encoded),
+        0,
+    )
+    header = b"070701" + b"".join(b"%08X" % value for value in numbers) + encoded
+    yield header + b"\0" * (-len(header) % 4)
+    yield node.content
+    yield b"\0" * (-len(node.content) % 4)

@@ -1,0 +1,117 @@
+"""Kernels ready to boot, kept in the cache under what they were made of.
+
+A manifest with the hashes of all files lies beside them, so that a damaged entry is made again.
+Layer: lab; knows nothing of packages or archives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.lab.cache import Cache, full_disk_told, require_space
+from kvmprobe.lab.download import sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from kvmprobe.lab.kernel_pieces import Pieces
+    from kvmprobe.progress import Progress
+
+_FORMAT = "1"  # part of every key: raise it when the content of entries changes
+_MANIFEST = "kernel.json"
+_KERNEL_BYTES = 150_000_000  # a kernel with modules, of the larger kind
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel to boot.
+
+    :ivar release: as uname -r says
+    :ivar label: upstream version for people, ``6.12.95``
+    :ivar modules: uncompressed files in load order, kvm-intel last; none if KVM is built in
+    :ivar source: where it came from
+    """
+
+    release: str
+    label: str
+    vmlinuz: Path
+    modules: tuple[Path, ...]
+    source: str
+
+
+def key_of(hashes: tuple[str, ...]) -> str:
+    """Return the name of the entry that is made of files with these hashes."""
+    return hashlib.sha256("\n".join((_FORMAT, *hashes)).encode()).hexdigest()[:24]
+
+
+def load(cache: Cache, key: str) -> Kernel | None:
+    """Return an entry, or nothing if there is none or its files are not what they were."""
+    folder = cache.root / "kernels" / key
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        for name, digest in manifest["files"].items():
+            if sha256_of(folder / name) != digest:
+                return None
+        return Kernel(
+            manifest["release"],
+            manifest["label"],
+            folder / "vmlinuz",
+            tuple(folder / name for name in manifest["modules"]),
+            manifest["source"],
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def every(cache: Cache) -> Iterator[Kernel]:
+    """Yield all intact entries, in no order."""
+    for manifest in (cache.root / "kernels").glob(f"*/{_MANIFEST}"):
+        if kernel := load(cache, manifest.parent.name):
+            yield kernel
+
+
+def make(
+    cache: Cache, source: str, progress: Progress, take: Callable[[Path], Pieces], key: str = ""
+) -> Kernel:
+    """Fill a work directory with ``take`` and keep the result.
+
+    :param key: the entry's name where it is known before; otherwise made of the files' hashes
+    :raises NoSpace: the cache's file system is full
+    """
+    require_space(cache.root, _KERNEL_BYTES, "unpacking a kernel")
+    with (
+        cache.locked(f"kernel {key or source}", progress),
+        cache.scratch() as work,
+        full_disk_told(cache.root, "a kernel"),
+    ):
+        if key and (kernel := load(cache, key)):
+            return kernel
+        entry = work / "kernel"
+        entry.mkdir()
+        pieces = take(entry)
+        kept = (pieces.vmlinuz, *pieces.modules)
+        for stray in set(entry.iterdir()) - set(kept):
+            stray.unlink()
+        files = {path.name: sha256_of(path) for path in kept}
+        name = key or key_of(tuple(files.values()))
+        manifest = {
+            "release": pieces.banner.release,
+            "label": pieces.banner.label,
+            "source": source,
+            "modules": [path.name for path in pieces.modules],
+            "files": files,
+        }
+        (entry / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        final = cache.folder("kernels") / name
+        cache.publish(entry, final)
+        return Kernel(
+            pieces.banner.release,
+            pieces.banner.label,
+            final / pieces.vmlinuz.name,
+            tuple(final / path.name for path in pieces.modules),
+            source,
+        )

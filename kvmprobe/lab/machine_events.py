@@ -1,0 +1,130 @@
+"""What an emulated machine can tell, as a closed union, and how ``guest/init.c``'s lines spell it.
+
+Pure.  A line that begins with ``{`` is the program's own; the other tags are init's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import LabError
+
+if TYPE_CHECKING:
+    from kvmprobe.lab.console import PanicReport
+
+
+class Stream(Enum):
+    """The program's two output streams; the value is the tag of their frames."""
+
+    STDOUT = ">"
+    STDERR = "!"
+
+
+class EndReason(Enum):
+    """Why a machine is no more."""
+
+    FINISHED = "the program ended and the machine with it"
+    PANIC = "the kernel panicked"
+    HANG = "neither channel nor console spoke"
+    RESET = "the machine reset itself: a triple fault, or the program rebooted it"
+    EMULATOR_DIED = "the emulator ended on its own"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLine:
+    """A line that the program wrote to the channel, without its newline."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stage of the boot began, ``seconds`` of wall time after the emulator's start."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A piece of the program's output."""
+
+    stream: Stream
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KvmMissing:
+    """KVM could not be set up; ``text`` says which step failed and why."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramExited:
+    """The program ended with an exit status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramKilled:
+    """The program ended by a signal (number)."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsolePanic:
+    """The kernel under test panicked."""
+
+    report: PanicReport
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The machine is gone; always the last event.  ``text`` has what the emulator said, if anything."""
+
+    reason: EndReason
+    text: str = ""
+
+
+GuestEvent = ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled
+Event = GuestEvent | ConsolePanic | Ended
+
+
+def decode(line: bytes, seconds: float) -> GuestEvent:
+    """Read one line of the channel that came ``seconds`` after the start.
+
+    :raises LabError: the guest could not start the program, or the line is none of init's
+    """
+    text = line.decode("utf-8", errors="replace")
+    if text[:1] in (">", "!"):
+        return Output(Stream(text[0]), _from_base64(text[1:]))
+    if not text.startswith("#"):
+        return ChannelLine(text)
+    word, _, rest = text[1:].partition(" ")
+    match word:
+        case "phase":
+            return Phase(rest, seconds)
+        case "nokvm":
+            return KvmMissing(rest)
+        case "exit" if rest.isdecimal():
+            return ProgramExited(int(rest))
+        case "signal" if rest.isdecimal():
+            return ProgramKilled(int(rest))
+        case "failed":
+            raise LabError(f"the emulated host could not start the program: {rest}")
+        case _:
+            raise LabError(f"the emulated host said something unknown: {text[:200]!r}")
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise LabError(f"the emulated host sent a broken frame: {text[:80]!r}") from error

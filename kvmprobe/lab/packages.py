@@ -1,0 +1,102 @@
+"""What a package index says: parsing Packages text, and the order of Debian versions.  Pure.
+
+Layer: lab, bottom.  Knows nothing of where indices come from.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One binary package of one suite; ``size`` in bytes, ``filename`` relative to ``base_uri``."""
+
+    name: str
+    version: str
+    size: int
+    sha256: str
+    filename: str
+    depends: str
+    suite: str
+    base_uri: str
+
+    @property
+    def uri(self) -> str:
+        """Where the .deb lies."""
+        return pool_uri(self.base_uri, self.filename)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.suite})"
+
+    def as_json(self) -> dict[str, str | int]:
+        """Return the fields as plain values; ``Package(**fields)`` reads them back."""
+        return asdict(self)
+
+
+def pool_uri(base_uri: str, path: str) -> str:
+    """Join an archive's address and a path below it, escaped as apt does it (``%2B`` for ``+``)."""
+    return f"{base_uri.rstrip('/')}/{quote(path, safe='/')}"
+
+
+def scan(index: bytes, prefixes: tuple[str, ...], suite: str, base_uri: str) -> Iterator[Package]:
+    """Yield the packages of a Packages text whose names begin with one of ``prefixes``.
+
+    Stanzas without size, hash or file name are skipped: they cannot be fetched safely.
+    """
+    names = "|".join(re.escape(prefix) for prefix in prefixes)
+    stanza = re.compile(
+        rb"^Package: (?:" + names.encode() + rb")[^\n]*\n(?:[^\n]+\n?)*", re.MULTILINE
+    )
+    for match in stanza.finditer(index):
+        fields = {
+            key.lower(): value for key, value in _FIELD.findall(match[0].decode("utf-8", "replace"))
+        }
+        if (
+            not fields.get("size", "").isdecimal()
+            or not {"version", "sha256", "filename"} <= fields.keys()
+        ):
+            continue
+        yield Package(
+            name=fields["package"],
+            version=fields["version"],
+            size=int(fields["size"]),
+            sha256=fields["sha256"].lower(),
+            filename=fields["filename"],
+            depends=fields.get("depends", ""),
+            suite=suite,
+            base_uri=base_uri,
+        )
+
+
+def upstream(version: str) -> str:
+    """Return the upstream part: ``6.12.95`` of ``6.12.95-1~bpo12+1``."""
+    return version.rpartition(":")[2].partition("-")[0]
+
+
+def version_key(version: str) -> tuple[tuple[tuple[int, ...], int], ...]:
+    """Return a sort key that orders versions as dpkg does, epochs aside.
+
+    :see: deb-version(7), Sorting algorithm: ``~`` before the end, letters before other characters
+    """
+    key: list[tuple[tuple[int, ...], int]] = []
+    for text, digits in re.findall(r"(\D*)(\d*)", version):
+        if text or digits:
+            # The closing 0 is the end of the part: above "~", below everything else.
+            key.append(((*(_rank(character) for character in text), 0), int(digits or "0")))
+    key.append(((0,), 0))
+    return tuple(key)
+
+
+def _rank(character: str) -> int:
+    if character == "~":
+        return -1
+    return ord(character) if character.isalpha() else ord(character) + 256

@@ -1,0 +1,132 @@
+"""The files with which this Python interpreter runs one module in the guest as it would here.
+
+The interpreter is asked: a child imports the module and tells which files that took, with their paths on the
+import path.  Compiled code goes along (written below ``pycache``, never beside the sources), so that the slow
+guest compiles nothing.  The guest's interpreter runs without ``site``: editable installs and ``.pth`` files
+need no imitation, PYTHONPATH names the directories the modules were found in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import kvmprobe
+from kvmprobe.errors import UsageError
+from kvmprobe.lab.guest_files import add_libraries, without_debug_sections
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.lab.initramfs import FileTree
+
+_GUEST_PYCACHE = "/usr/lib/kvmprobe/pycache"
+
+# Runs in the child, which gets the modules to import as arguments.
+_QUESTION = """
+import importlib, json, linecache, os, runpy, sys, traceback
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+stdlib = os.path.dirname(os.__file__) + os.sep
+files, libraries, roots = set(), set(), {}
+for name, module in list(sys.modules.items()):
+    spec = getattr(module, "__spec__", None)
+    origin = getattr(spec, "origin", None) or getattr(module, "__file__", None)
+    loader_state = getattr(spec, "loader_state", None)
+    if origin == "frozen":
+        origin = getattr(loader_state, "filename", None)
+    if not origin or not os.path.isfile(origin):
+        continue
+    files.add(origin)
+    cached = getattr(spec, "cached", None)
+    if cached and os.path.isfile(cached):
+        files.add(cached)
+    if origin.startswith(stdlib) and "-packages" not in origin:
+        continue
+    top = os.path.dirname(origin)
+    depth = name.count(".") + bool(getattr(module, "__path__", None))
+    for _ in range(depth):
+        top = os.path.dirname(top)
+    roots[top] = None
+with open("/proc/self/maps", encoding="utf-8") as maps:
+    mapped = {line.split(None, 5)[5].rstrip("\\n") for line in maps if line.count(" /")}
+libraries.update(path for path in mapped if ".so" in os.path.basename(path) and os.path.isfile(path))
+print(json.dumps({
+    "files": sorted(files - libraries),
+    "libraries": sorted(libraries),
+    "roots": [path for path in sys.path if path in roots]
+        + [path for path in roots if path not in sys.path],
+    "landmark": os.__file__,
+    "dynload": next((path for path in sys.path if path.endswith("lib-dynload")), ""),
+    "prefixes": [sys.prefix, sys.base_prefix, os.path.dirname(sys.executable)],
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PythonProgram:
+    """How to start the module in the guest."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def add_python(
+    tree: FileTree, module: str, pycache: Path, also: Sequence[str] = ()
+) -> PythonProgram:
+    """Add this interpreter with all that running ``module`` takes.
+
+    :param module: what ``python -m`` is to run; it is imported here, so it must not act when imported
+    :param pycache: directory that holds compiled code from one call to the next
+    :param also: modules that ``module`` imports late
+    :raises UsageError: it cannot be imported
+    """
+    # The package's own directory is named too: an editable install may find it by a hook of site's.
+    search = [*filter(None, sys.path), str(Path(kvmprobe.__file__).parent.parent)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    asked = subprocess.run(
+        [sys.executable, "-S", "-c", _QUESTION, module, *also],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **environment,
+            "PYTHONPATH": os.pathsep.join(search),
+            "PYTHONPYCACHEPREFIX": str(pycache),
+            "PYTHONUTF8": "1",
+        },
+    )
+    if asked.returncode != 0:
+        raise UsageError(f"cannot import {module} in a fresh interpreter:\n{asked.stderr.strip()}")
+    answer = json.loads(asked.stdout)
+    binaries = [Path(name) for name in (*answer["libraries"], sys.executable)]
+    for path in binaries:
+        add_libraries(tree, path)
+    for path in binaries:
+        tree.put(str(path), without_debug_sections(path.read_bytes()), 0o755)
+    for path in map(Path, [*answer["files"], answer["landmark"]]):
+        if path.is_relative_to(pycache):
+            tree.add_at(path, f"{_GUEST_PYCACHE}/{path.relative_to(pycache)}")
+        else:
+            tree.add(path)
+    for prefix in answer["prefixes"]:
+        if (marker := Path(prefix) / "pyvenv.cfg").is_file():
+            tree.add(marker)
+    if answer["dynload"]:
+        tree.add_directory(answer["dynload"])
+    return PythonProgram(
+        (sys.executable, "-S", "-m", module),
+        {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": os.pathsep.join(answer["roots"]),
+            "PYTHONPYCACHEPREFIX": _GUEST_PYCACHE,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONUTF8": "1",
+        },
+    )

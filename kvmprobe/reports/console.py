@@ -1,0 +1,124 @@
+"""The run on a terminal: quiet on success, exact on failure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from kvmprobe.reports.table import table
+from kvmprobe.results.known import by_id
+from kvmprobe.results.verdict import FAILURES, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from kvmprobe.results.record import Crash, Divergence, ScenarioRecord, Target
+
+_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.DIVERGED: "red",
+    Verdict.CRASHED: "bold red",
+    Verdict.TIMED_OUT: "magenta",
+    Verdict.SKIPPED: "dim",
+    Verdict.BROKEN: "bold magenta",
+}
+_LOG_LINES = 40
+
+
+def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) -> None:
+    """Print what a run found: tables and details where something failed, then the summary."""
+    failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
+    for target in dict.fromkeys(r.target for r in failed):
+        of_target = [r for r in records if r.target == target]
+        print_lines(console, ["", f"restore orders on {target.description}", *table(of_target)])
+    for record in failed:
+        print_lines(console, details(record))
+    print_lines(console, _advice(failed))
+    print_lines(console, _skips(records))
+    for line in _summary(records, seconds):
+        console.print(line, soft_wrap=True)
+
+
+def print_lines(console: Console, lines: Iterable[str]) -> None:
+    """Print lines as they are: no markup, no wrapping; the verdict at a line's start is coloured."""
+    for line in lines:
+        text = Text(line)
+        for verdict in Verdict:
+            if line.startswith(verdict.value + "  "):
+                text.stylize(_STYLES[verdict], 0, len(verdict.value))
+        console.print(text, soft_wrap=True)
+
+
+def details(record: ScenarioRecord) -> list[str]:
+    """Return one failed scenario's lines."""
+    lines = ["", f"{record.verdict.value}  {record.id}  on {record.target.description}"]
+    for defect in map(by_id, record.known):
+        lines.append(f"  known: {defect.label}: {defect.title}")
+    if not record.known and record.verdict in FAILURES:
+        lines.append("  not known: no combination of known defects predicts this")
+    if record.divergences:
+        lines += _divergence(record.divergences[0], record)
+        if len(record.divergences) > 1:
+            lines.append(f"    {len(record.divergences) - 1} more divergences follow from it or after it")
+    if record.crash:
+        lines += _crash(record.crash)
+    if record.reason:
+        lines += [f"  {line}" for line in record.reason.splitlines()]
+    return lines
+
+
+def _divergence(found: Divergence, record: ScenarioRecord) -> list[str]:
+    lines = [
+        f"  step {found.step}: {found.after}",
+        f"    {found.call}",
+        f"      expected: {found.expected}",
+        f"      observed: {found.observed}",
+        *(f"      {detail}" for detail in found.details),
+        f"      rule:     {found.rule}",
+    ]
+    log = record.steps[found.step].kernel_log if found.step < len(record.steps) else ()
+    return lines + [f"      kernel:   {line}" for line in log]
+
+
+def _crash(crash: Crash) -> list[str]:
+    report = crash.report.splitlines()
+    return [
+        f"  step {crash.step}: {crash.during}",
+        f"    the host died: {crash.headline}",
+        f"      in {crash.function or 'an unknown function'}",
+        *(f"         {frame}" for frame in crash.frames),
+        "      its console:",
+        *(f"        {line}" for line in report[:_LOG_LINES]),
+        *([f"        ... {len(report) - _LOG_LINES} more lines"] if len(report) > _LOG_LINES else []),
+    ]
+
+
+def _advice(failed: Iterable[ScenarioRecord]) -> list[str]:
+    seen = dict.fromkeys(defect for record in failed for defect in record.known)
+    open_defects = [by_id(defect) for defect in seen if by_id(defect).status == "open"]
+    return [f"\n{d.id} ({d.status}): {d.reference}" for d in open_defects]
+
+
+def _skips(records: Iterable[ScenarioRecord]) -> list[str]:
+    reasons: Counter[tuple[Target, str]] = Counter(
+        (r.target, r.reason) for r in records if r.verdict is Verdict.SKIPPED
+    )
+    return [
+        f"SKIPPED  {count} on {target.description}: {reason}"
+        for (target, reason), count in reasons.items()
+    ]
+
+
+def _summary(records: Sequence[ScenarioRecord], seconds: float) -> list[Text]:
+    lines = []
+    for target in dict.fromkeys(r.target for r in records):
+        counts = Counter(r.verdict for r in records if r.target == target)
+        text = Text(f"{target.description}: ")
+        parts = [Text(f"{counts[v]} {v.value}", style=_STYLES[v]) for v in Verdict if counts[v]]
+        lines.append(text + Text(", ").join(parts))
+    lines.append(Text(f"{len(records)} scenarios in {seconds:.1f} s"))
+    return lines

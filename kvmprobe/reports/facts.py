@@ -1,0 +1,73 @@
+"""A host's facts as lines of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvmprobe.abi.numbers import Msr
+from kvmprobe.errors import errno_name
+from kvmprobe.xstate.features import XFeature, names
+
+_TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
+
+
+def fact_lines(facts: dict[str, Any]) -> list[str]:
+    """Return CPU, permissions, KVM and settings, a line a fact."""
+    lines = [f"kernel   {facts['kernel']['release']} {facts['kernel']['version']}"]
+    lines += _cpu(facts["cpu"])
+    lines.append("permission (arch_prctl)")
+    lines += [f"  {name:24} {_xcomp(value)}" for name, value in facts["xcomp"].items()]
+    if facts["kvm"]:
+        lines += _kvm(facts["kvm"])
+    lines.append("settings")
+    for name, value in facts["settings"].items():
+        shown = _taint(value) if name.endswith("tainted") and value is not None else value
+        lines.append(f"  {name:24} {'not readable' if value is None else shown}")
+    return lines
+
+
+def _cpu(cpu: dict[str, Any]) -> list[str]:
+    lines = [
+        f"CPU      {cpu['brand'] or cpu['vendor']}, signature {cpu['signature']:#x}",
+        f"  XCR0                     {names(cpu['xcr0'])}",
+        f"  XSAVES, XFD, AMX         {_yes(cpu['xsaves'])}, {_yes(cpu['xfd'])}, {_yes(cpu['amx_tile'])}"
+        + (f", palettes up to {cpu['palettes']}" if cpu["palettes"] else ""),
+        f"  MXCSR_MASK               {cpu['mxcsr_mask']:#x}",
+        "  component                offset   size",
+    ]
+    for number, place in cpu["components"].items():
+        known = int(number) in set(XFeature)
+        name = XFeature(int(number)).name if known else "?"
+        marks = [mark for mark in ("supervisor", "aligned", "xfd") if place[mark]]
+        where = f"{place['offset']:6} {place['size']:6}"
+        lines.append(f"    {int(number):2} {name:20} {where}  {' '.join(marks)}".rstrip())
+    return lines
+
+
+def _kvm(kvm: dict[str, Any]) -> list[str]:
+    modules = ", ".join(kvm["vendor_modules"]) or "no vendor module under /sys/module"
+    supp = kvm.get("xcomp_guest_supp")
+    listed = {Msr(index).name for index in kvm["msrs"] if index in set(Msr)}
+    request = kvm["permission_request"]
+    return [
+        f"KVM      {modules}",
+        f"  XCOMP_GUEST_SUPP         {names(supp) if supp is not None else kvm['xcomp_guest_supp_error']}",
+        f"  KVM_CAP_XSAVE2           {kvm['cap_xsave2']} bytes, {kvm['cap_xsave2_permitted']} with permission",
+        f"  guest permission for 18  {'granted' if request == 0 else '-' + errno_name(-request)}",
+        f"  MSR index list has       {', '.join(sorted(listed)) or 'neither XFD, XFD_ERR nor XSS'}",
+        f"  real-mode guest          {kvm['guest_code']['real_mode']}",
+        f"  long-mode guest          {kvm['guest_code']['long_mode']}",
+    ]
+
+
+def _xcomp(value: int) -> str:
+    return names(value) if value > 0 else f"-{errno_name(-value)}" if value else "0"
+
+
+def _yes(value: int) -> str:
+    return "yes" if value else "no"
+
+
+def _taint(value: int) -> str:
+    letters = [letter for bit, letter in enumerate(_TAINT_LETTERS) if value >> bit & 1]
+    return f"{value} ({''.join(letters)})" if letters else "0"

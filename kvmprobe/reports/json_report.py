@@ -1,0 +1,78 @@
+"""The run as one JSON document that is whole after every record, also when the run is cut short.
+
+Each record replaces the document's tail by itself and a new tail, in one write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe import __version__
+from kvmprobe.errors import NoSpace, UsageError
+from kvmprobe.results.record import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from kvmprobe.results.record import ScenarioRecord, Target
+
+
+class JsonReport:
+    """Writes the document to a new file."""
+
+    def __init__(self, path: Path, command: Sequence[str]) -> None:
+        """Begin the document.
+
+        :raises UsageError: the file cannot be written
+        """
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(f"--json {path}: {error.strerror}") from error
+        head = {"schema": SCHEMA, "tool": f"kvmprobe {__version__}", "command": list(command)}
+        self._end = 0
+        self._counts: Counter[str] = Counter()
+        self._targets: dict[Target, None] = {}
+        self._summary: dict[str, Any] = {"complete": False, "not_completed": []}
+        self._append(json.dumps(head)[:-1].encode() + b',\n"scenarios": [')
+        self._separator = b"\n"
+
+    def add(self, record: ScenarioRecord) -> None:
+        """Add one scenario; the document is whole again afterwards."""
+        self._counts[record.verdict.value] += 1
+        self._targets[record.target] = None
+        line = json.dumps(record.to_json(), separators=(",", ":")).encode()
+        self._append(self._separator + line)
+        self._separator = b",\n"
+
+    def finish(self, not_completed: Iterable[str], *, complete: bool) -> None:
+        """Write the summary: whether the run went to its end, and what did not complete."""
+        self._summary = {"complete": complete, "not_completed": list(not_completed)}
+        self._append(b"")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _append(self, content: bytes) -> None:
+        summary = self._summary | {"counts": dict(self._counts)}
+        targets = json.dumps([asdict(t) for t in self._targets])
+        tail = f'\n],\n"targets": {targets},\n"summary": {json.dumps(summary)}}}\n'.encode()
+        try:
+            _write_all(self._fd, content + tail, self._end)
+            self._end += len(content)
+            os.ftruncate(self._fd, self._end + len(tail))
+        except OSError as error:
+            raise NoSpace(f"--json {self._path}: {error.strerror}; earlier records are kept") from error
+
+
+def _write_all(fd: int, content: bytes, offset: int) -> None:
+    while content:
+        written = os.pwrite(fd, content, offset)
+        content, offset = content[written:], offset + written

@@ -1,0 +1,84 @@
+"""Host profiles, and states of the model to start from."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+from kvmprobe.model import cpuid, lifecycle, permission
+from kvmprobe.model.host import HostProfile
+from kvmprobe.model.machine import GuestCpuid, Machine
+from kvmprobe.xstate.image import XsaveFields, encode
+from kvmprobe.xstate.layout import Component, Layout
+
+B0, B1, B2, B9, B17, B18 = (1 << nr for nr in (0, 1, 2, 9, 17, 18))
+TILES = B17 | B18
+
+# Offsets and sizes of the standard format on Sapphire Rapids, as CPUID leaf 0xD gives them.
+YMM = Component(2, 576, 256)
+OPMASK = Component(5, 1088, 64)
+ZMM_HI256 = Component(6, 1152, 512)
+HI16_ZMM = Component(7, 1664, 1024)
+PKRU = Component(9, 2688, 8)
+XTILE_CFG = Component(17, 2752, 64)
+XTILE_DATA = Component(18, 2816, 8192)
+
+AMX_LAYOUT = Layout((YMM, OPMASK, ZMM_HI256, HI16_ZMM, PKRU, XTILE_CFG, XTILE_DATA))
+AMX_HOST = HostProfile(
+    user_features=0x602E7, kvm_xcr0=0x602E7, mxcsr_mask=0xFFFF, layout=AMX_LAYOUT
+)
+AVX512_HOST = HostProfile(
+    user_features=0xE7,
+    kvm_xcr0=0xE7,
+    mxcsr_mask=0x2FFFF,
+    layout=Layout((YMM, OPMASK, ZMM_HI256, HI16_ZMM)),
+)
+PROFILES = {"amx": AMX_HOST, "avx512": AVX512_HOST}
+
+VCPU = "vcpu0"
+TABLE = "table"
+
+
+def with_behaviours(host, *behaviours):
+    return replace(host, behaviours=frozenset(behaviours))
+
+
+def machine_with_vcpu(host=AMX_HOST, *, granted=False, cpuid_xcr0=None):
+    """A process with one vCPU; ``cpuid_xcr0`` is its leaf 0xD, None for no table."""
+    machine = Machine.fresh(host)
+    if granted:
+        machine = permission.request_guest_permission(machine, 18).machine
+    machine = lifecycle.create_vcpu(machine, VCPU).machine
+    if cpuid_xcr0 is not None:
+        machine = set_cpuid(machine, cpuid_xcr0).machine
+    return machine
+
+
+def amx_vcpu(*behaviours):
+    """A vCPU whose guest has all that the AMX host offers."""
+    return machine_with_vcpu(
+        with_behaviours(AMX_HOST, *behaviours), granted=True, cpuid_xcr0=0x602E7
+    )
+
+
+def set_cpuid(machine, xcr0):
+    captured = {**machine.captured, TABLE: GuestCpuid(xcr0)}
+    return cpuid.set_cpuid2(machine.but(captured=captured), VCPU, TABLE)
+
+
+def image(xstate_bv, contents=None, *, host=AMX_HOST, size=11008, **fields):
+    """A uabi image; MXCSR_MASK is the host's unless given."""
+    fields.setdefault("mxcsr_mask", host.mxcsr_mask)
+    return encode(
+        XsaveFields(xstate_bv=xstate_bv, contents=contents or {}, **fields), host.layout, size
+    )
+
+
+def xstate_bv(uabi_image):
+    """XSTATE_BV: SDM vol.1 13.4.2, bytes 7:0 of the header, which begins at 512."""
+    return struct.unpack_from("<Q", uabi_image, 512)[0]
+
+
+def mxcsr(uabi_image):
+    """MXCSR: SDM vol.1 table 10-2, byte 24 of the legacy region."""
+    return struct.unpack_from("<I", uabi_image, 24)[0]

@@ -1,0 +1,23 @@
+"""SDM vol.2 LDTILECFG, table "Memory Area Layout"."""
+
+from kvmprobe.xstate.tiles import tile_configuration
+
+
+def test_configuration_is_64_bytes():
+    assert len(tile_configuration()) == 64
+
+
+def test_palette_is_1_and_start_row_0():
+    assert tile_configuration()[:2] == b"\1\0"
+
+
+def test_reserved_bytes_are_zero():
+    assert tile_configuration()[2:16] == bytes(14)
+
+
+def test_eight_tiles_have_64_bytes_a_row_and_no_other_has():
+    assert tile_configuration()[16:48] == b"\x40\0" * 8 + bytes(16)
+
+
+def test_eight_tiles_have_16_rows_and_no_other_has():
+    assert tile_configuration()[48:] == b"\x10" * 8 + bytes(8)
