@@ -100,11 +100,16 @@ class _Session:
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
         # Loaded only where an emulated host is wanted.
+        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
         from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
-        from kvmprobe.lab.sources import lab_sources  # noqa: PLC0415
 
-        sources = lab_sources(self._arguments.archive, self._arguments.tarball)
-        place = EmulatedHost.prepare(sources, self._arguments.kernel, self._arguments.modules, status)
+        place = EmulatedHost.prepare(
+            archives_of(self._arguments),
+            self._arguments.kernel,
+            self._arguments.modules,
+            status,
+            tarball=self._arguments.tarball,
+        )
         self._take_all(self._run_at(place, chosen, status))
 
     def _run_at(

@@ -30,9 +30,11 @@ _LOADED_HIGH = 1
 _OTHER_LOADER = 0xFF
 _KERNEL_HEADROOM = 64 * _MIB
 
+MEMORY_MIB = 384
 DEFAULT_ARGUMENTS = (
     "console=ttyS0,115200 loglevel=5 nokaslr mitigations=off no_timer_check tsc=reliable pci=off"
-    " cryptomgr.notests=1 initcall_blacklist=jent_mod_init panic=0 oops=panic softlockup_panic=1 random.trust_cpu=on rdinit=/init"
+    " cryptomgr.notests=1 initcall_blacklist=jent_mod_init"
+    " panic=0 oops=panic softlockup_panic=1 random.trust_cpu=on rdinit=/init"
 )
 
 
@@ -52,6 +54,11 @@ class BootImage:
     memory_mib: int
 
 
+def memory_for(kernel: KernelImage, initramfs: bytes) -> int:
+    """Return how much memory a machine with these files needs, MiB; never less than the usual amount."""
+    return max(MEMORY_MIB, _needed_mib(kernel, initramfs))
+
+
 def build(
     kernel: KernelImage, initramfs: bytes, memory_mib: int, arguments: str = DEFAULT_ARGUMENTS
 ) -> BootImage:
@@ -65,11 +72,9 @@ def build(
         raise UsageError("the kernel's arguments are longer than 2047 bytes")
     memory_end = memory_mib * _MIB
     initramfs_address = (memory_end - len(initramfs)) // _MIB * _MIB - _MIB
-    # The unpacked copy needs as much again, and the kernel some room to start in.
-    needed = kernel.end + _KERNEL_HEADROOM + 2 * len(initramfs)
-    if needed > memory_end:
+    if (needed := _needed_mib(kernel, initramfs)) > memory_mib:
         raise UsageError(
-            f"kernel and files need {-(-needed // _MIB)} MiB of memory, the machine has {memory_mib}"
+            f"kernel and files need {needed} MiB of memory, the machine has {memory_mib}"
         )
     parameters = _boot_params(kernel, initramfs_address, len(initramfs), memory_end)
     boot_area = parameters.ljust(_COMMAND_LINE - _BOOT_PARAMS, b"\0") + arguments.encode()
@@ -82,6 +87,12 @@ def build(
         ),
         memory_mib,
     )
+
+
+def _needed_mib(kernel: KernelImage, initramfs: bytes) -> int:
+    # The unpacked copy needs as much again, and the kernel some room to work in.
+    needed = kernel.end + _KERNEL_HEADROOM + 2 * len(initramfs)
+    return -(-needed // _MIB)
 
 
 def _boot_params(

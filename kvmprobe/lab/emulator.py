@@ -54,7 +54,7 @@ _CONFIGURE = (
     "--disable-docbook",
 )
 _BUILD_BYTES = 400_000_000
-_COMPILED_FILES = 472
+_COMPILED_FILES = 466
 
 
 @dataclass(frozen=True, slots=True)

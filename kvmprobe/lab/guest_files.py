@@ -72,6 +72,12 @@ def add_libraries(tree: FileTree, binary: Path) -> None:
         tree.add(library)
 
 
+def is_native(file: Path) -> bool:
+    """Tell whether a file is an x86-64 ELF program or shared object."""
+    head = _head(file)
+    return head.startswith(_ELF) and head[4] == 2 and struct.unpack_from("<H", head, 18)[0] == _X86_64
+
+
 def without_debug_sections(elf: bytes) -> bytes:
     """Cut an ELF file behind what is loaded: symbols and debugging information, often most of it.
 
@@ -111,12 +117,7 @@ def _head(path: Path) -> bytes:
 
 # The PT_INTERP of a program; the usual loader for a shared object; None for a static program.
 def _loader(binary: Path) -> Path | None:
-    head = _head(binary)
-    if (
-        not head.startswith(_ELF)
-        or head[4] != 2
-        or struct.unpack_from("<H", head, 18)[0] != _X86_64
-    ):
+    if not is_native(binary):
         raise UsageError(f"{binary}: not an x86-64 program")
     kinds = dict(_segments(binary))
     if _PT_INTERP in kinds:

@@ -8,11 +8,8 @@ Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst "initra
 
 from __future__ import annotations
 
-import lzma
 import os
-import shutil
 import stat
-import subprocess
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -162,10 +159,7 @@ class Payload:
 
 
 def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytes:
-    """Pack a payload with the first process and the kernel modules, in load order.
-
-    :raises UsageError: a module is packed in a way that cannot be unpacked here
-    """
+    """Pack a payload with the first process and the kernel modules, uncompressed, in load order."""
     tree = payload.files.copy()
     lab = {
         "mode": payload.mode.value.encode(),
@@ -174,9 +168,8 @@ def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytes:
     }
     names = []
     for module in modules:
-        name, content = _unpacked_module(module)
-        names.append(f"/lab/modules/{name}\n")
-        lab[f"modules/{name}"] = content
+        names.append(f"/lab/modules/{module.name}\n")
+        lab[f"modules/{module.name}"] = module.read_bytes()
     lab["modules.list"] = "".join(names).encode()
     own = FileTree()
     own.put("/init", init, 0o755)
@@ -189,18 +182,6 @@ def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytes:
 
 def _nul_separated(words: Sequence[str]) -> bytes:
     return b"".join(os.fsencode(word) + b"\0" for word in words)
-
-
-def _unpacked_module(module: Path) -> tuple[str, bytes]:
-    content = module.read_bytes()
-    if module.suffix == ".ko":
-        return module.name, content
-    if module.suffix == ".xz":
-        return module.stem, lzma.decompress(content)
-    if module.suffix == ".zst" and shutil.which("zstd"):
-        unpacked = subprocess.run(["zstd", "-dc"], input=content, capture_output=True, check=True)  # noqa: S607
-        return module.stem, unpacked.stdout
-    raise UsageError(f"{module}: cannot unpack this kind of kernel module (zstd not installed?)")
 
 
 def _cpio_entry(number: int, name: str, node: _Node) -> Iterator[bytes]:

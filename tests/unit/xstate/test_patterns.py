@@ -26,7 +26,8 @@ def test_no_two_components_share_a_pattern():
 
 @pytest.mark.parametrize("nr", [1, 2, 5, 6, 7, 18])
 def test_every_word_of_a_register_file_is_its_own(nr):
-    words = struct.unpack(f"<{len(patterns.content(nr, AMX_LAYOUT)) // 4}I", patterns.content(nr, AMX_LAYOUT))
+    content = patterns.content(nr, AMX_LAYOUT)
+    words = struct.unpack(f"<{len(content) // 4}I", content)
     assert len(set(words) - {0}) == len(words)
 
 

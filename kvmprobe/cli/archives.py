@@ -1,0 +1,18 @@
+"""Where kernels and the emulator's source come from, by the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.lab.archive import Archives
+from kvmprobe.lab.cache import Cache
+from kvmprobe.lab.sources import parse_archive
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def archives_of(arguments: argparse.Namespace) -> Archives:
+    """Return the archives that the arguments name, or else the machine's own."""
+    sources = tuple(parse_archive(text) for text in arguments.archive)
+    return Archives(Cache.from_environment(), sources)

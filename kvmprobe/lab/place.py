@@ -1,0 +1,158 @@
+"""The emulated AMX host as a place to run scenarios: one boot a link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from kvmprobe.errors import BootFailed
+from kvmprobe.execution.driver import Timing
+from kvmprobe.execution.link import LinkLostError
+from kvmprobe.execution.place import Stakes
+from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
+from kvmprobe.lab.console import lines
+from kvmprobe.lab.machine import Machine
+from kvmprobe.lab.machine_events import (
+    ChannelLine,
+    ConsolePanic,
+    Ended,
+    KvmMissing,
+    Output,
+    Phase,
+    ProgramExited,
+    ProgramKilled,
+)
+from kvmprobe.lab.python_closure import add_python
+from kvmprobe.results.record import Crash, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from kvmprobe.lab.archive import Archives
+    from kvmprobe.lab.boot_image import BootImage
+    from kvmprobe.lab.emulator import Emulator
+    from kvmprobe.lab.machine_events import Event
+    from kvmprobe.progress import Progress
+
+MEMORY_MIB = 384
+_WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.facts",)
+_SILENCE_SECONDS = 90.0
+_LAST_LINES = 30
+
+
+class EmulatedLink:
+    """A worker on a freshly booted emulated host."""
+
+    def __init__(self, machine: Machine, phases: list[Phase]) -> None:
+        self._machine = machine
+        self._phases = phases
+
+    def __enter__(self) -> Self:
+        self._machine.__enter__()
+        self._events: Iterator[Event] = self._machine.events(_SILENCE_SECONDS)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._machine.__exit__(kind, value, trace)
+
+    def send(self, line: str) -> None:
+        """Queue a line for the worker."""
+        self._machine.send(line)
+
+    def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own idea of silence
+        """Return the worker's next line.
+
+        :raises LinkLostError: the kernel panicked (with its report), hung, or the emulator ended
+        :raises BootFailed: the kernel did not get as far as the worker
+        """
+        crash: Crash | None = None
+        for event in self._events:
+            match event:
+                case ChannelLine(text):
+                    return text
+                case Phase():
+                    self._phases.append(event)
+                case KvmMissing(text):
+                    raise self._untestable(f"has no KVM: {text}")
+                case ConsolePanic(report):
+                    crash = Crash(
+                        step=0,
+                        during="",
+                        headline=report.headline,
+                        function=report.function,
+                        frames=report.frames,
+                        report=report.text,
+                    )
+                case Ended(reason, text):
+                    hung = reason is reason.HANG
+                    raise LinkLostError(f"{reason.value} {text}".strip(), crash, hung=hung)
+                case Output() | ProgramExited() | ProgramKilled():
+                    continue
+        raise LinkLostError("the emulated host is gone")
+
+    def _untestable(self, what: str) -> BootFailed:
+        said = lines(self._machine.console_text)[-_LAST_LINES:]
+        return BootFailed(f"untestable: the emulated host {what}", tuple(said))
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedHost:
+    """One kernel, ready to boot as often as needed.
+
+    :ivar phases: of all boots so far, appended as they happen
+    """
+
+    kernel: kernels.Kernel
+    emulator: Emulator
+    image: BootImage
+    phases: list[Phase]
+    timing: Timing = Timing(scenario=60.0, start=180.0)
+    stakes: Stakes = Stakes.EXPENDABLE
+
+    @classmethod
+    def prepare(
+        cls,
+        archives: Archives,
+        spec: str | None,
+        modules: Path | None,
+        progress: Progress,
+        *,
+        tarball: Path | None = None,
+    ) -> Self:
+        """Fetch the kernel, build the emulator and the boot image, as far as they are not there yet.
+
+        :raises LabError: see :func:`kernels.resolve` and :func:`emulator.ensure`
+        """
+        built = emulator.ensure(archives, progress, tarball=tarball)
+        kernel = kernels.resolve(spec, modules_dir=modules, archives=archives, progress=progress)
+        progress.stage(f"emulated host: boot image with {kernel.label}")
+        files = initramfs.FileTree()
+        python = add_python(
+            files, _WORKER, archives.cache.folder("pycache"), also=_WORKER_IMPORTS
+        )
+        payload = initramfs.Payload(
+            files,
+            python.command,
+            initramfs.Mode.WORKER,
+            {**python.environment, "KVMPROBE_TRANSPORT": "port"},
+        )
+        packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
+        image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, MEMORY_MIB)
+        return cls(kernel, built, image, [])
+
+    @property
+    def target(self) -> Target:
+        """The kernel under test."""
+        source = f"emulated host, {self.kernel.label} ({self.kernel.source})"
+        return Target("lab", self.kernel.label, source)
+
+    def open(self) -> EmulatedLink:
+        """Boot it."""
+        return EmulatedLink(Machine(self.emulator, self.image), self.phases)

@@ -1,0 +1,174 @@
+"""Running any program of this host on the emulated one: its files, its output, its exit status.
+
+What is written in the guest is passed on at once, so that what a program said before the kernel panicked has
+been said here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from kvmprobe.errors import LabError, UsageError
+from kvmprobe.lab import boot_image, guest_files, initramfs, kernel_image
+from kvmprobe.lab.machine import Machine
+from kvmprobe.lab.machine_events import (
+    ConsolePanic,
+    Ended,
+    EndReason,
+    KvmMissing,
+    Output,
+    Phase,
+    ProgramExited,
+    ProgramKilled,
+    Stream,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.lab.emulator import Emulator
+    from kvmprobe.lab.kernel_store import Kernel
+    from kvmprobe.lab.machine_events import Event
+    from kvmprobe.progress import Progress
+
+PANIC_STATUS = 255
+SILENCE_SECONDS = 600.0
+_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFile:
+    """A file or directory of this host and its absolute path in the guest."""
+
+    path: Path
+    guest: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``PATH`` or ``PATH:GUESTPATH``; a file that has a colon in its name is itself.
+
+        :raises UsageError: there is no such file, or the guest's path is not absolute
+        """
+        path, colon, guest = text.rpartition(":")
+        if not colon or Path(text).exists():
+            path, guest = text, str(Path(text).absolute())
+        if not guest.startswith("/"):
+            raise UsageError(f"{text}: the path in the guest must be absolute")
+        if not Path(path).exists():
+            raise UsageError(f"{path}: no such file or directory")
+        return cls(Path(path), guest)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command and what goes along.
+
+    :ivar command: the program, by path or as found along PATH, and its arguments
+    :ivar files: what it needs beside its libraries and interpreter
+    """
+
+    command: tuple[str, ...]
+    files: tuple[GuestFile, ...] = ()
+
+    def payload(self) -> initramfs.Payload:
+        """Collect its files.
+
+        :raises UsageError: a file is missing or cannot be read
+        """
+        search = os.environ.get("PATH", _SEARCH)
+        tree = initramfs.FileTree()
+        program = guest_files.find_program(self.command[0], search)
+        guest_files.add_program(tree, program, search)
+        for file in self.files:
+            _add_file(tree, file)
+        return initramfs.Payload(
+            tree,
+            (str(program), *self.command[1:]),
+            initramfs.Mode.EXEC,
+            {"PATH": search, "HOME": "/", "LC_ALL": "C.UTF-8"},
+        )
+
+
+# A program or library that is named brings its libraries along, as the first one does.
+def _add_file(tree: initramfs.FileTree, file: GuestFile) -> None:
+    tree.add_at(file.path, file.guest)
+    if file.path.is_file() and guest_files.is_native(file.path):
+        guest_files.add_libraries(tree, file.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where the program's two output streams go; kvmprobe's own words about it go to ``stderr``."""
+
+    stdout: BinaryIO
+    stderr: BinaryIO
+
+    def write(self, output: Output) -> None:
+        """Pass a piece on at once."""
+        sink = self.stdout if output.stream is Stream.STDOUT else self.stderr
+        sink.write(output.content)
+        sink.flush()
+
+    def say(self, text: str) -> None:
+        """Add words of our own."""
+        self.stderr.write(text.encode() + b"\n")
+        self.stderr.flush()
+
+
+def run_program(
+    kernel: Kernel,
+    emulator: Emulator,
+    program: Program,
+    outlets: Outlets,
+    progress: Progress,
+    silence_seconds: float = SILENCE_SECONDS,
+) -> int:
+    """Boot ``kernel``, run ``program`` there and return its exit status.
+
+    :param silence_seconds: wall time without any output that counts as a hang
+    :returns: its status; 128 and the signal's number if it was killed; 255 if the kernel panicked,
+        whose report then was written to ``outlets.stderr``
+    :raises UsageError: its files are not complete, or do not fit
+    :raises BootFailed: the kernel did not get as far as the program
+    :raises LabError: the machine hung or was reset, or the emulator failed
+    """
+    progress.stage(f"emulated host {kernel.label}: collect files")
+    payload = program.payload()
+    packed = initramfs.build(payload, kernel.modules, emulator.init.read_bytes())
+    image = kernel_image.read(kernel.vmlinuz)
+    memory = boot_image.memory_for(image, packed)
+    with Machine(emulator, boot_image.build(image, packed, memory)) as machine:
+        progress.stage(f"emulated host {kernel.label}: boot")
+        status: int | None = None
+        for event in machine.events(silence_seconds):
+            if isinstance(event, Phase):
+                progress.stage(f"emulated host {kernel.label}: {event.name}")
+            ended = _handle(event, outlets)
+            status = ended if status is None else status
+    if status is None:
+        raise LabError("the emulated host ended without telling how the program did")
+    return status
+
+
+# The exit status that an event decides, if it does.
+def _handle(event: Event, outlets: Outlets) -> int | None:
+    match event:
+        case Output():
+            outlets.write(event)
+        case KvmMissing(text):
+            outlets.say(f"kvmprobe: the emulated host has no KVM: {text}")
+        case ProgramExited(status):
+            return status
+        case ProgramKilled(signal):
+            return 128 + signal
+        case ConsolePanic(report):
+            outlets.say(f"kvmprobe: the kernel panicked: {report.headline}\n{report.text.rstrip()}")
+            return PANIC_STATUS
+        case Ended(EndReason.HANG | EndReason.RESET | EndReason.EMULATOR_DIED as reason, text):
+            raise LabError(f"the emulated host is gone: {reason.value}\n{text}".rstrip())
+        case _:
+            pass
+    return None
