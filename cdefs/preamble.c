@@ -78,9 +78,14 @@ static void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size)
     asm volatile("rep outsb" : "+S"(bytes), "+c"(size) : "d"(port) : "memory");
 }
 
-static void kvmprobe_port_in(uint16_t port, void *bytes, size_t size)
+/* Reads until a newline, which it keeps, a 0, which it drops, or no room; returns the length. */
+static size_t kvmprobe_port_line(uint16_t port, char *line, size_t size)
 {
-    asm volatile("rep insb" : "+D"(bytes), "+c"(size) : "d"(port) : "memory");
+    size_t length = 0;
+    while (length < size && (line[length] = (char)inb(port)) != 0)
+        if (line[length++] == '\n')
+            break;
+    return length;
 }
 
 static void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4])

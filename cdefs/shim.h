@@ -4,7 +4,7 @@ long kvmprobe_ioctl(int fd, unsigned long request, size_t argument);
 long kvmprobe_arch_prctl(int code, size_t argument);
 long kvmprobe_iopl(int level);
 void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size);
-void kvmprobe_port_in(uint16_t port, void *bytes, size_t size);
+size_t kvmprobe_port_line(uint16_t port, char *line, size_t size);
 uint32_t kvmprobe_mxcsr_mask(void);
 void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 

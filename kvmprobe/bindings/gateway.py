@@ -7,11 +7,16 @@ a negative result into :class:`~kvmprobe.errors.KernelCallError`.
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from kvmprobe.abi.ioctls import IoctlSpec
-from kvmprobe.abi.numbers import ArchPrctlCode
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import KernelCallError
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+    from kvmprobe.abi.ioctls import IoctlSpec
+    from kvmprobe.abi.numbers import ArchPrctlCode
 
 _ioctl = lib.kvmprobe_ioctl
 _arch_prctl = lib.kvmprobe_arch_prctl
@@ -19,12 +24,26 @@ _address = ffi.from_buffer
 _cast = ffi.cast
 
 
+class Pinned:
+    """A buffer that keeps its place as long as this object lives.
+
+    :ivar address: for :func:`call`, or for a structure that refers to the buffer
+    """
+
+    __slots__ = ("_view", "address")
+
+    def __init__(self, buffer: bytes | bytearray | mmap) -> None:
+        # LIFETIME: the view keeps the buffer alive and, if it is resizable, exported.
+        self._view = _address(buffer)
+        self.address = int(_cast("size_t", self._view))
+
+
 def call(fd: int, number: int, argument: int = 0) -> int:
     """Issue ``ioctl(fd, number, argument)`` with an integer argument.
 
     :returns: the result, or ``-errno``
     """
-    return int(_ioctl(fd, number, argument))
+    return _ioctl(fd, number, argument)  # type: ignore[no-any-return]
 
 
 def call_buffer(fd: int, number: int, buffer: bytearray | memoryview) -> int:

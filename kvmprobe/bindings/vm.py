@@ -8,13 +8,14 @@ import struct
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.numbers import KvmCap
 from kvmprobe.bindings._ffi import ffi
 from kvmprobe.bindings.gateway import checked_ioctl, checked_ioctl_buffer
 from kvmprobe.bindings.vcpu import VcpuFd
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from kvmprobe.abi.numbers import KvmCap
 
 
 class VmFd:

@@ -41,9 +41,13 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         help="this host, the emulated host, or what fits: the host, and the emulated one for what "
         "the host's KVM cannot do (default: %(default)s)",
     )
-    run.add_argument("--select", action="append", default=[], metavar="GLOB", help="scenarios by id")
+    run.add_argument(
+        "--select", action="append", default=[], metavar="GLOB", help="scenarios by id"
+    )
     run.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
-    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that")
+    run.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that"
+    )
     run.add_argument(
         "--hazardous",
         action="store_true",
@@ -80,7 +84,9 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         metavar="PATH[:GUESTPATH]",
         help="take a file or directory along",
     )
-    program.add_argument("program", nargs="+", metavar="-- COMMAND", help="the program, its arguments")
+    program.add_argument(
+        "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"
+    )
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:

@@ -6,9 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.archives import archives_of
-from kvmprobe.cli.terminal import progress
+from kvmprobe.cli.terminal import LinePerStage, StatusLine, progress
 from kvmprobe.errors import ExitCode
-from kvmprobe.lab import emulator, kernels, program
+from kvmprobe.lab import emulator, kernels
+from kvmprobe.lab.program import GuestFile, Outlets, Program, run_program
 
 if TYPE_CHECKING:
     import argparse
@@ -32,13 +33,34 @@ def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
     return ExitCode.OK
 
 
+class _UntilProgramStarts:
+    """Progress that leaves the terminal to the program once that runs."""
+
+    def __init__(self, status: StatusLine | LinePerStage) -> None:
+        self._status = status
+
+    def stage(self, text: str) -> None:
+        """Show it, but for the last."""
+        if text.endswith(": start"):
+            self._status.__exit__(None, None, None)
+        else:
+            self._status.stage(text)
+
+    def advance(self, done: int, total: int) -> None:
+        """Show it."""
+        self._status.advance(done, total)
+
+
 def _execute(arguments: argparse.Namespace) -> int:
+    program = Program(
+        tuple(arguments.program), tuple(GuestFile.parse(text) for text in arguments.file)
+    )
     archives = archives_of(arguments)
     with progress() as status:
-        built = emulator.ensure(archives, status, tarball=arguments.tarball)
+        until_start = _UntilProgramStarts(status)
         kernel = kernels.resolve(
-            arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=status
+            arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=until_start
         )
-    return program.run_program(
-        kernel, built, arguments.file, arguments.program, sys.stdout.buffer, sys.stderr.buffer
-    )
+        built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
+        outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer)
+        return run_program(kernel, built, program, outlets, until_start)

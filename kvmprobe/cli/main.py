@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.OK
     except KvmprobeError as error:
         return _fail(error)
-    except Exception:  # noqa: BLE001 - a bug of ours; told as such
+    except Exception:
         traceback.print_exc()
         print("kvmprobe: this is a bug in kvmprobe, please report it", file=sys.stderr)
         return ExitCode.TOOL_BUG

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.select import wanted
+from kvmprobe.cli.select import in_catalog_order, wanted
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, LabError, MissingTools, RunTimeout, Unavailable, UsageError
 from kvmprobe.execution.place import ThisHost
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     except (KeyboardInterrupt, RunTimeout, LabError) as error:
         ended = error
     session.close(complete=ended is None)
-    show(console, session.records, time.monotonic() - session.started)
+    show(console, in_catalog_order(session.records), time.monotonic() - session.started)
     print_lines(console, session.notes)
     if ended is None:
         return _exit_code(session.records)
@@ -79,7 +79,9 @@ class _Session:
         except Unavailable as reason:
             if self._arguments.target == "host":
                 raise
-            self.notes.append(f"this host cannot run any of it ({reason.code}: {reason}): emulated host only")
+            self.notes.append(
+                f"this host cannot run any of it ({reason.code}: {reason}): emulated host only"
+            )
             self._run_lab(chosen, status)
             return
         if unsuited and self._arguments.target == "auto":
@@ -96,7 +98,9 @@ class _Session:
             self._take_all(unsuited)
             self.notes.append(f"nor is there an emulated host for them: {missing}")
             return
-        self.notes.append(f"{len(unsuited)} scenarios ran on the emulated host, because here: {reason}")
+        self.notes.append(
+            f"{len(unsuited)} scenarios ran on the emulated host, because here: {reason}"
+        )
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
         # Loaded only where an emulated host is wanted.
@@ -118,6 +122,7 @@ class _Session:
         policy = _hazardous(place, self._arguments)
         self._runner = Runner(place, policy, self._take, status, self._deadline)
         self._runner.run(chosen)
+        self.notes += self._runner.blind_spots
         return self._runner.unsuited
 
     def _take(self, record: ScenarioRecord) -> None:

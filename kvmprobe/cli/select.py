@@ -10,7 +10,9 @@ from kvmprobe.model.host import sapphire_rapids
 from kvmprobe.scenarios import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from kvmprobe.results.record import ScenarioRecord
 
 
 def all_ids() -> list[str]:
@@ -34,3 +36,9 @@ def wanted(globs: Sequence[str]) -> Callable[[str], bool]:
             )
         chosen |= matching
     return chosen.__contains__
+
+
+def in_catalog_order(records: Iterable[ScenarioRecord]) -> list[ScenarioRecord]:
+    """Return records as the catalogue lists their scenarios, whenever they ran."""
+    rank = {name: place for place, name in enumerate(all_ids())}
+    return sorted(records, key=lambda record: rank[record.id])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import WorkerError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _AHEAD = 16
+_REMEMBERED = 256
 _GRACE = 30.0
 
 
@@ -56,6 +57,7 @@ class Driver:
         self._timing = timing
         self._defined: dict[Op, int] = {}
         self._outputs: dict[int, bytes] = {}
+        self._remembered: list[bytes] = [b""]
         ready = self._message(timing.start)
         if "ready" not in ready:
             raise WorkerError(f"the worker began with {ready!r:.200}, not with its greeting")
@@ -124,6 +126,10 @@ class Driver:
     def _trace(self, steps: tuple[TraceStep, ...], end: dict[str, Any], note: str) -> Trace:
         new_taint = end["taint"] & ~self._taint if end["taint"] >= 0 else 0
         self._taint |= new_taint
+        if steps and end["k"]:
+            last = steps[-1]
+            late = replace(last, kernel_log=(*last.kernel_log, *end["k"]))
+            steps = (*steps[:-1], late)
         status = End(end["status"])
         if status is End.SIGNAL:
             note = f"killed by signal {end['signal']}"
@@ -140,7 +146,16 @@ class Driver:
     def _reply(self, call: int, result: int, output: str | int | None = None) -> Reply:
         if isinstance(output, str):
             self._outputs[call] = unpack(output)
+            self._remember(self._outputs[call], output)
+        elif output:
+            self._outputs[call] = self._remembered[output]
         return Reply(result, None if output is None else self._outputs[call])
+
+    def _remember(self, output: bytes, text: str) -> None:
+        """Have the worker tell this output by number from now on."""
+        if len(self._remembered) < _REMEMBERED and output not in self._remembered:
+            self._send({"remember": len(self._remembered), "output": text})
+            self._remembered.append(output)
 
     def _send(self, message: dict[str, Any]) -> None:
         self._link.send(json.dumps(message, separators=(",", ":")))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 
 KMSG = "/dev/kmsg"
 TAINTED = "/proc/sys/kernel/tainted"
+WATCHED = "watched"
 _RECORD_SIZE = 8192
 
 
@@ -18,6 +20,9 @@ class KernelLog:
     def __init__(self, fd: int, state: str) -> None:
         self._fd = fd
         self.state = state
+        self._readable = select.poll()
+        if fd >= 0:
+            self._readable.register(fd, select.POLLIN)
         self._taint_fd = _open_quietly(TAINTED)[0]
 
     @classmethod
@@ -31,11 +36,9 @@ class KernelLog:
     def read(self) -> list[str]:
         """Return the messages since the last call, without time stamps."""
         messages: list[str] = []
-        while self._fd >= 0:
+        while self._readable.poll(0):
             try:
                 record = os.read(self._fd, _RECORD_SIZE)
-            except BlockingIOError:
-                break
             except BrokenPipeError:
                 messages.append("kvmprobe: kernel log records were lost before they were read")
                 continue
@@ -52,6 +55,6 @@ class KernelLog:
 
 def _open_quietly(path: str) -> tuple[int, str]:
     try:
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "read"
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), WATCHED
     except OSError as error:
-        return -1, f"{path} cannot be read: {error.strerror}"
+        return -1, f"{path} cannot be read ({error.strerror}); root can"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import selectors
@@ -31,6 +32,7 @@ class LocalLink:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, DEVICE_VARIABLE: device, "KVMPROBE_TRANSPORT": "pipe"},
+            bufsize=0,
             process_group=0,
             # The worker dies with us, even if we are killed without a chance to clean up.
             preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
@@ -53,9 +55,10 @@ class LocalLink:
     def send(self, line: str) -> None:
         """Send one line; :meth:`receive` reports a worker that is gone."""
         assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
+        rest = line.encode() + b"\n"
         try:
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
+            while rest:
+                rest = rest[os.write(self._process.stdin.fileno(), rest) :]
         except BrokenPipeError:
             return
 
@@ -85,19 +88,10 @@ class LocalLink:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
         self._selector.close()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
-                _close_quietly(stream.fileno())
-
-
-def _close_quietly(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        return
+                stream.close()

@@ -64,8 +64,10 @@ def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[S
 def _walk(scenario: Scenario, host: HostProfile, trace: Trace) -> Iterator[Divergence]:
     machine = Machine.fresh(host)
     for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
+        rule = ""
         for op, reply in zip(step.ops, seen.replies, strict=True):
             transition = op.step(machine)
+            rule = rule or transition.rule
             mismatch = compare(transition.outcome, op, reply, host)
             if mismatch:
                 yield Divergence(
@@ -74,7 +76,7 @@ def _walk(scenario: Scenario, host: HostProfile, trace: Trace) -> Iterator[Diver
                     call=op.text,
                     expected=mismatch.expected,
                     observed=mismatch.observed,
-                    rule=transition.rule,
+                    rule=rule if op is step.op else f"{rule}; read by {transition.rule}",
                     details=mismatch.details,
                 )
             machine = transition.machine

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SIGNATURES = re.compile(
-    r"WARNING:|BUG:|Oops|general protection|unexpected #NM|kernel panic"
+    r"WARNING:|\bBUG:|\bkernel BUG at|\bOops\b|general protection|unexpected #NM|kernel panic"
     r"|Bad FPU state detected"
     r"|XFD: Invalid xfd error"
     r"|unchecked MSR access error"

@@ -52,7 +52,8 @@ class ThisHost:
     @property
     def target(self) -> Target:
         """The running kernel."""
-        return Target("host", os.uname().release, f"this host, {os.uname().release}")
+        uname = os.uname()
+        return Target("host", uname.release, f"running: {uname.version}")
 
     def open(self) -> Link:
         """Start a worker process."""

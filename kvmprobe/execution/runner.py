@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
+from kvmprobe.execution.kernel_log import WATCHED
 from kvmprobe.execution.preflight import amx_reason, examine
 from kvmprobe.execution.verdicts import judged, skipped
 from kvmprobe.results.trace import End
@@ -55,6 +56,7 @@ class Runner:
 
     :ivar remaining: ids of scenarios that are planned and not recorded yet
     :ivar unsuited: records of the scenarios that cannot run here; not given to the sink
+    :ivar blind_spots: what could not be watched here, and why
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Runner:
         self._total = 0
         self.remaining: dict[str, None] = {}
         self.unsuited: list[ScenarioRecord] = []
+        self.blind_spots: list[str] = []
 
     def run(self, wanted: Callable[[str], bool]) -> Preflight:
         """Run the catalogue's scenarios whose id is wanted.
@@ -90,6 +93,7 @@ class Runner:
                 if planned is None:
                     self._preflight = examine(driver)
                     planned = self._plan(wanted, self._preflight)
+                    self._note_blind_spots(driver)
                 self._progress.stage(f"{self._place.target.description}: scenarios")
                 if self._drain(driver, planned, hold=1):
                     self._crash_phase(driver)
@@ -97,6 +101,10 @@ class Runner:
             with self._place.open() as link:
                 self._crash_phase(Driver(link, self._place.timing))
         return self._examined
+
+    def _note_blind_spots(self, driver: Driver) -> None:
+        if driver.kernel_log_state != WATCHED:
+            self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
 
     @property
     def _examined(self) -> Preflight:

@@ -51,18 +51,20 @@ class PortTransport:
     The process needs I/O privilege level 3, which it inherits from the emulated host's init.
     """
 
+    def __init__(self) -> None:
+        self._buffer = bytearray(_CHUNK)
+
     def read_line(self) -> bytes:
-        """Read byte by byte; the emulator waits for the other side."""
-        line = bytearray()
-        byte = bytearray(1)
-        with ffi.from_buffer(byte) as view:
-            while True:
-                lib.kvmprobe_port_in(CHANNEL_PORT, view, 1)
-                if byte[0] == 0:
-                    return b""
-                if byte[0] == ord("\n"):
-                    return bytes(line)
-                line.append(byte[0])
+        """Read a line; the emulator waits for the other side."""
+        line = b""
+        while True:
+            with ffi.from_buffer(self._buffer) as view:
+                size = lib.kvmprobe_port_line(CHANNEL_PORT, view, _CHUNK)
+            line += self._buffer[:size]
+            if line.endswith(b"\n"):
+                return line[:-1]
+            if size < _CHUNK:
+                return b""
 
     def write(self, line: bytes) -> None:
         """Write it with one string instruction."""

@@ -4,9 +4,10 @@ It stays pristine: it never asks for permission, opens /dev/kvm or touches AMX, 
 begins as an exec'ed process would.  It judges nothing; it says what it saw, one line a step, written
 before the next step begins.  The same program runs on this host and on the emulated one.
 
-Lines in:  ``{"define": NR, "call": [...]}``, ``{"run": NR, ...}``, ``{"facts": 1}``.
+Lines in:  ``{"define": NR, "call": [...]}``, ``{"remember": NR, "output": TEXT}``, ``{"run": NR, ...}``,
+``{"facts": 1}``.
 Lines out: ``{"ready": ...}``, ``{"n": NR, "s": STEP, "r": [[RESULT, OUTPUT], ...]}``, ``{"end": NR, ...}``.
-An OUTPUT of 0 means: as this call's last one in this scenario.
+An OUTPUT is text, or a number: of an output to remember, or 0: as this call's last one in this scenario.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ import select
 import signal
 import sys
 import time
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.execution.kernel import Session, loads_guest_fpu, prepare
 from kvmprobe.execution.kernel_log import KernelLog
 from kvmprobe.execution.transport import PipeTransport, PortTransport
-from kvmprobe.scenarios.calls import from_wire, pack
+from kvmprobe.scenarios.calls import from_wire, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,7 @@ class Worker:
         self._transport = transport
         self._device = device
         self._calls: dict[int, tuple[Callable[[Session], Reply], bool]] = {}
+        self._remembered: dict[bytes, int] = {}
         self._log = KernelLog.open()
 
     def serve(self) -> None:
@@ -55,11 +56,13 @@ class Worker:
         gc.freeze()
         while line := self._transport.read_line():
             request = json.loads(line)
-            if "define" in request:
+            if "run" in request:
+                self._supervise(request, self._scenario)
+            elif "define" in request:
                 call = from_wire(request["call"])
                 self._calls[request["define"]] = (prepare(call), loads_guest_fpu(call))
-            elif "run" in request:
-                self._supervise(request, self._scenario)
+            elif "remember" in request:
+                self._remembered[unpack(request["output"])] = request["remember"]
             else:
                 self._supervise(request, _facts)
 
@@ -76,12 +79,15 @@ class Worker:
         if pid == 0:
             os._exit(self._child(request, act))
         end = self._reap(pid, request["deadline"])
+        seconds = round(time.monotonic() - started, 6)
+        # What the kernel says while a VM is taken down belongs to its scenario, not to the next one.
         self._send(
             {
                 "end": request.get("run", -1),
                 **end,
-                "seconds": round(time.monotonic() - started, 6),
+                "seconds": seconds,
                 "taint": self._log.taint(),
+                "k": self._log.read(),
             }
         )
 
@@ -92,7 +98,10 @@ class Worker:
     ) -> int:
         try:
             return act(request, self._send)
-        except BaseException:  # noqa: BLE001 - the child must end here, and tell why
+        except BaseException:
+            # Imported here, as other things are that no good child needs: a smaller process forks faster.
+            import traceback  # noqa: PLC0415
+
             self._send({"broken": request.get("run", -1), "traceback": traceback.format_exc()})
             return EXIT_BROKEN
 
@@ -115,7 +124,7 @@ class Worker:
     def _scenario(self, request: dict[str, Any], _send: Callable[[dict[str, Any]], None]) -> int:
         session = Session(self._device)
         number, hold = request["run"], request["hold"]
-        last: dict[int, bytearray] = {}
+        last: dict[int, bytes] = {}
         write, calls, log = self._transport.write, self._calls, self._log
         for step, call_numbers in enumerate(request["steps"]):
             replies = []
@@ -124,22 +133,21 @@ class Worker:
                 if hold and loads and session.next_load_faults:
                     return EXIT_HELD
                 result, output = issue(session)
-                replies.append(_reply(result, output, last, call_number))
+                if output is None:
+                    replies.append(f"[{result}]")
+                elif last.get(call_number) == output:
+                    replies.append(f"[{result},0]")
+                else:
+                    last[call_number] = output
+                    replies.append(f"[{result},{self._encode(output)}]")
             kernel_log = log.read()
             said = f',"k":{json.dumps(kernel_log)}' if kernel_log else ""
             write(f'{{"n":{number},"s":{step},"r":[{",".join(replies)}]{said}}}\n'.encode())
         return EXIT_DONE
 
-
-def _reply(
-    result: int, output: bytearray | None, last: dict[int, bytearray], call_number: int
-) -> str:
-    if output is None:
-        return f"[{result}]"
-    if last.get(call_number) == output:
-        return f"[{result},0]"
-    last[call_number] = output
-    return f'[{result},"{pack(output)}"]'
+    def _encode(self, output: bytes) -> str:
+        number = self._remembered.get(output)
+        return f'"{pack(output)}"' if number is None else str(number)
 
 
 def _facts(request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> int:  # noqa: ARG001

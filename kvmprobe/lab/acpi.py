@@ -24,9 +24,9 @@ _FADT_FLAGS = (1 << 0) | (1 << 2) | (1 << 4) | (1 << 5)
 
 
 def tables(address: int, processors: int) -> bytes:
-    """Return RSDP, XSDT, FADT, MADT and an empty DSDT, to be placed at ``address`` (bytes, 16-aligned).
+    """Return RSDP, XSDT, FADT, MADT and an empty DSDT, to be placed at ``address``.
 
-    The RSDP comes first: its address is ``address``.
+    The RSDP comes first: its address is ``address`` (bytes, 16-aligned).
     """
     dsdt = _table(b"DSDT", 2, b"")
     madt = _table(b"APIC", 3, _madt_body(processors))

@@ -1,4 +1,4 @@
-"""The emulator's configuration file for one machine.  Pure text; what each line is for stands beside it."""
+"""The emulator's configuration file for one machine.  Pure: text from numbers and paths."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ error: action=ignore
 info: action=ignore
 """
 
-# How many instructions pass for a second of the emulated clocks other than the TSC.  The serial port's
-# speed hangs on it too: at a tenth of the true rate a line of console costs a tenth of the time.
+# How many instructions pass for a second of the emulated clocks other than the TSC.  The serial
+# port's speed hangs on it too: at a tenth of the true rate a line of console costs a tenth of the
+# time.
 _TICKS_PER_SECOND = 100_000_000
 
 

@@ -1,8 +1,9 @@
 """What lies in the emulated machine's memory when its processor starts.
 
-Kernel, initramfs, boot parameters and ACPI tables are placed by the emulator itself, so that booting
-reads no disk and runs no boot loader; ``guest/firmware.S`` then enters the kernel by its 64-bit protocol
-(Linux Documentation/arch/x86/boot.rst).  Pure: knows nothing of files, processes or payloads.
+Kernel, initramfs, boot parameters and ACPI tables are placed by the emulator itself, so that
+booting reads no disk and runs no boot loader; ``guest/firmware.S`` then enters the kernel by its
+64-bit protocol (Linux Documentation/arch/x86/boot.rst).  Pure: knows nothing of files, processes or
+payloads.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ class RamImage:
 
 @dataclass(frozen=True, slots=True)
 class BootImage:
-    """Memory contents of a machine that starts a kernel; for machines with ``memory_mib`` MiB only."""
+    """Memory contents of a machine of ``memory_mib`` MiB that starts a kernel."""
 
     parts: tuple[RamImage, ...]
     memory_mib: int
 
 
 def memory_for(kernel: KernelImage, initramfs: bytes) -> int:
-    """Return how much memory a machine with these files needs, MiB; never less than the usual amount."""
+    """Return how much memory a machine with these files needs, MiB; at least the usual amount."""
     return max(MEMORY_MIB, _needed_mib(kernel, initramfs))
 
 

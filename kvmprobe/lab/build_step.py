@@ -1,4 +1,4 @@
-"""Running one command of a build: its output into a log, its processes gone when we are interrupted.
+"""Running one command of a build: output into a log, no process left when we are interrupted.
 
 Knows nothing of what is built.
 """
@@ -11,13 +11,13 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import EmulatorBuildFailed, MissingTools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 _LAST_LINES = 15
 _GRACE_SECONDS = 2.0

@@ -1,7 +1,7 @@
 """What a kernel's console text tells: panics, oopses and warnings, and where they happened.
 
-Pure.  Robust against text that is cut short, and against lines of others in between; golden logs of real
-kernels are under ``tests/golden/console``.
+Pure.  Robust against text that is cut short, and against lines of others in between; golden logs of
+real kernels are under ``tests/golden/console``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _REPORT_ENDS = ("---[ end trace", _PANIC_END)
 _CUT_HERE = "------------[ cut here ]------------"
 _STARTS = re.compile(
     r"^(?:"
-    r"-+\[ cut here \]-+|BUG: |kernel BUG at |WARNING: CPU|WARNING: [\w/.]+:\d+ at |Oops: |Oops\b.*: \d{4} \[#"
-    r"|unexpected #\w+|general protection fault|invalid opcode:|divide error:|traps: PANIC|double fault:"
+    r"-+\[ cut here \]-+|BUG: |kernel BUG at |WARNING: CPU|WARNING: [\w/.]+:\d+ at "
+    r"|Oops: |Oops\b.*: \d{4} \[#|unexpected #\w+|general protection fault|invalid opcode:"
+    r"|divide error:|traps: PANIC|double fault:"
     r"|PANIC: |watchdog: BUG: |INFO: rcu_\w+ (?:self-)?detected|Kernel panic - not syncing"
     r"|Unable to handle |int3: |stack segment:|bounds: |Bad FPU state detected"
     r")"
@@ -36,7 +37,8 @@ _REPORTING = re.compile(
     r"|no_context|bad_area\w*|__?do_user_fault|sysvec_\w+|asm_sysvec_\w+)$"
 )
 _REGISTERS = re.compile(
-    r"^(?:(?:R[A-Z]{2}|R\d\d|FS|CS|CR\d|DR\d|EFLAGS|PKRU|RIP|RSP|Code|Tainted|Modules linked in):|Kernel Offset)"
+    r"^(?:(?:R[A-Z]{2}|R\d\d|FS|CS|CR\d|DR\d|EFLAGS|PKRU|RIP|RSP|Code|Tainted|Modules linked in):"
+    r"|Kernel Offset)"
 )
 _STRAY_LINES = 2
 _OUTERMOST = re.compile(r"^(?:entry_SYSCALL_64\w*|do_syscall_64|x64_sys_call|ret_from_fork\w*)$")
@@ -118,7 +120,8 @@ class _Said:
     def mentions(self, span: range, words: str) -> bool:
         return any(words in self.bare[number] for number in span)
 
-    # An oops repeats its registers between its end marker and the panic; other lines mean other times.
+    # An oops repeats its registers between its end marker and the panic; other lines mean other
+    # times.
     def adjoin(self, earlier: range, later: range) -> bool:
         between = self.bare[earlier.stop : later.start]
         return sum(not _REGISTERS.match(line) for line in between) <= _STRAY_LINES

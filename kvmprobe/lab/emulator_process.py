@@ -1,8 +1,9 @@
 """The emulator as a process: its pipes, its images in memory, its certain end.
 
-Nothing survives this process: the emulator has its own process group, which ``close`` kills, and the kernel
-kills it when the thread that started it ends, even by SIGKILL.  No files are left either, because there are
-none: images and configuration are in anonymous memory.  Knows nothing of what the bytes mean.
+Nothing survives this process: the emulator has its own process group, which ``close`` kills, and
+the kernel kills it when the thread that started it ends, even by SIGKILL.  No files are left
+either, because there are none: images and configuration are in anonymous memory.  Knows nothing of
+what the bytes mean.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class EmulatorProcess:
     """A started emulator.
 
     :ivar channel_in: descriptor of lines to the guest, non-blocking
-    :ivar channel_out: descriptor of lines from the guest, non-blocking; at its end, so is the emulator
+    :ivar channel_out: descriptor of lines from the guest, non-blocking; ends with the emulator
     :ivar console: descriptor of the guest's first serial port, non-blocking
     :ivar log: descriptor of what the emulator itself says, non-blocking
     """

@@ -1,8 +1,8 @@
 """Which files a program needs to run elsewhere: its loader, its libraries, its interpreter.
 
-The dynamic loader itself is asked for the libraries, so what it would find here is what the guest gets.
-What a program opens later on its own (plug-ins, name services, a script's modules) nobody can know:
-the user names such files.
+The dynamic loader itself is asked for the libraries, so what it would find here is what the guest
+gets.  What a program opens later on its own (plug-ins, name services, a script's modules) nobody
+can know: the user names such files.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def add_libraries(tree: FileTree, binary: Path) -> None:
 def is_native(file: Path) -> bool:
     """Tell whether a file is an x86-64 ELF program or shared object."""
     head = _head(file)
-    return head.startswith(_ELF) and head[4] == 2 and struct.unpack_from("<H", head, 18)[0] == _X86_64
+    return (
+        head.startswith(_ELF) and head[4] == 2 and struct.unpack_from("<H", head, 18)[0] == _X86_64
+    )
 
 
 def without_debug_sections(elf: bytes) -> bytes:
@@ -84,13 +86,17 @@ def without_debug_sections(elf: bytes) -> bytes:
     Not for programs that read data appended to themselves.
     """
     table, size, count = (*struct.unpack_from("<Q", elf, 32), *struct.unpack_from("<HH", elf, 54))
-    segments = [struct.unpack_from("<IIQQQQ", elf, table + size * number) for number in range(count)]
+    segments = [
+        struct.unpack_from("<IIQQQQ", elf, table + size * number) for number in range(count)
+    ]
     end = max(offset + length for _, _, offset, _, _, length in segments)
-    # The section table lies behind as well: e_shoff, e_shentsize, e_shnum and e_shstrndx say there is none.
+    # The section table lies behind as well: e_shoff, e_shentsize, e_shnum and e_shstrndx say there
+    # is none.
     return elf[:40] + bytes(8) + elf[48:58] + bytes(6) + elf[64:end]
 
 
-# The first line of a script names an interpreter and at most one argument; env's argument is a program.
+# The first line of a script names an interpreter and at most one argument; env's argument is a
+# program.
 def _add_interpreter(tree: FileTree, script: Path, head: bytes, search: str) -> Path:
     words = os.fsdecode(head[2:].split(b"\n", 1)[0]).split(None, 1)
     if not words:

@@ -1,4 +1,4 @@
-"""The two programs of ours that run inside the emulated machine: its firmware and its first process.
+"""Our two programs that run inside the emulated machine: its firmware and its first process.
 
 Both are compiled by this host's compiler from ``guest/``, once for each version of the sources.
 """

@@ -1,9 +1,9 @@
 """The emulated host's file system: files as they lie here, packed as a cpio archive (newc).
 
 ``FileTree`` collects, ``Payload`` says what runs, ``build`` packs both with our own first process
-(``guest/init.c``).  Deterministic: the same files give the same bytes.  Which files a program needs is
-``guest_files``'s and ``python_closure``'s business.
-Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst "initramfs buffer format".
+(``guest/init.c``).  Deterministic: the same files give the same bytes.  Which files a program needs
+is ``guest_files``'s and ``python_closure``'s business.
+Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class _Node:
 
 @dataclass(slots=True)
 class FileTree:
-    """Files of the guest by absolute path, symbolic links and parent directories included."""
+    """Files of the guest by absolute path, with links and parent directories."""
 
     _nodes: dict[str, _Node] = field(default_factory=dict)
 
     def add(self, path: Path) -> None:
         """Add a file or a whole directory at its own absolute path, with the links on the way.
 
-        :raises UsageError: it does not exist, cannot be read or lies where the guest mounts something
+        :raises UsageError: it cannot be read, or lies where the guest has something of its own
         """
         self.add_at(path, str(path.absolute()))
 
@@ -121,8 +121,8 @@ class FileTree:
             self._nodes[place] = _Node(stat.S_IFDIR | 0o755)
             place = place.rpartition("/")[0]
 
-    # Follows the links that this host has on the way to a path and takes them over, so that the guest
-    # has /lib -> usr/lib where this host has it, and one place for each file.
+    # Follows the links that this host has on the way to a path and takes them over, so that the
+    # guest has /lib -> usr/lib where this host has it, and one place for each file.
     def _resolve(self, guest: str) -> str:
         rest = [part for part in os.path.normpath(guest).split("/") if part]
         place, links = "", 0

@@ -1,8 +1,8 @@
 """Reading a distribution's vmlinuz: the setup header and the kernel proper, unpacked here.
 
-Unpacking in the emulator costs seconds of every boot; here it is done once per kernel.  What nothing on
-this host can unpack is handed over packed, and then unpacks itself.  Knows the boot protocol
-(Linux Documentation/arch/x86/boot.rst), not where the image lies in the machine's memory.
+Unpacking in the emulator costs seconds of every boot; here it is done once per kernel.  What
+nothing on this host can unpack is handed over packed, and then unpacks itself.  Knows the boot
+protocol (Linux Documentation/arch/x86/boot.rst), not where the image lies in the machine's memory.
 """
 
 from __future__ import annotations

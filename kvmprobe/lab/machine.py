@@ -119,7 +119,8 @@ class Machine:
             elif self._exchange(ready):
                 silent_since = time.monotonic()
 
-    # Sleeps until something can be read or written; empty when the deadline (monotonic time) has passed.
+    # Sleeps until something can be read or written; empty when the deadline (monotonic time) has
+    # passed.
     def _wait(self, deadline: float) -> list[int]:
         if not self._program_started:
             deadline = self._started + self._boot_seconds
@@ -161,7 +162,8 @@ class Machine:
                 self._program_started |= event.name == _READY
             self._pending.append(event)
 
-    # The panic's text is still being printed, and what the program said before it may not be read yet.
+    # The panic's text is still being printed, and what the program said before it may not be read
+    # yet.
     def _hear_panic_out(self, start: int) -> None:
         limit = time.monotonic() + _PANIC_GRACE_SECONDS
         while not console.is_complete(self._console, start) and time.monotonic() < limit:
@@ -179,7 +181,7 @@ class Machine:
     def _drain(self) -> None:
         for descriptor, buffer in self._sources.items():
             while content := read_available(descriptor):
-                buffer += content
+                buffer.extend(content)
 
     def _emulator_ended(self) -> None:
         status = self._process.wait()

@@ -87,7 +87,7 @@ class ConsolePanic:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The machine is gone; always the last event.  ``text`` has what the emulator said, if anything."""
+    """The machine is gone: the last event.  ``text`` has what the emulator said, if anything."""
 
     reason: EndReason
     text: str = ""

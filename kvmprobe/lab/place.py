@@ -130,8 +130,8 @@ class EmulatedHost:
 
         :raises LabError: see :func:`kernels.resolve` and :func:`emulator.ensure`
         """
-        built = emulator.ensure(archives, progress, tarball=tarball)
         kernel = kernels.resolve(spec, modules_dir=modules, archives=archives, progress=progress)
+        built = emulator.ensure(archives, progress, tarball=tarball)
         progress.stage(f"emulated host: boot image with {kernel.label}")
         files = initramfs.FileTree()
         python = add_python(
@@ -150,8 +150,7 @@ class EmulatedHost:
     @property
     def target(self) -> Target:
         """The kernel under test."""
-        source = f"emulated host, {self.kernel.label} ({self.kernel.source})"
-        return Target("lab", self.kernel.label, source)
+        return Target("lab", self.kernel.label, self.kernel.source)
 
     def open(self) -> EmulatedLink:
         """Boot it."""

@@ -1,7 +1,7 @@
 """Running any program of this host on the emulated one: its files, its output, its exit status.
 
-What is written in the guest is passed on at once, so that what a program said before the kernel panicked has
-been said here.
+What is written in the guest is passed on at once, so that what a program said before the kernel
+panicked has been said here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from kvmprobe.lab.machine_events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.kernel_store import Kernel
     from kvmprobe.lab.machine_events import Event

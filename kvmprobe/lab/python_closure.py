@@ -1,9 +1,10 @@
 """The files with which this Python interpreter runs one module in the guest as it would here.
 
-The interpreter is asked: a child imports the module and tells which files that took, with their paths on the
-import path.  Compiled code goes along (written below ``pycache``, never beside the sources), so that the slow
-guest compiles nothing.  The guest's interpreter runs without ``site``: editable installs and ``.pth`` files
-need no imitation, PYTHONPATH names the directories the modules were found in.
+The interpreter is asked: a child imports the module and tells which files that took, with their
+paths on the import path.  Compiled code goes along (written below ``pycache``, never beside the
+sources), so that the slow guest compiles nothing.  The guest's interpreter runs without ``site``:
+editable installs and ``.pth`` files need no imitation, PYTHONPATH names the directories the modules
+were found in.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ for name, module in list(sys.modules.items()):
     roots[top] = None
 with open("/proc/self/maps", encoding="utf-8") as maps:
     mapped = {line.split(None, 5)[5].rstrip("\\n") for line in maps if line.count(" /")}
-libraries.update(path for path in mapped if ".so" in os.path.basename(path) and os.path.isfile(path))
+libraries.update(path for path in mapped if ".so" in os.path.basename(path))
+libraries = set(filter(os.path.isfile, libraries))
 print(json.dumps({
     "files": sorted(files - libraries),
     "libraries": sorted(libraries),
@@ -81,7 +83,7 @@ def add_python(
 ) -> PythonProgram:
     """Add this interpreter with all that running ``module`` takes.
 
-    :param module: what ``python -m`` is to run; it is imported here, so it must not act when imported
+    :param module: what ``python -m`` is to run; it is imported here, and must not act then
     :param pycache: directory that holds compiled code from one call to the next
     :param also: modules that ``module`` imports late
     :raises UsageError: it cannot be imported
@@ -103,7 +105,8 @@ def add_python(
     )
     if asked.returncode != 0:
         raise UsageError(f"cannot import {module} in a fresh interpreter:\n{asked.stderr.strip()}")
-    answer = json.loads(asked.stdout)
+    # What the module printed when it was imported comes before.
+    answer = json.loads(asked.stdout.splitlines()[-1])
     binaries = [Path(name) for name in (*answer["libraries"], sys.executable)]
     for path in binaries:
         add_libraries(tree, path)

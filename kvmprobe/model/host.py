@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from kvmprobe.model.behaviours import Behaviours
 from kvmprobe.xstate.features import DYNAMIC, FPSSE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Component, Layout
+
+if TYPE_CHECKING:
+    from kvmprobe.model.behaviours import Behaviours
 
 
 @dataclass(frozen=True, slots=True)

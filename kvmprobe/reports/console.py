@@ -26,7 +26,7 @@ _STYLES = {
     Verdict.SKIPPED: "dim",
     Verdict.BROKEN: "bold magenta",
 }
-_LOG_LINES = 40
+_LOG_LINES = 24
 
 
 def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) -> None:
@@ -34,7 +34,8 @@ def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) ->
     failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
     for target in dict.fromkeys(r.target for r in failed):
         of_target = [r for r in records if r.target == target]
-        print_lines(console, ["", f"restore orders on {target.description}", *table(of_target)])
+        heading = f"restore orders on {target.description} ({target.source})"
+        print_lines(console, ["", heading, *table(of_target)])
     for record in failed:
         print_lines(console, details(record))
     print_lines(console, _advice(failed))
@@ -63,7 +64,9 @@ def details(record: ScenarioRecord) -> list[str]:
     if record.divergences:
         lines += _divergence(record.divergences[0], record)
         if len(record.divergences) > 1:
-            lines.append(f"    {len(record.divergences) - 1} more divergences follow from it or after it")
+            lines.append(
+                f"    {len(record.divergences) - 1} more divergences follow from it or after it"
+            )
     if record.crash:
         lines += _crash(record.crash)
     if record.reason:
@@ -93,7 +96,11 @@ def _crash(crash: Crash) -> list[str]:
         *(f"         {frame}" for frame in crash.frames),
         "      its console:",
         *(f"        {line}" for line in report[:_LOG_LINES]),
-        *([f"        ... {len(report) - _LOG_LINES} more lines"] if len(report) > _LOG_LINES else []),
+        *(
+            [f"        ... {len(report) - _LOG_LINES} more lines"]
+            if len(report) > _LOG_LINES
+            else []
+        ),
     ]
 
 
@@ -117,7 +124,7 @@ def _summary(records: Sequence[ScenarioRecord], seconds: float) -> list[Text]:
     lines = []
     for target in dict.fromkeys(r.target for r in records):
         counts = Counter(r.verdict for r in records if r.target == target)
-        text = Text(f"{target.description}: ")
+        text = Text(f"{target.description} ({target.source}): ")
         parts = [Text(f"{counts[v]} {v.value}", style=_STYLES[v]) for v in Verdict if counts[v]]
         lines.append(text + Text(", ").join(parts))
     lines.append(Text(f"{len(records)} scenarios in {seconds:.1f} s"))

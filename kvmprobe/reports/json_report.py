@@ -69,7 +69,9 @@ class JsonReport:
             self._end += len(content)
             os.ftruncate(self._fd, self._end + len(tail))
         except OSError as error:
-            raise NoSpace(f"--json {self._path}: {error.strerror}; earlier records are kept") from error
+            raise NoSpace(
+                f"--json {self._path}: {error.strerror}; earlier records are kept"
+            ) from error
 
 
 def _write_all(fd: int, content: bytes, offset: int) -> None:

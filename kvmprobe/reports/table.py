@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from kvmprobe.results.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from kvmprobe.results.record import ScenarioRecord
 
 _BLOCK_AXES = 2
 _NO_CELL = " "
+_FEW_COLUMNS = 9
 
 
 def table(records: Sequence[ScenarioRecord]) -> list[str]:
@@ -25,15 +26,18 @@ def table(records: Sequence[ScenarioRecord]) -> list[str]:
     columns = sorted(dict.fromkeys(r.column for r in records), key=_Natural(records))
     signs = {(r.row, r.column): r.verdict.sign for r in records}
     width = max(len(row) for row in rows)
-    blocks = [list(block) for _, block in groupby(columns, key=_block)]
-    lines = [f"{'':{width}}  {header}" for header in _headers(blocks)]
+    few = len(columns) <= _FEW_COLUMNS
+    blocks = [[columns]] if few else _blocks(columns)
+    headers = ["".join(str(n + 1) for n in range(len(columns)))] if few else _headers(blocks)
+    lines = [f"{'':{width}}  {header}" for header in headers]
     for row in rows:
         cells = (
-            " ".join("".join(signs.get((row, c), _NO_CELL) for c in group) for group in _groups(block))
+            " ".join("".join(signs.get((row, c), _NO_CELL) for c in group) for group in block)
             for block in blocks
         )
         lines.append(f"{row:{width}}  {'  '.join(cells)}".rstrip())
-    return [*lines, "", *_legend(blocks, records)]
+    numbered = [f"{n + 1} {column}" for n, column in enumerate(columns)]
+    return [*lines, "", *(numbered if few else _legend(blocks)), _signs(records)]
 
 
 class _Natural:
@@ -49,35 +53,33 @@ class _Natural:
         return tuple(self._rank[part] for part in column.split("."))
 
 
-def _block(column: str) -> tuple[str, ...]:
-    return tuple(column.split(".")[:_BLOCK_AXES])
+def _blocks(columns: Sequence[str]) -> list[list[list[str]]]:
+    """Split columns by their first axes into blocks, and those by the next axis into groups."""
+    return [
+        [list(group) for _, group in groupby(block, key=lambda c: c.split(".")[: _BLOCK_AXES + 1])]
+        for _, block in groupby(columns, key=lambda c: c.split(".")[:_BLOCK_AXES])
+    ]
 
 
-def _groups(block: Sequence[str]) -> Iterator[list[str]]:
-    for _, group in groupby(block, key=lambda column: column.split(".")[: _BLOCK_AXES + 1]):
-        yield list(group)
-
-
-def _headers(blocks: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["", ""]
+def _headers(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    lines = [""] * _BLOCK_AXES
     for block in blocks:
-        width = sum(len(group) + 1 for group in _groups(block)) - 1
-        for axis, part in enumerate(_block(block[0])):
+        width = sum(len(group) + 1 for group in block) - 1
+        for axis, part in enumerate(block[0][0].split(".")[:_BLOCK_AXES]):
             lines[axis] += f"{part[:width]:{width}}  "
     return [line.rstrip() for line in lines]
 
 
-def _legend(blocks: Sequence[Sequence[str]], records: Iterable[ScenarioRecord]) -> list[str]:
-    group_names: dict[str, None] = {}
-    cell_names: dict[str, None] = {}
-    for block in blocks:
-        for column in block:
-            parts = column.split(".")
-            group_names |= dict.fromkeys(parts[_BLOCK_AXES : _BLOCK_AXES + 1])
-            cell_names |= dict.fromkeys([".".join(parts[_BLOCK_AXES + 1 :]) or "xcr0-all"])
-    signs = "  ".join(f"{v.sign} {v.value}" for v in Verdict if any(r.verdict is v for r in records))
+def _legend(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    columns = [column.split(".") for block in blocks for group in block for column in group]
+    groups = dict.fromkeys(".".join(parts[_BLOCK_AXES : _BLOCK_AXES + 1]) for parts in columns)
+    cells = dict.fromkeys(".".join(parts[_BLOCK_AXES + 1 :]) or "xcr0-all" for parts in columns)
     return [
-        f"in each block, groups from left to right: {', '.join(group_names)}",
-        f"in each group, cells from left to right:  {', '.join(cell_names)}",
-        signs,
+        f"in each block, groups from left to right: {', '.join(groups)}",
+        f"in each group, cells from left to right:  {', '.join(cells)}",
     ]
+
+
+def _signs(records: Iterable[ScenarioRecord]) -> str:
+    seen = {record.verdict for record in records}
+    return "  ".join(f"{verdict.sign} {verdict.value}" for verdict in Verdict if verdict in seen)

@@ -9,21 +9,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.results.verdict import Verdict
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kvmprobe.results.verdict import Verdict
 
 SCHEMA = "kvmprobe-run/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where scenarios ran: ``host`` or ``lab``, and which kernel."""
+    """Where scenarios ran: ``host`` or ``lab``, on which kernel, and where that came from."""
 
     kind: str
     kernel: str
-    description: str
+    source: str
+
+    @property
+    def description(self) -> str:
+        """Place and kernel, for people."""
+        return f"{'this host' if self.kind == 'host' else 'emulated host'}, {self.kernel}"
 
 
 @dataclass(frozen=True, slots=True)

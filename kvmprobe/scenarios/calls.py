@@ -132,7 +132,7 @@ def from_wire(wire: list[Any]) -> Call:
     try:
         kind, *values = wire
         return _CALLS[kind](*(_value_from_wire(v) for v in values))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise ScenarioError(f"not a lowered call: {wire!r} ({error})") from error
 
 

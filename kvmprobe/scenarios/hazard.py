@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.behaviours import Behaviour, Behaviours, Kind
+from kvmprobe.model.behaviours import Behaviour, Behaviours, Kind, variants
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
 
@@ -50,7 +50,7 @@ def first_hazard(scenario: Scenario, host: HostProfile, suspected: Behaviours) -
 def _fatal_step(
     scenario: Scenario, host: HostProfile, defects: frozenset[Behaviour]
 ) -> tuple[int, str] | None:
-    machine = Machine.fresh(replace(host, behaviours=host.behaviours | defects))
+    machine = Machine.fresh(replace(host, behaviours=variants(host.behaviours) | defects))
     for number, op in scenario.ops():
         step = op.step(machine)
         if isinstance(step.outcome, HostDies):

@@ -20,7 +20,7 @@ from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.orders import restore_orders
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
-from kvmprobe.xstate.features import FPSSE, XTILE, XFeature
+from kvmprobe.xstate.features import FPSSE, MPX, XTILE, XFeature
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -55,7 +55,8 @@ def _components(host: HostProfile) -> tuple[Choice, ...]:
     return (
         Choice("bv-zero", 0),
         Choice("bv-legacy", FPSSE),
-        Choice("bv-notiles", host.kvm_xcr0 & ~XTILE),
+        # MPX, which some hosts still have, has no pattern.
+        Choice("bv-notiles", host.kvm_xcr0 & ~XTILE & ~MPX),
         Choice("bv-tiles", XTILE, needs_amx=True),
     )
 

@@ -1,0 +1,122 @@
+"""``kvmprobe run --kernel``: real kernels with and without the known defects, on the emulated host."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from kvmprobe.errors import ExitCode
+
+pytestmark = pytest.mark.lab
+COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
+TILES = "restore.*.perm-granted.xfd-armed.bv-tiles"
+XSAVE_LAST = {
+    f"restore.{order}"
+    for order in (
+        "cpuid-msrs-xcrs-xsave",
+        "cpuid-msrs-xsave-xcrs",
+        "cpuid-xcrs-msrs-xsave",
+        "xcrs-cpuid-msrs-xsave",
+    )
+}
+XFD_LAST = {
+    f"restore.{order}"
+    for order in (
+        "cpuid-xsave-msrs-xcrs",
+        "cpuid-xsave-xcrs-msrs",
+        "cpuid-xcrs-xsave-msrs",
+        "xcrs-cpuid-xsave-msrs",
+    )
+}
+
+
+def run(tmp_path, *arguments: str) -> tuple[int, dict]:
+    path = tmp_path / "run.json"
+    ended = subprocess.run(
+        [*COMMAND, "run", "--json", str(path), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert path.exists(), ended.stderr
+    return ended.returncode, json.loads(path.read_text())
+
+
+def orders(document: dict, *verdicts: str) -> set[str]:
+    return {
+        ".".join(s["id"].split(".")[:2]) for s in document["scenarios"] if s["verdict"] in verdicts
+    }
+
+
+def test_fixed_kernel_diverges_only_where_xfd_comes_after_the_tiles(tmp_path):
+    status, document = run(tmp_path, "--kernel", "7.3.4")
+    counts = Counter(s["verdict"] for s in document["scenarios"])
+    failed = [s for s in document["scenarios"] if s["verdict"] != "PASS"]
+    assert status == ExitCode.DIVERGED
+    assert counts == {"PASS": 2148, "DIVERGED": 11, "CRASHED": 1}
+    assert orders(document, "DIVERGED", "CRASHED") == XFD_LAST
+    assert {tuple(s["known"]) for s in failed} == {("O1",)}
+
+
+def test_crash_report_names_function_scenario_and_step(tmp_path):
+    scenario = "restore.cpuid-xsave-xcrs-msrs.perm-granted.xfd-armed.bv-tiles"
+    _, document = run(tmp_path, "--kernel", "6.12.95", "--select", scenario)
+    (record,) = document["scenarios"]
+    crash = record["crash"]
+    assert (record["id"], crash["during"], crash["function"]) == (
+        scenario,
+        "KVM_RUN",
+        "restore_fpregs_from_fpstate",
+    )
+
+
+def test_kernel_without_the_fix_diverges_in_both_orders(tmp_path):
+    _, document = run(tmp_path, "--kernel", "6.12.43", "--select", TILES)
+    labels = {
+        ".".join(s["id"].split(".")[:2]): s["known"] for s in document["scenarios"] if s["known"]
+    }
+    assert labels == dict.fromkeys(XSAVE_LAST, ["B1"]) | dict.fromkeys(XFD_LAST, ["O1"])
+
+
+def test_divergence_is_seen_at_the_read_back(tmp_path):
+    scenario = "restore.cpuid-msrs-xcrs-xsave.perm-granted.xfd-armed.bv-tiles"
+    _, document = run(tmp_path, "--kernel", "6.12.43", "--select", scenario)
+    divergence = document["scenarios"][0]["divergence"]
+    assert (divergence["call"], divergence["expected"], divergence["observed"]) == (
+        "KVM_GET_XSAVE2",
+        "XSTATE_BV=0x20000 (XTILE_CFG)",
+        "XSTATE_BV=0x60000 (XTILE_CFG|XTILE_DATA)",
+    )
+
+
+def test_every_hazardous_scenario_crashes_if_asked_to(tmp_path):
+    glob = "restore.cpuid-xcrs-*.perm-granted.xfd-armed.bv-tiles"
+    _, document = run(tmp_path, "--kernel", "6.12.43", "--all-crashes", "--select", glob)
+    crashed = orders(document, "CRASHED")
+    assert crashed == {"restore.cpuid-xcrs-msrs-xsave", "restore.cpuid-xcrs-xsave-msrs"}
+
+
+@pytest.mark.parametrize("stage", ["boot image", "probing", "scenarios"])
+def test_interrupt_leaves_no_emulator_and_a_valid_document(tmp_path, stage):
+    path = tmp_path / "run.json"
+    with subprocess.Popen(
+        [*COMMAND, "run", "--kernel", "7.3.4", "--json", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as started:
+        for line in started.stderr:
+            if stage in line:
+                break
+        time.sleep(0.5)
+        children = psutil.Process(started.pid).children(recursive=True)
+        started.send_signal(signal.SIGINT)
+        started.communicate(timeout=30)
+    assert started.returncode == ExitCode.INTERRUPTED
+    assert json.loads(path.read_text())["summary"]["complete"] is False
+    assert not psutil.wait_procs(children, timeout=5)[1]

@@ -1,0 +1,85 @@
+"""``kvmprobe run`` and ``kvmprobe probe`` on this host's /dev/kvm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from kvmprobe.errors import ExitCode
+
+pytestmark = pytest.mark.kvm
+COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
+LOCAL = ["run", "--target", "host"]
+
+
+def kvmprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_host_run_has_no_divergence(tmp_path):
+    path = tmp_path / "run.json"
+    ended = kvmprobe(*LOCAL, "--json", str(path))
+    counts = json.loads(path.read_text())["summary"]["counts"]
+    assert (ended.returncode, set(counts) <= {"PASS", "SKIPPED"}) == (ExitCode.OK, True), (
+        ended.stdout
+    )
+
+
+def test_skipped_scenarios_carry_a_reason_code(tmp_path):
+    path = tmp_path / "run.json"
+    kvmprobe(*LOCAL, "--json", str(path))
+    reasons = {
+        s["reason"].split(":")[0]
+        for s in json.loads(path.read_text())["scenarios"]
+        if s["verdict"] == "SKIPPED"
+    }
+    assert reasons <= {"no_amx_cpu", "no_amx_kvm"}
+
+
+def test_probe_says_what_is_testable():
+    ended = kvmprobe("probe", "--json")
+    document = json.loads(ended.stdout)
+    assert document["schema"] == "kvmprobe-probe/1"
+    assert {c["name"]: c["testable"] for c in document["testable"]}[
+        "restore orders of XCR0 and XSTATE"
+    ]
+
+
+def test_run_whose_time_is_up_ends_with_124_and_a_valid_document(tmp_path):
+    path = tmp_path / "run.json"
+    ended = kvmprobe(*LOCAL, "--timeout", "0.8", "--json", str(path))
+    document = json.loads(path.read_text())
+    assert ended.returncode == ExitCode.RUN_TIMEOUT
+    assert document["summary"]["not_completed"]
+
+
+def test_interrupted_run_ends_with_130_a_valid_document_and_no_process(tmp_path):
+    path = tmp_path / "run.json"
+    with subprocess.Popen(
+        [*COMMAND, *LOCAL, "--json", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        while run.poll() is None and (not path.exists() or path.stat().st_size < 20_000):
+            time.sleep(0.01)
+        children = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=30)
+    assert run.returncode == ExitCode.INTERRUPTED
+    assert b"did not complete" in errors
+    assert json.loads(path.read_text())["summary"]["complete"] is False
+    assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_device_without_permission_is_told_with_what_to_do():
+    as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups"]
+    if os.stat("/dev/kvm").st_mode & 0o006:
+        pytest.skip("everybody may use /dev/kvm here")
+    ended = subprocess.run(
+        [*as_nobody, *COMMAND, *LOCAL], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert (ended.returncode, "run as root" in ended.stderr) == (ExitCode.NOTHING_RAN, True), ended

@@ -1,0 +1,84 @@
+"""Places on this host, and calls that a test of the worker needs and no scenario has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import psutil
+
+from kvmprobe.execution.driver import Timing
+from kvmprobe.execution.place import Stakes, ThisHost
+from kvmprobe.model.outcome import Done, Step
+from kvmprobe.scenarios.calls import Ioctl, Literal, MapMemory, OpenKvm, RunVcpu
+from kvmprobe.scenarios.ops import Op
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm
+from kvmprobe.scenarios.ops.lifecycle import OpenKvm as OpenKvmOp
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+
+RESET_PAGE, RESET_VECTOR = 0xFFFF_F000, 0xFF0
+JMP_SELF = b"\xeb\xfe"
+
+
+@dataclass(frozen=True, slots=True)
+class RawCall(Op):
+    """Any lowered call; the model expects 0 of it."""
+
+    call: OpenKvm | Ioctl | MapMemory | RunVcpu
+    name = "raw"
+    kernel_call = "raw call"
+
+    def lower(self, host):
+        return self.call
+
+    def step(self, machine):
+        return Step(machine, Done(), "none")
+
+
+def sequence(name, *ops):
+    steps = tuple(ScenarioStep(op) for op in ops)
+    return Scenario(name, name, "", steps, needs_amx=False)
+
+
+# The guest jumps to itself, so KVM_RUN returns only for a signal.
+ENDLESS = sequence(
+    "test.endless",
+    OpenKvmOp(),
+    CreateVm(),
+    RawCall(MapMemory("vm", 0, RESET_PAGE, bytes(RESET_VECTOR) + JMP_SELF)),
+    CreateVcpu(),
+    RawCall(RunVcpu("vcpu0", 0)),
+)
+# An ioctl on a descriptor that no call has opened: a mistake of the scenario, not of the kernel.
+MISTAKEN = sequence("test.mistaken", RawCall(Ioctl(0xAE80, "vcpu0", Literal(b""))))
+
+
+@dataclass
+class WatchedHost:
+    """This host, with every link remembered."""
+
+    device: str = "/dev/kvm"
+    timing: Timing = field(default_factory=Timing)
+    links: list = field(default_factory=list)
+    stakes = Stakes.REAL
+
+    @property
+    def target(self):
+        return ThisHost().target
+
+    def open(self):
+        link = ThisHost(self.device).open()
+        self.links.append(link)
+        return link
+
+
+def quick(seconds):
+    """Deadlines short enough for a test that lets one pass."""
+    return replace(Timing(), scenario=seconds)
+
+
+def child_of(pid):
+    """The one process that a worker has forked, once it is there."""
+    worker = psutil.Process(pid)
+    while not (children := worker.children()):
+        pass
+    return children[0]

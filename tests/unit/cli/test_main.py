@@ -1,0 +1,60 @@
+"""The command line without a kernel: usage, listing, exit statuses."""
+
+import pytest
+
+from kvmprobe.cli.main import main
+from kvmprobe.errors import ExitCode
+
+EXAMPLE = "restore.cpuid-msrs-xcrs-xsave.perm-granted.xfd-armed.bv-tiles"
+
+
+def test_list_prints_every_scenario(capsys):
+    assert main(["list"]) == ExitCode.OK
+    assert len(capsys.readouterr().out.split()) == 2160
+
+
+def test_list_takes_a_glob(capsys):
+    main(["list", "--select", EXAMPLE])
+    assert capsys.readouterr().out.split() == [EXAMPLE]
+
+
+def test_glob_that_matches_nothing_is_a_usage_error(capsys):
+    assert main(["list", "--select", "nothing.*"]) == ExitCode.USAGE
+    assert "matches no scenario" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--target", "host", "--kernel", "7.3.4"], "does not go with --target host"),
+        (["--target", "host", "--all-crashes"], "needs --hazardous"),
+        (["--modules", "/tmp"], "give it with --kernel"),
+    ],
+)
+def test_options_that_contradict_each_other_are_a_usage_error(arguments, says, capsys):
+    assert main(["run", *arguments]) == ExitCode.USAGE
+    assert says in capsys.readouterr().err
+
+
+def test_unknown_option_ends_with_the_usage_status():
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--no-such-option"])
+    assert ended.value.code == ExitCode.USAGE
+
+
+def test_help_documents_the_exit_statuses(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "124 the run's time was up" in capsys.readouterr().out
+
+
+def test_missing_device_means_nothing_could_run(capsys):
+    assert main(["run", "--target", "host", "--device", "/no/kvm"]) == ExitCode.NOTHING_RAN
+    assert "load kvm_intel or kvm_amd" in capsys.readouterr().err
+
+
+def test_unreadable_kernel_spec_is_a_usage_error(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("KVMPROBE_CACHE", str(tmp_path))
+    status = main(["lab", "exec", "--kernel", "/no/such/bzImage", "--", "/bin/true"])
+    assert status == ExitCode.USAGE
+    assert "/no/such/bzImage" in capsys.readouterr().err

@@ -1,0 +1,35 @@
+import pytest
+
+from kvmprobe.errors import LabError
+from kvmprobe.lab.machine_events import (
+    ChannelLine,
+    KvmMissing,
+    Output,
+    Phase,
+    ProgramExited,
+    ProgramKilled,
+    Stream,
+    decode,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        (b'{"ready":1}', ChannelLine('{"ready":1}')),
+        (b"#phase modules", Phase("modules", 1.5)),
+        (b"#nokvm kvm-intel.ko: No such device", KvmMissing("kvm-intel.ko: No such device")),
+        (b"#exit 7", ProgramExited(7)),
+        (b"#signal 9", ProgramKilled(9)),
+        (b">aGVsbG8K", Output(Stream.STDOUT, b"hello\n")),
+        (b"!", Output(Stream.STDERR, b"")),
+    ],
+)
+def test_each_line_of_init_has_one_meaning(line, event):
+    assert decode(line, 1.5) == event
+
+
+@pytest.mark.parametrize("line", [b"#failed fork: EAGAIN", b"#exit", b"#what", b">a", b">!!!!"])
+def test_what_the_guest_cannot_have_meant_is_an_error(line):
+    with pytest.raises(LabError):
+        decode(line, 0.0)

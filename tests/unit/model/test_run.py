@@ -1,0 +1,216 @@
+"""kernel contract sections 7.5 and 8: KVM_RUN, with live corrections 2 and 3 (INV-36)."""
+
+import errno
+
+import pytest
+
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.msr import set_xfd
+from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf
+from kvmprobe.model.run import run_immediate_exit, run_until_halt
+from kvmprobe.model.uabi import get_xsave2, set_xsave
+from kvmprobe.model.xcr import set_xcr0
+from tests.support.hosts import (
+    AMX_LAYOUT,
+    B9,
+    B18,
+    TILES,
+    VCPU,
+    amx_vcpu,
+    image,
+    machine_with_vcpu,
+    mxcsr,
+    xstate_bv,
+)
+
+RUNS = [run_until_halt, run_immediate_exit]
+PKRU_C = b"\x0c" + bytes(7)
+
+both = pytest.mark.parametrize("run", RUNS, ids=["halt", "immediate-exit"])
+
+
+def ran(run, *images, machine=None):
+    machine = machine or amx_vcpu()
+    for given in images:
+        machine = set_xsave(machine, VCPU, given).machine
+    return run(machine, VCPU).machine
+
+
+def read(machine):
+    return get_xsave2(machine, VCPU).outcome.image
+
+
+def open_bits(expected):
+    """Bits of XSTATE_BV that are legal either way."""
+    return sum(int.from_bytes(u.bits, "little") for u in expected.unspecified if u.offset == 512)
+
+
+def test_a_guest_that_halts_exits_with_kvm_exit_hlt():
+    # linux/kvm.h: KVM_EXIT_HLT is 5
+    assert run_until_halt(amx_vcpu(), VCPU).outcome == Done(fields={"exit_reason": 5})
+
+
+def test_immediate_exit_is_eintr():
+    assert run_immediate_exit(amx_vcpu(), VCPU).outcome == Failed(errno.EINTR)
+
+
+def test_a_real_entry_counts_as_a_run():
+    assert ran(run_until_halt).vcpu(VCPU).ran
+
+
+def test_immediate_exit_does_not_count_as_a_run():
+    # INV-12
+    assert not ran(run_immediate_exit).vcpu(VCPU).ran
+
+
+@both
+def test_registers_beside_the_image_are_unchanged(run):
+    machine = set_xcr0(set_xfd(amx_vcpu(), VCPU, B18).machine, VCPU, 0x7).machine
+    vcpu = ran(run, image(B9, {9: PKRU_C}), machine=machine).vcpu(VCPU)
+    assert (vcpu.xcr0, vcpu.xfd, vcpu.xfd_err, vcpu.pkru) == (0x7, B18, 0, 0xC)
+
+
+@both
+@pytest.mark.parametrize("nr", [2, 5, 6, 7, 17, 18])
+def test_content_that_is_not_init_is_kept_with_its_bit(run, nr):
+    # live correction 3
+    place = AMX_LAYOUT.component(nr)
+    machine = ran(run, image(1 << nr, {nr: b"\x5a" * place.size}))
+    got = read(machine).image
+    assert (xstate_bv(got), got[place.offset : place.end]) == (1 << nr, b"\x5a" * place.size)
+
+
+@both
+@pytest.mark.parametrize("nr", [0, 1, 2, 5, 6, 7, 17, 18])
+def test_the_bit_of_init_content_may_stay_or_go(run, nr):
+    # live correction 3: "bits with INIT content may drop or stay"
+    init = {0: b"\x7f\x03" + bytes(150)} if nr == 0 else {}
+    expected = read(ran(run, image(1 << nr, init)))
+    assert not xstate_bv(expected.image) >> nr & 1
+    assert open_bits(expected) >> nr & 1
+
+
+@both
+def test_an_absent_component_may_gain_its_bit_with_init_content(run):
+    expected = read(ran(run, image(0x4, {2: b"\x22" * 256})))
+    assert open_bits(expected) == 0x602E7 & ~0x4
+    assert not any(expected.image[832:])
+
+
+@both
+def test_bits_that_the_guest_lacks_are_not_open(run):
+    # INV-17
+    expected = read(ran(run, machine=machine_with_vcpu(cpuid_xcr0=0x7)))
+    assert open_bits(expected) == 0x7
+
+
+@both
+def test_the_bit_of_an_armed_component_is_clear_for_certain(run):
+    # contract 7.5: "0 where xfd[i]=1"
+    machine = set_xfd(amx_vcpu(), VCPU, B18).machine
+    expected = read(ran(run, image(TILES, {17: b"\1" * 64}), machine=machine))
+    assert xstate_bv(expected.image) == 0x20000
+    assert not open_bits(expected) & B18
+
+
+@both
+def test_the_content_of_an_armed_component_is_gone(run):
+    machine = set_xsave(amx_vcpu(), VCPU, image(B18, {18: b"\x11" * 8192})).machine
+    disarmed = set_xfd(ran(run, machine=set_xfd(machine, VCPU, B18).machine), VCPU, 0).machine
+    assert not any(read(disarmed).image[2816:])
+
+
+@both
+def test_sse_with_zero_xmm_and_another_mxcsr_is_not_init(run):
+    # live correction 2: "With BV={SSE}, XMM zero, MXCSR 0x1fa0: BV[1] stays 1"
+    expected = read(ran(run, image(0x2, mxcsr=0x1FA0)))
+    assert (xstate_bv(expected.image), mxcsr(expected.image)) == (0x2, 0x1FA0)
+
+
+@both
+def test_mxcsr_stored_with_ymm_alone_is_still_reported(run):
+    # live correction 2: stored value iff BV_in & (SSE|YMM)
+    given = image(0x4, {2: b"\x22" * 256}, mxcsr=0x1FA0)
+    assert mxcsr(read(ran(run, given)).image) == 0x1FA0
+
+
+@both
+@pytest.mark.parametrize("bv", [0x0, 0x1, 0x60000])
+def test_mxcsr_is_1f80_after_a_load_without_sse_and_ymm(run, bv):
+    # live correction 2
+    machine = ran(run, image(0x2, mxcsr=0x1FA0), image(bv, mxcsr=0x1FA0))
+    assert machine.vcpu(VCPU).mxcsr == 0x1F80
+
+
+@both
+def test_with_a_pkru_of_zero_its_bit_is_open(run):
+    assert open_bits(read(ran(run))) & B9
+
+
+@both
+def test_with_another_pkru_it_is_exported_with_its_bit_or_neither(run):
+    # contract 7.5: BV[9] follows the host's PKRU, the value is the guest's.
+    outcome = get_xsave2(ran(run, image(B9, {9: PKRU_C})), VCPU).outcome
+    assert isinstance(outcome, OneOf)
+    seen = {(xstate_bv(c.image.image) >> 9 & 1, c.image.image[2688:2696]) for c in outcome.choices}
+    assert seen == {(1, PKRU_C), (0, bytes(8))}
+
+
+@both
+def test_pkru_is_hidden_from_a_guest_without_it_after_a_run(run):
+    machine = machine_with_vcpu(cpuid_xcr0=0x7)
+    assert not open_bits(read(ran(run, image(B9, {9: PKRU_C}), machine=machine))) & B9
+
+
+def test_after_a_run_the_padding_of_st_registers_is_open_if_it_was_not_zero():
+    # INV-20: "After a run, reserved pad bytes of ST registers may also become 0."
+    given = image(0x1, {0: bytes(24) + b"\x33" * 128})
+    spans = {u.offset: u.bits for u in read(ran(run_until_halt, given)).unspecified}
+    assert spans[32] == (bytes(10) + b"\xff" * 6) * 8
+
+
+def test_after_a_run_with_the_patterns_x87_is_certain():
+    # x87 pointers and padding are zero in the pattern.
+    given = image(0x1, {0: b"\x7f\x02\0\0\xff" + bytes(147)})
+    assert {u.offset for u in read(ran(run_until_halt, given)).unspecified} == {512}
+
+
+@both
+def test_b1_and_a_run_kill_the_host(run):
+    # known-bugs B1: SET_MSRS(XFD), SET_XSAVE(BV=0x60000), KVM_RUN panics.
+    machine = set_xfd(amx_vcpu(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED), VCPU, B18).machine
+    loaded = set_xsave(machine, VCPU, image(TILES)).machine
+    assert isinstance(run(loaded, VCPU).outcome, HostDies)
+
+
+@both
+def test_o1_and_a_run_kill_the_host(run):
+    # known-bugs O1: SET_XSAVE(BV[18]), SET_MSRS(XFD), KVM_RUN panics; immediate_exit too (5.4).
+    machine = amx_vcpu(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
+    armed = set_xfd(set_xsave(machine, VCPU, image(TILES)).machine, VCPU, B18).machine
+    assert isinstance(run(armed, VCPU).outcome, HostDies)
+
+
+@both
+@pytest.mark.parametrize("first", ["xfd", "xsave"])
+def test_a_correct_kernel_survives_either_order(run, first):
+    machine = amx_vcpu()
+    if first == "xfd":
+        machine = set_xsave(set_xfd(machine, VCPU, B18).machine, VCPU, image(TILES)).machine
+    else:
+        machine = set_xfd(set_xsave(machine, VCPU, image(TILES)).machine, VCPU, B18).machine
+    assert not isinstance(run(machine, VCPU).outcome, HostDies)
+
+
+def test_o1_is_harmless_once_xfd_is_disarmed_again():
+    # contract 5.4: "Then SET_MSRS(XFD=0) to disarm".
+    machine = amx_vcpu(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
+    armed = set_xfd(set_xsave(machine, VCPU, image(TILES)).machine, VCPU, B18).machine
+    disarmed = set_xfd(armed, VCPU, 0).machine
+    assert not isinstance(run_until_halt(disarmed, VCPU).outcome, HostDies)
+
+
+def test_the_reason_names_the_component():
+    machine = set_xfd(amx_vcpu(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED), VCPU, B18).machine
+    outcome = run_until_halt(set_xsave(machine, VCPU, image(TILES)).machine, VCPU).outcome
+    assert outcome.reason.endswith("XSTATE_BV & XFD = 0x40000 (XTILE_DATA)")

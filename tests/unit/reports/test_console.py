@@ -1,0 +1,82 @@
+"""What a run prints."""
+
+import io
+
+from rich.console import Console
+
+from kvmprobe.reports.console import details, show
+from kvmprobe.results.record import Crash, Divergence, ScenarioRecord, StepRecord, Target
+from kvmprobe.results.verdict import Verdict
+
+TARGET = Target("lab", "7.3.4", "linux-image 7.3.4-1")
+DIVERGENCE = Divergence(
+    step=0,
+    after="KVM_SET_MSRS IA32_XFD=0x40000 (XTILE_DATA)",
+    call="KVM_GET_XSAVE2",
+    expected="XSTATE_BV=0x20000 (XTILE_CFG)",
+    observed="XSTATE_BV=0x60000 (XTILE_CFG|XTILE_DATA)",
+    rule="INV-29",
+    details=("XTILE_DATA, bytes 2816-11007: expected 00, observed 01",),
+)
+
+
+def printed(*records: ScenarioRecord) -> str:
+    stream = io.StringIO()
+    show(Console(file=stream, highlight=False, markup=False), records, 1.5)
+    return stream.getvalue()
+
+
+def record(verdict: Verdict, **fields) -> ScenarioRecord:
+    return ScenarioRecord("a.b", "a", "b", TARGET, verdict, **fields)
+
+
+def test_success_is_a_summary_and_nothing_else():
+    assert printed(record(Verdict.PASS)).splitlines() == [
+        "emulated host, 7.3.4 (linux-image 7.3.4-1): 1 PASS",
+        "1 scenarios in 1.5 s",
+    ]
+
+
+def test_divergence_shows_expected_observed_bytes_and_rule():
+    shown = "\n".join(details(record(Verdict.DIVERGED, divergences=(DIVERGENCE,))))
+    for part in (DIVERGENCE.expected, DIVERGENCE.observed, DIVERGENCE.details[0], "INV-29"):
+        assert part in shown, part
+
+
+def test_divergence_shows_the_kernel_lines_of_its_step():
+    steps = (StepRecord((), ("WARNING: fpu",)),)
+    shown = details(record(Verdict.DIVERGED, divergences=(DIVERGENCE,), steps=steps))
+    assert "      kernel:   WARNING: fpu" in shown
+
+
+def test_known_defect_is_named_with_its_state():
+    shown = "\n".join(details(record(Verdict.DIVERGED, known=("O1",))))
+    assert "known: O1, open" in shown
+
+
+def test_unknown_divergence_is_called_unknown():
+    shown = "\n".join(details(record(Verdict.DIVERGED, divergences=(DIVERGENCE,))))
+    assert "not known" in shown
+
+
+def test_open_defect_comes_with_the_advice_to_report_it_privately():
+    assert "security@kernel.org" in printed(record(Verdict.DIVERGED, known=("O1",)))
+
+
+def test_crash_shows_function_step_and_frames():
+    crash = Crash(
+        11, "KVM_RUN", "unexpected #NM", "restore_fpregs_from_fpstate", ("fpu_swap",), "x"
+    )
+    shown = "\n".join(details(record(Verdict.CRASHED, crash=crash)))
+    for part in ("step 11: KVM_RUN", "restore_fpregs_from_fpstate", "fpu_swap"):
+        assert part in shown, part
+
+
+def test_skips_are_counted_by_reason():
+    shown = printed(record(Verdict.SKIPPED, reason="no_amx_cpu: no AMX"))
+    assert "SKIPPED  1 on emulated host, 7.3.4: no_amx_cpu: no AMX" in shown
+
+
+def test_text_of_a_target_is_no_markup():
+    shown = printed(record(Verdict.BROKEN, reason="[bold]not markup[/bold]"))
+    assert "[bold]not markup[/bold]" in shown

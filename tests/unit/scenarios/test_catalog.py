@@ -1,0 +1,141 @@
+import re
+from itertools import pairwise
+
+import pytest
+
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.host import HostProfile
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import HostDies
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
+from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
+from kvmprobe.xstate.layout import Component, Layout
+from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES
+
+AMX = catalog.scenarios(AMX_HOST)
+BY_ID = {s.id: s for s in AMX}
+ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+LOADS = (RunUntilHalt, RunImmediateExit)
+
+
+def restore_calls(scenario):
+    names = {"set-cpuid2": "cpuid", "set-xcrs": "xcrs", "set-xfd": "msrs", "set-xsave": "xsave"}
+    return [names[op.name] for _, op in scenario.ops() if op.name in names]
+
+
+def test_the_catalogue_has_2160_scenarios():
+    # 30 orders, 3 permissions, 2 XFD, 4 XSTATE_BV, 3 XCR0
+    assert len(AMX) == 30 * 3 * 2 * 4 * 3 == 2160
+
+
+def test_no_id_occurs_twice():
+    assert len(BY_ID) == len(AMX)
+
+
+def test_ids_are_dotted_names():
+    # lab-needs.md: dotted, [A-Za-z0-9_-]
+    assert [i for i in BY_ID if not ID.fullmatch(i)] == []
+
+
+def test_the_documented_scenario_is_in_it():
+    assert "restore.cpuid-msrs-xcrs-xsave.perm-granted.xfd-armed.bv-tiles" in BY_ID
+
+
+def test_ids_are_the_same_on_every_host():
+    assert [s.id for s in catalog.scenarios(AVX512_HOST)] == [s.id for s in AMX]
+
+
+def test_row_and_column_make_the_id():
+    assert [s.id for s in AMX if s.id != f"restore.{s.row}.{s.column}"] == []
+
+
+def test_the_row_is_the_order_in_which_calls_are_made():
+    assert [s.id for s in AMX if "-".join(restore_calls(s)) != s.row] == []
+
+
+def test_every_order_of_the_three_calls_is_in_it_without_cpuid():
+    rows = {s.row for s in AMX if "cpuid" not in s.row}
+    assert len(rows) == 6
+
+
+@pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
+def test_scenarios_without_amx_ask_for_no_tiles(host):
+    plain = [s for s in catalog.scenarios(host) if not s.needs_amx]
+    texts = {op.text for s in plain for _, op in s.ops() if op.name in {"set-xsave", "set-xfd"}}
+    assert not any("XTILE" in text for text in texts)
+
+
+def test_270_scenarios_need_no_amx():
+    # 30 orders, 1 permission, 1 XFD, 3 XSTATE_BV, 3 XCR0
+    assert sum(not s.needs_amx for s in AMX) == 30 * 3 * 3
+
+
+def test_permission_is_asked_before_the_vcpu_or_after_it():
+    def places(scenario):
+        names = [op.name for _, op in scenario.ops()]
+        return names.index("req-guest-perm") < names.index("create-vcpu")
+
+    granted = {places(s) for s in AMX if ".perm-granted." in s.id}
+    late = {places(s) for s in AMX if ".perm-late." in s.id}
+    assert (granted, late) == ({True}, {False})
+
+
+def test_every_restore_call_is_followed_by_the_observers():
+    bare = [s.id for s in AMX for step in s.steps[-4:] if len(step.observers) != 3]
+    assert bare == []
+
+
+def test_the_guest_runs_once_and_last():
+    runs = {tuple(isinstance(step.op, LOADS) for step in s.steps[-2:]) for s in AMX}
+    loads = {sum(isinstance(op, LOADS) for _, op in s.ops()) for s in AMX}
+    assert (runs, loads) == ({(False, True)}, {1})
+
+
+@pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
+def test_a_correct_kernel_dies_in_no_scenario(host):
+    def dies(scenario):
+        machine = Machine.fresh(host)
+        for _, op in scenario.ops():
+            step = op.step(machine)
+            if isinstance(step.outcome, HostDies):
+                return True
+            machine = step.machine
+        return False
+
+    fit = [s for s in catalog.scenarios(host) if host.amx or not s.needs_amx]
+    assert [s.id for s in fit if dies(s)] == []
+
+
+def test_every_image_can_be_made_on_a_host_with_mpx():
+    # Skylake-SP: XCR0 0x2ff; BNDREGS at 960, BNDCSR at 1024, 64 bytes each.
+    layout = Layout((*AVX512_HOST.layout.components, Component(3, 960, 64), Component(4, 1024, 64)))
+    host = HostProfile(0xFF, 0xFF, 0xFFFF, layout)
+    plain = [s for s in catalog.scenarios(host) if not s.needs_amx]
+    assert all(op.lower(host) for s in plain for _, op in s.ops())
+
+
+@pytest.mark.parametrize("behaviour", PROBES, ids=lambda b: b.name)
+def test_a_probe_loads_no_guest_fpu(behaviour):
+    # known-bugs O1: "The tool stops there by default".
+    assert not any(isinstance(op, LOADS) for _, op in PROBES[behaviour].ops())
+
+
+def test_the_probes_make_the_two_calls_in_opposite_order():
+    def order(behaviour):
+        wanted = ("set-xfd", "set-xsave")
+        return [op.name for _, op in PROBES[behaviour].ops() if op.name in wanted]
+
+    assert order(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED) == ["set-xfd", "set-xsave"]
+    assert order(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV) == ["set-xsave", "set-xfd"]
+
+
+def test_a_scenario_can_be_cut_short():
+    whole = AMX[0]
+    assert (whole.upto(2).id, whole.upto(2).steps) == (whole.id, whole.steps[:2])
+
+
+def test_ops_are_numbered_by_step():
+    numbers = [number for number, _ in AMX[0].ops()]
+    assert all(after - before in {0, 1} for before, after in pairwise(numbers))
+    assert numbers[-1] == len(AMX[0].steps) - 1
