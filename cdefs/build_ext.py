@@ -21,8 +21,10 @@ DECLARATIONS = (
     "kvm_xsave.h",
     "kvm_vm.h",
     "kvm_vcpu.h",
+    "executor.h",
     "shim.h",
 )
+SOURCES = ("preamble.c", "executor.h", "executor.c")
 
 
 class BuildFfi(build_ext):
@@ -33,7 +35,7 @@ class BuildFfi(build_ext):
         ffi = FFI()
         for name in DECLARATIONS:
             ffi.cdef((CDEFS / name).read_text())
-        ffi.set_source(MODULE, (CDEFS / "preamble.c").read_text())
+        ffi.set_source(MODULE, "\n".join((CDEFS / name).read_text() for name in SOURCES))
         generated = Path(self.build_temp) / "_kvm.c"
         generated.parent.mkdir(parents=True, exist_ok=True)
         ffi.emit_c_code(str(generated))

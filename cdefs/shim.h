@@ -10,3 +10,6 @@ void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 
 extern const uint8_t kvmprobe_long_mode_code[];
 size_t kvmprobe_long_mode_code_size(void);
+
+/* Runs the calls in a forked child; a NULL ends each step, `steps` of them.  Returns its process id, or -errno. */
+int kvmprobe_spawn(struct kvmprobe_session *session, int number, struct kvmprobe_call **calls, int steps);

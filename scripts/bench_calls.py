@@ -31,6 +31,7 @@ _NO_CAPTURE = "CAPTURES"
 
 def build(scenarios: Sequence[Scenario], host: HostProfile, directory: Path) -> Path:
     """Compile the C program for these scenarios; returns the executable."""
+    directory.mkdir()
     (directory / "bench_calls.h").write_text(_Tables(scenarios, host).text())
     program = directory / "bench_baseline"
     flags = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I", str(directory))
@@ -50,10 +51,11 @@ class _Tables:
     def text(self) -> str:
         rows = [f"\t{self._row(call)}," for call in self._calls]
         lists = [
-            f"static const uint16_t scenario_{nr}[] = {{{', '.join(map(str, numbers))}}};"
+            f"static const uint16_t scenario_{nr}[] = {{{', '.join(map(str, numbers or [0]))}}};"
             for nr, numbers in enumerate(self._scenarios)
         ]
         heads = [f"\t{{scenario_{nr}, {len(ns)}}}," for nr, ns in enumerate(self._scenarios)]
+        calls = rows or ["\t{.kind = OPEN_KVM},"]
         blobs = [
             f"static const unsigned char {name}[] = {{{', '.join(map(str, content or b'0'))}}};"
             for content, name in self._blobs.items()
@@ -61,7 +63,7 @@ class _Tables:
         return "\n".join(
             [
                 *blobs,
-                *("static const struct call calls[] = {", *rows, "};"),
+                *("static const struct call calls[] = {", *calls, "};"),
                 *lists,
                 *("static const struct scenario scenarios[] = {", *heads, "};", ""),
             ]
@@ -90,7 +92,9 @@ class _Tables:
                 place = f".on = {_role(on)}, .number = {slot}, .value = {address:#x}"
                 return f"{{.kind = MAP_MEMORY, {place}, {self._blob(content)}}}"
             case Ioctl():
-                return f"{{{self._ioctl(call)}, .on = {_role(call.on)}, .number = {call.number:#x}}}"
+                return (
+                    f"{{{self._ioctl(call)}, .on = {_role(call.on)}, .number = {call.number:#x}}}"
+                )
 
     def _ioctl(self, call: Ioctl) -> str:
         match call.argument:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.errors import WorkerError
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
-from kvmprobe.scenarios.calls import to_wire, unpack
+from kvmprobe.scenarios.calls import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _AHEAD = 16
-_REMEMBERED = 256
+_REMEMBERED = 64
 _GRACE = 30.0
 
 
@@ -57,7 +58,7 @@ class Driver:
         self._timing = timing
         self._defined: dict[Op, int] = {}
         self._outputs: dict[int, bytes] = {}
-        self._remembered: list[bytes] = [b""]
+        self._remembered: dict[int, list[bytes]] = {}
         ready = self._message(timing.start)
         if "ready" not in ready:
             raise WorkerError(f"the worker began with {ready!r:.200}, not with its greeting")
@@ -144,18 +145,22 @@ class Driver:
         return TraceStep(replies, tuple(message.get("k", ())))
 
     def _reply(self, call: int, result: int, output: str | int | None = None) -> Reply:
+        if output is None:
+            return Reply(result)
         if isinstance(output, str):
-            self._outputs[call] = unpack(output)
-            self._remember(self._outputs[call], output)
+            self._outputs[call] = self._new_output(call, output[1:])
         elif output:
-            self._outputs[call] = self._remembered[output]
-        return Reply(result, None if output is None else self._outputs[call])
+            self._outputs[call] = self._remembered[call][output - 1]
+        return Reply(result, self._outputs[call])
 
-    def _remember(self, output: bytes, text: str) -> None:
+    def _new_output(self, call: int, text: str) -> bytes:
         """Have the worker tell this output by number from now on."""
-        if len(self._remembered) < _REMEMBERED and output not in self._remembered:
-            self._send({"remember": len(self._remembered), "output": text})
-            self._remembered.append(output)
+        output = b64decode(text)
+        known = self._remembered.setdefault(call, [])
+        if len(known) < _REMEMBERED and output not in known:
+            known.append(output)
+            self._send({"remember": len(known), "of": call, "output": text})
+        return output
 
     def _send(self, message: dict[str, Any]) -> None:
         self._link.send(json.dumps(message, separators=(",", ":")))

@@ -1,22 +1,20 @@
-"""Interprets lowered calls on the real kernel.  Runs in the worker's children; knows no op, no model.
+"""Lowered calls in the form that the compiled executor issues (``cdefs/executor.c``); knows no op, no model.
 
-Each call is prepared once, in the worker: its buffers have their places before a child is forked, and
-a child gets its own copy of a page when it, or the kernel for it, writes there.  What a child does for a
-call is little, because each object it touches for the first time costs it a page fault and a copy.
+Every call is prepared once, in the worker: its buffers have their places before a child is forked, and
+a child gets its own copy of a page when it, or the kernel for it, writes there.
 """
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.numbers import Msr
-from kvmprobe.bindings.gateway import Pinned, arch_prctl, call
+from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import ScenarioError
+from kvmprobe.execution.transport import CHANNEL_PORT
 from kvmprobe.scenarios.calls import (
     CANARY,
     ArchPrctl,
@@ -31,161 +29,152 @@ from kvmprobe.scenarios.calls import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from kvmprobe.scenarios.calls import Call
 
-_GET_VCPU_MMAP_SIZE = ioctls.GET_VCPU_MMAP_SIZE.number
-_SET_USER_MEMORY_REGION = ioctls.SET_USER_MEMORY_REGION.number
-_CREATE_VCPU = ioctls.CREATE_VCPU.number
-_RUN = ioctls.RUN.number
-_GET_XSAVE2 = ioctls.GET_XSAVE2.number
-_GET_MSRS = ioctls.GET_MSRS.number
-_XFD = int(Msr.IA32_XFD)
-_XSTATE_BV = slice(512, 520)
-_MSR_ENTRY = struct.Struct("=I4xQ")
-_IMMEDIATE_EXIT = 1
-_EXIT_REASON = slice(8, 12)
-
-Reply = tuple[int, bytes | None]
+EXIT_DONE: int = lib.KVMPROBE_DONE
+EXIT_HELD: int = lib.KVMPROBE_HELD
+EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
+_EXIT_REASON_SIZE = 4
+_NONE = -1
 
 
-class Session:
-    """What one scenario holds open: descriptors and run areas by name, captured outputs.
+class Names:
+    """Small numbers for the names of descriptors, or of captures."""
 
-    :ivar xstate_bv: as last read back, 0 before
-    :ivar xfd: as last read back, 0 before
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int:
+        """Return the name's number.
+
+        :raises ScenarioError: too many names
+        """
+        if not name:
+            return _NONE
+        number = self._numbers.setdefault(name, len(self._numbers))
+        if number >= self._limit:
+            raise ScenarioError(f"more than {self._limit} names of one kind: {name}")
+        return number
+
+
+class Prepared:
+    """One call as the executor takes it; keeps alive what it refers to by address.
+
+    :ivar call: ``struct kvmprobe_call *``
     """
 
-    __slots__ = ("captured", "device", "fds", "run_areas", "run_size", "xfd", "xstate_bv")
+    def __init__(self, lowered: Call, descriptors: Names, captures: Names) -> None:
+        self.call: Any = ffi.new("struct kvmprobe_call *", {"binds": _NONE, "capture": _NONE})
+        self._descriptors, self._captures = descriptors, captures
+        self._kept: list[Any] = []
+        self.call.on = descriptors.number(getattr(lowered, "on", ""))
+        match lowered:
+            case OpenKvm(binds):
+                self.call.kind = lib.KVMPROBE_OPEN
+                self.call.binds = descriptors.number(binds)
+            case ArchPrctl(code, feature_nr):
+                self.call.kind = lib.KVMPROBE_ARCH_PRCTL
+                self.call.request, self.call.argument = code, feature_nr
+            case RunVcpu(_, immediate_exit):
+                self.call.kind = lib.KVMPROBE_RUN
+                self.call.argument = immediate_exit
+                self._give_output(bytes(_EXIT_REASON_SIZE))
+            case MapMemory():
+                self._map(lowered)
+            case Ioctl():
+                self._ioctl(lowered)
 
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.fds: dict[str, int] = {}
-        self.run_areas: dict[str, mmap.mmap] = {}
-        self.captured: dict[str, bytes] = {}
-        self.run_size = mmap.PAGESIZE
-        self.xstate_bv = 0
-        self.xfd = 0
+    def remember(self, number: int, output: bytes) -> None:
+        """Have this output told by number from now on."""
+        known = ffi.new("struct kvmprobe_known *", {"next": self.call.known, "number": number})
+        # ABI: the executor compares call.size bytes.
+        known.bytes = self._pointer(output.ljust(self.call.size, b"\0"))
+        self.call.known = self._keep(known)
 
-    @property
-    def next_load_faults(self) -> int:
-        """Components that the last read-backs show in XSTATE_BV & XFD."""
-        return self.xstate_bv & self.xfd
+    def _ioctl(self, lowered: Ioctl) -> None:
+        self.call.kind = lib.KVMPROBE_IOCTL
+        self.call.request = lowered.number
+        self.call.binds = self._descriptors.number(lowered.binds)
+        match lowered.argument:
+            case Immediate(value):
+                self.call.argument = value
+            case Literal(content):
+                self.call.argument = self._address(content)
+            case Captured(name):
+                self.call.kind = lib.KVMPROBE_CAPTURED
+                self.call.capture = self._captures.number(name)
+            case Output(size, head, capture):
+                self.call.kind = lib.KVMPROBE_OUTPUT
+                self.call.capture = self._captures.number(capture)
+                self._give_output(head.ljust(size, bytes([CANARY])))
 
-
-def prepare(lowered: Call) -> Callable[[Session], Reply]:
-    """Turn a call into a function that issues it; returns (result or -errno, output or None)."""
-    match lowered:
-        case OpenKvm(binds):
-            return lambda session: (_open(session, binds), None)
-        case ArchPrctl(code, feature_nr):
-            return lambda _session: (arch_prctl(code, feature_nr), None)
-        case MapMemory():
-            return _GuestMemory(lowered).give
-        case RunVcpu(on, immediate_exit):
-            return lambda session: _run(session, on, immediate_exit)
-        case Ioctl():
-            return _prepare_ioctl(lowered)
-
-
-def loads_guest_fpu(lowered: Call) -> bool:
-    """Tell whether the call makes the host load the guest's fpstate."""
-    return isinstance(lowered, RunVcpu)
-
-
-def _prepare_ioctl(lowered: Ioctl) -> Callable[[Session], Reply]:
-    on, number, binds = lowered.on, lowered.number, lowered.binds
-    match lowered.argument:
-        case Immediate(value) if binds:
-            return lambda session: (_bind(session, binds, number, on, value), None)
-        case Immediate(value):
-            return lambda session: (call(session.fds[on], number, value), None)
-        case Literal(content):
-            literal = Pinned(content)
-            return lambda session: (call(session.fds[on], number, literal.address), None)
-        case Captured(name):
-            return lambda session: (_give_back(session, name, on, number), None)
-        case Output() as output:
-            return _prepare_output(on, number, output)
-
-
-def _prepare_output(on: str, number: int, output: Output) -> Callable[[Session], Reply]:
-    blank = output.head.ljust(output.size, bytes([CANARY]))
-    capture = output.capture
-    buffer = bytearray(blank)
-    place = Pinned(buffer)
-
-    def issue(session: Session) -> Reply:
-        buffer[:] = blank
-        result = call(session.fds[on], number, place.address)
-        content = bytes(buffer)
-        if result >= 0:
-            if capture:
-                session.captured[capture] = content
-            elif number == _GET_XSAVE2:
-                session.xstate_bv = int.from_bytes(content[_XSTATE_BV], "little")
-            elif number == _GET_MSRS:
-                _note_xfd(session, content, result)
-        return result, content
-
-    return issue
-
-
-def _note_xfd(session: Session, content: bytes, count: int) -> None:
-    for nr in range(count):
-        index, value = _MSR_ENTRY.unpack_from(content, 8 + 16 * nr)
-        if index == _XFD:
-            session.xfd = value
-
-
-def _give_back(session: Session, name: str, on: str, number: int) -> int:
-    if name not in session.captured:
-        raise ScenarioError(f"nothing captured {name!r} before it is used")
-    return call(session.fds[on], number, Pinned(session.captured[name]).address)
-
-
-class _GuestMemory:
-    """Guest memory with its content, and the structure that tells KVM where it is."""
-
-    def __init__(self, lowered: MapMemory) -> None:
-        self._on = lowered.on
+    def _map(self, lowered: MapMemory) -> None:
         size = -(-len(lowered.content) // mmap.PAGESIZE) * mmap.PAGESIZE
         # ISOLATION: private, so that what a guest writes is its own child's only.
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.write(lowered.content)
-        self._memory = Pinned(memory)
-        place = (lowered.slot, 0, lowered.guest_address, size, self._memory.address)
-        self._region = Pinned(struct.pack("=IIQQQ", *place))
+        place = (lowered.slot, 0, lowered.guest_address, size, self._address(memory))
+        self.call.kind = lib.KVMPROBE_IOCTL
+        self.call.request = ioctls.SET_USER_MEMORY_REGION.number
+        self.call.argument = self._address(struct.pack("=IIQQQ", *place))
 
-    def give(self, session: Session) -> Reply:
-        """Issue KVM_SET_USER_MEMORY_REGION."""
-        return call(session.fds[self._on], _SET_USER_MEMORY_REGION, self._region.address), None
+    def _give_output(self, blank: bytes) -> None:
+        self.call.size = len(blank)
+        self.call.blank = self._pointer(blank)
+        self.call.output = self._pointer(bytearray(blank))
+        self.call.last = self._pointer(bytearray(blank))
 
+    def _address(self, content: bytes | mmap.mmap) -> int:
+        return int(ffi.cast("size_t", self._pointer(content)))
 
-def _open(session: Session, binds: str) -> int:
-    try:
-        fd = os.open(session.device, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        return -(error.errno or errno.EIO)
-    session.fds[binds] = fd
-    size = call(fd, _GET_VCPU_MMAP_SIZE)
-    if size > 0:
-        session.run_size = size
-    return fd
+    def _pointer(self, content: bytes | bytearray | mmap.mmap) -> Any:
+        # LIFETIME: the view keeps the buffer alive, and exported, so that it stays in place.
+        return self._keep(ffi.from_buffer("uint8_t[]", content))
 
-
-def _bind(session: Session, binds: str, number: int, on: str, value: int) -> int:
-    result = call(session.fds[on], number, value)
-    if result >= 0:
-        session.fds[binds] = result
-        if number == _CREATE_VCPU:
-            session.run_areas[binds] = mmap.mmap(result, session.run_size)
-    return result
+    def _keep(self, owner: Any) -> Any:
+        self._kept.append(owner)
+        return owner
 
 
-def _run(session: Session, on: str, immediate_exit: int) -> Reply:
-    area = session.run_areas[on]
-    area[_IMMEDIATE_EXIT] = immediate_exit
-    result = call(session.fds[on], _RUN)
-    return result, area[_EXIT_REASON]
+class Session:
+    """The state that every scenario's child begins with, and the calls defined so far."""
+
+    def __init__(self, device: str, log_fd: int, out_fd: int) -> None:
+        self._device = ffi.new("char[]", os.fsencode(device))
+        self._session = ffi.new(
+            "struct kvmprobe_session *",
+            {
+                "device": self._device,
+                "log_fd": log_fd,
+                "out_fd": out_fd,
+                "out_port": CHANNEL_PORT,
+                "fds": [_NONE] * lib.KVMPROBE_DESCRIPTORS,
+            },
+        )
+        self._names = Names(lib.KVMPROBE_DESCRIPTORS), Names(lib.KVMPROBE_CAPTURES)
+        self._calls: dict[int, Prepared] = {}
+
+    def define(self, number: int, lowered: Call) -> None:
+        """Prepare a call under a number."""
+        self._calls[number] = Prepared(lowered, *self._names)
+
+    def remember(self, call_number: int, number: int, output: bytes) -> None:
+        """Have an output of this call told by number from now on."""
+        self._calls[call_number].remember(number, output)
+
+    def spawn(self, number: int, steps: Sequence[Sequence[int]], hold: int) -> int:
+        """Run a scenario in a new child; returns its process id.
+
+        :param hold: 1 stops before a load that the last read-back shows to be fatal
+        :raises OSError: no process could be had
+        """
+        self._session.hold = hold
+        calls = [c for step in steps for c in (*(self._calls[n].call for n in step), ffi.NULL)]
+        table = ffi.new("struct kvmprobe_call *[]", calls)
+        pid = int(lib.kvmprobe_spawn(self._session, number, table, len(steps)))
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        return pid

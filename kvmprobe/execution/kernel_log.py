@@ -14,11 +14,13 @@ _RECORD_SIZE = 8192
 class KernelLog:
     """Reads what the kernel said since the last read; the descriptor is shared with forked children.
 
+    :ivar fd: to be read by children, too; -1 where there is none
+
     Without the right to read /dev/kmsg there is nothing to read, and ``state`` says why.
     """
 
     def __init__(self, fd: int, state: str) -> None:
-        self._fd = fd
+        self.fd = fd
         self.state = state
         self._readable = select.poll()
         if fd >= 0:
@@ -38,7 +40,7 @@ class KernelLog:
         messages: list[str] = []
         while self._readable.poll(0):
             try:
-                record = os.read(self._fd, _RECORD_SIZE)
+                record = os.read(self.fd, _RECORD_SIZE)
             except BrokenPipeError:
                 messages.append("kvmprobe: kernel log records were lost before they were read")
                 continue

@@ -34,13 +34,20 @@ class LocalLink:
             env={**os.environ, DEVICE_VARIABLE: device, "KVMPROBE_TRANSPORT": "pipe"},
             bufsize=0,
             process_group=0,
-            # The worker dies with us, even if we are killed without a chance to clean up.
-            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509
+            # The worker ends itself and its child when we die, even without a chance to clean up.
+            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
         )
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._output, selectors.EVENT_READ)
+        os.set_blocking(self._input, False)
+        self._unsent = bytearray()
         self._pending = b""
         self._lines: list[bytes] = []
+
+    @property
+    def _input(self) -> int:
+        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
+        return self._process.stdin.fileno()
 
     @property
     def _output(self) -> int:
@@ -53,26 +60,49 @@ class LocalLink:
         return self._process.pid
 
     def send(self, line: str) -> None:
-        """Send one line; :meth:`receive` reports a worker that is gone."""
-        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
-        rest = line.encode() + b"\n"
-        try:
-            while rest:
-                rest = rest[os.write(self._process.stdin.fileno(), rest) :]
-        except BrokenPipeError:
-            return
+        """Queue one line; it leaves as the pipe takes it, here or in :meth:`receive`.
+
+        To wait for room here could be to wait for ever, because the worker may be waiting for its
+        output to be read.  :meth:`receive` reports a worker that is gone.
+        """
+        self._unsent += line.encode() + b"\n"
+        self._write()
 
     def receive(self, timeout: float) -> str:
         """Return the next line."""
         while not self._lines:
-            if not self._selector.select(timeout):
+            ready = self._ready(timeout)
+            if not ready:
                 raise LinkLostError(f"the worker said nothing for {timeout:g} s", hung=True)
-            chunk = os.read(self._output, _CHUNK)
-            if not chunk:
-                raise LinkLostError(self._obituary())
-            *whole, self._pending = (self._pending + chunk).split(b"\n")
-            self._lines = whole[::-1]
+            if self._input in ready:
+                self._write()
+            if self._output in ready:
+                self._read()
         return self._lines.pop().decode()
+
+    def _ready(self, timeout: float) -> set[int]:
+        registered = self._input in self._selector.get_map()
+        if self._unsent and not registered:
+            self._selector.register(self._input, selectors.EVENT_WRITE)
+        elif registered and not self._unsent:
+            self._selector.unregister(self._input)
+        return {key.fd for key, _ in self._selector.select(timeout)}
+
+    def _write(self) -> None:
+        try:
+            del self._unsent[: os.write(self._input, self._unsent)]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._unsent.clear()
+
+    def _read(self) -> None:
+        import time; time.sleep(0.002)
+        chunk = os.read(self._output, _CHUNK)
+        if not chunk:
+            raise LinkLostError(self._obituary())
+        *whole, self._pending = (self._pending + chunk).split(b"\n")
+        self._lines = whole[::-1]
 
     def _obituary(self) -> str:
         _, errors = self._process.communicate()

@@ -14,6 +14,10 @@ _CHUNK = 65536
 class Transport(Protocol):
     """Lines of JSON, both ways."""
 
+    @property
+    def write_fd(self) -> int:
+        """What a child writes to; -1 means CHANNEL_PORT."""
+
     def read_line(self) -> bytes:
         """Return the next line without its end; empty at the end of input."""
 
@@ -26,7 +30,7 @@ class PipeTransport:
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd = read_fd
-        self._write_fd = write_fd
+        self.write_fd = write_fd
         self._pending = b""
 
     def read_line(self) -> bytes:
@@ -42,7 +46,7 @@ class PipeTransport:
     def write(self, line: bytes) -> None:
         """Write all of it."""
         while line:
-            line = line[os.write(self._write_fd, line) :]
+            line = line[os.write(self.write_fd, line) :]
 
 
 class PortTransport:
@@ -52,6 +56,7 @@ class PortTransport:
     """
 
     def __init__(self) -> None:
+        self.write_fd = -1
         self._buffer = bytearray(_CHUNK)
 
     def read_line(self) -> bytes:

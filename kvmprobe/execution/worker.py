@@ -1,13 +1,13 @@
 """The process next to the kernel under test: runs each scenario in a child forked from itself.
 
 It stays pristine: it never asks for permission, opens /dev/kvm or touches AMX, so a forked child
-begins as an exec'ed process would.  It judges nothing; it says what it saw, one line a step, written
-before the next step begins.  The same program runs on this host and on the emulated one.
+begins as an exec'ed process would.  It judges nothing; the child says what it saw, one line a step,
+written before the next step begins.  The same program runs on this host and on the emulated one.
 
-Lines in:  ``{"define": NR, "call": [...]}``, ``{"remember": NR, "output": TEXT}``, ``{"run": NR, ...}``,
-``{"facts": 1}``.
+Lines in:  ``{"define": NR, "call": [...]}``, ``{"remember": NR, "of": CALL, "output": TEXT}``,
+``{"run": NR, ...}``, ``{"facts": 1}``.
 Lines out: ``{"ready": ...}``, ``{"n": NR, "s": STEP, "r": [[RESULT, OUTPUT], ...]}``, ``{"end": NR, ...}``.
-An OUTPUT is text, or a number: of an output to remember, or 0: as this call's last one in this scenario.
+An OUTPUT is ``"*BASE64"``, the number of one to remember, or 0: as this call's last one in this scenario.
 """
 
 from __future__ import annotations
@@ -19,33 +19,30 @@ import select
 import signal
 import sys
 import time
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.execution.kernel import Session, loads_guest_fpu, prepare
+from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Session
 from kvmprobe.execution.kernel_log import KernelLog
 from kvmprobe.execution.transport import PipeTransport, PortTransport
-from kvmprobe.scenarios.calls import from_wire, pack, unpack
+from kvmprobe.scenarios.calls import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from kvmprobe.execution.kernel import Reply
     from kvmprobe.execution.transport import Transport
 
 DEVICE_VARIABLE = "KVMPROBE_DEVICE"
-EXIT_DONE, EXIT_HELD, EXIT_BROKEN = 0, 3, 4
+_NO_NUMBER = -1
 _ENDS = {EXIT_DONE: "done", EXIT_HELD: "held", EXIT_BROKEN: "broken"}
 
 
 class Worker:
-    """Calls defined so far, and the loop over requests."""
+    """The loop over requests."""
 
     def __init__(self, transport: Transport, device: str) -> None:
         self._transport = transport
         self._device = device
-        self._calls: dict[int, tuple[Callable[[Session], Reply], bool]] = {}
-        self._remembered: dict[bytes, int] = {}
         self._log = KernelLog.open()
+        self._session = Session(device, self._log.fd, transport.write_fd)
 
     def serve(self) -> None:
         """Answer requests until the input ends."""
@@ -57,110 +54,74 @@ class Worker:
         while line := self._transport.read_line():
             request = json.loads(line)
             if "run" in request:
-                self._supervise(request, self._scenario)
+                self._run(request)
             elif "define" in request:
-                call = from_wire(request["call"])
-                self._calls[request["define"]] = (prepare(call), loads_guest_fpu(call))
+                self._session.define(request["define"], from_wire(request["call"]))
             elif "remember" in request:
-                self._remembered[unpack(request["output"])] = request["remember"]
+                output = b64decode(request["output"])
+                self._session.remember(request["of"], request["remember"], output)
             else:
-                self._supervise(request, _facts)
+                self._find_facts(request)
 
     def _send(self, message: dict[str, Any]) -> None:
         self._transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
-    def _supervise(
-        self,
-        request: dict[str, Any],
-        act: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], int],
-    ) -> None:
+    def _run(self, request: dict[str, Any]) -> None:
+        started = time.monotonic()
+        number = request["run"]
+        pid = self._session.spawn(number, request["steps"], request["hold"])
+        self._supervise(number, pid, started, request["deadline"])
+
+    def _find_facts(self, request: dict[str, Any]) -> None:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            os._exit(self._child(request, act))
-        end = self._reap(pid, request["deadline"])
-        seconds = round(time.monotonic() - started, 6)
-        # What the kernel says while a VM is taken down belongs to its scenario, not to the next one.
-        self._send(
-            {
-                "end": request.get("run", -1),
-                **end,
-                "seconds": seconds,
-                "taint": self._log.taint(),
-                "k": self._log.read(),
-            }
-        )
+            os._exit(self._facts())
+        self._supervise(_NO_NUMBER, pid, started, request["deadline"])
 
-    def _child(
-        self,
-        request: dict[str, Any],
-        act: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], int],
-    ) -> int:
+    def _facts(self) -> int:
         try:
-            return act(request, self._send)
-        except BaseException:
-            # Imported here, as other things are that no good child needs: a smaller process forks faster.
+            # Imported here, as all is that a scenario does not need: a smaller process forks faster.
+            from kvmprobe.execution.facts import gather  # noqa: PLC0415
+
+            self._send({"facts": gather(self._device)})
+        except BaseException:  # noqa: BLE001 - the child must end here, and tell why
             import traceback  # noqa: PLC0415
 
-            self._send({"broken": request.get("run", -1), "traceback": traceback.format_exc()})
+            self._send({"broken": _NO_NUMBER, "traceback": traceback.format_exc()})
             return EXIT_BROKEN
-
-    def _reap(self, pid: int, deadline: float) -> dict[str, Any]:
-        pidfd = os.pidfd_open(pid)
-        try:
-            timed_out = not select.select([pidfd], [], [], deadline)[0]
-            if timed_out:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-        finally:
-            os.close(pidfd)
-        if timed_out:
-            return {"status": "timeout", "deadline": deadline}
-        if os.WIFSIGNALED(status):
-            return {"status": "signal", "signal": os.WTERMSIG(status)}
-        code = os.waitstatus_to_exitcode(status)
-        return {"status": _ENDS.get(code, "broken"), "code": code}
-
-    def _scenario(self, request: dict[str, Any], _send: Callable[[dict[str, Any]], None]) -> int:
-        session = Session(self._device)
-        number, hold = request["run"], request["hold"]
-        last: dict[int, bytes] = {}
-        write, calls, log = self._transport.write, self._calls, self._log
-        for step, call_numbers in enumerate(request["steps"]):
-            replies = []
-            for call_number in call_numbers:
-                issue, loads = calls[call_number]
-                if hold and loads and session.next_load_faults:
-                    return EXIT_HELD
-                result, output = issue(session)
-                if output is None:
-                    replies.append(f"[{result}]")
-                elif last.get(call_number) == output:
-                    replies.append(f"[{result},0]")
-                else:
-                    last[call_number] = output
-                    replies.append(f"[{result},{self._encode(output)}]")
-            kernel_log = log.read()
-            said = f',"k":{json.dumps(kernel_log)}' if kernel_log else ""
-            write(f'{{"n":{number},"s":{step},"r":[{",".join(replies)}]{said}}}\n'.encode())
         return EXIT_DONE
 
-    def _encode(self, output: bytes) -> str:
-        number = self._remembered.get(output)
-        return f'"{pack(output)}"' if number is None else str(number)
+    def _supervise(self, number: int, pid: int, started: float, deadline: float) -> None:
+        end = _reap(pid, deadline)
+        seconds = round(time.monotonic() - started, 6)
+        # What the kernel says while a VM is taken down belongs to its scenario, not to the next one.
+        late = {"taint": self._log.taint(), "k": self._log.read()}
+        self._send({"end": number, **end, "seconds": seconds, **late})
 
 
-def _facts(request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> int:  # noqa: ARG001
-    # Imported here: scenarios' children need not carry it.
-    from kvmprobe.execution.facts import gather  # noqa: PLC0415
-
-    send({"facts": gather(os.environ.get(DEVICE_VARIABLE, "/dev/kvm"))})
-    return EXIT_DONE
+def _reap(pid: int, deadline: float) -> dict[str, Any]:
+    pidfd = os.pidfd_open(pid)
+    try:
+        timed_out = not select.select([pidfd], [], [], deadline)[0]
+        if timed_out:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    finally:
+        os.close(pidfd)
+    if timed_out:
+        return {"status": "timeout", "deadline": deadline}
+    if os.WIFSIGNALED(status):
+        return {"status": "signal", "signal": os.WTERMSIG(status)}
+    code = os.waitstatus_to_exitcode(status)
+    return {"status": _ENDS.get(code, "broken"), "code": code}
 
 
 def main() -> None:
     """Serve on the channel that ``KVMPROBE_TRANSPORT`` names: ``port``, or standard streams."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The child goes too: it may be in a guest that never exits.
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
     transport: Transport
     if os.environ.get("KVMPROBE_TRANSPORT") == "port":
         transport = PortTransport()

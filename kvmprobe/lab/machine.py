@@ -130,7 +130,7 @@ class Machine:
             if ready or left <= 0:
                 break
         if not ready and not self._program_started:
-            raise self._boot_failed(f"did not start its program within {self._boot_seconds:.0f} s")
+            raise self._boot_failed(f"its program did not start within {self._boot_seconds:.0f} s")
         return ready
 
     # Moves bytes; True when the guest gave a sign of life.
@@ -174,7 +174,7 @@ class Machine:
         report = console.find_panic(self.console_text)
         if report is None or not self._program_started:
             headline = report.headline if report else "Kernel panic"
-            raise self._boot_failed(f"panicked while booting: {headline}")
+            raise self._boot_failed(f"the kernel panicked: {headline}")
         self._pending.append(ConsolePanic(report))
         self._finish(EndReason.PANIC)
 
@@ -187,12 +187,11 @@ class Machine:
         status = self._process.wait()
         self._drain()
         self._split_lines()
-        if status == 0:
-            self._finish(EndReason.FINISHED)
-        elif self._program_started:
-            self._finish(EndReason.RESET if status == _RESET_STATUS else EndReason.EMULATOR_DIED)
-        else:
-            raise self._boot_failed(f"ended with status {status}: {self._last_words()}")
+        endings = {0: EndReason.FINISHED, _RESET_STATUS: EndReason.RESET}
+        reason = endings.get(status, EndReason.EMULATOR_DIED)
+        if status != 0 and not self._program_started:
+            raise self._boot_failed(f"{reason.value} ({status}) {self._last_words()}".rstrip())
+        self._finish(reason)
 
     def _finish(self, reason: EndReason) -> None:
         self._process.kill()
@@ -207,7 +206,7 @@ class Machine:
         self._process.kill()
         self._over = True
         lines = console.lines(self.console_text)[-_LAST_LINES:]
-        return BootFailed(f"the emulated host {what}", tuple(lines))
+        return BootFailed(f"the emulated host did not boot: {what}", tuple(lines))
 
     def _flush(self) -> None:
         channel = self._process.channel_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import psutil
 
@@ -11,8 +12,10 @@ from kvmprobe.execution.place import Stakes, ThisHost
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.scenarios.calls import Ioctl, Literal, MapMemory, OpenKvm, RunVcpu
 from kvmprobe.scenarios.ops import Op
+from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm
 from kvmprobe.scenarios.ops.lifecycle import OpenKvm as OpenKvmOp
+from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
 RESET_PAGE, RESET_VECTOR = 0xFFFF_F000, 0xFF0
@@ -47,6 +50,16 @@ ENDLESS = sequence(
     RawCall(MapMemory("vm", 0, RESET_PAGE, bytes(RESET_VECTOR) + JMP_SELF)),
     CreateVcpu(),
     RawCall(RunVcpu("vcpu0", 0)),
+)
+# 64 different images of 11 KiB: more than a pipe holds, each way.
+FLOOD = sequence(
+    "test.flood",
+    *(OpenKvmOp(), CreateVm(), CreateVcpu(), GetSupportedCpuid(), SetCpuid2()),
+    *(
+        op
+        for chosen in product((0, 0x1), (0, 0x2), (0, 0x4), (0, 0x20), (0, 0x40), (0, 0x80))
+        for op in (SetXsave(sum(chosen)), GetXsave2())
+    ),
 )
 # An ioctl on a descriptor that no call has opened: a mistake of the scenario, not of the kernel.
 MISTAKEN = sequence("test.mistaken", RawCall(Ioctl(0xAE80, "vcpu0", Literal(b""))))

@@ -1,0 +1,203 @@
+"""This host: alternating runs of kvmprobe and of the C program, stage by stage, and memory."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bench_calls
+import psutil
+
+from kvmprobe.execution.driver import Driver, Request
+from kvmprobe.execution.local_link import LocalLink
+from kvmprobe.execution.place import ThisHost
+from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.verdicts import judged
+from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.scenario import Scenario
+
+_MIB = 1 << 20
+_MEMORY_MARKS = (0.1, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much to measure; ``seconds`` is the least duration of one run, ``memory`` 0 leaves it out."""
+
+    pairs: int
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The scenarios cut short, and the C program that issues what is left of them."""
+
+    name: str
+    scenarios: Sequence[Scenario]
+    program: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Wall time and CPU time of a number of scenarios, in seconds."""
+
+    count: int
+    wall: float
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        """Scenarios a second."""
+        return self.count / self.wall
+
+    @property
+    def text(self) -> str:
+        """Per scenario."""
+        each = 1e3 / self.count
+        return f"{self.wall * each:6.2f} ms, {self.cpu * each:5.2f} ms of CPU"
+
+
+class Bench:
+    """One worker, and the C programs beside it."""
+
+    def __init__(self, place: ThisHost, link: LocalLink, driver: Driver, host: HostProfile) -> None:
+        self._place = place
+        self._driver = driver
+        self._host = host
+        self.processes = {"judge": psutil.Process(), "worker": psutil.Process(link.pid)}
+
+    def run_c(self, stage: Stage, repeats: int) -> Cost:
+        """Run the C program over the stage's scenarios."""
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run([stage.program, self._place.device, str(repeats)], check=True)
+        wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Cost(repeats * len(stage.scenarios), wall, cpu)
+
+    def run_kvmprobe(self, stage: Stage, repeats: int) -> Cost:
+        """Run them through worker and judge; every one must pass."""
+        before, started = self._cpu(), time.perf_counter()
+        count = sum(
+            1 for _ in self.verdicts(islice(cycle(stage.scenarios), repeats * len(stage.scenarios)))
+        )
+        return Cost(count, time.perf_counter() - started, self._cpu() - before)
+
+    def verdicts(self, scenarios: Iterable[Scenario]) -> Iterable[Verdict]:
+        """Yield the verdict of each.
+
+        :raises SystemExit: one did not pass
+        """
+        requests = (Request(scenario, hold=1) for scenario in scenarios)
+        for request, trace in self._driver.traces(requests, self._host):
+            record = judged(request.scenario, self._host, trace, self._place.target)
+            if record.verdict is not Verdict.PASS:
+                raise SystemExit(f"{record.id}: {record.verdict.value} {record.reason}")
+            yield record.verdict
+
+    def _cpu(self) -> float:
+        """CPU seconds of everything, the C programs aside."""
+        own, worker = (self.processes[name].cpu_times() for name in ("judge", "worker"))
+        waited_for = worker.children_user + worker.children_system
+        return float(own.user + own.system + worker.user + worker.system + waited_for)
+
+
+def measure(device: str, effort: Effort) -> None:
+    """Print everything."""
+    place = ThisHost(device)
+    with tempfile.TemporaryDirectory() as directory, place.open() as link:
+        driver = Driver(link, place.timing)
+        preflight = examine(driver)
+        amx = preflight.profile.amx
+        scenarios = [s for s in catalog.scenarios(preflight.profile) if amx or not s.needs_amx]
+        print(f"{len(scenarios)} scenarios, each in a process of its own")
+        stages = _stages(scenarios, preflight.profile, Path(directory))
+        bench = Bench(place, link, driver, preflight.profile)
+        _compare(bench, stages[-1], effort)
+        _explain(bench, stages)
+        if effort.memory:
+            _watch_memory(bench, scenarios, effort.memory)
+
+
+def _stages(scenarios: Sequence[Scenario], host: HostProfile, directory: Path) -> list[Stage]:
+    cuts = {
+        "fork, exit, wait": [s.upto(0) for s in scenarios],
+        "+ open, VM, vCPU, first read-back": [s.upto(_steps_to_vcpu(s)) for s in scenarios],
+        "+ the restore calls, read-backs, KVM_RUN": list(scenarios),
+    }
+    return [
+        Stage(name, cut, bench_calls.build(cut, host, directory / f"stage{number}"))
+        for number, (name, cut) in enumerate(cuts.items())
+    ]
+
+
+def _steps_to_vcpu(scenario: Scenario) -> int:
+    return next(nr for nr, step in enumerate(scenario.steps, 1) if isinstance(step.op, CreateVcpu))
+
+
+def _compare(bench: Bench, stage: Stage, effort: Effort) -> None:
+    once = bench.run_c(stage, 1)
+    bench.run_kvmprobe(stage, 1)
+    repeats = max(1, -(-int(effort.seconds * once.rate) // once.count))
+    ratios, cpu_ratios = [], []
+    for number in range(effort.pairs):
+        c, ours = bench.run_c(stage, repeats), bench.run_kvmprobe(stage, repeats)
+        ratios.append(ours.rate / c.rate)
+        cpu_ratios.append(c.cpu / ours.cpu)
+        print(
+            f"pair {number + 1}: C {c.rate:6.1f}/s ({c.text}); "
+            f"kvmprobe {ours.rate:6.1f}/s ({ours.text}); ratio {ratios[-1]:.2f}"
+        )
+    print(f"ratio of scenarios a second, kvmprobe to C: {_spread(ratios)}; target 0.5")
+    print(f"ratio of CPU time, C to kvmprobe with its judge: {_spread(cpu_ratios)}")
+
+
+def _spread(values: Sequence[float]) -> str:
+    middle = statistics.median(values)
+    return f"median {middle:.2f}, min {min(values):.2f}, max {max(values):.2f}"
+
+
+def _explain(bench: Bench, stages: Sequence[Stage]) -> None:
+    """Print what each stage adds: differences of medians over alternating runs."""
+    print("where a scenario's time goes, as wall time in ms:          C  kvmprobe  difference")
+    c_before = ours_before = 0.0
+    for stage in stages:
+        runs = [(bench.run_c(stage, 1), bench.run_kvmprobe(stage, 1)) for _ in range(5)]
+        c = statistics.median(1e3 / cost.rate for cost, _ in runs)
+        ours = statistics.median(1e3 / cost.rate for _, cost in runs)
+        _row(stage.name, c - c_before, ours - ours_before)
+        c_before, ours_before = c, ours
+    _row("all", c_before, ours_before)
+
+
+def _row(name: str, c: float, ours: float) -> None:
+    print(f"  {name:50} {c:8.2f} {ours:9.2f} {ours - c:11.2f}")
+
+
+def _watch_memory(bench: Bench, scenarios: Sequence[Scenario], total: int) -> None:
+    marks = {round(total * mark) for mark in _MEMORY_MARKS}
+    print("memory in MiB, resident (and its peak):")
+    for done, _ in enumerate(bench.verdicts(islice(cycle(scenarios), total)), 1):
+        if done in marks:
+            sizes = [f"{name} {_size(process)}" for name, process in bench.processes.items()]
+            print(f"  after {done:6} scenarios: {', '.join(sizes)}; target < 150 together")
+
+
+def _size(process: psutil.Process) -> str:
+    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    return f"{process.memory_info().rss / _MIB:.1f} ({peak * 1024 / _MIB:.1f})"

@@ -1,0 +1,45 @@
+"""Prints how fast and how big kvmprobe is, on this machine; see ``scripts/bench``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import bench_lab
+import bench_local
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((li.partition(": ")[2] for li in lines if li.startswith("model name")), "CPU")
+    uname = os.uname()
+    load = os.getloadavg()[0]
+    return (
+        f"{model}, {os.cpu_count()} CPUs, Linux {uname.release}; load before the start {load:.2f}"
+    )
+
+
+def main() -> None:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--lab", metavar="KERNEL", help="measure an emulated run instead")
+    parser.add_argument("--device", default="/dev/kvm", help="default: %(default)s")
+    parser.add_argument("--pairs", type=int, default=7, help="alternating runs (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="least duration of one run (%(default)s)"
+    )
+    parser.add_argument(
+        "--memory", type=int, default=10_000, help="scenarios to watch memory for (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    print(f"machine: {_machine()}")
+    if arguments.lab:
+        bench_lab.measure(arguments.lab)
+    else:
+        effort = bench_local.Effort(arguments.pairs, arguments.seconds, arguments.memory)
+        bench_local.measure(arguments.device, effort)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Numbers and layouts in Python against what the C compiler saw in the kernel's headers."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvmprobe.abi import ioctls, numbers
+from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap, KvmExit, Msr
+from kvmprobe.bindings import guest_trial, kvm, vcpu
+from kvmprobe.bindings._ffi import ffi, lib
+
+STRUCTS = {
+    "KVM_GET_MSR_INDEX_LIST": "struct kvm_msr_list",
+    "KVM_GET_SUPPORTED_CPUID": "struct kvm_cpuid2",
+    "KVM_GET_DEVICE_ATTR": "struct kvm_device_attr",
+    "KVM_HAS_DEVICE_ATTR": "struct kvm_device_attr",
+    "KVM_SET_USER_MEMORY_REGION": "struct kvm_userspace_memory_region",
+    "KVM_GET_REGS": "struct kvm_regs",
+    "KVM_SET_REGS": "struct kvm_regs",
+    "KVM_GET_SREGS": "struct kvm_sregs",
+    "KVM_SET_SREGS": "struct kvm_sregs",
+    "KVM_GET_MSRS": "struct kvm_msrs",
+    "KVM_SET_MSRS": "struct kvm_msrs",
+    "KVM_GET_CPUID2": "struct kvm_cpuid2",
+    "KVM_SET_CPUID2": "struct kvm_cpuid2",
+    "KVM_GET_XCRS": "struct kvm_xcrs",
+    "KVM_SET_XCRS": "struct kvm_xcrs",
+}
+# struct kvm_xsave is 1024 words and a tail of no size of its own: asm/kvm.h
+XSAVE = {"KVM_GET_XSAVE", "KVM_SET_XSAVE", "KVM_GET_XSAVE2"}
+RUN_HEAD = "struct kvmprobe_run_head"
+SREGS = "struct kvm_sregs"
+
+each_ioctl = pytest.mark.parametrize("spec", ioctls.ALL, ids=lambda s: s.name)
+
+
+@each_ioctl
+def test_the_number_is_the_headers(spec):
+    assert spec.number == getattr(lib, spec.name)
+
+
+@each_ioctl
+def test_the_size_is_its_structures(spec):
+    # asm-generic/ioctl.h: _IOC_SIZE is bits 16 to 29.
+    if spec.name in XSAVE:
+        expected = 4096
+    else:
+        expected = ffi.sizeof(STRUCTS[spec.name]) if spec.name in STRUCTS else 0
+    assert spec.number >> 16 & 0x3FFF == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        # kernel-contract.md section 2, compiled once by hand
+        ("GET_XSAVE", 0x9000AEA4),
+        ("SET_XSAVE", 0x5000AEA5),
+        ("GET_XCRS", 0x8188AEA6),
+        ("SET_XCRS", 0x4188AEA7),
+        ("GET_XSAVE2", 0x9000AECF),
+        ("SET_CPUID2", 0x4008AE90),
+        ("GET_CPUID2", 0xC008AE91),
+        ("GET_MSRS", 0xC008AE88),
+        ("SET_MSRS", 0x4008AE89),
+        ("GET_SREGS", 0x8138AE83),
+        ("SET_SREGS", 0x4138AE84),
+        ("GET_DEVICE_ATTR", 0x4018AEE2),
+        ("HAS_DEVICE_ATTR", 0x4018AEE3),
+        ("GET_SUPPORTED_CPUID", 0xC008AE05),
+        ("GET_MSR_INDEX_LIST", 0xC004AE02),
+        ("CREATE_VM", 0xAE01),
+        ("CHECK_EXTENSION", 0xAE03),
+        ("CREATE_VCPU", 0xAE41),
+        ("RUN", 0xAE80),
+    ],
+)
+def test_the_number_is_the_contracts(name, number):
+    assert getattr(ioctls, name).number == number
+
+
+def test_no_two_ioctls_share_a_number():
+    assert len({spec.number for spec in ioctls.ALL}) == len(ioctls.ALL)
+
+
+@pytest.mark.parametrize("cap", KvmCap, ids=lambda c: c.name)
+def test_each_capability_is_the_headers(cap):
+    assert cap == getattr(lib, f"KVM_CAP_{cap.name}")
+
+
+@pytest.mark.parametrize("code", ArchPrctlCode, ids=lambda c: c.name)
+def test_each_arch_prctl_code_is_the_headers(code):
+    assert code == getattr(lib, f"ARCH_{code.name}")
+
+
+@pytest.mark.parametrize("reason", KvmExit, ids=lambda r: r.name)
+def test_each_exit_reason_is_the_headers(reason):
+    assert reason == getattr(lib, f"KVM_EXIT_{reason.name}")
+
+
+def test_the_device_attribute_is_the_headers():
+    assert lib.KVM_X86_XCOMP_GUEST_SUPP == numbers.KVM_X86_XCOMP_GUEST_SUPP
+
+
+def test_the_index_flag_is_the_headers():
+    # The header spells it SIGNIFCANT.
+    assert lib.KVM_CPUID_FLAG_SIGNIFCANT_INDEX == numbers.KVM_CPUID_FLAG_SIGNIFICANT_INDEX
+
+
+def test_msr_numbers_are_the_manuals():
+    # SDM vol.4, table 2-2
+    assert (Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS) == (0x1C4, 0x1C5, 0xDA0)
+
+
+@pytest.mark.parametrize(
+    ("offset", "struct", "field"),
+    [
+        (vcpu._IMMEDIATE_EXIT_OFFSET, RUN_HEAD, "immediate_exit"),
+        (vcpu._EXIT_REASON_OFFSET, RUN_HEAD, "exit_reason"),
+        (vcpu._SUBERROR_OFFSET, RUN_HEAD, "suberror"),
+        (guest_trial._CR_OFFSET, SREGS, "cr0"),
+        (guest_trial._EFER_OFFSET, SREGS, "efer"),
+        (guest_trial._SEGMENT.size, SREGS, "ds"),
+    ],
+    ids=str,
+)
+def test_offsets_in_python_are_the_compilers(offset, struct, field):
+    assert offset == ffi.offsetof(struct, field)
+
+
+def test_a_cpuid_entry_has_the_size_that_is_packed():
+    assert kvm.CPUID_ENTRY.size == ffi.sizeof("struct kvm_cpuid_entry2")
+
+
+def test_an_msr_entry_is_16_bytes():
+    assert ffi.sizeof("struct kvm_msr_entry") == 16
+
+
+def test_an_unlisted_exit_is_told_by_number():
+    assert (numbers.exit_name(5), numbers.exit_name(99)) == ("KVM_EXIT_HLT", "KVM_EXIT_99")

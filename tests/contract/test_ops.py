@@ -1,0 +1,97 @@
+"""What every registered op promises."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import Step
+from kvmprobe.model.permission import request_guest_permission
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.calls import from_wire, to_wire
+from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
+from kvmprobe.scenarios.ops import decode, encode, registry
+from tests.support.hosts import AMX_HOST, PROFILES, machine_with_vcpu, set_cpuid
+
+# A value that means something in each field of any op, on any host.
+VALUES = {"feature_nr": 18, "xcr0": 0x3, "xfd": 0, "xstate_bv": 0x3}
+NOT_IN_A_SCENARIO = {"run-immediate-exit": "only the model's own tests use it so far"}
+
+
+def instance(name):
+    op_class = registry()[name]
+    return op_class(**{f.name: VALUES[f.name] for f in fields(op_class)})
+
+
+def names_with_gaps():
+    for name in sorted(registry()):
+        marks = ()
+        if name in NOT_IN_A_SCENARIO:
+            marks = pytest.mark.xfail(reason=NOT_IN_A_SCENARIO[name], strict=True)
+        yield pytest.param(name, marks=marks)
+
+
+each_op = pytest.mark.parametrize("name", sorted(registry()))
+each_host = pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
+
+
+@each_op
+def test_it_survives_json(name):
+    assert decode(json.loads(json.dumps(encode(instance(name))))) == instance(name)
+
+
+@each_op
+@each_host
+def test_it_can_be_lowered_on_every_host(name, host):
+    call = instance(name).lower(host)
+    assert from_wire(json.loads(json.dumps(to_wire(call)))) == call
+
+
+@each_op
+@each_host
+def test_the_model_can_step_it_on_every_host(name, host):
+    machine = machine_with_vcpu(host)
+    table = set_cpuid(machine, 0x3).machine.captured
+    machine = machine.but(captured={"supported-cpuid": next(iter(table.values()))})
+    assert isinstance(instance(name).step(machine), Step)
+
+
+@each_op
+def test_it_cites_its_sources(name):
+    # A source is a path in the kernel's tree, or a section of the SDM.
+    cites = registry()[name].cites
+    assert cites
+    assert all("/" in cite or cite.startswith("SDM") for cite in cites)
+
+
+@each_op
+def test_it_names_the_kernel_call(name):
+    assert registry()[name].kernel_call.startswith(("KVM_", "ARCH_", "open("))
+
+
+@each_op
+def test_its_text_is_one_line(name):
+    assert "\n" not in instance(name).text
+
+
+@each_op
+def test_its_rule_names_a_source(name):
+    machine = request_guest_permission(Machine.fresh(AMX_HOST), 18).machine
+    if name not in {"open-kvm", "create-vm", "req-guest-perm"}:
+        machine = machine_with_vcpu(granted=True, cpuid_xcr0=0x602E7)
+        machine = machine.but(captured={"supported-cpuid": machine.captured["table"]})
+    assert instance(name).step(machine).rule
+
+
+@pytest.mark.parametrize("name", [*names_with_gaps()])
+def test_some_scenario_uses_it(name):
+    every = [*catalog.scenarios(AMX_HOST), *PROBES.values()]
+    assert name in {op.name for s in every for _, op in s.ops()}
+
+
+@each_op
+def test_its_name_is_lower_case_with_dashes(name):
+    assert name == name.lower().replace("_", "-")

@@ -1,0 +1,56 @@
+"""Random layouts, images, ops and histories."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from kvmprobe.scenarios.ops import registry
+from kvmprobe.xstate.image import XsaveFields
+from kvmprobe.xstate.layout import Component, Layout
+
+BITS_OF_INTEREST = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 17, 18, 19, 63)
+bitmaps = st.one_of(
+    st.integers(0, (1 << 64) - 1),
+    st.sets(st.sampled_from(BITS_OF_INTEREST)).map(lambda bits: sum(1 << b for b in bits)),
+)
+likely_bitmaps = st.sampled_from([0, 0x1, 0x2, 0x3, 0x4, 0x7, 0x200, 0x2E7, 0x60000, 0x602E7])
+
+
+@st.composite
+def layouts(draw):
+    """Components with gaps, in any order of their numbers."""
+    numbers = draw(st.lists(st.integers(2, 62), unique=True, max_size=8))
+    offset, found = 576, []
+    for nr in numbers:
+        offset += draw(st.integers(0, 64))
+        size = draw(st.integers(1, 256))
+        found.append(Component(nr, offset, size))
+        offset += size
+    return Layout.of(draw(st.permutations(found)))
+
+
+@st.composite
+def fields_in(draw, layout):
+    """An image's fields, with any of the layout's components."""
+    contents = {}
+    for nr, size in ((0, 152), (1, 256), *((c.nr, c.size) for c in layout.components)):
+        if draw(st.booleans()):
+            contents[nr] = draw(st.binary(min_size=size, max_size=size))
+    return XsaveFields(
+        xstate_bv=draw(bitmaps),
+        contents=contents,
+        mxcsr=draw(st.integers(0, (1 << 32) - 1)),
+        mxcsr_mask=draw(st.integers(0, (1 << 32) - 1)),
+        xcomp_bv=draw(bitmaps),
+        software_word=draw(bitmaps),
+        reserved=draw(st.binary(min_size=48, max_size=48)),
+    )
+
+
+def op_values(op_class):
+    """An op of a class, with any value in each field."""
+    arguments = dict.fromkeys(op_class.__slots__, st.one_of(bitmaps, likely_bitmaps))
+    return st.builds(op_class, **arguments)
+
+
+any_op = st.one_of([op_values(op_class) for _, op_class in sorted(registry().items())])

@@ -1,0 +1,158 @@
+"""A place whose worker stands in front of the model instead of a kernel."""
+
+from __future__ import annotations
+
+import json
+import struct
+from base64 import b64encode
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from kvmprobe.execution.driver import Timing
+from kvmprobe.execution.link import LinkLostError
+from kvmprobe.execution.place import Stakes
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.cpuid import get_supported
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import HostDies
+from kvmprobe.model.permission import request_guest_permission
+from kvmprobe.results.record import Crash, Target
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.calls import pack, to_wire
+from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
+from tests.support.fake_kernel import reply_of
+
+LOADS = {"run-until-halt", "run-immediate-exit"}
+CRASH = Crash(0, "", "unexpected #NM exception", "exc_device_not_available", (), "report")
+
+
+def facts_of(host, *, amx_tile=1):
+    """What a worker tells of a host with this profile."""
+    machine = Machine.fresh(host)
+    permitted = request_guest_permission(machine, 18).machine
+    knows_apx = Behaviour.KNOWS_APX in host.behaviours
+    return {
+        "kernel": {"release": "6.12.95"},
+        "cpu": {
+            "xcr0": host.user_features,
+            "mxcsr_mask": host.mxcsr_mask,
+            "amx_tile": amx_tile,
+            "components": {
+                str(c.nr): {"offset": c.offset, "size": c.size, "supervisor": 0}
+                for c in host.layout.components
+            },
+        },
+        "xcomp": {
+            "GET_XCOMP_SUPP": host.user_features,
+            "REQ_XCOMP_PERM(19)": -95 if knows_apx else -22,
+        },
+        "kvm": {
+            "vendor_modules": ["kvm_intel"],
+            "cap_xsave2": 4096,
+            "xcomp_guest_supp": host.kvm_xcr0,
+            "supported_cpuid": pack(_table(machine)),
+            "supported_cpuid_permitted": pack(_table(permitted)),
+            "guest_code": {"real_mode": "runs", "long_mode": "runs"},
+        },
+    }
+
+
+def _table(machine):
+    fields = get_supported(machine, "t").outcome.fields
+    xcr0, size = fields["0xD.0:EDX:EAX"], fields["0xD.0:ECX"]
+    return struct.pack("<II7I12x", 1, 0, 0xD, 0, 1, xcr0, size, size, 0)
+
+
+@dataclass
+class FakePlace:
+    """One kernel: a profile with the behaviours it has.
+
+    :ivar loads: ids of scenarios whose fatal load was made, in order
+    :ivar boots: how many links were opened
+    """
+
+    host: object
+    stakes: Stakes = Stakes.REAL
+    facts: dict | None = None
+    loads: list = field(default_factory=list)
+    boots: int = 0
+    timing: Timing = field(default_factory=Timing)
+    target = Target("host", "6.12.95", "fake")
+
+    def open(self):
+        self.boots += 1
+        return FakeLink(self)
+
+
+class FakeLink:
+    """Understands ``define``, ``run`` and ``facts``; everything else it ignores."""
+
+    def __init__(self, place):
+        self._place = place
+        self._host = place.host
+        plain = replace(self._host, behaviours=frozenset())
+        known = [*catalog.scenarios(plain)[:1], *PROBES.values()] if plain.amx else []
+        self._ops = {_key(op, plain): op for s in known for _, op in s.ops()}
+        self._ops |= {_key(op, plain): op for op in _catalogue_ops(plain)}
+        self._defined = {}
+        self._waiting = deque()
+        self._out = deque([{"ready": {"pid": 1, "kmsg": "read", "taint": 0}}])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def send(self, line):
+        request = json.loads(line)
+        if "define" in request:
+            self._defined[request["define"]] = self._ops[json.dumps(request["call"])]
+        elif "facts" in request:
+            self._out.append({"facts": self._place.facts or facts_of(self._host)})
+            self._out.append(_end(-1, "done"))
+        elif "run" in request:
+            self._waiting.append(request)
+
+    def receive(self, timeout):
+        if not self._out:
+            self._run(self._waiting.popleft())
+        message = self._out.popleft()
+        if isinstance(message, Exception):
+            raise message
+        return json.dumps(message)
+
+    def _run(self, request):
+        machine = Machine.fresh(self._host)
+        number = request["run"]
+        for index, step in enumerate(request["steps"]):
+            replies = []
+            for op in (self._defined[call] for call in step):
+                loads = op.name in LOADS
+                if loads and request["hold"] and machine.vcpu("vcpu0").next_load_faults:
+                    self._out.append(_end(number, "held"))
+                    return
+                transition = op.step(machine)
+                if isinstance(transition.outcome, HostDies):
+                    self._place.loads.append(number)
+                    self._out.append(LinkLostError("the host died", CRASH))
+                    return
+                reply = reply_of(transition.outcome, op, self._host)
+                output = [] if reply.output is None else [f"*{b64encode(reply.output).decode()}"]
+                replies.append([reply.result, *output])
+                machine = transition.machine
+            self._out.append({"n": number, "s": index, "r": replies})
+        self._out.append(_end(number, "done"))
+
+
+def _catalogue_ops(host):
+    fit = [s for s in catalog.scenarios(host) if host.amx or not s.needs_amx]
+    return dict.fromkeys(op for s in fit for _, op in s.ops())
+
+
+def _key(op, host):
+    return json.dumps(to_wire(op.lower(host)))
+
+
+def _end(number, status):
+    return {"end": number, "status": status, "code": 0, "seconds": 0.001, "taint": 0, "k": []}

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kvmprobe.errors import Unavailable
+from kvmprobe.execution.driver import Driver, Timing
+from kvmprobe.execution.preflight import classes, examine, profile_of
+from kvmprobe.model.behaviours import Behaviour
+from tests.support.fake_link import FakePlace, facts_of
+from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES, with_behaviours
+
+B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
+O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
+B4 = Behaviour.XTILE_CFG_ADVERTISED_ALONE
+APX = Behaviour.KNOWS_APX
+
+
+def examined(host, facts=None):
+    return examine(Driver(FakePlace(host, facts=facts).open(), Timing()))
+
+
+@pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
+def test_the_profile_is_what_the_facts_say(host):
+    assert profile_of(facts_of(host)) == host
+
+
+def test_supervisor_components_have_no_place_in_an_image():
+    facts = facts_of(AMX_HOST)
+    facts["cpu"]["components"]["11"] = {"offset": 0, "size": 16, "supervisor": 1}
+    assert profile_of(facts).layout == AMX_HOST.layout
+
+
+def test_components_that_the_kernel_has_not_enabled_have_no_place():
+    facts = facts_of(AVX512_HOST)
+    facts["cpu"]["components"]["9"] = {"offset": 2688, "size": 8, "supervisor": 0}
+    assert profile_of(facts).layout == AVX512_HOST.layout
+
+
+def test_without_the_device_attribute_supported_cpuid_tells_what_kvm_can_give():
+    facts = facts_of(AMX_HOST)
+    del facts["kvm"]["xcomp_guest_supp"]
+    assert profile_of(facts).kvm_xcr0 == 0x602E7
+
+
+def test_kvm_before_xsave2_is_unavailable():
+    # known-bugs: "KVM_CAP_XSAVE2: 0 before 5.17"
+    facts = facts_of(AMX_HOST)
+    facts["kvm"]["cap_xsave2"] = 0
+    with pytest.raises(Unavailable, match=r"6.12.95: KVM older than 5\.17") as caught:
+        profile_of(facts)
+    assert caught.value.code == "old_kvm"
+
+
+def test_a_host_without_xsave_is_unavailable():
+    facts = facts_of(AMX_HOST)
+    facts["cpu"]["xcr0"] = 0
+    with pytest.raises(Unavailable) as caught:
+        profile_of(facts)
+    assert caught.value.code == "no_xsave"
+
+
+def test_a_kernel_without_xcomp_requests_is_unavailable():
+    facts = facts_of(AMX_HOST)
+    facts["xcomp"]["GET_XCOMP_SUPP"] = -22
+    with pytest.raises(Unavailable, match=r"ARCH_GET_XCOMP_SUPP: EINVAL \(22\)"):
+        profile_of(facts)
+
+
+@pytest.mark.parametrize(
+    "behaviours",
+    [(), (B1,), (O1,), (B4,), (B1, O1), (APX,), (B1, O1, B4, APX)],
+    ids=lambda found: "+".join(b.name for b in found) or "none",
+)
+def test_probing_finds_exactly_what_the_kernel_has(behaviours):
+    found = examined(with_behaviours(AMX_HOST, *behaviours))
+    assert found.profile.behaviours == frozenset(behaviours)
+
+
+def test_probing_leaves_nothing_undetermined_on_an_amx_host():
+    assert examined(AMX_HOST).undetermined == frozenset()
+
+
+def test_only_defects_are_suspected():
+    assert examined(with_behaviours(AMX_HOST, B1, APX)).suspected == {B1}
+
+
+def test_probes_that_went_otherwise_leave_both_defects_suspected():
+    # The kernel refuses permission although the facts promise tiles.
+    refusing = replace(AMX_HOST, user_features=0x2E7)
+    assert examined(refusing, facts=facts_of(AMX_HOST)).suspected == {B1, O1}
+
+
+def test_a_host_without_amx_is_suspected_of_nothing():
+    assert examined(AVX512_HOST).suspected == frozenset()
+
+
+def test_amx_scenarios_are_testable_on_an_amx_host():
+    assert all(c.testable for c in classes(examined(AMX_HOST)))
+
+
+def test_amx_scenarios_are_not_testable_without_it_and_say_why():
+    found = next(c for c in classes(examined(AVX512_HOST)) if "XTILE" in c.name)
+    assert (found.testable, found.code) == (False, "no_amx_kvm")
+
+
+def test_guest_code_that_does_not_run_is_told_with_what_was_seen():
+    facts = facts_of(AVX512_HOST)
+    facts["kvm"]["guest_code"]["long_mode"] = "KVM_EXIT_INTERNAL_ERROR, suberror 1"
+    found = classes(examined(AVX512_HOST, facts))[-1]
+    assert (found.testable, found.reason) == (False, "tried: KVM_EXIT_INTERNAL_ERROR, suberror 1")

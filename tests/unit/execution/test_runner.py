@@ -1,0 +1,172 @@
+"""What is run, what is held back, what is let go on; in front of kernels with known defects."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvmprobe.errors import RunTimeout, Unavailable
+from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.progress import Silent
+from kvmprobe.results.verdict import Verdict
+from tests.support.fake_link import FakePlace, facts_of
+from tests.support.hosts import AMX_HOST, AVX512_HOST, with_behaviours
+
+B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
+O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
+VARIANT = "perm-granted.xfd-armed.bv-tiles"
+# 30 orders; B1 needs cpuid < msrs < xsave, O1 cpuid < xsave < msrs: 4!/3! = 4 orders each.
+
+
+def run(host, hazardous=Hazardous.STOP, *, stakes=Stakes.REAL, wanted=VARIANT):
+    place, records = FakePlace(host, stakes), []
+    runner = Runner(place, hazardous, records.append, Silent())
+    runner.run(lambda scenario_id: scenario_id.endswith(wanted))
+    return place, records, runner
+
+
+def verdicts(records):
+    return {v: n for v in Verdict if (n := sum(r.verdict is v for r in records))}
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    return run(with_behaviours(AMX_HOST, B1))
+
+
+@pytest.fixture(scope="module")
+def first_of_a_kind():
+    host = with_behaviours(AMX_HOST, B1, O1)
+    return run(host, Hazardous.FIRST_OF_A_KIND, stakes=Stakes.EXPENDABLE)
+
+
+@pytest.fixture(scope="module")
+def every():
+    host = with_behaviours(AMX_HOST, B1)
+    return run(host, Hazardous.EVERY, stakes=Stakes.EXPENDABLE)
+
+
+def test_a_correct_kernel_passes_every_order():
+    _, records, _ = run(AMX_HOST)
+    assert verdicts(records) == {Verdict.PASS: 30}
+
+
+def test_a_variant_of_the_kernel_is_no_divergence():
+    _, records, _ = run(with_behaviours(AMX_HOST, Behaviour.KNOWS_APX))
+    assert verdicts(records) == {Verdict.PASS: 30}
+
+
+def test_a_kernel_with_b1_diverges_in_the_orders_that_trigger_it(stopped):
+    _, records, _ = stopped
+    assert verdicts(records) == {Verdict.PASS: 26, Verdict.DIVERGED: 4}
+
+
+def test_a_fatal_load_is_never_made_on_a_real_host(stopped):
+    place, _, _ = stopped
+    assert place.loads == []
+
+
+def test_what_was_stopped_says_so(stopped):
+    _, records, _ = stopped
+    reasons = {r.reason for r in records if r.verdict is Verdict.DIVERGED}
+    assert len(reasons) == 1
+    assert "stopped before a guest-FPU load" in reasons.pop()
+
+
+def test_what_diverged_names_the_known_defect(stopped):
+    _, records, _ = stopped
+    assert {r.known for r in records if r.verdict is Verdict.DIVERGED} == {("B1",)}
+
+
+def test_hazardous_scenarios_come_last(stopped):
+    _, records, _ = stopped
+    assert [r.verdict for r in records[-4:]] == [Verdict.DIVERGED] * 4
+
+
+def test_one_worker_is_enough_where_nothing_crashes(stopped):
+    place, _, _ = stopped
+    assert place.boots == 1
+
+
+def test_the_first_of_each_kind_crashes(first_of_a_kind):
+    # Two defects, each seen at its own call.
+    place, records, _ = first_of_a_kind
+    assert (len(place.loads), verdicts(records)[Verdict.CRASHED]) == (2, 2)
+
+
+def test_the_others_of_a_kind_refer_to_the_one_that_crashed(first_of_a_kind):
+    _, records, _ = first_of_a_kind
+    crashed = {r.id for r in records if r.verdict is Verdict.CRASHED}
+    others = [r for r in records if r.verdict is Verdict.DIVERGED]
+    named = {r.reason.removeprefix("same as ").partition(";")[0] for r in others}
+    assert (len(others), named) == (6, crashed)
+
+
+def test_a_crash_is_explained_by_the_defect_that_foretells_it(first_of_a_kind):
+    _, records, _ = first_of_a_kind
+    assert {r.known for r in records if r.crash} == {("B1",), ("O1",)}
+
+
+def test_a_crash_is_told_at_the_step_that_made_it(first_of_a_kind):
+    _, records, _ = first_of_a_kind
+    assert {r.crash.during for r in records if r.crash} == {"KVM_RUN"}
+
+
+def test_every_hazardous_scenario_crashes_where_that_is_asked_for(every):
+    _, records, _ = every
+    assert verdicts(records) == {Verdict.PASS: 26, Verdict.CRASHED: 4}
+
+
+def test_each_crash_costs_one_boot(every):
+    # The first crash is in the boot that ran the other scenarios.
+    place, _, _ = every
+    assert place.boots == 4
+
+
+@pytest.mark.parametrize("fixture", ["stopped", "first_of_a_kind", "every"])
+def test_each_scenario_is_recorded_exactly_once(fixture, request):
+    _, records, _ = request.getfixturevalue(fixture)
+    assert len({r.id for r in records}) == len(records) == 30
+
+
+@pytest.mark.parametrize("fixture", ["stopped", "first_of_a_kind", "every"])
+def test_nothing_remains(fixture, request):
+    _, _, runner = request.getfixturevalue(fixture)
+    assert not runner.remaining
+
+
+def test_a_host_without_amx_leaves_out_what_needs_it():
+    _, records, runner = run(AVX512_HOST, wanted="perm-none.xfd-zero.bv-legacy")
+    assert (len(records), len(runner.unsuited)) == (30, 0)
+
+
+def test_what_is_left_out_carries_a_reason_code():
+    place = FakePlace(AVX512_HOST, facts=facts_of(AVX512_HOST, amx_tile=0))
+    runner = Runner(place, Hazardous.STOP, lambda _: None, Silent())
+    runner.run(lambda scenario_id: scenario_id.endswith(VARIANT))
+    assert {r.reason.partition(":")[0] for r in runner.unsuited} == {"no_amx_cpu"}
+
+
+def test_a_kvm_without_amx_on_a_cpu_with_it_has_its_own_code():
+    place = FakePlace(AVX512_HOST, facts=facts_of(AVX512_HOST, amx_tile=1))
+    runner = Runner(place, Hazardous.STOP, lambda _: None, Silent())
+    runner.run(lambda scenario_id: scenario_id.endswith(VARIANT))
+    assert {r.reason.partition(":")[0] for r in runner.unsuited} == {"no_amx_kvm"}
+
+
+def test_a_deadline_that_passed_ends_the_run():
+    runner = Runner(FakePlace(AMX_HOST), Hazardous.STOP, lambda _: None, Silent(), deadline=0)
+    with pytest.raises(RunTimeout, match="29 of 30 scenarios did not complete"):
+        runner.run(lambda scenario_id: scenario_id.endswith(VARIANT))
+
+
+def test_an_unusable_kvm_is_told_by_its_code():
+    facts = facts_of(AMX_HOST) | {
+        "kvm": None,
+        "kvm_unavailable": {"code": "no_kvm_permission", "message": "open /dev/kvm: EACCES (13)"},
+    }
+    runner = Runner(FakePlace(AMX_HOST, facts=facts), Hazardous.STOP, lambda _: None, Silent())
+    with pytest.raises(Unavailable, match="EACCES") as caught:
+        runner.run(lambda _: True)
+    assert caught.value.code == "no_kvm_permission"
