@@ -43,7 +43,7 @@ class UsageError(KvmprobeError):
 
 
 class Unavailable(KvmprobeError):
-    """The host lacks something; ``code`` is the machine-readable reason (``no_kvm``, ``no_amx_cpu``, ...)."""
+    """The host lacks something; ``code`` is the machine-readable reason, such as ``no_kvm``."""
 
     exit_code = ExitCode.NOTHING_RAN
 
@@ -133,7 +133,7 @@ class EmulatorBuildFailed(LabError):
 
 
 class BootFailed(LabError):
-    """The kernel under test did not get as far as running kvmprobe; ``last_lines`` is its console's end."""
+    """The kernel under test never ran kvmprobe; ``last_lines`` is its console's end."""
 
     def __init__(self, message: str, last_lines: tuple[str, ...]) -> None:
         super().__init__(message)

@@ -1,4 +1,7 @@
-"""How long work tells that it is going on.  Layer: beside ``errors``; the command line implements it."""
+"""How long work tells that it is going on; the command line implements it.
+
+Layer: beside ``errors``.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,111 @@
-def measure(k): pass
+"""An emulated run: when each phase began, when verdicts came, and how much memory it took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+
+from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.lab.archive import Archives
+from kvmprobe.lab.cache import Cache
+from kvmprobe.lab.place import EmulatedHost
+from kvmprobe.progress import Silent
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from kvmprobe.lab.machine_events import Phase
+    from kvmprobe.results.record import ScenarioRecord
+
+_MIB = 1 << 20
+_SAMPLE_SECONDS = 0.5
+
+
+class _Mark(NamedTuple):
+    """A moment: seconds of wall time since the start, and of the emulator's CPU time."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} s ({self.cpu:.1f} s of the emulator's CPU time)"
+
+
+class _Verdicts:
+    """When records came."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.first = self.last = _Mark()
+        self.count = self.crashed = 0
+
+    def take(self, record: ScenarioRecord) -> None:
+        """Note the moment; a crash's is not the last that counts."""
+        self.count += 1
+        if record.verdict is Verdict.CRASHED:
+            self.crashed += 1
+            return
+        emulators = psutil.Process().children(recursive=True)
+        cpu = sum(t.user + t.system for t in (p.cpu_times() for p in emulators))
+        self.last = _Mark(time.monotonic() - self.started, cpu)
+        if not self.first.wall:
+            self.first = self.last
+
+
+class _MemoryWatch(threading.Thread):
+    """Samples what this process and all below it have resident."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.own = self.below = 0
+
+    def run(self) -> None:
+        process = psutil.Process()
+        while True:
+            self.own = max(self.own, process.memory_info().rss)
+            self.below = max(self.below, sum(map(_resident, process.children(recursive=True))))
+            time.sleep(_SAMPLE_SECONDS)
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def measure(kernel: str) -> None:
+    """Run the whole matrix once and print where the time went."""
+    watch = _MemoryWatch()
+    watch.start()
+    verdicts = _Verdicts()
+    place = EmulatedHost.prepare(Archives(Cache.from_environment()), kernel, None, Silent())
+    prepared = time.monotonic() - verdicts.started
+    runner = Runner(place, Hazardous.FIRST_OF_A_KIND, verdicts.take, Silent())
+    runner.run(lambda _id: True)
+    total = time.monotonic() - verdicts.started
+    print(f"{place.target.description}: {verdicts.count} scenarios in {total:.1f} s")
+    print(f"  kernel, emulator and boot image at hand after {prepared:.1f} s")
+    _print_boot(place.phases)
+    print(f"  first verdict after {verdicts.first}; target 45 s with caches warm")
+    print(f"  last verdict, {verdicts.crashed} crashes aside, after {verdicts.last}; target 120 s")
+    each = (verdicts.last.wall - verdicts.first.wall) / max(1, verdicts.count - 1)
+    print(f"  a scenario took {each * 1e3:.1f} ms")
+    print(
+        f"  memory at its peak: emulator {watch.below / _MIB:.0f} MiB (target < 1024), "
+        f"kvmprobe {watch.own / _MIB:.0f} MiB (target < 150)"
+    )
+
+
+def _print_boot(phases: list[Phase]) -> None:
+    """Print the first boot; ``seconds`` begin anew with each."""
+    first = phases[:1]
+    for before, phase in pairwise(phases):
+        if phase.seconds < before.seconds:
+            break
+        first.append(phase)
+    for phase in first:
+        print(f"    {phase.name:12} began {phase.seconds:5.1f} s after the emulator's start")

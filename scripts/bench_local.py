@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _MIB = 1 << 20
+_ROUNDS = 7
 _MEMORY_MARKS = (0.1, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much to measure; ``seconds`` is the least duration of one run, ``memory`` 0 leaves it out."""
+    """How much to measure; ``seconds`` is the least a run takes, ``memory`` 0 leaves it out."""
 
     pairs: int
     seconds: float
@@ -109,17 +110,23 @@ class Bench:
                 raise SystemExit(f"{record.id}: {record.verdict.value} {record.reason}")
             yield record.verdict
 
-    def _cpu(self) -> float:
-        """CPU seconds of everything, the C programs aside."""
+    def cpu_parts(self) -> dict[str, float]:
+        """CPU seconds so far of judge, worker, and the children that it has waited for."""
         own, worker = (self.processes[name].cpu_times() for name in ("judge", "worker"))
-        waited_for = worker.children_user + worker.children_system
-        return float(own.user + own.system + worker.user + worker.system + waited_for)
+        return {
+            "driver and judge": own.user + own.system,
+            "worker": worker.user + worker.system,
+            "its children": worker.children_user + worker.children_system,
+        }
+
+    def _cpu(self) -> float:
+        return sum(self.cpu_parts().values())
 
 
 def measure(device: str, effort: Effort) -> None:
     """Print everything."""
     place = ThisHost(device)
-    with tempfile.TemporaryDirectory() as directory, place.open() as link:
+    with tempfile.TemporaryDirectory() as directory, LocalLink(device) as link:
         driver = Driver(link, place.timing)
         preflight = examine(driver)
         amx = preflight.profile.amx
@@ -173,19 +180,28 @@ def _spread(values: Sequence[float]) -> str:
 
 def _explain(bench: Bench, stages: Sequence[Stage]) -> None:
     """Print what each stage adds: differences of medians over alternating runs."""
-    print("where a scenario's time goes, as wall time in ms:          C  kvmprobe  difference")
+    rounds = [
+        [(bench.run_c(s, 1), bench.run_kvmprobe(s, 1)) for s in stages] for _ in range(_ROUNDS)
+    ]
+    print("where a scenario's time goes, as wall time in ms:            C  kvmprobe  difference")
     c_before = ours_before = 0.0
-    for stage in stages:
-        runs = [(bench.run_c(stage, 1), bench.run_kvmprobe(stage, 1)) for _ in range(5)]
+    for stage, runs in zip(stages, zip(*rounds, strict=True), strict=True):
         c = statistics.median(1e3 / cost.rate for cost, _ in runs)
         ours = statistics.median(1e3 / cost.rate for _, cost in runs)
         _row(stage.name, c - c_before, ours - ours_before)
         c_before, ours_before = c, ours
     _row("all", c_before, ours_before)
+    before = bench.cpu_parts()
+    cost = bench.run_kvmprobe(stages[-1], 2)
+    parts = [
+        f"{name} {(seconds - before[name]) / cost.count * 1e3:.2f}"
+        for name, seconds in bench.cpu_parts().items()
+    ]
+    print(f"CPU time of a scenario in ms, the first beside the others: {', '.join(parts)}")
 
 
 def _row(name: str, c: float, ours: float) -> None:
-    print(f"  {name:50} {c:8.2f} {ours:9.2f} {ours - c:11.2f}")
+    print(f"  {name:52} {c:8.2f} {ours:9.2f} {ours - c:11.2f}")
 
 
 def _watch_memory(bench: Bench, scenarios: Sequence[Scenario], total: int) -> None:

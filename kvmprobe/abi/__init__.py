@@ -1,1 +1,4 @@
-"""Numbers of the user-space ABI: ioctls, capabilities, arch_prctl codes, MSRs, exit reasons.  Pure; imports nothing."""
+"""Numbers of the user-space ABI: ioctls, capabilities, arch_prctl codes, MSRs, exit reasons.
+
+Layer: abi, pure.
+"""

@@ -1,1 +1,4 @@
-"""/dev/kvm and arch_prctl through cffi: moves bytes, gives them no meaning.  Layer: bindings, the only impure low one."""
+"""/dev/kvm and arch_prctl through cffi: moves bytes, gives them no meaning.
+
+Layer: bindings, the only impure low one.
+"""

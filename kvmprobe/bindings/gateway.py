@@ -99,7 +99,7 @@ def get_xcomp(code: ArchPrctlCode) -> int:
 
 
 def request_xcomp(code: ArchPrctlCode, feature_nr: int) -> None:
-    """Ask for permission to use, or to give guests, a dynamic feature (irrevocable in this process).
+    """Ask for permission to use, or to give guests, a dynamic feature; it cannot be given back.
 
     :param feature_nr: number of the feature, 18 for AMX tile data; not a bitmap
     :raises KernelCallError: EINVAL - no such feature or request; EOPNOTSUPP - not a dynamic one, or

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KVM_X86_XCOMP_GUEST_SUPP, KvmCap
-from kvmprobe.bindings.gateway import call_buffer, checked, checked_ioctl, checked_ioctl_buffer
+from kvmprobe.bindings.gateway import (
+    Pinned,
+    call_buffer,
+    checked,
+    checked_ioctl,
+    checked_ioctl_buffer,
+)
 from kvmprobe.bindings.vm import VmFd
 from kvmprobe.errors import Unavailable, errno_name
 
@@ -118,20 +124,14 @@ class Kvm:
         """Return the XSTATE components KVM can give guests, whatever the permission.
 
         :raises KernelCallError: ENXIO or EINVAL - the kernel is older than 5.17
-        :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR; arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
+        :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR;
+            arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
         """
         bitmap = bytearray(8)
-        with memoryview(bitmap) as target:
-            address = _address_of(target)
-            attribute = bytearray(struct.pack("=IIQQ", 0, 0, KVM_X86_XCOMP_GUEST_SUPP, address))
-            checked_ioctl_buffer(self.fd, ioctls.GET_DEVICE_ATTR, attribute)
+        target = Pinned(bitmap)
+        attribute = struct.pack("=IIQQ", 0, 0, KVM_X86_XCOMP_GUEST_SUPP, target.address)
+        checked_ioctl_buffer(self.fd, ioctls.GET_DEVICE_ATTR, bytearray(attribute))
         return int.from_bytes(bitmap, "little")
-
-
-def _address_of(buffer: memoryview) -> int:
-    from kvmprobe.bindings._ffi import ffi  # noqa: PLC0415 - keeps the compiled module out of this file's top
-
-    return int(ffi.cast("size_t", ffi.from_buffer(buffer)))
 
 
 def _open_failed(path: str, error: OSError) -> Unavailable:

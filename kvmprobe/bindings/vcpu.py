@@ -130,7 +130,7 @@ class VcpuFd:
         return checked_ioctl_buffer(self.fd, ioctls.SET_MSRS, table)
 
     def get_msrs(self, indices: Sequence[int]) -> tuple[int, ...]:
-        """Read MSRs in order, as many as the kernel knows before the first it refuses (KVM_GET_MSRS)."""
+        """Read MSRs in order, up to the first that the kernel refuses (KVM_GET_MSRS)."""
         table = bytearray(struct.pack("=II", len(indices), 0))
         for index in indices:
             table += struct.pack("=IIQ", index, 0, 0)

@@ -8,8 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.abi import ioctls
-from kvmprobe.bindings._ffi import ffi
-from kvmprobe.bindings.gateway import checked_ioctl, checked_ioctl_buffer
+from kvmprobe.bindings.gateway import Pinned, checked_ioctl, checked_ioctl_buffer
 from kvmprobe.bindings.vcpu import VcpuFd
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class VmFd:
     def __init__(self, fd: int, run_size: int) -> None:
         self.fd = fd
         self._run_size = run_size
-        self._memory: list[mmap.mmap] = []
+        self._memory: list[Pinned] = []
 
     def close(self) -> None:
         """Close the descriptor.  Guest memory stays mapped until the vCPUs are gone too."""
@@ -63,7 +62,7 @@ class VmFd:
         memory = mmap.mmap(-1, pages * mmap.PAGESIZE)
         memory.write(content)
         # LIFETIME: the VM refers to this mapping by address; it must outlive the descriptor.
-        self._memory.append(memory)
-        address = int(ffi.cast("size_t", ffi.from_buffer(memory)))
-        region = struct.pack("=IIQQQ", slot, 0, guest_address, len(memory), address)
+        pinned = Pinned(memory)
+        self._memory.append(pinned)
+        region = struct.pack("=IIQQQ", slot, 0, guest_address, len(memory), pinned.address)
         checked_ioctl_buffer(self.fd, ioctls.SET_USER_MEMORY_REGION, bytearray(region))

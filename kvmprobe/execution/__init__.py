@@ -1,1 +1,1 @@
-"""Running scenarios: the worker that asks the kernel, and the judge that holds the model against it."""
+"""Running scenarios: the worker that asks the kernel, the judge that holds the model to it."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _AHEAD = 16
 _REMEMBERED = 64
 _GRACE = 30.0
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A scenario to run; ``hold`` 1 stops before a load that the last read-back shows to be fatal."""
+    """A scenario to run; ``hold`` 1 stops before a load that the last read-back shows as fatal."""
 
     scenario: Scenario
     hold: int
@@ -103,10 +104,11 @@ class Driver:
         return steps
 
     def _define(self, op: Op, host: HostProfile) -> int:
-        if op not in self._defined:
-            self._defined[op] = len(self._defined)
-            self._send({"define": self._defined[op], "call": to_wire(op.lower(host))})
-        return self._defined[op]
+        number = self._defined.get(op)
+        if number is None:
+            number = self._defined[op] = len(self._defined)
+            self._send({"define": number, "call": to_wire(op.lower(host))})
+        return number
 
     def _await(
         self, number: int, request: Request, calls: Sequence[Sequence[int]]
@@ -163,7 +165,7 @@ class Driver:
         return output
 
     def _send(self, message: dict[str, Any]) -> None:
-        self._link.send(json.dumps(message, separators=(",", ":")))
+        self._link.send(_to_json(message))
 
     def _message(self, timeout: float) -> dict[str, Any]:
         line = self._link.receive(timeout)

@@ -36,7 +36,7 @@ _VENDOR_MODULES = ("kvm_intel", "kvm_amd", "kvm_pvm")
 
 
 def gather(device: str) -> dict[str, Any]:
-    """Return everything; ``kvm`` is None, with ``kvm_unavailable`` telling why, where KVM is not usable."""
+    """Return all of it; where KVM is not usable, ``kvm`` is None, ``kvm_unavailable`` tells why."""
     uname = os.uname()
     with host_cpu.pinned():
         facts: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Lowered calls in the form that the compiled executor issues (``cdefs/executor.c``); knows no op, no model.
+"""Lowered calls in the form that the compiled executor (``cdefs/executor.c``) issues.
 
-Every call is prepared once, in the worker: its buffers have their places before a child is forked, and
-a child gets its own copy of a page when it, or the kernel for it, writes there.
+Every call is prepared once, in the worker: its buffers have their places before a child is forked,
+and a child gets its own copy of a page when it, or the kernel for it, writes there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings._ffi import ffi, lib
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.scenarios.calls import Call
 
+CData: TypeAlias = Any  # cffi's objects have no types
 EXIT_DONE: int = lib.KVMPROBE_DONE
 EXIT_HELD: int = lib.KVMPROBE_HELD
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
@@ -67,9 +68,9 @@ class Prepared:
     """
 
     def __init__(self, lowered: Call, descriptors: Names, captures: Names) -> None:
-        self.call: Any = ffi.new("struct kvmprobe_call *", {"binds": _NONE, "capture": _NONE})
+        self.call: CData = ffi.new("struct kvmprobe_call *", {"binds": _NONE, "capture": _NONE})
         self._descriptors, self._captures = descriptors, captures
-        self._kept: list[Any] = []
+        self._kept: list[CData] = []
         self.call.on = descriptors.number(getattr(lowered, "on", ""))
         match lowered:
             case OpenKvm(binds):
@@ -130,11 +131,11 @@ class Prepared:
     def _address(self, content: bytes | mmap.mmap) -> int:
         return int(ffi.cast("size_t", self._pointer(content)))
 
-    def _pointer(self, content: bytes | bytearray | mmap.mmap) -> Any:
+    def _pointer(self, content: bytes | bytearray | mmap.mmap) -> CData:
         # LIFETIME: the view keeps the buffer alive, and exported, so that it stays in place.
         return self._keep(ffi.from_buffer("uint8_t[]", content))
 
-    def _keep(self, owner: Any) -> Any:
+    def _keep(self, owner: CData) -> CData:
         self._kept.append(owner)
         return owner
 

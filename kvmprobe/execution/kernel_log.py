@@ -12,7 +12,7 @@ _RECORD_SIZE = 8192
 
 
 class KernelLog:
-    """Reads what the kernel said since the last read; the descriptor is shared with forked children.
+    """Reads what the kernel said since the last read; forked children share the descriptor.
 
     :ivar fd: to be read by children, too; -1 where there is none
 

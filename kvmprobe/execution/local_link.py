@@ -97,7 +97,6 @@ class LocalLink:
             self._unsent.clear()
 
     def _read(self) -> None:
-        import time; time.sleep(0.002)
         chunk = os.read(self._output, _CHUNK)
         if not chunk:
             raise LinkLostError(self._obituary())

@@ -43,7 +43,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ThisHost:
-    """This machine's /dev/kvm."""
+    """The /dev/kvm of the machine that kvmprobe runs on."""
 
     device: str = "/dev/kvm"
     timing: Timing = field(default_factory=Timing)

@@ -46,7 +46,7 @@ class Preflight:
 def examine(driver: Driver) -> Preflight:
     """Probe the target behind a driver.
 
-    :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm``, ``no_xsave``: nothing can run
+    :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm`` or ``no_xsave``
     """
     facts = driver.facts()
     if facts["kvm"] is None:
@@ -115,7 +115,7 @@ def _behaviours(
 
 
 def _tile_data_kept(probe: Scenario, profile: HostProfile, trace: Trace) -> bool | None:
-    """Return whether the read-back shows XTILE_DATA; None where the steps before it went otherwise."""
+    """Return whether the read-back shows XTILE_DATA; None where a step before went otherwise."""
     before = replace(trace, steps=trace.steps[:-1])
     last = trace.steps[-1].replies[-1] if len(trace.steps) == len(probe.steps) else None
     if last is None or last.output is None or divergences(probe, profile, before):

@@ -196,9 +196,8 @@ class Runner:
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._deadline:
-            raise RunTimeout(
-                f"the run's time is up: {len(self.remaining)} of {self._total} scenarios did not complete"
-            )
+            left = len(self.remaining)
+            raise RunTimeout(f"time is up: {left} of {self._total} scenarios did not complete")
 
 
 def _kind(planned: Planned, record: ScenarioRecord) -> tuple[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""How the worker talks to whoever drives it: lines over a pipe pair, or over the emulator's channel."""
+"""How the worker talks to whoever drives it: over a pair of pipes, or the emulator's channel."""
 
 from __future__ import annotations
 

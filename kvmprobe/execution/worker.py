@@ -6,8 +6,9 @@ written before the next step begins.  The same program runs on this host and on 
 
 Lines in:  ``{"define": NR, "call": [...]}``, ``{"remember": NR, "of": CALL, "output": TEXT}``,
 ``{"run": NR, ...}``, ``{"facts": 1}``.
-Lines out: ``{"ready": ...}``, ``{"n": NR, "s": STEP, "r": [[RESULT, OUTPUT], ...]}``, ``{"end": NR, ...}``.
-An OUTPUT is ``"*BASE64"``, the number of one to remember, or 0: as this call's last one in this scenario.
+Lines out: ``{"ready": ...}``, ``{"n": NR, "s": STEP, "r": [[RESULT, OUTPUT], ...], "k": [...]}``,
+``{"end": NR, ...}``.  An OUTPUT is ``"*BASE64"``, the number of a remembered one, or 0: as this
+call's last one in this scenario.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 DEVICE_VARIABLE = "KVMPROBE_DEVICE"
 _NO_NUMBER = -1
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _ENDS = {EXIT_DONE: "done", EXIT_HELD: "held", EXIT_BROKEN: "broken"}
 
 
@@ -64,7 +66,7 @@ class Worker:
                 self._find_facts(request)
 
     def _send(self, message: dict[str, Any]) -> None:
-        self._transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        self._transport.write(_to_json(message).encode() + b"\n")
 
     def _run(self, request: dict[str, Any]) -> None:
         started = time.monotonic()
@@ -81,11 +83,11 @@ class Worker:
 
     def _facts(self) -> int:
         try:
-            # Imported here, as all is that a scenario does not need: a smaller process forks faster.
+            # Imported here: scenarios do not need it, and a smaller process forks faster.
             from kvmprobe.execution.facts import gather  # noqa: PLC0415
 
             self._send({"facts": gather(self._device)})
-        except BaseException:  # noqa: BLE001 - the child must end here, and tell why
+        except BaseException:  # the child must end here, and tell why
             import traceback  # noqa: PLC0415
 
             self._send({"broken": _NO_NUMBER, "traceback": traceback.format_exc()})
@@ -95,7 +97,7 @@ class Worker:
     def _supervise(self, number: int, pid: int, started: float, deadline: float) -> None:
         end = _reap(pid, deadline)
         seconds = round(time.monotonic() - started, 6)
-        # What the kernel says while a VM is taken down belongs to its scenario, not to the next one.
+        # What the kernel says while a VM is taken down belongs to its scenario, not the next.
         late = {"taint": self._log.taint(), "k": self._log.read()}
         self._send({"end": number, **end, "seconds": seconds, **late})
 

@@ -1,0 +1,1 @@
+"""The emulated AMX host: kernels by SPEC, the patched emulator, the machine."""

@@ -30,6 +30,7 @@ _E820_RAM, _E820_RESERVED, _E820_ACPI = 1, 2, 3
 _LOADED_HIGH = 1
 _OTHER_LOADER = 0xFF
 _KERNEL_HEADROOM = 64 * _MIB
+_MOST_MEMORY_MIB = 2048  # the emulator's own limit
 
 MEMORY_MIB = 384
 DEFAULT_ARGUMENTS = (
@@ -71,6 +72,11 @@ def build(
     """
     if len(arguments.encode()) > _LONGEST_COMMAND_LINE:
         raise UsageError("the kernel's arguments are longer than 2047 bytes")
+    if memory_mib > _MOST_MEMORY_MIB:
+        raise UsageError(
+            f"the files need a machine with {memory_mib} MiB, it can have {_MOST_MEMORY_MIB}: "
+            "name fewer files"
+        )
     memory_end = memory_mib * _MIB
     initramfs_address = (memory_end - len(initramfs)) // _MIB * _MIB - _MIB
     if (needed := _needed_mib(kernel, initramfs)) > memory_mib:

@@ -131,7 +131,7 @@ def _build(
 
 
 def _make(tree: Path, log: build_step.BuildLog, progress: Progress) -> None:
-    progress.stage("emulator: compile (a minute or two, once)")
+    progress.stage("emulator: compile (some minutes, once)")
     compiled = 0
 
     def count(line: str) -> None:

@@ -7,6 +7,7 @@ Knows when a boot, a silence or a panic has lasted long enough; processes and pi
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import time
 from collections import deque
@@ -30,6 +31,7 @@ _LAST_LINES = 30
 _READY = "start"
 # ABI: what the patched emulator ends with when KVMPROBE_NO_REBOOT is set and the machine resets.
 _RESET_STATUS = 3
+_EMULATOR_CHATTER = re.compile(r"^(?:={20,}|\d{11}i\[|\s+(?:Bochs x86|Built from|Timestamp))")
 
 
 class Machine:
@@ -198,9 +200,10 @@ class Machine:
         self._pending.append(Ended(reason, self._last_words()))
         self._over = True
 
+    # What the emulator says about its own end, between the lines it always prints.
     def _last_words(self) -> str:
-        lines = self._log.decode("utf-8", errors="replace").splitlines()
-        return "\n".join(line for line in lines if "PANIC" in line or "FATAL" in line)
+        lines = console.lines(self._log.decode("utf-8", errors="replace"))
+        return "\n".join(line for line in lines if not _EMULATOR_CHATTER.match(line))
 
     def _boot_failed(self, what: str) -> BootFailed:
         self._process.kill()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed
@@ -113,7 +113,7 @@ class EmulatedHost:
     emulator: Emulator
     image: BootImage
     phases: list[Phase]
-    timing: Timing = Timing(scenario=60.0, start=180.0)
+    timing: Timing = field(default_factory=lambda: Timing(scenario=60.0, start=180.0))
     stakes: Stakes = Stakes.EXPENDABLE
 
     @classmethod
@@ -126,7 +126,7 @@ class EmulatedHost:
         *,
         tarball: Path | None = None,
     ) -> Self:
-        """Fetch the kernel, build the emulator and the boot image, as far as they are not there yet.
+        """Fetch the kernel, build emulator and boot image, as far as they are not there yet.
 
         :raises LabError: see :func:`kernels.resolve` and :func:`emulator.ensure`
         """
@@ -134,9 +134,7 @@ class EmulatedHost:
         built = emulator.ensure(archives, progress, tarball=tarball)
         progress.stage(f"emulated host: boot image with {kernel.label}")
         files = initramfs.FileTree()
-        python = add_python(
-            files, _WORKER, archives.cache.folder("pycache"), also=_WORKER_IMPORTS
-        )
+        python = add_python(files, _WORKER, archives.cache.folder("pycache"), also=_WORKER_IMPORTS)
         payload = initramfs.Payload(
             files,
             python.command,

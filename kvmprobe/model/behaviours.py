@@ -52,7 +52,8 @@ class Behaviour(Enum):
     XTILE_CFG_ADVERTISED_ALONE = Description(
         Kind.DEFECT,
         "without guest permission KVM_GET_SUPPORTED_CPUID has XTILE_CFG without XTILE_DATA",
-        'Linux commit 55cd57b596e8 ("KVM: x86: Filter out XTILE_CFG if XTILE_DATA isn\'t permitted")',
+        "Linux commit 55cd57b596e8"
+        ' ("KVM: x86: Filter out XTILE_CFG if XTILE_DATA isn\'t permitted")',
         "KVM_GET_SUPPORTED_CPUID 0xD.0:EAX without permission: bit 17 set, bit 18 clear",
     )
 

@@ -25,10 +25,8 @@ def permitted_xcr0(machine: Machine) -> int:
     :see: arch/x86/kvm/x86.h: kvm_get_filtered_xcr0
     """
     xcr0 = machine.host.kvm_xcr0 & machine.guest_perm
-    if not xcr0 & XFeature.XTILE_DATA.bit:
-        if Behaviour.XTILE_CFG_ADVERTISED_ALONE not in machine.host.behaviours:
-            return xcr0 & ~XTILE
-    return xcr0
+    alone = Behaviour.XTILE_CFG_ADVERTISED_ALONE in machine.host.behaviours
+    return xcr0 if xcr0 & XFeature.XTILE_DATA.bit or alone else xcr0 & ~XTILE
 
 
 def get_supported(machine: Machine, name: str) -> Step:

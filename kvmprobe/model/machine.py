@@ -53,7 +53,7 @@ class Vcpu:
     xfd_err: int = 0
     ran: bool = False
 
-    def but(self, **changes: Any) -> Vcpu:
+    def but(self, **changes: Any) -> Vcpu:  # noqa: ANN401 - fields of any type
         """Return this vCPU with some fields changed."""
         return replace(self, **changes)
 
@@ -96,6 +96,6 @@ class Machine:
         """Return the machine with one vCPU added or replaced."""
         return replace(self, vcpus={**self.vcpus, name: vcpu})
 
-    def but(self, **changes: Any) -> Machine:
+    def but(self, **changes: Any) -> Machine:  # noqa: ANN401 - fields of any type
         """Return this machine with some fields changed."""
         return replace(self, **changes)

@@ -1,4 +1,7 @@
-"""IA32_XFD and IA32_XFD_ERR as the host sets and reads them (arch/x86/kvm/x86.c: kvm_set_msr_common)."""
+"""IA32_XFD and IA32_XFD_ERR as the host sets and reads them.
+
+Shaped like arch/x86/kvm/x86.c: kvm_set_msr_common.
+"""
 
 from __future__ import annotations
 

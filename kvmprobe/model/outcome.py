@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unspecified:
-    """Bits of an image that are legal either way: those set in ``bits``, from byte ``offset`` on."""
+    """Bits of an image that are legal either way: those in ``bits``, from byte ``offset`` on."""
 
     offset: int
     bits: bytes
@@ -30,7 +30,7 @@ class ExpectedImage:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The call returns ``value`` (not negative), and its output reads as ``fields`` and ``image``."""
+    """The call returns ``value``, not negative; its output reads as ``fields`` and ``image``."""
 
     value: int = 0
     fields: Mapping[str, int] = field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""XCR0 of a vCPU (arch/x86/kvm/x86.c: __kvm_set_xcr; SDM vol.1 §13.3 "Enabling the XSAVE Feature Set")."""
+"""XCR0 of a vCPU.
+
+Shaped like arch/x86/kvm/x86.c: __kvm_set_xcr; SDM vol.1 §13.3 "Enabling the XSAVE Feature Set".
+"""
 
 from __future__ import annotations
 

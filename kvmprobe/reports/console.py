@@ -45,7 +45,7 @@ def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) ->
 
 
 def print_lines(console: Console, lines: Iterable[str]) -> None:
-    """Print lines as they are: no markup, no wrapping; the verdict at a line's start is coloured."""
+    """Print lines as they are, neither marked up nor wrapped; colour a verdict at the start."""
     for line in lines:
         text = Text(line)
         for verdict in Verdict:
@@ -57,8 +57,7 @@ def print_lines(console: Console, lines: Iterable[str]) -> None:
 def details(record: ScenarioRecord) -> list[str]:
     """Return one failed scenario's lines."""
     lines = ["", f"{record.verdict.value}  {record.id}  on {record.target.description}"]
-    for defect in map(by_id, record.known):
-        lines.append(f"  known: {defect.label}: {defect.title}")
+    lines += [f"  known: {defect.label}: {defect.title}" for defect in map(by_id, record.known)]
     if not record.known and record.verdict in FAILURES:
         lines.append("  not known: no combination of known defects predicts this")
     if record.divergences:

@@ -8,6 +8,7 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.errors import errno_name
 from kvmprobe.xstate.features import XFeature, names
 
+_FEATURES = ("xsaves", "xfd", "amx_tile")
 _TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
 
 
@@ -30,7 +31,7 @@ def _cpu(cpu: dict[str, Any]) -> list[str]:
     lines = [
         f"CPU      {cpu['brand'] or cpu['vendor']}, signature {cpu['signature']:#x}",
         f"  XCR0                     {names(cpu['xcr0'])}",
-        f"  XSAVES, XFD, AMX         {_yes(cpu['xsaves'])}, {_yes(cpu['xfd'])}, {_yes(cpu['amx_tile'])}"
+        f"  XSAVES, XFD, AMX         {', '.join(_yes(cpu[n]) for n in _FEATURES)}"
         + (f", palettes up to {cpu['palettes']}" if cpu["palettes"] else ""),
         f"  MXCSR_MASK               {cpu['mxcsr_mask']:#x}",
         "  component                offset   size",
@@ -49,10 +50,12 @@ def _kvm(kvm: dict[str, Any]) -> list[str]:
     supp = kvm.get("xcomp_guest_supp")
     listed = {Msr(index).name for index in kvm["msrs"] if index in set(Msr)}
     request = kvm["permission_request"]
+    offered = kvm["xcomp_guest_supp_error"] if supp is None else names(supp)
+    sizes = f"{kvm['cap_xsave2']} bytes, {kvm['cap_xsave2_permitted']} with permission"
     return [
         f"KVM      {modules}",
-        f"  XCOMP_GUEST_SUPP         {names(supp) if supp is not None else kvm['xcomp_guest_supp_error']}",
-        f"  KVM_CAP_XSAVE2           {kvm['cap_xsave2']} bytes, {kvm['cap_xsave2_permitted']} with permission",
+        f"  XCOMP_GUEST_SUPP         {offered}",
+        f"  KVM_CAP_XSAVE2           {sizes}",
         f"  guest permission for 18  {'granted' if request == 0 else '-' + errno_name(-request)}",
         f"  MSR index list has       {', '.join(sorted(listed)) or 'neither XFD, XFD_ERR nor XSS'}",
         f"  real-mode guest          {kvm['guest_code']['real_mode']}",

@@ -1,7 +1,8 @@
 """Records of one run, and their JSON form.
 
-Schema ``kvmprobe-run/1``: an object with ``schema``, ``tool``, ``targets``, ``scenarios`` (one object
-a scenario, one a line) and ``summary``.  Bitmaps are strings in hexadecimal, durations seconds.
+Schema ``kvmprobe-run/1``: an object with ``schema``, ``tool``, ``command``, ``scenarios`` (one
+object a scenario, one a line), ``targets`` and ``summary``.  Values that were read are strings in
+hexadecimal, durations seconds.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""What is tested: ops, the kernel calls they lower to, scenarios made of them.  Layer: scenarios, pure."""
+"""What is tested: ops, the kernel calls they lower to, scenarios made of them.
+
+Layer: scenarios, pure.
+"""

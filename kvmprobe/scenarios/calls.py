@@ -136,7 +136,7 @@ def from_wire(wire: list[Any]) -> Call:
         raise ScenarioError(f"not a lowered call: {wire!r} ({error})") from error
 
 
-def _value_to_wire(value: Any) -> Any:
+def _value_to_wire(value: Any) -> Any:  # noqa: ANN401 - JSON
     match value:
         case bytes():
             return {"bytes": pack(value)}
@@ -147,7 +147,7 @@ def _value_to_wire(value: Any) -> Any:
             return value
 
 
-def _value_from_wire(value: Any) -> Any:
+def _value_from_wire(value: Any) -> Any:  # noqa: ANN401 - JSON
     match value:
         case {"bytes": str(text)}:
             return unpack(text)

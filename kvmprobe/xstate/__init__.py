@@ -1,1 +1,4 @@
-"""What the bytes of an XSAVE image and of CPUID leaf 0xD mean.  Layer: xstate, pure; knows no kernel."""
+"""What the bytes of an XSAVE image and of CPUID leaf 0xD mean.
+
+Layer: xstate, pure; knows no kernel.
+"""

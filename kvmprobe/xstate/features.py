@@ -41,6 +41,7 @@ MPX = XFeature.BNDREGS.bit | XFeature.BNDCSR.bit
 AVX512 = XFeature.OPMASK.bit | XFeature.ZMM_HI256.bit | XFeature.HI16_ZMM.bit
 XTILE = XFeature.XTILE_CFG.bit | XFeature.XTILE_DATA.bit
 DYNAMIC = XFeature.XTILE_DATA.bit
+_NAMES = {int(feature): feature.name for feature in XFeature}
 
 
 def numbers(bitmap: int) -> tuple[int, ...]:
@@ -50,6 +51,5 @@ def numbers(bitmap: int) -> tuple[int, ...]:
 
 def names(bitmap: int) -> str:
     """Return ``0x60000 (XTILE_CFG|XTILE_DATA)``; an unknown bit shows as its number."""
-    known = {int(feature): feature.name for feature in XFeature}
-    parts = [known.get(nr, str(nr)) for nr in numbers(bitmap)]
+    parts = [_NAMES.get(nr, str(nr)) for nr in numbers(bitmap)]
     return f"{bitmap:#x} ({'|'.join(parts)})" if parts else "0"

@@ -38,7 +38,10 @@ FP_INIT = FCW_INIT.to_bytes(2, "little") + bytes(FP_SIZE - 2)
 
 
 def init_content(nr: int, layout: Layout) -> bytes:
-    """Return a component's INIT state (SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State")."""
+    """Return a component's INIT state.
+
+    :see: SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
+    """
     if nr == XFeature.FP:
         return FP_INIT
     if nr == XFeature.SSE:

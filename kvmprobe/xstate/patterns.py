@@ -8,6 +8,7 @@ padding behind each ST register is zero, PKRU's upper half is zero.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.xstate.features import XFeature, names, numbers
@@ -51,8 +52,9 @@ def content(nr: int, layout: Layout) -> bytes:
             raise ValueError(f"no pattern for component {names(1 << nr)}")
 
 
+@lru_cache(maxsize=64)
 def counted(nr: int, size: int) -> bytes:
-    """Return ``size`` bytes in which every 32-bit word tells its component and its place; none is zero."""
+    """Return ``size`` bytes; each 32-bit word tells its component and its place, none is zero."""
     return b"".join(
         struct.pack("=I", 0x8000_0000 | nr << 24 | index + 1) for index in range(size // 4)
     )

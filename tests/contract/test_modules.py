@@ -49,9 +49,7 @@ def test_every_model_function_names_the_kernels(function):
     assert ":see:" in (ast.get_docstring(function) or "")
 
 
-@pytest.mark.parametrize(
-    "name", ["utils.py", "util.py", "helpers.py", "common.py", "misc.py"]
-)
+@pytest.mark.parametrize("name", ["utils.py", "util.py", "helpers.py", "common.py", "misc.py"])
 def test_no_module_accepts_anything(name):
     assert [p for p in MODULES if p.name == name] == []
 

@@ -1,4 +1,4 @@
-"""Real kernels on the emulated host: programs, their output and status, panics, a worker on the channel."""
+"""Real kernels on the emulated host: programs, their output and status, panics, a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``kvmprobe run --kernel``: real kernels with and without the known defects, on the emulated host."""
+"""``kvmprobe run --kernel``: real kernels with and without the known defects."""
 
 import json
 import signal
@@ -80,7 +80,7 @@ def test_kernel_without_the_fix_diverges_in_both_orders(tmp_path):
     labels = {
         ".".join(s["id"].split(".")[:2]): s["known"] for s in document["scenarios"] if s["known"]
     }
-    assert labels == dict.fromkeys(XSAVE_LAST, ["B1"]) | dict.fromkeys(XFD_LAST, ["O1"])
+    assert labels == {o: ["B1"] for o in XSAVE_LAST} | {o: ["O1"] for o in XFD_LAST}
 
 
 def test_divergence_is_seen_at_the_read_back(tmp_path):

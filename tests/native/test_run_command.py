@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -77,7 +78,7 @@ def test_interrupted_run_ends_with_130_a_valid_document_and_no_process(tmp_path)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_device_without_permission_is_told_with_what_to_do():
     as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups"]
-    if os.stat("/dev/kvm").st_mode & 0o006:
+    if Path("/dev/kvm").stat().st_mode & 0o006:
         pytest.skip("everybody may use /dev/kvm here")
     ended = subprocess.run(
         [*as_nobody, *COMMAND, *LOCAL], capture_output=True, text=True, check=False, cwd="/"

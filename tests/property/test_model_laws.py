@@ -269,7 +269,5 @@ def test_arming_and_restoring_commute(first):
 
     machine = restore(arm(amx_vcpu())) if first == "xfd" else arm(restore(amx_vcpu()))
     read = uabi.get_xsave2(machine, VCPU).outcome.image.image
-    expected = image(
-        0x20000, {0: b"\x7f\x03" + bytes(150), 17: b"\1" * 64}, software_word=0x602E7
-    )
+    expected = image(0x20000, {0: b"\x7f\x03" + bytes(150), 17: b"\1" * 64}, software_word=0x602E7)
     assert read == expected

@@ -67,13 +67,17 @@ def _table(machine):
 class FakePlace:
     """One kernel: a profile with the behaviours it has.
 
-    :ivar loads: ids of scenarios whose fatal load was made, in order
+    :ivar obedient: the worker stops before a fatal load when it is asked to
+    :ivar hides: the kernel's defects do not show in the probes
+    :ivar loads: numbers of the requests whose fatal load was made, in order
     :ivar boots: how many links were opened
     """
 
     host: object
     stakes: Stakes = Stakes.REAL
     facts: dict | None = None
+    obedient: bool = True
+    hides: bool = False
     loads: list = field(default_factory=list)
     boots: int = 0
     timing: Timing = field(default_factory=Timing)
@@ -96,6 +100,7 @@ class FakeLink:
         self._ops |= {_key(op, plain): op for op in _catalogue_ops(plain)}
         self._defined = {}
         self._waiting = deque()
+        self._runs = 0
         self._out = deque([{"ready": {"pid": 1, "kmsg": "read", "taint": 0}}])
 
     def __enter__(self):
@@ -123,13 +128,17 @@ class FakeLink:
         return json.dumps(message)
 
     def _run(self, request):
-        machine = Machine.fresh(self._host)
-        number = request["run"]
+        self._runs += 1
+        probing = self._place.boots == 1 and self._runs <= len(PROBES)
+        hidden = self._place.hides and probing
+        host = replace(self._host, behaviours=frozenset()) if hidden else self._host
+        machine = Machine.fresh(host)
+        number, hold = request["run"], request["hold"] and self._place.obedient
         for index, step in enumerate(request["steps"]):
             replies = []
             for op in (self._defined[call] for call in step):
                 loads = op.name in LOADS
-                if loads and request["hold"] and machine.vcpu("vcpu0").next_load_faults:
+                if loads and hold and machine.vcpu("vcpu0").next_load_faults:
                     self._out.append(_end(number, "held"))
                     return
                 transition = op.step(machine)

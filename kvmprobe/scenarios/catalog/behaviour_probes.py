@@ -1,4 +1,4 @@
-"""Short sequences that tell defects from correct behaviour, and stop before anything that could crash.
+"""Short sequences that tell defects from correct behaviour, and stop before any crash.
 
 Each ends with GET_XSAVE2; a kernel with the defect still shows XSTATE_BV[18] there.
 """

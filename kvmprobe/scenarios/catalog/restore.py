@@ -1,4 +1,4 @@
-"""Does the order of SET_CPUID2, SET_XCRS, SET_MSRS(XFD) and SET_XSAVE matter where it must not?
+"""Whether the order of SET_CPUID2, SET_XCRS, SET_MSRS(XFD) and SET_XSAVE matters where it must not.
 
 Every order of the three restore calls, SET_CPUID2 at every place and absent; by permission, XFD,
 XSTATE_BV and XCR0.  Values are tried whether they are legal in that order or not: the model says

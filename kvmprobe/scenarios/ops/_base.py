@@ -47,7 +47,7 @@ _O = TypeVar("_O", bound=type[Op])
 
 
 def op(name: str, kernel_call: str, *cites: str) -> Callable[[_O], _O]:
-    """Register an op class; outermost decorator, because ``dataclass(slots=True)`` makes a new class.
+    """Register an op class; outermost, because ``dataclass(slots=True)`` makes a new class.
 
     :param kernel_call: symbolic name of what it asks the kernel
     :param cites: documentation or kernel sources that say what it does

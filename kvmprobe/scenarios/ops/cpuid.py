@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 SUPPORTED = "supported-cpuid"
 _TABLE_SIZE = 8 + 40 * KVM_MAX_CPUID_ENTRIES
+
+
+@lru_cache(maxsize=16)
+def _leaf_xstate(output: bytes) -> tuple[int, int]:
+    table = CpuidTable.from_bytes(output)
+    return table.xcr0, table.xstate_size
 
 
 @op(
@@ -48,8 +55,8 @@ class GetSupportedCpuid(Op):
 
     def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
         """Read leaf 0xD."""
-        table = CpuidTable.from_bytes(output)
-        return {cpuid.XCR0_FIELD: table.xcr0, cpuid.SIZE_FIELD: table.xstate_size}
+        xcr0, size = _leaf_xstate(output)
+        return {cpuid.XCR0_FIELD: xcr0, cpuid.SIZE_FIELD: size}
 
 
 @op(

@@ -67,6 +67,26 @@ def test_a_fatal_load_is_never_made_on_a_real_host(stopped):
     assert place.loads == []
 
 
+def test_the_model_alone_keeps_a_real_host_from_a_fatal_load():
+    # The worker does not hold; what is sent to it must not contain the load.
+    place = FakePlace(with_behaviours(AMX_HOST, B1, O1), obedient=False)
+    Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(lambda i: i.endswith(VARIANT))
+    assert place.loads == []
+
+
+def test_the_read_back_alone_keeps_a_real_host_from_a_fatal_load():
+    # The probes show nothing, so the model sees no hazard; the worker must be asked to hold.
+    place = FakePlace(with_behaviours(AMX_HOST, B1, O1), hides=True)
+    Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(lambda i: i.endswith(VARIANT))
+    assert place.loads == []
+
+
+def test_a_defect_that_the_probes_missed_still_diverges():
+    place, records = FakePlace(with_behaviours(AMX_HOST, B1, O1), hides=True), []
+    Runner(place, Hazardous.STOP, records.append, Silent()).run(lambda i: i.endswith(VARIANT))
+    assert verdicts(records) == {Verdict.PASS: 22, Verdict.DIVERGED: 8}
+
+
 def test_what_was_stopped_says_so(stopped):
     _, records, _ = stopped
     reasons = {r.reason for r in records if r.verdict is Verdict.DIVERGED}

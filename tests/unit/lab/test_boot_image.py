@@ -52,6 +52,11 @@ def test_memory_grows_with_the_files():
         boot_image.build(KERNEL, large, needed - 1)
 
 
+def test_more_memory_than_the_emulator_can_have_is_refused():
+    with pytest.raises(UsageError, match="fewer files"):
+        boot_image.build(KERNEL, b"", 2049)
+
+
 def test_arguments_that_the_kernel_would_cut_are_refused():
     with pytest.raises(UsageError, match="2047"):
         boot_image.build(KERNEL, b"", 256, "x" * 2048)

@@ -86,7 +86,7 @@ def test_two_processes_never_hold_one_lock_together(cache):
 
 
 def test_a_held_lock_is_told_with_the_holders_pid(cache, listener):
-    class Stop(Exception):  # noqa: N818
+    class Stop(Exception):
         pass
 
     class Stopper:

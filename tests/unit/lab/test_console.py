@@ -1,6 +1,7 @@
 """Console texts of real kernels (tests/golden/console) and what is to be read from them.
 
-The headers were written by hand from the logs: RIP lines, call traces and the kernel's own first line.
+The headers were written by hand from the logs: RIP lines, call traces and the kernel's own first
+line.
 """
 
 from dataclasses import dataclass

@@ -36,7 +36,9 @@ def closure(program):
 
 def test_a_dynamic_program_comes_with_libraries_and_loader(compiled):
     tree = closure(compiled / "dynamic")
-    listing = subprocess.run(["ldd", compiled / "dynamic"], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["ldd", compiled / "dynamic"], capture_output=True, text=True, check=True
+    )
     expected = [word for word in listing.stdout.split() if word.startswith("/")]
     assert str(compiled / "libanswer.so") in expected
     for path in expected:
@@ -57,7 +59,9 @@ def test_a_library_that_is_not_installed_is_named(compiled, tmp_path):
         closure(lonely)
 
 
-@pytest.mark.parametrize("line", ["#!/bin/sh -e", "#! /bin/sh", "#!/usr/bin/env sh", "#!/usr/bin/env -S sh -e"])
+@pytest.mark.parametrize(
+    "line", ["#!/bin/sh -e", "#! /bin/sh", "#!/usr/bin/env sh", "#!/usr/bin/env -S sh -e"]
+)
 def test_a_script_comes_with_its_interpreter(tmp_path, line):
     script = tmp_path / "script"
     script.write_text(f"{line}\ntrue\n")

@@ -1,4 +1,4 @@
-"""Images are made here after Linux Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header"."""
+"""Images are made here after Linux Documentation/arch/x86/boot.rst, "Real-Mode Kernel Header"."""
 
 import gzip
 import lzma
@@ -37,7 +37,9 @@ def vmlinuz(payload, protocol=0x20F, xloadflags=0x7F):
     "packed",
     [
         pytest.param(gzip.compress(elf()), id="gzip"),
-        pytest.param(lzma.compress(elf(), check=lzma.CHECK_CRC32) + b"\0\1\0\0", id="xz and its size"),
+        pytest.param(
+            lzma.compress(elf(), check=lzma.CHECK_CRC32) + b"\0\1\0\0", id="xz and its size"
+        ),
     ],
 )
 def test_a_packed_kernel_is_laid_out_as_its_segments_say(tmp_path, packed):

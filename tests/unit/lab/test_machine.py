@@ -1,7 +1,7 @@
 """The event loop, with programs of our own in the emulator's place.
 
-What stands in is a process that writes and reads the same pipes; no guest behaviour is made up here, real
-ones are in tests/lab.
+What stands in is a process that writes and reads the same pipes; no guest behaviour is made up
+here, real ones are in tests/lab.
 """
 
 import os
@@ -166,9 +166,7 @@ def test_console_text_is_a_sign_of_life(emulator):
     assert ProgramExited(0) in run(emulator(body), silence=0.8)
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"), [(3, EndReason.RESET), (1, EndReason.EMULATOR_DIED)]
-)
+@pytest.mark.parametrize(("status", "reason"), [(3, EndReason.RESET), (1, EndReason.EMULATOR_DIED)])
 def test_an_end_that_nobody_asked_for_is_told_apart(emulator, status, reason):
     assert run(emulator(f"boot(); sys.exit({status})"))[-1] == Ended(reason)
 

@@ -53,7 +53,8 @@ def test_a_named_library_brings_its_own_libraries_along():
 
 
 @pytest.mark.parametrize(
-    ("event", "status"), [(ProgramExited(7), 7), (ProgramKilled(9), 137), (Ended(EndReason.FINISHED), None)]
+    ("event", "status"),
+    [(ProgramExited(7), 7), (ProgramKilled(9), 137), (Ended(EndReason.FINISHED), None)],
 )
 def test_the_status_is_a_shells(event, status):
     assert _handle(event, Outlets(io.BytesIO(), io.BytesIO())) == status

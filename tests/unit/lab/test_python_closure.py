@@ -17,7 +17,9 @@ def module(tmp_path, monkeypatch):
     folder = tmp_path / "modules"
     folder.mkdir()
     source = folder / f"{MODULE}.py"
-    source.write_text("import json\nprint('imported')\nif __name__ == '__main__':\n    print(json.dumps(7))\n")
+    source.write_text(
+        "import json\nprint('imported')\nif __name__ == '__main__':\n    print(json.dumps(7))\n"
+    )
     monkeypatch.syspath_prepend(folder)
     return source
 

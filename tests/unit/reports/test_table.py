@@ -25,8 +25,12 @@ def full_table() -> list[str]:
 
 def test_each_cell_is_one_sign_in_the_row_of_its_order():
     lines = table(
-        [record("a-b", "x", Verdict.PASS), record("a-b", "y", Verdict.CRASHED)]
-        + [record("b-a", "x", Verdict.DIVERGED), record("b-a", "y", Verdict.SKIPPED)]
+        [
+            record("a-b", "x", Verdict.PASS),
+            record("a-b", "y", Verdict.CRASHED),
+            record("b-a", "x", Verdict.DIVERGED),
+            record("b-a", "y", Verdict.SKIPPED),
+        ]
     )
     assert lines[1:3] == ["a-b  .C", "b-a  D-"]
 

@@ -1,0 +1,136 @@
+"""What the driver makes of what a worker says."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+
+import pytest
+
+from kvmprobe.errors import WorkerError
+from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
+from kvmprobe.execution.link import LinkLostError
+from kvmprobe.results.trace import End
+from kvmprobe.scenarios.ops.lifecycle import OpenKvm
+from tests.support.hosts import AMX_HOST
+from tests.support.places import sequence
+
+READY = {"ready": {"pid": 1, "kmsg": "read", "taint": 0}}
+TWO_STEPS = sequence("two", OpenKvm(), OpenKvm())
+
+
+class Script:
+    """A link that says what it was given, and keeps what was sent."""
+
+    def __init__(self, *messages):
+        self._messages = deque(messages)
+        self.sent = []
+
+    def send(self, line):
+        self.sent.append(json.loads(line))
+
+    def receive(self, timeout):
+        message = self._messages.popleft()
+        if isinstance(message, Exception):
+            raise message
+        return message if isinstance(message, str) else json.dumps(message)
+
+
+def end(number=0, status="done", **more):
+    return {"end": number, "status": status, "seconds": 0.5, "taint": 0, "k": [], **more}
+
+
+def trace_from(*messages, ready=READY):
+    driver = Driver(Script(ready, *messages), Timing())
+    ((_, trace),) = driver.traces([Request(TWO_STEPS, hold=1)], AMX_HOST)
+    return trace
+
+
+def step(number, *replies, **more):
+    return {"n": 0, "s": number, "r": [*replies], **more}
+
+
+def test_results_arrive_by_step():
+    trace = trace_from(step(0, [3]), step(1, [-19]), end())
+    assert [[r.result for r in s.replies] for s in trace.steps] == [[3], [-19]]
+
+
+def test_kernel_messages_arrive_with_their_step():
+    trace = trace_from(step(0, [3], k=["odd"]), step(1, [3]), end())
+    assert [s.kernel_log for s in trace.steps] == [("odd",), ()]
+
+
+def test_kernel_messages_of_the_end_belong_to_the_last_step():
+    trace = trace_from(step(0, [3]), step(1, [3], k=["a"]), end(k=["b"]))
+    assert trace.steps[-1].kernel_log == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "note"),
+    [
+        (end(status="signal", signal=11), End.SIGNAL, "killed by signal 11"),
+        (end(status="timeout", deadline=10.0), End.TIMEOUT, "no end within 10 s"),
+        (end(status="held"), End.HELD, ""),
+    ],
+    ids=["signal", "timeout", "held"],
+)
+def test_the_end_is_told_in_words(message, expected, note):
+    trace = trace_from(message)
+    assert (trace.end, trace.end_note) == (expected, note)
+
+
+def test_taint_that_was_there_before_is_not_the_scenarios():
+    ready = {"ready": {"pid": 1, "kmsg": "read", "taint": 4}}
+    assert trace_from(end(taint=4 | 512), ready=ready).taint == 512
+
+
+def test_taint_is_told_once():
+    driver = Driver(Script(READY, end(taint=512), end(1, taint=512)), Timing())
+    found = driver.traces([Request(TWO_STEPS, hold=1)] * 2, AMX_HOST)
+    assert [trace.taint for _, trace in found] == [512, 0]
+
+
+def test_taint_that_cannot_be_read_is_none():
+    assert trace_from(end(taint=-1)).taint == 0
+
+
+def test_an_op_is_defined_once_for_all_scenarios():
+    link = Script(READY, end(), end(1))
+    list(Driver(link, Timing()).traces([Request(TWO_STEPS, hold=1)] * 2, AMX_HOST))
+    assert sum("define" in message for message in link.sent) == 1
+
+
+def test_a_request_says_whether_to_hold():
+    link = Script(READY, end())
+    list(Driver(link, Timing()).traces([Request(TWO_STEPS, hold=0)], AMX_HOST))
+    assert [m["hold"] for m in link.sent if "run" in m] == [0]
+
+
+def test_a_lost_link_keeps_the_steps_that_were_told():
+    with pytest.raises(TraceLostError) as caught:
+        trace_from(step(0, [3]), LinkLostError("gone"))
+    assert (len(caught.value.trace.steps), caught.value.trace.end) == (1, End.LOST)
+
+
+def test_a_lost_link_says_whether_it_hangs():
+    with pytest.raises(TraceLostError) as caught:
+        trace_from(LinkLostError("silent", hung=True))
+    assert caught.value.hung
+
+
+@pytest.mark.parametrize("line", ["Traceback", "[1]", '"ready"'])
+def test_what_is_no_message_is_the_workers_fault(line):
+    with pytest.raises(WorkerError, match="the worker sent no"):
+        trace_from(line)
+
+
+def test_probing_that_fails_is_told_with_its_traceback():
+    driver = Driver(Script(READY, {"broken": -1, "traceback": "KeyError: 7"}), Timing())
+    with pytest.raises(WorkerError, match="KeyError: 7"):
+        driver.facts()
+
+
+def test_probing_that_ends_without_facts_is_an_error():
+    driver = Driver(Script(READY, end(-1, status="timeout", deadline=60.0)), Timing())
+    with pytest.raises(WorkerError, match="without facts"):
+        driver.facts()
