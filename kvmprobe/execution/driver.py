@@ -124,6 +124,9 @@ class Driver:
                     steps.append(self._step(message, calls[message["s"]]))
         except LinkLostError as lost:
             raise TraceLostError(lost, Trace(tuple(steps), End.LOST, str(lost))) from lost
+        except WorkerError as garbled:
+            gone = LinkLostError(str(garbled))
+            raise TraceLostError(gone, Trace(tuple(steps), End.LOST, str(gone))) from garbled
         return request, self._trace(tuple(steps), message, note)
 
     def _trace(self, steps: tuple[TraceStep, ...], end: dict[str, Any], note: str) -> Trace:

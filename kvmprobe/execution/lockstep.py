@@ -15,11 +15,12 @@ from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import CallRecord, Divergence, StepRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.results.trace import Trace
+    from kvmprobe.results.trace import Reply, Trace
+    from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
 _LOG_RULE = "a scenario logs no kernel warning (INV-43)"
@@ -54,11 +55,16 @@ def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[S
     records = []
     for step, seen in zip(scenario.steps, trace.steps, strict=False):
         calls = tuple(
-            CallRecord(op.text, reply.result, op.read(reply.output, host) if reply.output else {})
+            CallRecord(op.text, reply.result, _fields(op, reply, host))
             for op, reply in zip(step.ops, seen.replies, strict=False)
         )
         records.append(StepRecord(calls, seen.kernel_log))
     return tuple(records)
+
+
+def _fields(op: Op, reply: Reply, host: HostProfile) -> Mapping[str, int]:
+    """Read the output of a call that succeeded; another one's holds nothing."""
+    return op.read(reply.output, host) if reply.output and reply.result >= 0 else {}
 
 
 def _walk(scenario: Scenario, host: HostProfile, trace: Trace) -> Iterator[Divergence]:

@@ -33,10 +33,12 @@ _KERNEL_HEADROOM = 64 * _MIB
 _MOST_MEMORY_MIB = 2048  # the emulator's own limit
 
 MEMORY_MIB = 384
+# ramfs: a tmpfs root would hold only half of the memory that is free while the files are unpacked.
 DEFAULT_ARGUMENTS = (
     "console=ttyS0,115200 loglevel=5 nokaslr mitigations=off no_timer_check tsc=reliable pci=off"
     " cryptomgr.notests=1 initcall_blacklist=jent_mod_init"
-    " panic=0 oops=panic softlockup_panic=1 random.trust_cpu=on rdinit=/init"
+    " panic=0 oops=panic softlockup_panic=1 random.trust_cpu=on"
+    " rootfstype=ramfs rdinit=/init"
 )
 
 
@@ -97,8 +99,8 @@ def build(
 
 
 def _needed_mib(kernel: KernelImage, initramfs: bytes) -> int:
-    # The unpacked copy needs as much again, and the kernel some room to work in.
-    needed = kernel.end + _KERNEL_HEADROOM + 2 * len(initramfs)
+    # The unpacked copy needs as much again and whole pages, and the kernel some room to work in.
+    needed = kernel.end + _KERNEL_HEADROOM + len(initramfs) * 9 // 4
     return -(-needed // _MIB)
 
 

@@ -79,6 +79,7 @@ def _with_dynamic(machine: Machine, vcpu: Vcpu) -> Vcpu:
     return vcpu.but(
         user_xfeatures=vcpu.user_xfeatures | DYNAMIC,
         uabi_size=machine.host.uabi_size(machine.guest_perm),
+        saved=False,
         xstate_bv=0,
         xstate_bv_open=0,
         contents={},

@@ -36,6 +36,7 @@ class Vcpu:
     :ivar xstate_bv_open: bits of it that may be 0 or 1; their content is INIT then (PKRU aside)
     :ivar contents: bytes of each component in ``xstate_bv``
     :ivar ran: the guest has been entered at least once
+    :ivar saved: hardware, not user space, wrote the fpstate last
     """
 
     user_xfeatures: int
@@ -52,6 +53,7 @@ class Vcpu:
     xfd: int = 0
     xfd_err: int = 0
     ran: bool = False
+    saved: bool = False
 
     def but(self, **changes: Any) -> Vcpu:  # noqa: ANN401 - fields of any type
         """Return this vCPU with some fields changed."""

@@ -70,6 +70,7 @@ def cycle_fpu(host: HostProfile, vcpu: Vcpu) -> Vcpu:
     if not vcpu.xstate_bv & SSE_YMM:
         vcpu = vcpu.but(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
     return vcpu.but(
+        saved=True,
         xstate_bv=kept,
         xstate_bv_open=vcpu.user_xfeatures & ~kept & ~vcpu.xfd,
         contents={nr: content for nr, content in vcpu.contents.items() if kept >> nr & 1},

@@ -52,6 +52,7 @@ def set_xsave(machine: Machine, vcpu_name: str, image: bytes) -> Step:
     changes: dict[str, object] = {
         "xstate_bv": xstate_bv,
         "xstate_bv_open": 0,
+        "saved": False,
         "contents": contents_in(xstate_bv, given),
     }
     if xstate_bv & _MXCSR_USERS:
@@ -139,10 +140,10 @@ def _unspecified(
     if not stored and open_bits & SSE_YMM and mxcsr_differs:
         # UNSPECIFIED: whether the stored MXCSR is exported follows the open SSE and YMM bits.
         found.append(Unspecified(MXCSR.start, b"\xff" * 8, "MXCSR follows XINUSE of SSE and YMM"))
-    if stored and vcpu.ran and vcpu.mxcsr_mask != host.mxcsr_mask:
+    if stored and vcpu.saved and vcpu.mxcsr_mask != host.mxcsr_mask:
         # UNSPECIFIED: XSAVES rewrites MXCSR_MASK only if it finds SSE modified.
         found.append(Unspecified(MXCSR.stop, b"\xff" * 4, "MXCSR_MASK after a save by hardware"))
-    if vcpu.ran and vcpu.xstate_bv & XFeature.FP.bit:
+    if vcpu.saved and vcpu.xstate_bv & XFeature.FP.bit:
         found += _x87_unspecified(vcpu)
     return tuple(found)
 

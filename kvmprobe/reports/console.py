@@ -32,10 +32,10 @@ _LOG_LINES = 24
 def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) -> None:
     """Print what a run found: tables and details where something failed, then the summary."""
     failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
-    for target in dict.fromkeys(r.target for r in failed):
-        of_target = [r for r in records if r.target == target]
-        heading = f"restore orders on {target.description} ({target.source})"
-        print_lines(console, ["", heading, *table(of_target)])
+    for target, family in dict.fromkeys((r.target, r.family) for r in failed):
+        shown = [r for r in records if (r.target, r.family) == (target, family)]
+        heading = f"{family} orders on {target.description} ({target.source})"
+        print_lines(console, ["", heading, *table(shown)])
     for record in failed:
         print_lines(console, details(record))
     print_lines(console, _advice(failed))

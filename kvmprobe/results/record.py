@@ -106,6 +106,11 @@ class ScenarioRecord:
     crash: Crash | None = None
     duration: float = 0.0
 
+    @property
+    def family(self) -> str:
+        """The first part of the id: which table the scenario belongs to."""
+        return self.id.partition(".")[0]
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready data."""
         first = self.divergences[0] if self.divergences else None

@@ -40,6 +40,11 @@ class Scenario:
     steps: tuple[ScenarioStep, ...]
     needs_amx: bool
 
+    @property
+    def family(self) -> str:
+        """The first part of the id."""
+        return self.id.partition(".")[0]
+
     def ops(self) -> Iterator[tuple[int, Op]]:
         """Yield (step number from 0, op) in the order they are issued."""
         for number, step in enumerate(self.steps):

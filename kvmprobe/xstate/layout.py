@@ -103,7 +103,9 @@ class Layout:
             if component.offset <= offset < component.end:
                 known = component.nr in set(XFeature)
                 return XFeature(component.nr).name if known else f"component {component.nr}"
-        return "padding"
+        ends = [component.end for component in self.components if component.end <= offset]
+        fixed = [span.stop for _, span in _FIXED_FIELDS if span.stop <= offset]
+        return f"padding from {max(ends + fixed)}"
 
 
 _FIXED_FIELDS = (

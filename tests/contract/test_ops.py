@@ -17,21 +17,12 @@ from kvmprobe.scenarios.ops import decode, encode, registry
 from tests.support.hosts import AMX_HOST, PROFILES, machine_with_vcpu, set_cpuid
 
 # A value that means something in each field of any op, on any host.
-VALUES = {"feature_nr": 18, "xcr0": 0x3, "xfd": 0, "xstate_bv": 0x3}
-NOT_IN_A_SCENARIO = {"run-immediate-exit": "only the model's own tests use it so far"}
+VALUES = {"feature_nr": 18, "xcr0": 0x3, "xfd": 0, "xfd_err": 0, "xstate_bv": 0x3}
 
 
 def instance(name):
     op_class = registry()[name]
     return op_class(**{f.name: VALUES[f.name] for f in fields(op_class)})
-
-
-def names_with_gaps():
-    for name in sorted(registry()):
-        marks = ()
-        if name in NOT_IN_A_SCENARIO:
-            marks = pytest.mark.xfail(reason=NOT_IN_A_SCENARIO[name], strict=True)
-        yield pytest.param(name, marks=marks)
 
 
 each_op = pytest.mark.parametrize("name", sorted(registry()))
@@ -86,7 +77,7 @@ def test_its_rule_names_a_source(name):
     assert instance(name).step(machine).rule
 
 
-@pytest.mark.parametrize("name", [*names_with_gaps()])
+@each_op
 def test_some_scenario_uses_it(name):
     every = [*catalog.scenarios(AMX_HOST), *PROBES.values()]
     assert name in {op.name for s in every for _, op in s.ops()}

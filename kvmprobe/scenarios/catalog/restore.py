@@ -2,7 +2,8 @@
 
 Every order of the three restore calls, SET_CPUID2 at every place and absent; by permission, XFD,
 XSTATE_BV and XCR0.  Values are tried whether they are legal in that order or not: the model says
-which are refused.
+which are refused.  Each ends with a KVM_RUN; those called *kick* write XFD_ERR before it, and call
+KVM_RUN once with ``immediate_exit``, which returns at once and yet loads and saves the guest FPU.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
-from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
+from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd, SetXfdErr
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
-from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.orders import restore_orders
@@ -40,6 +41,23 @@ class Choice:
     needs_amx: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a scenario enters the guest, and the first part of the id, which tells that."""
+
+    family: str
+    steps: tuple[ScenarioStep, ...]
+
+
+_RUN = Ending("restore", (ScenarioStep(RunUntilHalt(), OBSERVERS),))
+_KICK = Ending(
+    "kick",
+    (
+        ScenarioStep(SetXfdErr(XFeature.XTILE_DATA.bit), OBSERVERS),
+        ScenarioStep(RunImmediateExit(), OBSERVERS),
+        *_RUN.steps,
+    ),
+)
 PERMISSIONS = (
     Choice("perm-none", 0),
     Choice("perm-granted", 1, needs_amx=True),
@@ -67,13 +85,24 @@ def _xcr0s(host: HostProfile) -> tuple[Choice, ...]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return the matrix, orders first."""
-    axes = (PERMISSIONS, XFDS, _components(host), _xcr0s(host))
-    return tuple(_scenario(order, *choices) for order, choices in product(ORDERS, product(*axes)))
+    """Return the matrix, and behind it the part of it that also kicks; orders first."""
+    permissions, components, xcr0s = PERMISSIONS, _components(host), _xcr0s(host)
+    everything = product(ORDERS, permissions, XFDS, components, xcr0s)
+    usual_orders = [order for order in ORDERS if order[0] == "cpuid"]
+    kicked = product(usual_orders, permissions[:2], XFDS, components, xcr0s[:1])
+    return (
+        *(_scenario(_RUN, *chosen) for chosen in everything),
+        *(_scenario(_KICK, *chosen) for chosen in kicked),
+    )
 
 
 def _scenario(
-    order: tuple[str, ...], permission: Choice, xfd: Choice, components: Choice, xcr0: Choice
+    ending: Ending,
+    order: tuple[str, ...],
+    permission: Choice,
+    xfd: Choice,
+    components: Choice,
+    xcr0: Choice,
 ) -> Scenario:
     choices = (permission, xfd, components, xcr0)
     row = "-".join(order)
@@ -86,10 +115,10 @@ def _scenario(
     }
     restored = tuple(ScenarioStep(calls[name], OBSERVERS) for name in order)
     return Scenario(
-        id=f"restore.{row}.{column}",
+        id=f"{ending.family}.{row}.{column}",
         row=row,
         column=column,
-        steps=(*_set_up(permission.part), *restored, ScenarioStep(RunUntilHalt(), OBSERVERS)),
+        steps=(*_set_up(permission.part), *restored, *ending.steps),
         needs_amx=any(choice.needs_amx for choice in choices),
     )
 

@@ -56,6 +56,33 @@ class SetXfd(Op):
         return f"{self.kernel_call} IA32_XFD={names(self.xfd)}"
 
 
+@op(
+    "set-xfd-err",
+    "KVM_SET_MSRS",
+    "Documentation/virt/kvm/api.rst: KVM_SET_MSRS",
+    "arch/x86/kvm/x86.c: kvm_set_msr_common",
+)
+@dataclass(frozen=True, slots=True)
+class SetXfdErr(Op):
+    """Write IA32_XFD_ERR."""
+
+    xfd_err: int
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        """Lower to a one-entry list."""
+        values = msr_list({Msr.IA32_XFD_ERR: self.xfd_err})
+        return Ioctl(ioctls.SET_MSRS.number, VCPU, Literal(values))
+
+    def step(self, machine: Machine) -> Step:
+        """Accept what the guest may have."""
+        return msr.set_xfd_err(machine, VCPU, self.xfd_err)
+
+    @property
+    def text(self) -> str:
+        """Name the components."""
+        return f"{self.kernel_call} IA32_XFD_ERR={names(self.xfd_err)}"
+
+
 @op("get-xfd", "KVM_GET_MSRS", "Documentation/virt/kvm/api.rst: KVM_GET_MSRS")
 @dataclass(frozen=True, slots=True)
 class GetXfd(Op):

@@ -16,13 +16,19 @@ from tests.support.hosts import AMX_HOST, AVX512_HOST, with_behaviours
 B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
 O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
 VARIANT = "perm-granted.xfd-armed.bv-tiles"
+
+
+def is_restore(scenario_id, variant=VARIANT):
+    return scenario_id.startswith("restore.") and scenario_id.endswith(variant)
+
+
 # 30 orders; B1 needs cpuid < msrs < xsave, O1 cpuid < xsave < msrs: 4!/3! = 4 orders each.
 
 
 def run(host, hazardous=Hazardous.STOP, *, stakes=Stakes.REAL, wanted=VARIANT):
     place, records = FakePlace(host, stakes), []
     runner = Runner(place, hazardous, records.append, Silent())
-    runner.run(lambda scenario_id: scenario_id.endswith(wanted))
+    runner.run(lambda scenario_id: is_restore(scenario_id, wanted))
     return place, records, runner
 
 
@@ -70,20 +76,20 @@ def test_a_fatal_load_is_never_made_on_a_real_host(stopped):
 def test_the_model_alone_keeps_a_real_host_from_a_fatal_load():
     # The worker does not hold; what is sent to it must not contain the load.
     place = FakePlace(with_behaviours(AMX_HOST, B1, O1), obedient=False)
-    Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(lambda i: i.endswith(VARIANT))
+    Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(is_restore)
     assert place.loads == []
 
 
 def test_the_read_back_alone_keeps_a_real_host_from_a_fatal_load():
     # The probes show nothing, so the model sees no hazard; the worker must be asked to hold.
     place = FakePlace(with_behaviours(AMX_HOST, B1, O1), hides=True)
-    Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(lambda i: i.endswith(VARIANT))
+    Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(is_restore)
     assert place.loads == []
 
 
 def test_a_defect_that_the_probes_missed_still_diverges():
     place, records = FakePlace(with_behaviours(AMX_HOST, B1, O1), hides=True), []
-    Runner(place, Hazardous.STOP, records.append, Silent()).run(lambda i: i.endswith(VARIANT))
+    Runner(place, Hazardous.STOP, records.append, Silent()).run(is_restore)
     assert verdicts(records) == {Verdict.PASS: 22, Verdict.DIVERGED: 8}
 
 
@@ -164,21 +170,21 @@ def test_a_host_without_amx_leaves_out_what_needs_it():
 def test_what_is_left_out_carries_a_reason_code():
     place = FakePlace(AVX512_HOST, facts=facts_of(AVX512_HOST, amx_tile=0))
     runner = Runner(place, Hazardous.STOP, lambda _: None, Silent())
-    runner.run(lambda scenario_id: scenario_id.endswith(VARIANT))
+    runner.run(is_restore)
     assert {r.reason.partition(":")[0] for r in runner.unsuited} == {"no_amx_cpu"}
 
 
 def test_a_kvm_without_amx_on_a_cpu_with_it_has_its_own_code():
     place = FakePlace(AVX512_HOST, facts=facts_of(AVX512_HOST, amx_tile=1))
     runner = Runner(place, Hazardous.STOP, lambda _: None, Silent())
-    runner.run(lambda scenario_id: scenario_id.endswith(VARIANT))
+    runner.run(is_restore)
     assert {r.reason.partition(":")[0] for r in runner.unsuited} == {"no_amx_kvm"}
 
 
 def test_a_deadline_that_passed_ends_the_run():
     runner = Runner(FakePlace(AMX_HOST), Hazardous.STOP, lambda _: None, Silent(), deadline=0)
     with pytest.raises(RunTimeout, match="29 of 30 scenarios did not complete"):
-        runner.run(lambda scenario_id: scenario_id.endswith(VARIANT))
+        runner.run(is_restore)
 
 
 def test_an_unusable_kvm_is_told_by_its_code():

@@ -24,9 +24,14 @@ def restore_calls(scenario):
     return [names[op.name] for _, op in scenario.ops() if op.name in names]
 
 
-def test_the_catalogue_has_2160_scenarios():
+def test_the_matrix_has_2160_scenarios():
     # 30 orders, 3 permissions, 2 XFD, 4 XSTATE_BV, 3 XCR0
-    assert len(AMX) == 30 * 3 * 2 * 4 * 3 == 2160
+    assert sum(s.id.startswith("restore.") for s in AMX) == 30 * 3 * 2 * 4 * 3 == 2160
+
+
+def test_96_of_them_also_kick():
+    # 6 orders with CPUID first, 2 permissions, 2 XFD, 4 XSTATE_BV
+    assert sum(s.id.startswith("kick.") for s in AMX) == 6 * 2 * 2 * 4 == 96
 
 
 def test_no_id_occurs_twice():
@@ -47,7 +52,8 @@ def test_ids_are_the_same_on_every_host():
 
 
 def test_row_and_column_make_the_id():
-    assert [s.id for s in AMX if s.id != f"restore.{s.row}.{s.column}"] == []
+    families = ("restore", "kick")
+    assert [s.id for s in AMX if s.id not in {f"{f}.{s.row}.{s.column}" for f in families}] == []
 
 
 def test_the_row_is_the_order_in_which_calls_are_made():
@@ -66,9 +72,9 @@ def test_scenarios_without_amx_ask_for_no_tiles(host):
     assert not any("XTILE" in text for text in texts)
 
 
-def test_270_scenarios_need_no_amx():
-    # 30 orders, 1 permission, 1 XFD, 3 XSTATE_BV, 3 XCR0
-    assert sum(not s.needs_amx for s in AMX) == 30 * 3 * 3
+def test_288_scenarios_need_no_amx():
+    # restore: 30 orders, 1 permission, 1 XFD, 3 XSTATE_BV, 3 XCR0; kick: 6 orders, 3 XSTATE_BV
+    assert sum(not s.needs_amx for s in AMX) == 30 * 3 * 3 + 6 * 3
 
 
 def test_permission_is_asked_before_the_vcpu_or_after_it():
@@ -87,9 +93,15 @@ def test_every_restore_call_is_followed_by_the_observers():
 
 
 def test_the_guest_runs_once_and_last():
-    runs = {tuple(isinstance(step.op, LOADS) for step in s.steps[-2:]) for s in AMX}
-    loads = {sum(isinstance(op, LOADS) for _, op in s.ops()) for s in AMX}
+    restores = [s for s in AMX if s.id.startswith("restore.")]
+    runs = {tuple(isinstance(step.op, LOADS) for step in s.steps[-2:]) for s in restores}
+    loads = {sum(isinstance(op, LOADS) for _, op in s.ops()) for s in restores}
     assert (runs, loads) == ({(False, True)}, {1})
+
+
+def test_a_kick_returns_at_once_before_the_guest_runs():
+    endings = {tuple(step.op for step in s.steps[-2:]) for s in AMX if s.id.startswith("kick.")}
+    assert endings == {(RunImmediateExit(), RunUntilHalt())}
 
 
 @pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)

@@ -32,7 +32,8 @@ O1_ORDERS = {
 
 def ids(orders):
     columns = (VARIANT, f"{VARIANT}.xcr0-1", f"{VARIANT}.xcr0-7")
-    return {f"restore.{order}.{column}" for order in orders for column in columns}
+    restores = {f"restore.{order}.{column}" for order in orders for column in columns}
+    return restores | {f"kick.{o}.{VARIANT}" for o in orders if o.startswith("cpuid")}
 
 
 def flagged(*suspected):
