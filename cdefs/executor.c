@@ -1,15 +1,20 @@
-/* Issues one scenario's calls in a child.  In C, because a Python child pays for each page it touches for the
- * first time with a fault and a copy; a scenario in Python cost hundreds of them, more than its calls.
+/* Issues each scenario's calls in a child.  In C, because a child pays for each page that it touches for the first
+ * time with a fault and a copy; a scenario in Python cost hundreds of them, more than its calls.  For the same
+ * reason children are forked by the zygote, a copy of the worker that does nothing else: after a fork the parent
+ * pays as well.
  *
  * The child says one line a step, before the next step begins:
  *     {"n":NR,"s":STEP,"r":[[RESULT],[RESULT,OUTPUT],...],"k":["kernel message",...]}
  * OUTPUT is "*BASE64", the number of a known one, or 0: as the call's last one in this scenario. */
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 enum { LOG_RECORD = 8192, LINE = 1 << 20, XSTATE_BV_OFFSET = 512, XFD_MSR = 0x1c4 };
 
@@ -225,11 +230,66 @@ static enum kvmprobe_end run_scenario(
     return KVMPROBE_DONE;
 }
 
-static int kvmprobe_spawn(struct kvmprobe_session *session, int number, struct kvmprobe_call **calls, int steps)
+static struct kvmprobe_ended kvmprobe_watch(int pid, int deadline_ms)
+{
+    struct pollfd process = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    struct kvmprobe_ended ended = {0};
+    int ready;
+
+    do
+        ready = poll(&process, 1, deadline_ms);
+    while (ready < 0 && errno == EINTR);
+    ended.timed_out = ready == 0;
+    if (ended.timed_out)
+        kill(pid, SIGKILL);
+    while (waitpid(pid, &ended.status, 0) < 0 && errno == EINTR)
+        ;
+    close(process.fd);
+    return ended;
+}
+
+static int read_whole(int fd, void *buffer, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t got = read(fd, (char *)buffer + done, size - done);
+        if (got == 0 || (got < 0 && errno != EINTR))
+            return 0;
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return 1;
+}
+
+static void serve(struct kvmprobe_session *session, int from, int to)
+{
+    static struct kvmprobe_call *calls[KVMPROBE_ADDRESSES];
+    struct kvmprobe_request request;
+    struct kvmprobe_ended ended;
+
+    while (read_whole(from, &request, sizeof(request))) {
+        if (!read_whole(from, calls, (size_t)request.addresses * sizeof(calls[0])))
+            return;
+        pid_t pid = fork();
+        if (pid < 0)
+            return;
+        if (pid == 0) {
+            session->hold = request.hold;
+            _exit(run_scenario(session, request.number, calls, request.steps));
+        }
+        ended = kvmprobe_watch(pid, request.deadline_ms);
+        if (write(to, &ended, sizeof(ended)) != sizeof(ended))
+            return;
+    }
+}
+
+static int kvmprobe_zygote(struct kvmprobe_session *session, int from, int to, int others[2])
 {
     pid_t pid = fork();
 
-    if (pid == 0)
-        _exit(run_scenario(session, number, calls, steps));
+    if (pid == 0) {
+        close(others[0]);
+        close(others[1]);
+        serve(session, from, to);
+        _exit(0);
+    }
     return pid < 0 ? -errno : pid;
 }

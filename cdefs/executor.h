@@ -8,7 +8,7 @@ enum kvmprobe_kind {
     KVMPROBE_RUN         /* KVM_RUN; its output is the exit reason */
 };
 enum kvmprobe_end { KVMPROBE_DONE = 0, KVMPROBE_HELD = 3, KVMPROBE_BROKEN = 4 };
-enum kvmprobe_limit { KVMPROBE_DESCRIPTORS = 16, KVMPROBE_CAPTURES = 8 };
+enum kvmprobe_limit { KVMPROBE_DESCRIPTORS = 16, KVMPROBE_CAPTURES = 8, KVMPROBE_ADDRESSES = 4096 };
 
 /* An output that the other side knows by number. */
 struct kvmprobe_known {
@@ -38,11 +38,26 @@ struct kvmprobe_session {
     int log_fd;                /* /dev/kmsg, or -1 */
     int out_fd;                /* -1: the port */
     uint16_t out_port;
-    int hold;                  /* stop before a load that the last read-back shows to be fatal */
+    int hold;
     int fds[16];               /* all -1 */
     uint8_t *run_areas[16];
     const uint8_t *captured[8];
     size_t run_size;
     unsigned long long xstate_bv;   /* as last read back */
     unsigned long long xfd;
+};
+
+/* One scenario; the addresses of its calls follow, with a NULL behind each step. */
+struct kvmprobe_request {
+    int number;
+    int hold;                  /* stop before a load that the last read-back shows to be fatal */
+    int deadline_ms;
+    int steps;
+    int addresses;
+};
+
+/* How a process ended: `status` as waitpid(2) tells it. */
+struct kvmprobe_ended {
+    int timed_out;
+    int status;
 };

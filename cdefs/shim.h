@@ -11,5 +11,9 @@ void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 extern const uint8_t kvmprobe_long_mode_code[];
 size_t kvmprobe_long_mode_code_size(void);
 
-/* Runs the calls in a forked child; a NULL ends each step, `steps` of them.  Returns its process id, or -errno. */
-int kvmprobe_spawn(struct kvmprobe_session *session, int number, struct kvmprobe_call **calls, int steps);
+/* Forks a process that runs requests from `from` in children of its own and answers each on `to` with a
+ * struct kvmprobe_ended, until the end of file.  Its other pipe ends are closed there.  Returns its id, or -errno. */
+int kvmprobe_zygote(struct kvmprobe_session *session, int from, int to, int others[2]);
+
+/* Waits for a child; kills it when the time is up. */
+struct kvmprobe_ended kvmprobe_watch(int pid, int deadline_ms);

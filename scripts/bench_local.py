@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _ROUNDS = 7
+_ZYGOTE = "zygote"
 _MEMORY_MARKS = (0.1, 0.5, 1.0)
 
 
@@ -80,7 +81,7 @@ class Bench:
         self._place = place
         self._driver = driver
         self._host = host
-        self.processes = {"judge": psutil.Process(), "worker": psutil.Process(link.pid)}
+        self._worker = psutil.Process(link.pid)
 
     def run_c(self, stage: Stage, repeats: int) -> Cost:
         """Run the C program over the stage's scenarios."""
@@ -111,13 +112,19 @@ class Bench:
             yield record.verdict
 
     def cpu_parts(self) -> dict[str, float]:
-        """CPU seconds so far of judge, worker, and the children that it has waited for."""
-        own, worker = (self.processes[name].cpu_times() for name in ("judge", "worker"))
-        return {
-            "driver and judge": own.user + own.system,
-            "worker": worker.user + worker.system,
-            "its children": worker.children_user + worker.children_system,
-        }
+        """CPU seconds so far of each part; the children's are those the zygote has waited for."""
+        parts = {}
+        for name, process in self.processes().items():
+            times = process.cpu_times()
+            parts[name] = times.user + times.system
+            if name == _ZYGOTE:
+                parts["its children"] = times.children_user + times.children_system
+        return parts
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """This process, the worker, and the zygote that forks the scenarios' processes."""
+        zygote = self._worker.children()[0]
+        return {"driver and judge": psutil.Process(), "worker": self._worker, _ZYGOTE: zygote}
 
     def _cpu(self) -> float:
         return sum(self.cpu_parts().values())
@@ -157,8 +164,9 @@ def _steps_to_vcpu(scenario: Scenario) -> int:
 
 
 def _compare(bench: Bench, stage: Stage, effort: Effort) -> None:
+    # Once without measuring: the worker learns the calls, and has no zygote before it knows them.
+    sum(1 for _ in bench.verdicts(stage.scenarios))
     once = bench.run_c(stage, 1)
-    bench.run_kvmprobe(stage, 1)
     repeats = max(1, -(-int(effort.seconds * once.rate) // once.count))
     ratios, cpu_ratios = [], []
     for number in range(effort.pairs):
@@ -209,7 +217,7 @@ def _watch_memory(bench: Bench, scenarios: Sequence[Scenario], total: int) -> No
     print("memory in MiB, resident (and its peak):")
     for done, _ in enumerate(bench.verdicts(islice(cycle(scenarios), total)), 1):
         if done in marks:
-            sizes = [f"{name} {_size(process)}" for name, process in bench.processes.items()]
+            sizes = [f"{name} {_size(process)}" for name, process in bench.processes().items()]
             print(f"  after {done:6} scenarios: {', '.join(sizes)}; target < 150 together")
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings._ffi import ffi, lib
-from kvmprobe.errors import ScenarioError
+from kvmprobe.errors import ScenarioError, WorkerError
 from kvmprobe.execution.transport import CHANNEL_PORT
 from kvmprobe.scenarios.calls import (
     CANARY,
@@ -39,6 +39,7 @@ EXIT_HELD: int = lib.KVMPROBE_HELD
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
 _EXIT_REASON_SIZE = 4
 _NONE = -1
+_ENDED = struct.Struct("=2i")
 
 
 class Names:
@@ -65,10 +66,12 @@ class Prepared:
     """One call as the executor takes it; keeps alive what it refers to by address.
 
     :ivar call: ``struct kvmprobe_call *``
+    :ivar address: the same as a number
     """
 
     def __init__(self, lowered: Call, descriptors: Names, captures: Names) -> None:
         self.call: CData = ffi.new("struct kvmprobe_call *", {"binds": _NONE, "capture": _NONE})
+        self.address = int(ffi.cast("size_t", self.call))
         self._descriptors, self._captures = descriptors, captures
         self._kept: list[CData] = []
         self.call.on = descriptors.number(getattr(lowered, "on", ""))
@@ -140,6 +143,52 @@ class Prepared:
         return owner
 
 
+class Ended(NamedTuple):
+    """How a process ended; ``status`` as ``waitpid`` tells it."""
+
+    timed_out: int
+    status: int
+
+
+def watch(pid: int, seconds: float) -> Ended:
+    """Wait for a child; kill it when the time is up."""
+    ended = lib.kvmprobe_watch(pid, round(seconds * 1000))
+    return Ended(ended.timed_out, ended.status)
+
+
+class Zygote:
+    """A copy of this process, as it is now, that forks scenarios and does nothing else."""
+
+    def __init__(self, session: CData) -> None:
+        request_end, self._requests = os.pipe()
+        self._answers, answer_end = os.pipe()
+        own_ends = (self._requests, self._answers)
+        self._pid = int(lib.kvmprobe_zygote(session, request_end, answer_end, own_ends))
+        os.close(request_end)
+        os.close(answer_end)
+        if self._pid < 0:
+            raise WorkerError(f"fork: {os.strerror(-self._pid)}")
+
+    def run(self, request: tuple[int, ...], addresses: Sequence[int]) -> Ended:
+        """Run ``struct kvmprobe_request`` with the calls at these addresses."""
+        if len(addresses) > lib.KVMPROBE_ADDRESSES:
+            raise WorkerError(f"a scenario of {len(addresses)} calls is too long")
+        os.write(
+            self._requests,
+            struct.pack(f"=5i{len(addresses)}Q", *request, len(addresses), *addresses),
+        )
+        answer = os.read(self._answers, _ENDED.size)
+        if len(answer) < _ENDED.size:
+            raise WorkerError("the process that forks scenarios is gone")
+        return Ended(*_ENDED.unpack(answer))
+
+    def close(self) -> None:
+        """End it."""
+        os.close(self._requests)
+        os.close(self._answers)
+        os.waitpid(self._pid, 0)
+
+
 class Session:
     """The state that every scenario's child begins with, and the calls defined so far."""
 
@@ -157,25 +206,32 @@ class Session:
         )
         self._names = Names(lib.KVMPROBE_DESCRIPTORS), Names(lib.KVMPROBE_CAPTURES)
         self._calls: dict[int, Prepared] = {}
+        self._zygote: Zygote | None = None
 
     def define(self, number: int, lowered: Call) -> None:
         """Prepare a call under a number."""
+        self._retire()
         self._calls[number] = Prepared(lowered, *self._names)
 
     def remember(self, call_number: int, number: int, output: bytes) -> None:
         """Have an output of this call told by number from now on."""
+        self._retire()
         self._calls[call_number].remember(number, output)
 
-    def spawn(self, number: int, steps: Sequence[Sequence[int]], hold: int) -> int:
-        """Run a scenario in a new child; returns its process id.
+    def run(self, number: int, steps: Sequence[Sequence[int]], hold: int, seconds: float) -> Ended:
+        """Run a scenario in a new process.
 
         :param hold: 1 stops before a load that the last read-back shows to be fatal
-        :raises OSError: no process could be had
+        :param seconds: kill it then
+        :raises WorkerError: the zygote is gone
         """
-        self._session.hold = hold
-        calls = [c for step in steps for c in (*(self._calls[n].call for n in step), ffi.NULL)]
-        table = ffi.new("struct kvmprobe_call *[]", calls)
-        pid = int(lib.kvmprobe_spawn(self._session, number, table, len(steps)))
-        if pid < 0:
-            raise OSError(-pid, os.strerror(-pid))
-        return pid
+        if self._zygote is None:
+            self._zygote = Zygote(self._session)
+        addresses = [a for step in steps for a in (*(self._calls[n].address for n in step), 0)]
+        return self._zygote.run((number, hold, round(seconds * 1000), len(steps)), addresses)
+
+    def _retire(self) -> None:
+        """Let the zygote go: it does not know what comes now."""
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None

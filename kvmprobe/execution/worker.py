@@ -16,19 +16,19 @@ from __future__ import annotations
 import gc
 import json
 import os
-import select
 import signal
 import sys
 import time
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Session
+from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Session, watch
 from kvmprobe.execution.kernel_log import KernelLog
 from kvmprobe.execution.transport import PipeTransport, PortTransport
 from kvmprobe.scenarios.calls import from_wire
 
 if TYPE_CHECKING:
+    from kvmprobe.execution.kernel import Ended
     from kvmprobe.execution.transport import Transport
 
 DEVICE_VARIABLE = "KVMPROBE_DEVICE"
@@ -70,16 +70,17 @@ class Worker:
 
     def _run(self, request: dict[str, Any]) -> None:
         started = time.monotonic()
-        number = request["run"]
-        pid = self._session.spawn(number, request["steps"], request["hold"])
-        self._supervise(number, pid, started, request["deadline"])
+        number, deadline = request["run"], request["deadline"]
+        ended = self._session.run(number, request["steps"], request["hold"], deadline)
+        self._tell_end(number, ended, started, deadline)
 
     def _find_facts(self, request: dict[str, Any]) -> None:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             os._exit(self._facts())
-        self._supervise(_NO_NUMBER, pid, started, request["deadline"])
+        deadline = request["deadline"]
+        self._tell_end(_NO_NUMBER, watch(pid, deadline), started, deadline)
 
     def _facts(self) -> int:
         try:
@@ -94,28 +95,19 @@ class Worker:
             return EXIT_BROKEN
         return EXIT_DONE
 
-    def _supervise(self, number: int, pid: int, started: float, deadline: float) -> None:
-        end = _reap(pid, deadline)
+    def _tell_end(self, number: int, ended: Ended, started: float, deadline: float) -> None:
         seconds = round(time.monotonic() - started, 6)
         # What the kernel says while a VM is taken down belongs to its scenario, not the next.
         late = {"taint": self._log.taint(), "k": self._log.read()}
-        self._send({"end": number, **end, "seconds": seconds, **late})
+        self._send({"end": number, **_status(ended, deadline), "seconds": seconds, **late})
 
 
-def _reap(pid: int, deadline: float) -> dict[str, Any]:
-    pidfd = os.pidfd_open(pid)
-    try:
-        timed_out = not select.select([pidfd], [], [], deadline)[0]
-        if timed_out:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-    finally:
-        os.close(pidfd)
-    if timed_out:
+def _status(ended: Ended, deadline: float) -> dict[str, Any]:
+    if ended.timed_out:
         return {"status": "timeout", "deadline": deadline}
-    if os.WIFSIGNALED(status):
-        return {"status": "signal", "signal": os.WTERMSIG(status)}
-    code = os.waitstatus_to_exitcode(status)
+    if os.WIFSIGNALED(ended.status):
+        return {"status": "signal", "signal": os.WTERMSIG(ended.status)}
+    code = os.waitstatus_to_exitcode(ended.status)
     return {"status": _ENDS.get(code, "broken"), "code": code}
 
 
