@@ -90,8 +90,8 @@ def quick(seconds):
 
 
 def child_of(pid):
-    """The one process that a worker has forked, once it is there."""
+    """The one process that runs a scenario for a worker, once it is there."""
     worker = psutil.Process(pid)
-    while not (children := worker.children()):
+    while not (children := [c for zygote in worker.children() for c in zygote.children()]):
         pass
     return children[0]
