@@ -98,13 +98,17 @@ _install_project() {
         "$KVMPROBE_PYTHON" -m pip install --quiet --editable "$KVMPROBE_ROOT" "${groups[@]}"
 }
 
+# The lock must not be inherited by what runs afterwards.
+_release() { [ -z "$1" ] || eval "exec $1>&-"; }
+
 kvmprobe_setup() {
-    local python stamp stamp_file lock
+    local python stamp stamp_file lock=
     stamp_file=$KVMPROBE_VENV/kvmprobe.stamp
-    exec {lock}>"$KVMPROBE_ROOT/.setup.lock" 2>/dev/null && flock "$lock"
+    # One at a time; a read-only clone has no lock, and nothing to set up either.
+    if { exec {lock}>"$KVMPROBE_ROOT/.setup.lock"; } 2>/dev/null; then flock "$lock"; fi
     if python=$(_find_python) && stamp=$(_stamp "$python" "$@") &&
         grep -qsF "$stamp" "$stamp_file"; then
-        exec {lock}>&-
+        _release "$lock"
         return 0
     fi
     _install_packages
@@ -119,5 +123,5 @@ kvmprobe_setup() {
     _stamp "$python" "$@" >"$stamp_file"
     # An environment with more groups serves those who need fewer.
     [ $# -eq 0 ] || _stamp "$python" >>"$stamp_file"
-    exec {lock}>&-
+    _release "$lock"
 }

@@ -35,7 +35,8 @@ def table(records: Sequence[ScenarioRecord]) -> list[str]:
             " ".join("".join(signs.get((row, c), _NO_CELL) for c in group) for group in block)
             for block in blocks
         )
-        lines.append(f"{row:{width}}  {'  '.join(cells)}".rstrip())
+        padded = (f"{c:{1 if few else _width(b)}}" for c, b in zip(cells, blocks, strict=True))
+        lines.append(f"{row:{width}}  {'  '.join(padded)}".rstrip())
     numbered = [f"{n + 1} {column}" for n, column in enumerate(columns)]
     return [*lines, "", *(numbered if few else _legend(blocks)), _signs(records)]
 
@@ -61,23 +62,36 @@ def _blocks(columns: Sequence[str]) -> list[list[list[str]]]:
     ]
 
 
+def _names(block: Sequence[Sequence[str]]) -> list[str]:
+    return block[0][0].split(".")[:_BLOCK_AXES]
+
+
+def _width(block: Sequence[Sequence[str]]) -> int:
+    cells = sum(len(group) + 1 for group in block) - 1
+    return max(cells, *map(len, _names(block)))
+
+
 def _headers(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
     lines = [""] * _BLOCK_AXES
     for block in blocks:
-        width = sum(len(group) + 1 for group in block) - 1
-        for axis, part in enumerate(block[0][0].split(".")[:_BLOCK_AXES]):
-            lines[axis] += f"{part[:width]:{width}}  "
+        for axis, part in enumerate(_names(block)):
+            lines[axis] += f"{part:{_width(block)}}  "
     return [line.rstrip() for line in lines]
 
 
 def _legend(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
-    columns = [column.split(".") for block in blocks for group in block for column in group]
-    groups = dict.fromkeys(".".join(parts[_BLOCK_AXES : _BLOCK_AXES + 1]) for parts in columns)
-    cells = dict.fromkeys(".".join(parts[_BLOCK_AXES + 1 :]) or "xcr0-all" for parts in columns)
-    return [
-        f"in each block, groups from left to right: {', '.join(groups)}",
-        f"in each group, cells from left to right:  {', '.join(cells)}",
-    ]
+    """Tell what the groups are, and the cells in them; blocks that have the same share a line."""
+    told: dict[str, list[str]] = {}
+    for block in blocks:
+        parts = [column.split(".") for group in block for column in group]
+        groups = dict.fromkeys(".".join(p[_BLOCK_AXES : _BLOCK_AXES + 1]) for p in parts)
+        cells = dict.fromkeys(".".join(p[_BLOCK_AXES + 1 :]) or "xcr0-all" for p in parts)
+        told.setdefault(f"groups {', '.join(groups)}; cells {', '.join(cells)}", []).append(
+            ".".join(_names(block))
+        )
+    if len(told) == 1:
+        return [f"from left to right in each block: {text}" for text in told]
+    return [f"from left to right in {', '.join(of)}: {text}" for text, of in told.items()]
 
 
 def _signs(records: Iterable[ScenarioRecord]) -> str:
