@@ -129,7 +129,7 @@ class NoSpace(LabError):
 
 
 class EmulatorBuildFailed(LabError):
-    """Configuring or compiling the emulator failed; ``log`` is the build log's path."""
+    """Configuring or compiling the emulator failed; the message tells where the log is."""
 
 
 class BootFailed(LabError):

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.select import in_catalog_order, wanted
 from kvmprobe.cli.terminal import progress
-from kvmprobe.errors import ExitCode, LabError, MissingTools, RunTimeout, Unavailable, UsageError
+from kvmprobe.errors import (
+    DownloadFailed,
+    ExitCode,
+    LabError,
+    MissingTools,
+    RunTimeout,
+    Unavailable,
+    UsageError,
+)
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.reports.console import print_lines, show
@@ -94,7 +102,7 @@ class _Session:
         reason = unsuited[0].reason
         try:
             self._run_lab({record.id for record in unsuited}.__contains__, status)
-        except MissingTools as missing:
+        except (MissingTools, DownloadFailed) as missing:
             self._take_all(unsuited)
             self.notes.append(f"nor is there an emulated host for them: {missing}")
             return
