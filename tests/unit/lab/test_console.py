@@ -1,6 +1,6 @@
 """Console texts of real kernels (tests/golden/console) and what is to be read from them.
 
-Each header was held against its log by reading: RIP lines, call traces, the kernel's own first line.
+Each header was held against its log by reading: RIP lines, call traces, the first line.
 """
 
 from dataclasses import dataclass
