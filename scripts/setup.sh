@@ -6,9 +6,9 @@ KVMPROBE_ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 KVMPROBE_VENV=${KVMPROBE_VENV:-$KVMPROBE_ROOT/.venv}
 KVMPROBE_PYTHON=$KVMPROBE_VENV/bin/python
 
-# Debian's names: what builds the bindings, then what builds and feeds the emulated host.
-_BASE_PACKAGES="gcc libc6-dev linux-libc-dev"
-_LAB_PACKAGES="g++ make patch xz-utils zstd"
+# Debian's names: what builds the bindings and the emulator, unpacks kernels; what the tests sign with.
+_PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch xz-utils zstd"
+_TEST_PACKAGES="gnupg"
 
 _say() { printf 'kvmprobe setup: %s\n' "$*" >&2; }
 
@@ -38,7 +38,8 @@ EOF
 _missing_packages() {
     local package python
     if command -v dpkg-query >/dev/null; then
-        for package in $_BASE_PACKAGES $_LAB_PACKAGES; do
+        case " $* " in *" test "*) set -- $_PACKAGES $_TEST_PACKAGES ;; *) set -- $_PACKAGES ;; esac
+        for package in "$@"; do
             dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || printf '%s ' "$package"
         done
     else
@@ -63,7 +64,7 @@ _missing_packages() {
 
 _install_packages() {
     local missing
-    missing=$(_missing_packages)
+    missing=$(_missing_packages "$@")
     [ -n "$missing" ] || return 0
     if ! command -v apt-get >/dev/null; then
         _say "this distribution has no apt; by Debian's names it lacks: $missing(going on without)"
@@ -111,7 +112,7 @@ kvmprobe_setup() {
         _release "$lock"
         return 0
     fi
-    _install_packages
+    _install_packages "$@"
     if ! python=$(_find_python); then
         _say "Python 3.11 or newer is needed and not here; set KVMPROBE_BASE_PYTHON to one"
         return 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 from functools import cache
 
@@ -15,6 +16,9 @@ NOT_EXERCISED = pytest.StashKey[dict[tuple[str, str], int]]()
 
 def pytest_configure(config):
     config.stash[NOT_EXERCISED] = defaultdict(int)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in a shell's background: the tests' own processes would ignore it, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for switch in SWITCHES.values():
         value = os.environ.get(switch, AUTO)
         if value not in {AUTO, REQUIRE, OFF}:

@@ -16,22 +16,16 @@ pytestmark = pytest.mark.lab
 COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
 TILES = "restore.*.perm-granted.xfd-armed.bv-tiles"
 XSAVE_LAST = {
-    f"restore.{order}"
-    for order in (
-        "cpuid-msrs-xcrs-xsave",
-        "cpuid-msrs-xsave-xcrs",
-        "cpuid-xcrs-msrs-xsave",
-        "xcrs-cpuid-msrs-xsave",
-    )
+    "cpuid-msrs-xcrs-xsave",
+    "cpuid-msrs-xsave-xcrs",
+    "cpuid-xcrs-msrs-xsave",
+    "xcrs-cpuid-msrs-xsave",
 }
 XFD_LAST = {
-    f"restore.{order}"
-    for order in (
-        "cpuid-xsave-msrs-xcrs",
-        "cpuid-xsave-xcrs-msrs",
-        "cpuid-xcrs-xsave-msrs",
-        "xcrs-cpuid-xsave-msrs",
-    )
+    "cpuid-xsave-msrs-xcrs",
+    "cpuid-xsave-xcrs-msrs",
+    "cpuid-xcrs-xsave-msrs",
+    "xcrs-cpuid-xsave-msrs",
 }
 
 
@@ -47,10 +41,12 @@ def run(tmp_path, *arguments: str) -> tuple[int, dict]:
     return ended.returncode, json.loads(path.read_text())
 
 
+def order_of(record: dict) -> str:
+    return record["id"].split(".")[1]
+
+
 def orders(document: dict, *verdicts: str) -> set[str]:
-    return {
-        ".".join(s["id"].split(".")[:2]) for s in document["scenarios"] if s["verdict"] in verdicts
-    }
+    return {order_of(s) for s in document["scenarios"] if s["verdict"] in verdicts}
 
 
 def test_fixed_kernel_diverges_only_where_xfd_comes_after_the_tiles(tmp_path):
@@ -77,9 +73,7 @@ def test_crash_report_names_function_scenario_and_step(tmp_path):
 
 def test_kernel_without_the_fix_diverges_in_both_orders(tmp_path):
     _, document = run(tmp_path, "--kernel", "6.12.43", "--select", TILES)
-    labels = {
-        ".".join(s["id"].split(".")[:2]): s["known"] for s in document["scenarios"] if s["known"]
-    }
+    labels = {order_of(s): s["known"] for s in document["scenarios"] if s["known"]}
     assert labels == {o: ["B1"] for o in XSAVE_LAST} | {o: ["O1"] for o in XFD_LAST}
 
 
@@ -98,7 +92,7 @@ def test_every_hazardous_scenario_crashes_if_asked_to(tmp_path):
     glob = "restore.cpuid-xcrs-*.perm-granted.xfd-armed.bv-tiles"
     _, document = run(tmp_path, "--kernel", "6.12.43", "--all-crashes", "--select", glob)
     crashed = orders(document, "CRASHED")
-    assert crashed == {"restore.cpuid-xcrs-msrs-xsave", "restore.cpuid-xcrs-xsave-msrs"}
+    assert crashed == {"cpuid-xcrs-msrs-xsave", "cpuid-xcrs-xsave-msrs"}
 
 
 @pytest.mark.parametrize("stage", ["boot image", "probing", "scenarios"])
