@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.select import in_catalog_order, wanted
@@ -134,9 +135,11 @@ class _Session:
         return self._runner.unsuited
 
     def _take(self, record: ScenarioRecord) -> None:
-        self.records.append(record)
         if self._json:
             self._json.add(record)
+        # What passed is only counted from here on; thousands of step records would be kept for it.
+        passed = record.verdict is Verdict.PASS
+        self.records.append(replace(record, steps=()) if passed else record)
 
     def _take_all(self, records: list[ScenarioRecord]) -> None:
         for record in records:

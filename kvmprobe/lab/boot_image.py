@@ -16,6 +16,8 @@ from kvmprobe.errors import UsageError
 from kvmprobe.lab import acpi
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from kvmprobe.lab.kernel_image import KernelImage
 
 _MIB = 1 << 20
@@ -47,7 +49,7 @@ class RamImage:
     """Bytes and the physical byte address they lie at."""
 
     address: int
-    content: bytes
+    content: bytes | bytearray | mmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,16 @@ class BootImage:
     memory_mib: int
 
 
-def memory_for(kernel: KernelImage, initramfs: bytes) -> int:
+def memory_for(kernel: KernelImage, initramfs: bytes | bytearray) -> int:
     """Return how much memory a machine with these files needs, MiB; at least the usual amount."""
     return max(MEMORY_MIB, _needed_mib(kernel, initramfs))
 
 
 def build(
-    kernel: KernelImage, initramfs: bytes, memory_mib: int, arguments: str = DEFAULT_ARGUMENTS
+    kernel: KernelImage,
+    initramfs: bytes | bytearray,
+    memory_mib: int,
+    arguments: str = DEFAULT_ARGUMENTS,
 ) -> BootImage:
     """Place a kernel and its initramfs in a machine's memory.
 
@@ -98,7 +103,7 @@ def build(
     )
 
 
-def _needed_mib(kernel: KernelImage, initramfs: bytes) -> int:
+def _needed_mib(kernel: KernelImage, initramfs: bytes | bytearray) -> int:
     # The unpacked copy needs as much again and whole pages, and the kernel some room to work in.
     needed = kernel.end + _KERNEL_HEADROOM + len(initramfs) * 9 // 4
     return -(-needed // _MIB)

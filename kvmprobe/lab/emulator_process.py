@@ -21,6 +21,8 @@ from kvmprobe.errors import MissingTools
 from kvmprobe.lab import bochs_config
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
 
@@ -122,7 +124,7 @@ class EmulatorProcess:
         self._files += ends
         return ends
 
-    def _memory_file(self, content: bytes) -> int:
+    def _memory_file(self, content: bytes | bytearray | mmap) -> int:
         descriptor = os.memfd_create("kvmprobe", os.MFD_CLOEXEC)
         self._files.append(descriptor)
         view = memoryview(content)

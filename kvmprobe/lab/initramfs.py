@@ -86,18 +86,15 @@ class FileTree:
         """Return the sum of the files' sizes, bytes."""
         return sum(len(node.content) for node in self._nodes.values())
 
-    def archive(self) -> bytes:
+    def archive(self) -> bytearray:
         """Pack everything."""
-        chunks = [
-            chunk
-            for number, (path, node) in enumerate(sorted(self._nodes.items()), start=1)
-            for chunk in _cpio_entry(number, path.lstrip("/"), node)
-        ]
-        return b"".join(chunks) + b"".join(_cpio_entry(0, _TRAILER, _Node(0)))
-
-    def copy(self) -> FileTree:
-        """Return a tree that can grow on its own."""
-        return FileTree(dict(self._nodes))
+        archive = bytearray()
+        for number, (path, node) in enumerate(sorted(self._nodes.items()), start=1):
+            for chunk in _cpio_entry(number, path.lstrip("/"), node):
+                archive += chunk
+        for chunk in _cpio_entry(0, _TRAILER, _Node(0)):
+            archive += chunk
+        return archive
 
     def put_console(self) -> None:
         """Add the device that the kernel opens for its first process."""
@@ -158,9 +155,8 @@ class Payload:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytes:
+def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytearray:
     """Pack a payload with the first process and the kernel modules, uncompressed, in load order."""
-    tree = payload.files.copy()
     lab = {
         "mode": payload.mode.value.encode(),
         "command": _nul_separated(payload.command),
@@ -177,7 +173,9 @@ def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytes:
     for name, content in lab.items():
         # Straight into the guest's reserved directory, which FileTree keeps others out of.
         own._put(f"/lab/{name}", _Node(stat.S_IFREG | 0o644, content))  # noqa: SLF001
-    return tree.archive() + own.archive()
+    archive = payload.files.archive()
+    archive += own.archive()
+    return archive
 
 
 def _nul_separated(words: Sequence[str]) -> bytes:

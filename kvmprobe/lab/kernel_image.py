@@ -3,18 +3,23 @@
 Unpacking in the emulator costs seconds of every boot; here it is done once per kernel.  What
 nothing on this host can unpack is handed over packed, and then unpacks itself.  Knows the boot
 protocol (Linux Documentation/arch/x86/boot.rst), not where the image lies in the machine's memory.
+
+An unpacked kernel has 50 MB and more, so it is kept in anonymous files and moved by the kernel that
+runs here; this process hardly touches its pages.
 """
 
 from __future__ import annotations
 
 import bz2
 import lzma
+import mmap
+import os
 import shutil
 import struct
 import subprocess
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kvmprobe.errors import UsageError
 
@@ -42,7 +47,7 @@ class KernelImage:
     """
 
     setup_header: bytes
-    content: bytes
+    content: bytes | mmap.mmap
     address: int
     entry: int
     end: int
@@ -64,13 +69,14 @@ def read(vmlinuz: Path) -> KernelImage:
     address, init_size = _field(file, "<Q", 0x258), _field(file, "<I", 0x260)
     payload_start = packed_start + _field(file, "<I", 0x248)
     payload = file[payload_start : payload_start + _field(file, "<I", 0x24C)]
-    elf = _unpacked(payload)
-    if elf is None:
-        content = file[packed_start:]
-        return KernelImage(
-            header, content, address, address + _ENTRY_64_OFFSET, address + init_size
-        )
-    return _from_elf(header, elf, address + init_size)
+    elf = os.memfd_create("elf", os.MFD_CLOEXEC)
+    try:
+        if _unpacked_into(elf, payload):
+            return _from_elf(header, elf, address + init_size)
+    finally:
+        os.close(elf)
+    content = file[packed_start:]
+    return KernelImage(header, content, address, address + _ENTRY_64_OFFSET, address + init_size)
 
 
 def _field(file: bytes, layout: str, offset: int) -> int:
@@ -78,47 +84,77 @@ def _field(file: bytes, layout: str, offset: int) -> int:
     return value
 
 
-def _unpacked(payload: bytes) -> bytes | None:
+def _unpacked_into(file: int, payload: bytes) -> bool:
+    """Unpack into a file; return whether that gave a kernel."""
     for magic, unpack in _UNPACKERS.items():
         if payload.startswith(magic):
-            elf = unpack(payload)
-            return elf if elf is not None and elf.startswith(b"\x7fELF") else None
-    return None
+            unpack(payload, file)
+            return os.pread(file, 4, 0) == b"\x7fELF"
+    return False
 
 
-def _from_elf(header: bytes, elf: bytes, end: int) -> KernelImage:
-    entry, table = struct.unpack_from("<QQ", elf, 24)
-    count = _field(elf, "<H", 56)
+def _from_elf(header: bytes, elf: int, end: int) -> KernelImage:
+    entry, table = struct.unpack_from("<QQ", os.pread(elf, 64, 0), 24)
+    (count,) = struct.unpack("<H", os.pread(elf, 2, 56))
     segments = [
         segment
-        for number in range(count)
-        if (segment := _ELF_SEGMENT.unpack_from(elf, table + number * _ELF_SEGMENT.size))[0]
-        == _PT_LOAD
+        for segment in _ELF_SEGMENT.iter_unpack(os.pread(elf, count * _ELF_SEGMENT.size, table))
+        if segment[0] == _PT_LOAD
     ]
     address = min(segment[4] for segment in segments)
-    content = bytearray(max(segment[4] + segment[5] for segment in segments) - address)
-    for _, _, offset, _, physical, file_size, _, _ in segments:
-        start = physical - address
-        content[start : start + file_size] = elf[offset : offset + file_size]
-    return KernelImage(header, bytes(content), address, entry, end)
+    size = max(segment[4] + segment[5] for segment in segments) - address
+    memory = os.memfd_create("kernel", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(memory, size)
+        for _, _, offset, _, physical, file_size, _, _ in segments:
+            _copy(elf, offset, memory, physical - address, file_size)
+        content = mmap.mmap(memory, size, prot=mmap.PROT_READ)
+    finally:
+        os.close(memory)
+    return KernelImage(header, content, address, entry, end)
 
 
-def _through(*command: str) -> Callable[[bytes], bytes | None]:
-    def unpack(payload: bytes) -> bytes | None:
+def _copy(source: int, offset: int, target: int, place: int, size: int) -> None:
+    os.lseek(target, place, os.SEEK_SET)
+    while size:
+        moved = os.sendfile(target, source, offset, size)
+        if not moved:
+            raise UsageError("the kernel's ELF image ends before its last segment does")
+        offset, size = offset + moved, size - moved
+
+
+def _through(*command: str) -> Callable[[bytes, int], object]:
+    def unpack(payload: bytes, file: int) -> None:
         if shutil.which(command[0]) is None:
-            return None
+            return
         # The build appends the unpacked size (four bytes), which these programs call garbage:
         # their output is whole all the same, so only the output is judged.
-        return subprocess.run(command, input=payload[:-4], capture_output=True, check=False).stdout
+        subprocess.run(
+            command, input=payload[:-4], stdout=file, stderr=subprocess.DEVNULL, check=False
+        )
 
     return unpack
 
 
-_UNPACKERS: dict[bytes, Callable[[bytes], bytes | None]] = {
+def _with(decompressor: Callable[[], _Decompressor]) -> Callable[[bytes, int], object]:
+    return lambda payload, file: _write(file, decompressor().decompress(payload))
+
+
+def _write(file: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+class _Decompressor(Protocol):
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+_UNPACKERS: dict[bytes, Callable[[bytes, int], object]] = {
     b"\x28\xb5\x2f\xfd": _through("zstd", "-dc"),
     b"\x02\x21\x4c\x18": _through("lz4", "-dc"),
-    b"\xfd7zXZ": lambda payload: lzma.LZMADecompressor().decompress(payload),
-    b"\x5d\x00\x00": lambda payload: lzma.LZMADecompressor().decompress(payload),
-    b"BZh": lambda payload: bz2.BZ2Decompressor().decompress(payload),
-    b"\x1f\x8b": lambda payload: zlib.decompressobj(31).decompress(payload),
+    b"\xfd7zXZ": _with(lzma.LZMADecompressor),
+    b"\x5d\x00\x00": _with(lzma.LZMADecompressor),
+    b"BZh": _with(bz2.BZ2Decompressor),
+    b"\x1f\x8b": _with(lambda: zlib.decompressobj(31)),
 }

@@ -49,7 +49,7 @@ def test_a_packed_kernel_is_laid_out_as_its_segments_say(tmp_path, packed):
     assert image.address == PREFERRED
     assert image.entry == PREFERRED + 0x10
     assert image.end == PREFERRED + 0x400000
-    assert image.content == b"A" * 32 + bytes(32) + b"B" * 16
+    assert bytes(image.content) == b"A" * 32 + bytes(32) + b"B" * 16
     assert image.setup_header[0x11:0x15] == b"HdrS"
 
 
