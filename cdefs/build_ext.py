@@ -21,10 +21,11 @@ DECLARATIONS = (
     "kvm_xsave.h",
     "kvm_vm.h",
     "kvm_vcpu.h",
+    "run_head.h",
     "executor.h",
     "shim.h",
 )
-SOURCES = ("preamble.c", "executor.h", "executor.c")
+SOURCES = ("preamble.c", "run_head.h", "layout_checks.c", "executor.h", "executor.c")
 
 
 class BuildFfi(build_ext):

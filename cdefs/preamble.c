@@ -33,29 +33,6 @@
 #define KVM_X86_XCOMP_GUEST_SUPP 0
 #endif
 
-struct kvmprobe_run_head {
-    uint8_t request_interrupt_window;
-    uint8_t immediate_exit;
-    uint8_t padding1[6];
-    uint32_t exit_reason;
-    uint8_t ready_for_interrupt_injection;
-    uint8_t if_flag;
-    uint16_t flags;
-    unsigned long long cr8;
-    unsigned long long apic_base;
-    uint32_t suberror;
-};
-
-#define SAME_OFFSET(field) \
-    _Static_assert(offsetof(struct kvmprobe_run_head, field) == offsetof(struct kvm_run, field), #field)
-SAME_OFFSET(immediate_exit);
-SAME_OFFSET(exit_reason);
-SAME_OFFSET(if_flag);
-SAME_OFFSET(cr8);
-SAME_OFFSET(apic_base);
-_Static_assert(offsetof(struct kvmprobe_run_head, suberror) == offsetof(struct kvm_run, internal.suberror),
-               "suberror");
-
 static long kvmprobe_ioctl(int fd, unsigned long request, size_t argument)
 {
     int result = ioctl(fd, request, argument);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KVM_X86_XCOMP_GUEST_SUPP, KvmCap
@@ -18,9 +18,6 @@ from kvmprobe.bindings.gateway import (
 )
 from kvmprobe.bindings.vm import VmFd
 from kvmprobe.errors import Unavailable, errno_name
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 DEVICE = "/dev/kvm"
 API_VERSION = 12
@@ -64,12 +61,7 @@ class Kvm:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def create_vm(self) -> VmFd:

@@ -13,7 +13,6 @@ from kvmprobe.bindings.gateway import call, checked, checked_ioctl_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
 _IMMEDIATE_EXIT_OFFSET = 1
 _EXIT_REASON_OFFSET = 8
@@ -52,12 +51,7 @@ class VcpuFd:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def set_cpuid2(self, table: bytes) -> None:

@@ -12,8 +12,6 @@ from kvmprobe.bindings.gateway import Pinned, checked_ioctl, checked_ioctl_buffe
 from kvmprobe.bindings.vcpu import VcpuFd
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from kvmprobe.abi.numbers import KvmCap
 
 
@@ -32,12 +30,7 @@ class VmFd:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def create_vcpu(self, vcpu_id: int) -> VcpuFd:

@@ -42,7 +42,7 @@ class _UntilProgramStarts:
     def stage(self, text: str) -> None:
         """Show it, but for the last."""
         if text.endswith(": start"):
-            self._status.__exit__(None, None, None)
+            self._status.__exit__()
         else:
             self._status.stage(text)
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol, Self
 from kvmprobe.errors import WorkerError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from kvmprobe.results.record import Crash
 
 
@@ -41,10 +39,5 @@ class Link(Protocol):
     def __enter__(self) -> Self:
         """Use it."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """End the worker and all its children."""

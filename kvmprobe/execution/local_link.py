@@ -9,13 +9,10 @@ import selectors
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.worker import DEVICE_VARIABLE
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _CHUNK = 1 << 16
 _PR_SET_PDEATHSIG = 1
@@ -111,12 +108,7 @@ class LocalLink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -20,7 +20,6 @@ from kvmprobe.lab.machine_events import ConsolePanic, Ended, EndReason, Event, P
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
@@ -70,12 +69,7 @@ class Machine:
             self._selector.register(descriptor, selectors.EVENT_READ)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Kill whatever is left."""
         self._over = True
         self._process.close()

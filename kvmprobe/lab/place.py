@@ -28,7 +28,6 @@ from kvmprobe.results.record import Crash, Target
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
     from kvmprobe.lab.archive import Archives
     from kvmprobe.lab.boot_image import BootImage
@@ -54,13 +53,8 @@ class EmulatedLink:
         self._events: Iterator[Event] = self._machine.events(_SILENCE_SECONDS)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._machine.__exit__(kind, value, trace)
+    def __exit__(self, *_error: object) -> None:
+        self._machine.__exit__()
 
     def send(self, line: str) -> None:
         """Queue a line for the worker."""
