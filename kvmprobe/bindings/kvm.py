@@ -11,6 +11,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KVM_X86_XCOMP_GUEST_SUPP, KvmCap
 from kvmprobe.bindings.gateway import (
     Pinned,
+    call,
     call_buffer,
     checked,
     checked_ioctl,
@@ -40,19 +41,21 @@ class Kvm:
     def open(cls, path: str = DEVICE) -> Self:
         """Open the device.
 
-        :raises Unavailable: ``no_kvm`` - not there; ``no_kvm_permission`` - not for this user;
+        :raises Unavailable: ``no_kvm`` - not there, or something else; ``no_kvm_permission`` - not for this user;
             ``old_kvm`` - another API version than 12
         """
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise _open_failed(path, error) from error
-        kvm = cls(fd)
-        version = checked_ioctl(fd, ioctls.GET_API_VERSION)
-        if version != API_VERSION:
-            kvm.close()
-            raise Unavailable("old_kvm", f"KVM_GET_API_VERSION on {path}: {version}, expected 12")
-        return kvm
+        version = call(fd, ioctls.GET_API_VERSION.number)
+        if version == API_VERSION:
+            return cls(fd)
+        os.close(fd)
+        if version < 0:
+            came_back = f"KVM_GET_API_VERSION on {path}: {errno_name(-version)}"
+            raise Unavailable("no_kvm", f"{came_back}; that is no KVM device")
+        raise Unavailable("old_kvm", f"KVM_GET_API_VERSION on {path}: {version}, expected 12")
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -46,7 +46,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _fail(error: KvmprobeError) -> int:
-    print(f"kvmprobe: {error}", file=sys.stderr)
+    untestable = "untestable: " if isinstance(error, BootFailed) else ""
+    print(f"kvmprobe: {untestable}{error}", file=sys.stderr)
     if isinstance(error, BootFailed) and error.last_lines:
         print("the last lines of its console:", file=sys.stderr)
         for line in error.last_lines:

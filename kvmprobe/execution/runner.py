@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import RunTimeout
+from kvmprobe.errors import BootFailed, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.kernel_log import WATCHED
+from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.preflight import amx_reason, examine
 from kvmprobe.execution.verdicts import judged, skipped
 from kvmprobe.results.trace import End
@@ -27,6 +28,7 @@ from kvmprobe.scenarios.hazard import Hazard, first_hazard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kvmprobe.execution.link import Link
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
     from kvmprobe.progress import Progress
@@ -89,29 +91,42 @@ class Runner:
         planned: deque[Planned] | None = None
         while planned is None or planned:
             with self._place.open() as link:
-                driver = Driver(link, self._place.timing)
-                if planned is None:
-                    self._preflight = examine(driver)
-                    planned = self._plan(wanted, self._preflight)
-                    self._note_blind_spots(driver)
+                driver = self._driver(link)
+                planned = self._plan(wanted, driver) if planned is None else planned
                 self._progress.stage(f"{self._place.target.description}: scenarios")
                 if self._drain(driver, planned, hold=1):
                     self._crash_phase(driver)
         while self._held:
             with self._place.open() as link:
-                self._crash_phase(Driver(link, self._place.timing))
+                self._crash_phase(self._driver(link))
         return self._examined
 
-    def _note_blind_spots(self, driver: Driver) -> None:
-        if driver.kernel_log_state != WATCHED:
-            self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
+    def _driver(self, link: Link) -> Driver:
+        """Greet a fresh worker; have it probe the place if that has not been done.
+
+        :raises BootFailed: the kernel died or hung before any scenario
+        """
+        try:
+            driver = Driver(link, self._place.timing)
+            if self._preflight is None:
+                self._preflight = examine(driver)
+        except LinkLostError as lost:
+            if lost.crash is None and not lost.hung:
+                raise
+            said = lost.crash.report.splitlines() if lost.crash else []
+            where = self._place.target.description
+            raise BootFailed(f"{where}: lost before any scenario: {lost}", tuple(said)) from lost
+        return driver
 
     @property
     def _examined(self) -> Preflight:
         assert self._preflight is not None  # noqa: S101 - set before anything is planned
         return self._preflight
 
-    def _plan(self, wanted: Callable[[str], bool], preflight: Preflight) -> deque[Planned]:
+    def _plan(self, wanted: Callable[[str], bool], driver: Driver) -> deque[Planned]:
+        preflight = self._examined
+        if driver.kernel_log_state != WATCHED:
+            self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
         chosen = [s for s in catalog.scenarios(preflight.profile) if wanted(s.id)]
         if not preflight.profile.amx:
             code, reason = amx_reason(preflight.profile, preflight.facts)

@@ -93,7 +93,7 @@ class EmulatedLink:
 
     def _untestable(self, what: str) -> BootFailed:
         said = lines(self._machine.console_text)[-_LAST_LINES:]
-        return BootFailed(f"untestable: the emulated host {what}", tuple(said))
+        return BootFailed(f"the emulated host {what}", tuple(said))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,10 @@
 """``kvmprobe run`` and ``kvmprobe probe`` on this host's /dev/kvm."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -53,7 +51,7 @@ def test_probe_says_what_is_testable():
 
 def test_run_whose_time_is_up_ends_with_124_and_a_valid_document(tmp_path):
     path = tmp_path / "run.json"
-    ended = kvmprobe(*LOCAL, "--timeout", "0.8", "--json", str(path))
+    ended = kvmprobe(*LOCAL, "--timeout", "0.01", "--json", str(path))
     document = json.loads(path.read_text())
     assert ended.returncode == ExitCode.RUN_TIMEOUT
     assert document["summary"]["not_completed"]
@@ -73,14 +71,3 @@ def test_interrupted_run_ends_with_130_a_valid_document_and_no_process(tmp_path)
     assert b"did not complete" in errors
     assert json.loads(path.read_text())["summary"]["complete"] is False
     assert not psutil.wait_procs(children, timeout=5)[1]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_device_without_permission_is_told_with_what_to_do():
-    as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups"]
-    if Path("/dev/kvm").stat().st_mode & 0o006:
-        pytest.skip("everybody may use /dev/kvm here")
-    ended = subprocess.run(
-        [*as_nobody, *COMMAND, *LOCAL], capture_output=True, text=True, check=False, cwd="/"
-    )
-    assert (ended.returncode, "run as root" in ended.stderr) == (ExitCode.NOTHING_RAN, True), ended
