@@ -41,8 +41,8 @@ class Kvm:
     def open(cls, path: str = DEVICE) -> Self:
         """Open the device.
 
-        :raises Unavailable: ``no_kvm`` - not there, or something else; ``no_kvm_permission`` - not for this user;
-            ``old_kvm`` - another API version than 12
+        :raises Unavailable: ``no_kvm`` - not there, or something else;
+            ``no_kvm_permission`` - not for this user; ``old_kvm`` - another API version than 12
         """
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
