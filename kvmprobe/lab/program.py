@@ -6,6 +6,7 @@ panicked has been said here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,11 +91,18 @@ class Program:
         )
 
 
-# A program or library that is named brings its libraries along, as the first one does.
+# A program or library that is named brings its libraries along, as the first one does; so does each
+# in a directory, as far as they are installed here: not everything in a directory need be usable.
 def _add_file(tree: initramfs.FileTree, file: GuestFile) -> None:
     tree.add_at(file.path, file.guest)
-    if file.path.is_file() and guest_files.is_native(file.path):
-        guest_files.add_libraries(tree, file.path)
+    if file.path.is_file():
+        if guest_files.is_native(file.path):
+            guest_files.add_libraries(tree, file.path)
+        return
+    for child in file.path.rglob("*"):
+        if child.is_file() and guest_files.is_native(child):
+            with contextlib.suppress(UsageError):
+                guest_files.add_libraries(tree, child)
 
 
 @dataclass(frozen=True, slots=True)

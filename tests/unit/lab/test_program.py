@@ -1,5 +1,6 @@
 import io
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_a_command_becomes_its_absolute_path_with_its_arguments(tmp_path):
     assert payload.command[1:] == ("a b",)
     assert payload.environment["PATH"] == os.environ["PATH"]
     assert "/data" in payload.files
+
+
+def test_libraries_in_a_named_directory_bring_theirs_along(tmp_path):
+    (tmp_path / "deep").mkdir()
+    own = str(tmp_path / "deep" / "own.so")
+    linked = ["-Wl,--no-as-needed", "-lm"]
+    subprocess.run(["gcc", "-shared", "-o", own, "-x", "c", "/dev/null", *linked], check=True)
+    payload = Program(("true",), (GuestFile.parse(str(tmp_path)),)).payload()
+    assert os.path.realpath("/lib/x86_64-linux-gnu/libm.so.6") in payload.files
 
 
 def test_a_named_library_brings_its_own_libraries_along():
