@@ -83,7 +83,7 @@ _install_packages() {
 _stamp() {
     (
         cd "$KVMPROBE_ROOT" || exit
-        cat pyproject.toml cdefs/* scripts/setup.sh
+        cat pyproject.toml cdefs/*.* scripts/setup.sh
         printf '%s\n' "$KVMPROBE_ROOT" "$(readlink -f "$1")" "${@:2}"
     ) | sha256sum | cut -d' ' -f1
 }

@@ -126,5 +126,6 @@ def _summary(records: Sequence[ScenarioRecord], seconds: float) -> list[Text]:
         text = Text(f"{target.description} ({target.source}): ")
         parts = [Text(f"{counts[v]} {v.value}", style=_STYLES[v]) for v in Verdict if counts[v]]
         lines.append(text + Text(", ").join(parts))
-    lines.append(Text(f"{len(records)} scenarios in {seconds:.1f} s"))
+    if records:
+        lines.append(Text(f"{len(records)} scenarios in {seconds:.1f} s"))
     return lines
