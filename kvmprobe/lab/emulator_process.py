@@ -9,6 +9,7 @@ what the bytes mean.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import shutil
 import signal
@@ -21,8 +22,6 @@ from kvmprobe.errors import MissingTools
 from kvmprobe.lab import bochs_config
 
 if TYPE_CHECKING:
-    from mmap import mmap
-
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
 
@@ -124,12 +123,15 @@ class EmulatorProcess:
         self._files += ends
         return ends
 
-    def _memory_file(self, content: bytes | bytearray | mmap) -> int:
+    def _memory_file(self, content: bytes | bytearray | mmap.mmap) -> int:
         descriptor = os.memfd_create("kvmprobe", os.MFD_CLOEXEC)
         self._files.append(descriptor)
         view = memoryview(content)
         while view:
             view = view[os.write(descriptor, view) :]
+        if isinstance(content, mmap.mmap):
+            # Its pages are in an anonymous file, and need not be in this process, too.
+            content.madvise(mmap.MADV_DONTNEED)
         return descriptor
 
     def _close_files(self) -> None:

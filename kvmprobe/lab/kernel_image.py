@@ -68,7 +68,7 @@ def read(vmlinuz: Path) -> KernelImage:
     packed_start = ((file[0x1F1] or 4) + 1) * 512
     address, init_size = _field(file, "<Q", 0x258), _field(file, "<I", 0x260)
     payload_start = packed_start + _field(file, "<I", 0x248)
-    payload = file[payload_start : payload_start + _field(file, "<I", 0x24C)]
+    payload = memoryview(file)[payload_start : payload_start + _field(file, "<I", 0x24C)]
     elf = os.memfd_create("elf", os.MFD_CLOEXEC)
     try:
         if _unpacked_into(elf, payload):
@@ -84,10 +84,10 @@ def _field(file: bytes, layout: str, offset: int) -> int:
     return value
 
 
-def _unpacked_into(file: int, payload: bytes) -> bool:
+def _unpacked_into(file: int, payload: memoryview) -> bool:
     """Unpack into a file; return whether that gave a kernel."""
     for magic, unpack in _UNPACKERS.items():
-        if payload.startswith(magic):
+        if payload[: len(magic)] == magic:
             unpack(payload, file)
             return os.pread(file, 4, 0) == b"\x7fELF"
     return False
@@ -123,8 +123,8 @@ def _copy(source: int, offset: int, target: int, place: int, size: int) -> None:
         offset, size = offset + moved, size - moved
 
 
-def _through(*command: str) -> Callable[[bytes, int], object]:
-    def unpack(payload: bytes, file: int) -> None:
+def _through(*command: str) -> Callable[[memoryview, int], object]:
+    def unpack(payload: memoryview, file: int) -> None:
         if shutil.which(command[0]) is None:
             return
         # The build appends the unpacked size (four bytes), which these programs call garbage:
@@ -136,7 +136,7 @@ def _through(*command: str) -> Callable[[bytes, int], object]:
     return unpack
 
 
-def _with(decompressor: Callable[[], _Decompressor]) -> Callable[[bytes, int], object]:
+def _with(decompressor: Callable[[], _Decompressor]) -> Callable[[memoryview, int], object]:
     return lambda payload, file: _write(file, decompressor().decompress(payload))
 
 
@@ -147,10 +147,10 @@ def _write(file: int, content: bytes) -> None:
 
 
 class _Decompressor(Protocol):
-    def decompress(self, data: bytes, /) -> bytes: ...
+    def decompress(self, data: memoryview, /) -> bytes: ...
 
 
-_UNPACKERS: dict[bytes, Callable[[bytes, int], object]] = {
+_UNPACKERS: dict[bytes, Callable[[memoryview, int], object]] = {
     b"\x28\xb5\x2f\xfd": _through("zstd", "-dc"),
     b"\x02\x21\x4c\x18": _through("lz4", "-dc"),
     b"\xfd7zXZ": _with(lzma.LZMADecompressor),

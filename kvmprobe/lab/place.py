@@ -127,6 +127,7 @@ class EmulatedHost:
         kernel = kernels.resolve(spec, modules_dir=modules, archives=archives, progress=progress)
         built = emulator.ensure(archives, progress, tarball=tarball)
         progress.stage(f"emulated host: boot image with {kernel.label}")
+        unpacked = kernel_image.read(kernel.vmlinuz)
         files = initramfs.FileTree()
         python = add_python(files, _WORKER, archives.cache.folder("pycache"), also=_WORKER_IMPORTS)
         payload = initramfs.Payload(
@@ -136,7 +137,7 @@ class EmulatedHost:
             {**python.environment, "KVMPROBE_TRANSPORT": "port"},
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
-        image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, MEMORY_MIB)
+        image = boot_image.build(unpacked, packed, MEMORY_MIB)
         return cls(kernel, built, image, [])
 
     @property
