@@ -82,7 +82,7 @@ def ensure(archives: Archives, progress: Progress, *, tarball: Path | None = Non
     :raises NoSpace: the cache's file system is full
     """
     cache = archives.cache
-    patches = sorted(path for path in _PATCHES.iterdir() if path.suffix in (".patch", ".diff"))
+    patches = sorted(_PATCHES.glob("*.patch"))
     final = cache.root / "emulator" / _key(patches)
     if not final.is_dir():
         build_step.require_tools(_TOOLS, "building the emulator")
