@@ -1,0 +1,80 @@
+"""The hazard gate of a real host, tried where a panic costs nothing: inside the emulated one.
+
+kvmprobe runs there as it would on a user's AMX host, with that host's /dev/kvm.
+"""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from kvmprobe import results
+from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
+from kvmprobe.lab.archive import Archives
+from kvmprobe.lab.cache import Cache
+from kvmprobe.lab.machine import Machine
+from kvmprobe.lab.machine_events import ConsolePanic, Output, ProgramExited
+from kvmprobe.lab.program import Outlets
+from kvmprobe.lab.python_closure import add_python
+from kvmprobe.progress import Silent
+
+pytestmark = pytest.mark.lab
+PROGRAM = "tests.support.gate_program"
+IMPORTED_LATE = ("kvmprobe.execution.worker", "kvmprobe.execution.facts", "importlib.readers")
+DATA = Path(results.__file__).parent / "known_defects.toml"
+SILENCE = 120.0
+
+
+def run(spec, policy):
+    """Return each order's verdict, KVM_RUNs and known defects, and how the machine ended."""
+    archives = Archives(Cache.from_environment())
+    kernel = kernels.resolve(spec, modules_dir=None, archives=archives, progress=Silent())
+    built = emulator.ensure(archives, Silent())
+    files = initramfs.FileTree()
+    python = add_python(files, PROGRAM, archives.cache.folder("pycache"), also=IMPORTED_LATE)
+    files.add(DATA)
+    command = (*python.command, policy)
+    payload = initramfs.Payload(files, command, initramfs.Mode.EXEC, python.environment)
+    packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
+    image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
+    outlets = Outlets(io.BytesIO(), io.BytesIO())
+    endings = []
+    with Machine(built, image) as machine:
+        for event in machine.events(SILENCE):
+            if isinstance(event, Output):
+                outlets.write(event)
+            elif isinstance(event, ConsolePanic | ProgramExited):
+                endings.append(event)
+    lines = outlets.stdout.getvalue().decode().splitlines()
+    assert endings[:1] != [ProgramExited(1)], outlets.stderr.getvalue().decode()
+    return {line.split(" ")[0]: tuple(line.split(" ")[1:]) for line in lines}, endings[0]
+
+
+def test_no_load_of_a_kernel_with_both_defects_is_issued():
+    records, ended = run("6.12.43", "STOP")
+    assert ended == ProgramExited(0)
+    stopped = {order for order, (verdict, runs, _) in records.items() if runs == "0"}
+    assert stopped == {
+        "cpuid-msrs-xcrs-xsave",
+        "cpuid-msrs-xsave-xcrs",
+        "cpuid-xcrs-msrs-xsave",
+        "cpuid-xcrs-xsave-msrs",
+        "cpuid-xsave-msrs-xcrs",
+        "cpuid-xsave-xcrs-msrs",
+    }
+
+
+def test_orders_that_a_fixed_kernel_survives_are_run_to_their_end():
+    records, ended = run("7.3.4", "STOP")
+    assert ended == ProgramExited(0)
+    passed = {order: seen for order, seen in records.items() if seen[0] == "PASS"}
+    assert passed == {
+        "cpuid-msrs-xcrs-xsave": ("PASS", "1", ""),
+        "cpuid-msrs-xsave-xcrs": ("PASS", "1", ""),
+        "cpuid-xcrs-msrs-xsave": ("PASS", "1", ""),
+    }
+
+
+def test_the_switch_for_hazards_lets_the_host_panic():
+    _, ended = run("7.3.4", "FIRST_OF_A_KIND")
+    assert isinstance(ended, ConsolePanic)
