@@ -72,9 +72,10 @@ _install_packages() {
         _say "only root can install packages; as root: apt-get install $missing(going on without)"
     else
         _say "apt-get install $missing"
-        apt-get update -qq >&2 || _say "apt-get update failed; trying with the lists that are there"
+        apt-get update -qq >/dev/null || _say "apt-get update failed; trying with the lists that are there"
         # shellcheck disable=SC2086 # a list of words
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 ||
+        DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
             _say "apt-get install failed; going on without"
     fi
 }
@@ -94,9 +95,11 @@ _install_project() {
     for group in "$@"; do groups+=(--group "$KVMPROBE_ROOT/pyproject.toml:$group"); done
     _say "virtual environment in $KVMPROBE_VENV, kvmprobe and what it depends on (pip)"
     rm -rf "$KVMPROBE_VENV"
+    # setuptools warns at every build that it calls parts of its pyproject.toml experimental.
     "$python" -m venv "$KVMPROBE_VENV" &&
         "$KVMPROBE_PYTHON" -m pip install --quiet --upgrade 'pip>=25.1' &&
-        "$KVMPROBE_PYTHON" -m pip install --quiet --editable "$KVMPROBE_ROOT" "${groups[@]}"
+        PYTHONWARNINGS=ignore \
+            "$KVMPROBE_PYTHON" -m pip install --quiet --editable "$KVMPROBE_ROOT" "${groups[@]}"
 }
 
 # The lock must not be inherited by what runs afterwards.
