@@ -27,6 +27,7 @@ _STYLES = {
     Verdict.BROKEN: "bold magenta",
 }
 _LOG_LINES = 24
+_LISTED_IDS = 12
 
 
 def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) -> None:
@@ -36,8 +37,8 @@ def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) ->
         shown = [r for r in records if (r.target, r.family) == (target, family)]
         heading = f"{family} orders on {target.description} ({target.source})"
         print_lines(console, ["", heading, *table(shown)])
-    for record in failed:
-        print_lines(console, details(record))
+    for alike in _kinds(failed):
+        print_lines(console, [*details(alike[0]), *_others(alike[1:])])
     print_lines(console, _advice(failed))
     print_lines(console, _skips(records))
     for line in _summary(records, seconds):
@@ -52,6 +53,27 @@ def print_lines(console: Console, lines: Iterable[str]) -> None:
             if line.startswith(verdict.value + "  "):
                 text.stylize(_STYLES[verdict], 0, len(verdict.value))
         console.print(text, soft_wrap=True)
+
+
+def _kinds(failed: Iterable[ScenarioRecord]) -> list[list[ScenarioRecord]]:
+    """Group by what diverged first and by what is known of it; a crash goes first in its group."""
+    kinds: dict[tuple[object, ...], list[ScenarioRecord]] = {}
+    for record in failed:
+        first = record.divergences[0].signature if record.divergences else (record.reason,)
+        kinds.setdefault((record.target, record.known, first), []).append(record)
+    return [sorted(kind, key=lambda r: r.verdict is not Verdict.CRASHED) for kind in kinds.values()]
+
+
+def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
+    """List scenarios that diverged in the same way as one shown in full."""
+    if not alike:
+        return []
+    lines = [f"  the same divergence in {len(alike)} more:"]
+    lines += [f"    {record.verdict.value:9} {record.id}" for record in alike[:_LISTED_IDS]]
+    if len(alike) > _LISTED_IDS:
+        rest = len(alike) - _LISTED_IDS
+        lines.append(f"    and {rest} others; the table shows which, --json FILE has each")
+    return lines
 
 
 def details(record: ScenarioRecord) -> list[str]:

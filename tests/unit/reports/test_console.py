@@ -1,6 +1,7 @@
 """What a run prints."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -80,3 +81,39 @@ def test_skips_are_counted_by_reason():
 def test_text_of_a_target_is_no_markup():
     shown = printed(record(Verdict.BROKEN, reason="[bold]not markup[/bold]"))
     assert "[bold]not markup[/bold]" in shown
+
+
+def test_scenarios_that_diverge_alike_are_shown_once_and_listed():
+    others = [
+        ScenarioRecord(f"a.{n}", "a", str(n), TARGET, Verdict.DIVERGED, divergences=(DIVERGENCE,))
+        for n in range(3)
+    ]
+    shown = printed(*others)
+    assert shown.count(DIVERGENCE.details[0]) == 1
+    assert "the same divergence in 2 more:\n    DIVERGED  a.1\n    DIVERGED  a.2\n" in shown
+
+
+def test_a_long_list_of_alike_ones_is_cut_and_says_so():
+    many = [
+        ScenarioRecord(f"a.{n}", "a", str(n), TARGET, Verdict.DIVERGED, divergences=(DIVERGENCE,))
+        for n in range(20)
+    ]
+    assert "and 7 others" in printed(*many)
+
+
+def test_of_alike_ones_the_crash_is_shown_in_full():
+    crash = Crash(11, "KVM_RUN", "unexpected #NM", "restore_fpregs_from_fpstate", (), "x")
+    first = record(Verdict.DIVERGED, divergences=(DIVERGENCE,))
+    died = ScenarioRecord(
+        "a.c", "a", "c", TARGET, Verdict.CRASHED, divergences=(DIVERGENCE,), crash=crash
+    )
+    assert "CRASHED  a.c" in printed(first, died)
+
+
+def test_different_divergences_are_each_shown():
+    other = replace(DIVERGENCE, observed="XSTATE_BV=0")
+    shown = printed(
+        record(Verdict.DIVERGED, divergences=(DIVERGENCE,)),
+        ScenarioRecord("a.c", "a", "c", TARGET, Verdict.DIVERGED, divergences=(other,)),
+    )
+    assert shown.count("observed:") == 2
