@@ -28,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
     _add_list(commands.add_parser("list", help="list the scenarios"))
+    _add_explain(
+        commands.add_parser("explain", help="show what the model expects of a scenario, and why")
+    )
     _add_probe(commands.add_parser("probe", help="tell what this CPU, kernel and KVM offer"))
     _add_lab(commands.add_parser("lab", help="the emulated AMX host"))
     return top
@@ -64,6 +67,19 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 def _add_list(listing: argparse.ArgumentParser) -> None:
     listing.add_argument("--select", action="append", default=[], metavar="GLOB", help="by id")
+
+
+def _add_explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument(
+        "scenario", metavar="SCENARIO", help="its id, as `kvmprobe list` prints it"
+    )
+    explain.add_argument(
+        "--defect",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="of a kernel with this known defect (B1, O1, B4), not of a correct one",
+    )
 
 
 def _add_probe(probe: argparse.ArgumentParser) -> None:

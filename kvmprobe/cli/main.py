@@ -62,6 +62,10 @@ def _dispatch(arguments: argparse.Namespace, console: Console) -> int:
             chosen = wanted(arguments.select)
             console.print("\n".join(i for i in all_ids() if chosen(i)), soft_wrap=True)
             return ExitCode.OK
+        case "explain":
+            from kvmprobe.cli import explain  # noqa: PLC0415
+
+            return explain.run(arguments, console)
         case "probe":
             from kvmprobe.cli import probe  # noqa: PLC0415
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.scenarios.calls import CANARY
 from kvmprobe.xstate.diff import Difference, differences
 from kvmprobe.xstate.features import names
@@ -57,9 +59,13 @@ def returned(result: int) -> str:
 
 def fields_text(fields: Mapping[str, int]) -> str:
     """Return named values as text, bitmaps with their components' names."""
-    return ", ".join(
-        f"{name}={names(value) if name in _BITMAPS else value}" for name, value in fields.items()
-    )
+    return ", ".join(f"{name}={_value_text(name, value)}" for name, value in fields.items())
+
+
+def _value_text(name: str, value: int) -> str:
+    if name == EXIT_FIELD:
+        return exit_name(value)
+    return names(value) if name in _BITMAPS else str(value)
 
 
 def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Mismatch | None:

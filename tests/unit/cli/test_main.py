@@ -58,3 +58,20 @@ def test_unreadable_kernel_spec_is_a_usage_error(capsys, tmp_path, monkeypatch):
     status = main(["lab", "exec", "--kernel", "/no/such/bzImage", "--", "/bin/true"])
     assert status == ExitCode.USAGE
     assert "/no/such/bzImage" in capsys.readouterr().err
+
+
+def test_explain_shows_a_scenario_of_the_catalogue(capsys):
+    assert main(["explain", EXAMPLE]) == ExitCode.OK
+    assert capsys.readouterr().out.startswith(f"{EXAMPLE}\nstep 0: open(/dev/kvm)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["restore.nothing"], "no scenario is called"),
+        ([EXAMPLE, "--defect", "X9"], "known: B1, B4"),
+    ],
+)
+def test_explain_refuses_what_it_does_not_know(arguments, says, capsys):
+    assert main(["explain", *arguments]) == ExitCode.USAGE
+    assert says in capsys.readouterr().err

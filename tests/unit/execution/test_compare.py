@@ -182,6 +182,11 @@ def test_results_are_told_by_name(result, text):
     assert returned(result).replace("ENOTSUP ", "EOPNOTSUPP ") == text
 
 
-def test_bitmaps_are_told_by_component_and_numbers_as_they_are():
+def test_bitmaps_are_told_by_component_and_exits_by_name():
+    # linux/kvm.h: KVM_EXIT_HLT is 5
     fields = {"XFD": 0x40000, "exit_reason": 5}
-    assert fields_text(fields) == "XFD=0x40000 (XTILE_DATA), exit_reason=5"
+    assert fields_text(fields) == "XFD=0x40000 (XTILE_DATA), exit_reason=KVM_EXIT_HLT"
+
+
+def test_numbers_that_are_neither_are_told_as_they_are():
+    assert fields_text({"0xD.0:ECX": 2696}) == "0xD.0:ECX=2696"

@@ -1,0 +1,41 @@
+"""``kvmprobe explain``: the model's view of one scenario, on a Sapphire Rapids host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import ExitCode, UsageError
+from kvmprobe.model.host import sapphire_rapids
+from kvmprobe.reports.console import print_lines
+from kvmprobe.reports.explain import explain
+from kvmprobe.results.known import known_defects
+from kvmprobe.scenarios import catalog
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from kvmprobe.model.behaviours import Behaviour
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Explain the scenario that the arguments name.
+
+    :raises UsageError: there is no such scenario, or no such defect
+    """
+    defects = frozenset(_behaviour(defect) for defect in arguments.defect)
+    host = replace(sapphire_rapids(), behaviours=defects)
+    found = [s for s in catalog.scenarios(host) if s.id == arguments.scenario]
+    if not found:
+        raise UsageError(f"no scenario is called {arguments.scenario!r}; see `kvmprobe list`")
+    print_lines(console, explain(found[0], host))
+    return ExitCode.OK
+
+
+def _behaviour(defect_id: str) -> Behaviour:
+    by_id = {defect.id: behaviour for behaviour, defect in known_defects().items()}
+    if defect_id not in by_id:
+        raise UsageError(f"no known defect {defect_id!r}; known: {', '.join(sorted(by_id))}")
+    return by_id[defect_id]

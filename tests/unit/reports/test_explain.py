@@ -1,0 +1,61 @@
+"""The model's view of one scenario as text; expectations from the kernel contract."""
+
+import pytest
+
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.reports.explain import explain
+from kvmprobe.scenarios import catalog
+from tests.support.hosts import AMX_HOST, with_behaviours
+
+VARIANT = "perm-granted.xfd-armed.bv-tiles"
+
+
+def explained(scenario_id, host=AMX_HOST):
+    (scenario,) = [s for s in catalog.scenarios(host) if s.id == scenario_id]
+    return explain(scenario, host)
+
+
+def after_xfd(order, *defects):
+    return explained(f"restore.{order}.{VARIANT}", with_behaviours(AMX_HOST, *defects))
+
+
+def test_each_step_shows_what_is_expected_and_the_rule():
+    lines = explained(f"restore.cpuid-msrs-xcrs-xsave.{VARIANT}")
+    step = lines.index("step 1: ARCH_REQ_XCOMP_GUEST_PERM(18) -> returns 0")
+    assert lines[step + 1].startswith("    rule: ARCH_REQ_XCOMP_GUEST_PERM")
+
+
+def test_only_what_changed_is_shown():
+    lines = explained(f"restore.cpuid-msrs-xcrs-xsave.{VARIANT}")
+    step = next(n for n, line in enumerate(lines) if "IA32_XFD=" in line)
+    # KVM_SET_MSRS(XFD) changes nothing else (INV-38).
+    assert lines[step + 2] == "    xfd: 0 -> 0x40000 (XTILE_DATA)"
+    assert lines[step + 3].startswith("  read:")
+
+
+def test_a_refusal_is_told_by_its_errno():
+    # INV-23: before KVM_SET_CPUID2 only XCR0=1 is legal.
+    lines = explained("restore.xcrs-msrs-xsave.perm-none.xfd-zero.bv-zero")
+    assert any("KVM_SET_XCRS" in line and "-EINVAL (22)" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("order", "defect"), [("cpuid-xsave-msrs-xcrs", "O1"), ("cpuid-msrs-xsave-xcrs", "B1")]
+)
+def test_a_hazard_names_the_defect_that_makes_it_fatal(order, defect):
+    assert explained(f"restore.{order}.{VARIANT}")[-1].startswith(f"hazard: with {defect}, step 11")
+
+
+def test_a_harmless_scenario_says_so():
+    last = explained("restore.cpuid-msrs-xcrs-xsave.perm-none.xfd-zero.bv-legacy")[-1]
+    assert last.startswith("hazards: none")
+
+
+def test_a_kernel_with_the_defect_ends_with_the_hosts_death():
+    lines = after_xfd("cpuid-xsave-msrs-xcrs", Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
+    assert "KVM_RUN -> the host dies" in "\n".join(lines[-2:])
+
+
+def test_the_guests_exit_has_its_name():
+    lines = explained("restore.cpuid-msrs-xcrs-xsave.perm-none.xfd-zero.bv-legacy")
+    assert "exit_reason=KVM_EXIT_HLT" in "\n".join(lines)
