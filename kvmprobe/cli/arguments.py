@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
     _add_list(commands.add_parser("list", help="list the scenarios"))
+    commands.add_parser("ops", help="list the ops: kernel call, errnos, sources")
     _add_explain(
         commands.add_parser("explain", help="show what the model expects of a scenario, and why")
     )

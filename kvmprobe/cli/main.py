@@ -12,6 +12,8 @@ from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.select import all_ids, wanted
 from kvmprobe.cli.terminal import output
 from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError
+from kvmprobe.reports.console import print_lines
+from kvmprobe.reports.ops import op_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -61,6 +63,9 @@ def _dispatch(arguments: argparse.Namespace, console: Console) -> int:
         case "list":
             chosen = wanted(arguments.select)
             console.print("\n".join(i for i in all_ids() if chosen(i)), soft_wrap=True)
+            return ExitCode.OK
+        case "ops":
+            print_lines(console, op_lines())
             return ExitCode.OK
         case "explain":
             from kvmprobe.cli import explain  # noqa: PLC0415

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import fields
 
 import pytest
 
+from kvmprobe.errors import errno_name
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import Step
+from kvmprobe.model.outcome import Failed, Step
 from kvmprobe.model.permission import request_guest_permission
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import from_wire, to_wire
@@ -86,3 +88,26 @@ def test_some_scenario_uses_it(name):
 @each_op
 def test_its_name_is_lower_case_with_dashes(name):
     assert name == name.lower().replace("_", "-")
+
+
+@each_host
+def test_every_errno_that_the_model_expects_is_documented(host):
+    undocumented = set()
+    for scenario in catalog.scenarios(host):
+        if scenario.needs_amx and not host.amx:
+            continue
+        machine = Machine.fresh(host)
+        for _, op in scenario.ops():
+            step = op.step(machine)
+            if isinstance(step.outcome, Failed):
+                name = errno_name(step.outcome.errno).split()[0]
+                if name not in op.errnos:
+                    undocumented.add((op.name, name))
+            machine = step.machine
+    assert undocumented == set()
+
+
+@each_op
+def test_its_errnos_exist(name):
+    numbers = set(errno.errorcode.values()) | {"EOPNOTSUPP"}
+    assert set(registry()[name].errnos) <= numbers

@@ -23,6 +23,7 @@ class Op(ABC):
     name: ClassVar[str]
     kernel_call: ClassVar[str]
     cites: ClassVar[tuple[str, ...]]
+    errnos: ClassVar[Mapping[str, str]]
 
     @abstractmethod
     def lower(self, host: HostProfile) -> Call:
@@ -46,17 +47,21 @@ _REGISTRY: dict[str, type[Op]] = {}
 _O = TypeVar("_O", bound=type[Op])
 
 
-def op(name: str, kernel_call: str, *cites: str) -> Callable[[_O], _O]:
+def op(
+    name: str, kernel_call: str, *cites: str, errnos: Mapping[str, str] | None = None
+) -> Callable[[_O], _O]:
     """Register an op class; outermost, because ``dataclass(slots=True)`` makes a new class.
 
     :param kernel_call: symbolic name of what it asks the kernel
     :param cites: documentation or kernel sources that say what it does
+    :param errnos: each errno that the model knows, with its meaning
     """
 
     def register(cls: _O) -> _O:
         if name in _REGISTRY:
             raise ScenarioError(f"two ops are named {name}")
         cls.name, cls.kernel_call, cls.cites = name, kernel_call, cites
+        cls.errnos = errnos or {}
         _REGISTRY[name] = cls
         return cls
 

@@ -83,6 +83,10 @@ class CheckXsave2(Op):
     "KVM_SET_CPUID2",
     "Documentation/virt/kvm/api.rst: KVM_SET_CPUID2",
     "arch/x86/kvm/cpuid.c: kvm_set_cpuid",
+    errnos={
+        "EPERM": "XTILE_DATA without guest permission",
+        "EINVAL": "another table, after the guest ran",
+    },
 )
 @dataclass(frozen=True, slots=True)
 class SetCpuid2(Op):

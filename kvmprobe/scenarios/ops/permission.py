@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     "ARCH_REQ_XCOMP_GUEST_PERM",
     "Documentation/arch/x86/xstate.rst",
     "arch/x86/kernel/fpu/xstate.c: xstate_request_perm",
+    errnos={
+        "EINVAL": "no component has that number",
+        "EOPNOTSUPP": "not a dynamic component, or not on this host",
+        "EBUSY": "the process has created a vCPU",
+    },
 )
 @dataclass(frozen=True, slots=True)
 class RequestGuestPermission(Op):

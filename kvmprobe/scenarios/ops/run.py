@@ -50,6 +50,7 @@ class RunUntilHalt(Op):
     "KVM_RUN(immediate_exit)",
     "Documentation/virt/kvm/api.rst: KVM_RUN, immediate_exit",
     "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run",
+    errnos={"EINTR": "always: immediate_exit is set"},
 )
 @dataclass(frozen=True, slots=True)
 class RunImmediateExit(Op):

@@ -29,6 +29,7 @@ _VALUE_OFFSET = 16
     "KVM_SET_XCRS",
     "Documentation/virt/kvm/api.rst: KVM_SET_XCRS",
     "arch/x86/kvm/x86.c: __kvm_set_xcr",
+    errnos={"EINVAL": "illegal by the SDM, or not within the guest's CPUID"},
 )
 @dataclass(frozen=True, slots=True)
 class SetXcrs(Op):

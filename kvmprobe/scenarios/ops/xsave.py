@@ -35,6 +35,7 @@ def largest_image(host: HostProfile) -> int:
     "KVM_SET_XSAVE",
     "Documentation/virt/kvm/api.rst: KVM_SET_XSAVE",
     "arch/x86/kernel/fpu/core.c: fpu_copy_uabi_to_guest_fpstate",
+    errnos={"EINVAL": "XSTATE_BV, XCOMP_BV, reserved header bytes or MXCSR not accepted"},
 )
 @dataclass(frozen=True, slots=True)
 class SetXsave(Op):

@@ -75,3 +75,10 @@ def test_explain_shows_a_scenario_of_the_catalogue(capsys):
 def test_explain_refuses_what_it_does_not_know(arguments, says, capsys):
     assert main(["explain", *arguments]) == ExitCode.USAGE
     assert says in capsys.readouterr().err
+
+
+def test_ops_names_the_kernel_call_and_errnos_of_each(capsys):
+    assert main(["ops"]) == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert "set-xcrs             KVM_SET_XCRS" in shown
+    assert "EBUSY: the process has created a vCPU" in shown
