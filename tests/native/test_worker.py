@@ -276,8 +276,9 @@ def test_the_memory_of_the_worker_is_flat_over_1000_scenarios(link, host):
 def test_a_child_keeps_no_descriptor_in_the_worker(link, host, plain):
     driver = Driver(link, Timing())
     worker = psutil.Process(link.pid)
-    for _ in range(2):  # the worker learns first, and renews the process that forks
+    counts = []
+    for _ in range(30):
         only_trace(driver, plain, host)
-    before = worker.num_fds()
-    only_trace(driver, plain, host)
-    assert worker.num_fds() == before
+        counts.append(worker.num_fds())
+    # While the worker learns outputs it has the process that forks, and its pipes, or has it not.
+    assert max(counts[15:]) <= max(counts[:15])
