@@ -55,3 +55,9 @@ def exit_name(reason: int) -> str:
 KVM_X86_XCOMP_GUEST_SUPP = 0
 KVM_MAX_CPUID_ENTRIES = 256
 KVM_CPUID_FLAG_SIGNIFICANT_INDEX = 1
+
+# Where a processor fetches its first instruction (SDM vol.3 §11.1.4 "First Instruction Executed"):
+# guest-physical address of the page, and the byte within it.
+RESET_PAGE = 0xFFFF_F000
+RESET_VECTOR = 0xFF0
+HLT = b"\xf4"

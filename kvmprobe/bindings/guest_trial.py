@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import KvmExit, exit_name
+from kvmprobe.abi.numbers import HLT, RESET_PAGE, RESET_VECTOR, KvmExit, exit_name
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.bindings.vcpu import RunMode
 from kvmprobe.errors import KernelCallError
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 
-_RESET_PAGE, _RESET_VECTOR, _HLT = 0xFFFF_F000, 0xFF0, b"\xf4"
 _PML4, _PDPT, _PD, _CODE, _STACK = 0x1000, 0x2000, 0x3000, 0x4000, 0x5000
 _PRESENT_WRITABLE, _LARGE = 0x3, 0x80
 _CR0_PE_PG_NE_ET = 0x8000_0031
@@ -32,7 +31,7 @@ def real_mode(kvm: Kvm) -> str:
     """Run HLT at the reset vector; return ``runs``, or how it ended instead."""
     try:
         with kvm.create_vm() as vm:
-            vm.map_memory(0, _RESET_PAGE, bytes(_RESET_VECTOR) + _HLT)
+            vm.map_memory(0, RESET_PAGE, bytes(RESET_VECTOR) + HLT)
             with vm.create_vcpu(0) as vcpu:
                 reason = vcpu.run(RunMode.REAL)
                 return RUNS if reason == KvmExit.HLT else _ended(vcpu, reason)

@@ -18,7 +18,7 @@ from kvmprobe.errors import (
     Unavailable,
     UsageError,
 )
-from kvmprobe.execution.place import ThisHost
+from kvmprobe.execution.place import Stakes, ThisHost
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.reports.console import print_lines, show
 from kvmprobe.reports.json_report import JsonReport
@@ -158,7 +158,7 @@ class _Session:
 
 
 def _hazardous(place: Place, arguments: argparse.Namespace) -> Hazardous:
-    if place.target.kind == "host" and not arguments.hazardous:
+    if place.stakes is Stakes.REAL and not arguments.hazardous:
         return Hazardous.STOP
     return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND
 

@@ -12,7 +12,7 @@ import sys
 from typing import Self
 
 from kvmprobe.execution.link import LinkLostError
-from kvmprobe.execution.worker import DEVICE_VARIABLE
+from kvmprobe.execution.worker import DEVICE_VARIABLE, PIPE, TRANSPORT_VARIABLE
 
 _CHUNK = 1 << 16
 _PR_SET_PDEATHSIG = 1
@@ -28,7 +28,7 @@ class LocalLink:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, DEVICE_VARIABLE: device, "KVMPROBE_TRANSPORT": "pipe"},
+            env={**os.environ, DEVICE_VARIABLE: device, TRANSPORT_VARIABLE: PIPE},
             bufsize=0,
             process_group=0,
             # The worker ends itself and its child when we die, even without a chance to clean up.

@@ -196,7 +196,7 @@ class Runner:
             if self._hazardous is Hazardous.FIRST_OF_A_KIND:
                 self._leave_the_like(planned, record)
             front = deque([planned])
-            # An expendable host may die of it; the record so far is kept by the JSON file.
+            # Whoever let it go on has said that this host may die of it.
             if not self._drain(driver, front, hold=0):
                 return
             self._check_deadline()

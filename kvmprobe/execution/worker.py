@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kvmprobe.execution.transport import Transport
 
 DEVICE_VARIABLE = "KVMPROBE_DEVICE"
+TRANSPORT_VARIABLE, PORT, PIPE = "KVMPROBE_TRANSPORT", "port", "pipe"
 _NO_NUMBER = -1
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _ENDS = {EXIT_DONE: "done", EXIT_HELD: "held", EXIT_BROKEN: "broken"}
@@ -112,12 +113,12 @@ def _status(ended: Ended, deadline: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve on the channel that ``KVMPROBE_TRANSPORT`` names: ``port``, or standard streams."""
+    """Serve on the channel that TRANSPORT_VARIABLE names: the port, or standard streams."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The child goes too: it may be in a guest that never exits.
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
     transport: Transport
-    if os.environ.get("KVMPROBE_TRANSPORT") == "port":
+    if os.environ.get(TRANSPORT_VARIABLE) == PORT:
         transport = PortTransport()
     else:
         transport = PipeTransport(sys.stdin.fileno(), sys.stdout.fileno())

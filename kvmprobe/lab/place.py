@@ -9,6 +9,7 @@ from kvmprobe.errors import BootFailed
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
 from kvmprobe.lab.console import lines
 from kvmprobe.lab.machine import Machine
@@ -134,7 +135,7 @@ class EmulatedHost:
             files,
             python.command,
             initramfs.Mode.WORKER,
-            {**python.environment, "KVMPROBE_TRANSPORT": "port"},
+            {**python.environment, TRANSPORT_VARIABLE: PORT},
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
         image = boot_image.build(unpacked, packed, MEMORY_MIB)

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GuestCpuid:
-    """What the guest's CPUID table says of XSTATE: 0xD.0:EDX:EAX and 0xD.1:EDX:ECX."""
+    """What the guest's CPUID table says of XSTATE: 0xD.0:EDX:EAX."""
 
     xcr0: int
-    xss: int = 0
 
 
 @dataclass(frozen=True, slots=True)

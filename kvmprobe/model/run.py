@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
 from kvmprobe.xstate.features import SSE_YMM, XFeature, names, numbers
-from kvmprobe.xstate.image import MXCSR_INIT, init_content
+from kvmprobe.xstate.image import MXCSR_INIT, is_init
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -80,4 +80,4 @@ def cycle_fpu(host: HostProfile, vcpu: Vcpu) -> Vcpu:
 def _in_init(host: HostProfile, vcpu: Vcpu, nr: int) -> bool:
     if nr == XFeature.SSE and vcpu.mxcsr != MXCSR_INIT:
         return False
-    return vcpu.contents.get(nr, b"") == init_content(nr, host.layout)
+    return is_init(nr, vcpu.contents.get(nr, b""), host.layout)

@@ -8,9 +8,6 @@ PALETTE = 1
 TILES = 8
 ROWS = 16
 BYTES_PER_ROW = 64
-TILE_SIZE = ROWS * BYTES_PER_ROW
-XTILE_DATA_SIZE = TILES * TILE_SIZE
-TILECFG_SIZE = 64
 
 
 def tile_configuration() -> bytes:

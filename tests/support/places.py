@@ -7,6 +7,7 @@ from itertools import product
 
 import psutil
 
+from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.place import Stakes, ThisHost
 from kvmprobe.model.outcome import Done, Step
@@ -18,7 +19,6 @@ from kvmprobe.scenarios.ops.lifecycle import OpenKvm as OpenKvmOp
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
-RESET_PAGE, RESET_VECTOR = 0xFFFF_F000, 0xFF0
 JMP_SELF = b"\xeb\xfe"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.numbers import HLT, RESET_PAGE, RESET_VECTOR
 from kvmprobe.model import lifecycle
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.scenarios.calls import Call, Immediate, Ioctl, MapMemory
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
 
 KVM, VM, VCPU = "kvm", "vm", "vcpu0"
-
-RESET_PAGE = 0xFFFF_F000
-RESET_VECTOR = 0xFF0
-HLT = b"\xf4"
 
 
 @op("open-kvm", "open(/dev/kvm)", "Documentation/virt/kvm/api.rst: General description")

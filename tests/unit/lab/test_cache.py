@@ -162,7 +162,7 @@ def test_too_little_space_is_told_with_figures_and_a_way_out(tmp_path):
 
 
 def test_enough_space_passes(tmp_path):
-    require_space(tmp_path, 1, "a byte")
+    assert require_space(tmp_path, 1, "a byte") is None
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
