@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ExitCode, UsageError
-from kvmprobe.model.host import sapphire_rapids
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.explain import explain
 from kvmprobe.results.known import known_defects

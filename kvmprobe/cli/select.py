@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import UsageError
-from kvmprobe.model.host import sapphire_rapids
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios import catalog
 
 if TYPE_CHECKING:

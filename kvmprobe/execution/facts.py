@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, ArchPrctlCode, KvmCap
 from kvmprobe.bindings import guest_trial, host_cpu
 from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
 from kvmprobe.bindings.kvm import Kvm
@@ -19,6 +19,7 @@ from kvmprobe.xstate.cpuid import (
     AMX_TILE_BIT,
     LEAF_EXTENDED_FEATURES,
     LEAF_TILE,
+    LEAF_TMUL,
     LEAF_XSTATE,
     XFD_BIT,
     XSAVES_BIT,
@@ -47,6 +48,7 @@ def gather(device: str) -> dict[str, Any]:
             },
             "cpu": _cpu(),
             "xcomp": _xcomp(),
+            "userfaultfd": _userfaultfd(),
             "settings": {name: _sysctl(name) for name in _SYSCTLS},
             "kvm": None,
         }
@@ -74,10 +76,24 @@ def _cpu() -> dict[str, Any]:
         "xfd": features.eax >> XFD_BIT & 1,
         "amx_tile": host_cpu.leaf(LEAF_EXTENDED_FEATURES, 0).edx >> AMX_TILE_BIT & 1,
         "palettes": host_cpu.leaf(LEAF_TILE, 0).eax,
+        "leaves": _leaves(user | features.ecx),
         "components": {
             nr: _component(nr) for nr in range(2, 63) if (user | features.ecx) >> nr & 1
         },
     }
+
+
+def _leaves(components: int) -> list[tuple[int, ...]]:
+    """Return the leaves that the model starts from, as CpuidEntry has them."""
+    numbers = [nr for nr in range(2, 63) if components >> nr & 1]
+    wanted = [
+        (0x1, 0, 0),
+        (LEAF_EXTENDED_FEATURES, 0, KVM_CPUID_FLAG_SIGNIFICANT_INDEX),
+        *((LEAF_XSTATE, nr, KVM_CPUID_FLAG_SIGNIFICANT_INDEX) for nr in (0, 1, *numbers)),
+        *((LEAF_TILE, nr, KVM_CPUID_FLAG_SIGNIFICANT_INDEX) for nr in (0, 1)),
+        *((LEAF_TMUL, nr, KVM_CPUID_FLAG_SIGNIFICANT_INDEX) for nr in (0, 1)),
+    ]
+    return [(leaf, nr, flags, *host_cpu.leaf(leaf, nr)) for leaf, nr, flags in wanted]
 
 
 def _component(nr: int) -> dict[str, int]:
@@ -141,6 +157,13 @@ def _parameters(name: str) -> dict[str, str]:
         except OSError:
             found[path.name] = "unreadable"
     return found
+
+
+def _userfaultfd() -> str:
+    """Return why faults in the kernel cannot be served from user space, or nothing."""
+    if os.geteuid() == 0:
+        return "" if Path("/proc/sys/vm/unprivileged_userfaultfd").exists() else "not in the kernel"
+    return "not root"
 
 
 def _sysctl(name: str) -> int | None:

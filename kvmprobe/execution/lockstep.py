@@ -50,6 +50,12 @@ def explanation(
     return ()
 
 
+def predicts(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
+    """Tell whether a kernel with just the host's behaviours, defects too, would answer so."""
+    complete = len(trace.steps) == len(scenario.steps)
+    return complete and not any(_walk(scenario, host, trace))
+
+
 def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[StepRecord, ...]:
     """Decode the trace for the record."""
     records = []

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import Unavailable, errno_name
 from kvmprobe.execution.driver import Request
-from kvmprobe.execution.lockstep import divergences
+from kvmprobe.execution.lockstep import predicts
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Behaviours
 from kvmprobe.model.host import HostProfile
 from kvmprobe.scenarios.calls import unpack
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
-from kvmprobe.xstate.cpuid import CpuidTable
-from kvmprobe.xstate.features import FPSSE, XFeature, names
-from kvmprobe.xstate.image import xstate_bv_of
+from kvmprobe.scenarios.scenario import Need
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
+from kvmprobe.xstate.features import FPSSE, names
 from kvmprobe.xstate.layout import Component, Layout
 
 if TYPE_CHECKING:
     from kvmprobe.execution.driver import Driver
-    from kvmprobe.results.trace import Trace
-    from kvmprobe.scenarios.scenario import Scenario
 
 CAP_XSAVE2_SINCE = "5.17"
+RUNS = "runs"
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """One target, probed.
 
-    :ivar undetermined: defects that the probes could not tell present or absent
+    :ivar undetermined: behaviours that the probes could not tell present or absent
     """
 
     facts: dict[str, Any]
@@ -40,7 +38,7 @@ class Preflight:
     @property
     def suspected(self) -> Behaviours:
         """Defects that have to be reckoned with."""
-        return (self.profile.behaviours & DEFECTS) | self.undetermined
+        return (self.profile.behaviours | self.undetermined) & DEFECTS
 
 
 def examine(driver: Driver) -> Preflight:
@@ -53,7 +51,7 @@ def examine(driver: Driver) -> Preflight:
         reason = facts["kvm_unavailable"]
         raise Unavailable(reason["code"], reason["message"])
     profile = profile_of(facts)
-    found, undetermined = _behaviours(driver, facts, profile)
+    found, undetermined = _behaviours(driver, profile)
     return Preflight(facts, replace(profile, behaviours=found), undetermined)
 
 
@@ -87,40 +85,27 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
         kvm_xcr0=kvm.get("xcomp_guest_supp", table.xcr0),
         mxcsr_mask=cpu["mxcsr_mask"],
         layout=layout,
+        cpu=CpuidTable(tuple(CpuidEntry(*leaf) for leaf in cpu["leaves"])),
+        supported=table,
+        msrs=frozenset(kvm["msrs"]),
     )
 
 
-def _behaviours(
-    driver: Driver, facts: dict[str, Any], profile: HostProfile
-) -> tuple[Behaviours, Behaviours]:
-    found: set[Behaviour] = set()
+def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:
+    """Ask each probe with which of two models it agrees: with the behaviour, or without."""
+    probes = {b: p for b, p in PROBES.items() if profile.amx or not p.needs_amx}
+    requests = [Request(probe, hold=1) for probe in probes.values()]
+    traces = [trace for _, trace in driver.traces(requests, profile)]
+    found: Behaviours = frozenset()
     undetermined: set[Behaviour] = set()
-    if facts["xcomp"]["REQ_XCOMP_PERM(19)"] == -errno.EOPNOTSUPP:
-        found.add(Behaviour.KNOWS_APX)
-    if not profile.amx:
-        return frozenset(found), frozenset()
-    unpermitted = CpuidTable.from_bytes(unpack(facts["kvm"]["supported_cpuid"])).xcr0
-    if unpermitted & XFeature.XTILE_CFG.bit and not unpermitted & XFeature.XTILE_DATA.bit:
-        found.add(Behaviour.XTILE_CFG_ADVERTISED_ALONE)
-    requests = [Request(probe, hold=1) for probe in PROBES.values()]
-    for behaviour, (request, trace) in zip(PROBES, driver.traces(requests, profile), strict=True):
-        match _tile_data_kept(request.scenario, profile, trace):
-            case True:
-                found.add(behaviour)
-            case None:
-                undetermined.add(behaviour)
-            case False:
-                pass
-    return frozenset(found), frozenset(undetermined)
-
-
-def _tile_data_kept(probe: Scenario, profile: HostProfile, trace: Trace) -> bool | None:
-    """Return whether the read-back shows XTILE_DATA; None where a step before went otherwise."""
-    before = replace(trace, steps=trace.steps[:-1])
-    last = trace.steps[-1].replies[-1] if len(trace.steps) == len(probe.steps) else None
-    if last is None or last.output is None or divergences(probe, profile, before):
-        return None
-    return bool(xstate_bv_of(last.output) & XFeature.XTILE_DATA.bit)
+    for (behaviour, probe), trace in zip(probes.items(), traces, strict=True):
+        without = predicts(probe, replace(profile, behaviours=found), trace)
+        with_it = predicts(probe, replace(profile, behaviours=found | {behaviour}), trace)
+        if with_it and not without:
+            found |= {behaviour}
+        elif not without:
+            undetermined.add(behaviour)
+    return found, frozenset(undetermined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +118,20 @@ class ScenarioClass:
     reason: str = ""
 
 
-def amx_reason(profile: HostProfile, facts: dict[str, Any]) -> tuple[str, str]:
-    """Return (code, reason) why AMX scenarios make no sense on a target without it."""
+def unmet(preflight: Preflight) -> dict[Need, tuple[str, str]]:
+    """Return (code, reason) for each need that this target does not meet."""
+    found: dict[Need, tuple[str, str]] = {}
+    if not preflight.profile.amx:
+        found[Need.AMX] = _no_amx(preflight.profile, preflight.facts)
+    long_mode = preflight.facts["kvm"]["guest_code"]["long_mode"]
+    if long_mode != RUNS:
+        found[Need.GUEST_CODE] = ("no_guest_code", f"long-mode guest: {long_mode}")
+    if preflight.facts["userfaultfd"]:
+        found[Need.PRIVILEGE] = ("no_userfaultfd", preflight.facts["userfaultfd"])
+    return found
+
+
+def _no_amx(profile: HostProfile, facts: dict[str, Any]) -> tuple[str, str]:
     if not facts["cpu"]["amx_tile"]:
         return "no_amx_cpu", "the CPU has no AMX (CPUID 7.0:EDX[24]=0)"
     offered = names(profile.kvm_xcr0)
@@ -144,9 +141,7 @@ def amx_reason(profile: HostProfile, facts: dict[str, Any]) -> tuple[str, str]:
 
 def classes(preflight: Preflight) -> tuple[ScenarioClass, ...]:
     """Return what can be tested on a target, and why the rest cannot."""
-    code, reason = (
-        ("", "") if preflight.profile.amx else amx_reason(preflight.profile, preflight.facts)
-    )
+    code, reason = unmet(preflight).get(Need.AMX, ("", ""))
     guest = preflight.facts["kvm"]["guest_code"]
     return (
         ScenarioClass("restore orders of XCR0 and XSTATE", testable=True),
@@ -157,5 +152,5 @@ def classes(preflight: Preflight) -> tuple[ScenarioClass, ...]:
 
 
 def _guest_class(name: str, result: str) -> ScenarioClass:
-    ok = result == "runs"
+    ok = result == RUNS
     return ScenarioClass(name, ok, "" if ok else "no_guest_code", "" if ok else f"tried: {result}")

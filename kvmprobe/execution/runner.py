@@ -18,12 +18,13 @@ from kvmprobe.errors import BootFailed, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.kernel_log import WATCHED
 from kvmprobe.execution.link import LinkLostError
-from kvmprobe.execution.preflight import amx_reason, examine
+from kvmprobe.execution.preflight import examine, unmet
 from kvmprobe.execution.verdicts import judged, skipped
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.hazard import Hazard, first_hazard
+from kvmprobe.scenarios.scenario import Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,14 +129,15 @@ class Runner:
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
         chosen = [s for s in catalog.scenarios(preflight.profile) if wanted(s.id)]
-        if not preflight.profile.amx:
-            code, reason = amx_reason(preflight.profile, preflight.facts)
-            unfit = [s for s in chosen if s.needs_amx]
-            self.unsuited = [skipped(s, self._place.target, code, reason) for s in unfit]
-            chosen = [s for s in chosen if not s.needs_amx]
-        planned = [
-            Planned(s, first_hazard(s, preflight.profile, preflight.suspected)) for s in chosen
-        ]
+        lacking = unmet(preflight)
+        fit: list[Scenario] = []
+        for scenario in chosen:
+            reasons = [lacking[need] for need in Need if need in scenario.needs & lacking.keys()]
+            if reasons:
+                self.unsuited.append(skipped(scenario, self._place.target, *reasons[0]))
+            else:
+                fit.append(scenario)
+        planned = [Planned(s, first_hazard(s, preflight.profile, preflight.suspected)) for s in fit]
         planned.sort(key=lambda p: p.hazard is not None)
         self.remaining = dict.fromkeys(p.scenario.id for p in planned)
         self._total = len(planned)

@@ -49,6 +49,12 @@ class Behaviour(Enum):
         "arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd, which asks for TIF_NEED_FPU_LOAD",
         "SET_XSAVE(XSTATE_BV[18]=1); SET_MSRS(XFD=b18); GET_XSAVE2 still shows bit 18",
     )
+    CPUID_ENABLE_DISCARDS_FPSTATE = Description(
+        Kind.DEFECT,
+        "the KVM_SET_CPUID2 that first enables XTILE_DATA discards all XSTATE restored before",
+        "arch/x86/kernel/fpu/xstate.c: fpstate_realloc, which copies no register contents",
+        "SET_XSAVE(XSTATE_BV=FP|SSE); SET_CPUID2(XTILE_DATA); GET_XSAVE2 shows INIT state",
+    )
     XTILE_CFG_ADVERTISED_ALONE = Description(
         Kind.DEFECT,
         "without guest permission KVM_GET_SUPPORTED_CPUID has XTILE_CFG without XTILE_DATA",

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.xstate.features import DYNAMIC, XTILE, XFeature
 
@@ -17,14 +17,14 @@ XCR0_FIELD = "0xD.0:EDX:EAX"
 SIZE_FIELD = "0xD.0:ECX"
 
 
-def permitted_xcr0(machine: Machine) -> int:
+def permitted_xcr0(machine: Machine, by: str = MAIN) -> int:
     """Return KVM's XCR0 bits under the calling process's guest permission.
 
     XTILE_CFG is of no use without XTILE_DATA, so a kernel offers both or none.
 
     :see: arch/x86/kvm/x86.h: kvm_get_filtered_xcr0
     """
-    xcr0 = machine.host.kvm_xcr0 & machine.guest_perm
+    xcr0 = machine.host.kvm_xcr0 & machine.process(by).guest_perm
     alone = Behaviour.XTILE_CFG_ADVERTISED_ALONE in machine.host.behaviours
     return xcr0 if xcr0 & XFeature.XTILE_DATA.bit or alone else xcr0 & ~XTILE
 
@@ -54,7 +54,8 @@ def check_xsave2(machine: Machine) -> Step:
 def set_cpuid2(machine: Machine, vcpu_name: str, table_name: str) -> Step:
     """KVM_SET_CPUID2 with a table captured before.
 
-    The first table with XTILE_DATA replaces the guest's fpstate by a larger, empty one.
+    The first table with XTILE_DATA replaces the guest's fpstate by a larger one, which must hold
+    what the old one held.
 
     :see: arch/x86/kvm/cpuid.c: kvm_set_cpuid, kvm_check_cpuid;
         arch/x86/kernel/fpu/core.c: fpu_enable_guest_xfd_features;
@@ -76,12 +77,17 @@ def set_cpuid2(machine: Machine, vcpu_name: str, table_name: str) -> Step:
 
 
 def _with_dynamic(machine: Machine, vcpu: Vcpu) -> Vcpu:
-    return vcpu.but(
+    larger = vcpu.but(
         user_xfeatures=vcpu.user_xfeatures | DYNAMIC,
         uabi_size=machine.host.uabi_size(machine.guest_perm),
+    )
+    if Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE not in machine.host.behaviours:
+        return larger
+    return larger.but(
         saved=False,
         xstate_bv=0,
         xstate_bv_open=0,
         contents={},
+        stale={nr: bytes(len(content)) for nr, content in vcpu.stale.items()},
         mxcsr_mask=machine.host.mxcsr_mask,
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kvmprobe.xstate.cpuid import EMPTY_TABLE
 from kvmprobe.xstate.features import DYNAMIC, FPSSE, XFeature
-from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Component, Layout
+from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Layout
 
 if TYPE_CHECKING:
     from kvmprobe.model.behaviours import Behaviours
+    from kvmprobe.xstate.cpuid import CpuidTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,9 @@ class HostProfile:
     :ivar kvm_xcr0: what KVM can give guests (KVM_X86_XCOMP_GUEST_SUPP), whatever the permission
     :ivar mxcsr_mask: legal bits of MXCSR (FXSAVE bytes 28-31)
     :ivar layout: places of all components in ``user_features``
+    :ivar cpu: the host's own CPUID leaves 1, 7, 0xD, 0x1D, 0x1E
+    :ivar supported: what KVM_GET_SUPPORTED_CPUID returns, all permissions granted
+    :ivar msrs: what KVM_GET_MSR_INDEX_LIST returns
     """
 
     user_features: int
@@ -27,11 +32,19 @@ class HostProfile:
     mxcsr_mask: int
     layout: Layout
     behaviours: Behaviours = frozenset()
+    cpu: CpuidTable = EMPTY_TABLE
+    supported: CpuidTable = EMPTY_TABLE
+    msrs: frozenset[int] = frozenset()
 
     @property
     def default_permission(self) -> int:
         """Permission of a freshly exec'ed image, host's and guest's (xstate.rst)."""
         return self.user_features & ~DYNAMIC
+
+    @property
+    def kvm_xss(self) -> int:
+        """Supervisor components that KVM can give guests: those it advertises."""
+        return self.supported.xss
 
     @property
     def amx(self) -> bool:
@@ -41,21 +54,3 @@ class HostProfile:
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""
         return max(KVM_XSAVE_SIZE, self.layout.size(components | FPSSE))
-
-
-def sapphire_rapids() -> HostProfile:
-    """Return the profile of a Sapphire Rapids host, for listing scenarios without one at hand.
-
-    :see: SDM vol.1 §13.5 "XSAVE-Enabled Features"; CPUID 0xD of that processor
-    """
-    places = (
-        (XFeature.YMM, 576, 256),
-        (XFeature.OPMASK, 1088, 64),
-        (XFeature.ZMM_HI256, 1152, 512),
-        (XFeature.HI16_ZMM, 1664, 1024),
-        (XFeature.PKRU, 2688, 8),
-        (XFeature.XTILE_CFG, 2752, 64),
-        (XFeature.XTILE_DATA, 2816, 8192),
-    )
-    layout = Layout.of(Component(*place) for place in places)
-    return HostProfile(layout.bitmap, layout.bitmap, mxcsr_mask=0xFFFF, layout=layout)

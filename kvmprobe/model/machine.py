@@ -1,26 +1,72 @@
-"""The state that the model keeps: one host process, its VM, its vCPUs."""
+"""The state that the model keeps: processes, VMs, vCPUs, and what was captured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ModelBug
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable, Register
 from kvmprobe.xstate.image import MXCSR_INIT
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from kvmprobe.model.host import HostProfile
+
+MAIN = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GuestCpuid:
-    """What the guest's CPUID table says of XSTATE: 0xD.0:EDX:EAX."""
+    """A guest's CPUID table, and what it says of XSTATE.
 
-    xcr0: int
+    :ivar xcr0: 0xD.0:EDX:EAX
+    :ivar xss: 0xD.1:EDX:ECX
+    """
+
+    xcr0: int = 0
+    xss: int = 0
+    entries: tuple[CpuidEntry, ...] = ()
+
+    @classmethod
+    def of(cls, table: CpuidTable) -> GuestCpuid:
+        """Return what a table says."""
+        return _guest_cpuid(table)
+
+    def has(self, leaf: int, subleaf: int, register: Register, bit: int) -> bool:
+        """Tell whether a feature bit is set; a missing leaf has none."""
+        entry = CpuidTable(self.entries).find(leaf, subleaf)
+        return entry is not None and bool(getattr(entry, register.value) >> bit & 1)
+
+
+@lru_cache(maxsize=256)
+def _guest_cpuid(table: CpuidTable) -> GuestCpuid:
+    return GuestCpuid(table.xcr0, table.xss, table.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One thread group, as far as permission goes.
+
+    :ivar memory: name of the process whose memory (mm) it runs in
+    :ivar host_perm: what ARCH_GET_XCOMP_PERM returns
+    :ivar guest_perm: what ARCH_GET_XCOMP_GUEST_PERM returns
+    :ivar perm_locked: it has created a vCPU: guest_perm is frozen
+    :ivar altstack_size: bytes of its smallest alternate signal stack; 0 without one
+    """
+
+    memory: str
+    host_perm: int
+    guest_perm: int
+    perm_locked: bool = False
+    altstack_size: int = 0
+
+    def but(self, **changes: Any) -> Process:  # noqa: ANN401 - fields of any type
+        """Return this process with some fields changed."""
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +75,40 @@ class Vcpu:
 
     :ivar cpuid: None before the first KVM_SET_CPUID2
     :ivar guest_xcr0: ``guest_supported_xcr0``
+    :ivar guest_xss: ``guest_supported_xss``
     :ivar user_xfeatures: components that user space may set in this fpstate
     :ivar uabi_size: bytes that GET_XSAVE2 and SET_XSAVE move
     :ivar xstate_bv: XSTATE_BV in memory, where it is certain
     :ivar xstate_bv_open: bits of it that may be 0 or 1; their content is INIT then (PKRU aside)
     :ivar contents: bytes of each component in ``xstate_bv``
+    :ivar stale: bytes of FP and SSE that lie in the fpstate while XSTATE_BV says INIT
     :ivar ran: the guest has been entered at least once
     :ivar saved: hardware, not user space, wrote the fpstate last
+    :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
+    :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
     """
 
     user_xfeatures: int
     mxcsr_mask: int
     cpuid: GuestCpuid | None = None
     guest_xcr0: int = 0
+    guest_xss: int = 0
     uabi_size: int = KVM_XSAVE_SIZE
     xstate_bv: int = 0
     xstate_bv_open: int = 0
     contents: Mapping[int, bytes] = field(default_factory=dict)
+    stale: Mapping[int, bytes] = field(default_factory=dict)
     mxcsr: int = MXCSR_INIT
     pkru: int = 0
     xcr0: int = 1
+    xss: int = 0
     xfd: int = 0
     xfd_err: int = 0
+    cr4: int = 0
     ran: bool = False
     saved: bool = False
+    xfd_passthrough: bool = False
+    memory: str = MAIN
 
     def but(self, **changes: Any) -> Vcpu:  # noqa: ANN401 - fields of any type
         """Return this vCPU with some fields changed."""
@@ -69,23 +125,45 @@ class Vcpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One process that has asked for guest permission, opened /dev/kvm and created vCPUs.
+    """A scenario's process, the processes it made, its VMs' vCPUs.
 
-    :ivar guest_perm: bitmap that ARCH_GET_XCOMP_GUEST_PERM returns
-    :ivar perm_locked: a vCPU has been created: guest_perm is frozen
-    :ivar captured: outputs that later calls refer to
+    :ivar actors: the process that each actor belongs to (a thread shares its creator's)
+    :ivar vcpus: by the name of their descriptors
+    :ivar captured: CPUID tables that later calls refer to, by name
+    :ivar closed: names of descriptors that were closed
     """
 
     host: HostProfile
-    guest_perm: int
-    perm_locked: bool = False
+    processes: Mapping[str, Process]
+    actors: Mapping[str, str] = field(default_factory=lambda: {MAIN: MAIN})
     vcpus: Mapping[str, Vcpu] = field(default_factory=dict)
     captured: Mapping[str, GuestCpuid] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
 
     @classmethod
     def fresh(cls, host: HostProfile) -> Machine:
         """Return the state of a freshly exec'ed process."""
-        return cls(host=host, guest_perm=host.default_permission)
+        return cls(host=host, processes={MAIN: fresh_process(host, MAIN)})
+
+    @property
+    def guest_perm(self) -> int:
+        """Guest permission of the scenario's own process."""
+        return self.processes[MAIN].guest_perm
+
+    @property
+    def perm_locked(self) -> bool:
+        """Whether that is frozen."""
+        return self.processes[MAIN].perm_locked
+
+    def process(self, actor: str) -> Process:
+        """Return the process that an actor belongs to."""
+        if actor not in self.actors:
+            raise ModelBug(f"no actor {actor!r}; the scenario never spawned it")
+        return self.processes[self.actors[actor]]
+
+    def with_process(self, actor: str, process: Process) -> Machine:
+        """Return the machine with an actor's process replaced."""
+        return replace(self, processes={**self.processes, self.actors[actor]: process})
 
     def vcpu(self, name: str) -> Vcpu:
         """Return a vCPU that exists."""
@@ -100,3 +178,8 @@ class Machine:
     def but(self, **changes: Any) -> Machine:  # noqa: ANN401 - fields of any type
         """Return this machine with some fields changed."""
         return replace(self, **changes)
+
+
+def fresh_process(host: HostProfile, memory: str) -> Process:
+    """Return a process as exec leaves it: default permission, no lock."""
+    return Process(memory, host.default_permission, host.default_permission)

@@ -86,7 +86,7 @@ def _vcpu_changes(before: Vcpu, after: Vcpu) -> Iterator[str]:
 
 def _shown(name: str, value: object) -> str:
     match value:
-        case GuestCpuid(xcr0):
+        case GuestCpuid(xcr0=xcr0):
             return f"a table with XCR0 bits {names(xcr0)}"
         case dict():
             held = names(sum(1 << nr for nr in value))

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.scenarios.ops import Op
+
+
+class Need(Enum):
+    """What a target must have for a scenario to make sense there."""
+
+    AMX = "KVM gives guests XTILE_DATA"
+    GUEST_CODE = "guest code in long mode runs"
+    PRIVILEGE = "userfaultfd(2) of faults in the kernel"
+
+
+Needs = frozenset[Need]
+ANYWHERE: Needs = frozenset()
+AMX: Needs = frozenset({Need.AMX})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +45,19 @@ class Scenario:
     :ivar id: stable and dotted; ``[A-Za-z0-9_-]`` between the dots
     :ivar row: what the report's table shows down the side (the order)
     :ivar column: what it shows along the top (the variant)
-    :ivar needs_amx: makes no sense where KVM cannot give guests XTILE_DATA
+    :ivar needs: what it makes no sense without
     """
 
     id: str
     row: str
     column: str
     steps: tuple[ScenarioStep, ...]
-    needs_amx: bool
+    needs: Needs = ANYWHERE
+
+    @property
+    def needs_amx(self) -> bool:
+        """Whether it makes no sense where KVM cannot give guests XTILE_DATA."""
+        return Need.AMX in self.needs
 
     @property
     def family(self) -> str:
@@ -53,4 +72,4 @@ class Scenario:
 
     def upto(self, step_count: int) -> Scenario:
         """Return the scenario with only its first steps."""
-        return Scenario(self.id, self.row, self.column, self.steps[:step_count], self.needs_amx)
+        return replace(self, steps=self.steps[:step_count])

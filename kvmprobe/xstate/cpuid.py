@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from kvmprobe.errors import LayoutError
@@ -17,9 +18,19 @@ _ENTRY = struct.Struct("=7I12x")
 LEAF_EXTENDED_FEATURES = 0x7
 LEAF_XSTATE = 0xD
 LEAF_TILE = 0x1D
+LEAF_TMUL = 0x1E
 AMX_TILE_BIT = 24
 XFD_BIT = 4
 XSAVES_BIT = 3
+
+
+class Register(Enum):
+    """One of the four registers of a sub-leaf."""
+
+    EAX = "eax"
+    EBX = "ebx"
+    ECX = "ecx"
+    EDX = "edx"
 
 
 class CpuidEntry(NamedTuple):
@@ -80,3 +91,6 @@ class CpuidTable:
         """Bytes of a standard-format image with everything in ``xcr0`` (0xD.0:ECX)."""
         entry = self.find(LEAF_XSTATE, 0)
         return entry.ecx if entry else 0
+
+
+EMPTY_TABLE = CpuidTable(())

@@ -80,14 +80,11 @@ def _output(op, blank, fields, image):
             entry = struct.pack("<7I12x", 0xD, 0, 1, xcr0, size, size, 0)
             table = struct.pack("<II", 1, 0) + entry
             return table + blank[len(table) :]
-        case "get-xcrs":
-            # struct kvm_xcrs: nr_xcrs, flags, {xcr, reserved, value}
-            return struct.pack("<IIIIQ", 1, 0, 0, 0, fields["XCR0"]).ljust(392, b"\0")
-        case "get-xfd":
-            # struct kvm_msrs: nmsrs, pad, two of {index, reserved, data}
-            xfd, xfd_err = fields["XFD"], fields["XFD_ERR"]
-            return struct.pack("<IIIIQIIQ", 2, 0, 0x1C4, 0, xfd, 0x1C5, 0, xfd_err)
-        case "run-until-halt":
-            return struct.pack("<I", 5)  # KVM_EXIT_HLT
+        case _ if blank is not None:
+            output = bytearray(blank)
+            for name, (offset, code) in op.output_fields.items():
+                if name in fields:
+                    struct.pack_into(f"<{code}", output, offset, fields[name])
+            return bytes(output)
         case _:
             return blank

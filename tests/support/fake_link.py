@@ -15,7 +15,6 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import get_supported
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
-from kvmprobe.model.permission import request_guest_permission
 from kvmprobe.results.record import Crash, Target
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import pack, to_wire
@@ -29,7 +28,6 @@ CRASH = Crash(0, "", "unexpected #NM exception", "exc_device_not_available", (),
 def facts_of(host, *, amx_tile=1):
     """What a worker tells of a host with this profile."""
     machine = Machine.fresh(host)
-    permitted = request_guest_permission(machine, 18).machine
     knows_apx = Behaviour.KNOWS_APX in host.behaviours
     return {
         "kernel": {"release": "6.12.95"},
@@ -37,11 +35,13 @@ def facts_of(host, *, amx_tile=1):
             "xcr0": host.user_features,
             "mxcsr_mask": host.mxcsr_mask,
             "amx_tile": amx_tile,
+            "leaves": [list(entry) for entry in host.cpu.entries],
             "components": {
                 str(c.nr): {"offset": c.offset, "size": c.size, "supervisor": 0}
                 for c in host.layout.components
             },
         },
+        "userfaultfd": "",
         "xcomp": {
             "GET_XCOMP_SUPP": host.user_features,
             "REQ_XCOMP_PERM(19)": -95 if knows_apx else -22,
@@ -49,9 +49,10 @@ def facts_of(host, *, amx_tile=1):
         "kvm": {
             "vendor_modules": ["kvm_intel"],
             "cap_xsave2": 4096,
+            "msrs": sorted(host.msrs),
             "xcomp_guest_supp": host.kvm_xcr0,
             "supported_cpuid": pack(_table(machine)),
-            "supported_cpuid_permitted": pack(_table(permitted)),
+            "supported_cpuid_permitted": pack(host.supported.to_bytes()),
             "guest_code": {"real_mode": "runs", "long_mode": "runs"},
         },
     }
@@ -95,7 +96,8 @@ class FakeLink:
         self._place = place
         self._host = place.host
         plain = replace(self._host, behaviours=frozenset())
-        known = [*catalog.scenarios(plain)[:1], *PROBES.values()] if plain.amx else []
+        known = [*catalog.scenarios(plain)[:1]] if plain.amx else []
+        known += [p for p in PROBES.values() if plain.amx or not p.needs_amx]
         self._ops = {_key(op, plain): op for s in known for _, op in s.ops()}
         self._ops |= {_key(op, plain): op for op in _catalogue_ops(plain)}
         self._defined = {}

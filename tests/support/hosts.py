@@ -8,6 +8,8 @@ from dataclasses import replace
 from kvmprobe.model import cpuid, lifecycle, permission
 from kvmprobe.model.host import HostProfile
 from kvmprobe.model.machine import GuestCpuid, Machine
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.xstate.cpuid import CpuidTable
 from kvmprobe.xstate.image import XsaveFields, encode
 from kvmprobe.xstate.layout import Component, Layout
 
@@ -24,14 +26,47 @@ XTILE_CFG = Component(17, 2752, 64)
 XTILE_DATA = Component(18, 2816, 8192)
 
 AMX_LAYOUT = Layout((YMM, OPMASK, ZMM_HI256, HI16_ZMM, PKRU, XTILE_CFG, XTILE_DATA))
+_SPR = sapphire_rapids()
 AMX_HOST = HostProfile(
-    user_features=0x602E7, kvm_xcr0=0x602E7, mxcsr_mask=0xFFFF, layout=AMX_LAYOUT
+    user_features=0x602E7,
+    kvm_xcr0=0x602E7,
+    mxcsr_mask=0xFFFF,
+    layout=AMX_LAYOUT,
+    cpu=_SPR.cpu,
+    supported=_SPR.supported,
+    msrs=_SPR.msrs,
+)
+
+
+def _without_amx(entry):
+    """A leaf of a CPU whose XCR0 is 0xe7: no PKU, no AMX, no XFD."""
+    match entry.leaf, entry.subleaf:
+        case 0xD, 0:
+            return entry._replace(eax=0xE7, ebx=2688, ecx=2688)
+        case 0xD, 1:
+            return entry._replace(eax=0b1111, ebx=2432)
+        case 0x7, 0:
+            return entry._replace(ecx=0, edx=0)
+        case 0x1D | 0x1E, _:
+            return entry._replace(eax=0, ebx=0, ecx=0)
+        case _:
+            return entry
+
+
+_AVX512_TABLE = CpuidTable(
+    tuple(
+        _without_amx(e)
+        for e in _SPR.cpu.entries
+        if not (e.leaf == 0xD and e.subleaf in {9, 17, 18})
+    )
 )
 AVX512_HOST = HostProfile(
     user_features=0xE7,
     kvm_xcr0=0xE7,
     mxcsr_mask=0x2FFFF,
     layout=Layout((YMM, OPMASK, ZMM_HI256, HI16_ZMM)),
+    cpu=_AVX512_TABLE,
+    supported=_AVX512_TABLE,
 )
 PROFILES = {"amx": AMX_HOST, "avx512": AVX512_HOST}
 

@@ -39,7 +39,7 @@ class RawCall(Op):
 
 def sequence(name, *ops):
     steps = tuple(ScenarioStep(op) for op in ops)
-    return Scenario(name, name, "", steps, needs_amx=False)
+    return Scenario(name, name, "", steps, needs=frozenset())
 
 
 # The guest jumps to itself, so KVM_RUN returns only for a signal.

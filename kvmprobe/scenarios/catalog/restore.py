@@ -20,7 +20,7 @@ from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.orders import restore_orders
-from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
 from kvmprobe.xstate.features import FPSSE, MPX, XTILE, XFeature
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Choice:
 
     part: str
     value: int
-    needs_amx: bool = False
+    needs: Needs = ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,12 @@ _KICK = Ending(
 )
 PERMISSIONS = (
     Choice("perm-none", 0),
-    Choice("perm-granted", 1, needs_amx=True),
-    Choice("perm-late", 2, needs_amx=True),
+    Choice("perm-granted", 1, needs=AMX),
+    Choice("perm-late", 2, needs=AMX),
 )
 XFDS = (
     Choice("xfd-zero", 0),
-    Choice("xfd-armed", XFeature.XTILE_DATA.bit, needs_amx=True),
+    Choice("xfd-armed", XFeature.XTILE_DATA.bit, needs=AMX),
 )
 
 
@@ -75,7 +75,7 @@ def _components(host: HostProfile) -> tuple[Choice, ...]:
         Choice("bv-legacy", FPSSE),
         # MPX, which some hosts still have, has no pattern.
         Choice("bv-notiles", host.kvm_xcr0 & ~XTILE & ~MPX),
-        Choice("bv-tiles", XTILE, needs_amx=True),
+        Choice("bv-tiles", XTILE, needs=AMX),
     )
 
 
@@ -119,7 +119,7 @@ def _scenario(
         row=row,
         column=column,
         steps=(*_set_up(permission.part), *restored, *ending.steps),
-        needs_amx=any(choice.needs_amx for choice in choices),
+        needs=ANYWHERE.union(*(choice.needs for choice in choices)),
     )
 
 

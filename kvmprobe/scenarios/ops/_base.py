@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -24,6 +25,8 @@ class Op(ABC):
     kernel_call: ClassVar[str]
     cites: ClassVar[tuple[str, ...]]
     errnos: ClassVar[Mapping[str, str]]
+    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {}
+    """Named values in the output: byte offset, and format as ``struct`` has it (no byte order)."""
 
     @abstractmethod
     def lower(self, host: HostProfile) -> Call:
@@ -34,8 +37,11 @@ class Op(ABC):
         """Return the model's transition and expectation."""
 
     def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Return the named values in the call's output; none by default."""
-        return {}
+        """Return the named values in the call's output: by default those of ``output_fields``."""
+        return {
+            name: struct.unpack_from(f"={code}", output, offset)[0]
+            for name, (offset, code) in self.output_fields.items()
+        }
 
     @property
     def text(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
@@ -88,6 +88,11 @@ class SetXfdErr(Op):
 class GetXfd(Op):
     """Read IA32_XFD and IA32_XFD_ERR."""
 
+    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {
+        msr.XFD_FIELD: (16, "Q"),
+        msr.XFD_ERR_FIELD: (32, "Q"),
+    }
+
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         """Lower to a two-entry list."""
         head = msr_list(dict.fromkeys(_XFD_MSRS, 0))
@@ -96,8 +101,3 @@ class GetXfd(Op):
     def step(self, machine: Machine) -> Step:
         """Expect the last accepted values."""
         return msr.get_xfd(machine, VCPU)
-
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Read both values."""
-        xfd, xfd_err = struct.unpack_from("=8xQ8xQ", output, 8)
-        return {msr.XFD_FIELD: xfd, msr.XFD_ERR_FIELD: xfd_err}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.model import run
 from kvmprobe.scenarios.calls import Call, RunVcpu
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Step
 
 
-def _exit_reason(output: bytes) -> Mapping[str, int]:
-    return {run.EXIT_FIELD: int.from_bytes(output[:4], "little")}
-
-
 @op(
     "run-until-halt",
     "KVM_RUN",
@@ -32,6 +28,8 @@ def _exit_reason(output: bytes) -> Mapping[str, int]:
 class RunUntilHalt(Op):
     """Enter the guest, which halts at once."""
 
+    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {run.EXIT_FIELD: (0, "I")}
+
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         """Lower to a real entry."""
         return RunVcpu(VCPU, 0)
@@ -39,10 +37,6 @@ class RunUntilHalt(Op):
     def step(self, machine: Machine) -> Step:
         """Load and save the guest FPU."""
         return run.run_until_halt(machine, VCPU)
-
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Read the exit reason."""
-        return _exit_reason(output)
 
 
 @op(

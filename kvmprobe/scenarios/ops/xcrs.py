@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
 from kvmprobe.model import xcr
@@ -57,6 +57,8 @@ class SetXcrs(Op):
 class GetXcrs(Op):
     """Read XCR0."""
 
+    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {xcr.XCR0_FIELD: (_VALUE_OFFSET, "Q")}
+
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         """Lower to ``struct kvm_xcrs``."""
         return Ioctl(ioctls.GET_XCRS.number, VCPU, Output(_XCRS_SIZE))
@@ -64,7 +66,3 @@ class GetXcrs(Op):
     def step(self, machine: Machine) -> Step:
         """Expect the last accepted value."""
         return xcr.get_xcr0(machine, VCPU)
-
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Read the first entry."""
-        return {xcr.XCR0_FIELD: struct.unpack_from("=Q", output, _VALUE_OFFSET)[0]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
 from kvmprobe.model import uabi
@@ -12,7 +12,6 @@ from kvmprobe.scenarios.ops._base import Op, op
 from kvmprobe.scenarios.ops.lifecycle import VCPU
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.features import names
-from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +70,8 @@ class SetXsave(Op):
 class GetXsave2(Op):
     """Read the uabi image, into a buffer that is larger than any image."""
 
+    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {XSTATE_BV_FIELD: (512, "Q")}
+
     def lower(self, host: HostProfile) -> Call:
         """Lower to a buffer with room behind the image, to see where the kernel stops."""
         return Ioctl(ioctls.GET_XSAVE2.number, VCPU, Output(largest_image(host) + _BEYOND))
@@ -78,7 +79,3 @@ class GetXsave2(Op):
     def step(self, machine: Machine) -> Step:
         """Expect the image."""
         return uabi.get_xsave2(machine, VCPU)
-
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Read the header."""
-        return {XSTATE_BV_FIELD: xstate_bv_of(output)}
