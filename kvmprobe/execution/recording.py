@@ -1,0 +1,93 @@
+"""Recording a kernel's answers, and judging a recording again.
+
+Recorded is what is safe: a scenario ends before a guest-FPU load that the last read-back shows to
+be fatal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.execution.driver import Driver, Request, TraceLostError
+from kvmprobe.execution.lockstep import agrees, explanation
+from kvmprobe.execution.preflight import examine, profile_of, unmet
+from kvmprobe.model.behaviours import Behaviours, variants
+from kvmprobe.results.known import by_id
+from kvmprobe.results.trace import End
+from kvmprobe.results.transcript import Entry, Transcript
+from kvmprobe.scenarios import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kvmprobe.execution.place import Place
+    from kvmprobe.execution.preflight import Preflight
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.progress import Progress
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+def record(place: Place, wanted: Callable[[str], bool], progress: Progress) -> Transcript:
+    """Run the wanted scenarios that make sense at a place, and keep what it answered.
+
+    :raises Unavailable: KVM is not usable there
+    :raises WorkerError: a scenario took the worker with it
+    """
+    progress.stage(f"{place.target.description}: recording")
+    with place.open() as link:
+        driver = Driver(link, place.timing)
+        preflight = examine(driver)
+        host = preflight.profile
+        chosen = deque(_fit(preflight, wanted))
+        total = len(chosen)
+        entries: list[Entry] = []
+        try:
+            for request, trace in driver.traces([Request(s, hold=1) for s in chosen], host):
+                entries.append(
+                    Entry(request.scenario, trace, _known(request.scenario, host, trace))
+                )
+                progress.advance(len(entries), total)
+        except TraceLostError as lost:
+            lost.add_note(f"during {chosen[len(entries)].id}")
+            raise
+    return Transcript(place.target, preflight.facts, host.behaviours, tuple(entries))
+
+
+def _known(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[str, ...]:
+    correct = replace(host, behaviours=variants(host.behaviours))
+    if agrees(scenario, correct, trace):
+        return ()
+    return explanation(scenario, host, trace, crashed=False)
+
+
+def _fit(preflight: Preflight, wanted: Callable[[str], bool]) -> Iterator[Scenario]:
+    lacking = unmet(preflight).keys()
+    for scenario in catalog.scenarios(preflight.profile):
+        if wanted(scenario.id) and not scenario.needs & lacking:
+            yield scenario
+
+
+def disagreements(transcript: Transcript) -> Iterator[str]:
+    """Yield the scenarios that the model does not judge as it did when they were recorded.
+
+    A scenario without known defects must agree with a correct kernel; another must not, and must
+    agree with a kernel that has just these.
+    """
+    host = profile_of(transcript.facts)
+    correct = replace(host, behaviours=variants(transcript.behaviours))
+    for entry in transcript.entries:
+        known = frozenset(by_id(defect).behaviour for defect in entry.known)
+        if not _judged_alike(entry, correct, known):
+            yield entry.scenario.id
+
+
+def _judged_alike(entry: Entry, correct: HostProfile, known: Behaviours) -> bool:
+    if entry.trace.end not in {End.DONE, End.HELD} or entry.trace.taint:
+        return False
+    if agrees(entry.scenario, correct, entry.trace):
+        return not known
+    defective = replace(correct, behaviours=correct.behaviours | known)
+    return bool(known) and agrees(entry.scenario, defective, entry.trace)
