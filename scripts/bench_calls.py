@@ -84,7 +84,7 @@ class _Tables:
         match call:
             case OpenKvm():
                 return "{.kind = OPEN_KVM}"
-            case ArchPrctl(code, feature_nr):
+            case ArchPrctl(code, Immediate(feature_nr)):
                 return f"{{.kind = ARCH_PRCTL, .number = {code:#x}, .value = {feature_nr}}}"
             case RunVcpu(on, immediate_exit):
                 return f"{{.kind = RUN_VCPU, .on = {_role(on)}, .value = {immediate_exit}}}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import threading
 import time
+from collections import defaultdict
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +37,21 @@ class _Mark(NamedTuple):
         return f"{self.wall:.1f} s ({self.cpu:.1f} s of the emulator's CPU time)"
 
 
+@dataclass
+class _Family:
+    """Scenarios of one family, their kernel calls, and the seconds they took in the emulator."""
+
+    count: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+    def take(self, record: ScenarioRecord) -> None:
+        """Add one."""
+        self.count += 1
+        self.calls += sum(len(step.calls) for step in record.steps)
+        self.seconds += record.duration
+
+
 class _Verdicts:
     """When records came."""
 
@@ -42,10 +59,12 @@ class _Verdicts:
         self.started = time.monotonic()
         self.first = self.last = _Mark()
         self.count = self.crashed = 0
+        self.families: dict[str, _Family] = defaultdict(_Family)
 
     def take(self, record: ScenarioRecord) -> None:
         """Note the moment; a crash's is not the last that counts."""
         self.count += 1
+        self.families[record.family].take(record)
         if record.verdict is Verdict.CRASHED:
             self.crashed += 1
             return
@@ -94,6 +113,10 @@ def measure(kernel: str) -> None:
     print(f"  last verdict, {verdicts.crashed} crashes aside, after {verdicts.last}; target 120 s")
     each = (verdicts.last.wall - verdicts.first.wall) / max(1, verdicts.count - 1)
     print(f"  a scenario took {each * 1e3:.1f} ms")
+    print("  scenarios a second by family (``guest`` and ``migrate`` use the guest agent):")
+    for name, family in verdicts.families.items():
+        rate, calls = family.count / family.seconds, family.calls / family.seconds
+        print(f"    {name:12} {family.count:5} scenarios, {rate:6.1f}/s, {calls:7.1f} calls/s")
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
         f"  memory at its peak: emulator {watch.below / _MIB:.0f} MiB (target < 1024), "

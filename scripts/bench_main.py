@@ -8,6 +8,7 @@ from pathlib import Path
 
 import bench_lab
 import bench_local
+import bench_model
 
 
 def _machine() -> str:
@@ -39,6 +40,7 @@ def main() -> None:
     else:
         effort = bench_local.Effort(arguments.pairs, arguments.seconds, arguments.memory)
         bench_local.measure(arguments.device, effort)
+        bench_model.measure()
 
 
 if __name__ == "__main__":

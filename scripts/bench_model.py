@@ -1,0 +1,53 @@
+"""The model alone: steps a second, and how long all transcripts take to be judged again."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.execution.preflight import profile_of
+from kvmprobe.execution.recording import disagreements
+from kvmprobe.model.machine import Machine
+from kvmprobe.results.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TRANSCRIPTS = Path(__file__).parent.parent / "tests" / "transcripts"
+_ROUNDS = 5
+
+
+def measure() -> None:
+    """Print both."""
+    started = time.perf_counter()
+    transcripts = [
+        Transcript.from_bytes(path.read_bytes()) for path in sorted(TRANSCRIPTS.glob("*.xz"))
+    ]
+    read = time.perf_counter() - started
+    rates = [_rate(transcripts) for _ in range(_ROUNDS)]
+    print(
+        f"the model: {statistics.median(rates):,.0f} steps a second on one core "
+        f"(min {min(rates):,.0f}, max {max(rates):,.0f}); target 20,000"
+    )
+    started = time.perf_counter()
+    odd = [name for transcript in transcripts for name in disagreements(transcript)]
+    judged = time.perf_counter() - started
+    count = sum(len(transcript.entries) for transcript in transcripts)
+    print(
+        f"replay of {len(transcripts)} transcripts, {count} scenarios: {read:.1f} s to read them, "
+        f"{judged:.1f} s to judge; {len(odd)} judged otherwise; target 10 s in all"
+    )
+
+
+def _rate(transcripts: Sequence[Transcript]) -> float:
+    steps, started = 0, time.perf_counter()
+    for transcript in transcripts:
+        host = profile_of(transcript.facts)
+        for entry in transcript.entries:
+            machine = Machine.fresh(host)
+            for _, op in entry.scenario.ops():
+                machine = op.step(machine).machine
+                steps += 1
+    return steps / (time.perf_counter() - started)

@@ -1,0 +1,53 @@
+"""What real kernels answered, judged again: the model says of it what it said when it was recorded.
+
+``scripts/record_transcripts`` makes the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvmprobe.execution.recording import disagreements
+from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.results.known import known_defects
+from kvmprobe.results.transcript import Transcript
+
+FOLDER = Path(__file__).parent.parent / "transcripts"
+FILES = sorted(FOLDER.glob("*.xz"))
+# The oldest line, one before and one after the fix of B1, one in between, the newest, and this
+# project's development machine.
+KERNELS = {"6.1.192", "6.12.43", "6.12.95", "6.17.8", "7.3.4", "host"}
+
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def read(path):
+    return Transcript.from_bytes(path.read_bytes())
+
+
+def test_the_kernels_that_matter_are_recorded():
+    assert {path.stem for path in FILES} >= KERNELS
+
+
+@each_file
+def test_the_model_judges_the_kernel_as_before(path):
+    assert list(disagreements(read(path))) == []
+
+
+@each_file
+def test_only_defects_that_the_probes_found_explain_a_divergence(path):
+    transcript = read(path)
+    found = {known_defects()[b].id for b in transcript.behaviours & DEFECTS}
+    assert {known for entry in transcript.entries for known in entry.known} <= found
+
+
+@each_file
+def test_it_survives_being_written_again(path):
+    transcript = read(path)
+    assert Transcript.from_bytes(transcript.to_bytes()) == transcript
+
+
+def test_all_of_them_are_a_few_mib():
+    assert sum(path.stat().st_size for path in FILES) < 8 << 20

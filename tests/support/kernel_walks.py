@@ -1,0 +1,36 @@
+"""Walks that end with a kernel doing the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from kvmprobe.execution.driver import Request
+from kvmprobe.execution.lockstep import agrees, explanation
+from kvmprobe.model.behaviours import DEFECTS, variants
+from kvmprobe.scenarios.hazard import first_hazard
+from tests.support.random_walks import Walk
+
+
+class KernelWalk(Walk):
+    """A walk ends before a fatal load."""
+
+    driver: ClassVar = None
+
+    def teardown(self):
+        scenario = self.scenario()
+        hazard = first_hazard(scenario, self.host, DEFECTS)
+        if hazard is not None:
+            scenario = scenario.upto(hazard.step)
+        [(_, trace)] = self.driver.traces([Request(scenario, hold=1)], self.host)
+        assert trace.end_note == ""
+        correct = replace(self.host, behaviours=variants(self.host.behaviours))
+        if not agrees(scenario, correct, trace):
+            known = explanation(scenario, self.host, trace, crashed=False)
+            assert known, [op.text for _, op in scenario.ops()]
+
+
+def walk_of(driver, preflight):
+    """The walk for a kernel that has been examined."""
+    profile = preflight.profile
+    return type("ThisKernelsWalk", (KernelWalk,), {"driver": driver, "host": profile})
