@@ -107,6 +107,21 @@ def fates(
         yield running.pop(pid), Fate.KILLED if status else Fate.SURVIVED
 
 
+def unnoticed_flips(documents: Sequence[Document]) -> list[str]:
+    """Return the behaviours that can be switched without any transcript going otherwise."""
+    from kvmprobe.execution.recording import disagreements  # noqa: PLC0415
+    from kvmprobe.model.behaviours import Behaviour  # noqa: PLC0415
+    from kvmprobe.results.transcript import Transcript  # noqa: PLC0415
+
+    transcripts = [Transcript.from_document(_shuffled(d), blob) for d, blob in documents]
+    unnoticed = []
+    for behaviour in Behaviour:
+        flipped = (disagreements(transcript, behaviour) for transcript in transcripts)
+        if not any(next(found, None) is not None for found in flipped):
+            unnoticed.append(behaviour.name)
+    return unnoticed
+
+
 def _documents() -> list[Document]:
     found = []
     for path in sorted(TRANSCRIPTS.glob("*.xz"), reverse=True):
@@ -150,6 +165,12 @@ def main() -> None:
     proven = sum(m.key in equivalent for m in survivors)
     counted, killed = len(chosen) - proven, len(chosen) - len(survivors)
     score = 100 * killed / counted if counted else 100.0
+    pid = os.fork()
+    if pid == 0:
+        flips = unnoticed_flips(documents)
+        print(f"behaviours switched without notice: {', '.join(flips) or 'none'}", flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
     print(
         f"{len(chosen)} mutants: {killed} noticed, {len(survivors) - proven} survived, "
         f"{proven} equivalent; score {score:.1f} %, {time.monotonic() - started:.0f} s"

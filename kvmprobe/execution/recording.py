@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.lockstep import agrees, explanation
 from kvmprobe.execution.preflight import examine, profile_of, unmet
-from kvmprobe.model.behaviours import Behaviours, variants
+from kvmprobe.model.behaviours import variants
 from kvmprobe.results.known import by_id
 from kvmprobe.results.trace import End
 from kvmprobe.results.transcript import Entry, Transcript
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
+    from kvmprobe.model.behaviours import Behaviour
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.trace import Trace
@@ -70,24 +71,26 @@ def _fit(preflight: Preflight, wanted: Callable[[str], bool]) -> Iterator[Scenar
             yield scenario
 
 
-def disagreements(transcript: Transcript) -> Iterator[str]:
+def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
     """Yield the scenarios that the model does not judge as it did when they were recorded.
 
     A scenario without known defects must agree with a correct kernel; another must not, and must
     agree with a kernel that has just these.
+
+    :param flipped: behaviours to expect where the probes found none, and the other way round
     """
     host = profile_of(transcript.facts)
-    correct = replace(host, behaviours=variants(transcript.behaviours))
+    expected = variants(transcript.behaviours) ^ frozenset(flipped)
     for entry in transcript.entries:
-        known = frozenset(by_id(defect).behaviour for defect in entry.known)
-        if not _judged_alike(entry, correct, known):
+        if not _judged_alike(entry, replace(host, behaviours=expected)):
             yield entry.scenario.id
 
 
-def _judged_alike(entry: Entry, correct: HostProfile, known: Behaviours) -> bool:
+def _judged_alike(entry: Entry, host: HostProfile) -> bool:
     if entry.trace.end not in {End.DONE, End.HELD} or entry.trace.taint:
         return False
-    if agrees(entry.scenario, correct, entry.trace):
-        return not known
-    defective = replace(correct, behaviours=correct.behaviours | known)
+    if agrees(entry.scenario, host, entry.trace):
+        return not entry.known
+    known = frozenset(by_id(defect).behaviour for defect in entry.known)
+    defective = replace(host, behaviours=host.behaviours | known)
     return bool(known) and agrees(entry.scenario, defective, entry.trace)
