@@ -21,11 +21,28 @@ DECLARATIONS = (
     "kvm_xsave.h",
     "kvm_vm.h",
     "kvm_vcpu.h",
+    "kvm_state.h",
     "run_head.h",
+    "guest_agent.h",
     "executor.h",
     "shim.h",
 )
-SOURCES = ("preamble.c", "run_head.h", "layout_checks.c", "executor.h", "executor.c")
+SOURCES = (
+    "preamble.c",
+    "run_head.h",
+    "layout_checks.c",
+    "guest_agent.h",
+    "executor.h",
+    "answer.h",
+    "hold.c",
+    "guest_run.c",
+    "sleeping.c",
+    "kernel_calls.c",
+    "actors.c",
+    "executor.c",
+)
+# Relative to the project, as setuptools wants it.
+ASSEMBLY = ("cdefs/guest_agent.S", "cdefs/actor_image.S")
 
 
 class BuildFfi(build_ext):
@@ -40,6 +57,8 @@ class BuildFfi(build_ext):
         generated = Path(self.build_temp) / "_kvm.c"
         generated.parent.mkdir(parents=True, exist_ok=True)
         ffi.emit_c_code(str(generated))
+        # The C compiler takes these as well.
+        self.compiler.src_extensions.append(".S")
         for extension in self.extensions:
-            extension.sources = [str(generated)]
+            extension.sources = [str(generated), *ASSEMBLY]
         super().build_extensions()

@@ -6,17 +6,7 @@
  * The child says one line a step, before the next step begins:
  *     {"n":NR,"s":STEP,"r":[[RESULT],[RESULT,OUTPUT],...],"k":["kernel message",...]}
  * OUTPUT is "*BASE64", the number of a known one, or 0: as the call's last one in this scenario. */
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-
-enum { LOG_RECORD = 8192, LINE = 1 << 20, XSTATE_BV_OFFSET = 512, XFD_MSR = 0x1c4 };
+enum { LOG_RECORD = 8192, LINE = 1 << 20 };
 
 static char line[LINE];
 static size_t line_length;
@@ -109,115 +99,62 @@ static void say_log(int fd)
         say("]");
 }
 
-static void note_xfd(struct kvmprobe_session *session, const uint8_t *msrs, long count)
+/* Says where the captured output is, patched if need be; or what is wrong, NULL if nothing. */
+static const char *find_captured(
+    const struct kvmprobe_session *session, const struct kvmprobe_call *call, struct input *input)
 {
-    for (long i = 0; i < count; i++) {
-        uint32_t index;
-        memcpy(&index, msrs + 8 + 16 * i, sizeof(index));
-        if (index == XFD_MSR)
-            memcpy(&session->xfd, msrs + 16 + 16 * i, sizeof(session->xfd));
-    }
-}
+    const struct kvmprobe_call *source = session->captured[call->capture];
 
-static long open_device(struct kvmprobe_session *session, const struct kvmprobe_call *call)
-{
-    int fd = open(session->device, O_RDWR | O_CLOEXEC);
-    long size;
-
-    if (fd < 0)
-        return -(long)errno;
-    session->fds[call->binds] = fd;
-    size = kvmprobe_ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-    session->run_size = size > 0 ? (size_t)size : 4096;
-    return fd;
-}
-
-static long plain_ioctl(struct kvmprobe_session *session, const struct kvmprobe_call *call)
-{
-    long result = kvmprobe_ioctl(session->fds[call->on], call->request, call->argument);
-
-    if (call->binds >= 0 && result >= 0) {
-        session->fds[call->binds] = (int)result;
-        if (call->request == KVM_CREATE_VCPU) {
-            void *area = mmap(NULL, session->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, (int)result, 0);
-            session->run_areas[call->binds] = area == MAP_FAILED ? NULL : area;
-        }
-    }
-    return result;
-}
-
-static long output_ioctl(struct kvmprobe_session *session, const struct kvmprobe_call *call)
-{
-    long result;
-
-    memcpy(call->output, call->blank, call->size);
-    result = kvmprobe_ioctl(session->fds[call->on], call->request, (size_t)call->output);
-    if (result < 0)
-        return result;
-    if (call->capture >= 0)
-        session->captured[call->capture] = call->output;
-    if (call->request == KVM_GET_XSAVE2)
-        memcpy(&session->xstate_bv, call->output + XSTATE_BV_OFFSET, sizeof(session->xstate_bv));
-    else if (call->request == KVM_GET_MSRS)
-        note_xfd(session, call->output, result);
-    return result;
-}
-
-static long run(struct kvmprobe_session *session, const struct kvmprobe_call *call)
-{
-    struct kvm_run *area = (struct kvm_run *)session->run_areas[call->on];
-    long result;
-
-    area->immediate_exit = (uint8_t)call->argument;
-    result = kvmprobe_ioctl(session->fds[call->on], KVM_RUN, 0);
-    memcpy(call->output, &area->exit_reason, call->size);
-    return result;
-}
-
-static long issue(struct kvmprobe_session *session, const struct kvmprobe_call *call)
-{
-    switch (call->kind) {
-    case KVMPROBE_OPEN:
-        return open_device(session, call);
-    case KVMPROBE_IOCTL:
-        return plain_ioctl(session, call);
-    case KVMPROBE_OUTPUT:
-        return output_ioctl(session, call);
-    case KVMPROBE_CAPTURED:
-        return kvmprobe_ioctl(session->fds[call->on], call->request, (size_t)session->captured[call->capture]);
-    case KVMPROBE_ARCH_PRCTL:
-        return kvmprobe_arch_prctl((int)call->request, call->argument);
-    case KVMPROBE_RUN:
-        return run(session, call);
-    }
-    abort();
-}
-
-/* Says what the call needs and an earlier one did not leave; NULL if nothing. */
-static const char *missing(const struct kvmprobe_session *session, const struct kvmprobe_call *call)
-{
-    if (call->on >= 0 && session->fds[call->on] < 0)
-        return "a call on a descriptor that is not open";
-    if (call->kind == KVMPROBE_RUN && !session->run_areas[call->on])
-        return "KVM_RUN without a run area";
-    if (call->kind == KVMPROBE_CAPTURED && !session->captured[call->capture])
+    if (!source)
         return "a captured output is used, but nothing was captured";
+    *input = (struct input){(size_t)source->output, source->size};
+    if (!call->patches)
+        return NULL;
+    if (source->size > sizeof(captured))
+        return "a captured output is too long to be patched";
+    memcpy(captured, source->output, source->size);
+    input->argument = (size_t)captured;
+    for (const struct kvmprobe_patch *patch = call->patches; patch; patch = patch->next) {
+        if (patch->size > source->size || patch->offset > source->size - patch->size)
+            return "a patch lies outside of the captured output";
+        memcpy(captured + patch->offset, patch->bytes, patch->size);
+    }
     return NULL;
+}
+
+static void make(struct kvmprobe_session *session, const struct kvmprobe_call *call, struct answer *answer)
+{
+    struct input input = {call->argument, call->input_size};
+    const char *wrong = call->kind == KVMPROBE_CAPTURED ? find_captured(session, call, &input) : NULL;
+
+    answer->result = answer->held = answer->lacks[0] = 0;
+    if (wrong)
+        lack(answer, "%s", wrong);
+    else if (call->by >= 0)
+        ask(session, call, &input, answer);
+    else if (call->kind == KVMPROBE_SPAWN)
+        answer->result = spawn(session, call, answer);
+    else
+        perform(session, call, &input, answer);
+    if (call->kind == KVMPROBE_OUTPUT && call->capture >= 0 && answer->result >= 0)
+        session->captured[call->capture] = call;
 }
 
 static enum kvmprobe_end run_scenario(
     struct kvmprobe_session *session, int number, struct kvmprobe_call **calls, int steps)
 {
+    struct answer answer;
+
     for (int step = 0; step < steps; step++, calls++) {
         say("{\"n\":%d,\"s\":%d,\"r\":[", number, step);
         for (int position = 0; *calls; position++, calls++) {
             struct kvmprobe_call *call = *calls;
-            const char *lacks = missing(session, call);
-            if (lacks)
-                return broken(session, number, step, lacks);
-            if (session->hold && call->kind == KVMPROBE_RUN && (session->xstate_bv & session->xfd))
+            make(session, call, &answer);
+            if (answer.lacks[0])
+                return broken(session, number, step, answer.lacks);
+            if (answer.held)
                 return KVMPROBE_HELD;
-            say("%s[%ld", position ? "," : "", issue(session, call));
+            say("%s[%ld", position ? "," : "", answer.result);
             if (call->output)
                 say_output(call);
             say("]");
@@ -248,17 +185,6 @@ static struct kvmprobe_ended kvmprobe_watch(int pid, int deadline_ms)
     return ended;
 }
 
-static int read_whole(int fd, void *buffer, size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t got = read(fd, (char *)buffer + done, size - done);
-        if (got == 0 || (got < 0 && errno != EINTR))
-            return 0;
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return 1;
-}
-
 static void serve(struct kvmprobe_session *session, int from, int to)
 {
     static struct kvmprobe_call *calls[KVMPROBE_ADDRESSES];
@@ -276,6 +202,9 @@ static void serve(struct kvmprobe_session *session, int from, int to)
             _exit(run_scenario(session, request.number, calls, request.steps));
         }
         ended = kvmprobe_watch(pid, request.deadline_ms);
+        /* Its actors are ours now, and killed. */
+        while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
+            ;
         if (write(to, &ended, sizeof(ended)) != sizeof(ended))
             return;
     }
@@ -288,6 +217,7 @@ static int kvmprobe_zygote(struct kvmprobe_session *session, int from, int to, i
     if (pid == 0) {
         close(others[0]);
         close(others[1]);
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
         serve(session, from, to);
         _exit(0);
     }

@@ -1,14 +1,29 @@
 /* A scenario's calls in the form that executor.c issues; read by cffi and by the C compiler. */
 enum kvmprobe_kind {
-    KVMPROBE_OPEN,       /* open the session's device */
-    KVMPROBE_IOCTL,      /* with an integer, or the address of bytes that the kernel reads */
-    KVMPROBE_OUTPUT,     /* ioctl with a buffer that the kernel writes */
-    KVMPROBE_CAPTURED,   /* ioctl with the output that an earlier call captured */
-    KVMPROBE_ARCH_PRCTL,
-    KVMPROBE_RUN         /* KVM_RUN; its output is the exit reason */
+    KVMPROBE_OPEN,         /* open the session's device */
+    KVMPROBE_CLOSE,
+    KVMPROBE_IOCTL,        /* with an integer, or the address of bytes that the kernel reads */
+    KVMPROBE_OUTPUT,       /* ioctl with a buffer that the kernel writes */
+    KVMPROBE_CAPTURED,     /* ioctl with the output that an earlier call captured, patched */
+    KVMPROBE_SLEEPING,     /* ioctl with bytes that come when the kernel already sleeps for them */
+    KVMPROBE_ARCH_PRCTL,   /* with an integer, or a buffer that the kernel writes */
+    KVMPROBE_ALT_STACK,    /* sigaltstack; `argument` is its size */
+    KVMPROBE_LIMIT,        /* no more descriptors */
+    KVMPROBE_SPAWN,        /* `argument` is an enum kvmprobe_relation */
+    KVMPROBE_MAP_AGENT,
+    KVMPROBE_SHARE_AGENT,
+    KVMPROBE_RUN,          /* KVM_RUN; its output is the exit reason */
+    KVMPROBE_RUN_GUEST     /* a command of the guest agent; its output the result block and data */
 };
+enum kvmprobe_relation { KVMPROBE_THREAD, KVMPROBE_FORK, KVMPROBE_SHARED_MM, KVMPROBE_EXEC };
 enum kvmprobe_end { KVMPROBE_DONE = 0, KVMPROBE_HELD = 3, KVMPROBE_BROKEN = 4 };
-enum kvmprobe_limit { KVMPROBE_DESCRIPTORS = 16, KVMPROBE_CAPTURES = 8, KVMPROBE_ADDRESSES = 4096 };
+enum kvmprobe_limit {
+    KVMPROBE_DESCRIPTORS = 32,
+    KVMPROBE_CAPTURES = 64,
+    KVMPROBE_MEMORIES = 8,
+    KVMPROBE_ACTORS = 8,
+    KVMPROBE_ADDRESSES = 4096
+};
 
 /* An output that the other side knows by number. */
 struct kvmprobe_known {
@@ -17,14 +32,26 @@ struct kvmprobe_known {
     const uint8_t *bytes;
 };
 
-/* Descriptors and captures are numbers below the limits; -1 is none. */
+/* Bytes over a captured output; later ones in the list win. */
+struct kvmprobe_patch {
+    struct kvmprobe_patch *next;
+    size_t offset;
+    size_t size;
+    const uint8_t *bytes;
+};
+
+/* Descriptors, captures, memories and actors are numbers below the limits; -1 is none. */
 struct kvmprobe_call {
     enum kvmprobe_kind kind;
     int on;
     int binds;
     int capture;
+    int memory;
+    int by;                  /* -1: the scenario's own process */
     unsigned long request;   /* of the ioctl; code of arch_prctl */
-    size_t argument;         /* immediate_exit of KVM_RUN */
+    size_t argument;         /* integer or address; immediate_exit of KVM_RUN */
+    size_t input_size;       /* of the bytes at that address */
+    struct kvmprobe_patch *patches;
     size_t size;             /* of the output */
     const uint8_t *blank;    /* what it begins as */
     uint8_t *output;
@@ -33,18 +60,29 @@ struct kvmprobe_call {
     struct kvmprobe_known *known;
 };
 
+/* Who makes calls in the scenario's stead, and the pipes to it. */
+struct kvmprobe_actor {
+    enum kvmprobe_relation relation;
+    int pid;                 /* 0 if there is none */
+    int process;             /* pidfd, or -1 for a thread */
+    int requests;
+    int answers;
+};
+
 struct kvmprobe_session {
     const char *device;
     int log_fd;                /* /dev/kmsg, or -1 */
     int out_fd;                /* -1: the port */
     uint16_t out_port;
     int hold;
-    int fds[16];               /* all -1 */
-    uint8_t *run_areas[16];
-    const uint8_t *captured[8];
+    int fds[32];               /* all -1 */
+    uint8_t *run_areas[32];
+    unsigned long long xstate_bv[32];   /* of a vCPU, as last read back */
+    unsigned long long xfd[32];
+    const struct kvmprobe_call *captured[64];
     size_t run_size;
-    unsigned long long xstate_bv;   /* as last read back */
-    unsigned long long xfd;
+    uint8_t *memories[8];      /* of the guest agent */
+    struct kvmprobe_actor actors[8];
 };
 
 /* One scenario; the addresses of its calls follow, with a NULL behind each step. */

@@ -4,6 +4,8 @@
 #define KVM_GET_XSAVE2 0x9000aecf
 #define KVM_GET_XCRS 0x8188aea6
 #define KVM_SET_XCRS 0x4188aea7
+#define KVM_GET_FPU 0x81a0ae8c
+#define KVM_SET_FPU 0x41a0ae8d
 #define KVM_MAX_XCRS 16
 
 struct kvm_xcr {
@@ -17,4 +19,18 @@ struct kvm_xcrs {
     uint32_t flags;
     struct kvm_xcr xcrs[16];
     unsigned long long padding[16];
+};
+
+struct kvm_fpu {
+    uint8_t fpr[8][16];
+    uint16_t fcw;
+    uint16_t fsw;
+    uint8_t ftwx;
+    uint8_t pad1;
+    uint16_t last_opcode;
+    unsigned long long last_ip;
+    unsigned long long last_dp;
+    uint8_t xmm[16][16];
+    uint32_t mxcsr;
+    uint32_t pad2;
 };

@@ -1,13 +1,28 @@
 /* Compiled into kvmprobe.bindings._kvm: kernel headers, fallbacks for old ones, and the shim. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cpuid.h>
+#include <linux/futex.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 #include <asm/prctl.h>
 
 /* Names that user-space headers older than 5.17 lack. */
@@ -33,16 +48,29 @@
 #define KVM_X86_XCOMP_GUEST_SUPP 0
 #endif
 
+/* A system call that sets no errno: threads that share their creator's thread-local memory have its errno too. */
+static long kvmprobe_syscall(long number, long a, long b, long c, long d, long e)
+{
+    register long r10 asm("r10") = d;
+    register long r8 asm("r8") = e;
+    register long r9 asm("r9") = 0;
+    long result;
+
+    asm volatile("syscall"
+                 : "=a"(result)
+                 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                 : "rcx", "r11", "memory");
+    return result;
+}
+
 static long kvmprobe_ioctl(int fd, unsigned long request, size_t argument)
 {
-    int result = ioctl(fd, request, argument);
-    return result < 0 ? -(long)errno : result;
+    return (int)kvmprobe_syscall(SYS_ioctl, fd, (long)request, (long)argument, 0, 0);
 }
 
 static long kvmprobe_arch_prctl(int code, size_t argument)
 {
-    long result = syscall(SYS_arch_prctl, code, argument);
-    return result < 0 ? -(long)errno : result;
+    return kvmprobe_syscall(SYS_arch_prctl, code, (long)argument, 0, 0, 0);
 }
 
 static long kvmprobe_iopl(int level)
@@ -78,24 +106,13 @@ static uint32_t kvmprobe_mxcsr_mask(void)
     return area.words[7] ? area.words[7] : 0xffbf;
 }
 
-/* Guest: enables OSXSAVE, reads XCR0, gives its low byte to port 0x80, halts. Entered in long mode. */
-asm(".pushsection .rodata\n"
-    ".globl kvmprobe_long_mode_code\n"
-    ".hidden kvmprobe_long_mode_code\n"
-    "kvmprobe_long_mode_code:\n"
-    "    mov %cr4, %rax\n"
-    "    or $(1 << 18), %rax\n"
-    "    mov %rax, %cr4\n"
-    "    xor %ecx, %ecx\n"
-    "    xgetbv\n"
-    "    out %al, $0x80\n"
-    "    hlt\n"
-    "kvmprobe_long_mode_code_end:\n"
-    ".popsection\n");
-extern const uint8_t kvmprobe_long_mode_code[];
-extern const uint8_t kvmprobe_long_mode_code_end[] __attribute__((visibility("hidden")));
-
-static size_t kvmprobe_long_mode_code_size(void)
+/* Memory whose end is the end of what can be accessed; NULL if there is none.  It stays. */
+static uint8_t *kvmprobe_at_page_end(size_t size)
 {
-    return (size_t)(kvmprobe_long_mode_code_end - kvmprobe_long_mode_code);
+    size_t whole = (size + 4095) / 4096 * 4096;
+    uint8_t *memory = mmap(NULL, whole + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED || mprotect(memory + whole, 4096, PROT_NONE) < 0)
+        return NULL;
+    return memory + whole - size;
 }

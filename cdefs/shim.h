@@ -8,8 +8,10 @@ size_t kvmprobe_port_line(uint16_t port, char *line, size_t size);
 uint32_t kvmprobe_mxcsr_mask(void);
 void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 
-extern const uint8_t kvmprobe_long_mode_code[];
-size_t kvmprobe_long_mode_code_size(void);
+uint8_t *kvmprobe_at_page_end(size_t size);
+
+size_t kvmprobe_agent_code_size(void);
+void kvmprobe_agent_fill(uint8_t *memory);
 
 /* Forks a process that runs requests from `from` in children of its own and answers each on `to` with a
  * struct kvmprobe_ended, until the end of file.  Its other pipe ends are closed there.  Returns its id, or -errno. */

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).with_name("bench_baseline.c")
 _NO_CAPTURE = "CAPTURES"
+_ROLES = {"kvm": "KVM", "vm": "VM", "vcpu0": "VCPU"}
 
 
 def build(scenarios: Sequence[Scenario], host: HostProfile, directory: Path) -> Path:
@@ -37,6 +38,24 @@ def build(scenarios: Sequence[Scenario], host: HostProfile, directory: Path) -> 
     flags = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I", str(directory))
     subprocess.run(["cc", *flags, "-o", str(program), str(SOURCE)], check=True)
     return program
+
+
+def has_all_calls_of(scenario: Scenario, host: HostProfile) -> bool:
+    """Tell whether the C program can issue this scenario."""
+    return all(_is_written(op.lower(host)) for _, op in scenario.ops())
+
+
+def _is_written(call: Call) -> bool:
+    names = {getattr(call, "on", ""), getattr(call, "binds", ""), getattr(call, "by", "")}
+    argument = getattr(call, "argument", None)
+    patched = isinstance(argument, Captured) and argument.patches != ()
+    return (
+        isinstance(call, OpenKvm | ArchPrctl | RunVcpu | MapMemory | Ioctl)
+        and isinstance(argument, Immediate | Literal | Output | Captured | None)
+        and not (isinstance(call, ArchPrctl) and not isinstance(argument, Immediate))
+        and not patched
+        and names <= {"", *_ROLES}
+    )
 
 
 class _Tables:
@@ -95,6 +114,8 @@ class _Tables:
                 return (
                     f"{{{self._ioctl(call)}, .on = {_role(call.on)}, .number = {call.number:#x}}}"
                 )
+            case other:
+                raise TypeError(f"{SOURCE.name} has no such call: {other!r:.100}")
 
     def _ioctl(self, call: Ioctl) -> str:
         match call.argument:
@@ -106,10 +127,12 @@ class _Tables:
             case Output(size, head, capture):
                 tail = f"{self._blob(head)}, {self._capture(capture)}"
                 return f".kind = IOCTL_OUTPUT, .value = {size}, {tail}"
-            case Captured(name):
+            case Captured(name, ()):
                 return f".kind = IOCTL_CAPTURED, {self._capture(name)}"
+            case other:
+                raise TypeError(f"{SOURCE.name} has no such argument: {other!r:.100}")
 
 
 def _role(name: str) -> str:
     """The scenarios of the benchmark have one descriptor of each kind."""
-    return {"kvm": "KVM", "vm": "VM", "vcpu0": "VCPU"}[name]
+    return _ROLES[name]

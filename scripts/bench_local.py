@@ -136,8 +136,12 @@ def measure(device: str, effort: Effort) -> None:
     with tempfile.TemporaryDirectory() as directory, LocalLink(device) as link:
         driver = Driver(link, place.timing)
         preflight = examine(driver)
-        amx = preflight.profile.amx
-        scenarios = [s for s in catalog.scenarios(preflight.profile) if amx or not s.needs_amx]
+        host = preflight.profile
+        scenarios = [
+            s
+            for s in catalog.scenarios(host)
+            if (host.amx or not s.needs_amx) and bench_calls.has_all_calls_of(s, host)
+        ]
         print(f"{len(scenarios)} scenarios, each in a process of its own")
         stages = _stages(scenarios, preflight.profile, Path(directory))
         bench = Bench(place, link, driver, preflight.profile)

@@ -8,8 +8,11 @@ from enum import IntEnum
 class KvmCap(IntEnum):
     """KVM_CHECK_EXTENSION numbers (linux/kvm.h)."""
 
+    EXT_CPUID = 7
     XSAVE = 55
     XCRS = 56
+    EXT_EMUL_CPUID = 95
+    IMMEDIATE_EXIT = 136
     XSAVE2 = 208
     SYS_ATTRIBUTES = 209
 
@@ -30,8 +33,14 @@ class ArchPrctlCode(IntEnum):
 class Msr(IntEnum):
     """MSR indices (SDM vol. 4, table "IA-32 Architectural MSRs")."""
 
+    IA32_SYSENTER_CS = 0x174
     IA32_XFD = 0x1C4
     IA32_XFD_ERR = 0x1C5
+    IA32_PAT = 0x277
+    IA32_U_CET = 0x6A0
+    IA32_S_CET = 0x6A2
+    IA32_PL0_SSP = 0x6A4
+    IA32_PL3_SSP = 0x6A7
     IA32_XSS = 0xDA0
 
 
@@ -60,4 +69,5 @@ KVM_CPUID_FLAG_SIGNIFICANT_INDEX = 1
 # guest-physical address of the page, and the byte within it.
 RESET_PAGE = 0xFFFF_F000
 RESET_VECTOR = 0xFF0
-HLT = b"\xf4"
+# HLT, and a jump back to it: a guest that is entered again halts again.
+HALT = b"\xf4\xeb\xfd"

@@ -1,11 +1,20 @@
-"""Does guest code run here?  Tried with two small guests, because capabilities do not tell."""
+"""Does guest code run here?  Tried with two guests, because capabilities do not tell."""
 
 from __future__ import annotations
 
-import struct
+import mmap
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import HLT, RESET_PAGE, RESET_VECTOR, KvmExit, exit_name
+from kvmprobe.abi.agent import (
+    COMMAND_SIZE,
+    NO_EXCEPTION,
+    RESULT_SIZE,
+    AgentOp,
+    AgentResult,
+    Registers,
+    command,
+)
+from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR, KvmExit, exit_name
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.bindings.vcpu import RunMode
 from kvmprobe.errors import KernelCallError
@@ -16,22 +25,16 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 
-_PML4, _PDPT, _PD, _CODE, _STACK = 0x1000, 0x2000, 0x3000, 0x4000, 0x5000
-_PRESENT_WRITABLE, _LARGE = 0x3, 0x80
-_CR0_PE_PG_NE_ET = 0x8000_0031
-_CR4_PAE_OSFXSR = 0x220
-_EFER_LME_LMA = 0x500
-_SEGMENT = struct.Struct("=QIHBBBBBBBBBB")
-_SEGMENTS = 6
-_CR_OFFSET = 8 * 24 + 2 * 16
-_EFER_OFFSET = _CR_OFFSET + 5 * 8
+_CR4_OSXSAVE = 1 << 18
+_COMMAND = slice(lib.KVMPROBE_AGENT_COMMAND, lib.KVMPROBE_AGENT_COMMAND + COMMAND_SIZE)
+_RESULT = slice(lib.KVMPROBE_AGENT_RESULT, lib.KVMPROBE_AGENT_RESULT + RESULT_SIZE)
 
 
 def real_mode(kvm: Kvm) -> str:
     """Run HLT at the reset vector; return ``runs``, or how it ended instead."""
     try:
         with kvm.create_vm() as vm:
-            vm.map_memory(0, RESET_PAGE, bytes(RESET_VECTOR) + HLT)
+            vm.map_memory(0, RESET_PAGE, bytes(RESET_VECTOR) + HALT)
             with vm.create_vcpu(0) as vcpu:
                 reason = vcpu.run(RunMode.REAL)
                 return RUNS if reason == KvmExit.HLT else _ended(vcpu, reason)
@@ -40,44 +43,36 @@ def real_mode(kvm: Kvm) -> str:
 
 
 def long_mode(kvm: Kvm) -> str:
-    """Run 64-bit code that sets CR4.OSXSAVE, executes XGETBV and tells XCR0 through a port."""
+    """Have the guest agent set CR4.OSXSAVE and execute XGETBV; return ``runs``, or what it did."""
+    image = bytearray(lib.KVMPROBE_AGENT_MEMORY_SIZE + mmap.PAGESIZE)
+    lib.kvmprobe_agent_fill(ffi.from_buffer("uint8_t[]", image))
     try:
         with kvm.create_vm() as vm:
-            vm.map_memory(0, 0, _guest_memory())
+            memory = vm.map_memory(0, 0, bytes(image[: -mmap.PAGESIZE]))
+            vm.map_memory(1, RESET_PAGE, bytes(image[-mmap.PAGESIZE :]))
             with vm.create_vcpu(0) as vcpu:
                 vcpu.set_cpuid2(kvm.supported_cpuid())
-                vcpu.set_sregs(_enter_long_mode(vcpu.get_sregs()))
-                vcpu.set_regs(rip=_CODE, rsp=_STACK)
-                reason = vcpu.run(RunMode.REAL)
-                if reason != KvmExit.IO:
-                    return _ended(vcpu, reason)
-                value = vcpu.exit_details().io_byte
-                return RUNS if value == vcpu.get_xcr0() & 0xFF else f"XGETBV gave {value:#x}"
+                return _read_xcr0(vcpu, memory)
     except KernelCallError as error:
         return str(error)
+
+
+def _read_xcr0(vcpu: VcpuFd, memory: mmap.mmap) -> str:
+    registers, told = Registers(), 0
+    for op in (AgentOp.READ_CR4, AgentOp.WRITE_CR4, AgentOp.XGETBV):
+        memory[_COMMAND] = command(op, registers)
+        reason = vcpu.run(RunMode.REAL)
+        if reason != KvmExit.IO or vcpu.exit_details().io_port != lib.KVMPROBE_AGENT_PORT:
+            return _ended(vcpu, reason)
+        result = AgentResult.parse(memory[_RESULT])
+        if result.vector != NO_EXCEPTION:
+            return f"{op.name} gave exception {result.vector}"
+        registers = Registers(rax=result.cr4 | _CR4_OSXSAVE)
+        told = result.rdx << 32 | result.rax
+    return RUNS if told == vcpu.get_xcr0() else f"XGETBV gave {told:#x}"
 
 
 def _ended(vcpu: VcpuFd, reason: int) -> str:
     suberror = vcpu.exit_details().suberror
     what = f", suberror {suberror}" if reason == KvmExit.INTERNAL_ERROR else ""
     return f"{exit_name(reason)}{what}"
-
-
-def _guest_memory() -> bytes:
-    memory = bytearray(_STACK)
-    struct.pack_into("=Q", memory, _PML4, _PDPT | _PRESENT_WRITABLE)
-    struct.pack_into("=Q", memory, _PDPT, _PD | _PRESENT_WRITABLE)
-    struct.pack_into("=Q", memory, _PD, _PRESENT_WRITABLE | _LARGE)
-    code = bytes(ffi.buffer(lib.kvmprobe_long_mode_code, lib.kvmprobe_long_mode_code_size()))
-    memory[_CODE : _CODE + len(code)] = code
-    return bytes(memory)
-
-
-def _enter_long_mode(sregs: bytearray) -> bytearray:
-    code = _SEGMENT.pack(0, 0xFFFF_FFFF, 0x8, 11, 1, 0, 0, 1, 1, 1, 0, 0, 0)
-    data = _SEGMENT.pack(0, 0xFFFF_FFFF, 0x10, 3, 1, 0, 1, 1, 0, 1, 0, 0, 0)
-    sregs[: _SEGMENTS * _SEGMENT.size] = code + data * (_SEGMENTS - 1)
-    control = struct.pack("=5Q", _CR0_PE_PG_NE_ET, 0, _PML4, _CR4_PAE_OSFXSR, 0)
-    sregs[_CR_OFFSET : _CR_OFFSET + len(control)] = control
-    struct.pack_into("=Q", sregs, _EFER_OFFSET, _EFER_LME_LMA)
-    return sregs

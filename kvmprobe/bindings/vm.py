@@ -45,10 +45,11 @@ class VmFd:
         """Return what KVM_CHECK_EXTENSION says on this VM; 0 means absent."""
         return checked_ioctl(self.fd, ioctls.CHECK_EXTENSION, cap)
 
-    def map_memory(self, slot: int, guest_address: int, content: bytes) -> None:
+    def map_memory(self, slot: int, guest_address: int, content: bytes) -> mmap.mmap:
         """Give the guest fresh memory, rounded up to whole pages (KVM_SET_USER_MEMORY_REGION).
 
         :param guest_address: guest-physical, in bytes, page-aligned
+        :returns: the memory
         :raises KernelCallError: EINVAL - unaligned or bad slot; EEXIST - overlaps another slot
         """
         pages = -(-len(content) // mmap.PAGESIZE)
@@ -59,3 +60,4 @@ class VmFd:
         self._memory.append(pinned)
         region = struct.pack("=IIQQQ", slot, 0, guest_address, len(memory), pinned.address)
         checked_ioctl_buffer(self.fd, ioctls.SET_USER_MEMORY_REGION, bytearray(region))
+        return memory

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, get_args
 
 from kvmprobe.errors import ScenarioError
 
@@ -44,13 +45,92 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputAtPageEnd:
+    """As :class:`Output`, with its last byte right before memory that cannot be written."""
+
+    size: int
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputBehind:
+    """A structure with a pointer to where the kernel writes: ``size`` bytes right behind it.
+
+    ``pointer_offset`` is the pointer's byte in ``head``; the output is both.  ``content`` is what
+    lies there before, for a kernel that reads it.
+    """
+
+    head: bytes
+    pointer_offset: int
+    size: int
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralAtPageEnd:
+    """As :class:`Literal`, with its last byte right before memory that cannot be read."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SleepingLiteral:
+    """As :class:`Literal`, on a page that is not there yet: the kernel sleeps when it reads it.
+
+    So the calling thread is scheduled out within the call and its own registers are saved
+    (TIF_NEED_FPU_LOAD); a second thread gives the page, through userfaultfd(2).
+    """
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Captured:
-    """The output that an earlier call captured."""
+    """The output that an earlier call captured, with ``patches`` over it: (offset, bytes)."""
 
     name: str
+    patches: tuple[tuple[int, bytes], ...] = ()
 
 
-Argument = Immediate | Literal | Output | Captured
+Argument = (
+    Immediate
+    | Literal
+    | Output
+    | OutputAtPageEnd
+    | OutputBehind
+    | LiteralAtPageEnd
+    | SleepingLiteral
+    | Captured
+)
+
+
+class Relation(StrEnum):
+    """What an actor, who makes calls in the scenario's stead, is to the scenario's own process.
+
+    All but THREAD are thread groups of their own; SHARED_MM shares the memory and so may use the
+    VM; EXEC is forked and then runs a new image, which has no descriptors and can only do
+    arch_prctl and sigaltstack.
+    """
+
+    THREAD = "thread"
+    FORK = "fork"
+    SHARED_MM = "shared-mm"
+    EXEC = "exec"
+
+
+MAIN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Have the scenario's process create an actor; it lives until the scenario ends."""
+
+    binds: str
+    relation: Relation
+
+    def __post_init__(self) -> None:
+        """Accept the relation's text."""
+        object.__setattr__(self, "relation", Relation(self.relation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +141,13 @@ class OpenKvm:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """Close a descriptor; a vCPU's run area is unmapped as well."""
+
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ioctl:
     """``ioctl(on, number, argument)``; a descriptor it returns is bound to ``binds``."""
 
@@ -68,14 +155,29 @@ class Ioctl:
     on: str
     argument: Argument
     binds: str = ""
+    by: str = MAIN
 
 
 @dataclass(frozen=True, slots=True)
 class ArchPrctl:
-    """``arch_prctl(code, feature_nr)``."""
+    """``arch_prctl(code, argument)``: an integer, or a buffer for a bitmap."""
 
     code: int
-    feature_nr: int
+    argument: Argument
+    by: str = MAIN
+
+
+@dataclass(frozen=True, slots=True)
+class SetAltStack:
+    """``sigaltstack`` with a stack of ``size`` bytes."""
+
+    size: int
+    by: str = MAIN
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDescriptors:
+    """Let the process open no more descriptors (RLIMIT_NOFILE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +191,22 @@ class MapMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class MapAgent:
+    """Give VM ``on`` the guest agent in fresh memory, called ``binds``, and its reset vector."""
+
+    on: str
+    binds: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShareAgent:
+    """Give VM ``on`` the agent's memory that another VM has, as it is now."""
+
+    on: str
+    memory: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunVcpu:
     """KVM_RUN on vCPU ``on`` with that ``immediate_exit``; its output is the u32 exit reason.
 
@@ -99,14 +217,38 @@ class RunVcpu:
     immediate_exit: int
 
 
-Call = OpenKvm | Ioctl | ArchPrctl | MapMemory | RunVcpu
+@dataclass(frozen=True, slots=True)
+class RunGuest:
+    """Give the guest agent in ``memory`` one command, and KVM_RUN until it has carried it out.
 
-_CALLS: dict[str, type[Call]] = {
-    c.__name__: c for c in (OpenKvm, Ioctl, ArchPrctl, MapMemory, RunVcpu)
-}
-_ARGUMENTS: dict[str, type[Argument]] = {
-    a.__name__: a for a in (Immediate, Literal, Output, Captured)
-}
+    Returns 0, -errno of KVM_RUN, or the exit reason
+    that was not the agent's; its output is the agent's result block and ``data_size`` bytes of its
+    data area.  Loads the guest's fpstate into the host's registers.
+    """
+
+    on: str
+    memory: str
+    command: bytes
+    data_size: int
+
+
+Call = (
+    OpenKvm
+    | Close
+    | Ioctl
+    | ArchPrctl
+    | SetAltStack
+    | LimitDescriptors
+    | Spawn
+    | MapMemory
+    | MapAgent
+    | ShareAgent
+    | RunVcpu
+    | RunGuest
+)
+
+_CALLS: dict[str, type[Call]] = {c.__name__: c for c in get_args(Call)}
+_ARGUMENTS: dict[str, type[Argument]] = {a.__name__: a for a in get_args(Argument)}
 
 
 def pack(content: bytes | bytearray) -> str:
@@ -140,7 +282,9 @@ def _value_to_wire(value: Any) -> Any:  # noqa: ANN401 - JSON
     match value:
         case bytes():
             return {"bytes": pack(value)}
-        case Immediate() | Literal() | Output() | Captured():
+        case tuple():
+            return {"items": [_value_to_wire(item) for item in value]}
+        case _ if type(value) in _ARGUMENTS.values():
             fields = [_value_to_wire(getattr(value, f)) for f in value.__slots__]
             return [type(value).__name__, *fields]
         case _:
@@ -151,6 +295,8 @@ def _value_from_wire(value: Any) -> Any:  # noqa: ANN401 - JSON
     match value:
         case {"bytes": str(text)}:
             return unpack(text)
+        case {"items": list(items)}:
+            return tuple(_value_from_wire(item) for item in items)
         case [str(kind), *fields]:
             return _ARGUMENTS[kind](*(_value_from_wire(f) for f in fields))
         case _:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from kvmprobe.abi import ioctls, numbers
+from kvmprobe.abi import agent, ioctls, numbers
+from kvmprobe.abi.agent import AgentOp
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap, KvmExit, Msr
-from kvmprobe.bindings import guest_trial, kvm, vcpu
+from kvmprobe.bindings import kvm, vcpu
 from kvmprobe.bindings._ffi import ffi, lib
 
 STRUCTS = {
     "KVM_GET_MSR_INDEX_LIST": "struct kvm_msr_list",
     "KVM_GET_SUPPORTED_CPUID": "struct kvm_cpuid2",
+    "KVM_GET_EMULATED_CPUID": "struct kvm_cpuid2",
     "KVM_GET_DEVICE_ATTR": "struct kvm_device_attr",
     "KVM_HAS_DEVICE_ATTR": "struct kvm_device_attr",
     "KVM_SET_USER_MEMORY_REGION": "struct kvm_userspace_memory_region",
@@ -19,17 +21,32 @@ STRUCTS = {
     "KVM_SET_REGS": "struct kvm_regs",
     "KVM_GET_SREGS": "struct kvm_sregs",
     "KVM_SET_SREGS": "struct kvm_sregs",
+    "KVM_GET_SREGS2": "struct kvm_sregs2",
+    "KVM_SET_SREGS2": "struct kvm_sregs2",
+    "KVM_GET_LAPIC": "struct kvm_lapic_state",
+    "KVM_SET_LAPIC": "struct kvm_lapic_state",
+    "KVM_GET_MP_STATE": "struct kvm_mp_state",
+    "KVM_SET_MP_STATE": "struct kvm_mp_state",
+    "KVM_GET_VCPU_EVENTS": "struct kvm_vcpu_events",
+    "KVM_SET_VCPU_EVENTS": "struct kvm_vcpu_events",
+    "KVM_GET_DEBUGREGS": "struct kvm_debugregs",
+    "KVM_SET_DEBUGREGS": "struct kvm_debugregs",
+    "KVM_GET_ONE_REG": "struct kvm_one_reg",
+    "KVM_SET_ONE_REG": "struct kvm_one_reg",
+    "KVM_GET_REG_LIST": "struct kvm_reg_list",
     "KVM_GET_MSRS": "struct kvm_msrs",
     "KVM_SET_MSRS": "struct kvm_msrs",
     "KVM_GET_CPUID2": "struct kvm_cpuid2",
+    "KVM_SET_CPUID": "struct kvm_cpuid",
     "KVM_SET_CPUID2": "struct kvm_cpuid2",
+    "KVM_GET_FPU": "struct kvm_fpu",
+    "KVM_SET_FPU": "struct kvm_fpu",
     "KVM_GET_XCRS": "struct kvm_xcrs",
     "KVM_SET_XCRS": "struct kvm_xcrs",
 }
 # struct kvm_xsave is 1024 words and a tail of no size of its own: asm/kvm.h
 XSAVE = {"KVM_GET_XSAVE", "KVM_SET_XSAVE", "KVM_GET_XSAVE2"}
 RUN_HEAD = "struct kvmprobe_run_head"
-SREGS = "struct kvm_sregs"
 
 each_ioctl = pytest.mark.parametrize("spec", ioctls.ALL, ids=lambda s: s.name)
 
@@ -58,10 +75,13 @@ def test_the_size_is_its_structures(spec):
         ("GET_XCRS", 0x8188AEA6),
         ("SET_XCRS", 0x4188AEA7),
         ("GET_XSAVE2", 0x9000AECF),
+        ("SET_CPUID", 0x4008AE8A),
         ("SET_CPUID2", 0x4008AE90),
         ("GET_CPUID2", 0xC008AE91),
         ("GET_MSRS", 0xC008AE88),
         ("SET_MSRS", 0x4008AE89),
+        ("GET_FPU", 0x81A0AE8C),
+        ("SET_FPU", 0x41A0AE8D),
         ("GET_SREGS", 0x8138AE83),
         ("SET_SREGS", 0x4138AE84),
         ("GET_DEVICE_ATTR", 0x4018AEE2),
@@ -117,9 +137,6 @@ def test_msr_numbers_are_the_manuals():
         (vcpu._IMMEDIATE_EXIT_OFFSET, RUN_HEAD, "immediate_exit"),
         (vcpu._EXIT_REASON_OFFSET, RUN_HEAD, "exit_reason"),
         (vcpu._SUBERROR_OFFSET, RUN_HEAD, "suberror"),
-        (guest_trial._CR_OFFSET, SREGS, "cr0"),
-        (guest_trial._EFER_OFFSET, SREGS, "efer"),
-        (guest_trial._SEGMENT.size, SREGS, "ds"),
     ],
     ids=str,
 )
@@ -137,3 +154,54 @@ def test_an_msr_entry_is_16_bytes():
 
 def test_an_unlisted_exit_is_told_by_number():
     assert (numbers.exit_name(5), numbers.exit_name(99)) == ("KVM_EXIT_HLT", "KVM_EXIT_99")
+
+
+@pytest.mark.parametrize("op", AgentOp, ids=lambda o: o.name)
+def test_each_command_of_the_agent_is_the_assemblers(op):
+    assert op == getattr(lib, f"KVMPROBE_AGENT_{op.name}")
+
+
+def test_the_agent_has_no_other_commands():
+    assert sorted(AgentOp) == list(range(lib.KVMPROBE_AGENT_COMMANDS))
+
+
+@pytest.mark.parametrize("field", agent.RESULT)
+def test_each_field_of_the_agents_result_is_where_the_assembler_puts_it(field):
+    assert agent.RESULT[field] == getattr(lib, f"KVMPROBE_AGENT_RESULT_{field.upper()}")
+
+
+@pytest.mark.parametrize(
+    "name", ["COMMAND_SIZE", "RESULT_SIZE", "DATA_SIZE", "NO_EXCEPTION", "NO_COMMAND"]
+)
+def test_each_constant_of_the_agent_is_the_assemblers(name):
+    assert getattr(agent, name) == getattr(lib, f"KVMPROBE_AGENT_{name}")
+
+
+@pytest.mark.parametrize("field", ["OPERAND", "RAX", "RBX", "RCX", "RDX", "OFFSET"])
+def test_each_field_of_a_command_is_where_the_agent_reads_it(field):
+    name = field.lower()
+    if name in agent.Registers._fields:
+        text = agent.command(AgentOp.NOP, agent.Registers(**{name: 0x55}))
+    else:
+        text = agent.command(AgentOp.NOP, **{name: 0x55})
+    assert text.index(b"\x55") == getattr(lib, f"KVMPROBE_AGENT_COMMAND_{field}")
+    assert len(text) == agent.COMMAND_SIZE
+
+
+def test_the_agent_fits_before_its_commands():
+    room = lib.KVMPROBE_AGENT_COMMAND - lib.KVMPROBE_AGENT_CODE
+    assert lib.kvmprobe_agent_code_size() <= room
+
+
+@pytest.mark.parametrize(
+    ("limit", "field"),
+    [
+        ("DESCRIPTORS", "fds"),
+        ("CAPTURES", "captured"),
+        ("MEMORIES", "memories"),
+        ("ACTORS", "actors"),
+    ],
+)
+def test_each_limit_of_the_executor_is_the_arrays(limit, field):
+    session = ffi.new("struct kvmprobe_session *")
+    assert len(getattr(session, field)) == getattr(lib, f"KVMPROBE_{limit}")

@@ -1,18 +1,33 @@
 import json
+from typing import get_args
 
 import pytest
 
 from kvmprobe.errors import ScenarioError
 from kvmprobe.scenarios.calls import (
     ArchPrctl,
+    Argument,
+    Call,
     Captured,
+    Close,
     Immediate,
     Ioctl,
+    LimitDescriptors,
     Literal,
+    LiteralAtPageEnd,
+    MapAgent,
     MapMemory,
     OpenKvm,
     Output,
+    OutputAtPageEnd,
+    OutputBehind,
+    Relation,
+    RunGuest,
     RunVcpu,
+    SetAltStack,
+    ShareAgent,
+    SleepingLiteral,
+    Spawn,
     from_wire,
     pack,
     to_wire,
@@ -25,7 +40,21 @@ CALLS = [
     Ioctl(0x5000AEA5, "vcpu0", Literal(bytes(range(256)) * 16)),
     Ioctl(0x9000AECF, "vcpu0", Output(11072, b"\1\2", capture="image")),
     Ioctl(0x4008AE90, "vcpu0", Captured("supported-cpuid")),
-    ArchPrctl(0x1025, 18),
+    Ioctl(0x5000AEA5, "vcpu0", Captured("image", ((512, b"\3"), (0, b"\x7f\2"))), by="other"),
+    Ioctl(0x9000AECF, "vcpu0", OutputAtPageEnd(11072, b"\1\2")),
+    Ioctl(0x4018AEE2, "kvm", OutputBehind(bytes(24), 16, 8, b"before")),
+    Ioctl(0x5000AEA5, "vcpu0", LiteralAtPageEnd(b"\0" * 4096)),
+    Ioctl(0x5000AEA5, "vcpu0", SleepingLiteral(b"\0" * 4096), by="other"),
+    ArchPrctl(0x1025, Immediate(18)),
+    ArchPrctl(0x1024, Output(8), by="other"),
+    SetAltStack(4096),
+    SetAltStack(4096, "other"),
+    LimitDescriptors(),
+    Close("vcpu0"),
+    *(Spawn("other", relation) for relation in Relation),
+    MapAgent("vm", "ram"),
+    ShareAgent("vm", "ram"),
+    RunGuest("vcpu0", "ram", bytes(64) + b"data", 1024),
     MapMemory("vm", 0, 0xFFFFF000, b"\xf4"),
     RunVcpu("vcpu0", 1),
 ]
@@ -45,12 +74,19 @@ def test_a_call_survives_a_line_of_json(call):
         ["OpenKvm", "kvm", "more"],
         ["Ioctl", 1, "kvm", ["Pointer", 1]],
         ["Ioctl", 1, "kvm", ["Literal", {"bytes": "!"}]],
+        ["Spawn", "other", "twin"],
     ],
     ids=str,
 )
 def test_what_is_no_call_is_refused(wire):
     with pytest.raises(ScenarioError, match="not a lowered call"):
         from_wire(wire)
+
+
+def test_every_kind_of_call_and_argument_is_tried():
+    kinds = {type(call) for call in CALLS}
+    arguments = {type(call.argument) for call in CALLS if isinstance(call, Ioctl)}
+    assert (kinds, arguments) == (set(get_args(Call)), set(get_args(Argument)))
 
 
 def test_packed_bytes_are_one_line_of_ascii():

@@ -1,0 +1,407 @@
+"""What the executor does with each lowered call, on this machine's kernel."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import struct
+import time
+from base64 import b64decode
+
+import psutil
+import pytest
+
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.agent import RESULT_SIZE, AgentOp, AgentResult, Registers, command
+from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, ArchPrctlCode, KvmExit
+from kvmprobe.errors import ScenarioError
+from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, Session
+from kvmprobe.scenarios.calls import (
+    CANARY,
+    MAIN,
+    ArchPrctl,
+    Captured,
+    Close,
+    Immediate,
+    Ioctl,
+    LimitDescriptors,
+    Literal,
+    LiteralAtPageEnd,
+    MapAgent,
+    MapMemory,
+    OpenKvm,
+    Output,
+    OutputAtPageEnd,
+    OutputBehind,
+    Relation,
+    RunGuest,
+    RunVcpu,
+    SetAltStack,
+    ShareAgent,
+    SleepingLiteral,
+    Spawn,
+)
+from tests.support.places import JMP_SELF
+
+MXCSR_OFFSET, XSTATE_BV_OFFSET = 24, 512
+OPEN, CREATE_VM = OpenKvm("kvm"), Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "vm")
+GET_API_VERSION = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0))
+VCPU = (OPEN, CREATE_VM, Ioctl(ioctls.CREATE_VCPU.number, "vm", Immediate(0), "vcpu"))
+SUPPORTED_CPUID = Output(8 + 40 * 256, struct.pack("=II", 256, 0), "cpuid")
+WITH_CPUID = (
+    *VCPU,
+    Ioctl(ioctls.GET_SUPPORTED_CPUID.number, "kvm", SUPPORTED_CPUID),
+    Ioctl(ioctls.SET_CPUID2.number, "vcpu", Captured("cpuid")),
+)
+GET_XCOMP_PERM = ArchPrctlCode.GET_XCOMP_PERM
+MEMBERS = [Relation.THREAD, Relation.FORK, Relation.SHARED_MM]
+ALL = list(Relation)
+# AT_MINSIGSTKSZ, which arch/x86/kernel/signal.c works out, is between them on every host.
+LARGE_STACK, SMALL_STACK = 1 << 16, 1024
+
+
+class Ran:
+    """A scenario's end and lines, and how many processes it left: 1 is the one that forks."""
+
+    def __init__(self, ended, left, text):
+        self.ended, self.left = ended, left
+        self.lines = [json.loads(line) for line in text.splitlines()]
+
+    @property
+    def code(self):
+        return os.waitstatus_to_exitcode(self.ended.status)
+
+    @property
+    def results(self):
+        return [reply[0] for line in self.lines for reply in line["r"]]
+
+    def output(self, call):
+        return b64decode(self.lines[call]["r"][0][1][1:])
+
+
+@pytest.fixture
+def execute():
+    """Run calls, one a step, in a fresh session each time."""
+
+    def execute(*calls, hold=0, seconds=10.0):
+        from_child, to_us = os.pipe()
+        session = Session("/dev/kvm", -1, to_us)
+        for number, call in enumerate(calls):
+            session.define(number, call)
+        ended = session.run(0, [[n] for n in range(len(calls))], hold, seconds)
+        left = len(psutil.Process().children(recursive=True))
+        os.close(to_us)
+        session._retire()
+        with os.fdopen(from_child) as reader:
+            return Ran(ended, left, reader.read())
+
+    return execute
+
+
+def get_xsave(argument, by=MAIN):
+    return Ioctl(ioctls.GET_XSAVE.number, "vcpu", argument, by=by)
+
+
+def set_xsave(argument, by=MAIN):
+    return Ioctl(ioctls.SET_XSAVE.number, "vcpu", argument, by=by)
+
+
+def image(xstate_bv=0, mxcsr=0x1F80):
+    area = bytearray(4096)
+    struct.pack_into("=I", area, MXCSR_OFFSET, mxcsr)
+    struct.pack_into("=Q", area, XSTATE_BV_OFFSET, xstate_bv)
+    return bytes(area)
+
+
+# Buffers
+
+
+def test_an_output_at_a_pages_end_is_told_whole(execute):
+    argument = OutputAtPageEnd(ioctls.GET_XCRS.size)
+    ran = execute(*VCPU, Ioctl(ioctls.GET_XCRS.number, "vcpu", argument))
+    # struct kvm_xcrs: one register, number 0, which is 1 after reset (SDM vol.1 13.3)
+    assert struct.unpack_from("=IIIIQ", ran.output(-1)) == (1, 0, 0, 0, 1)
+
+
+def test_an_output_at_a_pages_end_that_is_too_short_is_efault(execute):
+    argument = OutputAtPageEnd(ioctls.GET_XCRS.size - 1, b"head")
+    ran = execute(*VCPU, Ioctl(ioctls.GET_XCRS.number, "vcpu", argument))
+    assert ran.results[-1] == -errno.EFAULT
+
+
+def test_an_output_that_is_not_written_is_canary(execute):
+    ran = execute(OPEN, Ioctl(ioctls.GET_XCRS.number, "kvm", OutputAtPageEnd(8, b"ab")))
+    assert (ran.results[-1], ran.output(-1)) == (-errno.EINVAL, b"ab" + bytes([CANARY]) * 6)
+
+
+def test_a_literal_at_a_pages_end_is_read_whole(execute):
+    assert execute(*VCPU, set_xsave(LiteralAtPageEnd(image()))).results[-1] == 0
+
+
+def test_a_literal_at_a_pages_end_that_is_too_short_is_efault(execute):
+    ran = execute(*VCPU, set_xsave(LiteralAtPageEnd(image()[:-1])))
+    assert ran.results[-1] == -errno.EFAULT
+
+
+def test_a_captured_output_is_passed_with_its_patches(execute):
+    patches = ((XSTATE_BV_OFFSET, b"\1"), (0, struct.pack("=H", 0x27F)), (XSTATE_BV_OFFSET, b"\3"))
+    again = Output(4096)
+    ran = execute(
+        *WITH_CPUID,
+        get_xsave(Output(4096, capture="state")),
+        set_xsave(Captured("state", patches)),
+        get_xsave(again),
+    )
+    assert ran.results[-2:] == [0, 0]
+    image = ran.output(-1)
+    assert struct.unpack_from("=H", image) == (0x27F,)
+    assert image[XSTATE_BV_OFFSET] & 3 == 3
+
+
+def test_patches_leave_what_was_captured_alone(execute):
+    bad = Captured("state", ((XSTATE_BV_OFFSET + 8, b"\1" * 8),))  # XCOMP_BV must be 0
+    capture = get_xsave(Output(4096, capture="state"))
+    ran = execute(*WITH_CPUID, capture, set_xsave(bad), set_xsave(Captured("state")))
+    assert ran.results[-2:] == [-errno.EINVAL, 0]
+
+
+def test_a_patch_outside_of_the_output_is_a_mistake_of_the_scenario(execute):
+    capture = get_xsave(Output(4096, capture="state"))
+    ran = execute(*WITH_CPUID, capture, set_xsave(Captured("state", ((4095, b"ab"),))))
+    assert ran.code == EXIT_BROKEN
+    assert "patch lies outside" in ran.lines[-1]["traceback"]
+
+
+def test_what_was_not_captured_cannot_be_passed(execute):
+    ran = execute(*VCPU, set_xsave(Captured("state")))
+    assert ran.code == EXIT_BROKEN
+    assert "nothing was captured" in ran.lines[-1]["traceback"]
+
+
+def test_an_output_behind_a_pointer_to_it_is_written_there(execute):
+    # KVM_X86_XCOMP_GUEST_SUPP: a u64 at the address that the attribute names, at byte 16
+    attribute = OutputBehind(struct.pack("=IIQQ", 0, 0, 0, 0), 16, 8)
+    ran = execute(OPEN, Ioctl(ioctls.GET_DEVICE_ATTR.number, "kvm", attribute))
+    assert ran.results[-1] == 0
+    assert int.from_bytes(ran.output(-1)[24:], "little") & 3 == 3
+
+
+# Descriptors
+
+
+def test_a_closed_descriptor_is_closed(execute):
+    ran = execute(OPEN, Close("kvm"), OPEN)
+    assert ran.results == [ran.results[0], 0, ran.results[0]]
+
+
+def test_a_call_on_a_closed_descriptor_is_the_kernels_to_refuse(execute):
+    assert execute(OPEN, Close("kvm"), GET_API_VERSION).results[-1] == -errno.EBADF
+
+
+def test_a_call_on_a_descriptor_that_never_was_is_a_mistake_of_the_scenario(execute):
+    ran = execute(GET_API_VERSION)
+    assert ran.code == EXIT_BROKEN
+    assert "not open" in ran.lines[-1]["traceback"]
+
+
+def test_a_vcpu_can_be_closed_and_another_made(execute):
+    other = Ioctl(ioctls.CREATE_VCPU.number, "vm", Immediate(1), "vcpu")
+    ran = execute(*VCPU, Close("vcpu"), other, RunVcpu("vcpu", 1))
+    assert ran.results[3:] == [0, ran.results[2], -errno.EINTR]
+
+
+def test_with_a_limit_no_descriptor_can_be_opened(execute):
+    ran = execute(OPEN, LimitDescriptors(), CREATE_VM, GET_API_VERSION)
+    assert ran.results[1:] == [0, -errno.EMFILE, 12]
+
+
+# Processes
+
+
+@pytest.mark.parametrize("by", ["", *ALL])
+def test_a_bitmap_of_permissions_is_an_output(execute, by):
+    spawn = [Spawn(by, by)] if by else []
+    ran = execute(*spawn, ArchPrctl(GET_XCOMP_PERM, Output(8), by))
+    assert ran.results[-1] == 0
+    # x87 and SSE are always permitted: Documentation/arch/x86/xstate.rst
+    assert int.from_bytes(ran.output(-1), "little") & 3 == 3
+
+
+@pytest.mark.parametrize("by", ["", *ALL])
+def test_a_bad_pointer_for_the_bitmap_is_efault(execute, by):
+    spawn = [Spawn(by, by)] if by else []
+    ran = execute(*spawn, ArchPrctl(GET_XCOMP_PERM, Immediate(0), by))
+    assert ran.results[-1] == -errno.EFAULT
+
+
+@pytest.mark.parametrize("by", ["", *ALL])
+def test_an_alternate_stack_is_taken_or_too_small(execute, by):
+    spawn = [Spawn(by, by)] if by else []
+    ran = execute(*spawn, SetAltStack(LARGE_STACK, by), SetAltStack(SMALL_STACK, by))
+    assert ran.results[-2:] == [0, -errno.ENOMEM]
+
+
+@pytest.mark.parametrize("by", MEMBERS)
+def test_an_actor_has_the_descriptors_from_before(execute, by):
+    call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by=by)
+    assert execute(OPEN, Spawn(by, by), call, GET_API_VERSION).results[2:] == [12, 12]
+
+
+@pytest.mark.parametrize("by", [Relation.THREAD, Relation.SHARED_MM])
+def test_an_actor_with_our_memory_uses_the_vm(execute, by):
+    ran = execute(
+        Spawn(by, by),
+        *WITH_CPUID,
+        set_xsave(Literal(image(1)), by=by),
+        get_xsave(Output(4096, capture="state"), by=by),
+        set_xsave(Captured("state", ((0, b"\x7f"),)), by=by),
+        set_xsave(SleepingLiteral(image()), by=by),
+    )
+    assert ran.results[-4:] == [0] * 4
+    assert ran.output(-3)[XSTATE_BV_OFFSET] == 1
+
+
+def test_an_actor_with_memory_of_its_own_may_not_use_the_vm(execute):
+    # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
+    call = get_xsave(Output(4096), by="other")
+    assert execute(*VCPU, Spawn("other", Relation.FORK), call).results[-1] == -errno.EIO
+
+
+def test_what_a_forked_actor_opens_stays_there(execute):
+    vm = Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "vm", by="other")
+    vcpu = Ioctl(ioctls.CREATE_VCPU.number, "vm", Immediate(0), "vcpu", by="other")
+    prepare = OPEN, Spawn("other", Relation.FORK), vm, vcpu
+    ran = execute(*prepare, get_xsave(Output(4096, capture="state"), by="other"))
+    assert ran.results[-1] == 0
+    ran = execute(*prepare, get_xsave(Output(4096)))
+    assert ran.code == EXIT_BROKEN
+
+
+def test_a_forked_actor_is_passed_what_was_captured_later(execute):
+    ran = execute(
+        OPEN,
+        Spawn("other", Relation.FORK),
+        Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "vm", by="other"),
+        Ioctl(ioctls.CREATE_VCPU.number, "vm", Immediate(0), "vcpu", by="other"),
+        *WITH_CPUID[3:4],
+        Ioctl(ioctls.SET_CPUID2.number, "vcpu", Captured("cpuid"), by="other"),
+        Ioctl(ioctls.GET_CPUID2.number, "vcpu", SUPPORTED_CPUID, by="other"),
+    )
+    assert ran.results[-2:] == [0, 0]
+
+
+def test_an_actor_with_a_program_of_its_own_can_do_no_ioctl(execute):
+    call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by="other")
+    ran = execute(OPEN, Spawn("other", Relation.EXEC), call)
+    assert ran.code == EXIT_BROKEN
+    assert "can only arch_prctl" in ran.lines[-1]["traceback"]
+
+
+def test_a_call_by_nobody_is_a_mistake_of_the_scenario(execute):
+    ran = execute(SetAltStack(LARGE_STACK, "other"))
+    assert ran.code == EXIT_BROKEN
+    assert "was not spawned" in ran.lines[-1]["traceback"]
+
+
+ENDLESS = (
+    OPEN,
+    CREATE_VM,
+    MapMemory("vm", 0, RESET_PAGE, bytes(RESET_VECTOR) + JMP_SELF),
+    VCPU[-1],
+    RunVcpu("vcpu", 0),
+)
+
+
+@pytest.mark.parametrize("last", [GET_API_VERSION, ENDLESS[-1]], ids=["done", "killed"])
+@pytest.mark.parametrize("relation", ALL)
+def test_actors_end_with_their_scenario(execute, relation, last):
+    ran = execute(Spawn("other", relation), *ENDLESS[:-1], last, seconds=0.3)
+    assert ran.ended.timed_out == (last is ENDLESS[-1])
+    assert ran.left == 1
+
+
+def test_a_scenario_dies_of_what_its_actor_dies_of(execute):
+    # KVM_RUN by a thread group with our memory, which we kill as an Oops would.
+    by_other = Ioctl(ioctls.RUN.number, "vcpu", Immediate(0), by="other")
+    calls = (*ENDLESS[:-1], Spawn("other", Relation.SHARED_MM), by_other)
+    child = os.fork()
+    if child == 0:
+        ran = execute(*calls)
+        os._exit(ran.ended.status & 0x7F)
+    actor = None
+    while actor is None:
+        family = psutil.Process(child).children(recursive=True)
+        actor = family[2] if len(family) > 2 else None
+        time.sleep(0.01)
+    actor.send_signal(signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+# Sleeping
+
+
+def test_a_literal_can_come_while_the_kernel_sleeps_for_it(execute):
+    ran = execute(
+        *WITH_CPUID,
+        set_xsave(SleepingLiteral(image(1))),
+        get_xsave(Output(4096)),
+        set_xsave(SleepingLiteral(image(3))),
+        get_xsave(Output(4096)),
+    )
+    assert (ran.code, ran.results[-4:]) == (EXIT_DONE, [0] * 4)
+    assert ran.output(-3)[XSTATE_BV_OFFSET] == 1
+
+
+def test_a_sleeping_call_that_fails_before_it_reads_ends(execute):
+    ran = execute(OPEN, Ioctl(ioctls.SET_XSAVE.number, "kvm", SleepingLiteral(image())))
+    assert (ran.code, ran.results[-1]) == (EXIT_DONE, -errno.EINVAL)
+
+
+def test_without_userfaultfd_a_sleeping_call_is_broken(execute):
+    ran = execute(*VCPU, LimitDescriptors(), set_xsave(SleepingLiteral(image())))
+    assert ran.code == EXIT_BROKEN
+    assert "takes userfaultfd" in ran.lines[-1]["traceback"]
+    assert os.strerror(errno.EMFILE) in ran.lines[-1]["traceback"]
+
+
+# The guest agent
+
+AGENT = (*WITH_CPUID, MapAgent("vm", "ram"))
+
+
+def test_the_agent_runs_or_ends_with_an_exit_reason(execute):
+    run = RunGuest("vcpu", "ram", command(AgentOp.READ_CR4), 0)
+    ran = execute(*AGENT, run)
+    result = AgentResult.parse(ran.output(-1))
+    # Where guests have no long mode, KVM's emulator gives up.
+    assert (ran.results[-1], result.sequence) in ((0, 1), (KvmExit.INTERNAL_ERROR, 0))
+
+
+def test_an_agent_that_cannot_enter_long_mode_shuts_down(execute):
+    # Without CPUID the guest may not set EFER.LME.
+    run = RunGuest("vcpu", "ram", command(AgentOp.NOP), 0)
+    assert execute(*VCPU, MapAgent("vm", "ram"), run).results[-1] == KvmExit.SHUTDOWN
+
+
+def test_a_commands_data_is_there_when_the_guest_is_not(execute):
+    run = RunGuest("vcpu", "ram", command(AgentOp.NOP, Registers(), data=b"data"), 6)
+    ran = execute(*VCPU, MapAgent("vm", "ram"), run)
+    assert ran.output(-1) == bytes(RESULT_SIZE) + b"data\0\0"
+
+
+def test_the_agents_memory_can_be_shared_with_another_vm(execute):
+    other = Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "other")
+    assert execute(*AGENT, other, ShareAgent("other", "ram")).results[-1] == 0
+
+
+def test_memory_that_was_not_mapped_is_a_mistake_of_the_scenario(execute):
+    ran = execute(*VCPU, RunGuest("vcpu", "ram", command(AgentOp.NOP), 0))
+    assert ran.code == EXIT_BROKEN
+    assert "was not mapped" in ran.lines[-1]["traceback"]
+
+
+def test_more_data_than_the_agent_has_is_refused(execute):
+    with pytest.raises(ScenarioError, match="bytes of data"):
+        execute(RunGuest("vcpu", "ram", command(AgentOp.NOP), 0x4001))
