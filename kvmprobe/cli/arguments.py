@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 
 from kvmprobe import __version__
+from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
 
 _EXIT_CODES = """\
 exit status:
   0 everything that ran passed      1 a divergence or a crash     2 usage
+    (or, with --known=xfail, known defects explain what did not)
   3 kvmprobe's own fault            4 nothing could run           124 the run's time was up
   130 interrupted
   `lab exec` ends with the program's status, 255 if the emulated host panicked
@@ -53,6 +55,13 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that"
     )
     run.add_argument(
+        "--known",
+        choices=("fail", "xfail"),
+        default="fail",
+        help="what known defects explain is a failure, or expected: XFAIL, and XPASS where one "
+        "should have shown and did not (default: %(default)s)",
+    )
+    run.add_argument(
         "--hazardous",
         action="store_true",
         help="on this host too, go on where the next step can PANIC it",
@@ -79,7 +88,7 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ID",
-        help="of a kernel with this known defect (B1, O1, B4), not of a correct one",
+        help="of a kernel with this known defect (B1, O1, ...), not of a correct one",
     )
 
 
@@ -100,6 +109,26 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATH[:GUESTPATH]",
         help="take a file or directory along",
+    )
+    program.add_argument(
+        "--cpus",
+        type=int,
+        choices=range(1, MOST_PROCESSORS + 1),
+        default=1,
+        help="processors of the emulated host (default: %(default)s)",
+    )
+    program.add_argument(
+        "--memory",
+        type=int,
+        default=MEMORY_MIB,
+        metavar="MIB",
+        help="its memory; more if the files need more (default: %(default)s)",
+    )
+    program.add_argument(
+        "--kernel-log",
+        type=Path,
+        metavar="FILE",
+        help="boot verbosely; write the kernel's console to FILE (/dev/stderr: to see it)",
     )
     program.add_argument(
         "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"

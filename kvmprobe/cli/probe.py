@@ -10,6 +10,7 @@ from kvmprobe.errors import ExitCode, Unavailable
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import classes, examine
+from kvmprobe.reports.behaviours import behaviour_data, behaviour_lines
 from kvmprobe.reports.facts import fact_lines
 from kvmprobe.scenarios.calls import unpack
 from kvmprobe.xstate.cpuid import CpuidTable
@@ -63,10 +64,7 @@ def _document(preflight: Preflight) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "facts": facts,
-        "behaviours": {
-            b.name: {"kind": b.kind.value, "summary": b.value.summary, "source": b.value.source}
-            for b in sorted(preflight.profile.behaviours, key=lambda b: b.name)
-        },
+        "behaviours": behaviour_data(preflight.profile.behaviours),
         "undetermined": sorted(b.name for b in preflight.undetermined),
         "testable": [asdict(c) for c in classes(preflight)],
     }
@@ -74,12 +72,8 @@ def _document(preflight: Preflight) -> dict[str, Any]:
 
 def _text(preflight: Preflight) -> list[str]:
     lines = fact_lines(preflight.facts)
-    lines.append("behaviours of this kernel")
-    for behaviour in sorted(preflight.profile.behaviours, key=lambda b: b.name):
-        lines.append(f"  {behaviour.kind.value:8} {behaviour.name}: {behaviour.value.summary}")
-    lines += [f"  unknown  {b.name}: the probe did not get so far" for b in preflight.undetermined]
-    if not preflight.profile.behaviours and not preflight.undetermined:
-        lines.append("  none of the named ones")
+    lines.append("behaviours of this kernel, each told by a probe")
+    lines += behaviour_lines(preflight.profile.behaviours, preflight.undetermined)
     lines.append("testable here")
     for kind in classes(preflight):
         lines.append(f"  {'yes' if kind.testable else 'no '}  {kind.name}")

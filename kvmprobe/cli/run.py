@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from kvmprobe.errors import (
 )
 from kvmprobe.execution.place import Stakes, ThisHost
 from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.execution.verdicts import as_expected_failure
 from kvmprobe.reports.console import print_lines, show
 from kvmprobe.reports.json_report import JsonReport
 from kvmprobe.results.verdict import FAILURES, Verdict
@@ -100,16 +102,16 @@ class _Session:
 
     def _run_unsuited(self, unsuited: list[ScenarioRecord], status: Progress) -> None:
         """Run on the emulated host what this host cannot."""
-        reason = unsuited[0].reason
         try:
             self._run_lab({record.id for record in unsuited}.__contains__, status)
         except (MissingTools, DownloadFailed) as missing:
             self._take_all(unsuited)
             self.notes.append(f"nor is there an emulated host for them: {missing}")
             return
-        self.notes.append(
-            f"{len(unsuited)} scenarios ran on the emulated host, because here: {reason}"
-        )
+        self.notes += [
+            f"{count} scenarios ran on the emulated host, because here: {reason}"
+            for reason, count in Counter(record.reason for record in unsuited).items()
+        ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
         # Loaded only where an emulated host is wanted.
@@ -135,10 +137,12 @@ class _Session:
         return self._runner.unsuited
 
     def _take(self, record: ScenarioRecord) -> None:
+        if self._arguments.known == "xfail":
+            record = as_expected_failure(record)
         if self._json:
             self._json.add(record)
         # What passed is only counted from here on; thousands of step records would be kept for it.
-        passed = record.verdict is Verdict.PASS
+        passed = record.verdict in {Verdict.PASS, Verdict.XFAIL}
         self.records.append(replace(record, steps=()) if passed else record)
 
     def _take_all(self, records: list[ScenarioRecord]) -> None:
@@ -169,7 +173,7 @@ def _exit_code(records: list[ScenarioRecord]) -> ExitCode:
         return ExitCode.TOOL_BUG
     if verdicts & FAILURES:
         return ExitCode.DIVERGED
-    return ExitCode.OK if Verdict.PASS in verdicts else ExitCode.NOTHING_RAN
+    return ExitCode.OK if verdicts & {Verdict.PASS, Verdict.XFAIL} else ExitCode.NOTHING_RAN
 
 
 def _tell_remaining(ids: list[str]) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.errors import errno_name
+from kvmprobe.execution.compare_tables import table_differences
+from kvmprobe.model.guest import VECTOR_FIELD, vector_name
 from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.scenarios.calls import CANARY
+from kvmprobe.xstate.cpuid import CpuidTable
 from kvmprobe.xstate.diff import Difference, differences
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.image import xstate_bv_of
@@ -18,12 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.outcome import Outcome
+    from kvmprobe.model.outcome import Outcome, Unspecified
     from kvmprobe.results.trace import Reply
     from kvmprobe.scenarios.ops import Op
 
 _SHOWN_BYTES = 16
-_BITMAPS = frozenset({"XSTATE_BV", "XCOMP_BV", "XCR0", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"})
+_SHOWN_ENTRIES = 16
+_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4"})
+_BITMAPS = frozenset(
+    {"XSTATE_BV", "XCOMP_BV", "XCR0", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"}
+    | {"XCOMP", "XCOMP_GUEST_SUPP"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,8 @@ def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Mismat
     match outcome:
         case NewDescriptor():
             return None if reply.result >= 0 else Mismatch("a descriptor", returned(reply.result))
-        case Failed(errno):
-            expected = returned(-errno)
-            return None if reply.result == -errno else Mismatch(expected, returned(reply.result))
+        case Failed():
+            return _compare_failed(outcome, op, reply, host)
         case Done():
             return _compare_done(outcome, op, reply, host)
         case OneOf(choices):
@@ -65,7 +73,19 @@ def fields_text(fields: Mapping[str, int]) -> str:
 def _value_text(name: str, value: int) -> str:
     if name == EXIT_FIELD:
         return exit_name(value)
+    if name == VECTOR_FIELD:
+        return vector_name(value)
+    if name in _REGISTERS:
+        return f"{value:#x}"
     return names(value) if name in _BITMAPS else str(value)
+
+
+def _compare_failed(failed: Failed, op: Op, reply: Reply, host: HostProfile) -> Mismatch | None:
+    if reply.result != -failed.errno:
+        return Mismatch(returned(-failed.errno), returned(reply.result))
+    if not failed.fields:
+        return None
+    return _compare_fields(Done(fields=failed.fields), op.read(reply.output or b"", host))
 
 
 def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Mismatch | None:
@@ -73,18 +93,55 @@ def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Mismat
         return Mismatch(returned(done.value), returned(reply.result))
     if done.image is not None:
         return _compare_image(done.image, reply.output or b"", host)
-    if not done.fields:
-        return None
-    observed = {name: op.read(reply.output or b"", host).get(name, -1) for name in done.fields}
-    if observed == dict(done.fields):
+    observed = op.read(reply.output or b"", host) if done.fields else {}
+    return (
+        _compare_fields(done, observed)
+        or _compare_memory(done, reply.output or b"")
+        or _compare_table(done, reply.output or b"")
+    )
+
+
+def _compare_fields(done: Done, read: Mapping[str, int]) -> Mismatch | None:
+    observed = {name: read.get(name, -1) for name in done.fields}
+    differing = [
+        name
+        for name, value in done.fields.items()
+        if (observed[name] ^ value) & ~done.open_fields.get(name, 0)
+    ]
+    if not differing:
         return None
     return Mismatch(fields_text(done.fields), fields_text(observed))
+
+
+def _compare_memory(done: Done, output: bytes) -> Mismatch | None:
+    if done.memory is None:
+        return None
+    start, size = done.memory.offset, len(done.memory.content)
+    observed = output[start : start + size]
+    wanted = _adopting(done.memory.content, done.memory.unspecified, observed)
+    if wanted == observed:
+        return None
+    at = next(i for i, pair in enumerate(zip_longest(wanted, observed)) if len(set(pair)) > 1)
+    return Mismatch(
+        f"memory from byte {at}: {_hex(wanted[at:])}",
+        f"memory from byte {at}: {_hex(observed[at:])}",
+    )
+
+
+def _compare_table(done: Done, output: bytes) -> Mismatch | None:
+    if done.table is None:
+        return None
+    found = table_differences(done.table, CpuidTable.from_bytes(output))
+    if not found:
+        return None
+    first = found[0]
+    return Mismatch(first.expected, first.observed, tuple(d.text for d in found[1:_SHOWN_ENTRIES]))
 
 
 def _compare_image(expected: ExpectedImage, output: bytes, host: HostProfile) -> Mismatch | None:
     size = len(expected.image)
     observed, beyond = output[:size], output[size:]
-    wanted = _adopting(expected, observed)
+    wanted = _adopting(expected.image, expected.unspecified, observed)
     if wanted == observed and beyond.count(CANARY) == len(beyond):
         return None
     details = [_detail(d) for d in differences(wanted, observed, host.layout)]
@@ -98,16 +155,16 @@ def _compare_image(expected: ExpectedImage, output: bytes, host: HostProfile) ->
     )
 
 
-def _adopting(expected: ExpectedImage, observed: bytes) -> bytes:
-    """Return the expected image with the observed value in each unspecified bit."""
-    if not expected.unspecified:
-        return expected.image
-    image = bytearray(expected.image)
-    for unspecified in expected.unspecified:
+def _adopting(expected: bytes, open_places: tuple[Unspecified, ...], observed: bytes) -> bytes:
+    """Return the expected bytes with the observed value in each unspecified bit."""
+    if not open_places or len(observed) != len(expected):
+        return expected
+    adopted = bytearray(expected)
+    for unspecified in open_places:
         for index, bits in enumerate(unspecified.bits):
             offset = unspecified.offset + index
-            image[offset] = image[offset] & ~bits & 0xFF | observed[offset] & bits
-    return bytes(image)
+            adopted[offset] = adopted[offset] & ~bits & 0xFF | observed[offset] & bits
+    return bytes(adopted)
 
 
 def _detail(difference: Difference) -> str:

@@ -52,8 +52,12 @@ def explanation(
 
 def predicts(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
     """Tell whether a kernel with just the host's behaviours, defects too, would answer so."""
-    complete = len(trace.steps) == len(scenario.steps)
-    return complete and not any(_walk(scenario, host, trace))
+    return len(trace.steps) == len(scenario.steps) and agrees(scenario, host, trace)
+
+
+def agrees(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
+    """Tell whether such a kernel would answer so, as far as the trace goes."""
+    return not any(_walk(scenario, host, trace))
 
 
 def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[StepRecord, ...]:

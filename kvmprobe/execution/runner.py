@@ -18,8 +18,9 @@ from kvmprobe.errors import BootFailed, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.kernel_log import WATCHED
 from kvmprobe.execution.link import LinkLostError
+from kvmprobe.execution.oracles.session import Oracles
 from kvmprobe.execution.preflight import examine, unmet
-from kvmprobe.execution.verdicts import judged, skipped
+from kvmprobe.execution.verdicts import judged, skipped, with_findings
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
     from kvmprobe.progress import Progress
-    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.record import Crash, ScenarioRecord
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -76,6 +77,7 @@ class Runner:
         self._progress = progress
         self._deadline = deadline
         self._preflight: Preflight | None = None
+        self._oracles: Oracles | None = None
         self._held: list[tuple[Planned, ScenarioRecord]] = []
         self._total = 0
         self.remaining: dict[str, None] = {}
@@ -111,6 +113,7 @@ class Runner:
             driver = Driver(link, self._place.timing)
             if self._preflight is None:
                 self._preflight = examine(driver)
+                self._oracles = Oracles(self._preflight.profile)
         except LinkLostError as lost:
             if lost.crash is None and not lost.hung:
                 raise
@@ -167,7 +170,7 @@ class Runner:
         return self._hazardous is not Hazardous.STOP
 
     def _settle(self, planned: Planned, trace: Trace) -> None:
-        record = judged(planned.scenario, self._examined.profile, trace, self._place.target)
+        record = self._judged(planned.scenario, trace)
         cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
         if trace.end is End.HELD and self._goes_on:
             self._held.append((planned, record))
@@ -178,12 +181,19 @@ class Runner:
         self._emit(record)
 
     def _settle_lost(self, planned: Planned, lost: TraceLostError) -> None:
-        record = judged(
-            planned.scenario, self._examined.profile, lost.trace, self._place.target, lost.crash
-        )
+        record = self._judged(planned.scenario, lost.trace, lost.crash)
         if lost.hung:
             record = replace(record, verdict=Verdict.TIMED_OUT)
         self._emit(record)
+
+    def _judged(
+        self, scenario: Scenario, trace: Trace, crash: Crash | None = None
+    ) -> ScenarioRecord:
+        """Judge by the model, then by the oracles, which do not ask it."""
+        assert self._oracles is not None  # noqa: S101 - set when the place was examined
+        record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
+        across = self._oracles.across(scenario, trace, record.known)
+        return with_findings(record, (*self._oracles.within(scenario, trace), *across))
 
     def _emit(self, record: ScenarioRecord) -> None:
         self.remaining.pop(record.id, None)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.lockstep import divergences, explanation, step_records
+from kvmprobe.execution.lockstep import agrees, divergences, explanation, step_records
+from kvmprobe.model.behaviours import DEFECTS, variants
+from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Divergence, ScenarioRecord
 from kvmprobe.results.trace import End
-from kvmprobe.results.verdict import Verdict
+from kvmprobe.results.verdict import FAILURES, Verdict
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.results.record import Crash, Target
+    from kvmprobe.results.record import Crash, Finding, Target
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -24,26 +26,54 @@ def judged(
 
     :param crash: the host died during the step after the trace's last
     """
-    found = divergences(scenario, host, trace) + _taint(trace)
+    tainted = _taint(trace)
+    found = divergences(scenario, host, trace) + tainted
     if crash is not None:
         step = min(len(trace.steps), len(scenario.steps) - 1)
         crash = replace(crash, step=step, during=scenario.steps[step].op.text)
     known: tuple[str, ...] = ()
-    if found or crash:
+    # No defect is known that taints the kernel and goes on.
+    if (found or crash) and not tainted:
         known = explanation(scenario, host, trace, crash is not None)
+    verdict = _verdict(trace, found, crash)
     return ScenarioRecord(
         id=scenario.id,
         row=scenario.row,
         column=scenario.column,
         target=target,
-        verdict=_verdict(trace, found, crash),
+        verdict=verdict,
         reason=trace.end_note,
         steps=step_records(scenario, host, trace),
         divergences=found,
         known=known,
+        foretold=_foretold(scenario, host, trace) if verdict is Verdict.PASS else (),
         crash=crash,
         duration=trace.seconds,
     )
+
+
+def with_findings(record: ScenarioRecord, found: tuple[Finding, ...]) -> ScenarioRecord:
+    """Return a record with what the oracles found; a pass with an unexplained finding is none."""
+    explained = tuple(f if f.known else replace(f, known=record.known) for f in found)
+    unexplained = any(not f.known for f in explained)
+    failed = unexplained and record.verdict is Verdict.PASS
+    verdict = Verdict.DIVERGED if failed else record.verdict
+    return replace(record, findings=explained, verdict=verdict)
+
+
+def as_expected_failure(record: ScenarioRecord) -> ScenarioRecord:
+    """Return a record as it counts where known defects are expected to show.
+
+    What they explain is XFAIL; a pass in which a defect that this kernel has should have shown is
+    XPASS: the kernel, the defect's description or its probe is not what it is believed to be.
+    """
+    if record.foretold and record.verdict is Verdict.PASS:
+        ids = " and ".join(record.foretold)
+        return replace(record, verdict=Verdict.XPASS, reason=f"{ids} should have shown here")
+    explained = record.known and all(f.known for f in record.findings)
+    if explained and record.verdict in FAILURES - {Verdict.TIMED_OUT}:
+        return replace(record, verdict=Verdict.XFAIL)
+    return record
 
 
 def skipped(scenario: Scenario, target: Target, code: str, reason: str) -> ScenarioRecord:
@@ -70,6 +100,20 @@ def _verdict(trace: Trace, found: tuple[Divergence, ...], crash: Crash | None) -
             return Verdict.CRASHED
         case End.DONE | End.HELD:
             return Verdict.DIVERGED if found else Verdict.PASS
+
+
+def _foretold(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[str, ...]:
+    """Return the defects of this kernel whose model predicts something else than happened."""
+    defects = host.behaviours & DEFECTS
+    if not defects or agrees(scenario, host, trace):
+        return ()
+    plain = variants(host.behaviours)
+    alone = [
+        defect
+        for defect in sorted(defects, key=lambda d: d.name)
+        if not agrees(scenario, replace(host, behaviours=plain | {defect}), trace)
+    ]
+    return tuple(known_defects()[defect].id for defect in alone)
 
 
 def _taint(trace: Trace) -> tuple[Divergence, ...]:

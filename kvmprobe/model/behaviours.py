@@ -36,6 +36,72 @@ class Behaviour(Enum):
         "arch/x86/include/asm/fpu/types.h: enum xfeature",
         "ARCH_REQ_XCOMP_PERM(19): EOPNOTSUPP where it is known, EINVAL where not",
     )
+    DUPLICATE_VCPU_ID_LOCKS = Description(
+        Kind.VARIANT,
+        "KVM_CREATE_VCPU with an id that is taken freezes the caller's guest permission",
+        "virt/kvm/kvm_main.c: kvm_vm_ioctl_create_vcpu, which may look at the id late",
+        "a process that shares the VM's memory: KVM_CREATE_VCPU, EEXIST; REQ_XCOMP_GUEST_PERM(18)",
+    )
+    VCPU_ID_TRUNCATED = Description(
+        Kind.DEFECT,
+        "KVM_CREATE_VCPU takes an id beyond 32 bits for its lower half",
+        'Linux commit 8b8e57e5096e ("KVM: Reject overly excessive IDs in KVM_CREATE_VCPU")',
+        "KVM_CREATE_VCPU(1 << 32 | 7) returns a descriptor",
+    )
+    XSS_FOLLOWS_CPUID = Description(
+        Kind.VARIANT,
+        "the host writes IA32_XSS only within the guest's CPUID; 0 too if KVM does not list it",
+        "arch/x86/kvm/x86.c: kvm_set_msr_common, MSR_IA32_XSS",
+        "before KVM_SET_CPUID2: SET_MSRS(XSS=0), SET_MSRS(XSS=CET): not processed",
+    )
+    VENDOR_OWNS_CR4 = Description(
+        Kind.VARIANT,
+        "KVM's vendor module decides which bits CR4 may have, whatever CPUID says (kvm_pvm)",
+        "arch/x86/kvm/x86.c: kvm_is_valid_cr4, where vendor modules have a hook",
+        "before KVM_SET_CPUID2: SET_SREGS(CR4.OSXSAVE) is accepted, but KVM lists no XSAVE",
+    )
+    CR4_NEEDS_CPUID = Description(
+        Kind.VARIANT,
+        "before KVM_SET_CPUID2 KVM_SET_SREGS refuses every bit of CR4 that stands for a feature",
+        "arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, called when the vCPU is created",
+        "before KVM_SET_CPUID2: SET_SREGS(CR4.OSXSAVE): EINVAL",
+    )
+    ONE_REG_MSRS = Description(
+        Kind.VARIANT,
+        "KVM_GET_ONE_REG and KVM_SET_ONE_REG know MSRs, and there is KVM_GET_REG_LIST",
+        "arch/x86/kvm/x86.c: kvm_get_set_one_reg",
+        "KVM_GET_REG_LIST before KVM_SET_CPUID2 returns 0",
+    )
+    KNOWS_TMUL_FEATURES = Description(
+        Kind.VARIANT,
+        "supported CPUID has 0x1E.1, the further AMX features, where the CPU has that sub-leaf",
+        "arch/x86/kvm/cpuid.c: __do_cpuid_func, leaf 0x1E",
+        "KVM_GET_SUPPORTED_CPUID with 0x1E.0:EAX=1 and 0x1E.1",
+    )
+    HIDES_XSAVE_FEATURES = Description(
+        Kind.VARIANT,
+        "KVM offers fewer features of XSAVE or AMX than the CPU has and KVM knows",
+        "arch/x86/kvm/cpuid.c: kvm_set_cpu_caps, and a vendor module that clears capabilities",
+        "KVM_GET_SUPPORTED_CPUID: 0xD.1:EAX or 7.0:EDX (AMX) have fewer bits than the CPU's",
+    )
+    VENDOR_REWRITES_CPUID = Description(
+        Kind.VARIANT,
+        "KVM's vendor module replaces XSTATE features in the table that user space sets (kvm_pvm)",
+        "arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, where vendor modules have a hook",
+        "KVM_SET_CPUID2 with 0xD.0:EAX=3 alone; KVM_GET_CPUID2 shows more",
+    )
+    SGX_XFRM_FOLLOWS_XCR0 = Description(
+        Kind.VARIANT,
+        "a guest's 0x12.1:EDX:ECX, what enclaves may have in XCR0, is kept within 0xD.0:EDX:EAX",
+        "arch/x86/kvm/cpuid.c: __kvm_update_cpuid_runtime, leaf 0x12, as of 6.1",
+        "KVM_SET_CPUID2 with 0xD.0:EAX=3 and all bits in 0x12.1:ECX; KVM_GET_CPUID2 shows 3",
+    )
+    GET_CPUID2_KEEPS_NENT = Description(
+        Kind.VARIANT,
+        "a successful KVM_GET_CPUID2 leaves nent at the size of the caller's buffer",
+        "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_get_cpuid2",
+        "KVM_GET_CPUID2 with room for more entries than there are: nent is not their number",
+    )
     SET_XSAVE_KEEPS_XFD_ARMED = Description(
         Kind.DEFECT,
         "KVM_SET_XSAVE keeps XSTATE_BV[i] although XFD[i]=1",
@@ -61,6 +127,19 @@ class Behaviour(Enum):
         "Linux commit 55cd57b596e8"
         ' ("KVM: x86: Filter out XTILE_CFG if XTILE_DATA isn\'t permitted")',
         "KVM_GET_SUPPORTED_CPUID 0xD.0:EAX without permission: bit 17 set, bit 18 clear",
+    )
+    FPU_IOCTLS_IGNORE_XSTATE_BV = Description(
+        Kind.DEFECT,
+        "KVM_SET_FPU and KVM_GET_FPU use the bytes of FP and SSE whatever XSTATE_BV says of them",
+        "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu, kvm_arch_vcpu_ioctl_get_fpu",
+        "KVM_SET_FPU on a fresh vCPU; KVM_GET_XSAVE2 still shows INIT state",
+    )
+    SET_XSAVE_LIMITED_BY_CPUID = Description(
+        Kind.DEFECT,
+        "KVM_SET_XSAVE refuses components that KVM supports and the guest's CPUID lacks",
+        "Linux commit 8647c52e9504"
+        ' ("KVM: x86: Constrain guest-supported xfeatures only at KVM_GET_XSAVE{2}")',
+        "KVM_SET_CPUID2 with no entries; KVM_SET_XSAVE(XSTATE_BV[2]=1) fails",
     )
 
     @property

@@ -1,20 +1,56 @@
-"""What KVM offers in CPUID, and what setting a vCPU's CPUID does (arch/x86/kvm/cpuid.c)."""
+"""What KVM offers in CPUID (arch/x86/kvm/cpuid.c: __do_cpuid_func), as far as XSTATE goes.
+
+Leaves 7 (AMX), 0xD, 0x1D and 0x1E are computed from the CPU's own leaves; what the other leaves
+hold is a fact about the host, but permission must not change it.
+"""
 
 from __future__ import annotations
 
-import errno
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
-from kvmprobe.model.outcome import Done, Failed, Step
-from kvmprobe.xstate.features import DYNAMIC, XTILE, XFeature
+from kvmprobe.model.outcome import Done, ExpectedTable, Step
+from kvmprobe.model.process import denied
+from kvmprobe.xstate.cpuid import (
+    AMX_FEATURES,
+    AMX_TILE_BIT,
+    LEAF_EXTENDED_FEATURES,
+    LEAF_FEATURES,
+    LEAF_TILE,
+    LEAF_TMUL,
+    LEAF_XSTATE,
+    XFD_BIT,
+    XSAVEC_BIT,
+    XSAVES_BIT,
+    CpuidEntry,
+    CpuidTable,
+    Register,
+)
+from kvmprobe.xstate.features import XTILE, XFeature, numbers
 
 if TYPE_CHECKING:
-    from kvmprobe.model.machine import Machine, Vcpu
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine
 
 XCR0_FIELD = "0xD.0:EDX:EAX"
 SIZE_FIELD = "0xD.0:ECX"
+COMPACTION = 1 << XSAVEC_BIT | 1 << XSAVES_BIT
+# XSAVEOPT, XSAVEC, XGETBV with ECX=1, XSAVES, XFD: what KVM knows of 0xD.1:EAX.
+_XSAVE_FEATURES = 0b11111
+# AMX_FP8, TF32, AVX512, MOVRS, and INT8, BF16, COMPLEX, FP16 again.
+_TMUL_FEATURES = 0b1_1101_1111
+_U32 = (1 << 32) - 1
+_XSTATE_LEAVES = (LEAF_XSTATE, LEAF_TILE, LEAF_TMUL)
+# Leaves that differ between the CPUs of one machine: APIC ids, caches, kind of core.
+PER_CPU = frozenset(
+    {
+        (LEAF_FEATURES, Register.EBX),
+        *((leaf, register) for leaf in (0x2, 0x4, 0xB, 0x18, 0x1A, 0x1F) for register in Register),
+    }
+)
 
 
 def permitted_xcr0(machine: Machine, by: str = MAIN) -> int:
@@ -29,65 +65,106 @@ def permitted_xcr0(machine: Machine, by: str = MAIN) -> int:
     return xcr0 if xcr0 & XFeature.XTILE_DATA.bit or alone else xcr0 & ~XTILE
 
 
-def get_supported(machine: Machine, name: str) -> Step:
+def get_supported(machine: Machine, name: str, by: str = MAIN, on: str = "kvm") -> Step:
     """KVM_GET_SUPPORTED_CPUID; the table is kept under ``name`` for a later SET_CPUID2.
 
-    :see: arch/x86/kvm/cpuid.c: __do_cpuid_func, leaf 0xD
+    :see: arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid, __do_cpuid_func
     """
-    xcr0 = permitted_xcr0(machine)
+    rule = (
+        "supported CPUID follows guest permission in leaf 0xD (INV-10), not in leaves 7, 0x1D and "
+        "0x1E (O4, a quirk): cpuid.c: __do_cpuid_func"
+    )
+    refusal = denied(machine, on, by)
+    if refusal is not None:
+        return Step(machine, refusal, rule)
+    xcr0 = permitted_xcr0(machine, by)
+    table = supported_table(machine.host, xcr0)
     fields = {XCR0_FIELD: xcr0, SIZE_FIELD: machine.host.layout.size(xcr0)}
-    captured = {**machine.captured, name: GuestCpuid(xcr0)}
-    rule = "supported CPUID follows guest permission (INV-10): cpuid.c: __do_cpuid_func, leaf 0xD"
-    return Step(machine.but(captured=captured), Done(fields=fields), rule)
+    kept = replace(GuestCpuid.of(table), unspecified=PER_CPU)
+    captured = {**machine.captured, name: kept}
+    expected = ExpectedTable(table, PER_CPU, "differs between CPUs")
+    return Step(machine.but(captured=captured), Done(fields=fields, table=expected), rule)
 
 
-def check_xsave2(machine: Machine) -> Step:
+@lru_cache(maxsize=32)
+def supported_table(host: HostProfile, xcr0: int) -> CpuidTable:
+    """Return the whole table for a filtered XCR0; each leaf stands where KVM puts it.
+
+    :see: arch/x86/kvm/cpuid.c: __do_cpuid_func
+    """
+    computed = {
+        LEAF_XSTATE: _xstate_leaf(host, xcr0),
+        LEAF_TILE: _tile_leaf(host),
+        LEAF_TMUL: _tmul_leaf(host),
+    }
+    entries: list[CpuidEntry] = []
+    for entry in host.supported.entries:
+        if entry.leaf in _XSTATE_LEAVES:
+            entries += computed.pop(entry.leaf, [])
+        else:
+            entries.append(entry)
+    # A CPU without AMX need not have the leaves behind 0xD.
+    missing = [e for leaf in computed.values() for e in leaf if e.leaf == LEAF_XSTATE or e.eax]
+    extended = CpuidTable((*entries, *missing)).at(LEAF_EXTENDED_FEATURES, 0)
+    edx = extended.edx & ~AMX_FEATURES | _amx_features(host)
+    return CpuidTable((*entries, *missing)).replaced(LEAF_EXTENDED_FEATURES, 0, edx=edx)
+
+
+def _xstate_leaf(host: HostProfile, xcr0: int) -> list[CpuidEntry]:
+    cpu, xss = host.cpu, host.kvm_xss
+    features = _xsave_features(host)
+    size = host.layout.size(xcr0)
+    compacted = cpu.compacted_size(xcr0 | xss) if features & COMPACTION else 0
+    first = cpu.at(LEAF_XSTATE, 0)._replace(eax=xcr0 & _U32, ebx=size, ecx=size, edx=xcr0 >> 32)
+    second = cpu.at(LEAF_XSTATE, 1)._replace(
+        eax=features, ebx=compacted, ecx=xss & _U32, edx=xss >> 32
+    )
+    xfd = 0 if features >> XFD_BIT & 1 else 1 << 2
+    places = (cpu.at(LEAF_XSTATE, nr) for nr in numbers((xcr0 | xss) & ~0b11))
+    return [first, second, *(place._replace(ecx=place.ecx & ~xfd, edx=0) for place in places)]
+
+
+def _tile_leaf(host: HostProfile) -> list[CpuidEntry]:
+    first = host.cpu.at(LEAF_TILE, 0)
+    if not _amx_features(host) >> AMX_TILE_BIT & 1:
+        return [_blank(first)]
+    return [first, *(host.cpu.at(LEAF_TILE, nr) for nr in range(1, first.eax + 1))]
+
+
+def _tmul_leaf(host: HostProfile) -> list[CpuidEntry]:
+    first = host.cpu.at(LEAF_TMUL, 0)
+    if not _amx_features(host) >> AMX_TILE_BIT & 1:
+        return [_blank(first)]
+    if Behaviour.KNOWS_TMUL_FEATURES not in host.behaviours or not first.eax:
+        return [first]
+    second = host.cpu.at(LEAF_TMUL, 1)
+    features = second.eax & _TMUL_FEATURES
+    return [first._replace(eax=1), _blank(second)._replace(eax=features)]
+
+
+def _blank(entry: CpuidEntry) -> CpuidEntry:
+    return entry._replace(eax=0, ebx=0, ecx=0, edx=0)
+
+
+def _xsave_features(host: HostProfile) -> int:
+    """Return 0xD.1:EAX that KVM offers: what it knows of the CPU's, but for the vendor module."""
+    hides = Behaviour.HIDES_XSAVE_FEATURES in host.behaviours
+    offered = host.supported if hides else host.cpu
+    return offered.at(LEAF_XSTATE, 1).eax & _XSAVE_FEATURES
+
+
+def _amx_features(host: HostProfile) -> int:
+    """Return the AMX bits of 7.0:EDX that KVM offers, the same way."""
+    hides = Behaviour.HIDES_XSAVE_FEATURES in host.behaviours
+    offered = host.supported if hides else host.cpu
+    return offered.at(LEAF_EXTENDED_FEATURES, 0).edx & AMX_FEATURES
+
+
+def check_xsave2(machine: Machine, by: str = MAIN) -> Step:
     """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2): bytes of the image under the caller's permission.
 
     :see: arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension
     """
-    size = machine.host.uabi_size(permitted_xcr0(machine))
+    size = machine.host.uabi_size(permitted_xcr0(machine, by))
     rule = "KVM_CAP_XSAVE2 (INV-8): x86.c: kvm_vm_ioctl_check_extension"
     return Step(machine, Done(size), rule)
-
-
-def set_cpuid2(machine: Machine, vcpu_name: str, table_name: str) -> Step:
-    """KVM_SET_CPUID2 with a table captured before.
-
-    The first table with XTILE_DATA replaces the guest's fpstate by a larger one, which must hold
-    what the old one held.
-
-    :see: arch/x86/kvm/cpuid.c: kvm_set_cpuid, kvm_check_cpuid;
-        arch/x86/kernel/fpu/core.c: fpu_enable_guest_xfd_features;
-        arch/x86/kernel/fpu/xstate.c: fpstate_realloc
-    """
-    table = machine.captured[table_name]
-    vcpu = machine.vcpu(vcpu_name)
-    if vcpu.ran:
-        same = table == vcpu.cpuid
-        rule = "CPUID is fixed once the guest ran (INV-12): cpuid.c: kvm_set_cpuid"
-        return Step(machine, Done() if same else Failed(errno.EINVAL), rule)
-    rule = "KVM_SET_CPUID2 (INV-11, INV-31, INV-32): cpuid.c: kvm_check_cpuid"
-    if table.xcr0 & DYNAMIC & ~vcpu.user_xfeatures:
-        if not machine.guest_perm & DYNAMIC:
-            return Step(machine, Failed(errno.EPERM), rule)
-        vcpu = _with_dynamic(machine, vcpu)
-    vcpu = vcpu.but(cpuid=table, guest_xcr0=table.xcr0 & machine.host.kvm_xcr0)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
-
-
-def _with_dynamic(machine: Machine, vcpu: Vcpu) -> Vcpu:
-    larger = vcpu.but(
-        user_xfeatures=vcpu.user_xfeatures | DYNAMIC,
-        uabi_size=machine.host.uabi_size(machine.guest_perm),
-    )
-    if Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE not in machine.host.behaviours:
-        return larger
-    return larger.but(
-        saved=False,
-        xstate_bv=0,
-        xstate_bv_open=0,
-        contents={},
-        stale={nr: bytes(len(content)) for nr, content in vcpu.stale.items()},
-        mxcsr_mask=machine.host.mxcsr_mask,
-    )

@@ -1,39 +1,83 @@
-"""Creating the VM and its vCPUs (arch/x86/kvm/x86.c: kvm_arch_vcpu_create)."""
+"""Creating VMs and vCPUs (virt/kvm/kvm_main.c; arch/x86/kvm/x86.c: kvm_arch_vcpu_create)."""
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.machine import MAIN, Vcpu
-from kvmprobe.model.outcome import NewDescriptor, Step
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.machine import MAIN, Vcpu, Vm
+from kvmprobe.model.outcome import Failed, NewDescriptor, Step
+from kvmprobe.model.process import denied
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.image import FP_INIT, SSE_SIZE
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
 
+# KVM_MAX_VCPU_IDS is 4 times CONFIG_KVM_MAX_NR_VCPUS, which is 4096 at most.
+_MAX_VCPU_IDS = 1 << 14
+_U32 = (1 << 32) - 1
 
-def new_descriptor(machine: Machine, call: str) -> Step:
-    """Expect a descriptor from opening /dev/kvm or KVM_CREATE_VM; no state changes.
+
+def open_kvm(machine: Machine) -> Step:
+    """open(/dev/kvm); no state changes.
+
+    :see: fs/open.c: do_sys_openat2
+    """
+    limited = machine.process(MAIN).limited
+    rule = "open(/dev/kvm) returns a descriptor: open.c: do_sys_openat2"
+    return Step(machine, Failed(errno.EMFILE) if limited else NewDescriptor(), rule)
+
+
+def create_vm(machine: Machine, vm_name: str = "vm", kvm_name: str = "kvm", by: str = MAIN) -> Step:
+    """KVM_CREATE_VM: it belongs to the caller's memory; permission is not looked at.
 
     :see: virt/kvm/kvm_main.c: kvm_dev_ioctl_create_vm
     """
-    return Step(machine, NewDescriptor(), f"{call} returns a descriptor: kvm_main.c")
+    rule = "KVM_CREATE_VM freezes nothing (INV-4): kvm_main.c: kvm_dev_ioctl_create_vm"
+    refusal = denied(machine, kvm_name, by)
+    if refusal is not None:
+        return Step(machine, refusal, rule)
+    process = machine.process(by)
+    if process.limited:
+        return Step(machine, Failed(errno.EMFILE), rule)
+    return Step(machine.with_vm(vm_name, Vm(process.memory)), NewDescriptor(), rule)
 
 
-def create_vcpu(machine: Machine, vcpu_name: str, by: str = MAIN) -> Step:
+def create_vcpu(
+    machine: Machine, vcpu_name: str, by: str = MAIN, vm_name: str = "vm", vcpu_id: int = 0
+) -> Step:
     """KVM_CREATE_VCPU: a zeroed fpstate with the default components; guest permission is frozen.
 
-    :see: arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate, fpu_lock_guest_permissions
+    It is the caller's permission that is frozen, and that stays if what comes after fails.
+
+    :see: virt/kvm/kvm_main.c: kvm_vm_ioctl_create_vcpu;
+        arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate, fpu_lock_guest_permissions
     """
-    process = machine.process(by)
+    rule = "KVM_CREATE_VCPU (INV-4, INV-15): core.c: fpu_alloc_guest_fpstate"
+    refusal = denied(machine, vm_name, by)
+    if refusal is not None:
+        return Step(machine, refusal, f"{rule}; kvm_main.c: kvm_vm_ioctl (INV-41)")
+    behaviours = machine.host.behaviours
+    if Behaviour.VCPU_ID_TRUNCATED in behaviours:
+        vcpu_id &= _U32
+    if vcpu_id >= _MAX_VCPU_IDS:
+        return Step(machine, Failed(errno.EINVAL), f"{rule}; an id beyond all freezes nothing")
+    vm, process = machine.vm(vm_name), machine.process(by)
+    locked = machine.with_process(by, process.but(perm_locked=True))
+    if vcpu_id in vm.vcpu_ids:
+        after = locked if Behaviour.DUPLICATE_VCPU_ID_LOCKS in behaviours else machine
+        return Step(after, Failed(errno.EEXIST), f"{rule}; a vCPU of that id is there")
+    if process.limited:
+        return Step(locked, Failed(errno.EMFILE), f"{rule}; the descriptor comes last")
     vcpu = Vcpu(
         user_xfeatures=machine.host.default_permission,
         mxcsr_mask=machine.host.mxcsr_mask,
         stale={XFeature.FP: FP_INIT, XFeature.SSE: bytes(SSE_SIZE)},
-        memory=process.memory,
+        memory=vm.memory,
+        lapic=vm.irqchip,
     )
-    locked = machine.with_process(by, process.but(perm_locked=True))
-    created = locked.with_vcpu(vcpu_name, vcpu)
-    rule = "KVM_CREATE_VCPU (INV-4, INV-15): core.c: fpu_alloc_guest_fpstate"
+    with_id = Vm(vm.memory, vm.vcpu_ids | {vcpu_id}, vm.irqchip)
+    created = locked.with_vm(vm_name, with_id).with_vcpu(vcpu_name, vcpu)
     return Step(created, NewDescriptor(), rule)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 MAIN = ""
+# SDM vol.3 §11.1.1 "Processor State After Reset": CD, NW, ET.
+CR0_RESET = 0x6000_0010
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,13 @@ class GuestCpuid:
 
     :ivar xcr0: 0xD.0:EDX:EAX
     :ivar xss: 0xD.1:EDX:ECX
+    :ivar unspecified: registers, as (leaf, register), whose value is not known for certain
     """
 
     xcr0: int = 0
     xss: int = 0
     entries: tuple[CpuidEntry, ...] = ()
+    unspecified: frozenset[tuple[int, Register]] = field(default=frozenset(), compare=False)
 
     @classmethod
     def of(cls, table: CpuidTable) -> GuestCpuid:
@@ -52,21 +56,37 @@ class Process:
     """One thread group, as far as permission goes.
 
     :ivar memory: name of the process whose memory (mm) it runs in
+    :ivar files: name of the process whose descriptors it uses
     :ivar host_perm: what ARCH_GET_XCOMP_PERM returns
     :ivar guest_perm: what ARCH_GET_XCOMP_GUEST_PERM returns
     :ivar perm_locked: it has created a vCPU: guest_perm is frozen
-    :ivar altstack_size: bytes of its smallest alternate signal stack; 0 without one
+    :ivar limited: it can open no more descriptors
     """
 
     memory: str
     host_perm: int
     guest_perm: int
     perm_locked: bool = False
-    altstack_size: int = 0
+    files: str = MAIN
+    limited: bool = False
 
     def but(self, **changes: Any) -> Process:  # noqa: ANN401 - fields of any type
         """Return this process with some fields changed."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """One VM.
+
+    :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
+    :ivar vcpu_ids: those taken; a vCPU keeps its id when its descriptor is closed
+    :ivar irqchip: it has an interrupt controller in the kernel, and its vCPUs a local APIC
+    """
+
+    memory: str = MAIN
+    vcpu_ids: frozenset[int] = frozenset()
+    irqchip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +99,18 @@ class Vcpu:
     :ivar user_xfeatures: components that user space may set in this fpstate
     :ivar uabi_size: bytes that GET_XSAVE2 and SET_XSAVE move
     :ivar xstate_bv: XSTATE_BV in memory, where it is certain
-    :ivar xstate_bv_open: bits of it that may be 0 or 1; their content is INIT then (PKRU aside)
-    :ivar contents: bytes of each component in ``xstate_bv``
+    :ivar xstate_bv_open: bits of it that may be 0 or 1
+    :ivar contents: bytes of each component in ``xstate_bv``; of one in ``xstate_bv_open``, what it
+        may have, or else INIT (PKRU aside)
     :ivar stale: bytes of FP and SSE that lie in the fpstate while XSTATE_BV says INIT
+    :ivar stale_open: those of them that a save may have overwritten with INIT
+    :ivar in_agent: it executes the guest agent, which has left the reset vector behind
     :ivar ran: the guest has been entered at least once
     :ivar saved: hardware, not user space, wrote the fpstate last
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
+    :ivar msrs: MSRs without a field of their own that were written
+    :ivar lapic: it has a local APIC in the kernel
+    :ivar state: by ioctl, named values that were set and are not what they were at creation
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
     """
 
@@ -98,16 +124,22 @@ class Vcpu:
     xstate_bv_open: int = 0
     contents: Mapping[int, bytes] = field(default_factory=dict)
     stale: Mapping[int, bytes] = field(default_factory=dict)
+    stale_open: int = 0
     mxcsr: int = MXCSR_INIT
     pkru: int = 0
     xcr0: int = 1
     xss: int = 0
     xfd: int = 0
     xfd_err: int = 0
+    cr0: int = CR0_RESET
     cr4: int = 0
+    in_agent: bool = False
     ran: bool = False
     saved: bool = False
     xfd_passthrough: bool = False
+    msrs: Mapping[int, int] = field(default_factory=dict)
+    lapic: bool = False
+    state: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     memory: str = MAIN
 
     def but(self, **changes: Any) -> Vcpu:  # noqa: ANN401 - fields of any type
@@ -120,7 +152,10 @@ class Vcpu:
 
         :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
         """
-        return self.xstate_bv & self.xfd
+        open_with_content = sum(
+            1 << nr for nr in self.contents if self.xstate_bv_open >> nr & 1
+        )
+        return (self.xstate_bv | open_with_content) & self.xfd
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +163,25 @@ class Machine:
     """A scenario's process, the processes it made, its VMs' vCPUs.
 
     :ivar actors: the process that each actor belongs to (a thread shares its creator's)
+    :ivar altstacks: bytes of the alternate signal stack of each actor that has one
+    :ivar vms: by the name of their descriptors
     :ivar vcpus: by the name of their descriptors
     :ivar captured: CPUID tables that later calls refer to, by name
-    :ivar closed: names of descriptors that were closed
+    :ivar saved: named values of vCPU state that later calls restore, by ioctl
+    :ivar moved: vCPUs as they were when a part of them was saved, by vCPU and part
+    :ivar closed: descriptors that were closed, as (process whose they are, name)
     """
 
     host: HostProfile
     processes: Mapping[str, Process]
     actors: Mapping[str, str] = field(default_factory=lambda: {MAIN: MAIN})
+    altstacks: Mapping[str, int] = field(default_factory=dict)
+    vms: Mapping[str, Vm] = field(default_factory=dict)
     vcpus: Mapping[str, Vcpu] = field(default_factory=dict)
     captured: Mapping[str, GuestCpuid] = field(default_factory=dict)
-    closed: frozenset[str] = frozenset()
+    saved: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    moved: Mapping[tuple[str, str], Vcpu] = field(default_factory=dict)
+    closed: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def fresh(cls, host: HostProfile) -> Machine:
@@ -161,9 +204,21 @@ class Machine:
             raise ModelBug(f"no actor {actor!r}; the scenario never spawned it")
         return self.processes[self.actors[actor]]
 
+    def threads(self, process: str) -> tuple[str, ...]:
+        """Return the actors that belong to a process."""
+        return tuple(a for a, owner in self.actors.items() if owner == process)
+
     def with_process(self, actor: str, process: Process) -> Machine:
         """Return the machine with an actor's process replaced."""
         return replace(self, processes={**self.processes, self.actors[actor]: process})
+
+    def vm(self, name: str) -> Vm:
+        """Return a VM; one that no step created is the scenario's own, without vCPUs."""
+        return self.vms.get(name, Vm())
+
+    def with_vm(self, name: str, vm: Vm) -> Machine:
+        """Return the machine with one VM added or replaced."""
+        return replace(self, vms={**self.vms, name: vm})
 
     def vcpu(self, name: str) -> Vcpu:
         """Return a vCPU that exists."""
@@ -182,4 +237,4 @@ class Machine:
 
 def fresh_process(host: HostProfile, memory: str) -> Process:
     """Return a process as exec leaves it: default permission, no lock."""
-    return Process(memory, host.default_permission, host.default_permission)
+    return Process(memory, host.default_permission, host.default_permission, files=memory)

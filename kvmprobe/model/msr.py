@@ -1,20 +1,48 @@
-"""IA32_XFD and IA32_XFD_ERR as the host sets and reads them.
+"""MSRs as the host sets and reads them: XFD, XFD_ERR, XSS, and some that stand beside them.
 
-Shaped like arch/x86/kvm/x86.c: kvm_set_msr_common.
+Shaped like arch/x86/kvm/x86.c (msrs.c since 7.3): __msr_io, kvm_set_msr_common, kvm_get_msr_common.
+Leaves out ``ignore_msrs`` and MSR filters, which host-initiated access bypasses.
 """
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.outcome import Done, Step
-from kvmprobe.xstate.features import DYNAMIC
+from kvmprobe.model.fpstate import cycle_fpu
+from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.outcome import Done, Failed, HostDies, Outcome, Step
+from kvmprobe.xstate.cpuid import Register
+from kvmprobe.xstate.features import DYNAMIC, names
 
 if TYPE_CHECKING:
-    from kvmprobe.model.machine import Machine
+    from collections.abc import Sequence
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Vcpu
 
 XFD_FIELD, XFD_ERR_FIELD = "XFD", "XFD_ERR"
+MAX_IO_MSRS = 256
+# SDM vol.3 table 12-12 "Memory Type Setting of PAT Entries Following a Power-up or Reset".
+PAT_AT_RESET = 0x0007_0406_0007_0406
+_PAT_TYPES = frozenset({0, 1, 4, 5, 6, 7})
+_PLAIN = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
+_SHADOW_STACK_POINTERS = range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1)
+_CET = {Msr.IA32_U_CET, *_SHADOW_STACK_POINTERS}
+# Shadow stacks and indirect branch tracking: leaf, sub-leaf, register, bit.
+_CET_FEATURES = ((7, 0, Register.ECX, 7), (7, 0, Register.EDX, 20))
+_U_CET_SH_STK_EN = 1
+_CANONICAL = 1 << 47
+
+
+def msr_name(index: int) -> str:
+    """Return the name by which an MSR's value is reported.
+
+    :see: SDM vol.4 table 2-2 "IA-32 Architectural MSRs"
+    """
+    return Msr(index).name.removeprefix("IA32_") if index in set(Msr) else f"MSR {index:#x}"
 
 
 def set_xfd(machine: Machine, vcpu_name: str, value: int) -> Step:
@@ -25,16 +53,24 @@ def set_xfd(machine: Machine, vcpu_name: str, value: int) -> Step:
     :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd;
         SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
     """
-    vcpu = machine.vcpu(vcpu_name)
     rule = "XFD[i]=1 clears XSTATE_BV[i] (INV-25, INV-29): core.c: fpu_update_guest_xfd"
+    return _written_one(machine, vcpu_name, (Msr.IA32_XFD, value), rule)
+
+
+def set_xfd_asleep(machine: Machine, vcpu_name: str, value: int) -> Step:
+    """KVM_SET_MSRS(IA32_XFD) in a thread that slept within the call, and so needs its FPU loaded.
+
+    That is the case in which a kernel with the open defect does look at XSTATE_BV.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd, which asks for TIF_NEED_FPU_LOAD
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    rule = "XFD[i]=1 clears XSTATE_BV[i], also after a sleep (INV-25, INV-29, NFL=1): core.c"
     if value & ~(vcpu.guest_xcr0 & DYNAMIC):
         return Step(machine, Done(0), rule)
-    vcpu = vcpu.but(xfd=value)
-    if Behaviour.XFD_WRITE_KEEPS_XSTATE_BV not in machine.host.behaviours:
-        vcpu = vcpu.but(
-            xstate_bv=vcpu.xstate_bv & ~value, xstate_bv_open=vcpu.xstate_bv_open & ~value
-        )
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(1), rule)
+    keeps = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED in machine.host.behaviours
+    written = _with_xfd(vcpu, value) if keeps else _scrubbed(_with_xfd(vcpu, value))
+    return Step(machine.with_vcpu(vcpu_name, written), Done(1), rule)
 
 
 def set_xfd_err(machine: Machine, vcpu_name: str, value: int) -> Step:
@@ -42,11 +78,8 @@ def set_xfd_err(machine: Machine, vcpu_name: str, value: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_set_msr_common
     """
-    vcpu = machine.vcpu(vcpu_name)
     rule = "XFD_ERR within the guest's dynamic components (INV-25): x86.c: kvm_set_msr_common"
-    if value & ~(vcpu.guest_xcr0 & DYNAMIC):
-        return Step(machine, Done(0), rule)
-    return Step(machine.with_vcpu(vcpu_name, vcpu.but(xfd_err=value)), Done(1), rule)
+    return _written_one(machine, vcpu_name, (Msr.IA32_XFD_ERR, value), rule)
 
 
 def get_xfd(machine: Machine, vcpu_name: str) -> Step:
@@ -57,3 +90,182 @@ def get_xfd(machine: Machine, vcpu_name: str) -> Step:
     vcpu = machine.vcpu(vcpu_name)
     rule = "GET_MSRS returns the last accepted XFD and XFD_ERR (INV-25, INV-38)"
     return Step(machine, Done(2, {XFD_FIELD: vcpu.xfd, XFD_ERR_FIELD: vcpu.xfd_err}), rule)
+
+
+def set_msrs(machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]]) -> Step:
+    """KVM_SET_MSRS of a list: entries before the first refused one are applied, the others not.
+
+    :see: arch/x86/kvm/x86.c: msr_io, __msr_io
+    """
+    rule = "KVM_SET_MSRS returns how many entries it applied (INV-25, INV-26): x86.c: __msr_io"
+    if len(entries) >= MAX_IO_MSRS:
+        return Step(machine, Failed(errno.E2BIG), rule)
+    host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
+    for index, value in entries:
+        if loads_fpu(host, vcpu, index):
+            if vcpu.next_load_faults:
+                return Step(machine, _host_dies(vcpu), rule)
+            vcpu = cycle_fpu(host, vcpu)
+        written = write(host, vcpu, index, value)
+        if written is None:
+            break
+        vcpu, done = written, done + 1
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done), rule)
+
+
+def get_msrs(machine: Machine, vcpu_name: str, indices: Sequence[int]) -> Step:
+    """KVM_GET_MSRS of a list: values of the entries before the first one that cannot be read.
+
+    :see: arch/x86/kvm/x86.c: msr_io, __msr_io
+    """
+    rule = "KVM_GET_MSRS returns how many entries it read (INV-25, INV-26): x86.c: __msr_io"
+    if len(indices) >= MAX_IO_MSRS:
+        return Step(machine, Failed(errno.E2BIG), rule)
+    host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
+    found: dict[str, int] = {}
+    for index in indices:
+        value = read(host, vcpu, index)
+        if loads_fpu(host, vcpu, index):
+            if vcpu.next_load_faults:
+                return Step(machine, _host_dies(vcpu), rule)
+            vcpu = cycle_fpu(host, vcpu)
+        if value is None:
+            break
+        found[msr_name(index)] = value
+        done += 1
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done, found), rule)
+
+
+def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> Step:
+    """KVM_GET_MSRS of all that KVM lists, or KVM_SET_MSRS of what that returned but for XFD.
+
+    What is advertised can be read, and what was read can be written.
+
+    :see: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_save_state, vcpu_load_state
+    """
+    rule = "every MSR of KVM_GET_MSR_INDEX_LIST is read and written back (INV-26): x86.c: __msr_io"
+    host, vcpu = machine.host, machine.vcpu(vcpu_name)
+    if any(loads_fpu(host, vcpu, index) for index in host.msrs):
+        if vcpu.next_load_faults:
+            return Step(machine, _host_dies(vcpu), rule)
+        vcpu = cycle_fpu(host, vcpu)
+    if xfd is not None and Msr.IA32_XFD in host.msrs:
+        written = write(host, vcpu, Msr.IA32_XFD, xfd)
+        if written is None:
+            return Step(machine, Done(sorted(host.msrs).index(Msr.IA32_XFD)), rule)
+        vcpu = written
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(len(host.msrs)), rule)
+
+
+def loads_fpu(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
+    """Tell whether access to an MSR that lives in XSTATE loads the guest FPU first.
+
+    :see: arch/x86/kvm/x86.c: is_xstate_managed_msr
+    """
+    return index in _CET and _has_cet(host, vcpu, index)
+
+
+def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
+    """Return the vCPU with one MSR written by the host; None where it is refused.
+
+    :see: arch/x86/kvm/x86.c: kvm_set_msr_common, kvm_do_msr_access
+    """
+    match index:
+        case Msr.IA32_XFD | Msr.IA32_XFD_ERR if value & ~(vcpu.guest_xcr0 & DYNAMIC):
+            return None
+        case Msr.IA32_XFD:
+            keeps = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV in host.behaviours
+            return _with_xfd(vcpu, value) if keeps else _scrubbed(_with_xfd(vcpu, value))
+        case Msr.IA32_XFD_ERR:
+            return vcpu.but(xfd_err=value)
+        case Msr.IA32_XSS:
+            return _with_xss(host, vcpu, value)
+        case _ if _accepts(host, vcpu, index, value):
+            return vcpu.but(msrs={**vcpu.msrs, index: value})
+        case _:
+            return None if value or index not in host.msrs or _exists(host, vcpu, index) else vcpu
+
+
+def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
+    """Return an MSR's value as the host reads it; None where it cannot.
+
+    What KVM advertises reads as zero for a guest that lacks it.
+
+    :see: arch/x86/kvm/x86.c: kvm_get_msr_common, kvm_do_msr_access
+    """
+    match index:
+        case Msr.IA32_XFD:
+            return vcpu.xfd
+        case Msr.IA32_XFD_ERR:
+            return vcpu.xfd_err
+        case Msr.IA32_XSS:
+            return vcpu.xss
+        case _ if _exists(host, vcpu, index):
+            return vcpu.msrs.get(index, _PLAIN.get(Msr(index), 0))
+        case _:
+            return 0 if index in host.msrs else None
+
+
+def has_feature(host: HostProfile, vcpu: Vcpu, place: tuple[int, int, Register, int]) -> bool:
+    """Tell whether KVM and the guest's CPUID both have a feature: leaf, sub-leaf, register, bit.
+
+    :see: arch/x86/kvm/cpuid.h: guest_cpu_cap_has
+    """
+    offered = GuestCpuid.of(host.supported).has(*place)
+    return offered and vcpu.cpuid is not None and vcpu.cpuid.has(*place)
+
+
+def _exists(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
+    return index in _PLAIN or (index in _CET and _has_cet(host, vcpu, index))
+
+
+def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
+    if not _exists(host, vcpu, index):
+        return False
+    if index == Msr.IA32_PAT:
+        return set(value.to_bytes(8, "little")) <= _PAT_TYPES
+    if index == Msr.IA32_U_CET:
+        return not value & ~(_U_CET_SH_STK_EN if has_feature(host, vcpu, _CET_FEATURES[0]) else 0)
+    if index in _SHADOW_STACK_POINTERS:
+        return not value % 4 and value < _CANONICAL
+    return value < 1 << 32
+
+
+def _has_cet(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
+    features = _CET_FEATURES if index == Msr.IA32_U_CET else _CET_FEATURES[:1]
+    return any(has_feature(host, vcpu, feature) for feature in features)
+
+
+def _with_xss(host: HostProfile, vcpu: Vcpu, value: int) -> Vcpu | None:
+    if Behaviour.XSS_FOLLOWS_CPUID not in host.behaviours:
+        return None if value & ~host.kvm_xss else vcpu.but(xss=value)
+    if not _has_xsaves(vcpu.cpuid):
+        # Advertised, but not this guest's: zero is accepted, and changes nothing.
+        return None if value or Msr.IA32_XSS not in host.msrs else vcpu
+    return None if value & ~vcpu.guest_xss else vcpu.but(xss=value)
+
+
+def _has_xsaves(cpuid: GuestCpuid | None) -> bool:
+    return cpuid is not None and cpuid.has(0xD, 1, Register.EAX, 3)
+
+
+def _with_xfd(vcpu: Vcpu, value: int) -> Vcpu:
+    return vcpu.but(xfd=value, xfd_passthrough=vcpu.xfd_passthrough or bool(value))
+
+
+def _scrubbed(vcpu: Vcpu) -> Vcpu:
+    return vcpu.but(
+        xstate_bv=vcpu.xstate_bv & ~vcpu.xfd, xstate_bv_open=vcpu.xstate_bv_open & ~vcpu.xfd
+    )
+
+
+def _written_one(machine: Machine, vcpu_name: str, entry: tuple[int, int], rule: str) -> Step:
+    written = write(machine.host, machine.vcpu(vcpu_name), *entry)
+    if written is None:
+        return Step(machine, Done(0), rule)
+    return Step(machine.with_vcpu(vcpu_name, written), Done(1), rule)
+
+
+def _host_dies(vcpu: Vcpu) -> Outcome:
+    faulting = names(vcpu.next_load_faults)
+    return HostDies(f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {faulting}")

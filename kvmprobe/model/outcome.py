@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmprobe.model.machine import Machine
+    from kvmprobe.xstate.cpuid import CpuidTable, Register
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,45 @@ class ExpectedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedBytes:
+    """Bytes of an output from ``offset`` on: exact, but for what is unspecified.
+
+    The places of ``unspecified`` count from the first of these bytes.
+    """
+
+    offset: int
+    content: bytes
+    unspecified: tuple[Unspecified, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTable:
+    """A CPUID table as an output, entry by entry, but for what is unspecified.
+
+    :ivar unspecified: (leaf, register) that may have any value, in each of the leaf's entries
+    :ivar reason: what leaves them open
+    """
+
+    table: CpuidTable
+    unspecified: frozenset[tuple[int, Register]] = frozenset()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """The call returns ``value``, not negative; its output reads as ``fields`` and ``image``."""
+    """The call returns ``value``, not negative; its output reads as ``fields`` and ``image``.
+
+    :ivar open_fields: bits of fields that are legal either way
+    :ivar memory: a part of the output that is no field
+    :ivar table: the CPUID table in the output
+    """
 
     value: int = 0
     fields: Mapping[str, int] = field(default_factory=dict)
     image: ExpectedImage | None = None
+    open_fields: Mapping[str, int] = field(default_factory=dict)
+    memory: ExpectedBytes | None = None
+    table: ExpectedTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +78,10 @@ class NewDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The call fails with this errno."""
+    """The call fails with this errno; its output reads as ``fields`` all the same."""
 
     errno: int
+    fields: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,11 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KvmExit
+from kvmprobe.model.fpstate import cycle_fpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
-from kvmprobe.xstate.features import SSE_YMM, XFeature, names, numbers
-from kvmprobe.xstate.image import MXCSR_INIT, is_init
+from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
-    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine, Vcpu
 
 EXIT_FIELD = "exit_reason"
@@ -51,33 +50,3 @@ def _host_dies(vcpu: Vcpu) -> HostDies:
     return HostDies(
         f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {names(vcpu.next_load_faults)}"
     )
-
-
-def cycle_fpu(host: HostProfile, vcpu: Vcpu) -> Vcpu:
-    """Load the guest's fpstate into registers and save it again.
-
-    A component that is not INIT keeps its bit; one that is may keep or lose it, and one that was
-    absent may gain it, with INIT content; one with XFD[i]=1 has its bit clear.
-
-    :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
-        SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
-    """
-    kept = sum(
-        1 << nr
-        for nr in numbers(vcpu.xstate_bv & ~XFeature.PKRU.bit)
-        if not _in_init(host, vcpu, nr)
-    )
-    if not vcpu.xstate_bv & SSE_YMM:
-        vcpu = vcpu.but(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
-    return vcpu.but(
-        saved=True,
-        xstate_bv=kept,
-        xstate_bv_open=vcpu.user_xfeatures & ~kept & ~vcpu.xfd,
-        contents={nr: content for nr, content in vcpu.contents.items() if kept >> nr & 1},
-    )
-
-
-def _in_init(host: HostProfile, vcpu: Vcpu, nr: int) -> bool:
-    if nr == XFeature.SSE and vcpu.mxcsr != MXCSR_INIT:
-        return False
-    return is_init(nr, vcpu.contents.get(nr, b""), host.layout)

@@ -12,9 +12,12 @@ from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.xstate.features import AVX512, MPX, XTILE, XFeature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvmprobe.model.machine import Machine
 
 XCR0_FIELD = "XCR0"
+MAX_XCRS = 16
 
 
 def legal_xcr0(value: int, guest_xcr0: int) -> bool:
@@ -44,6 +47,23 @@ def set_xcr0(machine: Machine, vcpu_name: str, value: int) -> Step:
     if not legal_xcr0(value, vcpu.guest_xcr0):
         return Step(machine, Failed(errno.EINVAL), rule)
     return Step(machine.with_vcpu(vcpu_name, vcpu.but(xcr0=value)), Done(), rule)
+
+
+def set_xcrs(
+    machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]], flags: int = 0
+) -> Step:
+    """KVM_SET_XCRS with any list: only the first entry for XCR0 counts; no such entry, no change.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_xcrs
+    """
+    rule = "the first entry for XCR0 is set, others are ignored (INV-24): x86.c: ..._set_xcrs"
+    if len(entries) > MAX_XCRS or flags:
+        return Step(machine, Failed(errno.EINVAL), rule)
+    values = [value for index, value in entries if index == 0]
+    if not values:
+        return Step(machine, Done(), rule)
+    step = set_xcr0(machine, vcpu_name, values[0])
+    return Step(step.machine, step.outcome, f"{rule}; {step.rule}")
 
 
 def get_xcr0(machine: Machine, vcpu_name: str) -> Step:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from kvmprobe.reports.findings import finding_lines, unexplained_lines
 from kvmprobe.reports.table import table
 from kvmprobe.results.known import by_id
-from kvmprobe.results.verdict import FAILURES, Verdict
+from kvmprobe.results.verdict import FAILURES, LABELLED, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,12 +23,16 @@ _STYLES = {
     Verdict.PASS: "green",
     Verdict.DIVERGED: "red",
     Verdict.CRASHED: "bold red",
+    Verdict.XFAIL: "yellow",
+    Verdict.XPASS: "bold red",
     Verdict.TIMED_OUT: "magenta",
     Verdict.SKIPPED: "dim",
     Verdict.BROKEN: "bold magenta",
 }
 _LOG_LINES = 24
 _LISTED_IDS = 12
+# Families whose ids are an order and a variant, and so make a table.
+_MATRICES = frozenset({"restore", "kick"})
 
 
 def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) -> None:
@@ -35,10 +40,14 @@ def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) ->
     failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
     for target, family in dict.fromkeys((r.target, r.family) for r in failed):
         shown = [r for r in records if (r.target, r.family) == (target, family)]
-        heading = f"{family} orders on {target.description} ({target.source})"
-        print_lines(console, ["", heading, *table(shown)])
+        if family in _MATRICES:
+            heading = f"{family} orders on {target.description} ({target.source})"
+            print_lines(console, ["", heading, *table(shown)])
+    if failed:
+        print_lines(console, ["", *_families(records)])
     for alike in _kinds(failed):
         print_lines(console, [*details(alike[0]), *_others(alike[1:])])
+    print_lines(console, finding_lines(records))
     print_lines(console, _advice(failed))
     print_lines(console, _skips(records))
     for line in _summary(records, seconds):
@@ -55,13 +64,37 @@ def print_lines(console: Console, lines: Iterable[str]) -> None:
         console.print(text, soft_wrap=True)
 
 
+def _families(records: Sequence[ScenarioRecord]) -> list[str]:
+    """Count verdicts by family, on each target."""
+    lines = []
+    for target in dict.fromkeys(r.target for r in records):
+        counts: dict[str, Counter[Verdict]] = {}
+        for record in records:
+            if record.target == target:
+                counts.setdefault(record.family, Counter())[record.verdict] += 1
+        width = max(map(len, counts))
+        lines.append(f"families on {target.description}")
+        for family, of in counts.items():
+            parts = ", ".join(f"{of[v]} {v.value}" for v in Verdict if of[v])
+            lines.append(f"  {family:{width}}  {parts}")
+    return lines
+
+
 def _kinds(failed: Iterable[ScenarioRecord]) -> list[list[ScenarioRecord]]:
     """Group by what diverged first and by what is known of it; a crash goes first in its group."""
     kinds: dict[tuple[object, ...], list[ScenarioRecord]] = {}
     for record in failed:
-        first = record.divergences[0].signature if record.divergences else (record.reason,)
+        first = _first_sign(record)
         kinds.setdefault((record.target, record.known, first), []).append(record)
     return [sorted(kind, key=lambda r: r.verdict is not Verdict.CRASHED) for kind in kinds.values()]
+
+
+def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
+    if record.divergences:
+        return record.divergences[0].signature
+    if record.findings:
+        return (record.findings[0].oracle, record.findings[0].text)
+    return (record.reason,)
 
 
 def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
@@ -79,8 +112,11 @@ def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
 def details(record: ScenarioRecord) -> list[str]:
     """Return one failed scenario's lines."""
     lines = ["", f"{record.verdict.value}  {record.id}  on {record.target.description}"]
-    lines += [f"  known: {defect.label}: {defect.title}" for defect in map(by_id, record.known)]
-    if not record.known and record.verdict in FAILURES:
+    lines += [
+        f"  known, {defect.label(record.target.kernel)}: {defect.title}"
+        for defect in map(by_id, record.known)
+    ]
+    if not record.known and record.verdict in LABELLED:
         lines.append("  not known: no combination of known defects predicts this")
     if record.divergences:
         lines += _divergence(record.divergences[0], record)
@@ -88,6 +124,7 @@ def details(record: ScenarioRecord) -> list[str]:
             lines.append(
                 f"    {len(record.divergences) - 1} more divergences follow from it or after it"
             )
+    lines += unexplained_lines(record)
     if record.crash:
         lines += _crash(record.crash)
     if record.reason:
@@ -148,6 +185,8 @@ def _summary(records: Sequence[ScenarioRecord], seconds: float) -> list[Text]:
         text = Text(f"{target.description} ({target.source}): ")
         parts = [Text(f"{counts[v]} {v.value}", style=_STYLES[v]) for v in Verdict if counts[v]]
         lines.append(text + Text(", ").join(parts))
+        labelled = Counter(r.label for r in records if r.target == target and r.verdict in LABELLED)
+        lines += [Text(f"  {count} {text}") for text, count in labelled.items()]
     if records:
         lines.append(Text(f"{len(records)} scenarios in {seconds:.1f} s"))
     return lines

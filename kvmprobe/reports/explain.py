@@ -5,16 +5,18 @@ No kernel is asked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.compare import fields_text, returned
 from kvmprobe.model.behaviours import DEFECTS
-from kvmprobe.model.machine import GuestCpuid, Machine, Vcpu
+from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.hazard import first_hazard
-from kvmprobe.xstate.features import names
+from kvmprobe.xstate.features import XFeature, names
 from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
@@ -25,9 +27,20 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _BITMAPS = frozenset(
-    {"user_xfeatures", "guest_xcr0", "xstate_bv", "xstate_bv_open", "xcr0", "xfd", "xfd_err"}
+    {
+        "user_xfeatures",
+        "guest_xcr0",
+        "guest_xss",
+        "xss",
+        "xstate_bv",
+        "xstate_bv_open",
+        "xcr0",
+        "xfd",
+        "xfd_err",
+    }
 )
-_HEXADECIMAL = frozenset({"mxcsr", "mxcsr_mask", "pkru"})
+_LONGEST = 100
+_HEXADECIMAL = frozenset({"mxcsr", "mxcsr_mask", "pkru", "cr4"})
 
 
 def explain(scenario: Scenario, host: HostProfile) -> list[str]:
@@ -58,8 +71,10 @@ def _expected(outcome: Outcome) -> str:
             return f"the host dies: {reason}"
         case OneOf(choices, reason):
             return f"{' or '.join(map(_expected, choices))} ({reason})"
-        case Done(value, read, image):
+        case Done(value, read, image, table=table):
             parts = [returned(value)]
+            if table is not None:
+                parts.append(f"a table of {len(table.table.entries)} entries")
             if image is not None:
                 parts.append(f"XSTATE_BV={names(xstate_bv_of(image.image))}")
                 parts += [f"unspecified: {u.reason}" for u in image.unspecified]
@@ -67,36 +82,63 @@ def _expected(outcome: Outcome) -> str:
 
 
 def _changes(before: Machine, after: Machine) -> Iterator[str]:
-    if before.guest_perm != after.guest_perm:
-        yield f"guest_perm: {names(before.guest_perm)} -> {names(after.guest_perm)}"
-    if before.perm_locked != after.perm_locked:
-        yield "guest_perm is frozen from here on"
+    for name, process in after.processes.items():
+        yield from _process_changes(before.processes.get(name), process, name)
+    several = len(after.vcpus) > 1
     for name, vcpu in after.vcpus.items():
         old = before.vcpus.get(name)
-        if old is not None:
-            yield from _vcpu_changes(old, vcpu)
+        if old is not None and old != vcpu:
+            lead = f"{name} " if several else ""
+            yield from (f"{lead}{change}" for change in _vcpu_changes(old, vcpu))
+
+
+def _process_changes(before: Process | None, after: Process, name: str) -> Iterator[str]:
+    lead = f"{name}'s " if name else ""
+    if before is None:
+        lock = ", frozen" if after.perm_locked else ""
+        yield f"{lead}guest_perm is {names(after.guest_perm)}{lock}"
+        return
+    for field in fields(Process):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if old != new and field.name == "perm_locked":
+            yield f"{lead}guest_perm is frozen from here on"
+        elif old != new:
+            yield f"{lead}{field.name}: {_shown(field.name, old)} -> {_shown(field.name, new)}"
 
 
 def _vcpu_changes(before: Vcpu, after: Vcpu) -> Iterator[str]:
     for field in fields(Vcpu):
         old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new:
+        if old != new and isinstance(new, Mapping) and not set(new) <= set(XFeature):
+            yield f"{field.name}: {_changed_keys(old, new)}"
+        elif old != new:
             yield f"{field.name}: {_shown(field.name, old)} -> {_shown(field.name, new)}"
+
+
+def _changed_keys(before: Mapping[object, object], after: Mapping[object, object]) -> str:
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return f"{', '.join(map(_key, changed))} changed"
+
+
+def _key(key: object) -> str:
+    return key.name if isinstance(key, Enum) else f"{key:#x}" if isinstance(key, int) else str(key)
 
 
 def _shown(name: str, value: object) -> str:
     match value:
         case GuestCpuid(xcr0=xcr0):
             return f"a table with XCR0 bits {names(xcr0)}"
-        case dict():
-            held = names(sum(1 << nr for nr in value))
-            return f"{held} with content" if value else "empty"
-        case int() if name in _BITMAPS:
-            return names(value)
-        case int() if name in _HEXADECIMAL:
-            return f"{value:#x}"
+        case Mapping() if set(value) <= set(XFeature):
+            return f"{names(sum(1 << nr for nr in value))} with content" if value else "empty"
+        case int() if not isinstance(value, bool):
+            return names(value) if name in _BITMAPS else _number(name, value)
         case _:
-            return str(value)
+            text = str(value)
+            return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _number(name: str, value: int) -> str:
+    return f"{value:#x}" if name in _HEXADECIMAL else str(value)
 
 
 def _hazard(scenario: Scenario, host: HostProfile) -> list[str]:

@@ -6,8 +6,12 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +24,22 @@ class KnownDefect:
     status: str
     reference: str
     fixed_in: str
+    cve: str = ""
 
-    @property
-    def label(self) -> str:
-        """The short form behind a verdict: ``B1, fixed in 6.12.67`` or ``O1, open``."""
+    def label(self, kernel: str = "") -> str:
+        """Return the short form: ``CVE-2026-23005 (B1), fixed in 6.12.67`` or ``O1, open``.
+
+        :param kernel: release of the kernel that has it; of several fixes its series' is named
+        """
+        name = f"{self.cve} ({self.id})" if self.cve else self.id
         return (
-            f"{self.id}, fixed in {self.fixed_in}" if self.fixed_in else f"{self.id}, {self.status}"
+            f"{name}, fixed in {self._fix(kernel)}" if self.fixed_in else f"{name}, {self.status}"
         )
+
+    def _fix(self, kernel: str) -> str:
+        series = ".".join(kernel.split(".")[:2])
+        own = [v for v in self.fixed_in.split(", ") if v.startswith(f"{series}.") and series]
+        return own[0] if own else self.fixed_in
 
 
 @cache
@@ -38,6 +51,15 @@ def known_defects() -> dict[Behaviour, KnownDefect]:
         KnownDefect(**entry | {"behaviour": Behaviour[entry["behaviour"]]}) for entry in entries
     ]
     return {defect.behaviour: defect for defect in defects}
+
+
+def label(known: Iterable[str], kernel: str) -> str:
+    """Return what is known of a divergence, as it stands behind a verdict.
+
+    ``known, O1, open``; ``known, CVE-2026-23005 (B1), fixed in 6.12.67``; ``not known``.
+    """
+    labels = [by_id(defect).label(kernel) for defect in known]
+    return f"known, {' and '.join(labels)}" if labels else "not known"
 
 
 def by_id(defect_id: str) -> KnownDefect:

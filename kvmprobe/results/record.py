@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.results.known import label
+from kvmprobe.results.verdict import LABELLED, Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from kvmprobe.results.verdict import Verdict
 
 SCHEMA = "kvmprobe-run/1"
 
@@ -75,6 +76,28 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What an oracle found without asking the model.
+
+    :ivar oracle: its name
+    :ivar invariant: what of the contract it broke, ``INV-29`` or ``§9``
+    :ivar step: number of the step that shows it, from 0
+    :ivar text: what is inconsistent
+    :ivar details: where images differ, one line a component
+    :ivar other: the other scenario, where two were compared
+    :ivar known: identifiers of the known defects that explain both scenarios, or empty
+    """
+
+    oracle: str
+    invariant: str
+    step: int
+    text: str
+    details: tuple[str, ...] = ()
+    other: str = ""
+    known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Crash:
     """The host died during a step; ``report`` is its own words."""
 
@@ -90,7 +113,9 @@ class Crash:
 class ScenarioRecord:
     """One scenario's outcome.
 
+    :ivar findings: what oracles found in the trace, or between it and another order's
     :ivar known: identifiers of known defects that explain all divergences, or empty
+    :ivar foretold: identifiers of defects that this kernel has and that should have shown here
     :ivar duration: seconds, 0 where nothing ran
     """
 
@@ -102,9 +127,18 @@ class ScenarioRecord:
     reason: str = ""
     steps: tuple[StepRecord, ...] = ()
     divergences: tuple[Divergence, ...] = ()
+    findings: tuple[Finding, ...] = ()
     known: tuple[str, ...] = ()
+    foretold: tuple[str, ...] = ()
     crash: Crash | None = None
     duration: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """The verdict, and what is known of it: ``DIVERGED: known, O1, open``."""
+        if self.verdict in LABELLED:
+            return f"{self.verdict.value}: {label(self.known, self.target.kernel)}"
+        return self.verdict.value
 
     @property
     def family(self) -> str:
@@ -121,8 +155,11 @@ class ScenarioRecord:
             "verdict": self.verdict.value,
             "reason": self.reason,
             "known": list(self.known),
+            "label": self.label,
+            "foretold": list(self.foretold),
             "divergence": asdict(first) if first else None,
             "divergences": [asdict(d) for d in self.divergences],
+            "findings": [asdict(f) for f in self.findings],
             "crash": asdict(self.crash) if self.crash else None,
             "duration": round(self.duration, 6),
             "steps": [_step_to_json(number, step) for number, step in enumerate(self.steps)],

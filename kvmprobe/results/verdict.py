@@ -1,4 +1,4 @@
-"""The six verdicts."""
+"""The verdicts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ class Verdict(Enum):
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     DIVERGED = "DIVERGED"
     CRASHED = "CRASHED"
+    XFAIL = "XFAIL"
+    XPASS = "XPASS"
     TIMED_OUT = "TIMED_OUT"
     SKIPPED = "SKIPPED"
     BROKEN = "BROKEN"
@@ -25,8 +27,11 @@ _SIGNS = {
     Verdict.PASS: ".",
     Verdict.DIVERGED: "D",
     Verdict.CRASHED: "C",
+    Verdict.XFAIL: "x",
+    Verdict.XPASS: "X",
     Verdict.TIMED_OUT: "T",
     Verdict.SKIPPED: "-",
     Verdict.BROKEN: "!",
 }
-FAILURES = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.TIMED_OUT})
+LABELLED = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.XFAIL})
+FAILURES = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.XPASS})

@@ -11,17 +11,33 @@ from enum import Enum
 from typing import NamedTuple
 
 from kvmprobe.errors import LayoutError
+from kvmprobe.xstate.features import FPSSE, numbers
 
 _HEADER = struct.Struct("=II")
 _ENTRY = struct.Struct("=7I12x")
+_VERSION_1_ENTRY = struct.Struct("=5I4x")
+_SIGNIFICANT_INDEX = 1
+_HEAD_SIZE = 576
+_ALIGNMENT = 64
 
+LEAF_FEATURES = 0x1
 LEAF_EXTENDED_FEATURES = 0x7
 LEAF_XSTATE = 0xD
+LEAF_SGX = 0x12
 LEAF_TILE = 0x1D
 LEAF_TMUL = 0x1E
+LEAF_ADDRESS_SIZES = 0x8000_0008
+XSAVE_BIT = 26
+OSXSAVE_BIT = 27
+PKU_BIT = 3
+OSPKE_BIT = 4
+AMX_BF16_BIT = 22
 AMX_TILE_BIT = 24
-XFD_BIT = 4
+AMX_INT8_BIT = 25
+AMX_FEATURES = 1 << AMX_BF16_BIT | 1 << AMX_TILE_BIT | 1 << AMX_INT8_BIT
+XSAVEC_BIT = 1
 XSAVES_BIT = 3
+XFD_BIT = 4
 
 
 class Register(Enum):
@@ -70,9 +86,63 @@ class CpuidTable:
         """Encode as ``struct kvm_cpuid2``."""
         return _HEADER.pack(len(self.entries), 0) + b"".join(_ENTRY.pack(*e) for e in self.entries)
 
+    def to_version_1(self) -> bytes:
+        """Encode as ``struct kvm_cpuid``, whose entries have neither index nor flags."""
+        entries = ((e.leaf, e.eax, e.ebx, e.ecx, e.edx) for e in self.entries)
+        head = _HEADER.pack(len(self.entries), 0)
+        return head + b"".join(_VERSION_1_ENTRY.pack(*e) for e in entries)
+
     def find(self, leaf: int, subleaf: int) -> CpuidEntry | None:
-        """Return the entry of a sub-leaf, or None."""
-        return next((e for e in self.entries if (e.leaf, e.subleaf) == (leaf, subleaf)), None)
+        """Return the entry that KVM takes for a sub-leaf, or None.
+
+        An entry whose index is not significant stands for all sub-leaves of its leaf.
+        """
+        number = self.index(leaf, subleaf)
+        return None if number is None else self.entries[number]
+
+    def index(self, leaf: int, subleaf: int) -> int | None:
+        """Return the place of the entry that :meth:`find` finds, or None."""
+        for number, entry in enumerate(self.entries):
+            if entry.leaf == leaf and (
+                entry.subleaf == subleaf or not entry.flags & _SIGNIFICANT_INDEX
+            ):
+                return number
+        return None
+
+    def at(self, leaf: int, subleaf: int) -> CpuidEntry:
+        """Return the entry of a sub-leaf, all zero if the table has none."""
+        blank = CpuidEntry(leaf, subleaf, _SIGNIFICANT_INDEX, 0, 0, 0, 0)
+        return self.find(leaf, subleaf) or blank
+
+    def replaced(self, leaf: int, subleaf: int, **registers: int) -> CpuidTable:
+        """Return the table with some registers of one entry changed, if it has that entry."""
+        number = self.index(leaf, subleaf)
+        if number is None:
+            return self
+        entry = self.entries[number]._replace(**registers)
+        return CpuidTable((*self.entries[:number], entry, *self.entries[number + 1 :]))
+
+    def standard_size(self, components: int) -> int:
+        """Return the bytes of a standard-format image, by the places in this CPU's leaf 0xD.
+
+        SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"
+        """
+        places = (self.at(LEAF_XSTATE, nr) for nr in numbers(components & ~FPSSE))
+        return max([_HEAD_SIZE, *(place.ebx + place.eax for place in places)])
+
+    def compacted_size(self, components: int) -> int:
+        """Return the bytes of a compacted image, by the sizes in this CPU's leaf 0xD.
+
+        Components follow each other by number; one with 0xD.n:ECX[1] begins at a multiple of 64.
+        SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"
+        """
+        size = _HEAD_SIZE
+        for nr in numbers(components & ~FPSSE):
+            place = self.at(LEAF_XSTATE, nr)
+            if place.ecx >> 1 & 1:
+                size = -(-size // _ALIGNMENT) * _ALIGNMENT
+            size += place.eax
+        return size
 
     @property
     def xcr0(self) -> int:

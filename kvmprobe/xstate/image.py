@@ -34,6 +34,7 @@ FCW_INIT = 0x37F
 MXCSR_INIT = 0x1F80
 FP_SIZE = len(X87_ENVIRONMENT) + len(X87_REGISTERS)
 SSE_SIZE = len(XMM_REGISTERS)
+_FCW_DEFINED, _FCW_ALWAYS = 0x1F3F, 0x40
 FP_INIT = FCW_INIT.to_bytes(2, "little") + bytes(FP_SIZE - 2)
 
 
@@ -132,6 +133,19 @@ def _place(image: bytearray, nr: int, content: bytes, layout: Layout) -> None:
     for span in spans:
         image[span.start : span.stop] = content[: len(span)]
         content = content[len(span) :]
+
+
+def significant_x87(content: bytes) -> bytes:
+    """Return an FP content as it surely survives a load and a save.
+
+    FOP, FIP and FDP are zero in it, as AMD leaves them; so is what is reserved.
+
+    :see: SDM vol.1 §8.1.5 "x87 FPU Control Word"; table 10-2 "Format of an FXSAVE Area"
+    """
+    fcw = int.from_bytes(content[:2], "little") & _FCW_DEFINED | _FCW_ALWAYS
+    registers = content[len(X87_ENVIRONMENT) :]
+    kept = b"".join(registers[16 * st : 16 * st + 10] + bytes(6) for st in range(8))
+    return fcw.to_bytes(2, "little") + content[2:5] + bytes(19) + kept
 
 
 def is_init(nr: int, content: bytes, layout: Layout) -> bool:

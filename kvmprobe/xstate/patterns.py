@@ -11,8 +11,8 @@ import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmprobe.xstate.features import XFeature, names, numbers
-from kvmprobe.xstate.image import FP_SIZE, SSE_SIZE, XsaveFields, encode
+from kvmprobe.xstate.features import AVX512, FPSSE, XFeature, names, numbers
+from kvmprobe.xstate.image import FP_SIZE, SSE_SIZE, XsaveFields, encode, place_of
 from kvmprobe.xstate.tiles import tile_configuration
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ FCW_PATTERN = 0x27F
 MXCSR_PATTERN = 0x1FA0
 PKRU_PATTERN = 0x5555_5540
 _X87_REGISTERS = 8
+_COUNTED = AVX512 | XFeature.YMM.bit | XFeature.XTILE_DATA.bit | XFeature.APX.bit
+_KNOWN = FPSSE | _COUNTED | XFeature.PKRU.bit | XFeature.XTILE_CFG.bit
 
 
 def content(nr: int, layout: Layout) -> bytes:
@@ -39,14 +41,7 @@ def content(nr: int, layout: Layout) -> bytes:
             return struct.pack("=II", PKRU_PATTERN, 0)
         case XFeature.XTILE_CFG:
             return tile_configuration()
-        case (
-            XFeature.YMM
-            | XFeature.OPMASK
-            | XFeature.ZMM_HI256
-            | XFeature.HI16_ZMM
-            | XFeature.XTILE_DATA
-            | XFeature.APX
-        ):
+        case _ if _COUNTED >> nr & 1:
             return counted(nr, layout.component(nr).size)
         case _:
             raise ValueError(f"no pattern for component {names(1 << nr)}")
@@ -63,18 +58,26 @@ def counted(nr: int, size: int) -> bytes:
 def image(xstate_bv: int, layout: Layout, size: int, mxcsr_mask: int) -> bytes:
     """Return a uabi image of ``size`` bytes with a pattern in each component of ``xstate_bv``.
 
-    MXCSR_MASK is what hardware would have saved.
+    Components without a pattern, or a place in it, are zero.  MXCSR_MASK is what hardware would
+    have saved.
     """
+    present = numbers(xstate_bv & patterned(layout))
+    placed = [nr for nr in present if place_of(nr, layout)[-1].stop <= size]
     return encode(
         XsaveFields(
             xstate_bv=xstate_bv,
-            contents={nr: content(nr, layout) for nr in numbers(xstate_bv)},
+            contents={nr: content(nr, layout) for nr in placed},
             mxcsr=MXCSR_PATTERN,
             mxcsr_mask=mxcsr_mask,
         ),
         layout,
         size,
     )
+
+
+def patterned(layout: Layout) -> int:
+    """Return the components that have a place in the layout, and a pattern."""
+    return layout.bitmap & _KNOWN
 
 
 def _x87() -> bytes:

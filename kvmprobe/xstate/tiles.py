@@ -15,3 +15,15 @@ def tile_configuration() -> bytes:
     columns = struct.pack("=16H", *([BYTES_PER_ROW] * TILES + [0] * (16 - TILES)))
     rows = bytes([ROWS] * TILES + [0] * (16 - TILES))
     return bytes([PALETTE, 0]) + bytes(14) + columns + rows
+
+
+def is_certainly_valid(configuration: bytes) -> bool:
+    """Tell whether LDTILECFG would take it, with every tile at its full size.
+
+    Others may be valid as well, but not all bytes of their tiles exist then.
+    """
+    columns = struct.unpack("=16H", configuration[16:48])
+    sizes = set(zip(columns[:TILES], configuration[48 : 48 + TILES], strict=True))
+    reserved = configuration[2:16] + configuration[32:48] + configuration[56:64]
+    head = tuple(configuration[:2])
+    return head == (PALETTE, 0) and sizes == {(BYTES_PER_ROW, ROWS)} and not any(reserved)

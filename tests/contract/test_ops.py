@@ -19,12 +19,74 @@ from kvmprobe.scenarios.ops import decode, encode, registry
 from tests.support.hosts import AMX_HOST, PROFILES, machine_with_vcpu, set_cpuid
 
 # A value that means something in each field of any op, on any host.
-VALUES = {"feature_nr": 18, "xcr0": 0x3, "xfd": 0, "xfd_err": 0, "xstate_bv": 0x3}
+VALUES = {
+    "feature_nr": 18,
+    "xcr0": 0x3,
+    "xfd": 0,
+    "xfd_err": 0,
+    "xstate_bv": 0x3,
+    "capacity": 0,
+    "value": 0,
+    "register_id": 0,
+    "db0": 0,
+    "mp_state": 0,
+    "rbx": 0,
+    "cr4": 0,
+    "indices": (0x277,),
+    "entries": ((0x277, 0),),
+    "oddity": "none",
+    "number": 0,
+    "size": 4096,
+    "given": "first",
+    "actor": "thread",
+    "attr": 0,
+    "by": "",
+    "cap": 208,
+    "configuration": "full",
+    "cr0": 0x8001_0033,
+    "ecx": 0,
+    "executes": 19,
+    "fcw": 0x27F,
+    "file": 16,
+    "index": 0x1C4,
+    "leaf": 0xD,
+    "mxcsr": 0x1FA0,
+    "offset": 0,
+    "part": "xcrs",
+    "pkru": 4,
+    "reserved": 0,
+    "restores": "xrstor",
+    "rfbm": 3,
+    "saves": "xsavec",
+    "source": "vcpu0",
+    "subleaf": 1,
+    "tile": 1,
+    "xcomp_bv": 0,
+    "code": 0x1022,
+    "flags": 0,
+    "group": 0,
+    "id": 1,
+    "ioctl": "KVM_GET_XCRS",
+    "on": "vcpu0",
+    "option": 0x1026,
+    "relation": "thread",
+    "room": 2,
+    "stack_size": 65536,
+    "table": "no-amx",
+    "vcpu": "vcpu0",
+    "vm": "vm",
+}
 
 
 def instance(name):
     op_class = registry()[name]
     return op_class(**{f.name: VALUES[f.name] for f in fields(op_class)})
+
+
+def with_captures(machine, table):
+    """The machine with what ops restore that others have captured."""
+    moved = {("vcpu0", "xcrs"): machine.vcpu("vcpu0")}
+    return machine.but(captured={"supported-cpuid": table}, moved=moved)
 
 
 each_op = pytest.mark.parametrize("name", sorted(registry()))
@@ -48,7 +110,7 @@ def test_it_can_be_lowered_on_every_host(name, host):
 def test_the_model_can_step_it_on_every_host(name, host):
     machine = machine_with_vcpu(host)
     table = set_cpuid(machine, 0x3).machine.captured
-    machine = machine.but(captured={"supported-cpuid": next(iter(table.values()))})
+    machine = with_captures(machine, next(iter(table.values())))
     assert isinstance(instance(name).step(machine), Step)
 
 
@@ -62,7 +124,8 @@ def test_it_cites_its_sources(name):
 
 @each_op
 def test_it_names_the_kernel_call(name):
-    assert registry()[name].kernel_call.startswith(("KVM_", "ARCH_", "open("))
+    call = registry()[name].kernel_call
+    assert call.startswith(("KVM_", "ARCH_")) or call.endswith(")")
 
 
 @each_op
@@ -75,7 +138,7 @@ def test_its_rule_names_a_source(name):
     machine = request_guest_permission(Machine.fresh(AMX_HOST), 18).machine
     if name not in {"open-kvm", "create-vm", "req-guest-perm"}:
         machine = machine_with_vcpu(granted=True, cpuid_xcr0=0x602E7)
-        machine = machine.but(captured={"supported-cpuid": machine.captured["table"]})
+        machine = with_captures(machine, machine.captured["table"])
     assert instance(name).step(machine).rule
 
 

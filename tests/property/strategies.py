@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import fields
+from enum import EnumMeta
+
 from hypothesis import strategies as st
 
 from kvmprobe.scenarios.ops import registry
@@ -49,8 +53,23 @@ def fields_in(draw, layout):
 
 def op_values(op_class):
     """An op of a class, with any value in each field."""
-    arguments = dict.fromkeys(op_class.__slots__, st.one_of(bitmaps, likely_bitmaps))
-    return st.builds(op_class, **arguments)
+    return st.builds(op_class, **{f.name: values_of(f.type, op_class) for f in fields(op_class)})
+
+
+def values_of(annotation, op_class):
+    """Values of a field by its annotation: any member of an enumeration, or else any bitmap."""
+    named = getattr(sys.modules[op_class.__module__], annotation, None)
+    match annotation:
+        case _ if isinstance(named, EnumMeta):
+            return st.sampled_from(list(named))
+        case "Pairs":
+            return st.lists(st.tuples(bitmaps, bitmaps), max_size=3).map(tuple)
+        case "tuple[int, ...]":
+            return st.lists(bitmaps, max_size=3).map(tuple)
+        case "str":
+            return st.text(max_size=8)
+        case _:
+            return st.one_of(bitmaps, likely_bitmaps)
 
 
 any_op = st.one_of([op_values(op_class) for _, op_class in sorted(registry().items())])

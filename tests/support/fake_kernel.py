@@ -5,10 +5,21 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.agent import RESULT_SIZE
 from kvmprobe.model.machine import Machine
+from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.model.system import COUNT_FIELD, LISTED_MSRS
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
-from kvmprobe.scenarios.calls import Ioctl, Output
+from kvmprobe.scenarios.calls import (
+    ArchPrctl,
+    Ioctl,
+    Output,
+    OutputAtPageEnd,
+    OutputBehind,
+    RunGuest,
+)
 
 CANARY = 0xA5
 
@@ -38,13 +49,23 @@ def reply_of(outcome, op, host):
     match outcome:
         case NewDescriptor():
             return Reply(7)
-        case Failed(number):
-            return Reply(-number, blank)
+        case Failed(number, fields):
+            return Reply(-number, _output(op, blank, fields, None) if fields else blank)
         case OneOf(choices):
             return reply_of(choices[0], op, host)
+        case Done(value, table=expected) if expected is not None:
+            table = expected.table.to_bytes()
+            return Reply(value, table + blank[len(table) :])
         case Done(value, fields, image):
-            return Reply(value, _output(op, blank, fields, image))
+            output = _output(op, blank, fields, image)
+            return Reply(value, _with_memory(output, outcome.memory))
     raise AssertionError(outcome)
+
+
+def _with_memory(output, memory):
+    if memory is None:
+        return output
+    return output[: memory.offset] + memory.content + output[memory.offset + len(memory.content) :]
 
 
 def with_reply(trace, step, position, reply):
@@ -65,26 +86,77 @@ def _blank(op, host):
     if op.name.startswith("run-"):
         return bytes(4)
     match op.lower(host):
-        case Ioctl(argument=Output(size, head)):
+        case RunGuest(data_size=size):
+            return bytes(RESULT_SIZE + size)
+        case Ioctl(argument=Output(size, head)) | ArchPrctl(argument=Output(size, head)):
             return head.ljust(size, bytes([CANARY]))
+        case Ioctl(argument=OutputAtPageEnd(size, head)):
+            return head.ljust(size, bytes([CANARY]))
+        case Ioctl(argument=OutputBehind(head, _, size)):
+            return head + size * bytes([CANARY])
         case _:
             return None
+
+
+def _is(op, spec):
+    call = op.lower(None)
+    return isinstance(call, Ioctl) and call.number == spec.number
 
 
 def _output(op, blank, fields, image):
     if image is not None:
         return image.image + blank[len(image.image) :]
-    match op.name:
-        case "get-supported-cpuid":
-            xcr0, size = fields["0xD.0:EDX:EAX"], fields["0xD.0:ECX"]
-            entry = struct.pack("<7I12x", 0xD, 0, 1, xcr0, size, size, 0)
-            table = struct.pack("<II", 1, 0) + entry
-            return table + blank[len(table) :]
-        case _ if blank is not None:
-            output = bytearray(blank)
-            for name, (offset, code) in op.output_fields.items():
-                if name in fields:
-                    struct.pack_into(f"<{code}", output, offset, fields[name])
-            return bytes(output)
-        case _:
-            return blank
+    if op.name in _OUTPUTS:
+        output = _OUTPUTS[op.name](op, blank, fields)
+        return output + blank[len(output) :]
+    return blank if blank is None else _with_fields(op, blank, fields)
+
+
+def _guest_cpuid(op, blank, fields):
+    if "nent" in fields:
+        return blank
+    # Of a kernel whose vendor module rewrites tables, only some values are known.
+    xcr0, size = fields.get("0xD.0:EDX:EAX", 0), fields.get("0xD.0:EBX", 0)
+    entries = [(0x1, 0, 1, 0, 0, fields.get("1:ECX.OSXSAVE", 0) << 27, 0)]
+    entries += [(0xD, 0, 1, xcr0, size, 0, 0)] * ("0xD.0:EBX" in fields)
+    entries += [(0xD, 1, 1, 0, fields.get("0xD.1:EBX", 0), 0, 0)]
+    packed = b"".join(struct.pack("<7I12x", *entry) for entry in entries)
+    return struct.pack("<II", len(entries), 0) + packed
+
+
+def _msr_index_list(op, blank, fields):
+    listed = [index for name, index in LISTED_MSRS.items() if fields[name]]
+    rest = [0x10] * (fields[COUNT_FIELD] - len(listed))
+    return struct.pack(f"<I{fields[COUNT_FIELD]}I", fields[COUNT_FIELD], *listed, *rest)
+
+
+def _msrs(op, blank, fields):
+    output = bytearray(blank)
+    for place, index in enumerate(op.indices):
+        if msr_name(index) in fields:
+            struct.pack_into("<Q", output, 16 + 16 * place, fields[msr_name(index)])
+    return bytes(output)
+
+
+def _emulated_cpuid(op, blank, fields):
+    return struct.pack("<I", fields[COUNT_FIELD])
+
+
+_OUTPUTS = {
+    "get-cpuid2": _guest_cpuid,
+    "get-msr-index-list": _msr_index_list,
+    "get-msrs": _msrs,
+    "get-emulated-cpuid": _emulated_cpuid,
+}
+
+
+def _with_fields(op, blank, fields):
+    output = bytearray(blank)
+    places = op.fields if op.name == "save-vcpu" else op.output_fields
+    for name, (offset, code) in places.items():
+        if name in fields:
+            struct.pack_into(f"<{code}", output, offset, fields[name])
+    if "XCR0" in fields and _is(op, ioctls.GET_XCRS):
+        # struct kvm_xcrs: nr_xcrs, flags, and the number of the register.
+        struct.pack_into("<III", output, 0, 1, 0, 0)
+    return bytes(output)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -59,9 +58,7 @@ def facts_of(host, *, amx_tile=1):
 
 
 def _table(machine):
-    fields = get_supported(machine, "t").outcome.fields
-    xcr0, size = fields["0xD.0:EDX:EAX"], fields["0xD.0:ECX"]
-    return struct.pack("<II7I12x", 1, 0, 0xD, 0, 1, xcr0, size, size, 0)
+    return get_supported(machine, "t").outcome.table.table.to_bytes()
 
 
 @dataclass
@@ -99,7 +96,9 @@ class FakeLink:
         known = [*catalog.scenarios(plain)[:1]] if plain.amx else []
         known += [p for p in PROBES.values() if plain.amx or not p.needs_amx]
         self._ops = {_key(op, plain): op for s in known for _, op in s.ops()}
-        self._ops |= {_key(op, plain): op for op in _catalogue_ops(plain)}
+        # Two ops may be lowered alike and differ in what their guest does: the first stands for both.
+        for op in _catalogue_ops(plain):
+            self._ops.setdefault(_key(op, plain), op)
         self._defined = {}
         self._waiting = deque()
         self._runs = 0

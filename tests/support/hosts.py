@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from kvmprobe.model import cpuid, lifecycle, permission
+from kvmprobe.model import guest_cpuid, lifecycle, permission
 from kvmprobe.model.host import HostProfile
 from kvmprobe.model.machine import GuestCpuid, Machine
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
@@ -78,6 +78,14 @@ def with_behaviours(host, *behaviours):
     return replace(host, behaviours=frozenset(behaviours))
 
 
+def cet_host(*behaviours):
+    """A host whose KVM lists XSS and offers shadow stacks, both CET components and XSAVES."""
+    listed = AMX_HOST.supported.replaced(0xD, 1, eax=0b11111, ecx=0x1800)
+    supported = listed.replaced(7, 0, ecx=1 << 3 | 1 << 7)
+    host = replace(AMX_HOST, supported=supported, msrs=AMX_HOST.msrs | {0xDA0, 0x6A0, 0x6A7})
+    return with_behaviours(host, *behaviours)
+
+
 def machine_with_vcpu(host=AMX_HOST, *, granted=False, cpuid_xcr0=None):
     """A process with one vCPU; ``cpuid_xcr0`` is its leaf 0xD, None for no table."""
     machine = Machine.fresh(host)
@@ -98,7 +106,7 @@ def amx_vcpu(*behaviours):
 
 def set_cpuid(machine, xcr0):
     captured = {**machine.captured, TABLE: GuestCpuid(xcr0)}
-    return cpuid.set_cpuid2(machine.but(captured=captured), VCPU, TABLE)
+    return guest_cpuid.set_cpuid2(machine.but(captured=captured), VCPU, GuestCpuid(xcr0))
 
 
 def image(xstate_bv, contents=None, *, host=AMX_HOST, size=11008, **fields):

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.scenarios.catalog import restore
+from kvmprobe.scenarios.catalog import (
+    cpuid,
+    fpu,
+    guest,
+    migration,
+    msrs,
+    pairs,
+    permission,
+    restore,
+    sregs,
+    system,
+    vmm,
+    xcrs,
+    xsave,
+)
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -13,4 +27,19 @@ if TYPE_CHECKING:
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return all scenarios for a host, in a stable order; components it lacks have dropped out."""
-    return restore.scenarios(host)
+    families = (
+        restore,
+        permission,
+        system,
+        xsave,
+        fpu,
+        cpuid,
+        msrs,
+        xcrs,
+        sregs,
+        pairs,
+        vmm,
+        guest,
+        migration,
+    )
+    return tuple(scenario for family in families for scenario in family.scenarios(host))

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
+from kvmprobe.model.sregs import Cr4
+from kvmprobe.scenarios.calls import Relation
+from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
-from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
+from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
+from kvmprobe.scenarios.ops.process import SpawnActor
+from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
 from kvmprobe.xstate.features import FPSSE, XTILE, XFeature
@@ -24,6 +32,9 @@ _ASK = RequestGuestPermission(XFeature.XTILE_DATA)
 _VCPU: tuple[Op, ...] = (OpenKvm(), CreateVm(), CreateVcpu())
 _AMX_VCPU: tuple[Op, ...] = (_ASK, *_VCPU, GetSupportedCpuid())
 _WITH_TILES: tuple[Op, ...] = (*_AMX_VCPU, SetCpuid2())
+_OTHER = Relation.SHARED_MM.value
+_LONG_ID = 1 << 32 | 7
+_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _ARM = SetXfd(XFeature.XTILE_DATA.bit)
 _RESTORE = SetXsave(XTILE)
 
@@ -35,7 +46,63 @@ def _probe(behaviour: Behaviour, needs: Needs, *ops: Op) -> Scenario:
 
 _ALL = (
     _probe(Behaviour.KNOWS_APX, ANYWHERE, RequestGuestPermission(XFeature.APX)),
+    _probe(Behaviour.VCPU_ID_TRUNCATED, ANYWHERE, OpenKvm(), CreateVm(), CreateVcpu(id=_LONG_ID)),
+    _probe(
+        Behaviour.DUPLICATE_VCPU_ID_LOCKS,
+        ANYWHERE,
+        OpenKvm(),
+        CreateVm(),
+        SpawnActor(_OTHER, Relation.SHARED_MM),
+        CreateVcpu(),
+        CreateVcpu(by=_OTHER),
+        RequestGuestPermission(XFeature.XTILE_DATA, by=_OTHER),
+    ),
+    # ORDER: these tell what supported CPUID holds; with permission, XTILE_CFG is never alone.
+    _probe(Behaviour.KNOWS_TMUL_FEATURES, AMX, _ASK, OpenKvm(), GetSupportedCpuid()),
+    _probe(Behaviour.HIDES_XSAVE_FEATURES, ANYWHERE, _ASK, OpenKvm(), GetSupportedCpuid()),
+    _probe(
+        Behaviour.XSS_FOLLOWS_CPUID,
+        ANYWHERE,
+        *_VCPU,
+        SetMsrs(((Msr.IA32_XSS, 0),)),
+        SetMsrs(((Msr.IA32_XSS, _CET),)),
+    ),
+    _probe(Behaviour.VENDOR_OWNS_CR4, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
+    _probe(Behaviour.CR4_NEEDS_CPUID, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
+    _probe(Behaviour.ONE_REG_MSRS, ANYWHERE, *_VCPU, GetRegList(0)),
     _probe(Behaviour.XTILE_CFG_ADVERTISED_ALONE, AMX, OpenKvm(), GetSupportedCpuid()),
+    # ORDER: the first leaves no room for more entries than there are, so nent tells nothing.
+    _probe(
+        Behaviour.VENDOR_REWRITES_CPUID,
+        ANYWHERE,
+        *_VCPU,
+        SetCpuid2(Table.ONE_LEAF),
+        GetCpuid2(room=1),
+    ),
+    _probe(
+        Behaviour.SGX_XFRM_FOLLOWS_XCR0,
+        ANYWHERE,
+        *_VCPU,
+        SetCpuid2(Table.ENCLAVES),
+        GetCpuid2(room=2),
+    ),
+    _probe(
+        Behaviour.GET_CPUID2_KEEPS_NENT, ANYWHERE, *_VCPU, SetCpuid2(Table.ONE_LEAF), GetCpuid2()
+    ),
+    _probe(
+        Behaviour.SET_XSAVE_LIMITED_BY_CPUID,
+        ANYWHERE,
+        *_VCPU,
+        SetCpuid2(Table.EMPTY),
+        SetXsave(XFeature.YMM.bit),
+    ),
+    _probe(
+        Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV,
+        ANYWHERE,
+        *_VCPU,
+        SetFpu(FpuContent.FIRST),
+        GetXsave2(),
+    ),
     _probe(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED, AMX, *_WITH_TILES, _ARM, _RESTORE, GetXsave2()),
     _probe(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV, AMX, *_WITH_TILES, _RESTORE, _ARM, GetXsave2()),
     _probe(

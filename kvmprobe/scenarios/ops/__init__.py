@@ -1,18 +1,52 @@
 """The ops, one file a topic; importing this package registers them all."""
 
-from kvmprobe.scenarios.ops import cpuid, lifecycle, msrs, permission, run, xcrs, xsave
+from kvmprobe.scenarios.ops import (
+    bad_pointer,
+    cpuid,
+    fpu,
+    guest,
+    guest_control,
+    guest_migration,
+    guest_tiles,
+    guest_vector,
+    guest_xsave,
+    lifecycle,
+    msrs,
+    one_reg,
+    permission,
+    process,
+    run,
+    sregs,
+    system,
+    vcpu_state,
+    xcrs,
+    xsave,
+)
 from kvmprobe.scenarios.ops._base import Op, decode, encode, registry
 
 __all__ = [
     "Op",
+    "bad_pointer",
     "cpuid",
     "decode",
     "encode",
+    "fpu",
+    "guest",
+    "guest_control",
+    "guest_migration",
+    "guest_tiles",
+    "guest_vector",
+    "guest_xsave",
     "lifecycle",
     "msrs",
+    "one_reg",
     "permission",
+    "process",
     "registry",
     "run",
+    "sregs",
+    "system",
+    "vcpu_state",
     "xcrs",
     "xsave",
 ]

@@ -10,6 +10,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.model import xcr
 from kvmprobe.scenarios.calls import Call, Ioctl, Literal, Output
 from kvmprobe.scenarios.ops._base import Op, op
+from kvmprobe.scenarios.ops._values import Pairs, pairs
 from kvmprobe.scenarios.ops.lifecycle import VCPU
 from kvmprobe.xstate.features import names
 
@@ -50,6 +51,41 @@ class SetXcrs(Op):
     def text(self) -> str:
         """Name the components."""
         return f"{self.kernel_call} XCR0={names(self.xcr0)}"
+
+
+@op(
+    "set-xcrs-list",
+    "KVM_SET_XCRS",
+    "Documentation/virt/kvm/api.rst: KVM_SET_XCRS",
+    "arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_xcrs",
+    errnos={"EINVAL": "more than 16 entries, flags, or an illegal value for XCR0"},
+)
+@dataclass(frozen=True, slots=True)
+class SetXcrsList(Op):
+    """Set extended control registers from a list of (number, value); KVM has room for 16."""
+
+    entries: Pairs
+    flags: int = 0
+
+    def __post_init__(self) -> None:
+        """Accept what JSON made of the list."""
+        object.__setattr__(self, "entries", pairs(self.entries))
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        """Lower to ``struct kvm_xcrs``; entries beyond the 16th lie in its padding."""
+        head = struct.pack("=II", len(self.entries), self.flags)
+        body = b"".join(struct.pack("=IIQ", index, 0, value) for index, value in self.entries)
+        return Ioctl(ioctls.SET_XCRS.number, VCPU, Literal((head + body).ljust(_XCRS_SIZE, b"\0")))
+
+    def step(self, machine: Machine) -> Step:
+        """Take the first entry for XCR0."""
+        return xcr.set_xcrs(machine, VCPU, self.entries, self.flags)
+
+    @property
+    def text(self) -> str:
+        """Say how many entries, and name the first."""
+        first = ", ".join(f"xcr{i}={names(v)}" for i, v in self.entries[:2])
+        return f"{self.kernel_call}({len(self.entries)} entries: {first}; flags={self.flags})"
 
 
 @op("get-xcrs", "KVM_GET_XCRS", "Documentation/virt/kvm/api.rst: KVM_GET_XCRS")

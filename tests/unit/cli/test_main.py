@@ -4,13 +4,16 @@ import pytest
 
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.scenarios import catalog
 
 EXAMPLE = "restore.cpuid-msrs-xcrs-xsave.perm-granted.xfd-armed.bv-tiles"
 
 
 def test_list_prints_every_scenario(capsys):
     assert main(["list"]) == ExitCode.OK
-    assert len(capsys.readouterr().out.split()) == 2256
+    listed = capsys.readouterr().out.split()
+    assert listed == [s.id for s in catalog.scenarios(sapphire_rapids())]
 
 
 def test_list_takes_a_glob(capsys):
@@ -69,7 +72,7 @@ def test_explain_shows_a_scenario_of_the_catalogue(capsys):
     ("arguments", "says"),
     [
         (["restore.nothing"], "no scenario is called"),
-        ([EXAMPLE, "--defect", "X9"], "known: B1, B4"),
+        ([EXAMPLE, "--defect", "X9"], "known: B1, "),
     ],
 )
 def test_explain_refuses_what_it_does_not_know(arguments, says, capsys):
@@ -80,5 +83,5 @@ def test_explain_refuses_what_it_does_not_know(arguments, says, capsys):
 def test_ops_names_the_kernel_call_and_errnos_of_each(capsys):
     assert main(["ops"]) == ExitCode.OK
     shown = capsys.readouterr().out
-    assert "set-xcrs             KVM_SET_XCRS" in shown
+    assert ["set-xcrs", "KVM_SET_XCRS"] in [line.split() for line in shown.splitlines()]
     assert "EBUSY: the process has created a vCPU" in shown

@@ -1,10 +1,12 @@
 import errno
+import struct
 
 import pytest
 
 from kvmprobe.execution.compare import compare, fields_text, returned
 from kvmprobe.model.outcome import (
     Done,
+    ExpectedBytes,
     ExpectedImage,
     Failed,
     HostDies,
@@ -13,8 +15,10 @@ from kvmprobe.model.outcome import (
     Unspecified,
 )
 from kvmprobe.results.trace import Reply
+from kvmprobe.scenarios.ops.guest_control import GuestXgetbv
 from kvmprobe.scenarios.ops.lifecycle import CreateVm
 from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.system import GetMsrIndexListShort
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2
 from tests.support.hosts import AMX_HOST, image
@@ -51,6 +55,24 @@ def test_a_missing_descriptor_is_named():
 
 def test_the_expected_errno_is_accepted():
     assert against(Failed(errno.EINVAL), SetXcrs(5), -22) is None
+
+
+def msr_list_of(count):
+    """struct kvm_msr_list without room: only the count."""
+    return struct.pack("<I", count)
+
+
+def test_a_failed_calls_output_is_compared_where_the_model_expects_something():
+    outcome = Failed(errno.E2BIG, {"entries": 7})
+    op = GetMsrIndexListShort(0)
+    assert against(outcome, op, -errno.E2BIG, msr_list_of(7)) is None
+    mismatch = against(outcome, op, -errno.E2BIG, msr_list_of(0))
+    assert (mismatch.expected, mismatch.observed) == ("entries=7", "entries=0")
+
+
+def test_a_failed_calls_output_is_not_compared_where_the_model_expects_nothing():
+    outcome = Failed(errno.E2BIG)
+    assert against(outcome, GetMsrIndexListShort(0), -errno.E2BIG, msr_list_of(9)) is None
 
 
 def test_another_errno_is_a_mismatch():
@@ -190,3 +212,45 @@ def test_bitmaps_are_told_by_component_and_exits_by_name():
 
 def test_numbers_that_are_neither_are_told_as_they_are():
     assert fields_text({"0xD.0:ECX": 2696}) == "0xD.0:ECX=2696"
+
+
+def guest_output(**registers):
+    """The agent's result block: u64s, the vector at 8, RAX at 32."""
+    block = bytearray(128)
+    for offset, value in {8: 0x100, 32: registers.get("rax", 0)}.items():
+        struct.pack_into("<Q", block, offset, value)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("rax", [0b001, 0b011])
+def test_an_open_bit_of_a_field_is_not_compared(rax):
+    outcome = Done(fields={"rax": 1}, open_fields={"rax": 0b010})
+    assert against(outcome, GuestXgetbv(1), 0, guest_output(rax=rax)) is None
+
+
+def test_the_bits_beside_it_are():
+    outcome = Done(fields={"vector": 0x100, "rax": 1}, open_fields={"rax": 0b010})
+    mismatch = against(outcome, GuestXgetbv(1), 0, guest_output(rax=0b101))
+    assert (mismatch.expected, mismatch.observed) == (
+        "vector=none, rax=0x1",
+        "vector=none, rax=0x5",
+    )
+
+
+def memory_against(content, *unspecified):
+    outcome = Done(memory=ExpectedBytes(128, b"\x01\x02\x03", unspecified))
+    return against(outcome, GuestXgetbv(), 0, guest_output() + content)
+
+
+@pytest.mark.parametrize("content", [b"\x01\x02\x03", b"\x01\x02\x03\xff"])
+def test_memory_is_compared_from_its_offset_for_its_size(content):
+    assert memory_against(content) is None
+
+
+@pytest.mark.parametrize("content", [b"\x01\x02\x04", b"\x01\x02"])
+def test_memory_that_differs_or_lacks_is_told_from_the_first_byte_on(content):
+    assert memory_against(content).expected == "memory from byte 2: 03"
+
+
+def test_an_unspecified_bit_of_memory_is_not_compared():
+    assert memory_against(b"\x01\x0a\x03", Unspecified(1, b"\x08", "open")) is None

@@ -14,6 +14,8 @@ from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES, with_behaviours
 B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
 O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
 B4 = Behaviour.XTILE_CFG_ADVERTISED_ALONE
+O2 = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
+C8 = Behaviour.SET_XSAVE_LIMITED_BY_CPUID
 APX = Behaviour.KNOWS_APX
 
 
@@ -70,7 +72,7 @@ def test_a_kernel_without_xcomp_requests_is_unavailable():
 
 @pytest.mark.parametrize(
     "behaviours",
-    [(), (B1,), (O1,), (B4,), (B1, O1), (APX,), (B1, O1, B4, APX)],
+    [(), (B1,), (O1,), (B4,), (B1, O1), (APX,), (B1, O1, B4, APX), (O2,), (C8,), (O2, C8)],
     ids=lambda found: "+".join(b.name for b in found) or "none",
 )
 def test_probing_finds_exactly_what_the_kernel_has(behaviours):

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from kvmprobe.execution.verdicts import judged, skipped
+from kvmprobe.execution.verdicts import as_expected_failure, judged, skipped, with_findings
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.results.record import Crash, Target
+from kvmprobe.results.record import Crash, Finding, Target
 from kvmprobe.results.trace import End, Trace
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
 from tests.support.fake_kernel import trace_of
-from tests.support.hosts import AMX_HOST
+from tests.support.hosts import AMX_HOST, with_behaviours
 
 B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
 VARIANT = "perm-granted.xfd-armed.bv-tiles"
@@ -21,6 +21,7 @@ SCENARIO = next(
 TARGET = Target("lab", "6.12.43", "emulated")
 CORRECT = trace_of(SCENARIO, AMX_HOST)
 DEFECTIVE = trace_of(SCENARIO, AMX_HOST, B1)
+SEEN = replace(DEFECTIVE, end=End.HELD)
 CRASH = Crash(0, "", "unexpected #NM exception", "exc_device_not_available", (), "report")
 
 
@@ -98,3 +99,69 @@ def test_a_skipped_scenario_has_its_code_and_reason():
         Verdict.SKIPPED,
         "no_amx_cpu: the CPU has no AMX",
     )
+
+
+FINDING = Finding("two-views", "INV-8", 1, "sizes differ")
+
+
+def test_a_pass_with_an_unexplained_finding_diverges():
+    record = with_findings(judged(SCENARIO, AMX_HOST, CORRECT, TARGET), (FINDING,))
+    assert (record.verdict, record.findings) == (Verdict.DIVERGED, (FINDING,))
+
+
+def test_a_finding_in_a_scenario_that_a_defect_explains_is_explained_by_it():
+    record = with_findings(judged(SCENARIO, AMX_HOST, SEEN, TARGET), (FINDING,))
+    assert [f.known for f in record.findings] == [("B1",)]
+
+
+def test_a_finding_that_the_other_scenarios_defect_explains_leaves_a_pass():
+    passed = judged(SCENARIO, AMX_HOST, CORRECT, TARGET)
+    record = with_findings(passed, (replace(FINDING, other="x", known=("O3",)),))
+    assert record.verdict is Verdict.PASS
+
+
+def test_what_a_known_defect_explains_is_an_expected_failure():
+    record = judged(SCENARIO, AMX_HOST, SEEN, TARGET)
+    assert as_expected_failure(record).verdict is Verdict.XFAIL
+
+
+def test_a_crash_that_a_known_defect_explains_is_an_expected_failure():
+    record = judged(SCENARIO, AMX_HOST, DEFECTIVE, TARGET, CRASH)
+    assert as_expected_failure(record).verdict is Verdict.XFAIL
+
+
+@pytest.mark.parametrize(
+    ("trace", "expected"),
+    [
+        (CORRECT, Verdict.PASS),
+        (replace(CORRECT, taint=1 << 9), Verdict.DIVERGED),
+        (replace(DEFECTIVE, end=End.TIMEOUT), Verdict.TIMED_OUT),
+    ],
+    ids=["pass", "unexplained", "timed out"],
+)
+def test_nothing_else_is(trace, expected):
+    record = judged(SCENARIO, AMX_HOST, trace, TARGET)
+    assert as_expected_failure(record).verdict is expected
+
+
+def test_an_explained_divergence_with_an_unexplained_finding_is_not():
+    record = replace(judged(SCENARIO, AMX_HOST, SEEN, TARGET), findings=(FINDING,))
+    assert as_expected_failure(record).verdict is Verdict.DIVERGED
+
+
+def test_a_pass_where_a_defect_of_this_kernel_should_have_shown_is_unexpected():
+    record = judged(SCENARIO, with_behaviours(AMX_HOST, B1), CORRECT, TARGET)
+    assert (record.verdict, record.foretold) == (Verdict.PASS, ("B1",))
+    assert as_expected_failure(record).verdict is Verdict.XPASS
+
+
+def test_a_pass_where_it_could_not_show_is_not():
+    # O1 needs XSAVE before XFD; here it comes after.
+    host = with_behaviours(AMX_HOST, Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
+    assert judged(SCENARIO, host, CORRECT, TARGET).foretold == ()
+
+
+def test_the_label_tells_what_is_known():
+    # known-bugs B1: fixed in 6.12.67
+    record = judged(SCENARIO, AMX_HOST, SEEN, TARGET)
+    assert record.label == "DIVERGED: known, CVE-2026-23005 (B1), fixed in 6.12.67"

@@ -60,3 +60,24 @@ def test_more_memory_than_the_emulator_can_have_is_refused():
 def test_arguments_that_the_kernel_would_cut_are_refused():
     with pytest.raises(UsageError, match="2047"):
         boot_image.build(KERNEL, b"", 256, "x" * 2048)
+
+
+def test_the_tables_list_as_many_processors_as_the_machine_has():
+    for processors in (1, 2):
+        image = boot_image.build(KERNEL, b"", 256, "quiet", processors)
+        low = image.parts[0].content
+        madt = low[low.index(b"APIC", 0x2000) :]
+        entries = madt[44 : struct.unpack_from("<I", madt, 4)[0]]
+        local_apics = 0
+        while entries:
+            local_apics += entries[0] == 0
+            entries = entries[entries[1] :]
+        assert (image.processors, local_apics) == (processors, processors)
+
+
+def test_no_argument_helps_a_kernel_over_a_weakness_of_the_emulator():
+    names = {word.partition("=")[0] for word in boot_image.DEFAULT_ARGUMENTS.split()}
+    where_it_speaks = {"console", "loglevel"}
+    how_it_dies = {"panic", "oops", "softlockup_panic"}
+    saves_time = {"cryptomgr.notests", "random.trust_cpu"}
+    assert names == where_it_speaks | how_it_dies | saves_time | {"rootfstype"}

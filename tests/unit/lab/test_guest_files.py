@@ -45,6 +45,12 @@ def test_a_dynamic_program_comes_with_libraries_and_loader(compiled):
         assert os.path.realpath(path) in tree
 
 
+def test_what_the_c_library_opens_late_comes_along(compiled):
+    late = Path("/lib/x86_64-linux-gnu/libgcc_s.so.1")
+    assert late.exists()
+    assert os.path.realpath(late) in closure(compiled / "dynamic")
+
+
 def test_a_static_program_comes_alone(compiled):
     tree = closure(compiled / "static")
     files = [path for path, node in tree._nodes.items() if node.content]

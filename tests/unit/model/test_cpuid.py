@@ -1,74 +1,228 @@
-"""kernel contract sections 2 and 4: supported CPUID, KVM_CAP_XSAVE2, KVM_SET_CPUID2."""
+"""kernel contract section 2: KVM_GET_SUPPORTED_CPUID as far as XSTATE goes, KVM_CAP_XSAVE2."""
 
-import errno
+from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import check_xsave2, get_supported
 from kvmprobe.model.machine import GuestCpuid, Machine
-from kvmprobe.model.outcome import Done, Failed
+from kvmprobe.model.outcome import Done
 from kvmprobe.model.permission import request_guest_permission
-from kvmprobe.model.run import run_immediate_exit, run_until_halt
-from kvmprobe.model.uabi import get_xsave2, set_xsave
-from tests.support.hosts import (
-    AMX_HOST,
-    AVX512_HOST,
-    VCPU,
-    amx_vcpu,
-    image,
-    machine_with_vcpu,
-    set_cpuid,
-    with_behaviours,
-    xstate_bv,
-)
+from kvmprobe.model.process import share_memory
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
+from tests.support.hosts import AMX_HOST, AVX512_HOST, with_behaviours
 
 XCR0, SIZE = "0xD.0:EDX:EAX", "0xD.0:ECX"
 FRESH = Machine.fresh(AMX_HOST)
 GRANTED = request_guest_permission(FRESH, 18).machine
 B4 = Machine.fresh(with_behaviours(AMX_HOST, Behaviour.XTILE_CFG_ADVERTISED_ALONE))
-XMM = b"\x77" * 256
+# Live correction 7: what 7.3.4 on Sapphire Rapids says of CET's two supervisor components.
+CET_USER = CpuidEntry(0xD, 11, 1, 16, 0, 1, 0)
+CET_KERNEL = CpuidEntry(0xD, 12, 1, 24, 0, 1, 0)
+CET_HOST = replace(
+    AMX_HOST,
+    cpu=CpuidTable((*AMX_HOST.cpu.entries, CET_USER, CET_KERNEL)),
+    supported=AMX_HOST.supported.replaced(0xD, 1, ecx=0x1800),
+)
 
 
-def exported(machine):
-    return get_xsave2(machine, VCPU).outcome.image.image
+def table(machine, by=""):
+    return get_supported(machine, "t", by).outcome.table.table
 
 
-def test_supported_cpuid_without_permission_has_neither_tile_bit():
+def values(machine):
+    return get_supported(machine, "t").outcome.fields
+
+
+def registers(machine, leaf, subleaf):
+    return table(machine).find(leaf, subleaf)[3:]
+
+
+def granted(host):
+    return request_guest_permission(Machine.fresh(host), 18).machine
+
+
+def test_without_permission_there_is_neither_tile_bit():
     # known-bugs B4, fixed side: D.0:EAX=0x2e7, size 0xa88.
-    assert get_supported(FRESH, "t").outcome == Done(fields={XCR0: 0x2E7, SIZE: 0xA88})
+    assert values(FRESH) == {XCR0: 0x2E7, SIZE: 0xA88}
 
 
-def test_supported_cpuid_with_permission_has_both_tile_bits():
-    assert get_supported(GRANTED, "t").outcome == Done(fields={XCR0: 0x602E7, SIZE: 11008})
+def test_with_permission_there_are_both_tile_bits():
+    assert values(GRANTED) == {XCR0: 0x602E7, SIZE: 11008}
 
 
-def test_supported_cpuid_of_the_b4_defect_has_xtile_cfg_alone():
+def test_the_b4_defect_offers_xtile_cfg_alone():
     # known-bugs B4, vulnerable side: D.0:EAX=0x202e7, size 0xb00.
-    assert get_supported(B4, "t").outcome == Done(fields={XCR0: 0x202E7, SIZE: 0xB00})
+    assert values(B4) == {XCR0: 0x202E7, SIZE: 0xB00}
 
 
 def test_the_b4_defect_makes_no_difference_with_permission():
-    granted = request_guest_permission(B4, 18).machine
-    assert get_supported(granted, "t").outcome.fields[XCR0] == 0x602E7
+    assert values(request_guest_permission(B4, 18).machine)[XCR0] == 0x602E7
 
 
-def test_supported_cpuid_of_a_host_without_amx():
+def test_a_host_without_amx_has_no_tile_bits():
     # Hi16_ZMM ends at 1664 + 1024.
-    machine = Machine.fresh(AVX512_HOST)
-    assert get_supported(machine, "t").outcome == Done(fields={XCR0: 0xE7, SIZE: 2688})
+    assert values(Machine.fresh(AVX512_HOST)) == {XCR0: 0xE7, SIZE: 2688}
 
 
-def test_supported_cpuid_never_exceeds_what_kvm_can_give():
+def test_nothing_exceeds_what_kvm_can_give():
     # The kernel may know components that KVM does not offer: contract 0.1, KXCR0.
-    host = with_behaviours(AMX_HOST)
-    narrow = Machine.fresh(type(host)(0x602E7, 0xE7, 0xFFFF, host.layout))
-    assert get_supported(narrow, "t").outcome.fields[XCR0] == 0xE7
+    assert values(Machine.fresh(replace(AMX_HOST, kvm_xcr0=0xE7)))[XCR0] == 0xE7
+
+
+def test_the_size_in_use_is_the_size_of_all():
+    # contract 2: EBX=ECX
+    assert registers(GRANTED, 0xD, 0) == (0x602E7, 11008, 11008, 0)
+
+
+@pytest.mark.parametrize(
+    ("machine", "size"),
+    [
+        # Live correction 7: 0x988 on 6.12 and 6.17, 0xa00 on 6.1 with XTILE_CFG alone, 0x2a00 with
+        # permission everywhere; with CET 0x9b0 and 0x2a00 on 7.3.4.
+        (FRESH, 0x988),
+        (B4, 0xA00),
+        (GRANTED, 0x2A00),
+        (Machine.fresh(CET_HOST), 0x9B0),
+        (granted(CET_HOST), 0x2A00),
+    ],
+    ids=["plain", "xtile-cfg", "granted", "cet", "cet-granted"],
+)
+def test_the_compacted_size_is_of_what_is_permitted_and_of_supervisor_components(machine, size):
+    assert registers(machine, 0xD, 1)[1] == size
+
+
+def test_xfd_does_not_depend_on_permission():
+    # contract 2: "XFD (bit 4) is not gated by permission"
+    assert registers(FRESH, 0xD, 1)[0] == registers(GRANTED, 0xD, 1)[0] == 0b11111
+
+
+def test_features_that_kvm_does_not_know_are_hidden():
+    # contract 2: host and KVM's {XSAVEOPT, XSAVEC, XGETBV1, XSAVES, XFD}; bit 5 is APX's.
+    more = replace(AMX_HOST, cpu=AMX_HOST.cpu.replaced(0xD, 1, eax=0b111111))
+    assert registers(Machine.fresh(more), 0xD, 1)[0] == 0b11111
+
+
+def test_the_compacted_size_is_zero_without_compaction():
+    # contract 2: "if XSAVES/XSAVEC, else 0"
+    plain = replace(AMX_HOST, cpu=AMX_HOST.cpu.replaced(0xD, 1, eax=0b1))
+    assert registers(Machine.fresh(plain), 0xD, 1)[:2] == (0b1, 0)
+
+
+def test_supervisor_components_are_those_of_kvm():
+    # contract 2: D.1:ECX/EDX is host and KXSS; the CPU has UINTR (14) too.
+    cpu = CET_HOST.cpu.replaced(0xD, 1, ecx=0x5800)
+    assert registers(Machine.fresh(replace(CET_HOST, cpu=cpu)), 0xD, 1)[2:] == (0x1800, 0)
+
+
+def subleaves(machine):
+    return [entry.subleaf for entry in table(machine).entries if entry.leaf == 0xD]
+
+
+def test_there_is_one_subleaf_a_component():
+    assert subleaves(FRESH) == [0, 1, 2, 5, 6, 7, 9]
+
+
+def test_permission_adds_the_subleaves_of_tiles():
+    assert subleaves(GRANTED) == [0, 1, 2, 5, 6, 7, 9, 17, 18]
+
+
+def test_the_b4_defect_shows_the_subleaf_of_xtile_cfg():
+    assert subleaves(B4) == [0, 1, 2, 5, 6, 7, 9, 17]
+
+
+def test_supervisor_components_have_subleaves_without_permission():
+    # Live correction 7.
+    assert subleaves(Machine.fresh(CET_HOST)) == [0, 1, 2, 5, 6, 7, 9, 11, 12]
+
+
+def test_a_component_is_where_the_cpu_has_it():
+    # SDM vol.2 CPUID 0DH: size, offset, ECX[1] aligned, ECX[2] XFD.
+    assert registers(GRANTED, 0xD, 18) == (8192, 2816, 0b110, 0)
+
+
+def test_edx_of_a_component_is_zero():
+    odd = replace(AMX_HOST, cpu=AMX_HOST.cpu.replaced(0xD, 2, edx=7))
+    assert registers(Machine.fresh(odd), 0xD, 2)[3] == 0
+
+
+def test_where_kvm_lacks_xfd_no_component_has_it():
+    # contract 2: "ECX[2] (XFD support) cleared when KVM lacks XFD"
+    without = replace(AMX_HOST, cpu=AMX_HOST.cpu.replaced(0xD, 1, eax=0b1111))
+    assert registers(granted(without), 0xD, 18)[2] == 0b010
+
+
+def test_amx_is_advertised_without_permission():
+    # known-bugs O4: 7.0:EDX bits 22, 24, 25, and leaves 0x1D and 0x1E.
+    tile, tmul = registers(FRESH, 0x1D, 1), registers(FRESH, 0x1E, 0)
+    assert registers(FRESH, 0x7, 0)[3] == 1 << 22 | 1 << 24 | 1 << 25
+    assert (tile, tmul) == ((0x0400_2000, 0x0008_0040, 16, 0), (0, 0x4010, 0, 0))
+
+
+def test_without_amx_tile_the_leaves_of_tiles_are_zero():
+    plain = Machine.fresh(AVX512_HOST)
+    assert {registers(plain, leaf, 0) for leaf in (0x1D, 0x1E)} == {(0, 0, 0, 0)}
+
+
+WITH_TMUL = CpuidTable(
+    (
+        *(e for e in AMX_HOST.cpu.entries if e.leaf != 0x1E),
+        CpuidEntry(0x1E, 0, 1, 1, 0x4010, 0, 0),
+        CpuidEntry(0x1E, 1, 1, 0x1FF, 0, 0, 0),
+    )
+)
+
+
+def test_further_amx_features_are_hidden_by_a_kernel_that_does_not_know_them():
+    host = replace(AMX_HOST, cpu=WITH_TMUL)
+    assert [e.subleaf for e in table(Machine.fresh(host)).entries if e.leaf == 0x1E] == [0]
+
+
+def test_further_amx_features_are_shown_by_a_kernel_that_knows_them():
+    # contract 2, 0x1E.1: AMX_FP8, TF32, AVX512, MOVRS and the aliases; bit 5 is none.
+    known = with_behaviours(replace(AMX_HOST, cpu=WITH_TMUL), Behaviour.KNOWS_TMUL_FEATURES)
+    assert registers(Machine.fresh(known), 0x1E, 1) == (0x1DF, 0, 0, 0)
+
+
+def test_a_kernel_that_knows_them_shows_none_where_the_cpu_has_none():
+    # Live correction 7: 0x1E.0 only, on 7.3.4 too.
+    known = with_behaviours(AMX_HOST, Behaviour.KNOWS_TMUL_FEATURES)
+    assert table(Machine.fresh(known)) == table(FRESH)
+
+
+def test_a_vendor_module_may_hide_features():
+    offered = AMX_HOST.supported.replaced(0xD, 1, eax=0b111)
+    hiding = with_behaviours(replace(AMX_HOST, supported=offered), Behaviour.HIDES_XSAVE_FEATURES)
+    assert registers(Machine.fresh(hiding), 0xD, 1)[0] == 0b111
+
+
+def test_permission_changes_nothing_else():
+    unpermitted, permitted = (
+        [e for e in table(machine).entries if e.leaf != 0xD] for machine in (FRESH, GRANTED)
+    )
+    assert unpermitted == permitted
+
+
+def test_it_is_the_callers_permission():
+    # contract 2: "evaluated per call with the caller's gperm"
+    shared = share_memory(FRESH, "other").machine
+    other = request_guest_permission(shared, 18, "other").machine
+    assert [table(other, by).xcr0 for by in ("", "other")] == [0x2E7, 0x602E7]
+
+
+def test_what_differs_between_cpus_is_open():
+    # SDM vol.2 CPUID 01H: EBX[31:24] is the APIC id.
+    unspecified = get_supported(FRESH, "t").outcome.table.unspecified
+    assert {register.name for leaf, register in unspecified if leaf == 0x1} == {"EBX"}
 
 
 def test_the_table_is_kept_as_it_was_when_it_was_fetched():
     stale = get_supported(FRESH, "t").machine
-    assert request_guest_permission(stale, 18).machine.captured["t"] == GuestCpuid(0x2E7)
+    kept = request_guest_permission(stale, 18).machine.captured["t"]
+    assert kept == GuestCpuid.of(table(FRESH))
 
 
 def test_xsave2_is_4096_without_permission():
@@ -82,148 +236,3 @@ def test_xsave2_is_11008_with_permission():
 def test_xsave2_is_4096_with_the_b4_defect():
     # 2816 bytes, but never below struct kvm_xsave.
     assert check_xsave2(B4).outcome == Done(4096)
-
-
-def test_set_cpuid2_with_tiles_and_permission_succeeds():
-    assert set_cpuid(machine_with_vcpu(granted=True), 0x602E7).outcome == Done()
-
-
-def test_set_cpuid2_with_tiles_without_permission_is_eperm():
-    # INV-11
-    assert set_cpuid(machine_with_vcpu(), 0x602E7).outcome == Failed(errno.EPERM)
-
-
-def test_set_cpuid2_that_is_eperm_changes_no_vcpu():
-    # INV-11
-    before = machine_with_vcpu(cpuid_xcr0=0x2E7)
-    assert set_cpuid(before, 0x602E7).machine.vcpus == before.vcpus
-
-
-def test_set_cpuid2_with_xtile_cfg_alone_needs_no_permission():
-    # contract 4: only bit 18 triggers.
-    assert set_cpuid(machine_with_vcpu(), 0x202E7).outcome == Done()
-
-
-def test_set_cpuid2_limits_the_guest_to_what_kvm_can_give():
-    # contract 0.2: gx = 0xD.0 and KXCR0; bit 19 is APX, which KVM does not give.
-    machine = set_cpuid(machine_with_vcpu(), 0x2E7 | 1 << 19).machine
-    assert machine.vcpu(VCPU).guest_xcr0 == 0x2E7
-
-
-def test_the_first_table_with_tiles_makes_room_for_tile_data():
-    assert amx_vcpu().vcpu(VCPU).uabi_size == 11008
-
-
-def test_the_first_table_with_tiles_lets_user_space_set_tile_data():
-    assert amx_vcpu().vcpu(VCPU).user_xfeatures == 0x602E7
-
-
-def test_permission_without_a_table_with_tiles_keeps_4096_bytes():
-    # contract 2: cap=11008 while the vCPU moves 4096.
-    machine = machine_with_vcpu(granted=True, cpuid_xcr0=0x2E7)
-    assert machine.vcpu(VCPU).uabi_size == 4096
-
-
-def test_the_first_table_with_tiles_keeps_the_guest_fpu():
-    # known-bugs O3: nothing tells a VMM that what it restored is lost.
-    machine = set_xsave(machine_with_vcpu(granted=True), VCPU, image(0x3, {1: XMM})).machine
-    kept = image(0x3, {1: XMM, 0: bytes(152)}, software_word=0x602E7)
-    assert exported(set_cpuid(machine, 0x602E7).machine) == kept
-
-
-def test_the_first_table_with_tiles_of_the_o3_defect_empties_the_guest_fpu():
-    # INV-31, known-bugs O3
-    o3 = with_behaviours(AMX_HOST, Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE)
-    machine = set_xsave(
-        machine_with_vcpu(o3, granted=True), VCPU, image(0x3, {1: XMM}, mxcsr=0x1FA0)
-    ).machine
-    # contract 7.2 with BV=0: FCW 0x37f, MXCSR 0x1f80 and the host's mask, software word, zeros.
-    empty = image(0, {0: b"\x7f\x03" + bytes(150)}, software_word=0x602E7)
-    assert exported(set_cpuid(machine, 0x602E7).machine) == empty
-
-
-def test_a_second_table_with_tiles_keeps_the_guest_fpu():
-    # INV-31
-    machine = set_xsave(amx_vcpu(), VCPU, image(0x3, {1: XMM})).machine
-    assert exported(set_cpuid(machine, 0x602E7).machine) == exported(machine)
-
-
-def test_a_table_without_tiles_keeps_the_guest_fpu():
-    # INV-32
-    machine = set_xsave(machine_with_vcpu(), VCPU, image(0x3, {1: XMM})).machine
-    assert exported(set_cpuid(machine, 0x2E7).machine) == exported(machine)
-
-
-def test_a_table_without_tiles_hides_tile_data():
-    # INV-33
-    machine = set_xsave(amx_vcpu(), VCPU, image(0x60000, {18: b"\x11" * 8192})).machine
-    assert xstate_bv(exported(set_cpuid(machine, 0x2E7).machine)) == 0
-
-
-def test_a_table_without_tiles_keeps_the_size_of_the_image():
-    # INV-33
-    assert len(exported(set_cpuid(amx_vcpu(), 0x2E7).machine)) == 11008
-
-
-def test_tile_data_is_back_when_a_table_with_tiles_is():
-    # INV-33
-    machine = set_xsave(amx_vcpu(), VCPU, image(0x60000, {18: b"\x11" * 8192})).machine
-    without = set_cpuid(machine, 0x2E7).machine
-    assert exported(set_cpuid(without, 0x602E7).machine) == exported(machine)
-
-
-def test_a_vcpu_with_tiles_gets_them_again_without_permission():
-    # INV-11: "or this vCPU already enabled b18"; the caller may be another process (live 17).
-    machine = set_cpuid(amx_vcpu(), 0x2E7).machine
-    revoked = machine.process("").but(guest_perm=0x202E7)
-    machine = machine.with_process("", revoked)
-    assert set_cpuid(machine, 0x602E7).outcome == Done()
-
-
-def test_a_table_does_not_touch_xcr0():
-    # contract 4: not revalidated, cleared or clamped.
-    machine = amx_vcpu()
-    set_before = machine.with_vcpu(VCPU, machine.vcpu(VCPU).but(xcr0=0x60003))
-    assert set_cpuid(set_before, 0x7).machine.vcpu(VCPU).xcr0 == 0x60003
-
-
-def test_a_table_does_not_touch_xfd():
-    machine = amx_vcpu()
-    armed = machine.with_vcpu(VCPU, machine.vcpu(VCPU).but(xfd=1 << 18))
-    assert set_cpuid(armed, 0x7).machine.vcpu(VCPU).xfd == 1 << 18
-
-
-def test_the_same_table_after_a_run_succeeds():
-    # INV-12
-    machine = run_until_halt(amx_vcpu(), VCPU).machine
-    assert set_cpuid(machine, 0x602E7).outcome == Done()
-
-
-def test_another_table_after_a_run_is_einval():
-    # INV-12
-    machine = run_until_halt(amx_vcpu(), VCPU).machine
-    assert set_cpuid(machine, 0x2E7).outcome == Failed(errno.EINVAL)
-
-
-def test_a_first_table_after_a_run_is_einval():
-    # INV-12: the empty table is what it has to equal.
-    machine = run_until_halt(machine_with_vcpu(), VCPU).machine
-    assert set_cpuid(machine, 0x2E7).outcome == Failed(errno.EINVAL)
-
-
-def test_another_table_after_a_run_is_einval_before_it_is_eperm():
-    # contract 4: step 2 comes before step 4.
-    machine = run_until_halt(machine_with_vcpu(cpuid_xcr0=0x2E7), VCPU).machine
-    assert set_cpuid(machine, 0x602E7).outcome == Failed(errno.EINVAL)
-
-
-def test_another_table_after_an_immediate_exit_succeeds():
-    # INV-12
-    machine = run_immediate_exit(amx_vcpu(), VCPU).machine
-    assert set_cpuid(machine, 0x2E7).outcome == Done()
-
-
-@pytest.mark.parametrize("nr", [0x202E7, 0x402E7])
-def test_half_a_tile_pair_in_the_table_is_accepted(nr):
-    # contract 4: "0xD.0 with b18 but not b17: accepted", and the reverse.
-    assert set_cpuid(machine_with_vcpu(granted=True), nr).outcome == Done()

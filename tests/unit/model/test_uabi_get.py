@@ -1,8 +1,11 @@
 """kernel contract section 7.2: KVM_GET_XSAVE2 (INV-14 to INV-17, INV-20 to INV-22)."""
 
+import errno
+
 import pytest
 
-from kvmprobe.model.uabi import get_xsave2, set_xsave
+from kvmprobe.model.outcome import Failed
+from kvmprobe.model.uabi import get_xsave, get_xsave2, set_xsave
 from tests.support.hosts import (
     AMX_LAYOUT,
     AVX512_HOST,
@@ -169,3 +172,41 @@ def test_without_a_run_nothing_is_left_open():
 def test_reading_changes_nothing():
     machine = set_xsave(amx_vcpu(), VCPU, image(TILES)).machine
     assert get_xsave2(machine, VCPU).machine == machine
+
+
+def test_the_old_call_reads_the_same_4096_bytes():
+    machine = set_xsave(machine_with_vcpu(cpuid_xcr0=0x2E7), VCPU, image(0x2E7)).machine
+    assert get_xsave(machine, VCPU).outcome == get_xsave2(machine, VCPU).outcome
+
+
+def test_the_old_call_is_einval_for_a_vcpu_with_tiles():
+    # INV-13
+    assert get_xsave(amx_vcpu(), VCPU).outcome == Failed(errno.EINVAL)
+
+
+def test_the_old_call_stays_einval_when_cpuid_drops_tiles():
+    # INV-13: monotone
+    dropped = set_cpuid(amx_vcpu(), 0x2E7).machine
+    assert get_xsave(dropped, VCPU).outcome == Failed(errno.EINVAL)
+
+
+def test_the_old_call_is_einval_before_it_is_efault():
+    assert get_xsave(amx_vcpu(), VCPU, 0).outcome == Failed(errno.EINVAL)
+
+
+@pytest.mark.parametrize("call", [get_xsave, get_xsave2])
+def test_less_than_the_image_is_efault(call):
+    # INV-14
+    assert call(machine_with_vcpu(), VCPU, 4095).outcome == Failed(errno.EFAULT)
+
+
+@pytest.mark.parametrize("call", [get_xsave, get_xsave2])
+def test_exactly_the_image_is_enough(call):
+    assert (
+        call(machine_with_vcpu(), VCPU, 4096).outcome
+        == get_xsave2(machine_with_vcpu(), VCPU).outcome
+    )
+
+
+def test_4096_bytes_are_efault_for_a_vcpu_with_tiles():
+    assert get_xsave2(amx_vcpu(), VCPU, 4096).outcome == Failed(errno.EFAULT)

@@ -10,6 +10,7 @@ from kvmprobe.model.outcome import Done, Failed
 from kvmprobe.model.uabi import get_xsave2, set_xsave
 from kvmprobe.model.xcr import set_xcr0
 from tests.support.hosts import (
+    AMX_HOST,
     AVX512_HOST,
     B9,
     B18,
@@ -19,6 +20,7 @@ from tests.support.hosts import (
     image,
     machine_with_vcpu,
     set_cpuid,
+    with_behaviours,
 )
 
 SETTABLE = {0, 1, 2, 5, 6, 7, 9, 17}
@@ -171,3 +173,44 @@ def test_setting_xsave_leaves_xcr0_and_xfd_alone():
     # INV-38
     vcpu = set_xsave(set_xcr0(armed(), VCPU, 0x7).machine, VCPU, image(0x602E7)).machine.vcpu(VCPU)
     assert (vcpu.xcr0, vcpu.xfd) == (0x7, B18)
+
+
+@pytest.mark.parametrize("size", [0, 575, 4095])
+def test_an_image_that_cannot_be_read_whole_is_efault(size):
+    # contract 7.3 step 1: before any other check
+    given = image(1 << 63)[:size]
+    assert set_xsave(machine_with_vcpu(), VCPU, given).outcome == Failed(errno.EFAULT)
+
+
+def test_4096_bytes_are_enough_for_a_vcpu_without_tiles():
+    # INV-14
+    assert set_xsave(machine_with_vcpu(), VCPU, image(0x7)[:4096]).outcome == Done()
+
+
+@pytest.mark.parametrize("size", [4096, 11007])
+def test_less_than_11008_bytes_are_efault_for_a_vcpu_with_tiles(size):
+    # contract 7.1: "a 4096-byte buffer over-reads"
+    assert set_xsave(amx_vcpu(), VCPU, image(0)[:size]).outcome == Failed(errno.EFAULT)
+
+
+def limited_by(cpuid_xcr0):
+    host = with_behaviours(AMX_HOST, Behaviour.SET_XSAVE_LIMITED_BY_CPUID)
+    return machine_with_vcpu(host, cpuid_xcr0=cpuid_xcr0)
+
+
+def test_with_the_c8_defect_a_component_that_the_guest_lacks_is_einval():
+    # known-bugs C8: CPUID without PKU, SET BV[9]=1
+    assert set_xsave(limited_by(0xE7), VCPU, image(B9)).outcome == EINVAL
+
+
+def test_with_the_c8_defect_fp_and_sse_are_always_accepted():
+    # known-bugs C6
+    assert set_xsave(limited_by(0), VCPU, image(0x3)).outcome == Done()
+
+
+def test_with_the_c8_defect_anything_is_accepted_before_set_cpuid2():
+    assert set_xsave(limited_by(None), VCPU, image(B9)).outcome == Done()
+
+
+def test_without_it_a_component_that_the_guest_lacks_is_accepted():
+    assert set_xsave(machine_with_vcpu(cpuid_xcr0=0xE7), VCPU, image(B9)).outcome == Done()

@@ -7,7 +7,7 @@ import pytest
 from kvmprobe.model.msr import set_xfd
 from kvmprobe.model.outcome import Done, Failed
 from kvmprobe.model.uabi import set_xsave
-from kvmprobe.model.xcr import get_xcr0, legal_xcr0, set_xcr0
+from kvmprobe.model.xcr import get_xcr0, legal_xcr0, set_xcr0, set_xcrs
 from tests.support.hosts import VCPU, amx_vcpu, image, machine_with_vcpu
 
 EVERYTHING = 0x602FF  # with MPX, which the AMX host lacks
@@ -112,3 +112,32 @@ def test_writing_xcr0_keeps_xstate_bv():
     # INV-38
     loaded = set_xsave(amx_vcpu(), VCPU, image(0x60000)).machine
     assert set_xcr0(loaded, VCPU, 0x1).machine.vcpu(VCPU).xstate_bv == 0x60000
+
+
+def listed(*entries, flags=0):
+    step = set_xcrs(amx_vcpu(), VCPU, entries, flags)
+    return step.outcome, step.machine.vcpu(VCPU).xcr0
+
+
+def test_the_first_entry_for_xcr0_wins():
+    # INV-24; live 2.5: "0, first entry wins, second never looked at"
+    assert listed((1, 9), (0, 7), (0, 2)) == (Done(), 7)
+
+
+@pytest.mark.parametrize("entries", [(), ((1, 7),), ((1, 2), (5, 0))])
+def test_a_list_without_xcr0_is_accepted_and_ignored(entries):
+    # INV-24
+    assert listed(*entries) == (Done(), 1)
+
+
+def test_an_illegal_first_entry_is_einval():
+    assert listed((0, 2), (0, 3)) == (Failed(errno.EINVAL), 1)
+
+
+@pytest.mark.parametrize(("length", "outcome"), [(16, Done()), (17, Failed(errno.EINVAL))])
+def test_17_entries_are_too_many(length, outcome):
+    assert listed(*((0, 1),) * length) == (outcome, 1)
+
+
+def test_flags_are_einval():
+    assert listed((0, 3), flags=1) == (Failed(errno.EINVAL), 1)

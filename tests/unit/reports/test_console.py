@@ -6,7 +6,14 @@ from dataclasses import replace
 from rich.console import Console
 
 from kvmprobe.reports.console import details, show
-from kvmprobe.results.record import Crash, Divergence, ScenarioRecord, StepRecord, Target
+from kvmprobe.results.record import (
+    Crash,
+    Divergence,
+    Finding,
+    ScenarioRecord,
+    StepRecord,
+    Target,
+)
 from kvmprobe.results.verdict import Verdict
 
 TARGET = Target("lab", "7.3.4", "linux-image 7.3.4-1")
@@ -52,7 +59,7 @@ def test_divergence_shows_the_kernel_lines_of_its_step():
 
 def test_known_defect_is_named_with_its_state():
     shown = "\n".join(details(record(Verdict.DIVERGED, known=("O1",))))
-    assert "known: O1, open" in shown
+    assert "  known, O1, open: KVM_SET_MSRS(IA32_XFD)" in shown
 
 
 def test_unknown_divergence_is_called_unknown():
@@ -117,3 +124,63 @@ def test_different_divergences_are_each_shown():
         ScenarioRecord("a.c", "a", "c", TARGET, Verdict.DIVERGED, divergences=(other,)),
     )
     assert shown.count("observed:") == 2
+
+
+def finding(*known, other=""):
+    return Finding("order-independence", "INV-37", 3, "a and b", ("XMM",), other, known)
+
+
+def test_findings_are_counted_by_oracle_and_by_what_explains_them():
+    records = [
+        record(Verdict.DIVERGED, known=("O3",), findings=(finding("O3", other="a.c"),)),
+        record(Verdict.DIVERGED, known=("O3",), findings=(finding("O3", other="a.d"),)),
+        record(Verdict.DIVERGED, known=("O1",), findings=(finding("O1", other="a.e"),)),
+    ]
+    shown = printed(*records)
+    assert "found without the model on emulated host, 7.3.4" in shown
+    assert "  order-independence: 2 pairs, O3; 1 pairs, O1\n" in shown
+
+
+def test_a_finding_that_nothing_explains_is_shown_in_full():
+    shown = "\n".join(details(record(Verdict.DIVERGED, findings=(finding(other="a.c"),))))
+    for part in ("step 3: order-independence (INV-37): a and b", "there: a.c", "XMM", "not known"):
+        assert part in shown, part
+
+
+def test_a_finding_that_is_explained_is_not():
+    shown = "\n".join(details(record(Verdict.DIVERGED, known=("O1",), findings=(finding("O1"),))))
+    assert "order-independence" not in shown
+
+
+def test_the_summary_counts_labels():
+    shown = printed(record(Verdict.DIVERGED, known=("B1",)), record(Verdict.DIVERGED))
+    # known-bugs B1: 6.19, 6.1.162, 6.12.67; no 7.3.y among them
+    fixed = "fixed in 6.1.162, 6.12.67, 6.19"
+    assert f"  1 DIVERGED: known, CVE-2026-23005 (B1), {fixed}\n" in shown
+    assert "  1 DIVERGED: not known\n" in shown
+
+
+def test_expected_failures_are_counted_and_not_shown():
+    shown = printed(record(Verdict.PASS), record(Verdict.XFAIL, known=("O1",)))
+    assert shown.splitlines() == [
+        "emulated host, 7.3.4 (linux-image 7.3.4-1): 1 PASS, 1 XFAIL",
+        "  1 XFAIL: known, O1, open",
+        "2 scenarios in 1.5 s",
+    ]
+
+
+def test_an_unexpected_pass_is_shown_with_its_reason():
+    shown = printed(record(Verdict.XPASS, reason="O1 should have shown here"))
+    assert "XPASS  a.b" in shown
+    assert "  O1 should have shown here" in shown
+
+
+def test_families_are_counted_where_something_failed():
+    shown = printed(record(Verdict.PASS), record(Verdict.DIVERGED))
+    assert "  a  1 PASS, 1 DIVERGED\n" in shown
+
+
+def test_only_the_restore_matrix_is_a_table():
+    restored = ScenarioRecord("restore.a.b", "a", "b", TARGET, Verdict.DIVERGED)
+    shown = printed(record(Verdict.DIVERGED), restored)
+    assert ("restore orders on" in shown, "a orders on" in shown) == (True, False)

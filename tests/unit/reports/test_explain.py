@@ -28,9 +28,10 @@ def test_each_step_shows_what_is_expected_and_the_rule():
 def test_only_what_changed_is_shown():
     lines = explained(f"restore.cpuid-msrs-xcrs-xsave.{VARIANT}")
     step = next(n for n, line in enumerate(lines) if "IA32_XFD=" in line)
-    # KVM_SET_MSRS(XFD) changes nothing else (INV-38).
+    # KVM_SET_MSRS(XFD) changes nothing else (INV-38), but that the guest's access is direct now.
     assert lines[step + 2] == "    xfd: 0 -> 0x40000 (XTILE_DATA)"
-    assert lines[step + 3].startswith("  read:")
+    assert lines[step + 3] == "    xfd_passthrough: False -> True"
+    assert lines[step + 4].startswith("  read:")
 
 
 def test_a_refusal_is_told_by_its_errno():
@@ -59,3 +60,25 @@ def test_a_kernel_with_the_defect_ends_with_the_hosts_death():
 def test_the_guests_exit_has_its_name():
     lines = explained("restore.cpuid-msrs-xcrs-xsave.perm-none.xfd-zero.bv-legacy")
     assert "exit_reason=KVM_EXIT_HLT" in "\n".join(lines)
+
+
+def of_each_family():
+    first = {}
+    for scenario in catalog.scenarios(AMX_HOST):
+        first.setdefault((scenario.family, scenario.row), scenario)
+    return list(first.values())
+
+
+@pytest.mark.parametrize("scenario", of_each_family(), ids=lambda s: s.id)
+def test_every_kind_of_scenario_can_be_explained(scenario):
+    lines = explain(scenario, AMX_HOST)
+    assert (lines[0], lines[1][:7]) == (scenario.id, "step 0:")
+
+
+def test_another_process_is_told_by_its_name():
+    # contract §1: fork copies the guest permission and the lock.
+    (scenario,) = [
+        s for s in catalog.scenarios(AMX_HOST) if s.id == "permission.lock.closed-forked"
+    ]
+    lines = explain(scenario, AMX_HOST)
+    assert any("'s guest_perm is " in line and line.endswith(", frozen") for line in lines)

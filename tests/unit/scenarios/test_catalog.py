@@ -8,12 +8,14 @@ from kvmprobe.model.host import HostProfile
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.catalog import restore
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.xstate.layout import Component, Layout
 from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES
 
 AMX = catalog.scenarios(AMX_HOST)
+MATRIX = restore.scenarios(AMX_HOST)
 BY_ID = {s.id: s for s in AMX}
 ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 LOADS = (RunUntilHalt, RunImmediateExit)
@@ -52,29 +54,28 @@ def test_ids_are_the_same_on_every_host():
 
 
 def test_row_and_column_make_the_id():
-    families = ("restore", "kick")
-    assert [s.id for s in AMX if s.id not in {f"{f}.{s.row}.{s.column}" for f in families}] == []
+    assert [s.id for s in AMX if s.id != f"{s.family}.{s.row}.{s.column}"] == []
 
 
 def test_the_row_is_the_order_in_which_calls_are_made():
-    assert [s.id for s in AMX if "-".join(restore_calls(s)) != s.row] == []
+    assert [s.id for s in MATRIX if "-".join(restore_calls(s)) != s.row] == []
 
 
 def test_every_order_of_the_three_calls_is_in_it_without_cpuid():
-    rows = {s.row for s in AMX if "cpuid" not in s.row}
+    rows = {s.row for s in MATRIX if "cpuid" not in s.row}
     assert len(rows) == 6
 
 
 @pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
 def test_scenarios_without_amx_ask_for_no_tiles(host):
-    plain = [s for s in catalog.scenarios(host) if not s.needs_amx]
+    plain = [s for s in restore.scenarios(host) if not s.needs_amx]
     texts = {op.text for s in plain for _, op in s.ops() if op.name in {"set-xsave", "set-xfd"}}
     assert not any("XTILE" in text for text in texts)
 
 
-def test_288_scenarios_need_no_amx():
+def test_288_scenarios_of_the_matrix_need_no_amx():
     # restore: 30 orders, 1 permission, 1 XFD, 3 XSTATE_BV, 3 XCR0; kick: 6 orders, 3 XSTATE_BV
-    assert sum(not s.needs_amx for s in AMX) == 30 * 3 * 3 + 6 * 3
+    assert sum(not s.needs_amx for s in MATRIX) == 30 * 3 * 3 + 6 * 3
 
 
 def test_permission_is_asked_before_the_vcpu_or_after_it():
@@ -88,7 +89,7 @@ def test_permission_is_asked_before_the_vcpu_or_after_it():
 
 
 def test_every_restore_call_is_followed_by_the_observers():
-    bare = [s.id for s in AMX for step in s.steps[-4:] if len(step.observers) != 3]
+    bare = [s.id for s in MATRIX for step in s.steps[-4:] if len(step.observers) != 3]
     assert bare == []
 
 

@@ -7,14 +7,14 @@ CPUID with tiles before either call; XCR0 plays no part.
 import pytest
 
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
-from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.catalog import restore
 from kvmprobe.scenarios.hazard import first_hazard
 from tests.support.hosts import AMX_HOST, with_behaviours
 
 B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
 O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
 B4 = Behaviour.XTILE_CFG_ADVERTISED_ALONE
-AMX = catalog.scenarios(AMX_HOST)
+AMX = restore.scenarios(AMX_HOST)
 VARIANT = "perm-granted.xfd-armed.bv-tiles"
 B1_ORDERS = {
     "cpuid-msrs-xsave-xcrs",

@@ -24,7 +24,7 @@ def lowered(op_value, host=AMX_HOST):
 
 def test_permission_is_asked_by_number_not_by_bitmap():
     # xstate.rst: REQ_* take a feature number; ARCH_REQ_XCOMP_GUEST_PERM is 0x1025.
-    assert lowered(RequestGuestPermission(18)) == ArchPrctl(0x1025, 18)
+    assert lowered(RequestGuestPermission(18)) == ArchPrctl(0x1025, Immediate(18))
 
 
 def test_set_xfd_is_one_entry_for_msr_1c4():
@@ -94,10 +94,10 @@ def test_the_vm_that_is_created_is_the_one_the_vcpu_is_created_on():
 
 
 def test_hlt_lies_at_the_reset_vector():
-    # SDM vol.3 11.1.4: the first instruction is fetched from FFFFFFF0H; HLT is F4.
+    # SDM vol.3 11.1.4: the first instruction is fetched from FFFFFFF0H; HLT is F4, JMP rel8 EB.
     call = lowered(MapHalt())
     assert isinstance(call, MapMemory)
-    assert call.content[0xFFFFFFF0 - call.guest_address :] == b"\xf4"
+    assert call.content[0xFFFFFFF0 - call.guest_address :] == b"\xf4\xeb\xfd"
 
 
 def test_the_two_runs_differ_in_immediate_exit():

@@ -62,3 +62,55 @@ def test_a_table_without_leaf_d_offers_nothing(attribute):
 def test_find_tells_subleaves_apart():
     table = CpuidTable.from_bytes(raw(LEAF_D, LEAF_D1))
     assert table.find(0xD, 1) == CpuidEntry(*LEAF_D1)
+
+
+def test_an_entry_whose_index_is_not_significant_is_every_subleaf():
+    # arch/x86/kvm/cpuid.c: cpuid_entry2_find; KVM_CPUID_FLAG_SIGNIFCANT_INDEX is 1.
+    plain = CpuidEntry(0xD, 0, 0, 7, 0, 0, 0)
+    assert CpuidTable((plain,)).find(0xD, 5) == plain
+
+
+def test_a_missing_entry_is_all_zero():
+    assert CpuidTable(()).at(0xD, 2) == CpuidEntry(0xD, 2, 1, 0, 0, 0, 0)
+
+
+def test_replacing_registers_leaves_other_entries_alone():
+    table = CpuidTable.from_bytes(raw(LEAF_D, LEAF_D1)).replaced(0xD, 1, ecx=0)
+    assert table.to_bytes() == raw(LEAF_D, (*LEAF_D1[:5], 0, 0))
+
+
+def test_replacing_registers_of_a_missing_entry_changes_nothing():
+    assert CpuidTable(()).replaced(0xD, 1, ecx=0) == CpuidTable(())
+
+
+def test_the_older_structure_has_neither_index_nor_flags():
+    # struct kvm_cpuid_entry: function, eax, ebx, ecx, edx, padding
+    expected = struct.pack("<II", 1, 0) + struct.pack("<6I", 0xD, *LEAF_D[3:], 0)
+    assert CpuidTable((CpuidEntry(*LEAF_D),)).to_version_1() == expected
+
+
+# Sapphire Rapids: PKRU 8 bytes at 2688; XTILE_CFG 64 at 2752, aligned; CET_USER 16, no place.
+CPU = CpuidTable(
+    (
+        CpuidEntry(0xD, 9, 1, 8, 2688, 0, 0),
+        CpuidEntry(0xD, 11, 1, 16, 0, 1, 0),
+        CpuidEntry(0xD, 17, 1, 64, 2752, 2, 0),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("components", "size"), [(0, 576), (3, 576), (0x200, 2696), (0x20200, 2816), (0x20000, 2816)]
+)
+def test_a_standard_image_ends_where_its_last_component_does(components, size):
+    # SDM vol.1 13.4.3
+    assert CPU.standard_size(components) == size
+
+
+@pytest.mark.parametrize(
+    ("components", "size"),
+    [(0, 576), (3, 576), (0x200, 584), (0x20000, 640), (0x20200, 640 + 64), (0xA00, 600)],
+)
+def test_a_compacted_image_has_no_gaps_but_before_aligned_components(components, size):
+    # SDM vol.1 13.4.3: after PKRU at 576 the next multiple of 64 is 640.
+    assert CPU.compacted_size(components) == size

@@ -11,6 +11,7 @@ from kvmprobe.xstate.image import (
     init_content,
     is_init,
     place_of,
+    significant_x87,
     xstate_bv_of,
 )
 from tests.support.hosts import AMX_LAYOUT
@@ -117,3 +118,22 @@ def test_fcw_alone_is_not_init():
 def test_contents_in_takes_only_the_components_of_the_bitmap():
     fields = XsaveFields(contents={1: b"a", 2: b"b", 9: b"c"})
     assert contents_in(0x202, fields) == {1: b"a", 9: b"c"}
+
+
+def test_nothing_of_a_clean_x87_content_is_insignificant():
+    clean = b"\x7f\x02\x00\x38\xff" + bytes(19) + (b"\x33" * 10 + bytes(6)) * 8
+    assert significant_x87(clean) == clean
+
+
+@pytest.mark.parametrize("offset", [5, 6, 8, 23, 34, 39, 151])
+def test_pointers_and_reserved_bytes_of_x87_are_insignificant(offset):
+    # SDM vol.1 table 10-2: 5 reserved, FOP 6, FIP 8, FDP 16, ST0 from 24 on here: 10 bytes and 6
+    content = bytearray(b"\x7f\x02" + bytes(150))
+    clean = bytes(content)
+    content[offset] = 0xEE
+    assert significant_x87(bytes(content)) == clean
+
+
+def test_reserved_bits_of_fcw_are_insignificant():
+    # SDM vol.1 8.1.5: bits 6, 7 and 13 to 15; bit 6 reads as 1
+    assert significant_x87(b"\xbf\xe2" + bytes(150))[:2] == b"\x7f\x02"

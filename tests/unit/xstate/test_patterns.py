@@ -65,6 +65,15 @@ def test_image_holds_nothing_outside_its_bitmap():
     assert {nr for nr, content in fields.contents.items() if any(content)} == {17, 18}
 
 
+def test_a_component_that_does_not_fit_is_zero():
+    assert xstate_bv(patterns.image(0x60000, AMX_LAYOUT, 4096, 0xFFFF)) == 0x60000
+
+
+def test_a_component_without_a_pattern_is_zero():
+    image = patterns.image(1 << 3 | 1 << 63, AMX_LAYOUT, 4096, 0xFFFF)
+    assert not any(image[576:])
+
+
 def test_a_component_of_unknown_form_has_no_pattern():
     with pytest.raises(ValueError, match="PASID"):
         patterns.content(10, Layout((Component(10, 576, 8),)))

@@ -1,0 +1,95 @@
+"""How much of what a kernel answers the model leaves open: bytes, by reason.
+
+What is open is not judged, so a number that grows is a model that says less.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.behaviours import variants
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import Done, OneOf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import ExpectedTable, Outcome, Unspecified
+    from kvmprobe.scenarios.scenario import Scenario
+
+_REGISTER_SIZE = 4
+
+
+def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
+    """Return the bytes that a correct kernel of this host may answer either way, by reason."""
+    found: Counter[str] = Counter()
+    machine = Machine.fresh(replace(host, behaviours=variants(host.behaviours)))
+    for _, op in scenario.ops():
+        step = op.step(machine)
+        found += open_in(step.outcome)
+        machine = step.machine
+    return found
+
+
+def open_in(outcome: Outcome) -> Counter[str]:
+    """Return the bytes that one expectation leaves open; of choices, those in which they differ."""
+    match outcome:
+        case Done():
+            return _open_in_done(outcome)
+        case OneOf(choices, reason):
+            each = [_open_in_done(choice) for choice in choices]
+            most = Counter({why: max(one[why] for one in each) for why in set().union(*each)})
+            return most + Counter({reason: _differing(choices)})
+        case _:
+            return Counter()
+
+
+def _open_in_done(done: Done) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for name, bits in done.open_fields.items():
+        found[f"the field {name}"] += _bytes_of(bits)
+    for part in (done.image, done.memory):
+        found += _places(part.unspecified if part else ())
+    if done.table:
+        found[done.table.reason] += _registers(done.table)
+    return +found
+
+
+def _places(places: Iterable[Unspecified]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for place in places:
+        found[place.reason] += sum(1 for bits in place.bits if bits)
+    return found
+
+
+def _registers(expected: ExpectedTable) -> int:
+    leaves = [leaf for leaf, _ in expected.unspecified]
+    return _REGISTER_SIZE * sum(leaves.count(entry.leaf) for entry in expected.table.entries)
+
+
+def _differing(choices: tuple[Done, ...]) -> int:
+    first = choices[0]
+    names = {name for choice in choices for name in choice.fields}
+    values = sum(
+        max(_bytes_of(choice.fields.get(name, 0) ^ first.fields.get(name, 0)) for choice in choices)
+        for name in names
+    )
+    results = int(len({choice.value for choice in choices}) > 1)
+    images = [choice.image.image if choice.image else b"" for choice in choices]
+    memories = [choice.memory.content if choice.memory else b"" for choice in choices]
+    return results + values + _unequal(images) + _unequal(memories)
+
+
+def _unequal(contents: list[bytes]) -> int:
+    size = max(map(len, contents))
+    if len(set(contents)) == 1:
+        return 0
+    padded = [content.ljust(size, b"\0") for content in contents]
+    return sum(len(set(column)) > 1 for column in zip(*padded, strict=True))
+
+
+def _bytes_of(bits: int) -> int:
+    return sum(1 for byte in bits.to_bytes((bits.bit_length() + 7) // 8, "little") if byte)

@@ -1,0 +1,98 @@
+"""What KVM_GET_XSAVE and KVM_GET_XSAVE2 show of a guest's fpstate."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from kvmprobe.model import fpstate
+from kvmprobe.model.outcome import Done, ExpectedImage, OneOf, Outcome, Unspecified
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
+from kvmprobe.xstate.image import XsaveFields, encode, init_content, significant_x87
+from kvmprobe.xstate.layout import HEADER_OFFSET, MXCSR, X87_ENVIRONMENT, X87_REGISTERS
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Vcpu
+
+_POINTERS = range(6, 24)
+_ST_PADDING = bytes(10) + b"\xff" * 6
+
+
+def exported(host: HostProfile, vcpu: Vcpu) -> Outcome:
+    """Return the image of what the guest has; components hidden from it read as INIT.
+
+    :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
+    """
+    visible = vcpu.user_xfeatures & (vcpu.guest_xcr0 | FPSSE)
+    choices = tuple(
+        _image(host, decided, visible, stored)
+        for decided in fpstate.resolved(host, vcpu, visible)
+        for stored in fpstate.exported_mxcsr(host, decided, visible)
+    )
+    if len(choices) == 1:
+        return choices[0]
+    # UNSPECIFIED: XINUSE[i] of SDM vol.1 §13.6; of PKRU it is the host's.
+    return OneOf(choices, "components that XSAVES finds in use, and what is exported with them")
+
+
+def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int]) -> Done:
+    xstate_bv = vcpu.xstate_bv & visible
+    contents = {nr: _content(host, vcpu, nr) for nr in numbers(xstate_bv)}
+    contents.setdefault(XFeature.FP, init_content(XFeature.FP, host.layout))
+    image = encode(
+        XsaveFields(
+            xstate_bv=xstate_bv,
+            contents=contents,
+            mxcsr=stored[0],
+            mxcsr_mask=stored[1],
+            software_word=host.user_features,
+        ),
+        host.layout,
+        vcpu.uabi_size,
+    )
+    return Done(image=ExpectedImage(image, _unspecified(host, vcpu, visible)))
+
+
+def _content(host: HostProfile, vcpu: Vcpu, nr: int) -> bytes:
+    if nr == XFeature.PKRU:
+        size = host.layout.component(nr).size
+        return struct.pack("=I", vcpu.pkru) + bytes(size - 4)
+    return fpstate.content(host, vcpu, nr)
+
+
+def _unspecified(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[Unspecified, ...]:
+    found: list[Unspecified] = []
+    open_bits = vcpu.xstate_bv_open & visible
+    if open_bits:
+        # UNSPECIFIED: SDM vol.1 §13.6: a CPU may or may not track that a component is INIT.
+        bits = open_bits.to_bytes(8, "little")
+        found.append(Unspecified(HEADER_OFFSET, bits, "XINUSE of components in INIT state"))
+    stored = vcpu.xstate_bv & visible & SSE_YMM
+    if stored and vcpu.saved and vcpu.mxcsr_mask != host.mxcsr_mask:
+        # UNSPECIFIED: XSAVES rewrites MXCSR_MASK only if it finds SSE modified.
+        found.append(Unspecified(MXCSR.stop, b"\xff" * 4, "MXCSR_MASK after a save by hardware"))
+    if vcpu.saved and vcpu.xstate_bv & XFeature.FP.bit:
+        found += x87_unspecified(fpstate.content(host, vcpu, XFeature.FP))
+    return tuple(found)
+
+
+def x87_unspecified(content: bytes) -> tuple[Unspecified, ...]:
+    """Return what hardware need not keep of an FP content; places as in an XSAVE image.
+
+    :see: SDM vol.1 table 10-2 "Format of an FXSAVE Area"
+    """
+    found: list[Unspecified] = []
+    significant = significant_x87(content)
+    if content[:6] != significant[:6]:
+        # UNSPECIFIED: reserved bits of FCW, the byte behind FTW.
+        reserved = b"\xc0\xe0\x00\x00\x00\xff"
+        found.append(Unspecified(0, reserved, "reserved bits of the x87 environment"))
+    if any(content[_POINTERS.start : _POINTERS.stop]):
+        # UNSPECIFIED: AMD saves FOP, FIP and FDP only with an x87 exception pending.
+        bits = b"\xff" * len(_POINTERS)
+        found.append(Unspecified(_POINTERS.start, bits, "x87 pointers after a save by hardware"))
+    if content[len(X87_ENVIRONMENT) :] != significant[len(X87_ENVIRONMENT) :]:
+        # UNSPECIFIED: bytes 10-15 of each ST register are reserved.
+        found.append(Unspecified(X87_REGISTERS.start, _ST_PADDING * 8, "padding of ST registers"))
+    return tuple(found)

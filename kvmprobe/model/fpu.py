@@ -1,0 +1,107 @@
+"""The legacy view of x87 and SSE: KVM_SET_FPU and KVM_GET_FPU.
+
+It is one state with the uabi image.  MXCSR is no part of it: neither call reads or writes that.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.exported import x87_unspecified
+from kvmprobe.model.fpstate import content, raw_legacy, with_raw_legacy
+from kvmprobe.model.outcome import Done, ExpectedBytes, Failed, OneOf, Step, Unspecified
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature
+from kvmprobe.xstate.fpu_area import FCW, FPU_SIZE, REGISTERS, from_area, to_area
+from kvmprobe.xstate.image import MXCSR_INIT, init_content
+from kvmprobe.xstate.layout import X87_ENVIRONMENT, X87_REGISTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Vcpu
+
+FCW_FIELD = "FCW"
+
+
+def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
+    """KVM_SET_FPU: x87 and SSE registers become what is given, MXCSR stays as it was.
+
+    Behind ``area`` is memory that cannot be read.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu
+    """
+    rule = "KVM_SET_FPU sets what KVM_GET_XSAVE2 shows: x86.c: kvm_arch_vcpu_ioctl_set_fpu"
+    if len(area) < FPU_SIZE:
+        return Step(machine, Failed(errno.EFAULT), rule)
+    vcpu = machine.vcpu(vcpu_name)
+    given = dict(zip((XFeature.FP, XFeature.SSE), from_area(area), strict=True))
+    for nr, held in given.items():
+        vcpu = with_raw_legacy(vcpu, nr, held)
+    if Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV not in machine.host.behaviours:
+        vcpu = _in_effect(machine.host, vcpu, given)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
+
+
+def _in_effect(host: HostProfile, vcpu: Vcpu, given: Mapping[XFeature, bytes]) -> Vcpu:
+    if not vcpu.xstate_bv & SSE_YMM:
+        vcpu = vcpu.but(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
+    return vcpu.but(
+        xstate_bv=vcpu.xstate_bv | FPSSE,
+        xstate_bv_open=vcpu.xstate_bv_open & ~FPSSE,
+        contents={**vcpu.contents, **given},
+    )
+
+
+def get_fpu(machine: Machine, vcpu_name: str, room: int = FPU_SIZE) -> Step:
+    """KVM_GET_FPU: what the legacy area of KVM_GET_XSAVE2 shows, and 0 for MXCSR.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_get_fpu
+    """
+    rule = (
+        "KVM_GET_FPU agrees with KVM_GET_XSAVE2 (contract 7.4): x86.c: kvm_arch_vcpu_ioctl_get_fpu"
+    )
+    if room < FPU_SIZE:
+        return Step(machine, Failed(errno.EFAULT), rule)
+    host, vcpu = machine.host, machine.vcpu(vcpu_name)
+    ignores = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV in host.behaviours
+    held = raw_legacy if ignores else _legacy
+    choices = tuple(
+        _area(vcpu, fp, sse)
+        for fp, sse in product(held(host, vcpu, XFeature.FP), held(host, vcpu, XFeature.SSE))
+    )
+    # UNSPECIFIED: hardware need not write, nor need it keep, what it finds in INIT state.
+    outcome = choices[0] if len(choices) == 1 else OneOf(choices, "FP and SSE after a save")
+    return Step(machine, outcome, rule)
+
+
+def _legacy(host: HostProfile, vcpu: Vcpu, nr: int) -> tuple[bytes, ...]:
+    init = init_content(nr, host.layout)
+    if vcpu.xstate_bv >> nr & 1:
+        return (content(host, vcpu, nr),)
+    open_bit = vcpu.xstate_bv_open >> nr & 1
+    return (content(host, vcpu, nr), init) if open_bit and nr in vcpu.contents else (init,)
+
+
+def _area(vcpu: Vcpu, fp: bytes, sse: bytes) -> Done:
+    area = to_area(fp, sse)
+    rewritten = vcpu.saved or not vcpu.xstate_bv & XFeature.FP.bit
+    places = tuple(map(_in_area, x87_unspecified(fp))) if rewritten else ()
+    fcw = int.from_bytes(area[FCW.start : FCW.stop], "little")
+    open_fcw = next((int.from_bytes(u.bits[:2], "little") for u in places if u.offset == 128), 0)
+    return Done(
+        fields={FCW_FIELD: fcw},
+        open_fields={FCW_FIELD: open_fcw},
+        memory=ExpectedBytes(0, area, places),
+    )
+
+
+def _in_area(place: Unspecified) -> Unspecified:
+    """Move a place within an XSAVE image to where ``struct kvm_fpu`` has it."""
+    in_environment = place.offset in X87_ENVIRONMENT
+    shift = REGISTERS.stop if in_environment else -X87_REGISTERS.start
+    return replace(place, offset=place.offset + shift)

@@ -1,0 +1,262 @@
+"""A guest that executes one instruction: KVM_RUN, the agent's command in it, and its result.
+
+Each entry loads the guest's fpstate into the registers (XRSTORS) and each exit to user space saves
+it (XSAVES), so that what an instruction leaves in a register is what the ioctls show.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kvmprobe.abi.agent import NO_EXCEPTION, RESULT_SIZE, Registers
+from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
+from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
+from kvmprobe.xstate.features import XFeature, names, numbers
+from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, is_init, significant_x87
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Vcpu
+
+VECTOR_FIELD = "vector"
+NO_BITS = Registers()
+LOW = 0xFFFF_FFFF
+# What the agent has written to the control registers before its first command.
+AGENT_CR0 = 0x8001_0033
+AGENT_CR4 = 0x620
+
+
+class Cr0(IntEnum):
+    """Bits of CR0 (SDM vol.3 §2.5 "Control Registers")."""
+
+    PE = 1 << 0
+    MP = 1 << 1
+    EM = 1 << 2
+    TS = 1 << 3
+    ET = 1 << 4
+    NW = 1 << 29
+    CD = 1 << 30
+    PG = 1 << 31
+
+
+class Cr4(IntEnum):
+    """Bits of CR4."""
+
+    PAE = 1 << 5
+    OSFXSR = 1 << 9
+    OSXMMEXCPT = 1 << 10
+    OSXSAVE = 1 << 18
+    PKE = 1 << 22
+
+
+class Vector(IntEnum):
+    """Exceptions (SDM vol.3 §6.15 "Exception and Interrupt Reference")."""
+
+    UD = 6
+    NM = 7
+    GP = 13
+
+
+def vector_name(vector: int) -> str:
+    """Return ``#NM`` for 7, ``none`` where there was no exception.
+
+    :see: SDM vol.3 §6.15 "Exception and Interrupt Reference"
+    """
+    if vector == NO_EXCEPTION:
+        return "none"
+    return f"#{Vector(vector).name}" if vector in set(Vector) else str(vector)
+
+
+class Fault(Exception):
+    """The instruction raises an exception, and has changed nothing but IA32_XFD_ERR.
+
+    :ivar xfd_err: components that IA32_XFD disables; None if that is not the cause
+    """
+
+    def __init__(self, vector: Vector, xfd_err: int | None = None) -> None:
+        super().__init__(vector.name)
+        self.vector, self.xfd_err = vector, xfd_err
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A vCPU in its guest, with its fpstate in the registers.
+
+    :ivar state: content of every component but PKRU, which is in ``vcpu``
+    :ivar mxcsr: the register; the vCPU's is the one in its fpstate
+    :ivar open_registers: bits that are legal either way
+    :ivar memory: what the instruction must leave in the agent's data area
+    :ivar unspecified: what in ``memory`` is legal either way
+    """
+
+    host: HostProfile
+    vcpu: Vcpu
+    state: Mapping[int, bytes]
+    mxcsr: int
+    registers: Registers
+    open_registers: Registers = NO_BITS
+    memory: bytes = b""
+    unspecified: tuple[Unspecified, ...] = ()
+
+    def but(self, **changes: Any) -> Guest:  # noqa: ANN401 - fields of any type
+        """Return this guest with some fields changed."""
+        return replace(self, **changes)
+
+    def with_vcpu(self, **changes: Any) -> Guest:  # noqa: ANN401 - fields of any type
+        """Return this guest with some fields of its vCPU changed."""
+        return replace(self, vcpu=replace(self.vcpu, **changes))
+
+    def with_state(self, changes: Mapping[int, bytes], mxcsr: int | None = None) -> Guest:
+        """Return this guest with some components changed."""
+        known = {nr: content for nr, content in changes.items() if nr in self.state}
+        state = {**self.state, **known}
+        return replace(self, state=state, mxcsr=self.mxcsr if mxcsr is None else mxcsr)
+
+    def with_eax_edx(self, value: int, open_bits: int = 0) -> Guest:
+        """Return this guest with a value in EDX:EAX; the upper halves become zero."""
+        return replace(
+            self,
+            registers=self.registers._replace(rax=value & LOW, rdx=value >> 32),
+            open_registers=self.open_registers._replace(rax=open_bits & LOW, rdx=open_bits >> 32),
+        )
+
+    @property
+    def edx_eax(self) -> int:
+        """The value in EDX:EAX."""
+        return (self.registers.rdx & LOW) << 32 | self.registers.rax & LOW
+
+    @property
+    def ecx(self) -> int:
+        """The value in ECX."""
+        return self.registers.rcx & LOW
+
+    @property
+    def held(self) -> int:
+        """Components, without PKRU, whose content is not INIT."""
+        layout = self.host.layout
+        return sum(1 << nr for nr, held in self.state.items() if not is_init(nr, held, layout))
+
+    @property
+    def in_use(self) -> int:
+        """Components that are certainly in use; a processor may track more of them so.
+
+        :see: SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
+        """
+        pkru = XFeature.PKRU.bit if self.vcpu.pkru else 0
+        # UNSPECIFIED: whether FOP, FIP and FDP alone make x87 state in use.
+        x87 = significant_x87(self.content(XFeature.FP)) == FP_INIT
+        return self.held & ~(XFeature.FP.bit if x87 else 0) | pkru
+
+    def content(self, nr: int) -> bytes:
+        """Return a component's bytes, PKRU's too."""
+        if nr == XFeature.PKRU:
+            return struct.pack("=II", self.vcpu.pkru, 0)
+        return self.state.get(nr, init_content(nr, self.host.layout))
+
+    def require(self, *conditions: tuple[bool | int, Vector]) -> None:
+        """Raise the exception of the first condition that does not hold."""
+        for holds, vector in conditions:
+            if not holds:
+                raise Fault(vector)
+
+    @property
+    def cr4_osxsave(self) -> int:
+        """CR4.OSXSAVE."""
+        return self.vcpu.cr4 & Cr4.OSXSAVE
+
+    @property
+    def cr0_ts_clear(self) -> bool:
+        """Whether CR0.TS is clear."""
+        return not self.vcpu.cr0 & Cr0.TS
+
+
+def disabled(components: int) -> NoReturn:
+    """Raise #NM because IA32_XFD disables these components.
+
+    :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
+    """
+    raise Fault(Vector.NM, xfd_err=components)
+
+
+def execute(
+    machine: Machine,
+    vcpu_name: str,
+    given: Registers,
+    instruction: Callable[[Guest], Guest],
+    rule: str,
+) -> Step:
+    """KVM_RUN until the agent has executed one instruction and told what came of it.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_load_guest_fpu, kvm_put_guest_fpu
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    if vcpu.next_load_faults:
+        bits = names(vcpu.next_load_faults)
+        reason = f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {bits}"
+        return Step(machine, HostDies(reason), rule)
+    guest = entered(machine.host, vcpu, given)
+    vector: int = NO_EXCEPTION
+    try:
+        guest = instruction(guest)
+    except Fault as fault:
+        vector = fault.vector
+        if fault.xfd_err is not None:
+            guest = guest.with_vcpu(xfd_err=fault.xfd_err)
+    after = machine.with_vcpu(vcpu_name, left(vcpu, guest))
+    return Step(after, _told(guest, vector), rule)
+
+
+def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
+    """Load the fpstate; a vCPU that comes from its reset first runs the agent's start.
+
+    XRSTORS loads MXCSR only with SSE state.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
+        SDM vol.1 §13.8.2 "Compacted Form of XRSTOR"
+    """
+    if not vcpu.in_agent:
+        vcpu = vcpu.but(cr0=AGENT_CR0, cr4=AGENT_CR4, in_agent=True)
+    loaded = vcpu.xstate_bv | vcpu.xstate_bv_open
+    contents = {nr: held for nr, held in vcpu.contents.items() if loaded >> nr & 1}
+    state = {
+        nr: contents.get(nr, init_content(nr, host.layout))
+        for nr in numbers(vcpu.user_xfeatures & ~XFeature.PKRU.bit)
+    }
+    return Guest(host, vcpu, state, guest_mxcsr(vcpu), given)
+
+
+def left(before: Vcpu, guest: Guest) -> Vcpu:
+    """Save the registers; a component with XFD[i]=1 is saved as INIT, and so lost.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, save_fpregs_to_fpstate;
+        SDM vol.1 §13.11 "Operation of XSAVES"
+    """
+    saved = guest.held
+    if guest.mxcsr != MXCSR_INIT:
+        saved |= XFeature.SSE.bit
+    saved &= ~guest.vcpu.xfd
+    vcpu = with_user_components(guest.vcpu, saved, {nr: guest.state[nr] for nr in numbers(saved)})
+    if saved & XFeature.SSE.bit:
+        untouched = (guest.state[XFeature.SSE], guest.mxcsr) == (
+            before.contents.get(XFeature.SSE),
+            before.mxcsr,
+        )
+        mask = before.mxcsr_mask if untouched else guest.host.mxcsr_mask
+        vcpu = vcpu.but(mxcsr=guest.mxcsr, mxcsr_mask=mask)
+    return cycle_fpu(guest.host, vcpu.but(ran=True))
+
+
+def _told(guest: Guest, vector: int) -> Done:
+    vcpu = guest.vcpu
+    fields = {VECTOR_FIELD: vector, "error_code": 0, "rip": 0}
+    fields |= guest.registers._asdict() | {"cr0": vcpu.cr0, "cr4": vcpu.cr4}
+    if vector == NO_EXCEPTION:
+        open_fields = {name: bits for name, bits in guest.open_registers._asdict().items() if bits}
+        memory = ExpectedBytes(RESULT_SIZE, guest.memory, guest.unspecified)
+        return Done(fields=fields, open_fields=open_fields, memory=memory if guest.memory else None)
+    return Done(fields=fields)

@@ -1,0 +1,202 @@
+"""A vCPU's CPUID table: setting it, what KVM keeps current in it, reading it back.
+
+Shaped like arch/x86/kvm/cpuid.c: kvm_set_cpuid, kvm_update_cpuid_runtime.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.cpuid import COMPACTION, XCR0_FIELD
+from kvmprobe.model.machine import MAIN, GuestCpuid
+from kvmprobe.model.outcome import Done, ExpectedTable, Failed, Step
+from kvmprobe.model.process import denied
+from kvmprobe.model.vendor_cpuid import as_vendor_keeps
+from kvmprobe.xstate.cpuid import (
+    LEAF_ADDRESS_SIZES,
+    LEAF_EXTENDED_FEATURES,
+    LEAF_FEATURES,
+    LEAF_SGX,
+    LEAF_XSTATE,
+    OSPKE_BIT,
+    OSXSAVE_BIT,
+    PKU_BIT,
+    CpuidEntry,
+    CpuidTable,
+)
+from kvmprobe.xstate.features import DYNAMIC, FPSSE
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Vcpu
+
+NENT_FIELD, IN_USE_FIELD, COMPACTED_FIELD = "nent", "0xD.0:EBX", "0xD.1:EBX"
+OSXSAVE_FIELD = "1:ECX.OSXSAVE"
+MAX_ENTRIES = 256
+_CR4_OSXSAVE_BIT, _CR4_PKE_BIT = 18, 22
+_LEGAL_ADDRESS_BITS = frozenset({0, 48, 57})
+_RULE = "KVM_SET_CPUID2 (INV-11, INV-31, INV-32): cpuid.c: kvm_check_cpuid"
+_BLANK = CpuidEntry(0, 0, 0, 0, 0, 0, 0)
+
+
+def set_cpuid2(machine: Machine, vcpu_name: str, table: GuestCpuid, by: str = MAIN) -> Step:
+    """KVM_SET_CPUID2, and KVM_SET_CPUID, whose entries have no index and no flags.
+
+    The first table with XTILE_DATA replaces the guest's fpstate by a larger one, which must hold
+    what the old one held.  XCR0, XFD and XSS stay, legal or not.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_set_cpuid, kvm_check_cpuid;
+        arch/x86/kernel/fpu/core.c: fpu_enable_guest_xfd_features;
+        arch/x86/kernel/fpu/xstate.c: fpstate_realloc
+    """
+    refusal = denied(machine, vcpu_name, by)
+    if refusal is not None:
+        return Step(machine, refusal, _RULE)
+    vcpu, host = machine.vcpu(vcpu_name), machine.host
+    if len(table.entries) > MAX_ENTRIES:
+        return Step(machine, Failed(errno.E2BIG), "256 entries at most (contract 4): cpuid.c")
+    if vcpu.ran:
+        same = current(host, vcpu, table) == current(host, vcpu, vcpu.cpuid or GuestCpuid())
+        rule = "CPUID is fixed once the guest ran (INV-12): cpuid.c: kvm_cpuid_check_equal"
+        return Step(machine, Done() if same else Failed(errno.EINVAL), rule)
+    if _address_bits(table) not in _LEGAL_ADDRESS_BITS:
+        return Step(machine, Failed(errno.EINVAL), f"{_RULE}; address bits before permission")
+    if table.xcr0 & DYNAMIC & ~vcpu.user_xfeatures:
+        permitted = machine.process(by).guest_perm
+        if not permitted & DYNAMIC:
+            return Step(machine, Failed(errno.EPERM), _RULE)
+        vcpu = _with_dynamic(host, vcpu, permitted)
+    kept = as_vendor_keeps(host, table)
+    vcpu = vcpu.but(
+        cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
+    )
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), _RULE)
+
+
+def set_too_many(machine: Machine) -> Step:
+    """KVM_SET_CPUID2 with 257 entries: refused before they are read.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2
+    """
+    rule = "256 entries at most (contract 4): cpuid.c: kvm_vcpu_ioctl_set_cpuid2"
+    return Step(machine, Failed(errno.E2BIG), rule)
+
+
+def set_unreadable(machine: Machine) -> Step:
+    """KVM_SET_CPUID2 with a header or entries that cannot be read.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2
+    """
+    rule = "entries are copied first (contract 4): cpuid.c: kvm_vcpu_ioctl_set_cpuid2"
+    return Step(machine, Failed(errno.EFAULT), rule)
+
+
+def get_cpuid2(
+    machine: Machine, vcpu_name: str, name: str, room: int = MAX_ENTRIES, by: str = MAIN
+) -> Step:
+    """KVM_GET_CPUID2.
+
+    :param name: the table is kept under it for a later SET_CPUID2; nothing keeps none
+    :param room: entries that the caller's buffer, all zero, holds
+
+    :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_get_cpuid2
+    """
+    rule = "GET_CPUID2 is what was set, and current (INV-35): cpuid.c: kvm_update_cpuid_runtime"
+    refusal = denied(machine, vcpu_name, by)
+    if refusal is not None:
+        return Step(machine, refusal, rule)
+    vcpu, host = machine.vcpu(vcpu_name), machine.host
+    held = current(host, vcpu, vcpu.cpuid or GuestCpuid())
+    if room < len(held.entries):
+        return Step(machine, Failed(errno.E2BIG, {NENT_FIELD: room}), rule)
+    table = CpuidTable(held.entries)
+    if Behaviour.GET_CPUID2_KEEPS_NENT in host.behaviours:
+        table = CpuidTable(held.entries + (_BLANK,) * (room - len(held.entries)))
+    unspecified = (vcpu.cpuid or GuestCpuid()).unspecified
+    if name:
+        kept = replace(GuestCpuid.of(table), unspecified=unspecified)
+        machine = machine.but(captured={**machine.captured, name: kept})
+    if Behaviour.VENDOR_REWRITES_CPUID in host.behaviours:
+        return Step(machine, Done(fields=_known_fields(table)), rule)
+    expected = ExpectedTable(table, unspecified, "differs between CPUs")
+    return Step(machine, Done(fields=read_table(table), table=expected), rule)
+
+
+def read_table(table: CpuidTable) -> dict[str, int]:
+    """Return the named values of a table that a vCPU has.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime
+    """
+    return {NENT_FIELD: len(table.entries), **_known_fields(table)}
+
+
+def _known_fields(table: CpuidTable) -> dict[str, int]:
+    xstate, second = table.find(LEAF_XSTATE, 0), table.find(LEAF_XSTATE, 1)
+    features = table.find(LEAF_FEATURES, 0)
+    fields: dict[str, int] = {}
+    if xstate:
+        fields |= {XCR0_FIELD: table.xcr0, IN_USE_FIELD: xstate.ebx}
+    if second:
+        fields[COMPACTED_FIELD] = second.ebx
+    if features:
+        fields[OSXSAVE_FIELD] = features.ecx >> OSXSAVE_BIT & 1
+    return fields
+
+
+def current(host: HostProfile, vcpu: Vcpu, guest: GuestCpuid) -> GuestCpuid:
+    """Return a table with the values that follow the vCPU's registers: XCR0, XSS and CR4.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime
+    """
+    if not guest.entries:
+        return guest
+    table = CpuidTable(guest.entries)
+    ecx = table.at(LEAF_FEATURES, 0).ecx
+    ecx = _with_bit(ecx, OSXSAVE_BIT, vcpu.cr4 >> _CR4_OSXSAVE_BIT)
+    table = table.replaced(LEAF_FEATURES, 0, ecx=ecx)
+    if host.cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1:
+        ecx = table.at(LEAF_EXTENDED_FEATURES, 0).ecx
+        ecx = _with_bit(ecx, OSPKE_BIT, vcpu.cr4 >> _CR4_PKE_BIT)
+        table = table.replaced(LEAF_EXTENDED_FEATURES, 0, ecx=ecx)
+    table = table.replaced(LEAF_XSTATE, 0, ebx=host.cpu.standard_size(vcpu.xcr0))
+    if table.at(LEAF_XSTATE, 1).eax & COMPACTION:
+        size = host.cpu.compacted_size(vcpu.xcr0 | vcpu.xss)
+        table = table.replaced(LEAF_XSTATE, 1, ebx=size)
+    if Behaviour.SGX_XFRM_FOLLOWS_XCR0 in host.behaviours:
+        table = _with_enclaves_limited(table, guest.xcr0 & host.kvm_xcr0)
+    return GuestCpuid.of(table)
+
+
+def _with_enclaves_limited(table: CpuidTable, xcr0: int) -> CpuidTable:
+    xfrm = table.at(LEAF_SGX, 1)
+    ecx, edx = xfrm.ecx & xcr0 | FPSSE, xfrm.edx & xcr0 >> 32
+    return table.replaced(LEAF_SGX, 1, ecx=ecx, edx=edx)
+
+
+def _with_bit(register: int, bit: int, value: int) -> int:
+    return register & ~(1 << bit) | (value & 1) << bit
+
+
+def _address_bits(table: GuestCpuid) -> int:
+    return CpuidTable(table.entries).at(LEAF_ADDRESS_SIZES, 0).eax >> 8 & 0xFF
+
+
+def _with_dynamic(host: HostProfile, vcpu: Vcpu, permitted: int) -> Vcpu:
+    larger = vcpu.but(
+        user_xfeatures=vcpu.user_xfeatures | DYNAMIC, uabi_size=host.uabi_size(permitted)
+    )
+    if Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE not in host.behaviours:
+        return larger
+    return larger.but(
+        saved=False,
+        xstate_bv=0,
+        xstate_bv_open=0,
+        contents={},
+        stale={nr: bytes(len(content)) for nr, content in vcpu.stale.items()},
+        stale_open=0,
+        mxcsr=0,
+        mxcsr_mask=0,
+    )

@@ -1,0 +1,105 @@
+"""A vCPU's state saved by ioctls and restored into another, in the kernel's own bytes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import Msr
+from kvmprobe.model import msr, sregs, uabi, xcr
+from kvmprobe.model.outcome import Done, OneOf, Step
+from kvmprobe.xstate.features import FPSSE, XFeature, numbers
+from kvmprobe.xstate.image import is_init, xstate_bv_of
+
+if TYPE_CHECKING:
+    from kvmprobe.model.machine import Machine, Vcpu
+
+MOVED_MSRS = (Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS)
+
+
+class Part(StrEnum):
+    """What one pair of ioctls moves."""
+
+    REGS = "regs"
+    SREGS = "sregs"
+    XCRS = "xcrs"
+    XSAVE = "xsave"
+    MSRS = "msrs"
+    EVENTS = "events"
+    DEBUGREGS = "debugregs"
+
+
+def save(machine: Machine, vcpu_name: str, part: Part) -> Step:
+    """Read one part of a vCPU's state, to restore it elsewhere.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+    """
+    kept = {**machine.moved, (vcpu_name, part): machine.vcpu(vcpu_name)}
+    step = _told(machine, vcpu_name, part)
+    return Step(step.machine.but(moved=kept), step.outcome, step.rule)
+
+
+def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
+    """Write one part of what another vCPU had.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+    """
+    had = machine.moved[source, part]
+    vcpu = machine.vcpu(vcpu_name)
+    rule = f"what GET of {part} gave of one vCPU another one accepts: kvm_arch_vcpu_ioctl"
+    match part:
+        case Part.XSAVE:
+            return _restore_image(machine, vcpu_name, had)
+        case Part.XCRS:
+            return xcr.set_xcr0(machine, vcpu_name, had.xcr0)
+        case Part.MSRS:
+            values = (had.xfd, had.xfd_err, had.xss)
+            return msr.set_msrs(machine, vcpu_name, tuple(zip(MOVED_MSRS, values, strict=True)))
+        case Part.SREGS:
+            vcpu = vcpu.but(cr0=had.cr0, cr4=had.cr4)
+        case Part.REGS:
+            vcpu = vcpu.but(in_agent=had.in_agent)
+        case _:
+            pass
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
+
+
+def _told(machine: Machine, vcpu_name: str, part: Part) -> Step:
+    match part:
+        case Part.XSAVE:
+            return uabi.get_xsave2(machine, vcpu_name)
+        case Part.XCRS:
+            return xcr.get_xcr0(machine, vcpu_name)
+        case Part.MSRS:
+            return msr.get_msrs(machine, vcpu_name, MOVED_MSRS)
+        case Part.SREGS:
+            return sregs.get_sregs(machine, vcpu_name)
+        case _:
+            return Step(machine, Done(), f"GET of {part}: x86.c: kvm_arch_vcpu_ioctl")
+
+
+def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
+    """Restore the fullest of the images that the other vCPU may have given.
+
+    Bits that were open there are so here, unless XFD is armed; PKRU is taken to be in use by the
+    host, and so in the image.
+    """
+    host = machine.host
+    target = machine.vcpu(vcpu_name)
+    source = machine.with_vcpu(vcpu_name, had)
+    outcome = uabi.get_xsave2(source, vcpu_name).outcome
+    choices = outcome.choices if isinstance(outcome, OneOf) else (outcome,)
+    images = [c.image.image for c in choices if isinstance(c, Done) and c.image]
+    fullest = max(images, key=lambda image: xstate_bv_of(image).bit_count())
+    step = uabi.set_xsave(machine, vcpu_name, fullest)
+    visible = had.user_xfeatures & (had.guest_xcr0 | FPSSE)
+    vcpu = step.machine.vcpu(vcpu_name)
+    init = sum(
+        1 << nr
+        for nr in numbers(vcpu.xstate_bv & ~XFeature.PKRU.bit)
+        if is_init(nr, vcpu.contents.get(nr, b""), host.layout)
+    )
+    open_bits = had.xstate_bv_open & visible & ~target.xfd
+    certain = vcpu.xstate_bv & ~(open_bits & (init | XFeature.PKRU.bit))
+    vcpu = vcpu.but(xstate_bv=certain, xstate_bv_open=open_bits)
+    return Step(step.machine.with_vcpu(vcpu_name, vcpu), step.outcome, step.rule)

@@ -1,0 +1,61 @@
+"""IA32_XFD, IA32_XFD_ERR and IA32_XSS as a guest reads and writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import Msr
+from kvmprobe.model.guest import Vector
+from kvmprobe.xstate.cpuid import XFD_BIT, XSAVES_BIT, Register
+from kvmprobe.xstate.features import DYNAMIC
+
+if TYPE_CHECKING:
+    from kvmprobe.model.guest import Guest
+
+
+def rdmsr(guest: Guest) -> Guest:
+    """RDMSR: what CPUID does not tell is not there, but XFD once its interception is off.
+
+    :see: arch/x86/kvm/x86.c: kvm_get_msr_common; arch/x86/kvm/vmx/vmx.c: vmx_set_msr
+    """
+    vcpu = guest.vcpu
+    match guest.ecx:
+        case Msr.IA32_XFD:
+            guest.require((vcpu.xfd_passthrough or _has(guest, XFD_BIT), Vector.GP))
+            return guest.with_eax_edx(vcpu.xfd)
+        case Msr.IA32_XFD_ERR:
+            guest.require((_has(guest, XFD_BIT), Vector.GP))
+            return guest.with_eax_edx(vcpu.xfd_err)
+        case _:
+            guest.require((guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT), Vector.GP))
+            return guest.with_eax_edx(vcpu.xss)
+
+
+def wrmsr(guest: Guest) -> Guest:
+    """WRMSR: KVM checks the value, but for XFD once its interception is off; then the CPU does.
+
+    The first write of XFD that is not zero turns its interception off.
+
+    :see: arch/x86/kvm/x86.c: kvm_set_msr_common; arch/x86/kvm/vmx/vmx.c: vmx_set_msr
+    """
+    vcpu, value = guest.vcpu, guest.edx_eax
+    dynamic = not value & ~(vcpu.guest_xcr0 & DYNAMIC) and _has(guest, XFD_BIT)
+    match guest.ecx:
+        case Msr.IA32_XFD if vcpu.xfd_passthrough:
+            guest.require((not value & ~(guest.host.user_features & DYNAMIC), Vector.GP))
+            return guest.with_vcpu(xfd=value)
+        case Msr.IA32_XFD:
+            guest.require((dynamic, Vector.GP))
+            return guest.with_vcpu(xfd=value, xfd_passthrough=bool(value))
+        case Msr.IA32_XFD_ERR:
+            guest.require((dynamic, Vector.GP))
+            return guest.with_vcpu(xfd_err=value)
+        case _:
+            known = guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT)
+            guest.require((known and not value & ~vcpu.guest_xss, Vector.GP))
+            return guest.with_vcpu(xss=value)
+
+
+def _has(guest: Guest, bit: int) -> bool:
+    cpuid = guest.vcpu.cpuid
+    return cpuid is not None and cpuid.has(0xD, 1, Register.EAX, bit)

@@ -1,0 +1,280 @@
+"""x87, SSE, AVX and AVX-512 registers in a guest (SDM vol.1 §8 to §15; vol.2 §2.6 to §2.8)."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.guest import Cr0, Cr4, Vector
+from kvmprobe.xstate.features import AVX512, SSE_YMM, XFeature
+from kvmprobe.xstate.image import FP_INIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.model.guest import Guest
+
+_ENVIRONMENT = 24
+_STACK = 8
+_EXTENDED_REAL = 10
+_ONE = struct.pack("<QH", 1 << 63, 0x3FFF)
+# Not known which: FOP, FIP and FDP of the last instruction.
+_POINTERS = b"\xff" * 18
+_TAG_BYTE = 4
+# SDM vol.1 §8.1.3 "x87 FPU Status Register": IE and SF, C1, TOP; §4.8.3.7 "QNaN Floating-Point
+# Indefinite".
+_STACK_FAULT, _OVERFLOWN, _TOP = 0x41, 0x200, 0x3800
+_INDEFINITE = struct.pack("<QH", 0xC000_0000_0000_0000, 0xFFFF)
+
+
+class VectorFile(IntEnum):
+    """A set of registers, by the bytes of one; K is the mask registers."""
+
+    XMM = 16
+    YMM = 32
+    ZMM = 64
+    K = 8
+
+    @property
+    def parts(self) -> tuple[tuple[XFeature, int, int], ...]:
+        """Components it is made of, with the bytes of one register in each and their number."""
+        return _PARTS[self]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its registers."""
+        return sum(width * count for _, width, count in self.parts)
+
+
+_LOW = ((XFeature.SSE, 16, 16), (XFeature.YMM, 16, 16))
+_PARTS = {
+    VectorFile.XMM: _LOW[:1],
+    VectorFile.YMM: _LOW,
+    VectorFile.ZMM: (*_LOW, (XFeature.ZMM_HI256, 32, 16), (XFeature.HI16_ZMM, 64, 16)),
+    VectorFile.K: ((XFeature.OPMASK, 8, 8),),
+}
+
+
+def joined(file: VectorFile, contents: Mapping[int, bytes]) -> bytes:
+    """Return a file's registers, one after the other, from its components.
+
+    :see: SDM vol.1 §13.5 "XSAVE-Managed State"
+    """
+    low = [part for part in file.parts if part[0] != XFeature.HI16_ZMM]
+    count = low[0][2]
+    registers = b"".join(
+        contents[nr][register * width :][:width]
+        for register in range(count)
+        for nr, width, _ in low
+    )
+    return registers + (contents[XFeature.HI16_ZMM] if file is VectorFile.ZMM else b"")
+
+
+def split(file: VectorFile, registers: bytes) -> dict[int, bytes]:
+    """Return the components from a file's registers.
+
+    :see: SDM vol.1 §13.5 "XSAVE-Managed State"
+    """
+    found: dict[int, bytes] = {}
+    offset = 0
+    for nr, width, count in file.parts:
+        stride = width if nr == XFeature.HI16_ZMM else file.value
+        start = count * file.value if nr == XFeature.HI16_ZMM else offset
+        found[nr] = b"".join(registers[start + n * stride :][:width] for n in range(count))
+        offset += width
+    return found
+
+
+def load(guest: Guest, file: VectorFile, registers: bytes) -> Guest:
+    """MOVUPS, VMOVUPS or KMOVQ into all registers of a file.
+
+    An instruction with VEX or EVEX prefix clears the rest of its register, up to the largest
+    vector that XCR0 enables; one without leaves it.
+
+    :see: SDM vol.2 MOVUPS; vol.1 §14.1 "Intel AVX Overview"
+    """
+    _require(guest, file)
+    changes = split(file, registers)
+    if file is VectorFile.YMM and guest.vcpu.xcr0 & AVX512 == AVX512:
+        changes[XFeature.ZMM_HI256] = bytes(512)
+    return guest.with_state(changes)
+
+
+def store(guest: Guest, file: VectorFile) -> Guest:
+    """MOVUPS, VMOVUPS or KMOVQ out of all registers of a file.
+
+    :see: SDM vol.2 MOVUPS
+    """
+    _require(guest, file)
+    contents = {int(nr): guest.content(nr) for nr, _, _ in file.parts}
+    return guest.but(memory=joined(file, contents))
+
+
+def vzeroall(guest: Guest) -> Guest:
+    """VZEROALL: registers 0 to 15, all of each.
+
+    :see: SDM vol.2 VZEROALL
+    """
+    return vzeroupper(guest).with_state({XFeature.SSE: bytes(256)})
+
+
+def vzeroupper(guest: Guest) -> Guest:
+    """VZEROUPPER: registers 0 to 15, but not XMM.
+
+    :see: SDM vol.2 VZEROUPPER
+    """
+    _require(guest, VectorFile.YMM)
+    high = {int(XFeature.YMM): bytes(256)}
+    if guest.vcpu.xcr0 & AVX512 == AVX512:
+        high[XFeature.ZMM_HI256] = bytes(512)
+    return guest.with_state(high)
+
+
+def ldmxcsr(guest: Guest, value: int) -> Guest:
+    """LDMXCSR.
+
+    :see: SDM vol.2 LDMXCSR
+    """
+    _require(guest, VectorFile.XMM)
+    guest.require((not value & ~guest.host.mxcsr_mask, Vector.GP))
+    return guest.but(mxcsr=value)
+
+
+def stmxcsr(guest: Guest) -> Guest:
+    """STMXCSR.
+
+    :see: SDM vol.2 STMXCSR
+    """
+    _require(guest, VectorFile.XMM)
+    return guest.but(memory=struct.pack("<I", guest.mxcsr))
+
+
+def fninit(guest: Guest) -> Guest:
+    """FNINIT: the environment becomes that of INIT, the registers stay.
+
+    :see: SDM vol.2 FINIT/FNINIT
+    """
+    return _with_x87(guest, FP_INIT[:_ENVIRONMENT] + _x87(guest)[_ENVIRONMENT:])
+
+
+def fnop(guest: Guest) -> Guest:
+    """FNOP: an x87 instruction that changes nothing but FOP and FIP.
+
+    :see: SDM vol.2 FNOP; vol.1 §8.1.8 "x87 FPU Instruction and Data (Operand) Pointers"
+    """
+    x87 = _x87(guest)
+    return _with_x87(guest, x87[:6] + _POINTERS + x87[_ENVIRONMENT:])
+
+
+def fwait(guest: Guest) -> Guest:
+    """FWAIT: it heeds CR0.TS only with CR0.MP.
+
+    :see: SDM vol.2 WAIT/FWAIT
+    """
+    heeded = guest.vcpu.cr0 & Cr0.MP and not guest.cr0_ts_clear
+    guest.require((not heeded, Vector.NM))
+    return guest
+
+
+def fnclex(guest: Guest) -> Guest:
+    """FNCLEX: exception flags, SF, ES and B of the status word become 0.
+
+    :see: SDM vol.2 FCLEX/FNCLEX
+    """
+    x87 = _x87(guest)
+    status = struct.unpack_from("<H", x87, 2)[0] & 0x7F00
+    return _with_x87(guest, x87[:2] + struct.pack("<H", status) + x87[4:])
+
+
+def fldcw(guest: Guest, value: int) -> Guest:
+    """FLDCW; bit 6 reads as 1.
+
+    :see: SDM vol.2 FLDCW; vol.1 §8.1.5 "x87 FPU Control Word"
+    """
+    return _with_x87(guest, struct.pack("<H", value & 0x1F7F | 0x40) + _x87(guest)[2:])
+
+
+def fnstcw(guest: Guest) -> Guest:
+    """FNSTCW.
+
+    :see: SDM vol.2 FSTCW/FNSTCW
+    """
+    return guest.but(memory=_x87(guest)[:2])
+
+
+def fnstsw(guest: Guest) -> Guest:
+    """FNSTSW.
+
+    :see: SDM vol.2 FSTSW/FNSTSW
+    """
+    return guest.but(memory=_x87(guest)[2:4])
+
+
+def fld1(guest: Guest) -> Guest:
+    """FLD1.
+
+    :see: SDM vol.2 FLD1/FLDL2T/...
+    """
+    return fld(guest, _ONE)
+
+
+def fld(guest: Guest, value: bytes) -> Guest:
+    """FLD m80fp; onto a full stack the indefinite, the exception being masked.
+
+    :see: SDM vol.2 FLD; vol.1 §8.1.2 "x87 FPU Data Registers"
+    """
+    x87 = _x87(guest)
+    top, flags = (_top(x87) - 1) % _STACK, 0
+    if x87[_TAG_BYTE] >> top & 1:
+        value, flags = _INDEFINITE, _STACK_FAULT | _OVERFLOWN
+    slots = [value.ljust(16, b"\0"), *_slots(x87)[:-1]]
+    return _with_x87(guest, _stacked(x87, top, x87[_TAG_BYTE] | 1 << top, slots, flags))
+
+
+def fstp(guest: Guest) -> Guest:
+    """FSTP m80fp; from an empty stack the indefinite, the exception being masked.
+
+    :see: SDM vol.2 FST/FSTP
+    """
+    x87 = _x87(guest)
+    top, slots, flags = _top(x87), _slots(x87), 0
+    value = slots[0][:_EXTENDED_REAL]
+    if not x87[_TAG_BYTE] >> top & 1:
+        value, flags = _INDEFINITE, _STACK_FAULT
+    tags = x87[_TAG_BYTE] & ~(1 << top)
+    popped = _stacked(x87, (top + 1) % _STACK, tags, [*slots[1:], slots[0]], flags)
+    return _with_x87(guest.but(memory=value), popped)
+
+
+def _require(guest: Guest, file: VectorFile) -> None:
+    if file is VectorFile.XMM:
+        usable = not guest.vcpu.cr0 & Cr0.EM and guest.vcpu.cr4 & Cr4.OSFXSR
+    else:
+        needed = SSE_YMM if file is VectorFile.YMM else SSE_YMM | AVX512
+        usable = guest.cr4_osxsave and guest.vcpu.xcr0 & needed == needed
+    guest.require((usable, Vector.UD), (guest.cr0_ts_clear, Vector.NM))
+
+
+def _x87(guest: Guest) -> bytes:
+    guest.require((not guest.vcpu.cr0 & (Cr0.EM | Cr0.TS), Vector.NM))
+    return guest.content(XFeature.FP)
+
+
+def _with_x87(guest: Guest, content: bytes) -> Guest:
+    return guest.with_state({XFeature.FP: content})
+
+
+def _top(x87: bytes) -> int:
+    return x87[3] >> 3 & 7
+
+
+def _slots(x87: bytes) -> list[bytes]:
+    return [x87[at : at + 16] for at in range(_ENVIRONMENT, _ENVIRONMENT + 16 * _STACK, 16)]
+
+
+def _stacked(x87: bytes, top: int, tags: int, slots: list[bytes], flags: int) -> bytes:
+    """Return the content after an instruction that moved the stack."""
+    status = struct.unpack_from("<H", x87, 2)[0] & ~(_TOP | _OVERFLOWN) | top << 11 | flags
+    head = x87[:2] + struct.pack("<HBB", status, tags, 0)
+    return head + _POINTERS + b"".join(slots)

@@ -1,0 +1,249 @@
+"""The XSAVE feature set in a guest (SDM vol.1 §13.7 to §13.14), and FXSAVE."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.guest import Cr0, Vector, disabled
+from kvmprobe.model.outcome import Unspecified
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT, Register
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
+from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
+from kvmprobe.xstate.layout import (
+    EXTENDED_OFFSET,
+    HEADER_OFFSET,
+    MXCSR,
+    X87_ENVIRONMENT,
+    Component,
+    Layout,
+)
+
+if TYPE_CHECKING:
+    from kvmprobe.model.guest import Guest
+    from kvmprobe.model.host import HostProfile
+
+COMPACTED = 1 << 63
+_ALIGNMENT = 64
+_HEADER = struct.Struct("<QQ")
+_POINTERS = range(6, 24)
+
+
+class SaveForm(StrEnum):
+    """An instruction that saves."""
+
+    XSAVE = "xsave"
+    XSAVEOPT = "xsaveopt"
+    XSAVEC = "xsavec"
+    XSAVES = "xsaves"
+
+    @property
+    def compacts(self) -> bool:
+        """Whether it writes the compacted format."""
+        return self in {SaveForm.XSAVEC, SaveForm.XSAVES}
+
+
+class RestoreForm(StrEnum):
+    """An instruction that restores."""
+
+    XRSTOR = "xrstor"
+    XRSTORS = "xrstors"
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """What an XSAVE area in memory says.
+
+    :ivar reserved: bytes 16 to 63 of its header
+    """
+
+    content: bytes
+    xstate_bv: int
+    xcomp_bv: int
+    mxcsr: int
+    reserved: bytes
+
+    @classmethod
+    def of(cls, memory: bytes) -> Area:
+        """Take the header apart."""
+        xstate_bv, xcomp_bv = _HEADER.unpack_from(memory, HEADER_OFFSET)
+        mxcsr = struct.unpack_from("<I", memory, MXCSR.start)[0]
+        reserved = memory[HEADER_OFFSET + _HEADER.size : EXTENDED_OFFSET]
+        return cls(memory, xstate_bv, xcomp_bv, mxcsr, reserved)
+
+
+def compacted_layout(host: HostProfile, xcomp_bv: int) -> Layout:
+    """Return where components lie in the compacted format.
+
+    :see: SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"
+    """
+    places: list[Component] = []
+    end = EXTENDED_OFFSET
+    for nr in numbers(xcomp_bv & ~COMPACTED & ~FPSSE):
+        leaf = host.cpu.find(LEAF_XSTATE, nr)
+        start = end + 63 & ~63 if leaf and leaf.ecx & 0b10 else end
+        places.append(Component(nr, start, host.layout.component(nr).size))
+        end = places[-1].end
+    return Layout(tuple(places))
+
+
+def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest:
+    """XSAVE, XSAVEOPT, XSAVEC or XSAVES over an area that held ``before``.
+
+    What IA32_XFD disables is saved as if it were INIT, without #NM.  All but XSAVE leave a
+    component in INIT state out; ``before`` must hold zeros there.
+
+    :see: SDM vol.1 §13.7 to §13.11; §13.14 "Extended Feature Disable (XFD)"
+    """
+    _require_usable(guest, form is SaveForm.XSAVES, offset)
+    vcpu = guest.vcpu
+    known = vcpu.xcr0 | (vcpu.xss if form is SaveForm.XSAVES else 0)
+    rfbm = known & guest.edx_eax
+    in_use = guest.in_use & ~vcpu.xfd
+    if form.compacts and guest.mxcsr != MXCSR_INIT:
+        in_use |= XFeature.SSE.bit
+    # UNSPECIFIED: SDM vol.1 §13.6: a CPU may or may not track that a component is INIT.
+    open_bits = rfbm & ~in_use & ~vcpu.xfd
+    memory, area = bytearray(before), Area.of(before)
+    xstate_bv = rfbm & in_use | (0 if form.compacts else area.xstate_bv & ~rfbm)
+    xcomp_bv = rfbm | COMPACTED if form.compacts else area.xcomp_bv
+    _HEADER.pack_into(memory, HEADER_OFFSET, xstate_bv, xcomp_bv)
+    layout = compacted_layout(guest.host, xcomp_bv) if form.compacts else guest.host.layout
+    for nr in numbers(rfbm if form is SaveForm.XSAVE else rfbm & in_use):
+        _put(memory, nr, _saved(guest, nr), layout)
+    found = [Unspecified(HEADER_OFFSET, _mask(open_bits), "XINUSE of components in INIT state")]
+    if rfbm & (in_use & XFeature.SSE.bit if form.compacts else SSE_YMM):
+        _put_mxcsr(memory, guest)
+    elif form.compacts and open_bits & XFeature.SSE.bit:
+        found.append(Unspecified(MXCSR.start, b"\xff" * 8, "MXCSR follows XINUSE of SSE"))
+    if form is not SaveForm.XSAVE and open_bits & XFeature.FP.bit:
+        found.append(Unspecified(0, b"\xff\xff", "FCW follows XINUSE of x87"))
+    if rfbm & XFeature.FP.bit and any(guest.content(XFeature.FP)[_POINTERS.start : _POINTERS.stop]):
+        found.append(_x87_pointers())
+    return guest.but(memory=bytes(memory), unspecified=tuple(found))
+
+
+def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> Guest:
+    """XRSTOR or XRSTORS: the area decides between standard and compacted format.
+
+    Loading what IA32_XFD disables is #NM, initialising it is not.
+
+    :see: SDM vol.1 §13.8 "Operation of XRSTOR", §13.12 "Operation of XRSTORS", §13.14
+    """
+    _require_usable(guest, form is RestoreForm.XRSTORS, offset)
+    vcpu, area = guest.vcpu, Area.of(memory)
+    known = vcpu.xcr0 | (vcpu.xss if form is RestoreForm.XRSTORS else 0)
+    rfbm = known & guest.edx_eax
+    compacted = bool(area.xcomp_bv & COMPACTED)
+    loaded = rfbm & area.xstate_bv
+    guest.require((_legal(guest, form, area, known, rfbm), Vector.GP))
+    if loaded & vcpu.xfd:
+        disabled(loaded & vcpu.xfd)
+    layout = compacted_layout(guest.host, area.xcomp_bv) if compacted else guest.host.layout
+    changes = {
+        nr: _get(memory, nr, layout) if loaded >> nr & 1 else _init(guest, nr)
+        for nr in numbers(rfbm)
+    }
+    mxcsr = guest.mxcsr
+    if compacted and rfbm & XFeature.SSE.bit:
+        mxcsr = area.mxcsr if loaded & XFeature.SSE.bit else MXCSR_INIT
+    elif not compacted and rfbm & SSE_YMM:
+        mxcsr = area.mxcsr
+    if rfbm & XFeature.PKRU.bit:
+        pkru = struct.unpack_from("<I", changes.pop(XFeature.PKRU))[0]
+        guest = guest.with_vcpu(pkru=pkru)
+    return guest.with_state(changes, mxcsr)
+
+
+def fxsave(guest: Guest, before: bytes) -> Guest:
+    """FXSAVE64: x87, MXCSR and XMM, in use or not.
+
+    :see: SDM vol.2 FXSAVE; vol.1 §10.5 "FXSAVE and FXRSTOR Instructions"
+    """
+    guest.require((not guest.vcpu.cr0 & (Cr0.EM | Cr0.TS), Vector.NM))
+    memory = bytearray(before)
+    for nr in (XFeature.FP, XFeature.SSE):
+        _put(memory, nr, _saved(guest, nr), guest.host.layout)
+    _put_mxcsr(memory, guest)
+    pointers = any(memory[_POINTERS.start : _POINTERS.stop])
+    return guest.but(memory=bytes(memory), unspecified=(_x87_pointers(),) if pointers else ())
+
+
+def fxrstor(guest: Guest, memory: bytes) -> Guest:
+    """FXRSTOR64.
+
+    :see: SDM vol.2 FXRSTOR
+    """
+    guest.require((not guest.vcpu.cr0 & (Cr0.EM | Cr0.TS), Vector.NM))
+    mxcsr = struct.unpack_from("<I", memory, MXCSR.start)[0]
+    guest.require((not mxcsr & ~guest.host.mxcsr_mask, Vector.GP))
+    layout = guest.host.layout
+    changes = {int(nr): _get(memory, nr, layout) for nr in (XFeature.FP, XFeature.SSE)}
+    return guest.with_state(changes, mxcsr)
+
+
+def _legal(guest: Guest, form: RestoreForm, area: Area, known: int, rfbm: int) -> bool:
+    compacted = bool(area.xcomp_bv & COMPACTED)
+    if not compacted:
+        mxcsr_matters = rfbm & SSE_YMM
+        legal = form is RestoreForm.XRSTOR and not area.xstate_bv & ~known and not area.xcomp_bv
+        legal = legal and not any(area.reserved[:8])
+    else:
+        mxcsr_matters = rfbm & area.xstate_bv & XFeature.SSE.bit
+        legal = not (area.xcomp_bv & ~COMPACTED & ~known or area.xstate_bv & ~area.xcomp_bv)
+        legal = legal and not any(area.reserved)
+    return legal and not (mxcsr_matters and area.mxcsr & ~guest.host.mxcsr_mask)
+
+
+def _require_usable(
+    guest: Guest,
+    needs_xsaves: bool,  # noqa: FBT001 - private
+    offset: int,
+) -> None:
+    cpuid = guest.vcpu.cpuid
+    has = not needs_xsaves or (cpuid is not None and cpuid.has(0xD, 1, Register.EAX, XSAVES_BIT))
+    guest.require(
+        (guest.cr4_osxsave and has, Vector.UD),
+        (guest.cr0_ts_clear, Vector.NM),
+        (offset % _ALIGNMENT == 0, Vector.GP),
+    )
+
+
+def _saved(guest: Guest, nr: int) -> bytes:
+    return _init(guest, nr) if guest.vcpu.xfd >> nr & 1 else guest.content(nr)
+
+
+def _init(guest: Guest, nr: int) -> bytes:
+    match nr:
+        case XFeature.FP:
+            return FP_INIT
+        case XFeature.SSE:
+            return bytes(SSE_SIZE)
+        case _:
+            return bytes(guest.host.layout.component(nr).size)
+
+
+def _mask(bits: int) -> bytes:
+    return bits.to_bytes(8, "little")
+
+
+def _x87_pointers() -> Unspecified:
+    # UNSPECIFIED: they are the guest's own addresses, and AMD leaves them out.
+    size = len(range(6, len(X87_ENVIRONMENT)))
+    return Unspecified(6, b"\xff" * size, "x87 pointers")
+
+
+def _put_mxcsr(memory: bytearray, guest: Guest) -> None:
+    struct.pack_into("<II", memory, MXCSR.start, guest.mxcsr, guest.host.mxcsr_mask)
+
+
+def _put(memory: bytearray, nr: int, content: bytes, layout: Layout) -> None:
+    for span in place_of(nr, layout):
+        memory[span.start : span.stop] = content[: len(span)]
+        content = content[len(span) :]
+
+
+def _get(memory: bytes, nr: int, layout: Layout) -> bytes:
+    return b"".join(memory[span.start : span.stop] for span in place_of(nr, layout))

@@ -1,0 +1,89 @@
+"""KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST on x86: MSRs one at a time.
+
+Shaped like arch/x86/kvm/x86.c (msrs.c since 7.3): kvm_get_set_one_reg, kvm_get_reg_list.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kvmprobe.model import msr
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.outcome import Done, Failed, HostDies, Step
+from kvmprobe.xstate.cpuid import Register
+
+if TYPE_CHECKING:
+    from kvmprobe.model.machine import Machine
+
+# asm/kvm.h: KVM_X86_REG_MSR, KVM_X86_REG_KVM
+REG_X86, SIZE_U64 = 0x2000_0000_0000_0000, 0x0030_0000_0000_0000
+_TYPE_MSR, _TYPE_KVM = 2, 3
+_GUEST_SSP = 0
+VALUE_FIELD, COUNT_FIELD = "value", "n"
+_RULE = "ONE_REG reads and writes MSRs as KVM_GET_MSRS and KVM_SET_MSRS do: kvm_get_set_one_reg"
+
+
+def msr_id(index: int) -> int:
+    """Return the register id of an MSR.
+
+    :see: arch/x86/include/uapi/asm/kvm.h: KVM_X86_REG_MSR
+    """
+    return REG_X86 | SIZE_U64 | _TYPE_MSR << 32 | index
+
+
+def get_one_reg(machine: Machine, vcpu_name: str, register_id: int) -> Step:
+    """KVM_GET_ONE_REG: EINVAL for what is no MSR, or one that KVM_GET_MSRS would not read.
+
+    :see: arch/x86/kvm/x86.c: kvm_get_set_one_reg, kvm_get_one_msr
+    """
+    if not _is_msr(machine, register_id):
+        return Step(machine, Failed(errno.EINVAL), _RULE)
+    index = register_id & 0xFFFF_FFFF
+    step = msr.get_msrs(machine, vcpu_name, [index])
+    match step.outcome:
+        case Done(1, fields):
+            value = next(iter(fields.values()))
+            return Step(step.machine, Done(fields={VALUE_FIELD: value}), _RULE)
+        case HostDies() as dies:
+            return Step(machine, dies, _RULE)
+        case _:
+            return Step(step.machine, Failed(errno.EINVAL), _RULE)
+
+
+def set_one_reg(machine: Machine, vcpu_name: str, register_id: int, value: int) -> Step:
+    """KVM_SET_ONE_REG: EINVAL where KVM_SET_MSRS would not process the entry.
+
+    :see: arch/x86/kvm/x86.c: kvm_get_set_one_reg, kvm_set_one_msr
+    """
+    if not _is_msr(machine, register_id):
+        return Step(machine, Failed(errno.EINVAL), _RULE)
+    step = msr.set_msrs(machine, vcpu_name, [(register_id & 0xFFFF_FFFF, value)])
+    match step.outcome:
+        case Done(1):
+            return Step(step.machine, Done(), _RULE)
+        case HostDies() as dies:
+            return Step(machine, dies, _RULE)
+        case _:
+            return Step(step.machine, Failed(errno.EINVAL), _RULE)
+
+
+def get_reg_list(machine: Machine, vcpu_name: str, capacity: int) -> Step:
+    """KVM_GET_REG_LIST: the shadow stack pointer alone, for a guest that has shadow stacks.
+
+    :see: arch/x86/kvm/x86.c: kvm_get_reg_list
+    """
+    rule = "KVM_GET_REG_LIST has KVM's own registers: x86.c: kvm_get_reg_list"
+    if Behaviour.ONE_REG_MSRS not in machine.host.behaviours:
+        return Step(machine, Failed(errno.EINVAL), rule)
+    vcpu = machine.vcpu(vcpu_name)
+    count = int(msr.has_feature(machine.host, vcpu, (7, 0, Register.ECX, 7)))
+    if capacity < count:
+        return Step(machine, Failed(errno.E2BIG), rule)
+    return Step(machine, Done(fields={COUNT_FIELD: count}), rule)
+
+
+def _is_msr(machine: Machine, register_id: int) -> bool:
+    if Behaviour.ONE_REG_MSRS not in machine.host.behaviours:
+        return False
+    return register_id >> 32 == msr_id(0) >> 32

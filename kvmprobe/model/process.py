@@ -1,0 +1,131 @@
+"""Threads and processes: what a new one has of its maker's, and what it may do with a descriptor.
+
+Permission belongs to the thread group (``group_leader->thread.fpu``), the alternate signal stack
+to the thread, VMs to the memory (mm) of the process that created them.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.machine import MAIN, fresh_process
+from kvmprobe.model.outcome import Done, Failed, Outcome, Step
+from kvmprobe.xstate.features import DYNAMIC
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Process
+
+MINSIGSTKSZ = 2048
+
+
+def spawn_thread(machine: Machine, actor: str) -> Step:
+    """Clone with CLONE_THREAD by the scenario's process: permission is the whole group's.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_clone; kernel/fork.c: copy_process
+    """
+    actors = {**machine.actors, actor: machine.actors[MAIN]}
+    rule = "a thread shares its group's permission (INV-2, INV-4): core.c: fpu_clone"
+    return Step(machine.but(actors=actors), Done(), rule)
+
+
+def fork(machine: Machine, actor: str) -> Step:
+    """Clone without flags: a copy of memory, descriptors, permission, its lock, and signal stack.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_inherit_perms; kernel/fork.c: copy_process
+    """
+    parent = machine.process(MAIN)
+    child = parent.but(memory=actor, files=actor)
+    copies = {(actor, name) for owner, name in machine.closed if owner == parent.files}
+    altstacks = dict(machine.altstacks)
+    if MAIN in altstacks:
+        altstacks[actor] = altstacks[MAIN]
+    forked = machine.but(closed=machine.closed | copies, altstacks=altstacks)
+    rule = "fork copies permission and its lock (INV-5): core.c: fpu_inherit_perms"
+    return _with_new(forked, actor, child, rule)
+
+
+def share_memory(machine: Machine, actor: str) -> Step:
+    """Clone with CLONE_VM | CLONE_FILES: its own permission, copied; same memory, descriptors.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_inherit_perms; kernel/fork.c: copy_process
+    """
+    rule = "a thread group of its own copies permission and lock (INV-5): core.c: fpu_inherit_perms"
+    return _with_new(machine, actor, machine.process(MAIN), rule)
+
+
+def exec_image(machine: Machine, actor: str) -> Step:
+    """Fork, then execve: default permission, no lock, no signal stack, no descriptors.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_flush_thread; fs/exec.c: begin_new_exec
+    """
+    rule = "exec resets permission and its lock (INV-5): core.c: fpu_flush_thread"
+    return _with_new(machine, actor, fresh_process(machine.host, actor), rule)
+
+
+def _with_new(machine: Machine, actor: str, process: Process, rule: str) -> Step:
+    processes = {**machine.processes, actor: process}
+    actors = {**machine.actors, actor: actor}
+    return Step(machine.but(processes=processes, actors=actors), Done(), rule)
+
+
+def set_altstack(machine: Machine, size: int, by: str = MAIN) -> Step:
+    """sigaltstack: refused if a signal frame with the host permission's components may not fit.
+
+    The frame has less than 1 KiB beside those; sizes that close are not told apart.
+
+    :see: kernel/signal.c: do_sigaltstack; arch/x86/kernel/signal.c: sigaltstack_size_valid
+    """
+    rule = "a stack holds the frame of what is permitted (INV-6): signal.c: sigaltstack_size_valid"
+    perm = machine.process(by).host_perm
+    if size < MINSIGSTKSZ or (perm & DYNAMIC and size < frame_size(machine.host, perm)):
+        return Step(machine, Failed(errno.ENOMEM), rule)
+    return Step(machine.but(altstacks={**machine.altstacks, by: size}), Done(), rule)
+
+
+def frame_size(host: HostProfile, components: int) -> int:
+    """Return the bytes that a signal frame takes at least.
+
+    :see: arch/x86/kernel/signal.c: get_sigframe_size, validate_sigaltstack
+    """
+    return host.layout.size(components)
+
+
+def limit_descriptors(machine: Machine) -> Step:
+    """setrlimit(RLIMIT_NOFILE) to the descriptors there are; threads are limited with it.
+
+    :see: kernel/sys.c: do_prlimit; fs/file.c: alloc_fd
+    """
+    limited = machine.with_process(MAIN, machine.process(MAIN).but(limited=True))
+    return Step(limited, Done(), "RLIMIT_NOFILE is the process's: sys.c: do_prlimit")
+
+
+def close(machine: Machine, name: str) -> Step:
+    """Close a descriptor of the scenario's process; others' copies stay open, the VM alive.
+
+    Neither permission nor its lock changes with it, nor is a vCPU's id free again.
+
+    :see: virt/kvm/kvm_main.c: kvm_vm_release, kvm_vcpu_release
+    """
+    rule = "closing gives nothing back (INV-5): kvm_main.c: kvm_vcpu_release"
+    place = (machine.process(MAIN).files, name)
+    if place in machine.closed:
+        return Step(machine, Failed(errno.EBADF), rule)
+    return Step(machine.but(closed=machine.closed | {place}), Done(), rule)
+
+
+def denied(machine: Machine, on: str, by: str = MAIN) -> Outcome | None:
+    """Return what an ioctl fails with before it is looked at: closed, or of another memory.
+
+    /dev/kvm itself may be used from any.
+
+    :see: fs/file.c: fdget; virt/kvm/kvm_main.c: kvm_vm_ioctl, kvm_vcpu_ioctl
+    """
+    process = machine.process(by)
+    if (process.files, on) in machine.closed:
+        return Failed(errno.EBADF)
+    owner = machine.vms.get(on) or machine.vcpus.get(on)
+    if owner is not None and owner.memory != process.memory:
+        return Failed(errno.EIO)
+    return None

@@ -1,0 +1,120 @@
+"""Control registers of a vCPU, as KVM_SET_SREGS restores them; CR4 decides what XSAVE needs.
+
+Shaped like arch/x86/kvm/x86.c (regs.c since 7.3): kvm_is_valid_sregs, __set_sregs.  Leaves out
+paging and segments other than those of a reset vCPU, and confidential guests.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.xstate.cpuid import Register
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Vcpu
+
+
+class Cr4(IntEnum):
+    """Bits of CR4 by number (SDM vol.3 §2.5 "Control Registers")."""
+
+    PAE = 5
+    PGE = 7
+    OSFXSR = 9
+    OSXMMEXCPT = 10
+    UMIP = 11
+    LA57 = 12
+    VMXE = 13
+    SMXE = 14
+    FSGSBASE = 16
+    PCIDE = 17
+    OSXSAVE = 18
+    KEY_LOCKER = 19
+    SMEP = 20
+    SMAP = 21
+    PKE = 22
+    CET = 23
+    LAM_SUP = 28
+
+    @property
+    def bit(self) -> int:
+        """The value with this bit alone."""
+        return 1 << self
+
+
+CR0_FIELD, CR4_FIELD = "cr0", "cr4"
+# VME to PCE, OSFXSR and OSXMMEXCPT: no CPUID bit that KVM looks at.
+_ALWAYS = (1 << 11) - 1
+_FEATURES: dict[Cr4, tuple[tuple[int, int, Register, int], ...]] = {
+    Cr4.UMIP: ((7, 0, Register.ECX, 2),),
+    Cr4.LA57: ((7, 0, Register.ECX, 16),),
+    Cr4.VMXE: ((1, 0, Register.ECX, 5),),
+    Cr4.FSGSBASE: ((7, 0, Register.EBX, 0),),
+    Cr4.PCIDE: ((1, 0, Register.ECX, 17),),
+    Cr4.OSXSAVE: ((1, 0, Register.ECX, 26),),
+    Cr4.SMEP: ((7, 0, Register.EBX, 7),),
+    Cr4.SMAP: ((7, 0, Register.EBX, 20),),
+    Cr4.PKE: ((7, 0, Register.ECX, 3),),
+    Cr4.CET: ((7, 0, Register.ECX, 7), (7, 0, Register.EDX, 20)),
+    Cr4.LAM_SUP: ((7, 1, Register.EAX, 26),),
+}
+
+
+_VENDORS = (Cr4.UMIP, Cr4.FSGSBASE, Cr4.OSXSAVE, Cr4.SMEP, Cr4.SMAP, Cr4.PKE)
+
+
+def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
+    """Tell whether KVM_SET_SREGS may give CR4 this value.
+
+    Each feature's bit needs the feature, in KVM and in the guest's CPUID; where that was never set,
+    kernels differ.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_cr4; arch/x86/kvm/x86.h: __cr4_reserved_bits
+    """
+    if Behaviour.VENDOR_OWNS_CR4 in host.behaviours:
+        return not value & ~(_ALWAYS | sum(bit.bit for bit in _VENDORS))
+    allowed = _allowed(GuestCpuid.of(host.supported))
+    if cpuid is not None:
+        allowed &= _allowed(cpuid)
+    elif Behaviour.CR4_NEEDS_CPUID in host.behaviours:
+        allowed &= _allowed(GuestCpuid())
+    return not value & ~allowed
+
+
+def _allowed(cpuid: GuestCpuid) -> int:
+    return _ALWAYS | sum(
+        bit.bit for bit, features in _FEATURES.items() if any(cpuid.has(*f) for f in features)
+    )
+
+
+def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:
+    """KVM_SET_SREGS or KVM_SET_SREGS2 of what GET returned, but for CR4.
+
+    :see: arch/x86/kvm/x86.c: __set_sregs_common, kvm_is_valid_sregs
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    rule = "CR4 within KVM's features and the guest's CPUID (INV-19, INV-34): x86.c: __set_sregs"
+    if not legal_cr4(machine.host, vcpu.cpuid, value):
+        return Step(machine, Failed(errno.EINVAL), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu.but(cr4=value)), Done(), rule)
+
+
+def get_sregs(machine: Machine, vcpu_name: str) -> Step:
+    """KVM_GET_SREGS or KVM_GET_SREGS2: control registers as last set; otherwise the reset state.
+
+    :see: arch/x86/kvm/x86.c: __get_sregs_common
+    """
+    rule = "GET_SREGS returns the last accepted CR4 (INV-19, INV-34): x86.c: __get_sregs"
+    return Step(machine, Done(fields=_fields(machine.vcpu(vcpu_name))), rule)
+
+
+def _fields(vcpu: Vcpu) -> dict[str, int]:
+    # SDM vol.3 table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT"
+    entry = {"cs_base": 0xFFFF_0000, "cs_selector": 0xF000, "cr2": 0, "cr3": 0, "efer": 0}
+    fixed = {} if vcpu.in_agent or vcpu.ran else entry
+    return {CR0_FIELD: vcpu.cr0, CR4_FIELD: vcpu.cr4, **fixed}

@@ -1,0 +1,151 @@
+"""What KVM tells of itself on /dev/kvm and on a VM (arch/x86/kvm/x86.c: kvm_arch_dev_ioctl)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import KVM_X86_XCOMP_GUEST_SUPP, KvmCap, Msr
+from kvmprobe.model.cpuid import permitted_xcr0
+from kvmprobe.model.machine import MAIN
+from kvmprobe.model.outcome import Done, Failed, Outcome, Step
+from kvmprobe.model.process import denied
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, XFD_BIT
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine
+
+VALUE_FIELD = "XCOMP_GUEST_SUPP"
+COUNT_FIELD = "entries"
+XSTATE_LEAVES_FIELD = "entries of leaves 0xD, 0x1D, 0x1E"
+LISTED_MSRS = {
+    "IA32_XFD listed": Msr.IA32_XFD,
+    "IA32_XFD_ERR listed": Msr.IA32_XFD_ERR,
+    "IA32_XSS listed": Msr.IA32_XSS,
+}
+_XCOMP_GROUP = 0
+# Leaves 0, 1 and 7: cpuid.c: __do_cpuid_func_emulated
+_EMULATED_LEAVES = 3
+
+
+def check_extension(machine: Machine, cap: KvmCap, on: str, by: str = MAIN) -> Step:
+    """KVM_CHECK_EXTENSION on /dev/kvm or a VM: only KVM_CAP_XSAVE2 depends on permission.
+
+    :see: arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension
+    """
+    rule = (
+        "what is offered, XSAVE2 by the caller's permission (INV-8): kvm_vm_ioctl_check_extension"
+    )
+    value = 1
+    if cap is KvmCap.XSAVE2:
+        value = machine.host.uabi_size(permitted_xcr0(machine, by))
+    elif cap is KvmCap.XCRS:
+        value = int(machine.host.kvm_xcr0 != 0)
+    return Step(machine, denied(machine, on, by) or Done(value), rule)
+
+
+def has_device_attr(machine: Machine, group: int, attr: int) -> Step:
+    """KVM_HAS_DEVICE_ATTR on /dev/kvm; the address is not looked at.
+
+    :see: arch/x86/kvm/x86.c: kvm_x86_dev_has_attr
+    """
+    rule = "XCOMP_GUEST_SUPP and no other attribute (INV-9): x86.c: kvm_x86_dev_has_attr"
+    return Step(machine, _no_attribute(group, attr) or Done(), rule)
+
+
+def get_device_attr(machine: Machine, group: int, attr: int) -> Step:
+    """KVM_GET_DEVICE_ATTR on /dev/kvm: all that KVM can give guests, whatever the permission.
+
+    :see: arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
+    """
+    rule = "XCOMP_GUEST_SUPP is constant (INV-9): x86.c: kvm_x86_dev_get_attr"
+    value = Done(fields={VALUE_FIELD: machine.host.kvm_xcr0})
+    return Step(machine, _no_attribute(group, attr) or value, rule)
+
+
+def get_device_attr_to_nowhere(machine: Machine, group: int, attr: int) -> Step:
+    """KVM_GET_DEVICE_ATTR with a null address: the attribute is looked for first.
+
+    :see: arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
+    """
+    rule = "put_user comes last (contract 2): x86.c: kvm_x86_dev_get_attr"
+    return Step(machine, _no_attribute(group, attr) or Failed(errno.EFAULT), rule)
+
+
+def _no_attribute(group: int, attr: int) -> Outcome | None:
+    if (group, attr) == (_XCOMP_GROUP, KVM_X86_XCOMP_GUEST_SUPP):
+        return None
+    return Failed(errno.ENXIO)
+
+
+def get_msr_index_list(machine: Machine) -> Step:
+    """KVM_GET_MSR_INDEX_LIST: XFD and XFD_ERR if KVM knows XFD, XSS if a guest's can be non-zero.
+
+    :see: arch/x86/kvm/x86.c: kvm_probe_msr_to_save
+    """
+    rule = "what KVM supports is listed (INV-27): x86.c: kvm_probe_msr_to_save"
+    host = machine.host
+    xfd, xss = int(_supports_xfd(host)), int(host.kvm_xss != 0)
+    listed = dict(zip(LISTED_MSRS, (xfd, xfd, xss), strict=True))
+    return Step(machine, Done(fields={COUNT_FIELD: len(host.msrs), **listed}), rule)
+
+
+def _supports_xfd(host: HostProfile) -> bool:
+    entry = host.supported.find(LEAF_XSTATE, 1)
+    return entry is not None and bool(entry.eax >> XFD_BIT & 1)
+
+
+def get_msr_index_list_short(machine: Machine, room: int) -> Step:
+    """KVM_GET_MSR_INDEX_LIST without room for all: E2BIG, and how many there are.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_dev_ioctl, KVM_GET_MSR_INDEX_LIST
+    """
+    rule = "E2BIG with the count that is needed: x86.c: kvm_arch_dev_ioctl, KVM_GET_MSR_INDEX_LIST"
+    needed = len(machine.host.msrs)
+    if room >= needed:
+        return Step(machine, Done(fields={COUNT_FIELD: needed}), rule)
+    return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: needed}), rule)
+
+
+def get_emulated_cpuid(machine: Machine, room: int) -> Step:
+    """KVM_GET_EMULATED_CPUID: nothing of XSTATE is emulated.
+
+    :see: arch/x86/kvm/cpuid.c: __do_cpuid_func_emulated, kvm_dev_ioctl_get_cpuid
+    """
+    rule = "no XSTATE leaf is emulated (contract 2): cpuid.c: __do_cpuid_func_emulated"
+    # KERNEL: it asks for room before each function, also before one that has no entry.
+    if room <= _EMULATED_LEAVES:
+        return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: room}), rule)
+    fields = {COUNT_FIELD: _EMULATED_LEAVES, XSTATE_LEAVES_FIELD: 0}
+    return Step(machine, Done(fields=fields), rule)
+
+
+def get_emulated_cpuid_padded(machine: Machine, room: int) -> Step:
+    """KVM_GET_EMULATED_CPUID with padding that is not zero, in the entries if there are any.
+
+    :see: arch/x86/kvm/cpuid.c: sanity_check_entries
+    """
+    rule = "padding comes in zero, before room is looked at: cpuid.c: sanity_check_entries"
+    number = errno.EINVAL if room else errno.E2BIG
+    return Step(machine, Failed(number, {COUNT_FIELD: room}), rule)
+
+
+def get_supported_cpuid_short(machine: Machine, room: int) -> Step:
+    """KVM_GET_SUPPORTED_CPUID without room for even the leaves that every table has.
+
+    Padding is not looked at.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid
+    """
+    rule = "E2BIG tells no count (contract 2): cpuid.c: kvm_dev_ioctl_get_cpuid"
+    return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: room}), rule)
+
+
+def ioctl_to_nowhere(machine: Machine, on: str, by: str = MAIN) -> Step:
+    """Make an ioctl that reads or writes memory, with a null pointer; who may make it comes first.
+
+    :see: virt/kvm/kvm_main.c: kvm_vm_ioctl, kvm_vcpu_ioctl; arch/x86/kvm/x86.c: kvm_arch_dev_ioctl
+    """
+    rule = "another memory's VM is EIO (INV-41), a bad pointer EFAULT: kvm_main.c: kvm_vcpu_ioctl"
+    return Step(machine, denied(machine, on, by) or Failed(errno.EFAULT), rule)

@@ -1,0 +1,148 @@
+"""REGS, VCPU_EVENTS, MP_STATE, DEBUGREGS and LAPIC of a vCPU, as far as a restore needs them.
+
+What one GET returned, a SET of the same, and a second GET after it, must agree; before the first
+SET it is the state after reset.  Shaped like arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl.  Leaves out
+pending events, and every value once the guest ran.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import KvmExit
+from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.run import EXIT_FIELD, run_until_halt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.model.machine import Machine, Vcpu
+
+
+class State(StrEnum):
+    """What one pair of ioctls moves."""
+
+    REGS = "KVM_REGS"
+    EVENTS = "KVM_VCPU_EVENTS"
+    MP_STATE = "KVM_MP_STATE"
+    DEBUGREGS = "KVM_DEBUGREGS"
+    LAPIC = "KVM_LAPIC"
+
+
+_GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp")
+_RUNNABLE = 0
+# linux/kvm.h: UNINITIALIZED, INIT_RECEIVED, HALTED, SIPI_RECEIVED, AP_RESET_HOLD
+_LAPIC_STATES = frozenset({1, 2, 3, 4, 9})
+# asm/kvm.h: KVM_VCPUEVENT_VALID_NMI_PENDING, _SHADOW, _SMM
+_EVENTS_VALID = 1 | 4 | 8
+# SDM vol.3 table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT";
+# EDX, which tells the processor's signature there, is 600H while there is no CPUID: x86.c:
+# kvm_vcpu_reset.  §12.4.7.1 "Local APIC State After Power-Up or Reset".
+RESET: Mapping[State, Mapping[str, int]] = {
+    State.REGS: {
+        **dict.fromkeys(_GENERAL, 0),
+        "rdx": 0x600,
+        **{f"r{nr}": 0 for nr in range(8, 16)},
+        "rip": 0xFFF0,
+        "rflags": 0x2,
+    },
+    State.EVENTS: {
+        "exception": 0,
+        "interrupt": 0,
+        "nmi": 0,
+        "sipi_vector": 0,
+        "flags": _EVENTS_VALID,
+        "smi": 0,
+        "triple_fault": 0,
+    },
+    State.MP_STATE: {"mp_state": _RUNNABLE},
+    State.DEBUGREGS: {
+        **{f"db{nr}": 0 for nr in range(4)},
+        "dr6": 0xFFFF_0FF0,
+        "dr7": 0x400,
+        "flags": 0,
+    },
+    State.LAPIC: {"id": 0, "tpr": 0, "dfr": 0xFFFF_FFFF, "svr": 0xFF},
+}
+_U32 = (1 << 32) - 1
+
+
+def create_irqchip(machine: Machine, vm_name: str = "vm") -> Step:
+    """KVM_CREATE_IRQCHIP: before the first vCPU, and once.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vm_ioctl
+    """
+    rule = "KVM_CREATE_IRQCHIP gives later vCPUs a local APIC: x86.c: kvm_arch_vm_ioctl"
+    vm = machine.vm(vm_name)
+    if vm.irqchip:
+        return Step(machine, Failed(errno.EEXIST), rule)
+    if vm.vcpu_ids:
+        return Step(machine, Failed(errno.EINVAL), rule)
+    with_chip = type(vm)(vm.memory, vm.vcpu_ids, irqchip=True)
+    return Step(machine.with_vm(vm_name, with_chip), Done(), rule)
+
+
+def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
+    """Read one kind of state, and keep it for a later SET.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    rule = f"GET of {state} returns what was set, or the reset state: x86.c: kvm_arch_vcpu_ioctl"
+    if state is State.LAPIC and not vcpu.lapic:
+        return Step(machine, Failed(errno.EINVAL), rule)
+    values = known(vcpu, state)
+    kept = machine.but(saved={**machine.saved, state: values})
+    return Step(kept, Done(fields=values), rule)
+
+
+def set_state(
+    machine: Machine, vcpu_name: str, state: State, changes: Mapping[str, int] | None = None
+) -> Step:
+    """Restore what the last GET returned, with some values changed.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    rule = f"SET of {state} accepts what GET returned (INV-19): x86.c: kvm_arch_vcpu_ioctl"
+    values = {**machine.saved.get(state, {}), **(changes or {})}
+    if (state is State.LAPIC and not vcpu.lapic) or _refused(vcpu, state, values):
+        return Step(machine, Failed(errno.EINVAL), rule)
+    vcpu = vcpu.but(state={**vcpu.state, state: values})
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
+
+
+def known(vcpu: Vcpu, state: State) -> Mapping[str, int]:
+    """Return the values that are certain: none once the guest has changed what it liked.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_reset
+    """
+    return {} if vcpu.ran else {**RESET[state], **vcpu.state.get(state, {})}
+
+
+def run_until_port(machine: Machine, vcpu_name: str) -> Step:
+    """KVM_RUN of a guest whose first instruction is OUT; with a local APIC, HLT would not exit.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_fast_pio_out
+    """
+    step = run_until_halt(machine, vcpu_name)
+    if not isinstance(step.outcome, Done):
+        return step
+    rule = "KVM_RUN until OUT (INV-36, with real entry): x86.c: kvm_arch_vcpu_ioctl_run"
+    return Step(step.machine, Done(fields={EXIT_FIELD: KvmExit.IO}), rule)
+
+
+def _refused(vcpu: Vcpu, state: State, values: Mapping[str, int]) -> bool:
+    match state:
+        case State.MP_STATE:
+            legal = {_RUNNABLE, *(_LAPIC_STATES if vcpu.lapic else ())}
+            return values.get("mp_state") not in legal
+        case State.DEBUGREGS:
+            beyond = any(values.get(name, 0) > _U32 for name in ("dr6", "dr7"))
+            return beyond or bool(values.get("flags"))
+        case State.EVENTS:
+            return bool(values.get("flags", 0) & ~_EVENTS_VALID & ~0b10)
+        case _:
+            return False

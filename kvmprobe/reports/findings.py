@@ -1,0 +1,51 @@
+"""What the oracles found, in few lines: how many of a kind, and what explains them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvmprobe.results.record import Finding, ScenarioRecord, Target
+
+_SHOWN_DETAILS = 6
+
+
+def finding_lines(records: Iterable[ScenarioRecord]) -> Iterator[str]:
+    """Yield a line an oracle: ``order-independence: 96 pairs, O3; 12 pairs, O1``."""
+    counts: dict[Target, dict[str, dict[str, int]]] = {}
+    pairs: set[str] = set()
+    for record in records:
+        for finding in record.findings:
+            if finding.other:
+                pairs.add(finding.oracle)
+            of_oracle = counts.setdefault(record.target, {}).setdefault(finding.oracle, {})
+            known = " and ".join(finding.known) or "not known"
+            of_oracle[known] = of_oracle.get(known, 0) + 1
+    for target, oracles in counts.items():
+        yield ""
+        yield f"found without the model on {target.description}"
+        for oracle, kinds in oracles.items():
+            unit = "pairs" if oracle in pairs else "scenarios"
+            parts = "; ".join(f"{count} {unit}, {known}" for known, count in kinds.items())
+            yield f"  {oracle}: {parts}"
+
+
+def unexplained_lines(record: ScenarioRecord) -> list[str]:
+    """Return what the oracles found in one scenario and no known defect explains."""
+    lines: list[str] = []
+    for finding in record.findings:
+        if not finding.known:
+            lines += _lines(finding)
+    return lines
+
+
+def _lines(finding: Finding) -> list[str]:
+    lines = [f"  step {finding.step}: {finding.oracle} ({finding.invariant}): {finding.text}"]
+    if finding.other:
+        lines.append(f"    there: {finding.other}")
+    lines += [f"      {detail}" for detail in finding.details[:_SHOWN_DETAILS]]
+    if len(finding.details) > _SHOWN_DETAILS:
+        lines.append(f"      and {len(finding.details) - _SHOWN_DETAILS} more differences")
+    return lines

@@ -1,0 +1,297 @@
+"""State as a guest sees and sets it, against what the ioctls restore and show.
+
+In-guest values agree with the ioctls' for every component, whichever of the two wrote last; each
+step is one KVM_RUN, and the ioctls look after each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.agent import AgentOp
+from kvmprobe.model.guest_vector import VectorFile
+from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
+from kvmprobe.scenarios.catalog import guest_faults, guest_xfd
+from kvmprobe.scenarios.catalog._guests import (
+    AVX,
+    AVX512_ALL,
+    LEGACY,
+    PLAIN,
+    TILES,
+    USE_XSAVE,
+    USE_XSAVE_AND_PKRU,
+    Start,
+    all_of,
+    run,
+    scenario,
+)
+from kvmprobe.scenarios.ops.fpu import FpuContent, GetFpu, SetFpu
+from kvmprobe.scenarios.ops.guest_control import GuestLdmxcsr, GuestWrpkru, GuestXgetbv
+from kvmprobe.scenarios.ops.guest_tiles import (
+    GuestLdtilecfg,
+    GuestTileloadd,
+    GuestTilestored,
+    GuestTilezero,
+)
+from kvmprobe.scenarios.ops.guest_vector import GuestFld, GuestFldcw, GuestLoad, GuestStore
+from kvmprobe.scenarios.ops.guest_xsave import GuestFxrstor, GuestFxsave, GuestXrstor, GuestXsave
+from kvmprobe.scenarios.ops.run import RunImmediateExit
+from kvmprobe.scenarios.ops.xcrs import SetXcrs
+from kvmprobe.scenarios.ops.xsave import SetXsave, SetXsaveImage
+from kvmprobe.xstate.features import XTILE, XFeature
+from kvmprobe.xstate.oddities import Oddity
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+
+_PKRU = XFeature.PKRU.bit
+_STARTS = (PLAIN, TILES)
+_SEEN_MXCSR = 0x1FA0
+_PKRU_VALUES = (0xC, 0x5555_5554, 0xFFFF_FFFC, 0)
+
+
+def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
+    """Return the family."""
+    return (
+        *_restored(host),
+        *_loaded(host),
+        *_saved_by_guest(host),
+        *_restored_by_guest(host),
+        *_mxcsr(),
+        *_x87(),
+        *_tiles(),
+        *_pkru(),
+        *guest_xfd.scenarios(),
+        *guest_faults.scenarios(host),
+    )
+
+
+def _reads(file: VectorFile) -> tuple[Op, ...]:
+    return (GuestStore(file),)
+
+
+_LOOKS: dict[str, tuple[Op, ...]] = {
+    "x87": (*run(AgentOp.FNSTCW, AgentOp.FNSTSW), GuestFxsave(), *run(AgentOp.FSTP)),
+    "xmm": (GuestStore(VectorFile.XMM), *run(AgentOp.STMXCSR)),
+    "ymm": _reads(VectorFile.YMM),
+    "zmm": (*_reads(VectorFile.ZMM), *_reads(VectorFile.K)),
+}
+
+
+def _restored(host: HostProfile) -> tuple[Scenario, ...]:
+    """SET_XSAVE and SET_XCRS in either order, before the first entry and after it."""
+    every = all_of(host, PLAIN)
+    image, xcr0 = SetXsave(AVX512_ALL), SetXcrs(every)
+    orders: dict[str, tuple[Op, ...]] = {
+        "image-xcr0-entry": (image, xcr0, USE_XSAVE),
+        "xcr0-image-entry": (xcr0, image, USE_XSAVE),
+        "image-entry-xcr0": (image, USE_XSAVE, xcr0),
+        "entry-image-xcr0": (USE_XSAVE, image, xcr0),
+        "entry-xcr0-image": (USE_XSAVE, xcr0, image),
+    }
+    looks = _LOOKS["xmm"] + _LOOKS["ymm"] + _LOOKS["zmm"] + _LOOKS["x87"]
+    tiles = all_of(host, TILES)
+    return (
+        *(scenario(f"restored-{name}", PLAIN, (*ops, *looks)) for name, ops in orders.items()),
+        *(
+            scenario(
+                f"restored-alone-{name}",
+                PLAIN,
+                (USE_XSAVE, xcr0, SetXsave(1 << nr), *looks, RunImmediateExit(), *looks[:4]),
+            )
+            for nr, name in enumerate(("fp", "sse", "ymm"))
+        ),
+        scenario(
+            "restored-tiles",
+            TILES,
+            (
+                USE_XSAVE,
+                SetXcrs(tiles),
+                SetXsave(XTILE),
+                *run(AgentOp.STTILECFG),
+                *(GuestTilestored(tile) for tile in range(8)),
+                SetXsave(LEGACY),
+                *run(AgentOp.STTILECFG),
+            ),
+        ),
+        scenario(
+            "replaced",
+            TILES,
+            (
+                USE_XSAVE,
+                SetXcrs(tiles),
+                GuestXrstor(tiles),
+                SetXsave(LEGACY),
+                GuestXsave(),
+                SetXsave(tiles),
+                GuestXsave(),
+                SetXsave(0),
+                GuestXsave(),
+            ),
+        ),
+    )
+
+
+def _loaded(host: HostProfile) -> tuple[Scenario, ...]:
+    """Show by GET_XSAVE2, and in the guest at the next entry, what the guest has loaded."""
+    begin = (SetXcrs(all_of(host, PLAIN)), USE_XSAVE)
+    clear = run(AgentOp.VZEROUPPER, AgentOp.VZEROALL)
+    return tuple(
+        scenario(
+            f"loaded-{file.name.lower()}",
+            PLAIN,
+            (*begin, GuestLoad(file), GuestStore(file), GuestXgetbv(1), *clear, GuestStore(file)),
+        )
+        for file in VectorFile
+    )
+
+
+def _enabled(host: HostProfile, start: Start) -> tuple[Op, ...]:
+    return (SetXcrs(all_of(host, start)), USE_XSAVE)
+
+
+def _saved_by_guest(host: HostProfile) -> tuple[Scenario, ...]:
+    """Each XSAVE form over state that the host restored, all of it and some."""
+    found: list[Scenario] = []
+    for start in _STARTS:
+        every = all_of(host, start)
+        saves = tuple(
+            GuestXsave(form, rfbm)
+            for form in SaveForm
+            for rfbm in ((1 << 64) - 1, LEGACY, every & ~LEGACY, 0x4)
+        )
+        ops = (*_enabled(host, start), *saves, SetXsave(every), *saves, GuestXgetbv(1))
+        found.append(scenario("saved-all", start, ops))
+        smaller = (SetXcrs(AVX), SetXsave(every), *saves, SetXcrs(every), GuestXsave())
+        found.append(scenario("saved-avx", start, (USE_XSAVE, *smaller)))
+    return tuple(found)
+
+
+def _restored_by_guest(host: HostProfile) -> tuple[Scenario, ...]:
+    """Each XRSTOR form, standard and compacted, then what there is."""
+    found: list[Scenario] = []
+    for start in _STARTS:
+        every = all_of(host, start)
+        restores: list[Op] = []
+        for bits in (every, LEGACY, every & ~LEGACY, 0):
+            restores += [
+                GuestXrstor(bits),
+                GuestXsave(),
+                GuestXrstor(bits, every | COMPACTED),
+                GuestXrstor(bits, bits | COMPACTED, RestoreForm.XRSTORS),
+                GuestXsave(SaveForm.XSAVEC),
+                GuestXrstor(bits, rfbm=XFeature.YMM.bit),
+            ]
+        found.append(scenario("xrstor", start, (*_enabled(host, start), *restores)))
+    fx = (GuestFxrstor(), GuestFxsave(), GuestXrstor(0), GuestFxsave())
+    return (*found, scenario("fxrstor", PLAIN, (*_enabled(host, PLAIN), *fx)))
+
+
+def _mxcsr() -> tuple[Scenario, ...]:
+    """MXCSR comes with SSE alone: live correction 2."""
+    begin = (SetXcrs(AVX), USE_XSAVE)
+    shows = run(AgentOp.STMXCSR)
+    given = {
+        "ymm": XFeature.YMM.bit,
+        "sse": XFeature.SSE.bit,
+        "fp": XFeature.FP.bit,
+        "avx": AVX,
+    }
+    return (
+        *(
+            scenario(
+                f"mxcsr-{name}",
+                PLAIN,
+                (*begin, SetXsaveImage(bv, Oddity.MXCSR, _SEEN_MXCSR), *shows, GuestXsave()),
+            )
+            for name, bv in given.items()
+        ),
+        scenario(
+            "mxcsr-loaded",
+            PLAIN,
+            (*begin, GuestLdmxcsr(_SEEN_MXCSR), *shows, SetXsave(XFeature.SSE.bit), *shows),
+        ),
+    )
+
+
+def _x87() -> tuple[Scenario, ...]:
+    stores = run(AgentOp.FSTP, AgentOp.FNSTSW)
+    sets = (*run(AgentOp.FNINIT), GuestFldcw(0x27F), GuestFld(), *run(AgentOp.FLD1))
+    shows = (GuestFxsave(), *run(AgentOp.FNSTCW), *stores, *stores, *stores, *run(AgentOp.FNCLEX))
+    given = SetFpu(FpuContent.FIRST)
+    return (
+        scenario("x87-loaded", PLAIN, (*sets, *shows)),
+        scenario("x87-over-restored", PLAIN, (SetXsave(LEGACY), *sets, *shows)),
+        scenario("set-fpu", PLAIN, (SetXsave(LEGACY), given, GuestFxsave(), GetFpu()), ()),
+        scenario("set-fpu-in-init", PLAIN, (given, GuestFxsave(), GetFpu()), ()),
+    )
+
+
+def _tiles() -> tuple[Scenario, ...]:
+    begin = (SetXcrs(AVX512_ALL | XTILE), USE_XSAVE)
+    loads = tuple(GuestTileloadd(tile) for tile in range(8))
+    stores = (GuestTilestored(3), GuestTilestored(7))
+    return (
+        scenario(
+            "tiles-loaded",
+            TILES,
+            (
+                *begin,
+                GuestLdtilecfg(),
+                *loads,
+                GuestTilezero(3),
+                *stores,
+                GuestXgetbv(1),
+            ),
+        ),
+        scenario(
+            "tiles-multiplied",
+            TILES,
+            (*begin, GuestLdtilecfg(), *loads[:3], *run(AgentOp.TDPBSSD), GuestTilestored(0)),
+        ),
+        scenario(
+            "tiles-released",
+            TILES,
+            (
+                *begin,
+                GuestLdtilecfg(),
+                loads[0],
+                *run(AgentOp.TILERELEASE, AgentOp.STTILECFG),
+                GuestXsave(SaveForm.XSAVEC),
+                GuestLdtilecfg(),
+                GuestTilestored(0),
+            ),
+        ),
+    )
+
+
+def _pkru() -> tuple[Scenario, ...]:
+    """PKRU is the guest's with CR4.PKE or XCR0[9]; SET_XSAVE without bit 9 leaves it (INV-22)."""
+    shows = run(AgentOp.RDPKRU)
+    restored = [
+        op
+        for value in _PKRU_VALUES
+        for op in (SetXsaveImage(_PKRU, Oddity.PKRU, value), *shows, SetXsave(LEGACY), *shows)
+    ]
+    written = [op for value in _PKRU_VALUES for op in (GuestWrpkru(value), *shows)]
+    with_xcr0 = (SetXcrs(_PKRU | AVX), GuestXsave(), GuestXrstor(_PKRU), *shows, GuestXsave())
+    return (
+        scenario("pkru-restored", TILES, (USE_XSAVE_AND_PKRU, *restored)),
+        scenario("pkru-written", TILES, (USE_XSAVE_AND_PKRU, *written, RunImmediateExit(), *shows)),
+        scenario("pkru-by-xcr0", TILES, (USE_XSAVE, *with_xcr0, USE_XSAVE_AND_PKRU, *shows)),
+        scenario(
+            "pkru-hidden",
+            TILES,
+            (
+                USE_XSAVE_AND_PKRU,
+                GuestWrpkru(0xC),
+                USE_XSAVE,
+                SetXsaveImage(_PKRU, Oddity.PKRU, 0x30),
+                *run(AgentOp.NOP),
+                USE_XSAVE_AND_PKRU,
+                *shows,
+            ),
+        ),
+    )

@@ -1,0 +1,271 @@
+"""What a guest may not: #UD, #NM and #GP of the XSAVE feature set and of AMX; XSETBV and CR4."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.agent import AgentOp
+from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0, Cr4
+from kvmprobe.model.guest_vector import VectorFile
+from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
+from kvmprobe.scenarios.catalog._guests import (
+    AVX,
+    AVX512_ALL,
+    LEGACY,
+    NO_FPU,
+    PLAIN,
+    PLAIN_CR0,
+    TASK_SWITCHED,
+    TILES,
+    USE_XSAVE,
+    USE_XSAVE_AND_PKRU,
+    Start,
+    amx,
+    run,
+    scenario,
+)
+from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.guest_control import (
+    GuestCpuidLeaf,
+    GuestLdmxcsr,
+    GuestWriteCr0,
+    GuestWriteCr4,
+    GuestWrpkru,
+    GuestXgetbv,
+    GuestXsetbv,
+    GuestXsetbvUser,
+)
+from kvmprobe.scenarios.ops.guest_tiles import (
+    Configuration,
+    GuestLdtilecfg,
+    GuestTileloadd,
+    GuestTilestored,
+    GuestTilezero,
+)
+from kvmprobe.scenarios.ops.guest_vector import GuestFld, GuestFldcw, GuestLoad, GuestStore
+from kvmprobe.scenarios.ops.guest_xsave import GuestFxrstor, GuestFxsave, GuestXrstor, GuestXsave
+from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
+from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
+from kvmprobe.scenarios.ops.xsave import SetXsave
+from kvmprobe.xstate.features import MPX, XTILE, XFeature, numbers
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+
+_ALL = AVX512_ALL | XTILE
+_XCR0_SEEN = (GetXcrs(),)
+_X87: tuple[Op, ...] = (
+    *run(AgentOp.FNOP, AgentOp.FNSTCW, AgentOp.FNSTSW, AgentOp.FWAIT),
+    GuestFldcw(0x27F),
+    GuestFxsave(),
+    GuestFxrstor(),
+)
+_SSE: tuple[Op, ...] = (
+    GuestStore(VectorFile.XMM),
+    GuestLoad(VectorFile.XMM),
+    *run(AgentOp.STMXCSR),
+    GuestLdmxcsr(0x1F80),
+)
+_AVX: tuple[Op, ...] = (
+    *(GuestStore(file) for file in (VectorFile.YMM, VectorFile.ZMM, VectorFile.K)),
+    *run(AgentOp.VZEROUPPER, AgentOp.VZEROALL),
+)
+_XSAVE: tuple[Op, ...] = (
+    *(GuestXsave(form) for form in SaveForm),
+    GuestXrstor(0),
+    GuestXrstor(0, COMPACTED, RestoreForm.XRSTORS),
+)
+_TILES: tuple[Op, ...] = (
+    GuestLdtilecfg(),
+    *run(AgentOp.STTILECFG),
+    GuestTileloadd(),
+    GuestTilestored(),
+    GuestTilezero(),
+    *run(AgentOp.TDPBSSD, AgentOp.TILERELEASE),
+)
+_XCR: tuple[Op, ...] = (GuestXgetbv(0), GuestXgetbv(1), GuestXsetbv(1), GuestXsetbvUser(1))
+
+
+def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
+    """Return this part of the family."""
+    return (
+        *_without_osxsave(),
+        *_without_xcr0(),
+        *_task_switched(),
+        *_headers(),
+        *_tile_faults(),
+        *_xsetbv(host),
+        *_control(),
+        *_cpuid(host),
+    )
+
+
+def _without_osxsave() -> tuple[Scenario, ...]:
+    """CR4.OSXSAVE=0: #UD, whatever XCR0 has."""
+    each = (*_XCR, *_XSAVE, *_AVX, *_TILES)
+    return (
+        scenario("ud-osxsave", TILES, (SetXcrs(_ALL), *run(AgentOp.UD2), *each, USE_XSAVE, *each)),
+        scenario("ud-xsaves", amx("no-xsaves", Table.NO_XSAVES), (USE_XSAVE, *_XSAVE)),
+    )
+
+
+def _without_xcr0() -> tuple[Scenario, ...]:
+    """Try register files that XCR0 lacks: #UD; what lies in them is kept."""
+    begin = (USE_XSAVE, SetXsave(_ALL))
+    steps: list[Op] = []
+    for xcr0 in (1, LEGACY, AVX, AVX512_ALL):
+        steps += [SetXcrs(xcr0), *_AVX[:3], *_TILES]
+    kept = (SetXcrs(_ALL), *_AVX[:3], *run(AgentOp.STTILECFG), GuestTilestored(1))
+    return (scenario("ud-xcr0", TILES, (*begin, *steps, *kept)),)
+
+
+def _task_switched() -> tuple[Scenario, ...]:
+    each = (*_X87, *_SSE, *_AVX[:3], *_XSAVE)
+    begin = (SetXcrs(AVX512_ALL), USE_XSAVE, SetXsave(AVX512_ALL))
+    return (
+        scenario("nm-ts", PLAIN, (*begin, TASK_SWITCHED, *each, *run(AgentOp.CLTS), *each)),
+        scenario("nm-ts-cr0", PLAIN, (*begin, TASK_SWITCHED, *each[:3], PLAIN_CR0, *each[:3])),
+        scenario("nm-em", PLAIN, (*begin, NO_FPU, *_X87, *_SSE, PLAIN_CR0, *_X87[:1], GuestFld())),
+    )
+
+
+def _headers() -> tuple[Scenario, ...]:
+    """Areas that XRSTOR and XRSTORS refuse with #GP, and change nothing."""
+    foreign = 1 << 62
+    areas: tuple[Op, ...] = (
+        GuestXrstor(AVX | XFeature.ZMM_HI256.bit),
+        GuestXrstor(foreign),
+        GuestXrstor(AVX, AVX),
+        GuestXrstor(AVX, LEGACY | COMPACTED),
+        GuestXrstor(AVX, AVX | foreign | COMPACTED),
+        GuestXrstor(AVX, _ALL | COMPACTED),
+        GuestXrstor(AVX, reserved=1),
+        GuestXrstor(AVX, AVX | COMPACTED, reserved=1),
+        GuestXrstor(AVX, mxcsr=1 << 31),
+        GuestXrstor(XFeature.FP.bit, mxcsr=1 << 31),
+        GuestXrstor(LEGACY, LEGACY | COMPACTED, mxcsr=1 << 31),
+        GuestXrstor(XFeature.FP.bit, LEGACY | COMPACTED, mxcsr=1 << 31),
+        GuestXrstor(AVX, restores=RestoreForm.XRSTORS),
+        GuestXrstor(AVX, LEGACY | COMPACTED, RestoreForm.XRSTORS),
+        GuestXrstor(AVX, offset=8),
+        *(GuestXsave(form, offset=8) for form in SaveForm),
+        GuestFxrstor(1 << 31),
+        GuestLdmxcsr(1 << 31),
+    )
+    begin = (SetXcrs(AVX), USE_XSAVE, SetXsave(AVX))
+    return (scenario("gp-areas", PLAIN, (*begin, *areas, GuestXsave())),)
+
+
+def _tile_faults() -> tuple[Scenario, ...]:
+    begin = (SetXcrs(_ALL), USE_XSAVE)
+    shows = run(AgentOp.STTILECFG)
+    refused = [
+        op
+        for configuration in Configuration
+        if configuration not in {Configuration.NARROW, Configuration.PALETTE_0}
+        for op in (GuestLdtilecfg(configuration), *shows)
+    ]
+    narrow = (GuestLdtilecfg(Configuration.NARROW), *shows)
+    return (
+        scenario("ud-unconfigured", TILES, (*begin, *_TILES[2:6], GuestLdtilecfg(), *_TILES[2:6])),
+        scenario("gp-configurations", TILES, (*begin, GuestTileloadd(), *refused)),
+        scenario(
+            "palette-0",
+            TILES,
+            (
+                *begin,
+                GuestLdtilecfg(),
+                GuestTileloadd(),
+                GuestLdtilecfg(Configuration.PALETTE_0),
+                *shows,
+            ),
+        ),
+        scenario("narrow", TILES, (*begin, *narrow, *run(AgentOp.TILERELEASE), *shows), ()),
+    )
+
+
+def _masks(host: HostProfile) -> tuple[int, ...]:
+    """Values of XCR0: combinations of what goes together, each bit alone, and foreign ones."""
+    groups = (1, 2, 4, MPX, AVX512_ALL & ~AVX, XFeature.PKRU.bit, XTILE)
+    combined = [sum(g for g, on in zip(groups, chosen, strict=True) if on) for chosen in _CHOICES]
+    alone = [1 | 1 << nr for nr in range(1, 20)] + [host.kvm_xcr0 & ~(1 << nr) for nr in range(19)]
+    foreign = [1 | 1 << 19, 1 | 1 << 32, 1 | 1 << 63, 0, (1 << 64) - 1]
+    return tuple(dict.fromkeys([*combined, *alone, *foreign]))
+
+
+_CHOICES = tuple(product((False, True), repeat=7))
+
+
+def _xsetbv(host: HostProfile) -> tuple[Scenario, ...]:
+    """XSETBV takes what KVM_SET_XCRS takes (INV-40)."""
+    starts = (TILES, PLAIN, Start("legacy", Table.LEGACY), amx("cfg-alone", Table.TILE_CFG_ALONE))
+    misuse = (
+        GuestXsetbv(1, index=1),
+        GuestXsetbv(AVX, index=1 << 31),
+        GuestXsetbvUser(AVX),
+        GuestXgetbv(2),
+        GuestXgetbv(1 << 31),
+        GuestXgetbv(0),
+    )
+    return (
+        *(
+            scenario(
+                "xsetbv",
+                start,
+                (USE_XSAVE, *(GuestXsetbv(mask) for mask in _masks(host)), GuestXgetbv(0)),
+                _XCR0_SEEN,
+            )
+            for start in starts
+        ),
+        scenario("xcr0-by-both", PLAIN, (USE_XSAVE, *_by_both()), ()),
+        scenario("xsetbv-misused", PLAIN, (USE_XSAVE, *misuse), _XCR0_SEEN),
+    )
+
+
+def _by_both() -> tuple[Op, ...]:
+    """Write XCR0 and CR4.OSXSAVE from either side; the guest reads what came last."""
+    looks = (GuestXgetbv(0), GuestCpuidLeaf(0xD, 0), GuestCpuidLeaf(1), GetXcrs())
+    return (
+        *(SetXcrs(AVX), *looks, GuestXsetbv(LEGACY), *looks, SetXcrs(AVX512_ALL), *looks),
+        *(GetSregs(), SetSregs(AGENT_CR4), *looks, SetXcrs(1), GetSregs()),
+        *(SetSregs(AGENT_CR4 | Cr4.OSXSAVE), *looks, GetSregs()),
+    )
+
+
+def _control() -> tuple[Scenario, ...]:
+    """CR4.OSXSAVE and CR4.PKE need CPUID; CR0 and CR4 otherwise by the SDM."""
+    written = (USE_XSAVE, USE_XSAVE_AND_PKRU, GuestWriteCr4(AGENT_CR4))
+    refused = (
+        GuestWriteCr4(AGENT_CR4 & ~Cr4.PAE),
+        GuestWriteCr4(AGENT_CR4 | 1 << 31),
+        GuestWriteCr0(AGENT_CR0 & ~Cr0.PG),
+        GuestWriteCr0(AGENT_CR0 | Cr0.NW),
+        GuestWriteCr0(AGENT_CR0 | 1 << 32),
+    )
+    shows = run(AgentOp.READ_CR0, AgentOp.READ_CR4)
+    no_xsave, no_pku = amx("no-xsave", Table.NO_XSAVE), amx("no-pku", Table.NO_PKU)
+    pkru = (*run(AgentOp.RDPKRU), GuestWrpkru(4), GuestWrpkru(4, ecx=1))
+    return (
+        *(scenario("cr4", start, (*written, *shows), ()) for start in (TILES, no_xsave, no_pku)),
+        scenario("gp-cr", TILES, (*refused, *shows), ()),
+        scenario("ud-pkru", TILES, (USE_XSAVE, *pkru, USE_XSAVE_AND_PKRU, *pkru, *pkru[:1])),
+    )
+
+
+def _cpuid(host: HostProfile) -> tuple[Scenario, ...]:
+    """CPUID 0xD follows XCR0, and leaves 1 and 7 CR4 (INV-35)."""
+    looks = (
+        *(GuestCpuidLeaf(0xD, leaf) for leaf in (0, 1)),
+        GuestCpuidLeaf(1),
+        GuestCpuidLeaf(7),
+    )
+    places = tuple(GuestCpuidLeaf(0xD, nr) for nr in numbers(host.kvm_xcr0) if nr > 1)
+    tile_leaves = (GuestCpuidLeaf(0x1D, 0), GuestCpuidLeaf(0x1D, 1), GuestCpuidLeaf(0x1E, 0))
+    steps: list[Op] = [*looks, USE_XSAVE_AND_PKRU]
+    for xcr0 in (1, LEGACY, AVX, AVX512_ALL, _ALL, host.kvm_xcr0):
+        steps += [GuestXsetbv(xcr0), *looks[:2]]
+    steps += [*looks, USE_XSAVE, *looks, *places, *tile_leaves]
+    return (scenario("cpuid", TILES, steps, ()),)

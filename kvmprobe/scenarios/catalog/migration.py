@@ -1,0 +1,160 @@
+"""A guest that goes on in another VM, whatever the order in which its state is restored there.
+
+The kernel's own bytes are moved, and the guest's memory with them; what the guest reads there is
+what it had here.  Orders are those of virtual machine monitors, and the two that none has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.agent import AgentOp
+from kvmprobe.abi.numbers import Msr
+from kvmprobe.model.guest_migration import Part
+from kvmprobe.model.guest_vector import VectorFile
+from kvmprobe.scenarios.catalog._guests import (
+    DATA,
+    PLAIN,
+    TILES,
+    USE_XSAVE,
+    USE_XSAVE_AND_PKRU,
+    Start,
+    all_of,
+    run,
+)
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
+from kvmprobe.scenarios.ops.guest import GuestExecute, ShareAgent
+from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXgetbv, GuestXsetbv
+from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
+from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
+from kvmprobe.scenarios.ops.guest_vector import GuestStore
+from kvmprobe.scenarios.ops.guest_xsave import GuestFxsave, GuestXrstor, GuestXsave
+from kvmprobe.scenarios.ops.lifecycle import VCPU, CreateVcpu, CreateVm
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.ops import Op
+
+_SAVE_ORDER = (
+    Part.EVENTS,
+    Part.REGS,
+    Part.XSAVE,
+    Part.XCRS,
+    Part.SREGS,
+    Part.MSRS,
+    Part.DEBUGREGS,
+)
+# X is KVM_SET_XSAVE, C KVM_SET_XCRS, F KVM_SET_MSRS with IA32_XFD.
+ORDERS: dict[str, str] = {
+    # selftests: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state
+    "selftests": "sregs msrs xcrs xsave events debugregs regs",
+    # QEMU: target/i386/kvm/kvm.c: kvm_arch_put_registers; Firecracker and others alike
+    "qemu": "sregs regs xsave xcrs msrs events debugregs",
+    # crosvm: hypervisor/src/x86_64.rs: VcpuX86_64::restore
+    "crosvm": "regs sregs debugregs xcrs msrs xsave events",
+    # Kata's Dragonball: src/dragonball/src/vcpu/x86_64.rs: restore_state
+    "dragonball": "msrs sregs xsave xcrs debugregs regs events",
+    "nobody-xfc": "sregs regs xsave msrs xcrs events debugregs",
+    "nobody-cxf": "sregs regs xcrs xsave msrs events debugregs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the guest does before it is moved, and what more it does there."""
+
+    part: str
+    start: Start
+    before: tuple[Op, ...]
+    tiles_usable: tuple[int, ...] = ()
+    handles_nm: tuple[int, ...] = ()
+
+
+def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
+    """Return the family."""
+    states = _states(host)
+    return (
+        *(_scenario(order, state) for order, state in product(ORDERS, states)),
+        _twice(states[1]),
+    )
+
+
+def _states(host: HostProfile) -> tuple[State, ...]:
+    plain, every = all_of(host, PLAIN), all_of(host, TILES)
+    enabled = (USE_XSAVE_AND_PKRU, GuestXsetbv(every))
+    arms = GuestWrmsr(Msr.IA32_XFD, DATA)
+    loaded = (*enabled, GuestLdtilecfg(), GuestTileloadd(0), GuestTileloadd(6))
+    return (
+        State("avx512", PLAIN, (USE_XSAVE, GuestXsetbv(plain), GuestXrstor(plain))),
+        State("everything", TILES, (*enabled, GuestXrstor(every)), (0, 7)),
+        State("tiles", TILES, loaded, (0, 6)),
+        State("armed", TILES, (*loaded, arms)),
+        State("in-nm", TILES, (*loaded, arms, GuestTileloadd(0)), handles_nm=(0,)),
+        State("began", TILES, (USE_XSAVE,)),
+    )
+
+
+def _scenario(order: str, state: State) -> Scenario:
+    steps = (
+        *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
+        *_move(state, ORDERS[order], VCPU, 1),
+        *(ScenarioStep(op) for op in _looks(state, "vcpu1")),
+    )
+    return _named(order, state, steps)
+
+
+def _twice(state: State) -> Scenario:
+    """Move it on to a third VM, without a step in the second."""
+    steps = (
+        *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
+        *_move(state, ORDERS["selftests"], VCPU, 1),
+        *_move(state, ORDERS["qemu"], "vcpu1", 2),
+        *(ScenarioStep(op) for op in _looks(state, "vcpu2")),
+    )
+    return _named("selftests-qemu", state, steps)
+
+
+def _named(order: str, state: State, steps: tuple[ScenarioStep, ...]) -> Scenario:
+    return Scenario(f"migrate.{order}.{state.part}", order, state.part, steps, state.start.needs)
+
+
+def _move(state: State, order: str, source: str, number: int) -> tuple[ScenarioStep, ...]:
+    vm, vcpu = f"vm{number}", f"vcpu{number}"
+    observers = tuple(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS))
+    saved = tuple(SaveVcpu(part, source) for part in _SAVE_ORDER)
+    cpuid = SetCpuid2(state.start.table, vcpu=vcpu)
+    made = (CreateVm(vm), ShareAgent(vm), CreateVcpu(vcpu, vm), cpuid)
+    return (
+        *(ScenarioStep(op) for op in (*saved, *made)),
+        *(ScenarioStep(RestoreVcpu(Part(part), vcpu, source), observers) for part in order.split()),
+    )
+
+
+def _looks(state: State, vcpu: str) -> tuple[Op, ...]:
+    files = () if state.part == "began" else tuple(GuestStore(file, vcpu) for file in VectorFile)
+    reads_msrs: tuple[Op, ...] = ()
+    if state.start is TILES:
+        reads_msrs = tuple(GuestRdmsr(index, vcpu) for index in (Msr.IA32_XFD, Msr.IA32_XFD_ERR))
+    tiles: tuple[Op, ...] = tuple(GuestTilestored(tile, vcpu) for tile in state.tiles_usable)
+    for tile in state.handles_nm:
+        tiles += (
+            GuestTileloadd(tile, vcpu),
+            GuestWrmsr(Msr.IA32_XFD_ERR, 0, vcpu),
+            GuestWrmsr(Msr.IA32_XFD, 0, vcpu),
+            GuestTileloadd(tile, vcpu),
+            GuestTilestored(tile, vcpu),
+        )
+    codes = (AgentOp.READ_CR0, AgentOp.READ_CR4, AgentOp.STMXCSR)
+    return (
+        GuestXgetbv(0, vcpu),
+        *reads_msrs,
+        *(GuestExecute(op.executes, vcpu) for op in run(*codes) if isinstance(op, GuestExecute)),
+        *files,
+        GuestFxsave(vcpu),
+        GuestXsave(vcpu=vcpu),
+        *tiles,
+        *(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS)),
+    )

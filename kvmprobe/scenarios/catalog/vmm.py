@@ -1,0 +1,281 @@
+"""What virtual machine monitors do to restore a vCPU: their calls, in their order.
+
+The source of each order is named with it; where a program's list has calls that are no part of a
+vCPU's state here (NESTED_STATE, TSC_KHZ, clock and Hyper-V calls), they are left out.  What is
+restored beside the floating-point state is what a GET returned of the fresh vCPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import Msr
+from kvmprobe.model.msr import PAT_AT_RESET
+from kvmprobe.model.sregs import Cr4
+from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
+from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
+from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
+from kvmprobe.scenarios.ops.msrs import (
+    GetListedMsrs,
+    GetMsrs,
+    GetXfd,
+    RestoreListedMsrs,
+    SetMsrs,
+)
+from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2, SetSregs, SetSregs2
+from kvmprobe.scenarios.ops.vcpu_state import (
+    CreateIrqchip,
+    GetDebugregs,
+    GetLapic,
+    GetMpState,
+    GetRegs,
+    GetVcpuEvents,
+    MapOut,
+    RunUntilOut,
+    SetDebugregs,
+    SetLapic,
+    SetMpState,
+    SetRegs,
+    SetVcpuEvents,
+)
+from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
+from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
+from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
+from kvmprobe.xstate.features import FPSSE, MPX, XTILE, XFeature
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.ops import Op
+
+_CR4 = Cr4.OSFXSR.bit | Cr4.OSXMMEXCPT.bit | Cr4.OSXSAVE.bit
+_KVM_TOOL = "kvmtool: x86/kvm-cpu.c"
+_SAVES: dict[str, Op] = {
+    "regs": GetRegs(),
+    "sregs": GetSregs(),
+    "sregs2": GetSregs2(),
+    "events": GetVcpuEvents(),
+    "mp-state": GetMpState(),
+    "debugregs": GetDebugregs(),
+    "lapic": GetLapic(),
+    "listed-msrs": GetListedMsrs(),
+}
+_READ: tuple[Op, ...] = (GetXsave2(), GetXcrs(), GetXfd(), GetMsrs((Msr.IA32_XSS, Msr.IA32_PAT)))
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One program's order.
+
+    :ivar calls: what is restored, in order
+    :ivar source: where the program has it
+    """
+
+    name: str
+    calls: str
+    source: str
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Each call by itself."""
+        return tuple(self.calls.split())
+
+    @property
+    def irqchip(self) -> bool:
+        """Whether the program has the interrupt controller in the kernel; some MSRs need it."""
+        return not {"lapic", "listed-msrs"}.isdisjoint(self.tokens)
+
+
+PRESETS = (
+    Preset(
+        "kselftest",
+        "cpuid sregs listed-msrs xcrs xsave events mp-state debugregs regs",
+        "linux: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state",
+    ),
+    Preset(
+        "kselftest-pre517",
+        "cpuid xsave xcrs sregs listed-msrs events mp-state debugregs regs",
+        "linux: the same before 551447cfa5dc",
+    ),
+    Preset(
+        "kselftest-xsave-only",
+        "xsave xsave-all no-cpuid xsave xsave-all",
+        "linux: tools/testing/selftests/kvm/x86/state_test.c",
+    ),
+    Preset(
+        "qemu-full",
+        "cpuid sregs2 regs xsave xcrs msrs events mp-state debugregs lapic",
+        "qemu: target/i386/kvm/kvm.c: kvm_arch_put_registers",
+    ),
+    Preset(
+        "qemu-runtime",
+        "cpuid sregs regs xsave xcrs other-msrs events debugregs",
+        "qemu: the same, level RUNTIME: no XFD",
+    ),
+    Preset(
+        "firecracker",
+        "cpuid mp-state regs sregs xsave xcrs debugregs lapic other-msrs events",
+        "firecracker: src/vmm/src/arch/x86_64/vcpu.rs: restore_state; its list of MSRs has no XFD",
+    ),
+    Preset(
+        "cloud-hypervisor",
+        "cpuid mp-state regs sregs xsave xcrs lapic fpu msrs events",
+        "cloud-hypervisor: hypervisor/src/kvm/mod.rs: set_state",
+    ),
+    Preset(
+        "crosvm",
+        "cpuid regs sregs debugregs xcrs each-msr xsave events mp-state lapic",
+        "crosvm: hypervisor/src/x86_64.rs: VcpuX86_64::restore",
+    ),
+    Preset(
+        "libkrun",
+        "cpuid mp-state regs sregs xsave xcrs debugregs lapic msrs events",
+        "libkrun: src/vmm/src/linux/vstate.rs; vmm-reference has the same",
+    ),
+    Preset(
+        "stratovirt",
+        "cpuid mp-state sregs regs xsave xcrs debugregs lapic msrs events",
+        "stratovirt: hypervisor/src/kvm/x86_64/mod.rs: arch_put_register",
+    ),
+    Preset(
+        "dragonball",
+        "cpuid msrs sregs xsave xcrs debugregs lapic mp-state regs events",
+        "kata: src/dragonball/src/vcpu/x86_64.rs: restore_state",
+    ),
+    Preset(
+        "openvmm",
+        "cpuid regs sregs mp-state events xsave lapic xcrs xss other-msrs debugregs",
+        "openvmm: vmm_core/virt/src/x86/vp.rs",
+    ),
+    Preset(
+        "hyperlight",
+        "cpuid regs debugregs xsave-init xcrs sregs other-msrs",
+        "hyperlight: hyperlight_host/.../hyperlight_vm/x86_64.rs: reset_vcpu",
+    ),
+    Preset("kvmtool", "cpuid sregs regs fpu other-msrs", _KVM_TOOL),
+    Preset(
+        "tglx-2021",
+        "cpuid sregs msrs xcrs xsave events mp-state debugregs regs",
+        "mail 87zgp3ry8i.ffs@tglx of 2021-12-14",
+    ),
+    # The two orders of XSAVE, XCRS and XFD that no program has.
+    Preset("perm-xfc", "cpuid sregs regs xsave msrs xcrs events", "nobody"),
+    Preset("perm-cxf", "cpuid sregs regs xcrs xsave msrs events", "nobody"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the guest that was saved had; a conforming one has no tile data while XFD is armed."""
+
+    name: str
+    xcr0: int
+    xstate_bv: int
+    xfd: int = 0
+    needs: Needs = ANYWHERE
+
+    @property
+    def cpuid(self) -> tuple[Op, ...]:
+        """How its guest gets its CPUID."""
+        return SUPPORTED if self.needs else NO_AMX
+
+
+def _sources(host: HostProfile) -> tuple[Source, ...]:
+    legacy = host.kvm_xcr0 & ~XTILE
+    tiles = XFeature.XTILE_DATA.bit
+    loaded = host.kvm_xcr0 & ~MPX
+    return (
+        Source("no-tiles", legacy, legacy & ~MPX),
+        Source("tiles", host.kvm_xcr0, loaded, needs=AMX),
+        Source("xfd-armed", host.kvm_xcr0, loaded & ~tiles, tiles, AMX),
+    )
+
+
+def _restore(source: Source) -> dict[str, tuple[Op, ...]]:
+    pat, xss = (Msr.IA32_PAT, PAT_AT_RESET), (Msr.IA32_XSS, 0)
+    xfd, xfd_err = (Msr.IA32_XFD, source.xfd), (Msr.IA32_XFD_ERR, 0)
+    return {
+        "cpuid": source.cpuid,
+        "no-cpuid": (SetCpuid2(Table.EMPTY),),
+        "regs": (SetRegs(),),
+        "sregs": (SetSregs(_CR4),),
+        "sregs2": (SetSregs2(_CR4),),
+        "events": (SetVcpuEvents(),),
+        "mp-state": (SetMpState(),),
+        "debugregs": (SetDebugregs(),),
+        "lapic": (SetLapic(),),
+        "listed-msrs": (RestoreListedMsrs(source.xfd),),
+        "msrs": (SetMsrs((pat, xfd, xfd_err, xss)),),
+        "each-msr": tuple(SetMsrs((entry,)) for entry in (xfd, xfd_err, pat, xss)),
+        "other-msrs": (SetMsrs((pat,)),),
+        "xss": (SetMsrs((xss,)),),
+        "xcrs": (SetXcrs(source.xcr0),),
+        "xsave": (SetXsave(source.xstate_bv),),
+        "xsave-all": (SetXsave(source.xstate_bv & ~XTILE),),
+        "xsave-init": (SetXsave(FPSSE),),
+        "fpu": (SetFpu(FpuContent.FIRST),),
+    }
+
+
+def _preset(preset: Preset, source: Source) -> Scenario:
+    tokens, calls = preset.tokens, _restore(source)
+    own_cpuid = tokens[0] == "cpuid"
+    with_lapic = preset.irqchip
+    begin: tuple[Op, ...] = (ASK,) if source.needs else ()
+    begin += (OpenKvm(), CreateVm())
+    begin += (CreateIrqchip(), MapOut()) if with_lapic else (MapHalt(),)
+    begin += (CreateVcpu(), *(source.cpuid if own_cpuid else ()))
+    begin += tuple(_SAVES[token] for token in tokens if token in _SAVES)
+    restored = [op for token in tokens[own_cpuid:] for op in calls[token]]
+    run: Op = RunUntilOut() if with_lapic else RunUntilHalt()
+    saved_again = tuple(_SAVES[t] for t in tokens if t in _SAVES and t != "listed-msrs")
+    steps = (
+        *(ScenarioStep(op) for op in begin),
+        *(ScenarioStep(op, _READ) for op in restored),
+        *(ScenarioStep(op) for op in saved_again),
+        ScenarioStep(run, _READ),
+    )
+    name = f"vmm.{preset.name}.{source.name}"
+    return Scenario(name, preset.name, source.name, steps, source.needs)
+
+
+def _states() -> tuple[Scenario, ...]:
+    """Each kind of state alone: get, set, get; in a VM with an interrupt controller and without."""
+    kinds: dict[str, tuple[Op, ...]] = {
+        "regs": (GetRegs(), SetRegs(), SetRegs(0x1122_3344_5566_7788), SetRegs(0)),
+        "events": (GetVcpuEvents(), SetVcpuEvents()),
+        "mp-state": (GetMpState(), SetMpState(), *map(SetMpState, (10, 3, 0, 99))),
+        "debugregs": (
+            GetDebugregs(),
+            SetDebugregs(),
+            SetDebugregs(0x1000),
+            SetDebugregs(0x2000, flags=1),
+            SetDebugregs(),
+        ),
+    }
+    chips: dict[str, tuple[Op, ...]] = {
+        "no-irqchip": (),
+        "irqchip": (CreateIrqchip(), CreateIrqchip()),
+    }
+    found: list[Scenario] = []
+    lapic: dict[str, tuple[Op, ...]] = {
+        "no-irqchip": (GetLapic(),),
+        "irqchip": (GetLapic(), SetLapic()),
+    }
+    for kind in (*kinds, "lapic"):
+        for chip, create in chips.items():
+            ops = kinds.get(kind, lapic[chip])
+            begin = (OpenKvm(), CreateVm(), *create, CreateVcpu(), CreateIrqchip())
+            steps = [ScenarioStep(op) for op in begin]
+            steps += [ScenarioStep(op, ops[:1] + _READ[:1]) for op in ops]
+            found.append(Scenario(f"vmm.state-{kind}.{chip}", f"state-{kind}", chip, tuple(steps)))
+    return tuple(found)
+
+
+def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
+    """Return every preset for every source, then each kind of state alone."""
+    presets = (_preset(preset, source) for preset in PRESETS for source in _sources(host))
+    return (*presets, *_states())

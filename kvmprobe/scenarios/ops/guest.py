@@ -1,0 +1,176 @@
+"""The guest agent, and what it executes without operands."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from kvmprobe.abi.agent import RESULT, AgentOp, Registers, command
+from kvmprobe.model import guest, guest_control, guest_tiles, guest_vector
+from kvmprobe.model.guest import VECTOR_FIELD
+from kvmprobe.model.outcome import Done, Step
+from kvmprobe.scenarios.calls import Call, RunGuest
+from kvmprobe.scenarios.calls import MapAgent as MapAgentCall
+from kvmprobe.scenarios.calls import ShareAgent as ShareAgentCall
+from kvmprobe.scenarios.ops._base import Op, op
+from kvmprobe.scenarios.ops.lifecycle import VCPU, VM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvmprobe.model.guest import Guest
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine
+
+AGENT = "agent"
+
+
+@op(
+    "map-agent",
+    "KVM_SET_USER_MEMORY_REGION(agent)",
+    "Documentation/virt/kvm/api.rst: KVM_SET_USER_MEMORY_REGION",
+)
+@dataclass(frozen=True, slots=True)
+class MapAgent(Op):
+    """Give the guest the agent, behind the reset vector."""
+
+    vm: str = VM
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        """Lower to fresh memory."""
+        return MapAgentCall(self.vm, AGENT)
+
+    def step(self, machine: Machine) -> Step:
+        """Expect success; guest memory is no part of the model."""
+        return Step(machine, Done(), "memory slots do not overlap: kvm_main.c")
+
+
+@op(
+    "share-agent",
+    "KVM_SET_USER_MEMORY_REGION(the same agent)",
+    "Documentation/virt/kvm/api.rst: KVM_SET_USER_MEMORY_REGION",
+)
+@dataclass(frozen=True, slots=True)
+class ShareAgent(Op):
+    """Give another VM the memory of the first one's guest, as it is now."""
+
+    vm: str
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        """Lower to the first VM's memory."""
+        return ShareAgentCall(self.vm, AGENT)
+
+    def step(self, machine: Machine) -> Step:
+        """Expect success."""
+        return Step(machine, Done(), "memory slots do not overlap: kvm_main.c")
+
+
+class GuestOp(Op):
+    """An instruction in the guest: its operands, and what the model makes of it."""
+
+    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {
+        name: (RESULT[name], "Q")
+        for name in (VECTOR_FIELD, "error_code", "rip", "rax", "rbx", "rcx", "rdx", "cr0", "cr4")
+    }
+    vcpu: str
+    statement: ClassVar[str] = "INV-36"
+    """What of the contract it is about; all of them load and save the guest FPU."""
+
+    @abstractmethod
+    def command(self, host: HostProfile) -> bytes:
+        """Return what the agent is told."""
+
+    @abstractmethod
+    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:
+        """Return the model of the instruction with its operands."""
+
+    @property
+    @abstractmethod
+    def mnemonic(self) -> str:
+        """The instruction with its operands."""
+
+    @property
+    def registers(self) -> Registers:
+        """What its registers hold before."""
+        return Registers()
+
+    def lower(self, host: HostProfile) -> Call:
+        """Lower to a KVM_RUN that ends with the agent's answer."""
+        return RunGuest(self.vcpu, AGENT, self.command(host), self.size_of_data(host))
+
+    def size_of_data(self, host: HostProfile) -> int:  # noqa: ARG002
+        """Return the bytes of the agent's data area that are read behind it."""
+        return 0
+
+    def step(self, machine: Machine) -> Step:
+        """Load the guest FPU, execute, save it."""
+        name = self.mnemonic.split()[0]
+        rule = f"{name} in the guest ({self.statement}): {self.cites[0]}"
+        execution = self.instruction(machine.host)
+        return guest.execute(machine, self.vcpu, self.registers, execution, rule)
+
+    @property
+    def text(self) -> str:
+        """Name the instruction."""
+        where = "" if self.vcpu == VCPU else f" on {self.vcpu}"
+        return f"KVM_RUN: {self.mnemonic}{where}"
+
+
+_PLAIN: dict[AgentOp, tuple[Callable[[Guest], Guest], int]] = {
+    AgentOp.NOP: (guest_control.nothing, 0),
+    AgentOp.UD2: (guest_control.ud2, 0),
+    AgentOp.READ_CR0: (guest_control.read_cr0, 0),
+    AgentOp.READ_CR4: (guest_control.read_cr4, 0),
+    AgentOp.CLTS: (guest_control.clts, 0),
+    AgentOp.RDPKRU: (guest_control.rdpkru, 0),
+    AgentOp.FNINIT: (guest_vector.fninit, 0),
+    AgentOp.FNOP: (guest_vector.fnop, 0),
+    AgentOp.FNCLEX: (guest_vector.fnclex, 0),
+    AgentOp.FWAIT: (guest_vector.fwait, 0),
+    AgentOp.FLD1: (guest_vector.fld1, 0),
+    AgentOp.FSTP: (guest_vector.fstp, 10),
+    AgentOp.FNSTCW: (guest_vector.fnstcw, 2),
+    AgentOp.FNSTSW: (guest_vector.fnstsw, 2),
+    AgentOp.STMXCSR: (guest_vector.stmxcsr, 4),
+    AgentOp.VZEROALL: (guest_vector.vzeroall, 0),
+    AgentOp.VZEROUPPER: (guest_vector.vzeroupper, 0),
+    AgentOp.TILERELEASE: (guest_tiles.tilerelease, 0),
+    AgentOp.STTILECFG: (guest_tiles.sttilecfg, 64),
+    AgentOp.TDPBSSD: (guest_tiles.tdpbssd, 0),
+}
+
+
+@op(
+    "guest-execute",
+    "KVM_RUN(instruction)",
+    "SDM vol.2",
+    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run",
+)
+@dataclass(frozen=True, slots=True)
+class GuestExecute(GuestOp):
+    """Execute an instruction without operands of the scenario's choice."""
+
+    executes: AgentOp
+    vcpu: str = VCPU
+
+    def __post_init__(self) -> None:
+        """Accept the instruction's number."""
+        object.__setattr__(self, "executes", AgentOp(self.executes))
+
+    @property
+    def mnemonic(self) -> str:
+        """Its name."""
+        return self.executes.name.replace("_", " ")
+
+    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
+        """Have it executed."""
+        return command(self.executes)
+
+    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
+        """Look it up."""
+        return _PLAIN[self.executes][0]
+
+    def size_of_data(self, host: HostProfile) -> int:  # noqa: ARG002
+        """Return the bytes that it stores."""
+        return _PLAIN[self.executes][1]

@@ -1,0 +1,53 @@
+"""Each statement of the kernel contract has something that stands for it, and the table says so."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from kvmprobe.execution.oracles import invariants
+from kvmprobe.execution.oracles.invariants import INVARIANTS, Check
+from kvmprobe.execution.oracles.session import ORACLES, Oracles
+from scripts import contract_coverage
+
+DIRECT = [i for i in INVARIANTS if i.check is Check.DIRECT]
+
+
+def test_every_statement_has_an_entry_and_every_name_exists():
+    assert contract_coverage.problems() == []
+
+
+def test_the_table_is_fresh():
+    # If it is not, scripts/contract_table writes it.
+    assert contract_coverage.TABLE.read_text() == contract_coverage.table()
+
+
+def test_the_invariants_are_inv_1_to_inv_43():
+    assert [i.number for i in INVARIANTS] == list(range(1, 44))
+
+
+@pytest.mark.parametrize("invariant", DIRECT, ids=lambda i: i.name)
+def test_a_direct_check_names_oracles_that_exist(invariant):
+    names = {oracle.__name__ for oracle in ORACLES} | {"across"}
+    assert invariant.oracles
+    assert set(invariant.oracles) <= names
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: o.__name__)
+def test_every_oracle_says_which_statement_it_checks(oracle):
+    text = inspect.getdoc(oracle) or ""
+    assert "INV-" in text or "§" in text
+
+
+def test_the_oracles_do_not_ask_the_model():
+    # What they find must hold whatever the model believes; behaviours are facts that were probed.
+    folder = Path(inspect.getsourcefile(invariants)).parent
+    lines = [line for path in folder.glob("*.py") for line in path.read_text().splitlines()]
+    asked = {line.split()[1] for line in lines if line.strip().startswith("from kvmprobe.model")}
+    assert asked == {"kvmprobe.model.host", "kvmprobe.model.behaviours"}
+
+
+def test_comparing_orders_is_an_oracle_of_the_session():
+    assert "other orders" in (inspect.getdoc(Oracles.across) or "")

@@ -1,0 +1,57 @@
+"""A vCPU in the guest agent, and what one instruction makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kvmprobe.abi.agent import NO_EXCEPTION, Registers
+from kvmprobe.model import guest
+from kvmprobe.model.machine import GuestCpuid
+from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu
+
+ALL = 0x602E7
+OSXSAVE, PKE = 1 << 18, 1 << 22
+# SDM vol.3 §6.15: vectors
+UD, NM, GP, NONE = 6, 7, 13, NO_EXCEPTION
+LOW = 0xFFFF_FFFF
+
+
+def in_agent(table=None, **fields):
+    """A vCPU with all of the AMX host's CPUID, OSXSAVE and XCR0, but for ``fields``."""
+    fields = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "xcr0": ALL, "in_agent": True, **fields}
+    machine = amx_vcpu()
+    cpuid = GuestCpuid.of(AMX_HOST.supported if table is None else table)
+    return machine.with_vcpu(VCPU, replace(machine.vcpu(VCPU), cpuid=cpuid, **fields))
+
+
+def without_feature(leaf, subleaf, register, bit):
+    """The AMX host's CPUID with one bit clear."""
+    table = AMX_HOST.supported
+    entry = table.find(leaf, subleaf)
+    return table.replaced(leaf, subleaf, **{register: getattr(entry, register) & ~(1 << bit)})
+
+
+def step(machine, instruction, value=0, ecx=0, rax=None):
+    """One instruction with ``value`` in EDX:EAX."""
+    given = Registers(rax=value & LOW if rax is None else rax, rcx=ecx, rdx=value >> 32)
+    return guest.execute(machine, VCPU, given, instruction, "rule")
+
+
+def run(machine, *instructions):
+    """The machine after these."""
+    for instruction in instructions:
+        machine = step(machine, instruction).machine
+    return machine
+
+
+def vector(machine, instruction, value=0, ecx=0, rax=None):
+    return step(machine, instruction, value, ecx, rax).outcome.fields["vector"]
+
+
+def memory(machine, instruction, value=0):
+    """What the instruction leaves in the data area."""
+    return step(machine, instruction, value).outcome.memory.content
+
+
+def edx_eax(outcome):
+    return outcome.fields["rdx"] << 32 | outcome.fields["rax"]

@@ -1,0 +1,75 @@
+"""On a correct kernel the oracles find nothing; defects they find without a rule about them."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvmprobe.execution.oracles.session import Oracles
+from kvmprobe.model.behaviours import DEFECTS, Behaviour
+from kvmprobe.scenarios import catalog
+from tests.support.fake_kernel import trace_of
+from tests.support.hosts import AMX_HOST, PROFILES, with_behaviours
+
+VARIANTS = sorted((b for b in Behaviour if b not in DEFECTS), key=lambda b: b.name)
+
+
+def findings(host, *behaviours, families=()):
+    """What the oracles find on a kernel with these behaviours, by scenario."""
+    found, oracles = [], Oracles(with_behaviours(host, *behaviours))
+    for scenario in catalog.scenarios(host):
+        if (scenario.needs_amx and not host.amx) or (families and scenario.family not in families):
+            continue
+        trace = trace_of(scenario, host, *behaviours)
+        both = (*oracles.within(scenario, trace), *oracles.across(scenario, trace, ()))
+        found += [(scenario.id, finding) for finding in both]
+    return found
+
+
+def kinds(found):
+    return {(finding.oracle, finding.invariant) for _, finding in found}
+
+
+@pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
+def test_a_correct_kernel_gives_no_finding_in_the_whole_catalogue(host):
+    assert findings(host)[:3] == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda b: b.name)
+def test_a_legal_variant_gives_no_finding(variant):
+    families = {"pair", "cpuid", "permission", "system", "msrs", "sregs"}
+    assert findings(AMX_HOST, variant, families=families)[:3] == []
+
+
+def test_o3_is_found_by_holding_two_orders_against_each_other():
+    # known-bugs O3: SET_XSAVE, then the first SET_CPUID2 with XTILE_DATA: XSTATE_BV=0
+    found = findings(AMX_HOST, Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE, families={"pair"})
+    pairs = {(name, f.other) for name, f in found if f.oracle == "order-independence"}
+    assert pairs == {("pair.legacy.cpuid", "pair.cpuid.legacy")}
+
+
+def test_o1_is_found_by_holding_two_orders_against_each_other():
+    # known-bugs O1: SET_XSAVE(XSTATE_BV[18]=1), then SET_MSRS(XFD=1<<18): bit 18 stays
+    found = findings(AMX_HOST, Behaviour.XFD_WRITE_KEEPS_XSTATE_BV, families={"pair"})
+    pairs = {(name, f.other) for name, f in found if f.oracle == "order-independence"}
+    assert pairs == {("pair.tiles.xfd", "pair.xfd.tiles")}
+
+
+@pytest.mark.parametrize(
+    "defect", [Behaviour.XFD_WRITE_KEEPS_XSTATE_BV, Behaviour.SET_XSAVE_KEEPS_XFD_ARMED]
+)
+def test_a_state_that_faults_at_the_next_load_is_found(defect):
+    found = findings(AMX_HOST, defect, families={"pair"})
+    assert ("xstate-and-xfd", "INV-29") in kinds(found)
+
+
+def test_o2_is_found_by_two_views_of_one_state():
+    # known-bugs O2: KVM_GET_FPU gives what KVM_GET_XSAVE2 does not
+    found = findings(AMX_HOST, Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV, families={"fpu"})
+    assert kinds(found) == {("two-views", "§7.4")}
+
+
+def test_b4_is_found_by_setting_what_is_advertised():
+    # known-bugs B4: "KVM_SET_XCRS with the advertised 0x202e7 must then fail"
+    found = findings(AMX_HOST, Behaviour.XTILE_CFG_ADVERTISED_ALONE, families={"pair"})
+    refused = {name for name, f in found if (f.oracle, f.invariant) == ("closure", "INV-23")}
+    assert refused == {"pair.advertised.tile-cfg"}

@@ -1,0 +1,75 @@
+"""A vCPU's state in another vCPU: what GET gave, SET takes, in every order."""
+
+from itertools import permutations
+
+import pytest
+
+from kvmprobe.model.guest_control import nothing
+from kvmprobe.model.guest_migration import Part, restore, save
+from kvmprobe.model.lifecycle import create_vcpu
+from kvmprobe.model.outcome import Failed
+from kvmprobe.model.uabi import set_xsave
+from tests.support.guests import ALL, OSXSAVE, in_agent, run
+from tests.support.hosts import AMX_LAYOUT, B9, B18, TILES, VCPU, image
+
+TARGET = "vcpu1"
+ORDERS = list(permutations((Part.XSAVE, Part.XCRS, Part.MSRS)))
+CONTENTS = {17: b"\x14" * 64, 18: b"\x15" * 8192, 9: b"\x0c" + bytes(7)}
+
+
+def moved(machine, *parts):
+    """The target after these parts came to it, from a save of all."""
+    for part in Part:
+        machine = save(machine, VCPU, part).machine
+    machine = create_vcpu(machine, TARGET, vm_name="vm1").machine
+    source = machine.vcpu(VCPU)
+    fresh = machine.vcpu(TARGET)
+    machine = machine.with_vcpu(
+        TARGET,
+        fresh.but(
+            cpuid=source.cpuid,
+            guest_xcr0=ALL,
+            user_xfeatures=source.user_xfeatures,
+            uabi_size=source.uabi_size,
+        ),
+    )
+    for part in parts:
+        step = restore(machine, TARGET, part, VCPU)
+        assert not isinstance(step.outcome, Failed)
+        machine = step.machine
+    return machine.vcpu(TARGET)
+
+
+def with_tiles(**fields):
+    machine = in_agent(**fields)
+    return set_xsave(machine, VCPU, image(TILES | B9, CONTENTS)).machine
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_order_does_not_matter_for_what_a_kernel_gave(order):
+    target = moved(run(with_tiles(xcr0=ALL), nothing), *order)
+    assert (target.xcr0, target.xfd, target.contents[18]) == (ALL, 0, CONTENTS[18])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_nor_while_xfd_is_armed(order):
+    machine = run(with_tiles(), lambda g: g.with_vcpu(xfd=B18, xfd_err=B18))
+    target = moved(machine, *order)
+    held = (target.xstate_bv | target.xstate_bv_open) & B18
+    assert (target.xfd, target.xfd_err, held) == (B18, B18, 0)
+
+
+def test_pkru_is_moved_in_the_image():
+    assert moved(with_tiles(), Part.XSAVE).pkru == 0xC
+
+
+def test_control_registers_are_moved_and_the_agent_goes_on():
+    target = moved(with_tiles(), Part.SREGS, Part.REGS)
+    assert (target.cr4, target.in_agent) == (0x620 | OSXSAVE, True)
+
+
+def test_what_the_source_leaves_open_is_open_in_the_target():
+    # after a run, XINUSE of a component in INIT state: SDM vol.1 §13.6
+    machine = run(in_agent(), nothing)
+    target = moved(machine, Part.XSAVE)
+    assert (target.xstate_bv & AMX_LAYOUT.bitmap & ~B9, target.xstate_bv_open & 7) == (0, 7)

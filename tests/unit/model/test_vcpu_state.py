@@ -1,0 +1,115 @@
+"""REGS, VCPU_EVENTS, MP_STATE, DEBUGREGS and LAPIC: asm/kvm.h, and the SDM's reset state."""
+
+import errno
+
+import pytest
+
+from kvmprobe.model import lifecycle, vcpu_state
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import Done, Failed
+from kvmprobe.model.run import run_immediate_exit, run_until_halt
+from kvmprobe.model.vcpu_state import State, get_state, set_state
+from tests.support.hosts import AMX_HOST, VCPU, machine_with_vcpu
+
+WITHOUT_LAPIC = [s for s in State if s is not State.LAPIC]
+
+
+def with_irqchip():
+    machine = lifecycle.create_vm(Machine.fresh(AMX_HOST)).machine
+    machine = vcpu_state.create_irqchip(machine).machine
+    return lifecycle.create_vcpu(machine, VCPU).machine
+
+
+def fields(machine, state):
+    return get_state(machine, VCPU, state).outcome.fields
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "value"),
+    [
+        # SDM vol.3 table 10-1
+        (State.REGS, "rip", 0xFFF0),
+        (State.REGS, "rflags", 2),
+        (State.DEBUGREGS, "dr6", 0xFFFF0FF0),
+        (State.DEBUGREGS, "dr7", 0x400),
+        # linux/kvm.h: KVM_MP_STATE_RUNNABLE
+        (State.MP_STATE, "mp_state", 0),
+    ],
+)
+def test_a_fresh_vcpu_is_as_reset_leaves_it(state, name, value):
+    assert fields(machine_with_vcpu(), state)[name] == value
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_was_saved_can_be_restored_and_is_read_back(state):
+    saved = get_state(with_irqchip(), VCPU, state)
+    restored = set_state(saved.machine, VCPU, state)
+    assert restored.outcome == Done()
+    assert fields(restored.machine, state) == saved.outcome.fields
+
+
+def test_a_changed_value_is_read_back_among_the_saved_ones():
+    saved = get_state(machine_with_vcpu(), VCPU, State.REGS).machine
+    restored = set_state(saved, VCPU, State.REGS, {"rbx": 7}).machine
+    got = fields(restored, State.REGS)
+    assert (got["rbx"], got["rip"]) == (7, 0xFFF0)
+
+
+@pytest.mark.parametrize("access", [get_state, set_state])
+def test_without_an_interrupt_controller_there_is_no_lapic(access):
+    # lapic.c: KVM_GET_LAPIC and KVM_SET_LAPIC are EINVAL without lapic_in_kernel
+    assert access(machine_with_vcpu(), VCPU, State.LAPIC).outcome == Failed(errno.EINVAL)
+
+
+@pytest.mark.parametrize(("number", "with_lapic"), [(0, True), (3, True), (10, False), (99, False)])
+def test_mp_states_that_a_lapic_allows(number, with_lapic):
+    # linux/kvm.h: 3 is HALTED; 10 is SUSPENDED, of RISC-V
+    machine = get_state(with_irqchip(), VCPU, State.MP_STATE).machine
+    outcome = set_state(machine, VCPU, State.MP_STATE, {"mp_state": number}).outcome
+    assert outcome == (Done() if with_lapic else Failed(errno.EINVAL))
+
+
+def test_without_a_lapic_only_runnable_is_a_legal_mp_state():
+    machine = get_state(machine_with_vcpu(), VCPU, State.MP_STATE).machine
+    refused = set_state(machine, VCPU, State.MP_STATE, {"mp_state": 3})
+    assert (refused.outcome, refused.machine) == (Failed(errno.EINVAL), machine)
+
+
+@pytest.mark.parametrize("changes", [{"flags": 1}, {"dr7": 1 << 32}, {"dr6": 1 << 40}])
+def test_debug_registers_beyond_32_bits_and_flags_are_einval(changes):
+    machine = get_state(machine_with_vcpu(), VCPU, State.DEBUGREGS).machine
+    refused = set_state(machine, VCPU, State.DEBUGREGS, changes)
+    assert (refused.outcome, refused.machine) == (Failed(errno.EINVAL), machine)
+
+
+def test_an_unknown_flag_of_events_is_einval():
+    machine = get_state(machine_with_vcpu(), VCPU, State.EVENTS).machine
+    outcome = set_state(machine, VCPU, State.EVENTS, {"flags": 1 << 6}).outcome
+    assert outcome == Failed(errno.EINVAL)
+
+
+def test_an_interrupt_controller_is_created_once():
+    machine = vcpu_state.create_irqchip(Machine.fresh(AMX_HOST)).machine
+    assert vcpu_state.create_irqchip(machine).outcome == Failed(errno.EEXIST)
+
+
+def test_an_interrupt_controller_is_created_before_the_first_vcpu():
+    assert vcpu_state.create_irqchip(machine_with_vcpu()).outcome == Failed(errno.EINVAL)
+
+
+@pytest.mark.parametrize("state", WITHOUT_LAPIC)
+def test_once_the_guest_ran_nothing_is_known(state):
+    ran = run_until_halt(machine_with_vcpu(), VCPU).machine
+    assert fields(ran, state) == {}
+
+
+@pytest.mark.parametrize("state", WITHOUT_LAPIC)
+def test_immediate_exit_leaves_all_as_it_was(state):
+    kicked = run_immediate_exit(machine_with_vcpu(), VCPU).machine
+    assert fields(kicked, state) == fields(machine_with_vcpu(), state)
+
+
+def test_a_guest_that_writes_to_a_port_exits_with_kvm_exit_io():
+    # linux/kvm.h: KVM_EXIT_IO is 2
+    outcome = vcpu_state.run_until_port(machine_with_vcpu(), VCPU).outcome
+    assert outcome == Done(fields={"exit_reason": 2})

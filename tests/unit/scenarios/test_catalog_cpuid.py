@@ -1,0 +1,49 @@
+"""The family ``cpuid``."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.machine import Machine
+from kvmprobe.scenarios.catalog import cpuid
+from kvmprobe.scenarios.cpuid_tables import LITERAL
+from kvmprobe.scenarios.hazard import first_hazard
+from tests.support.hosts import AMX_HOST, AVX512_HOST
+
+ALL = cpuid.scenarios(AMX_HOST)
+
+
+@pytest.mark.parametrize("scenario", ALL, ids=lambda s: s.id)
+def test_no_defect_makes_it_fatal(scenario):
+    assert first_hazard(scenario, AMX_HOST, DEFECTS) is None
+
+
+def test_every_variant_is_tried_with_and_without_permission():
+    rows = {s.row: [] for s in ALL}
+    for scenario in ALL:
+        rows[scenario.row].append(scenario.column)
+    for variant in LITERAL:
+        assert rows[f"set-{variant}"] == ["perm-none", "perm-granted"]
+
+
+def test_each_is_meant_for_a_fresh_process():
+    fit = [s for s in cpuid.scenarios(AVX512_HOST) if not s.needs_amx]
+    for scenario in fit:
+        machine = Machine.fresh(AVX512_HOST)
+        for _, op in scenario.ops():
+            machine = op.step(machine).machine
+
+
+def test_both_answers_of_permission_are_seen():
+    # INV-11
+    errnos = set()
+    for scenario in ALL:
+        machine = Machine.fresh(AMX_HOST)
+        for _, op in scenario.ops():
+            step = op.step(machine)
+            if op.name == "set-cpuid2":
+                errnos.add(getattr(step.outcome, "errno", 0))
+            machine = step.machine
+    # 0, EPERM, EIO, EINVAL
+    assert errnos == {0, 1, 5, 22}
