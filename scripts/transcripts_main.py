@@ -44,7 +44,7 @@ def main() -> None:
 def _place(spec: str, status: Progress) -> Place:
     if spec == HOST:
         return ThisHost()
-    return EmulatedHost.prepare(Archives(Cache.from_environment(), ()), spec, None, status)
+    return EmulatedHost.prepare(Archives(Cache.from_environment()), spec, None, status)
 
 
 def _keep(path: Path, new: Transcript) -> None:

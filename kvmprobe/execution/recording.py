@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.lockstep import agrees, explanation
 from kvmprobe.execution.preflight import examine, profile_of, unmet
+from kvmprobe.execution.unspecified import judged_bytes
 from kvmprobe.model.behaviours import variants
 from kvmprobe.results.known import by_id
 from kvmprobe.results.trace import End
@@ -47,9 +48,7 @@ def record(place: Place, wanted: Callable[[str], bool], progress: Progress) -> T
         entries: list[Entry] = []
         try:
             for request, trace in driver.traces([Request(s, hold=1) for s in chosen], host):
-                entries.append(
-                    Entry(request.scenario, trace, _known(request.scenario, host, trace))
-                )
+                entries.append(_entry(request.scenario, host, trace))
                 progress.advance(len(entries), total)
         except TraceLostError as lost:
             lost.add_note(f"during {chosen[len(entries)].id}")
@@ -57,11 +56,12 @@ def record(place: Place, wanted: Callable[[str], bool], progress: Progress) -> T
     return Transcript(place.target, preflight.facts, host.behaviours, tuple(entries))
 
 
-def _known(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[str, ...]:
+def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
     correct = replace(host, behaviours=variants(host.behaviours))
-    if agrees(scenario, correct, trace):
-        return ()
-    return explanation(scenario, host, trace, crashed=False)
+    known: tuple[str, ...] = ()
+    if not agrees(scenario, correct, trace):
+        known = explanation(scenario, host, trace, crashed=False)
+    return Entry(scenario, trace, known, judged_bytes(scenario, correct, len(trace.steps)))
 
 
 def _fit(preflight: Preflight, wanted: Callable[[str], bool]) -> Iterator[Scenario]:
@@ -75,7 +75,7 @@ def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
     """Yield the scenarios that the model does not judge as it did when they were recorded.
 
     A scenario without known defects must agree with a correct kernel; another must not, and must
-    agree with a kernel that has just these.
+    agree with a kernel that has just these.  The model must not say less than it did.
 
     :param flipped: behaviours to expect where the probes found none, and the other way round
     """
@@ -88,6 +88,8 @@ def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
 
 def _judged_alike(entry: Entry, host: HostProfile) -> bool:
     if entry.trace.end not in {End.DONE, End.HELD} or entry.trace.taint:
+        return False
+    if judged_bytes(entry.scenario, host, len(entry.trace.steps)) < entry.judged:
         return False
     if agrees(entry.scenario, host, entry.trace):
         return not entry.known

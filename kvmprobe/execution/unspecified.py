@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import variants
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import Done, OneOf
+from kvmprobe.model.outcome import Done, Failed, OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _REGISTER_SIZE = 4
+_FIELD_SIZE = 8
+_ENTRY_SIZE = 4 * _REGISTER_SIZE
 
 
 def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
@@ -32,6 +34,33 @@ def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
         found += open_in(step.outcome)
         machine = step.machine
     return found
+
+
+def judged_bytes(scenario: Scenario, host: HostProfile, step_count: int) -> int:
+    """Return how many bytes of a kernel's answers the model determines, up to a step."""
+    machine, total = Machine.fresh(host), 0
+    for number, op in scenario.ops():
+        if number == step_count:
+            break
+        step = op.step(machine)
+        total += _judged_in(step.outcome)
+        machine = step.machine
+    return total
+
+
+def _judged_in(outcome: Outcome) -> int:
+    match outcome:
+        case Done() | Failed():
+            said = _FIELD_SIZE * len(outcome.fields)
+            if isinstance(outcome, Done):
+                said += len(outcome.image.image) if outcome.image else 0
+                said += len(outcome.memory.content) if outcome.memory else 0
+                said += _ENTRY_SIZE * len(outcome.table.table.entries) if outcome.table else 0
+            return said - open_in(outcome).total()
+        case OneOf(choices):
+            return min(map(_judged_in, choices)) - open_in(outcome).total()
+        case _:
+            return 0
 
 
 def open_in(outcome: Outcome) -> Counter[str]:

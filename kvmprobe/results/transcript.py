@@ -29,11 +29,16 @@ _NO_OUTPUT = -1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One scenario, what the kernel answered, and the known defects that this takes."""
+    """One scenario and what the kernel answered.
+
+    :ivar known: the known defects that this takes
+    :ivar judged: how many bytes of the answers the model determined
+    """
 
     scenario: Scenario
     trace: Trace
     known: tuple[str, ...]
+    judged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ def _entry_to_json(
         "logs": logs,
         "end": [trace.end.value, trace.end_note, trace.taint],
         "known": list(entry.known),
+        "judged": entry.judged,
     }
 
 
@@ -171,4 +177,5 @@ def _entry_from_json(entry: dict[str, Any], ops: list[Op], rows: list[tuple[Repl
         Scenario(entry["id"], row, column, steps, needs),
         Trace(seen, End(end), note, taint=taint),
         tuple(entry["known"]),
+        entry["judged"],
     )

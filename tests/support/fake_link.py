@@ -96,7 +96,7 @@ class FakeLink:
         known = [*catalog.scenarios(plain)[:1]] if plain.amx else []
         known += [p for p in PROBES.values() if plain.amx or not p.needs_amx]
         self._ops = {_key(op, plain): op for s in known for _, op in s.ops()}
-        # Two ops may be lowered alike and differ in what their guest does: the first stands for both.
+        # Two ops may be lowered alike and differ in what their guest does: the first stands.
         for op in _catalogue_ops(plain):
             self._ops.setdefault(_key(op, plain), op)
         self._defined = {}

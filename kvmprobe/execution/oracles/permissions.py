@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
 from kvmprobe.execution.oracles.event import cpuid_of, immediate_of, u64
+from kvmprobe.execution.oracles.told import growing
 from kvmprobe.results.record import Finding
 from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Ioctl, Relation
 from kvmprobe.xstate.features import DYNAMIC, XTILE, XFeature, names
@@ -84,6 +85,19 @@ def bitmaps(event: Event, told: Told) -> Iterator[Finding]:
     is_guest = event.call.code == ArchPrctlCode.GET_XCOMP_GUEST_PERM
     if is_guest and event.by in told.granted and not value & DYNAMIC:
         yield Finding("permission", "INV-2", event.step, "XTILE_DATA was granted and is not there")
+
+
+def growth(event: Event, told: Told) -> Iterator[Finding]:
+    """Expect permission and KVM_CAP_XSAVE2 never to shrink within a process (INV-2, INV-8)."""
+    value, before = growing(event), told.grown.get(event.call)
+    if value is None or before is None or event.result < 0:
+        return
+    if event.name == "KVM_CHECK_EXTENSION" and value < before:
+        text = f"KVM_CAP_XSAVE2 has shrunk from {before} to {value}"
+        yield Finding("growth", "INV-8", event.step, text)
+    if isinstance(event.call, ArchPrctl) and before & ~value:
+        text = f"{event.op.text} has lost {names(before & ~value)}"
+        yield Finding("growth", "INV-2", event.step, text)
 
 
 def sizes(event: Event, told: Told) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.oracles import bounds, closure, permissions, stability, views
+from kvmprobe.execution.oracles import bounds, closure, guest_view, permissions, stability, views
 from kvmprobe.execution.oracles.event import Event, Lowered
 from kvmprobe.execution.oracles.orders import Orders
 from kvmprobe.execution.oracles.told import Told
@@ -26,6 +26,7 @@ ORACLES: tuple[Oracle, ...] = (
     views.set_and_get,
     views.restored_and_saved,
     views.xstate_and_xfd,
+    guest_view.guest_and_host,
     closure.advertised_is_accepted,
     closure.listed_is_readable,
     bounds.image_form,
@@ -34,6 +35,7 @@ ORACLES: tuple[Oracle, ...] = (
     bounds.legal_header,
     permissions.requests,
     permissions.bitmaps,
+    permissions.growth,
     permissions.sizes,
     permissions.supported_table,
     permissions.unpermitted,

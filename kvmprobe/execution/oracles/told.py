@@ -12,15 +12,18 @@ from kvmprobe.execution.oracles.event import (
     input_of,
     msrs,
     old_cpuid_of,
+    u64,
     written_image,
     xcr0_of,
 )
+from kvmprobe.execution.oracles.guest_view import instruction, writes
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Output, RunGuest, Spawn
+from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Output, Spawn
 from kvmprobe.xstate.features import DYNAMIC, XFeature
 
 if TYPE_CHECKING:
     from kvmprobe.execution.oracles.event import Event
+    from kvmprobe.execution.oracles.guest_view import Instruction
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.calls import Call, Relation
     from kvmprobe.xstate.cpuid import CpuidTable
@@ -38,6 +41,7 @@ READS = frozenset(
         "KVM_GET_CPUID2",
     }
 )
+_PERMISSIONS = {ArchPrctlCode.GET_XCOMP_PERM, ArchPrctlCode.GET_XCOMP_GUEST_PERM}
 SYSTEM_READS = frozenset({"KVM_GET_SUPPORTED_CPUID", "KVM_CHECK_EXTENSION", "KVM_GET_DEVICE_ATTR"})
 IMAGES = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2"})
 _XSTATE = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2", "KVM_GET_FPU"})
@@ -83,8 +87,8 @@ class VcpuTold:
     :ivar epoch: counts what may have changed its state
     :ivar table: the CPUID table last accepted
     :ivar expanded: a table with XTILE_DATA has been accepted
-    :ivar xcr0: last accepted value; None once a guest ran code
-    :ivar msrs: last accepted value of each MSR; none once a guest ran code
+    :ivar xcr0: last accepted value, the host's or the guest's; None where it is not known
+    :ivar msrs: last accepted value of each MSR that is known
     :ivar image: what KVM_SET_XSAVE was last given, while no call may have changed it
     :ivar readings: what each read last gave
     """
@@ -111,6 +115,7 @@ class Told:
     :ivar granted: actors whose guest permission has XTILE_DATA, by their own request
     :ivar locked: actors whose process has created a vCPU
     :ivar permission_epoch: counts what may have changed permission
+    :ivar grown: the last value of what may only grow: permission, KVM_CAP_XSAVE2
     :ivar own_descriptors: VMs and vCPUs that the scenario's own process created
     """
 
@@ -124,6 +129,7 @@ class Told:
     permission_epoch: int = 0
     system: dict[Call, Reading] = field(default_factory=dict)
     own_descriptors: set[str] = field(default_factory=set)
+    grown: dict[Call, int] = field(default_factory=dict)
 
     def vcpu(self, event: Event) -> VcpuTold | None:
         """Return the vCPU that an event is about."""
@@ -157,6 +163,9 @@ class Told:
     def take(self, event: Event) -> None:
         """Learn what an event tells."""
         self._take_process(event)
+        value = growing(event)
+        if value is not None:
+            self.grown[event.call] = value
         match event.call:
             case Ioctl(argument=Output(capture=str(name))) if name and event.output:
                 self.captured[name] = event.output
@@ -221,6 +230,17 @@ def failing(event: Event) -> bool:
     return event.result < 0 or (event.name == "KVM_SET_MSRS" and event.result == 0)
 
 
+def growing(event: Event) -> int | None:
+    """Return the value of a read that may only gain bits, or grow, within a process."""
+    match event.call:
+        case ArchPrctl(code) if code in _PERMISSIONS and event.output:
+            return u64(event.output, 0)
+        case _ if event.name == "KVM_CHECK_EXTENSION" and immediate_of(event.call) == KvmCap.XSAVE2:
+            return event.result
+        case _:
+            return None
+
+
 def changes_by_reading(event: Event) -> bool:
     """Tell whether a read may load the guest's FPU state: it asks for other MSRs than the known."""
     if event.name == "KVM_GET_ONE_REG":
@@ -238,6 +258,8 @@ def _read(vcpu: VcpuTold, event: Event, host: HostProfile) -> None:
         vcpu.readings[event.call] = Reading(event.name, vcpu.epoch, event.step, value)
         if event.name == "KVM_GET_MSRS":
             vcpu.msrs |= dict(msrs(event.output)[: event.result])
+        if event.name == "KVM_GET_XCRS":
+            vcpu.xcr0 = xcr0_of(event.output)
 
 
 def _forget(vcpu: VcpuTold, event: Event) -> None:
@@ -251,9 +273,22 @@ def _forget(vcpu: VcpuTold, event: Event) -> None:
             del vcpu.readings[call]
     if may_change is None or may_change & IMAGES:
         vcpu.image = b""
-    if isinstance(event.call, RunGuest) or may_change is None:
+    executed = instruction(event)
+    if executed is not None:
+        _execute(vcpu, executed)
+    elif may_change is None:
         vcpu.xcr0 = None
         vcpu.msrs.clear()
+
+
+def _execute(vcpu: VcpuTold, executed: Instruction) -> None:
+    for register, value in writes(executed).items():
+        if register is None:
+            vcpu.xcr0 = value
+        elif value is None:
+            vcpu.msrs.pop(register, None)
+        else:
+            vcpu.msrs[register] = value
 
 
 def _write(vcpu: VcpuTold, event: Event, content: bytes) -> None:

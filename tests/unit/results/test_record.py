@@ -7,6 +7,7 @@ from kvmprobe.results.record import (
     CallRecord,
     Crash,
     Divergence,
+    Finding,
     ScenarioRecord,
     StepRecord,
     Target,
@@ -85,3 +86,23 @@ def test_another_text_is_another_signature(field):
 
 def test_other_details_are_another_signature():
     assert DIVERGENCE.signature != replace(DIVERGENCE, details=()).signature
+
+
+def test_findings_are_written_out_with_the_other_scenario():
+    finding = Finding("order-independence", "INV-37", 3, "a and b", ("XMM",), "restore.y", ("O3",))
+    (written,) = json.loads(json.dumps(replace(RECORD, findings=(finding,)).to_json()))["findings"]
+    assert (written["oracle"], written["other"], written["known"]) == (
+        "order-independence",
+        "restore.y",
+        ["O3"],
+    )
+
+
+def test_the_label_stands_by_itself():
+    # known-bugs B1: fixed in 6.12.67
+    label = "DIVERGED: known, CVE-2026-23005 (B1), fixed in 6.12.67"
+    assert RECORD.to_json()["label"] == label
+
+
+def test_a_passes_label_is_its_verdict():
+    assert replace(RECORD, verdict=Verdict.PASS, known=()).label == "PASS"

@@ -8,11 +8,13 @@ import pytest
 
 from kvmprobe.execution.oracles.session import Oracles
 from kvmprobe.results.trace import Reply
+from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
-from kvmprobe.scenarios.ops.permission import RequestGuestPermission
+from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
@@ -122,6 +124,18 @@ def test_a_size_that_is_not_that_of_cpuid_is_found():
     assert ("two-views", "INV-8") in found(ops, -1, result=11008)
 
 
+def test_a_size_that_shrinks_is_found():
+    # INV-8: "never decreases within an image"
+    ops = (ASK, *VCPU, CheckXsave2(), CheckXsave2())
+    assert ("growth", "INV-8") in found(ops, -1, result=4096)
+
+
+def test_a_permission_that_is_lost_is_found():
+    # contract §1: "Permission only ever grows inside a process image"
+    ops = (ASK, GetGuestPermission(), GetGuestPermission())
+    assert ("growth", "INV-2") in found(ops, -1, patches=[(0, u64(0x202E7))])
+
+
 def test_a_permission_that_is_refused_for_the_wrong_reason_is_found():
     # contract §1: ENOSPC is the host's only
     assert ("permission", "INV-6") in found((ASK,), -1, result=-28)
@@ -154,3 +168,31 @@ def test_an_image_that_is_refused_though_legal_is_found():
 def test_an_msr_that_is_listed_and_not_readable_is_found():
     # The Sapphire Rapids profile lists IA32_XFD.
     assert ("closure", "INV-27") in found((*VCPU, GetXfd()), -1, result=0)
+
+
+AGENT = (*TILES.ops, USE_XSAVE)
+# The agent's result block has RAX at byte 32 (cdefs/guest_agent.h).
+RAX = 32
+
+
+def test_a_guest_that_reads_another_xcr0_than_the_host_is_found():
+    ops = (*AGENT, SetXcrs(7), GuestXgetbv(0))
+    assert found(ops) == set()
+    assert ("guest-and-host", "INV-40") in found(ops, -1, patches=[(RAX, u64(3))])
+
+
+def test_a_guest_that_reads_another_xfd_than_the_host_set_is_found():
+    ops = (*AGENT, SetXfd(B18), GuestRdmsr(0x1C4))
+    assert found(ops) == set()
+    assert ("guest-and-host", "INV-40") in found(ops, -1, patches=[(RAX, u64(0))])
+
+
+def test_a_host_that_reads_another_xcr0_than_the_guest_wrote_is_found():
+    ops = (*AGENT, GuestXsetbv(7), GetXcrs())
+    assert found(ops) == set()
+    assert ("set-and-get", "INV-23") in found(ops, -1, patches=[(16, u64(3))])
+
+
+def test_an_xsetbv_that_faults_leaves_what_the_host_set():
+    # SDM vol.1 13.3: YMM needs SSE, so 5 is #GP
+    assert found((*AGENT, SetXcrs(7), GuestXsetbv(5), GetXcrs(), GuestXgetbv(0))) == set()
