@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.terminal import LinePerStage, StatusLine, progress
-from kvmprobe.errors import ExitCode
+from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab import emulator, kernels
-from kvmprobe.lab.program import GuestFile, Outlets, Program, run_program
+from kvmprobe.lab.program import GuestFile, Hardware, Outlets, Program, run_program
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -51,16 +53,27 @@ class _UntilProgramStarts:
         self._status.advance(done, total)
 
 
+def _opened(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO | None]:
+    if path is None:
+        return contextlib.nullcontext()
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
 def _execute(arguments: argparse.Namespace) -> int:
     program = Program(
-        tuple(arguments.program), tuple(GuestFile.parse(text) for text in arguments.file)
+        tuple(arguments.program),
+        tuple(GuestFile.parse(text) for text in arguments.file),
+        Hardware(arguments.cpus, arguments.memory),
     )
     archives = archives_of(arguments)
-    with progress() as status:
+    with progress() as status, _opened(arguments.kernel_log) as kernel_log:
         until_start = _UntilProgramStarts(status)
         kernel = kernels.resolve(
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=until_start
         )
         built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
-        outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer)
+        outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
         return run_program(kernel, built, program, outlets, until_start)

@@ -1,4 +1,4 @@
-"""The few ACPI tables that a Linux kernel needs to find one processor, its IOAPIC and the timers.
+"""The few ACPI tables that a Linux kernel needs to find the processors, the IOAPIC and the timers.
 
 Pure: bytes from numbers.  Knows the emulator's chipset (power management registers at 0xb000, which
 ``guest/firmware.S`` maps; ISA interrupts on the IOAPIC, timer on pin 2) and nothing of kernels.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _FIXED = """\
 display_library: nogui
-cpu: model=sapphire_rapids, count=1, ips={ticks_per_second}, exclude_features="la57"
+cpu: model=sapphire_rapids, count=1:{processors}:1, ips={ticks_per_second}, exclude_features="la57"
 memory: guest={memory_mib}, host={memory_mib}
 romimage: file={firmware}
 vgaromimage: file={firmware}
@@ -32,10 +32,13 @@ info: action=ignore
 _TICKS_PER_SECOND = 100_000_000
 
 
-def text(memory_mib: int, firmware: str, console: str, ram: Sequence[tuple[int, str]]) -> str:
+def text(
+    memory_mib: int, processors: int, firmware: str, console: str, ram: Sequence[tuple[int, str]]
+) -> str:
     """Return the configuration of a machine that runs what its memory holds at the start.
 
     :param memory_mib: size of the machine's memory, MiB
+    :param processors: how many the machine has
     :param firmware: path of the ROM; the display adapter insists on one too, and takes the same
     :param console: path that the first serial port writes to
     :param ram: physical byte address and file of each memory image, at most four
@@ -43,6 +46,7 @@ def text(memory_mib: int, firmware: str, console: str, ram: Sequence[tuple[int, 
     fixed = _FIXED.format(
         ticks_per_second=_TICKS_PER_SECOND,
         memory_mib=memory_mib,
+        processors=processors,
         firmware=firmware,
         console=console,
     )

@@ -48,6 +48,7 @@ _CONFIGURE = (
     "--enable-perfmon",
     "--enable-memtype",
     "--enable-all-optimizations",
+    "--enable-smp",
     "--enable-pci",
     "--enable-long-phy-address",
     "--with-nogui",

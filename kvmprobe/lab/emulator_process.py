@@ -94,7 +94,11 @@ class EmulatorProcess:
         ]
         configuration = self._memory_file(
             bochs_config.text(
-                image.memory_mib, str(emulator.firmware), _path(console_write), ram
+                image.memory_mib,
+                image.processors,
+                str(emulator.firmware),
+                _path(console_write),
+                ram,
             ).encode()
         )
         self._process = subprocess.Popen(

@@ -26,6 +26,8 @@ _X86_64 = 62
 _PT_INTERP = 3
 _LOADER_CACHE = Path("/etc/ld.so.cache")
 _MOST_INTERPRETERS = 4
+# What a library loads when it needs it, by name: pthread_cancel and backtrace, for example.
+_OPENED_LATE = {"libc.so.6": ("libgcc_s.so.1",)}
 
 
 def find_program(name: str, search: str) -> Path:
@@ -70,6 +72,9 @@ def add_libraries(tree: FileTree, binary: Path) -> None:
         tree.add(_LOADER_CACHE)
     for library in _linked(loader, binary):
         tree.add(library)
+        for late in _OPENED_LATE.get(library.name, ()):
+            if (library.parent / late).exists():
+                tree.add(library.parent / late)
 
 
 def is_native(file: Path) -> bool:

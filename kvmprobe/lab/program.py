@@ -28,6 +28,8 @@ from kvmprobe.lab.machine_events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.kernel_store import Kernel
     from kvmprobe.lab.machine_events import Event
@@ -62,15 +64,29 @@ class GuestFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Hardware:
+    """What the emulated host is made of.
+
+    :ivar processors: 1 or 2
+    :ivar memory_mib: size of its memory, MiB; it gets more if the files need more
+    """
+
+    processors: int = 1
+    memory_mib: int = boot_image.MEMORY_MIB
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A command and what goes along.
 
     :ivar command: the program, by path or as found along PATH, and its arguments
     :ivar files: what it needs beside its libraries and interpreter
+    :ivar hardware: what it runs on
     """
 
     command: tuple[str, ...]
     files: tuple[GuestFile, ...] = ()
+    hardware: Hardware = Hardware()
 
     def payload(self) -> initramfs.Payload:
         """Collect its files.
@@ -107,10 +123,14 @@ def _add_file(tree: initramfs.FileTree, file: GuestFile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """Where the program's two output streams go; kvmprobe's own words about it go to ``stderr``."""
+    """Where the program's two output streams go; kvmprobe's own words about it go to ``stderr``.
+
+    :ivar kernel_log: gets the kernel's console once the machine is gone, if anybody wants it
+    """
 
     stdout: BinaryIO
     stderr: BinaryIO
+    kernel_log: BinaryIO | None = None
 
     def write(self, output: Output) -> None:
         """Pass a piece on at once."""
@@ -145,8 +165,14 @@ def run_program(
     payload = program.payload()
     packed = initramfs.build(payload, kernel.modules, emulator.init.read_bytes())
     image = kernel_image.read(kernel.vmlinuz)
-    memory = boot_image.memory_for(image, packed)
-    with Machine(emulator, boot_image.build(image, packed, memory)) as machine:
+    boot = boot_image.build(
+        image,
+        packed,
+        max(program.hardware.memory_mib, boot_image.memory_for(image, packed)),
+        boot_image.VERBOSE_ARGUMENTS if outlets.kernel_log else boot_image.DEFAULT_ARGUMENTS,
+        program.hardware.processors,
+    )
+    with Machine(emulator, boot) as machine, _kernel_log(machine, outlets):
         progress.stage(f"emulated host {kernel.label}: boot")
         status: int | None = None
         for event in machine.events(silence_seconds):
@@ -157,6 +183,16 @@ def run_program(
     if status is None:
         raise LabError("the emulated host ended without telling how the program did")
     return status
+
+
+@contextlib.contextmanager
+def _kernel_log(machine: Machine, outlets: Outlets) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if outlets.kernel_log is not None:
+            outlets.kernel_log.write(machine.console_text.encode())
+            outlets.kernel_log.flush()
 
 
 # The exit status that an event decides, if it does.

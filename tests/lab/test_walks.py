@@ -17,7 +17,7 @@ LIMITS = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 def test_the_kernel_and_the_model_go_the_same_way():
-    archives = Archives(Cache.from_environment(), ())
+    archives = Archives(Cache.from_environment())
     place = EmulatedHost.prepare(archives, "7.3.4", None, Silent())
     with place.open() as link:
         driver = Driver(link, place.timing)

@@ -4,13 +4,15 @@
  * The emulator puts kernel, initramfs, ACPI tables and boot parameters into RAM before the processor
  * starts (kvmprobe/lab/boot_image.py), so no disk, no boot loader and no BIOS service is needed.
  * Does only what Linux expects a firmware to have done: memory type write-back, the power management
- * timer mapped at 0xb000, interrupt controllers masked.  64 KiB, ends at 4 GiB.
+ * timer mapped at 0xb000, interrupt controllers masked; the memory type on every
+ * processor.  64 KiB, ends at 4 GiB.
  *
  * The kernel's entry address lies in boot_params.hdr.code32_start (0x214), which 64-bit entry ignores.
  * See Documentation/arch/x86/boot.rst "64-bit Boot Protocol".
  */
 #define ROM_BASE    0xffff0000
 #define BOOT_PARAMS 0x90000
+#define OTHERS_PAGE 0xff        /* of `others`, in the first megabyte */
 #define SEL_CODE32  0x08
 #define SEL_CODE64  0x10        /* __BOOT_CS */
 #define SEL_DATA    0x18        /* __BOOT_DS */
@@ -57,6 +59,7 @@ start32:
 	xorl	%edx, %edx
 	movl	$0x806, %eax
 	wrmsr
+	movl	$0xc4600 + OTHERS_PAGE, 0xfee00300      /* the others, who have waited for it since the reset */
 
 	movl	%cr4, %eax              /* physical address extension */
 	orl	$0x20, %eax
@@ -100,6 +103,18 @@ page_map:
 page_directory:
 	.quad	0x000000e3, 0x400000e3, 0x800000e3, 0xc00000e3
 	.balign	4096
+
+	/* Where the other processors start; the ROM is seen at 0xf0000, too.  They get the same memory type, and wait. */
+	.org	0xf000
+	.code16
+others:
+	cli
+	movl	$0x2ff, %ecx
+	xorl	%edx, %edx
+	movl	$0x806, %eax
+	wrmsr
+1:	hlt
+	jmp	1b
 
 	.org	0xfff0
 	.code16

@@ -1,0 +1,168 @@
+"""The emulated host's processors, held to the manual by programs of ours that run on it.
+
+Each program prints one line a check; each check is a test here.  What is expected, and by which
+section of the manual, is in ``programs/``.
+"""
+
+import io
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+
+from kvmprobe.lab import kernels
+from kvmprobe.lab.program import GuestFile, Hardware, Outlets, Program, run_program
+from kvmprobe.progress import Silent
+from tests.lab.conftest import SOURCES
+
+pytestmark = pytest.mark.lab
+SILENCE = 120.0
+ON_ONE_PROCESSOR = ("xsave_user", "amx_user", "xsave_guest", "nested_guest")
+ON_TWO_PROCESSORS = (*ON_ONE_PROCESSOR, "pinned_guest")
+HOSTS = {
+    "6.1-one": ("6.1", 1),
+    "6.12.95-one": ("6.12.95", 1),
+    "6.17.8-one": ("6.17.8", 1),
+    "7.3.4-one": ("7.3.4", 1),
+    "6.1-two": ("6.1", 2),
+    "7.3.4-two": ("7.3.4", 2),
+}
+SCRIPT = """
+echo "= /proc/cpuinfo"; cat /proc/cpuinfo
+echo "= /proc/cmdline"; cat /proc/cmdline
+for parameter in enable_apicv nested ept unrestricted_guest; do
+    echo "= $parameter"; cat /sys/module/kvm_intel/parameters/$parameter
+done
+for program; do
+    echo "= ${program##*/}"; $program; echo "status $?"
+done
+"""
+
+
+def checks_of(program):
+    """Return the names of a program's checks, as its source has them."""
+    source = (SOURCES / f"{program}.c").read_text(encoding="utf-8")
+    return sorted(set(re.findall(r'\bcheck\("([a-z0-9-]+)"', source)))
+
+
+CHECKS = [(program, name) for program in ON_ONE_PROCESSOR for name in checks_of(program)]
+CHECKS_OF_TWO = [("pinned_guest", name) for name in checks_of("pinned_guest")]
+
+
+@dataclass
+class Seen:
+    """What one boot of a host showed.
+
+    :ivar processors: how many it has been given
+    :ivar text: the lines under each heading
+    """
+
+    processors: int
+    text: dict[str, list[str]]
+
+    def lines_of(self, program, name):
+        """Return all lines of one check."""
+        start = re.compile(rf"(not )?ok {re.escape(name)}[ :]")
+        return [line for line in self.text[program] if start.match(line)]
+
+
+def look(host, machine_parts, folder):
+    spec, processors = HOSTS[host]
+    archives, built = machine_parts
+    programs = ON_ONE_PROCESSOR if processors == 1 else ON_TWO_PROCESSORS
+    paths = [folder / name for name in programs]
+    files = [GuestFile(path, str(path)) for path in paths]
+    files.append(GuestFile.parse("/bin/cat"))
+    program = Program(
+        ("sh", "-c", SCRIPT, "sh", *map(str, paths)), tuple(files), Hardware(processors)
+    )
+    kernel = kernels.resolve(spec, modules_dir=None, archives=archives, progress=Silent())
+    outlets = Outlets(io.BytesIO(), io.BytesIO())
+    status = run_program(kernel, built, program, outlets, Silent(), SILENCE)
+    assert status == 0, outlets.stderr.getvalue().decode()
+    text, heading = defaultdict(list), ""
+    for line in outlets.stdout.getvalue().decode().splitlines():
+        if line.startswith("= "):
+            heading = line[2:]
+        else:
+            text[heading].append(line)
+    return Seen(processors, text)
+
+
+@pytest.fixture(scope="module")
+def boots(machine_parts, conformance_programs):
+    """Return what shows a host; each is booted once."""
+    return cache(lambda host: look(host, machine_parts, conformance_programs))
+
+
+@pytest.fixture(scope="module", params=HOSTS)
+def seen(request, boots):
+    return boots(request.param)
+
+
+@pytest.fixture(scope="module", params=[host for host in HOSTS if HOSTS[host][1] == 2])
+def seen_by_two(request, boots):
+    return boots(request.param)
+
+
+@pytest.mark.parametrize(("program", "name"), CHECKS)
+def test_the_processor_does_as_the_manual_says(seen, program, name):
+    lines = seen.lines_of(program, name)
+    assert lines
+    assert [line for line in lines if not line.startswith("ok ")] == []
+
+
+@pytest.mark.parametrize("program", ON_ONE_PROCESSOR)
+def test_the_program_comes_to_its_end(seen, program):
+    assert seen.text[program][-1] == "status 0"
+
+
+def test_all_processors_are_up(seen):
+    numbers = [line for line in seen.text["/proc/cpuinfo"] if line.startswith("processor\t")]
+    assert len(numbers) == seen.processors
+
+
+def test_the_processors_are_cores_of_one_package(seen):
+    lines = [line.replace("\t", "") for line in seen.text["/proc/cpuinfo"]]
+    assert {line for line in lines if line.startswith("cpu cores")} == {
+        f"cpu cores: {seen.processors}"
+    }
+    assert {line for line in lines if line.startswith("core id")} == {
+        f"core id: {number}" for number in range(seen.processors)
+    }
+
+
+@pytest.mark.parametrize("parameter", ["enable_apicv", "nested", "ept", "unrestricted_guest"])
+def test_kvm_uses_what_it_uses_by_default(seen, parameter):
+    assert seen.text[parameter] == ["Y"]
+
+
+@pytest.mark.parametrize(
+    "crutch",
+    [
+        *("nokaslr", "nopti", "nosmap", "mitigations=", "clearcpuid", "noxsave", "kvm", "idle="),
+        *(
+            "no_timer_check",
+            "tsc=",
+            "noapic",
+            "lapic",
+            "x2apic",
+            "acpi=",
+            "pci=",
+            "nosmp",
+            "maxcpus",
+        ),
+    ],
+)
+def test_the_kernel_is_booted_without_a_crutch(seen, crutch):
+    (line,) = seen.text["/proc/cmdline"]
+    assert [word for word in line.split() if word.startswith(crutch)] == []
+
+
+@pytest.mark.parametrize(("program", "name"), CHECKS_OF_TWO)
+def test_two_processors_do_as_the_manual_says(seen_by_two, program, name):
+    lines = seen_by_two.lines_of(program, name)
+    assert lines
+    assert [line for line in lines if not line.startswith("ok ")] == []
