@@ -13,6 +13,7 @@ from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import CallRecord, Divergence, StepRecord
+from kvmprobe.scenarios.course import Course
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ _LOG_RULE = "a scenario logs no kernel warning (INV-43)"
 def divergences(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[Divergence, ...]:
     """Compare every completed step with a correct kernel of this host's variants."""
     correct = replace(host, behaviours=variants(host.behaviours))
-    return tuple(_walk(scenario, correct, trace))
+    return tuple(_walk(scenario, Course(correct), trace))
 
 
 def explanation(
@@ -57,7 +58,12 @@ def predicts(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
 
 def agrees(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
     """Tell whether such a kernel would answer so, as far as the trace goes."""
-    return not any(_walk(scenario, host, trace))
+    return agrees_along(scenario, Course(host), trace)
+
+
+def agrees_along(scenario: Scenario, course: Course, trace: Trace) -> bool:
+    """As :func:`agrees`, for the host of a course that knows the beginnings of other scenarios."""
+    return not any(_walk(scenario, course, trace))
 
 
 def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[StepRecord, ...]:
@@ -77,12 +83,12 @@ def _fields(op: Op, reply: Reply, host: HostProfile) -> Mapping[str, int]:
     return op.read(reply.output, host) if reply.output and reply.result >= 0 else {}
 
 
-def _walk(scenario: Scenario, host: HostProfile, trace: Trace) -> Iterator[Divergence]:
-    machine = Machine.fresh(host)
+def _walk(scenario: Scenario, course: Course, trace: Trace) -> Iterator[Divergence]:
+    host, machine = course.host, course.start
     for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
         rule = ""
         for op, reply in zip(step.ops, seen.replies, strict=True):
-            transition = op.step(machine)
+            transition = course.step(machine, op)
             rule = rule or transition.rule
             mismatch = compare(transition.outcome, op, reply, host)
             if mismatch:
@@ -108,7 +114,7 @@ def _predicts(
     crashed: bool,  # noqa: FBT001
 ) -> bool:
     defective = replace(host, behaviours=variants(host.behaviours) | defects)
-    if any(_walk(scenario, defective, trace)):
+    if not agrees(scenario, defective, trace):
         return False
     return not crashed or _dies_at(scenario, defective, len(trace.steps))
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.lockstep import agrees, explanation
+from kvmprobe.execution.lockstep import agrees, agrees_along, explanation
 from kvmprobe.execution.preflight import examine, profile_of, unmet
 from kvmprobe.execution.unspecified import judged_bytes
 from kvmprobe.model.behaviours import variants
@@ -19,6 +19,7 @@ from kvmprobe.results.known import by_id
 from kvmprobe.results.trace import End
 from kvmprobe.results.transcript import Entry, Transcript
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.course import Course
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
     known: tuple[str, ...] = ()
     if not agrees(scenario, correct, trace):
         known = explanation(scenario, host, trace, crashed=False)
-    return Entry(scenario, trace, known, judged_bytes(scenario, correct, len(trace.steps)))
+    return Entry(scenario, trace, known, judged_bytes(scenario, Course(correct), len(trace.steps)))
 
 
 def _fit(preflight: Preflight, wanted: Callable[[str], bool]) -> Iterator[Scenario]:
@@ -81,18 +82,37 @@ def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
     """
     host = profile_of(transcript.facts)
     expected = variants(transcript.behaviours) ^ frozenset(flipped)
+    courses = _Courses(replace(host, behaviours=expected))
     for entry in transcript.entries:
-        if not _judged_alike(entry, replace(host, behaviours=expected)):
+        if not _judged_alike(entry, courses):
             yield entry.scenario.id
 
 
-def _judged_alike(entry: Entry, host: HostProfile) -> bool:
-    if entry.trace.end not in {End.DONE, End.HELD} or entry.trace.taint:
+class _Courses:
+    """A course for each set of defects, on top of the host's own behaviours."""
+
+    def __init__(self, host: HostProfile) -> None:
+        self._host = host
+        self._courses: dict[tuple[str, ...], Course] = {}
+
+    def with_defects(self, known: tuple[str, ...]) -> Course:
+        """Return the course of the host with the defects of these identifiers."""
+        course = self._courses.get(known)
+        if course is None:
+            defects = frozenset(by_id(defect).behaviour for defect in known)
+            behaviours = self._host.behaviours | defects
+            course = self._courses[known] = Course(replace(self._host, behaviours=behaviours))
+        course.forget_if_long()
+        return course
+
+
+def _judged_alike(entry: Entry, courses: _Courses) -> bool:
+    scenario, trace = entry.scenario, entry.trace
+    if trace.end not in {End.DONE, End.HELD} or trace.taint:
         return False
-    if judged_bytes(entry.scenario, host, len(entry.trace.steps)) < entry.judged:
+    correct = courses.with_defects(())
+    if judged_bytes(scenario, correct, len(trace.steps)) < entry.judged:
         return False
-    if agrees(entry.scenario, host, entry.trace):
+    if agrees_along(scenario, correct, trace):
         return not entry.known
-    known = frozenset(by_id(defect).behaviour for defect in entry.known)
-    defective = replace(host, behaviours=host.behaviours | known)
-    return bool(known) and agrees(entry.scenario, defective, entry.trace)
+    return bool(entry.known) and agrees_along(scenario, courses.with_defects(entry.known), trace)

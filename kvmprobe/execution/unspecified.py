@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.outcome import ExpectedTable, Outcome, Unspecified
+    from kvmprobe.scenarios.course import Course
     from kvmprobe.scenarios.scenario import Scenario
 
 _REGISTER_SIZE = 4
@@ -36,13 +37,13 @@ def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
     return found
 
 
-def judged_bytes(scenario: Scenario, host: HostProfile, step_count: int) -> int:
+def judged_bytes(scenario: Scenario, course: Course, step_count: int) -> int:
     """Return how many bytes of a kernel's answers the model determines, up to a step."""
-    machine, total = Machine.fresh(host), 0
+    machine, total = course.start, 0
     for number, op in scenario.ops():
         if number == step_count:
             break
-        step = op.step(machine)
+        step = course.step(machine, op)
         total += _judged_in(step.outcome)
         machine = step.machine
     return total
@@ -90,7 +91,7 @@ def _open_in_done(done: Done) -> Counter[str]:
 def _places(places: Iterable[Unspecified]) -> Counter[str]:
     found: Counter[str] = Counter()
     for place in places:
-        found[place.reason] += sum(1 for bits in place.bits if bits)
+        found[place.reason] += len(place.bits) - place.bits.count(0)
     return found
 
 
@@ -116,9 +117,13 @@ def _unequal(contents: list[bytes]) -> int:
     size = max(map(len, contents))
     if len(set(contents)) == 1:
         return 0
-    padded = [content.ljust(size, b"\0") for content in contents]
-    return sum(len(set(column)) > 1 for column in zip(*padded, strict=True))
+    first, *others = [int.from_bytes(content.ljust(size, b"\0"), "little") for content in contents]
+    differing = 0
+    for other in others:
+        differing |= first ^ other
+    return _bytes_of(differing)
 
 
 def _bytes_of(bits: int) -> int:
-    return sum(1 for byte in bits.to_bytes((bits.bit_length() + 7) // 8, "little") if byte)
+    content = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+    return len(content) - content.count(0)

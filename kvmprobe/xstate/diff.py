@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,22 +27,21 @@ def differences(expected: bytes, observed: bytes, layout: Layout) -> tuple[Diffe
     """
     if expected == observed:
         return ()
-    spans: dict[str, tuple[int, int]] = {}
-    for offset in _differing(expected, observed):
-        where = layout.name_of(offset)
-        first, _ = spans.get(where, (offset, offset))
-        spans[where] = (first, offset)
-    return tuple(
-        Difference(where, first, expected[first : last + 1], observed[first : last + 1])
-        for where, (first, last) in spans.items()
-    )
-
-
-def _differing(expected: bytes, observed: bytes) -> list[int]:
-    chunk = 64
-    offsets: list[int] = []
-    for start in range(0, len(expected), chunk):
-        left, right = expected[start : start + chunk], observed[start : start + chunk]
+    found: list[Difference] = []
+    for where, start, stop in _parts(layout, len(expected)):
+        left, right = expected[start:stop], observed[start:stop]
         if left != right:
-            offsets += [start + i for i in range(len(left)) if left[i] != right[i]]
-    return offsets
+            unequal = [index for index in range(stop - start) if left[index] != right[index]]
+            first, end = unequal[0], unequal[-1] + 1
+            found.append(Difference(where, start + first, left[first:end], right[first:end]))
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _parts(layout: Layout, size: int) -> tuple[tuple[str, int, int], ...]:
+    """Return name, first byte and end of each field, component and gap of an image."""
+    names = [layout.name_of(offset) for offset in range(size)]
+    starts = [offset for offset in range(size) if not offset or names[offset - 1] != names[offset]]
+    return tuple(
+        (names[start], start, end) for start, end in zip(starts, [*starts[1:], size], strict=True)
+    )
