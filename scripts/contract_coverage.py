@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "kvmprobe" / "model"
 STATEMENTS = ROOT / "tests" / "contract" / "contract_statements.toml"
-TABLE = ROOT / "docs" / "contract-coverage.md"
+TABLE = ROOT / "tests" / "contract" / "coverage.md"
 # The matrix has thousands of scenarios that take the same rules.
 _SAMPLED = {"restore": 40, "kick": 8}
 _HEADING = """\

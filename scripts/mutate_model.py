@@ -7,16 +7,14 @@ show are listed, with the reason, in ``tests/mutation/equivalent.toml``; they do
 from __future__ import annotations
 
 import argparse
-import importlib.abc
-import importlib.util
-import json
-import lzma
+import gc
 import os
+import resource
 import signal
 import sys
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,9 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from mutants import Mutant, mutants
 
+from kvmprobe.execution.recording import disagreements
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.results.transcript import Transcript
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,8 @@ EQUIVALENT = ROOT / "tests" / "mutation" / "equivalent.toml"
 # Data that no transcript depends on: texts, the example host.
 _LEFT_OUT = {"__init__", "behaviours", "sapphire_rapids"}
 _STRIDE = 37
+_MATRIX_STRIDE = 10
+_MEMORY = 2 << 30
 _DEADLINE = 120
 
 
@@ -46,50 +49,54 @@ class Fate(Enum):
     KILLED = 10
 
 
-Document = tuple[dict[str, Any], bytes]
+def install(module: ModuleType, source: str) -> None:
+    """Give a module another source, and whoever has something of the old one the new."""
+    before = dict(vars(module))
+    exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102
+    exchanged = {
+        id(old): new
+        for name, old in before.items()
+        if getattr(old, "__module__", None) == module.__name__
+        and (new := vars(module)[name]) is not old
+    }
+    for user in [m for name, m in sys.modules.items() if name.startswith("kvmprobe.")]:
+        for name, value in list(vars(user).items()):
+            setattr(user, name, _with_exchanged(value, exchanged))
 
 
-@dataclass(frozen=True, slots=True)
-class MutatedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives one module another source."""
-
-    name: str
-    source: str
-
-    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
-        """Claim the module."""
-        return importlib.util.spec_from_loader(fullname, self) if fullname == self.name else None
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the changed source."""
-        exec(compile(self.source, self.name, "exec"), module.__dict__)  # noqa: S102
+def _with_exchanged(value: Any, exchanged: dict[int, Any]) -> Any:  # noqa: ANN401 - anything
+    if id(value) in exchanged:
+        return exchanged[id(value)]
+    if type(value) is dict and not exchanged.keys().isdisjoint(map(id, value.values())):
+        return {key: exchanged.get(id(item), item) for key, item in value.items()}
+    if type(value) in {tuple, list} and not exchanged.keys().isdisjoint(map(id, value)):
+        return type(value)(exchanged.get(id(item), item) for item in value)
+    return value
 
 
-def notices(mutant: Mutant, module: str, documents: Sequence[Document]) -> bool:
+def notices(mutant: Mutant, module: str, transcripts: Sequence[Transcript]) -> bool:
     """Tell whether a replay with the mutant goes otherwise; called in a process of its own."""
-    sys.meta_path.insert(0, MutatedModule(f"kvmprobe.model.{module}", mutant.source))
     try:
-        from kvmprobe.execution.recording import disagreements  # noqa: PLC0415
-        from kvmprobe.results.transcript import Transcript  # noqa: PLC0415
-
-        for document, blob in documents:
-            transcript = Transcript.from_document(_shuffled(document), blob)
-            if next(disagreements(transcript), None) is not None:
-                return True
+        install(sys.modules[f"kvmprobe.model.{module}"], mutant.source)
+        return any(next(disagreements(transcript), None) is not None for transcript in transcripts)
     except Exception:
         return True
-    return False
 
 
-def _shuffled(document: dict[str, Any]) -> dict[str, Any]:
-    """Put entries that are unlike each other first: most mutants die early."""
-    entries = document["entries"]
-    order = [e for start in range(_STRIDE) for e in entries[start::_STRIDE]]
-    return document | {"entries": order}
+def _shuffled(transcript: Transcript) -> Transcript:
+    """Put entries that are unlike each other first: most mutants die early.
+
+    Of the restore matrix, whose scenarios are much alike, every tenth will do.
+    """
+    matrix = [entry for entry in transcript.entries if entry.scenario.family == "restore"]
+    others = [entry for entry in transcript.entries if entry.scenario.family != "restore"]
+    entries = others + matrix[::_MATRIX_STRIDE]
+    order = [entry for start in range(_STRIDE) for entry in entries[start::_STRIDE]]
+    return replace(transcript, entries=tuple(order))
 
 
 def fates(
-    chosen: Sequence[tuple[Mutant, str]], documents: Sequence[Document], jobs: int
+    chosen: Sequence[tuple[Mutant, str]], transcripts: Sequence[Transcript], jobs: int
 ) -> Iterator[tuple[Mutant, Fate]]:
     """Judge each mutant in a forked child; one that does not end in time is noticed, too."""
     running: dict[int, Mutant] = {}
@@ -100,20 +107,16 @@ def fates(
             pid = os.fork()
             if pid == 0:
                 signal.alarm(_DEADLINE)
-                noticed = notices(mutant, module, documents)
+                resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+                noticed = notices(mutant, module, transcripts)
                 os._exit((Fate.KILLED if noticed else Fate.SURVIVED).value)
             running[pid] = mutant
         pid, status = os.wait()
         yield running.pop(pid), Fate.KILLED if status else Fate.SURVIVED
 
 
-def unnoticed_flips(documents: Sequence[Document]) -> list[str]:
+def unnoticed_flips(transcripts: Sequence[Transcript]) -> list[str]:
     """Return the behaviours that can be switched without any transcript going otherwise."""
-    from kvmprobe.execution.recording import disagreements  # noqa: PLC0415
-    from kvmprobe.model.behaviours import Behaviour  # noqa: PLC0415
-    from kvmprobe.results.transcript import Transcript  # noqa: PLC0415
-
-    transcripts = [Transcript.from_document(_shuffled(d), blob) for d, blob in documents]
     unnoticed = []
     for behaviour in Behaviour:
         flipped = (disagreements(transcript, behaviour) for transcript in transcripts)
@@ -122,14 +125,13 @@ def unnoticed_flips(documents: Sequence[Document]) -> list[str]:
     return unnoticed
 
 
-def _documents() -> list[Document]:
-    found = []
-    for path in sorted(TRANSCRIPTS.glob("*.xz"), reverse=True):
-        line, _, blob = lzma.decompress(path.read_bytes()).partition(b"\n")
-        found.append((json.loads(line), blob))
-    if not found:
+def _transcripts() -> list[Transcript]:
+    paths = sorted(TRANSCRIPTS.glob("[0-9]*.xz"), reverse=True) + sorted(
+        TRANSCRIPTS.glob("[a-z]*.xz")
+    )
+    if not paths:
         raise SystemExit(f"no transcripts in {TRANSCRIPTS}; scripts/record_transcripts makes them")
-    return found
+    return [_shuffled(Transcript.from_bytes(path.read_bytes())) for path in paths]
 
 
 def _equivalent() -> dict[str, str]:
@@ -143,7 +145,7 @@ def main() -> None:
     parser.add_argument("glob", nargs="?", default="*", help="only mutants whose key matches")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    documents, equivalent, started = _documents(), _equivalent(), time.monotonic()
+    transcripts, equivalent, started = _transcripts(), _equivalent(), time.monotonic()
     chosen = [
         (mutant, path.stem)
         for path in sorted(MODEL.glob("*.py"))
@@ -151,11 +153,14 @@ def main() -> None:
         for mutant in mutants(path.stem, path.read_text())
         if fnmatchcase(mutant.key, arguments.glob)
     ]
+    gc.collect()
+    gc.freeze()
     survivors = []
-    for done, (mutant, end) in enumerate(fates(chosen, documents, arguments.jobs), 1):
+    for done, (mutant, end) in enumerate(fates(chosen, transcripts, arguments.jobs), 1):
         print(f"\r{done} of {len(chosen)}", end="", file=sys.stderr, flush=True)
         if end is Fate.SURVIVED:
             survivors.append(mutant)
+            print(f"\nsurvived: {mutant.key} (line {mutant.line})", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     survivors.sort(key=lambda mutant: mutant.key)
     for mutant in survivors:
@@ -165,12 +170,8 @@ def main() -> None:
     proven = sum(m.key in equivalent for m in survivors)
     counted, killed = len(chosen) - proven, len(chosen) - len(survivors)
     score = 100 * killed / counted if counted else 100.0
-    pid = os.fork()
-    if pid == 0:
-        flips = unnoticed_flips(documents)
-        print(f"behaviours switched without notice: {', '.join(flips) or 'none'}", flush=True)
-        os._exit(0)
-    os.waitpid(pid, 0)
+    flips = unnoticed_flips(transcripts)
+    print(f"behaviours switched without notice: {', '.join(flips) or 'none'}")
     print(
         f"{len(chosen)} mutants: {killed} noticed, {len(survivors) - proven} survived, "
         f"{proven} equivalent; score {score:.1f} %, {time.monotonic() - started:.0f} s"
