@@ -37,8 +37,12 @@ _NULL = Immediate(0)
 
 
 def largest_image(host: HostProfile) -> int:
-    """Return the bytes of the largest uabi image this host can ask for."""
-    return host.uabi_size(host.kvm_xcr0)
+    """Return the bytes of the largest uabi image that a vCPU of this host can move.
+
+    Permission decides its size, not what KVM offers: a CPUID table with XTILE_DATA makes it
+    larger even where KVM keeps the component from the guest.
+    """
+    return host.uabi_size(host.user_features)
 
 
 @op(
