@@ -43,10 +43,12 @@ class Mutant:
     """A changed module.
 
     :ivar key: module, function and change; stays the same when lines move
+    :ivar function: the function it is in, dotted; empty outside of all
     :ivar line: where, in the present source
     """
 
     key: str
+    function: str
     line: int
     source: str
 
@@ -62,6 +64,7 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
             seen[key] = count = seen.get(key, 0) + 1
             yield Mutant(
                 key if count == 1 else f"{key} #{count}",
+                function,
                 getattr(node, "lineno", 0),
                 ast.unparse(ast.fix_missing_locations(_exchanged(tree, node, changed))),
             )

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import tomllib
+from collections import defaultdict
 from dataclasses import replace
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -28,7 +29,9 @@ from kvmprobe.results.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import ModuleType
+    from types import FrameType, ModuleType
+
+    from kvmprobe.results.transcript import Entry
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "kvmprobe" / "model"
@@ -74,11 +77,50 @@ def _with_exchanged(value: Any, exchanged: dict[int, Any]) -> Any:  # noqa: ANN4
     return value
 
 
-def notices(mutant: Mutant, module: str, transcripts: Sequence[Transcript]) -> bool:
+class Replays:
+    """The transcripts, and which of their entries call which function of the model."""
+
+    def __init__(self, transcripts: Sequence[Transcript]) -> None:
+        self.transcripts = transcripts
+        self._callers: list[dict[tuple[str, str], list[Entry]]] = []
+        for transcript in transcripts:
+            callers: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+            for entry in transcript.entries:
+                for function in _functions_called(transcript, entry):
+                    callers[function].append(entry)
+            self._callers.append(callers)
+
+    def that_call(self, module: str, function: str) -> Iterator[Transcript]:
+        """Yield the transcripts with those entries; with all for what no entry calls itself."""
+        known = any((module, function) in callers for callers in self._callers)
+        for transcript, callers in zip(self.transcripts, self._callers, strict=True):
+            entries = callers.get((module, function), ()) if known else transcript.entries
+            yield replace(transcript, entries=tuple(entries))
+
+
+def _functions_called(transcript: Transcript, entry: Entry) -> set[tuple[str, str]]:
+    called: set[tuple[str, str]] = set()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(str(MODEL)):
+            parts = [part for part in code.co_qualname.split(".") if not part.startswith("<")]
+            called.add((Path(code.co_filename).stem, ".".join(parts)))
+
+    sys.setprofile(note)
+    try:
+        list(disagreements(replace(transcript, entries=(entry,))))
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def notices(mutant: Mutant, module: str, replays: Replays) -> bool:
     """Tell whether a replay with the mutant goes otherwise; called in a process of its own."""
+    concerned = list(replays.that_call(module, mutant.function))
     try:
         install(sys.modules[f"kvmprobe.model.{module}"], mutant.source)
-        return any(next(disagreements(transcript), None) is not None for transcript in transcripts)
+        return any(next(disagreements(transcript), None) is not None for transcript in concerned)
     except Exception:
         return True
 
@@ -96,7 +138,7 @@ def _shuffled(transcript: Transcript) -> Transcript:
 
 
 def fates(
-    chosen: Sequence[tuple[Mutant, str]], transcripts: Sequence[Transcript], jobs: int
+    chosen: Sequence[tuple[Mutant, str]], replays: Replays, jobs: int
 ) -> Iterator[tuple[Mutant, Fate]]:
     """Judge each mutant in a forked child; one that does not end in time is noticed, too."""
     running: dict[int, Mutant] = {}
@@ -108,7 +150,7 @@ def fates(
             if pid == 0:
                 signal.alarm(_DEADLINE)
                 resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-                noticed = notices(mutant, module, transcripts)
+                noticed = notices(mutant, module, replays)
                 os._exit((Fate.KILLED if noticed else Fate.SURVIVED).value)
             running[pid] = mutant
         pid, status = os.wait()
@@ -156,7 +198,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     survivors = []
-    for done, (mutant, end) in enumerate(fates(chosen, transcripts, arguments.jobs), 1):
+    for done, (mutant, end) in enumerate(fates(chosen, Replays(transcripts), arguments.jobs), 1):
         print(f"\r{done} of {len(chosen)}", end="", file=sys.stderr, flush=True)
         if end is Fate.SURVIVED:
             survivors.append(mutant)
