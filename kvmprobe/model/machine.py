@@ -152,9 +152,7 @@ class Vcpu:
 
         :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
         """
-        open_with_content = sum(
-            1 << nr for nr in self.contents if self.xstate_bv_open >> nr & 1
-        )
+        open_with_content = sum(1 << nr for nr in self.contents if self.xstate_bv_open >> nr & 1)
         return (self.xstate_bv | open_with_content) & self.xfd
 
 
