@@ -32,8 +32,9 @@ _HEADINGS = {
 }
 _PLAIN = (Change.MISSING, Change.NEW_SCENARIO)
 _LISTED_IDS = 12
+_LISTED_AS_BEFORE = 3
 # What Markdown or HTML would take for markup.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
+_MARKUP = re.compile(r"([\\`*_\[\]<>#|~&])")
 
 
 def diff_lines(compared: Comparison) -> Iterator[str]:
@@ -43,10 +44,9 @@ def diff_lines(compared: Comparison) -> Iterator[str]:
     if defects := compared.defects:
         yield ""
         yield "known defects, by the scenarios that show them"
-        for count in defects:
-            yield f"  {count.id:4} {count.becomes:9} {count.before} -> {count.after}  " + _title(
-                count.id
-            )
+        for defect in defects:
+            counts = f"{len(defect.before)} -> {len(defect.after)}"
+            yield f"  {defect.id:4} {defect.becomes.value:12} {counts:10}  {_title(defect.id)}"
     for change, heading in _HEADINGS.items():
         if found := compared.having(change):
             yield ""
@@ -67,9 +67,10 @@ def diff_markdown(compared: Comparison) -> Iterator[str]:
         yield ""
         yield "| known defect | | before | after | |"
         yield "|---|---|---:|---:|---|"
-        for count in defects:
-            title = _escaped(_title(count.id))
-            yield f"| {count.id} | **{count.becomes}** | {count.before} | {count.after} | {title} |"
+        for defect in defects:
+            counts = f"{len(defect.before)} | {len(defect.after)}"
+            what = f"**{defect.becomes.value}** | {counts} | {_escaped(_title(defect.id))}"
+            yield f"| {defect.id} | {what} |"
     for change, heading in _HEADINGS.items():
         if found := compared.having(change):
             yield ""
@@ -153,9 +154,11 @@ def _shown(scenario: Compared) -> list[str]:
 def _text_of(group: Sequence[Compared]) -> Iterator[str]:
     yield f"  {len(group)}  {printable(_what(group[0]))}"
     yield from (f"    {line}" for line in _shown(group[0]))
-    yield from (f"      {_line(scenario)}" for scenario in group[:_LISTED_IDS])
-    if len(group) > _LISTED_IDS:
-        yield f"      and {len(group) - _LISTED_IDS} more"
+    as_before = group[0].change is Change.UNCHANGED
+    listed = _LISTED_AS_BEFORE if as_before else _LISTED_IDS
+    yield from (f"      {_line(scenario)}" for scenario in group[:listed])
+    if len(group) > listed:
+        yield f"      and {len(group) - listed} more"
 
 
 def _markdown_of(group: Sequence[Compared]) -> Iterator[str]:

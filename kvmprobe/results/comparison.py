@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.results.verdict import FAILURES, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.run_document import RunDocument
@@ -58,28 +58,41 @@ class Compared:
         return not (after and after < before)
 
 
-@dataclass(frozen=True, slots=True)
-class DefectCount:
-    """A known defect, and how many scenarios show it in each of the runs; in both ran ``common``.
+class Becomes(Enum):
+    """What became of a known defect."""
 
-    :ivar common: scenarios that show it in the first run and ran in the second
+    NEW = "new"
+    FIXED = "fixed"
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    NOT_TESTED = "not tested"
+    FIRST_TESTED = "first tested"
+
+
+@dataclass(frozen=True, slots=True)
+class DefectChange:
+    """A known defect, and the scenarios that show it.
+
+    :ivar before: those of the first run
+    :ivar after: those of the second
+    :ivar in_both: all that ran in both runs, showing it or not
     """
 
     id: str
-    before: int
-    after: int
-    common: int
+    before: frozenset[str]
+    after: frozenset[str]
+    in_both: frozenset[str]
 
     @property
-    def becomes(self) -> str:
-        """One word for it."""
-        if not self.before:
-            return "new"
-        if not self.after:
-            return "fixed" if self.common == self.before else "not seen"
+    def becomes(self) -> Becomes:
+        """What became of it; fixed means that every scenario that showed it ran again."""
         if self.before == self.after:
-            return "unchanged"
-        return "more" if self.after > self.before else "fewer"
+            return Becomes.UNCHANGED
+        if not self.before:
+            return Becomes.NEW if self.after & self.in_both else Becomes.FIRST_TESTED
+        if not self.after:
+            return Becomes.FIXED if self.before <= self.in_both else Becomes.NOT_TESTED
+        return Becomes.CHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +117,17 @@ class Comparison:
         return any(scenario.regressed for scenario in self.scenarios)
 
     @property
-    def defects(self) -> list[DefectCount]:
+    def defects(self) -> list[DefectChange]:
         """The known defects that either run shows."""
         before, after = _ran(self.before), _ran(self.after)
         ids = dict.fromkeys(
             d for r in (*before.values(), *after.values()) if fails(r) for d in r.known
         )
-        return [_count(defect, before, after) for defect in sorted(ids)]
+        in_both = frozenset(before.keys() & after.keys())
+        return [
+            DefectChange(d, _showing(d, before.values()), _showing(d, after.values()), in_both)
+            for d in sorted(ids)
+        ]
 
 
 def compare(before: RunDocument, after: RunDocument) -> Comparison:
@@ -162,12 +179,5 @@ def _ran(run: RunDocument) -> dict[str, ScenarioRecord]:
     return {r.id: r for r in run.records if r.verdict is not Verdict.SKIPPED}
 
 
-def _count(
-    defect: str, before: Mapping[str, ScenarioRecord], after: Mapping[str, ScenarioRecord]
-) -> DefectCount:
-    first, second = _showing(defect, before.values()), _showing(defect, after.values())
-    return DefectCount(defect, len(first), len(second), sum(i in after for i in first))
-
-
-def _showing(defect: str, records: Iterable[ScenarioRecord]) -> list[str]:
-    return [record.id for record in records if fails(record) and defect in record.known]
+def _showing(defect: str, records: Iterable[ScenarioRecord]) -> frozenset[str]:
+    return frozenset(record.id for record in records if fails(record) and defect in record.known)

@@ -13,7 +13,8 @@ from kvmprobe.progress import Silent
 
 # Any kernel's would do; this one is in several of Debian's suites.
 PACKAGE = "linux-source-6.12"
-FOLDER = "tools/testing/kunit/"
+# kunit.py ends if its own path is another one.
+FOLDER = "tools/testing/kunit"
 
 
 def kunit(archives):
@@ -25,7 +26,7 @@ def kunit(archives):
     with archives.cache.locked(f"kunit of {PACKAGE}", Silent()):
         if not home.exists():
             _unpack(archives, home)
-    return home / "kunit.py"
+    return home / FOLDER / "kunit.py"
 
 
 def _unpack(archives, home):
@@ -37,10 +38,10 @@ def _unpack(archives, home):
     deb = archives.fetch(same, Silent())
     with archives.cache.scratch() as work:
         unpacked = work / PACKAGE
-        unpacked.mkdir()
+        (unpacked / FOLDER).mkdir(parents=True)
         for path, content in debfile.files(deb):
             if path.endswith(".tar.xz"):
-                _take_python(content, unpacked)
+                _take_python(content, unpacked / FOLDER)
         archives.cache.publish(unpacked, home)
     deb.unlink()
 
@@ -48,6 +49,6 @@ def _unpack(archives, home):
 def _take_python(tarball, folder):
     with tarfile.open(fileobj=tarball, mode="r|xz") as tar:
         for member in tar:
-            _, found, name = member.name.partition(f"/{FOLDER}")
+            _, found, name = member.name.partition(f"/{FOLDER}/")
             if found and member.isfile() and Path(name).suffix == ".py" and "/" not in name:
                 (folder / name).write_bytes(tar.extractfile(member).read())
