@@ -143,21 +143,19 @@ def _whole_records(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _of_lines(text: str) -> _Lines:
-    found = _Lines()
-    for number, line in enumerate(text.splitlines()):
-        data = _loaded(line)
-        kind = data.get("type") if data else None
-        if number == 0 and (not data or data.get("schema") != LINES_SCHEMA):
-            raise ScenarioError(f"neither {SCHEMA} nor {LINES_SCHEMA} stands at its beginning")
-        if data and kind == LineType.RUN.value:
-            if number:
-                raise ScenarioError("it holds several runs; give each a file of its own")
-            found.head = data
-        elif data and kind == LineType.SCENARIO.value:
+    first, *others = text.splitlines() or [""]
+    found = _Lines(_loaded(first) or {})
+    if found.head.get("schema") != LINES_SCHEMA:
+        raise ScenarioError(f"neither {SCHEMA} nor {LINES_SCHEMA} stands at its beginning")
+    for data in filter(None, map(_loaded, others)):
+        kind = data.get("type")
+        if kind == LineType.RUN.value:
+            raise ScenarioError("it holds several runs; give each a file of its own")
+        if kind == LineType.SCENARIO.value:
             target = {key: data.get(name) for key, name in _TARGET_OF_LINE.items()}
             found.head.setdefault("targets", []).append(target)
             found.records.append(data)
-        elif data and kind == LineType.SUMMARY.value:
+        elif kind == LineType.SUMMARY.value:
             found.tail = data
     return found
 
