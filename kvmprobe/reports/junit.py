@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from kvmprobe.reports.excerpt import NOT_COMPLETED, failure_lines, headline, log_lines, printable
-from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def junit(runs: Iterable[RunDocument]) -> str:
     for run in runs:
         for (target, family), records in _suites(run.records).items():
             top.append(_suite(family, records, _properties(run, target)))
-        if run.not_completed or run.ending is Ending.CUT_SHORT:
+        if run.missing:
             top.append(_missing(run))
     ET.indent(top)
     return f"<?xml version='1.0' encoding='utf-8'?>\n{ET.tostring(top, encoding='unicode')}\n"
@@ -78,8 +77,8 @@ def _suite(
 
 
 def _missing(run: RunDocument) -> ET.Element:
-    """Return the suite of what was planned and never recorded; of a cut run at least one case."""
-    names = run.not_completed or (run.ending.value.replace(" ", "-"),)
+    """Return the suite of what was planned and never recorded."""
+    names = run.missing
     suite = _bare_suite(
         f"{_CLASS}.not-completed",
         _properties(run, None),

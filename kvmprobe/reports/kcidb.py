@@ -105,7 +105,7 @@ def _tests(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
             **({"log_excerpt": log[:LONGEST_EXCERPT]} if log else {}),
         }
     # Where nothing ran there is no kernel to say it of.
-    for scenario in run.not_completed if run.targets else ():
+    for scenario in run.missing if run.targets else ():
         missing = {"status": _MISSING, "comment": NOT_COMPLETED}
         yield _test(run.tool, run_id, scenario, run.targets[-1]) | missing
 

@@ -46,7 +46,8 @@ def ktap(runs: Iterable[RunDocument]) -> str:
     told = list(runs)
     lines = [VERSION, f"1..{len(told)}"]
     for number, run in enumerate(told, 1):
-        report = KtapRun(lines.append, run.planned, number)
+        planned = [*(record.id for record in run.records), *run.missing]
+        report = KtapRun(lines.append, planned, number)
         for record in run.records:
             report.add(record)
         report.finish(run.ending)
@@ -85,10 +86,9 @@ class KtapRun:
         self._open: dict[str, list[ScenarioRecord]] = {_family(i): [] for i in self._left}
         self._size = Counter(_family(i) for i in self._left.elements())
         self._targets: dict[Target, None] = {}
-        self._closed = 0
+        self._families = len(self._open)
         self._failed = 0
-        self._line(1, VERSION)
-        self._line(1, f"1..{len(self._open)}")
+        write("\n".join(_indented(1, [VERSION, f"1..{self._families}"])))
 
     def add(self, record: ScenarioRecord) -> None:
         """Take a scenario's record; those of a family may come in any order."""
@@ -103,50 +103,63 @@ class KtapRun:
         for family in list(self._open):
             self._close(family)
         for target in self._targets:
-            self._diagnostic(0, f"{target.description} ({target.source})")
-        why = f"{self._failed} of {self._closed} families failed" if self._failed else ""
+            self._write(_diagnostic(f"{target.description} ({target.source})"))
+        why = f"{self._failed} of {self._families} families failed" if self._failed else ""
         if ending is Ending.CUT_SHORT:
-            self._result(0, "not ok", self._number, RUN_NAME, f"ERROR {CUT_SHORT}")
+            self._write(_result("not ok", self._number, RUN_NAME, f"ERROR {CUT_SHORT}"))
         else:
-            self._result(0, "not ok" if why else "ok", self._number, RUN_NAME, why)
+            self._write(_result("not ok" if why else "ok", self._number, RUN_NAME, why))
 
     def _close(self, family: str) -> None:
+        """Write a family in one piece, so that the file never ends within it."""
         records = self._open.pop(family)
         missing = [i for i in self._left.elements() if _family(i) == family]
-        self._line(2, VERSION)
-        self._line(2, f"1..{len(records) + len(missing)}")
+        count = len(records) + len(missing)
+        lines = [VERSION, f"1..{count}"]
         for number, record in enumerate(records, 1):
-            self._scenario(number, record)
+            lines += _scenario(number, record)
         for number, scenario in enumerate(missing, len(records) + 1):
-            self._result(2, "not ok", number, scenario, f"ERROR {NOT_COMPLETED}")
+            lines.append(_result("not ok", number, scenario, f"ERROR {NOT_COMPLETED}"))
         failed = sum(_RESULTS[record.verdict][0] != "ok" for record in records) + len(missing)
-        skipped = all(record.verdict is Verdict.SKIPPED for record in records)
-        self._closed += 1
         self._failed += bool(failed)
-        if failed:
-            why = f"{failed} of {len(records) + len(missing)} scenarios failed"
-            self._result(1, "not ok", self._closed, family, why)
-        else:
-            self._result(1, "ok", self._closed, family, "SKIP all were" if skipped else "")
+        closed = self._families - len(self._open)
+        failure = f"{failed} of {count} scenarios failed" if failed else ""
+        told = [
+            _family_result(closed, family, records, failure),
+            # kunit.py of Linux 6.12 breaks down on a file that ends with a subtest's result.
+            _diagnostic(f"{closed} of {self._families} families"),
+        ]
+        self._write("\n".join((*_indented(2, lines), *_indented(1, told))))
 
-    def _scenario(self, number: int, record: ScenarioRecord) -> None:
-        result, directive = _RESULTS[record.verdict]
-        if result != "ok":
-            for line in failure_lines(record):
-                self._diagnostic(2, line)
-        # A hash within the text could begin another directive.
-        why = headline(record).replace("# ", "#")
-        self._result(2, result, number, record.id, f"{directive} {why}".strip())
 
-    def _result(self, level: int, result: str, number: int, name: str, why: str) -> None:
-        self._line(level, f"{result} {number} {name}{f' # {why}' if why else ''}")
+def _family_result(
+    number: int, family: str, records: Iterable[ScenarioRecord], failure: str
+) -> str:
+    if failure:
+        return _result("not ok", number, family, failure)
+    skipped = all(record.verdict is Verdict.SKIPPED for record in records)
+    return _result("ok", number, family, "SKIP all were" if skipped else "")
 
-    def _diagnostic(self, level: int, text: str) -> None:
-        # The extra blanks keep text like "Subtest: x" from being read as a header.
-        self._line(level, f"#   {printable(text)}".rstrip())
 
-    def _line(self, level: int, text: str) -> None:
-        self._write(_LEVEL * level + text)
+def _scenario(number: int, record: ScenarioRecord) -> list[str]:
+    result, directive = _RESULTS[record.verdict]
+    shown = [_diagnostic(line) for line in failure_lines(record)] if result != "ok" else []
+    # A hash within the text could begin another directive.
+    why = headline(record).replace("# ", "#")
+    return [*shown, _result(result, number, record.id, f"{directive} {why}".strip())]
+
+
+def _result(result: str, number: int, name: str, why: str) -> str:
+    return f"{result} {number} {name}{f' # {why}' if why else ''}"
+
+
+def _diagnostic(text: str) -> str:
+    # The extra blanks keep text like "Subtest: x" from being read as a header.
+    return f"#   {printable(text)}".rstrip()
+
+
+def _indented(level: int, lines: Iterable[str]) -> list[str]:
+    return [_LEVEL * level + line for line in lines]
 
 
 def _family(scenario: str) -> str:

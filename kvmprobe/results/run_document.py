@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import ScenarioRecord, Target
 
 LINES_SCHEMA = "kvmprobe-lines/1"
+# A reader that counts scenarios must not see only the passes of a run that was cut short.
+CUT_SHORT_ID = "cut-short"
 
 
 class Ending(Enum):
@@ -60,6 +62,13 @@ class RunDocument:
     def planned(self) -> list[str]:
         """Ids of all scenarios, with a record or without."""
         return [*(record.id for record in self.records), *self.not_completed]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Ids without a record; of a run that was cut and tells none, one that stands for them."""
+        if self.ending is Ending.COMPLETE or self.not_completed:
+            return self.not_completed
+        return (CUT_SHORT_ID,)
 
     @property
     def targets(self) -> list[Target]:

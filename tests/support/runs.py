@@ -116,7 +116,7 @@ def written(path, run):
 
 
 def cuts(content):
-    """Return beginnings of a file's content behind its first line: within lines and at their ends."""
+    """Return beginnings of a file's content that have its first line, cut anywhere behind it."""
     first = content.index(b"\n") + 1
     spread = range(first, len(content) - 2, max(1, (len(content) - first) // 23))
     return [content[:end] for end in spread]

@@ -49,7 +49,7 @@ def test_a_run_that_was_cut_is_valid(tmp_path):
         run = read_run(path)
         told = report(run)
         V5_0.validate(told)
-        assert len(told["tests"]) == len(run.records)
+        assert [t["status"] for t in told["tests"]].count("MISS") == bool(run.records)
 
 
 # kcidb_io/schema/v05_00.py, status: what each of them means

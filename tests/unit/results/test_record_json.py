@@ -45,7 +45,7 @@ def test_an_id_with_other_characters_is_refused(scenario):
 
 
 def test_an_unknown_verdict_is_refused():
-    with pytest.raises(ScenarioError, match="restore.a.x.*GREAT"):
+    with pytest.raises(ScenarioError, match=r"restore\.a\.x.*GREAT"):
         record_from_json(written(EVERY_VERDICT[0]) | {"verdict": "GREAT"})
 
 
@@ -66,7 +66,7 @@ def test_a_defect_that_is_not_in_the_list_is_refused():
     ids=str,
 )
 def test_a_malformed_part_is_refused_with_the_records_name(part):
-    with pytest.raises(ScenarioError, match="the record of restore.a.x: "):
+    with pytest.raises(ScenarioError, match=r"the record of restore\.a\.x: "):
         record_from_json(written(EVERY_VERDICT[0]) | part)
 
 

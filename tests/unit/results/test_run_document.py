@@ -130,3 +130,9 @@ def test_targets_are_named_once(document):
     targets = read_run(document).targets
     assert len(targets) == len(set(targets)) == 2
     assert targets[0] == OLD
+
+
+def test_of_a_run_that_was_cut_something_is_missing_even_if_it_does_not_say_what():
+    cut = run_of_records(passed("restore.a"), ending=Ending.CUT_SHORT)
+    assert cut.missing == ("cut-short",)
+    assert (INTERRUPTED.missing, EVERY.missing) == (MISSING, ())
