@@ -75,11 +75,11 @@ def style_of(argv: Sequence[str]) -> ExitStyle:
 
     A usage error must not look like a bad kernel to ``git bisect run``.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument(OPTION, default=ExitStyle.DEFAULT.value)
     try:
         return ExitStyle(parser.parse_known_args(argv)[0].exit_style)
-    except (ValueError, SystemExit):
+    except (ValueError, argparse.ArgumentError):
         return ExitStyle.DEFAULT
 
 

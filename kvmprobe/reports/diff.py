@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.excerpt import NOT_COMPLETED, headline, printable
+from kvmprobe.reports.excerpt import NOT_COMPLETED, headline, place, printable
 from kvmprobe.results.comparison import Change, Comparison, signature
 from kvmprobe.results.known import by_id, label
 from kvmprobe.results.run_document import Ending
@@ -91,7 +91,7 @@ def _run(run: RunDocument) -> str:
     parts = [f"{counts[v]} {v.value}" for v in Verdict if counts[v]]
     if run.not_completed:
         parts.append(f"{len(run.not_completed)} {NOT_COMPLETED}")
-    where = "; ".join(f"{t.description} ({t.source})" for t in run.targets) or "nothing ran"
+    where = "; ".join(map(place, run.targets)) or "nothing ran"
     ending = f" [{run.ending.value}]" if run.ending is Ending.CUT_SHORT else ""
     return printable(f"{where}: {', '.join(parts)}{ending}")
 

@@ -14,7 +14,7 @@ from kvmprobe.results.verdict import LABELLED, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord
+    from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord, Target
 
 NOT_COMPLETED = "did not complete"
 CUT_SHORT = "the run was cut short"
@@ -24,6 +24,12 @@ _REPLACEMENT = "\ufffd"
 def printable(text: str) -> str:
     """Return one line without control characters, surrogates and what Unicode does not assign."""
     return "".join(c if c.isprintable() else _REPLACEMENT for c in text.replace("\t", " "))
+
+
+def place(target: Target) -> str:
+    """Return target and kernel, and where that came from if the run says so."""
+    source = f" ({target.source})" if target.source else ""
+    return printable(f"{target.description}{source}")
 
 
 def headline(record: ScenarioRecord) -> str:
@@ -60,7 +66,10 @@ def failure_lines(record: ScenarioRecord) -> list[str]:
 
 
 def log_lines(record: ScenarioRecord) -> Iterator[str]:
-    """Yield the kernel's own words: messages step by step, then the report of its death."""
+    """Yield the kernel's own words: messages step by step, then the report of its death.
+
+    Nothing else here looks at a record's steps.
+    """
     for number, step in enumerate(record.steps):
         for line in step.kernel_log:
             yield printable(f"step {number}: {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,7 +89,8 @@ class _AtTheEnd:
 
     def add(self, record: ScenarioRecord) -> None:
         self._left.pop(record.id, None)
-        self._records.append(record)
+        logged = any(step.kernel_log for step in record.steps)
+        self._records.append(record if logged else replace(record, steps=()))
 
     def finish(self, ending: Ending) -> None:
         run = RunDocument(

@@ -77,7 +77,7 @@ def _checkout(target: Target) -> dict[str, Any]:
     return {
         "id": _kernel_id(target),
         "origin": ORIGIN,
-        "comment": printable(f"{target.kernel} ({target.source})"),
+        "comment": printable(f"{target.kernel} ({target.source or 'from an unknown source'})"),
         "valid": True,
     }
 

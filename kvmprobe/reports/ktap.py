@@ -8,6 +8,7 @@ was cut short holds whole families, and says how many there should have been.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.reports.excerpt import (
@@ -15,6 +16,7 @@ from kvmprobe.reports.excerpt import (
     NOT_COMPLETED,
     failure_lines,
     headline,
+    place,
     printable,
 )
 from kvmprobe.results.run_document import Ending
@@ -94,7 +96,8 @@ class KtapRun:
         """Take a scenario's record; those of a family may come in any order."""
         self._left[record.id] -= 1
         self._targets[record.target] = None
-        self._open[record.family].append(record)
+        # Thousands of step records would be kept for nothing.
+        self._open[record.family].append(replace(record, steps=()))
         if len(self._open[record.family]) == self._size[record.family]:
             self._close(record.family)
 
@@ -103,7 +106,7 @@ class KtapRun:
         for family in list(self._open):
             self._close(family)
         for target in self._targets:
-            self._write(_diagnostic(f"{target.description} ({target.source})"))
+            self._write(_diagnostic(place(target)))
         why = f"{self._failed} of {self._families} families failed" if self._failed else ""
         if ending is Ending.CUT_SHORT:
             self._write(_result("not ok", self._number, RUN_NAME, f"ERROR {CUT_SHORT}"))

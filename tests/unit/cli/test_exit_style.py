@@ -55,6 +55,7 @@ def test_verdicts_come_to_one_outcome(verdicts, code):
         (["run", "--exit-style=bisect", "--nonsense"], ExitStyle.BISECT),
         (["run", "--exit-style", "nonsense"], ExitStyle.DEFAULT),
         (["run", "--exit-style"], ExitStyle.DEFAULT),
+        (["lab", "exec", "--", "program", "--exit-style", "bisect"], ExitStyle.DEFAULT),
     ],
 )
 def test_the_style_is_found_in_any_command_line(argv, style):
