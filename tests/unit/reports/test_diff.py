@@ -2,6 +2,7 @@ import pytest
 
 from kvmprobe.reports.diff import diff_lines, diff_markdown, verdict
 from kvmprobe.results.comparison import compare
+from kvmprobe.results.record import Target
 from kvmprobe.results.run_document import Ending
 from tests.support.runs import (
     B1_DIVERGENCE,
@@ -103,3 +104,9 @@ def test_markdown_folds_the_lists_away():
     told = markdown(BEFORE, AFTER)
     assert told.count("<details>") == told.count("</details>") == 2
     assert told.count("* `DIVERGED -> PASS  restore.b1.") == 15
+
+
+def test_markdown_takes_a_kernels_name_for_text():
+    odd = run_of_records(passed("restore.a", Target("lab", "6.1|<b>`x`", "[y](http://z)")))
+    # CommonMark, Backslash escapes: ASCII punctuation behind a backslash is literal
+    assert r"6.1\|\<b\>\`x\` (\[y\](http://z))" in markdown(odd, odd)
