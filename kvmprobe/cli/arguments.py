@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from kvmprobe import __version__
+from kvmprobe.cli.exit_style import OPTION, ExitStyle
+from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
+from kvmprobe.reports.formats import Format
 
 _EXIT_CODES = """\
 exit status:
@@ -35,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser("explain", help="show what the model expects of a scenario, and why")
     )
     _add_probe(commands.add_parser("probe", help="tell what this CPU, kernel and KVM offer"))
+    _add_report(commands.add_parser("report", help="write runs in a format that programs read"))
+    _add_diff(commands.add_parser("diff", help="tell what changed from one run to another"))
     _add_lab(commands.add_parser("lab", help="the emulated AMX host"))
     return top
 
@@ -51,6 +56,14 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--select", action="append", default=[], metavar="GLOB", help="scenarios by id"
     )
     run.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
+    run.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        type=ReportFile.parse,
+        metavar="FORMAT=FILE",
+        help=f"write a report while the run goes on: {', '.join(f.value for f in Format)}",
+    )
     run.add_argument(
         "--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that"
     )
@@ -71,6 +84,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let every hazardous scenario crash, not only the first of each kind",
     )
+    _add_exit_style(run, "the exit status as others count it (default: the list above)")
     _add_device(run)
     _add_kernel(run)
 
@@ -95,6 +109,34 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
 def _add_probe(probe: argparse.ArgumentParser) -> None:
     probe.add_argument("--json", action="store_true", help="as a JSON document")
     _add_device(probe)
+
+
+def _add_report(report: argparse.ArgumentParser) -> None:
+    _add_runs(report, "runs", nargs="+")
+    report.add_argument(
+        "--format",
+        choices=[known.value for known in Format],
+        required=True,
+        help="KTAP, JUnit XML (xunit2), KCIDB v5 or JSON lines",
+    )
+    report.add_argument("--output", type=Path, metavar="FILE", help="write it there")
+    _add_exit_style(report, "end with the status that the runs deserve, as others count it")
+
+
+def _add_diff(diff: argparse.ArgumentParser) -> None:
+    _add_runs(diff, "before")
+    _add_runs(diff, "after")
+    diff.add_argument("--markdown", action="store_true", help="for a merge request")
+
+
+def _add_runs(command: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
+    command.add_argument(
+        name, type=Path, nargs=nargs, metavar="RUN", help="what `kvmprobe run --json RUN` wrote"
+    )
+
+
+def _add_exit_style(command: argparse.ArgumentParser, meaning: str) -> None:
+    command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)
 
 
 def _add_lab(lab: argparse.ArgumentParser) -> None:

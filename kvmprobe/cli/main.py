@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import traceback
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.exit_style import exit_status, style_of
 from kvmprobe.cli.select import all_ids, wanted
 from kvmprobe.cli.terminal import output
 from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError
@@ -17,7 +19,7 @@ from kvmprobe.reports.ops import op_lines
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -25,9 +27,21 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
-    arguments = parser().parse_args(argv)
+    style = style_of(sys.argv[1:] if argv is None else argv)
     try:
-        return int(_dispatch(arguments, output()))
+        arguments = parser().parse_args(argv)
+    except SystemExit as ended:
+        if ended.code:
+            sys.exit(exit_status(style, ExitCode.USAGE))
+        raise
+    code = _ended(arguments)
+    # A program of the user's own has statuses of its own.
+    return exit_status(style, code) if isinstance(code, ExitCode) else code
+
+
+def _ended(arguments: argparse.Namespace) -> int:
+    try:
+        return _dispatch(arguments, output())
     except KeyboardInterrupt:
         print("kvmprobe: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
@@ -54,11 +68,11 @@ def _fail(error: KvmprobeError) -> int:
         print("the last lines of its console:", file=sys.stderr)
         for line in error.last_lines:
             print(f"  {line}", file=sys.stderr)
-    return int(error.exit_code)
+    return error.exit_code
 
 
 def _dispatch(arguments: argparse.Namespace, console: Console) -> int:
-    # Each command's modules are loaded only for that command: the lab's are many.
+    # Each command has a module, loaded only for that command: the lab's are many.
     match arguments.command:
         case "list":
             chosen = wanted(arguments.select)
@@ -67,22 +81,10 @@ def _dispatch(arguments: argparse.Namespace, console: Console) -> int:
         case "ops":
             print_lines(console, op_lines())
             return ExitCode.OK
-        case "explain":
-            from kvmprobe.cli import explain  # noqa: PLC0415
-
-            return explain.run(arguments, console)
-        case "probe":
-            from kvmprobe.cli import probe  # noqa: PLC0415
-
-            return probe.run(arguments, console)
-        case "run":
-            from kvmprobe.cli import run  # noqa: PLC0415
-
-            return run.run(arguments, console)
-        case _:
-            from kvmprobe.cli import lab  # noqa: PLC0415
-
-            return lab.run(arguments, console)
+        case command:
+            run: Callable[[argparse.Namespace, Console], int]
+            run = import_module(f"kvmprobe.cli.{command}").run
+            return run(arguments, console)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.select import in_catalog_order, wanted
+from kvmprobe.cli.exit_style import outcome
+from kvmprobe.cli.live_reports import LiveReports
+from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import (
     DownloadFailed,
@@ -24,7 +26,8 @@ from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.execution.verdicts import as_expected_failure
 from kvmprobe.reports.console import print_lines, show
 from kvmprobe.reports.json_report import JsonReport
-from kvmprobe.results.verdict import FAILURES, Verdict
+from kvmprobe.results.run_document import Ending
+from kvmprobe.results.verdict import Verdict
 
 if TYPE_CHECKING:
     import argparse
@@ -43,18 +46,18 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Run what the arguments want, where they want it."""
     _check(arguments)
     chosen = wanted(arguments.select)
-    session = _Session(arguments)
+    session = _Session(arguments, [i for i in all_ids() if chosen(i)])
     ended: BaseException | None = None
     try:
         with progress() as status:
             session.run(chosen, status)
-    except (KeyboardInterrupt, RunTimeout, LabError) as error:
+    except (KeyboardInterrupt, RunTimeout, LabError, Unavailable) as error:
         ended = error
     session.close(complete=ended is None)
     show(console, in_catalog_order(session.records), time.monotonic() - session.started)
     print_lines(console, session.notes)
     if ended is None:
-        return _exit_code(session.records)
+        return outcome({record.verdict for record in session.records})
     _tell_remaining(session.not_completed)
     raise ended
 
@@ -71,13 +74,14 @@ def _check(arguments: argparse.Namespace) -> None:
 class _Session:
     """What one invocation runs, and what came of it."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, planned: list[str]) -> None:
         self.started = time.monotonic()
         self.records: list[ScenarioRecord] = []
         self.notes: list[str] = []
         self._arguments = arguments
         self._deadline = self.started + (arguments.timeout or float("inf"))
         self._json = JsonReport(arguments.json, sys.argv) if arguments.json else None
+        self._reports = LiveReports(arguments.report, sys.argv, planned)
         self._runner: Runner | None = None
 
     def run(self, chosen: Callable[[str], bool], status: Progress) -> None:
@@ -141,6 +145,7 @@ class _Session:
             record = as_expected_failure(record)
         if self._json:
             self._json.add(record)
+        self._reports.add(record)
         # What passed is only counted from here on; thousands of step records would be kept for it.
         passed = record.verdict in {Verdict.PASS, Verdict.XFAIL}
         self.records.append(replace(record, steps=()) if passed else record)
@@ -155,25 +160,17 @@ class _Session:
         return list(self._runner.remaining) if self._runner else []
 
     def close(self, *, complete: bool) -> None:
-        """End the JSON document."""
+        """End the JSON document and the reports."""
         if self._json:
             self._json.finish(self.not_completed, complete=complete)
             self._json.close()
+        self._reports.finish(Ending.COMPLETE if complete else Ending.CUT_SHORT)
 
 
 def _hazardous(place: Place, arguments: argparse.Namespace) -> Hazardous:
     if place.stakes is Stakes.REAL and not arguments.hazardous:
         return Hazardous.STOP
     return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND
-
-
-def _exit_code(records: list[ScenarioRecord]) -> ExitCode:
-    verdicts = {record.verdict for record in records}
-    if Verdict.BROKEN in verdicts:
-        return ExitCode.TOOL_BUG
-    if verdicts & FAILURES:
-        return ExitCode.DIVERGED
-    return ExitCode.OK if verdicts & {Verdict.PASS, Verdict.XFAIL} else ExitCode.NOTHING_RAN
 
 
 def _tell_remaining(ids: list[str]) -> None:

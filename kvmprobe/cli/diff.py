@@ -1,0 +1,30 @@
+"""``kvmprobe diff``: what changed from one run to another."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import ExitCode
+from kvmprobe.reports.console import print_lines
+from kvmprobe.reports.diff import diff_lines, diff_markdown
+from kvmprobe.results.comparison import compare
+from kvmprobe.results.run_document import Ending, read_run
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Compare two runs; the status says whether the later one is worse."""
+    before, after = read_run(arguments.before), read_run(arguments.after)
+    compared = compare(before, after)
+    print_lines(console, diff_markdown(compared) if arguments.markdown else diff_lines(compared))
+    if after.ending is Ending.CUT_SHORT:
+        print(
+            f"kvmprobe: {arguments.after}: the run was cut short, what it lacks is not compared",
+            file=sys.stderr,
+        )
+    return ExitCode.DIVERGED if compared.regressed else ExitCode.OK

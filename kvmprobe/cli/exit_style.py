@@ -1,0 +1,93 @@
+"""The exit status as others count it: kselftest's runner, git bisect, automake's driver."""
+
+from __future__ import annotations
+
+import argparse
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import ExitCode
+from kvmprobe.results.verdict import FAILURES, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+
+OPTION = "--exit-style"
+
+
+class ExitStyle(Enum):
+    """Whose numbers; ``--exit-style`` takes the values."""
+
+    DEFAULT = "default"
+    KSELFTEST = "kselftest"
+    BISECT = "bisect"
+    AUTOTOOLS = "autotools"
+    ALWAYS0 = "always0"
+
+
+# :see: tools/testing/selftests/kselftest.h: 2 and 3 would say XFAIL and XPASS there
+_KSELFTEST = {
+    ExitCode.OK: 0,
+    ExitCode.DIVERGED: 1,
+    ExitCode.USAGE: 1,
+    ExitCode.TOOL_BUG: 1,
+    ExitCode.NOTHING_RAN: 4,
+    ExitCode.RUN_TIMEOUT: 124,
+    ExitCode.INTERRUPTED: 130,
+}
+# :see: git-bisect(1), Bisect run: 1 to 127 is bad, but 125 skips; from 128 on the bisection ends
+_BISECT = {
+    ExitCode.OK: 0,
+    ExitCode.DIVERGED: 1,
+    ExitCode.USAGE: 128,
+    ExitCode.TOOL_BUG: 128,
+    ExitCode.NOTHING_RAN: 125,
+    ExitCode.RUN_TIMEOUT: 125,
+    ExitCode.INTERRUPTED: 130,
+}
+# :see: automake's manual, Scripts-based Testsuites: 77 is a skip, 99 a hard error
+_AUTOTOOLS = {
+    ExitCode.OK: 0,
+    ExitCode.DIVERGED: 1,
+    ExitCode.USAGE: 99,
+    ExitCode.TOOL_BUG: 99,
+    ExitCode.NOTHING_RAN: 77,
+    ExitCode.RUN_TIMEOUT: 99,
+    ExitCode.INTERRUPTED: 99,
+}
+_STATUSES = {
+    ExitStyle.DEFAULT: {code: int(code) for code in ExitCode},
+    ExitStyle.KSELFTEST: _KSELFTEST,
+    ExitStyle.BISECT: _BISECT,
+    ExitStyle.AUTOTOOLS: _AUTOTOOLS,
+    ExitStyle.ALWAYS0: dict.fromkeys(ExitCode, 0),
+}
+
+
+def exit_status(style: ExitStyle, code: ExitCode) -> int:
+    """Return the process's exit status."""
+    return _STATUSES[style][code]
+
+
+def style_of(argv: Sequence[str]) -> ExitStyle:
+    """Return the style that a command line names, also where the rest of it is wrong.
+
+    A usage error must not look like a bad kernel to ``git bisect run``.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(OPTION, default=ExitStyle.DEFAULT.value)
+    try:
+        return ExitStyle(parser.parse_known_args(argv)[0].exit_style)
+    except (ValueError, argparse.ArgumentError):
+        return ExitStyle.DEFAULT
+
+
+def outcome(verdicts: Collection[Verdict]) -> ExitCode:
+    """Return what verdicts come to; a run in which nothing was judged has not passed."""
+    if Verdict.BROKEN in verdicts:
+        return ExitCode.TOOL_BUG
+    if FAILURES.intersection(verdicts):
+        return ExitCode.DIVERGED
+    passed = {Verdict.PASS, Verdict.XFAIL}.intersection(verdicts)
+    return ExitCode.OK if passed else ExitCode.NOTHING_RAN

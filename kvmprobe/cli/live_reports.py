@@ -1,0 +1,94 @@
+"""``kvmprobe run --report FORMAT=FILE``: reports in files, written while the run goes on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from kvmprobe.errors import NoSpace, UsageError
+from kvmprobe.reports.formats import Format, live
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.run_document import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFile:
+    """One ``--report``."""
+
+    format: Format
+    path: Path
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``FORMAT=FILE``, for argparse."""
+        name, separator, path = text.partition("=")
+        formats = [known.value for known in Format]
+        if not separator or not path or name not in formats:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: want FORMAT=FILE, FORMAT one of {', '.join(formats)}"
+            )
+        return cls(Format(name), Path(path))
+
+
+class LiveReports:
+    """All reports of one run."""
+
+    def __init__(
+        self, wanted: Sequence[ReportFile], command: Sequence[str], planned: Sequence[str]
+    ) -> None:
+        """Begin them.
+
+        :param planned: ids of all scenarios that should be recorded
+        :raises UsageError: a file cannot be written
+        """
+        self._files = [_File(report.path) for report in wanted]
+        self._reports = [
+            live(report.format, file.write, command, planned)
+            for report, file in zip(wanted, self._files, strict=True)
+        ]
+
+    def add(self, record: ScenarioRecord) -> None:
+        """Give each a scenario's record.
+
+        :raises NoSpace: the file system is full
+        """
+        for report in self._reports:
+            report.add(record)
+
+    def finish(self, ending: Ending) -> None:
+        """End each, and close its file.
+
+        :raises NoSpace: the file system is full
+        """
+        for report, file in zip(self._reports, self._files, strict=True):
+            report.finish(ending)
+            file.close()
+
+
+class _File:
+    """A file that has all that was written to it, whatever becomes of this process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(f"--report {path}: {error.strerror}") from error
+
+    def write(self, text: str) -> None:
+        content = f"{text}\n".encode("utf-8", "backslashreplace")
+        try:
+            while content:
+                content = content[os.write(self._fd, content) :]
+        except OSError as error:
+            raise NoSpace(f"--report {self._path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        os.close(self._fd)

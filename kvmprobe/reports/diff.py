@@ -1,0 +1,185 @@
+"""What changed from one run to another: for a terminal, and as Markdown for a merge request.
+
+Within a kind of change, failures stand together by what is known of them, then by what diverged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from kvmprobe.reports.excerpt import NOT_COMPLETED, headline, place, printable
+from kvmprobe.results.comparison import Change, Comparison, signature
+from kvmprobe.results.known import by_id, label
+from kvmprobe.results.run_document import Ending
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kvmprobe.results.comparison import Compared
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.run_document import RunDocument
+
+_HEADINGS = {
+    Change.NEW_FAILURE: "New failures",
+    Change.CHANGED: "Changed: another failure than before",
+    Change.FIXED: "Fixed",
+    Change.UNCHANGED: "Failing as before",
+    Change.MISSING: "Missing: ran before, and not now",
+    Change.NEW_SCENARIO: "New scenarios",
+}
+_PLAIN = (Change.MISSING, Change.NEW_SCENARIO)
+_LISTED_IDS = 12
+_LISTED_AS_BEFORE = 3
+# What Markdown or HTML would take for markup.
+_MARKUP = re.compile(r"([\\`*_\[\]<>#|~&])")
+
+
+def diff_lines(compared: Comparison) -> Iterator[str]:
+    """Yield the comparison as text."""
+    yield f"before: {_run(compared.before)}"
+    yield f"after:  {_run(compared.after)}"
+    if defects := compared.defects:
+        yield ""
+        yield "known defects, by the scenarios that show them"
+        for defect in defects:
+            counts = f"{len(defect.before)} -> {len(defect.after)}"
+            yield f"  {defect.id:4} {defect.becomes.value:12} {counts:10}  {_title(defect.id)}"
+    for change, heading in _HEADINGS.items():
+        if found := compared.having(change):
+            yield ""
+            yield f"{heading}: {len(found)}"
+            for group in _groups(change, found):
+                yield from _text_of(group)
+    yield ""
+    yield verdict(compared)
+
+
+def diff_markdown(compared: Comparison) -> Iterator[str]:
+    """Yield the comparison as Markdown."""
+    yield f"### kvmprobe: {_escaped(verdict(compared))}"
+    yield ""
+    yield f"* before: {_escaped(_run(compared.before))}"
+    yield f"* after: {_escaped(_run(compared.after))}"
+    if defects := compared.defects:
+        yield ""
+        yield "| known defect | | before | after | |"
+        yield "|---|---|---:|---:|---|"
+        for defect in defects:
+            counts = f"{len(defect.before)} | {len(defect.after)}"
+            what = f"**{defect.becomes.value}** | {counts} | {_escaped(_title(defect.id))}"
+            yield f"| {defect.id} | {what} |"
+    for change, heading in _HEADINGS.items():
+        if found := compared.having(change):
+            yield ""
+            yield f"#### {heading}: {len(found)}"
+            for group in _groups(change, found):
+                yield from _markdown_of(group)
+
+
+def verdict(compared: Comparison) -> str:
+    """Return the comparison in a sentence."""
+    counts = Counter(scenario.change for scenario in compared.scenarios)
+    told = ", ".join(f"{counts[c]} {c.value}" for c in Change if counts[c]) or "no difference"
+    return f"{'REGRESSION' if compared.regressed else 'no regression'}: {told}"
+
+
+def _run(run: RunDocument) -> str:
+    counts = Counter(record.verdict for record in run.records)
+    parts = [f"{counts[v]} {v.value}" for v in Verdict if counts[v]]
+    if run.not_completed:
+        parts.append(f"{len(run.not_completed)} {NOT_COMPLETED}")
+    where = "; ".join(map(place, run.targets)) or "nothing ran"
+    ending = f" [{run.ending.value}]" if run.ending is Ending.CUT_SHORT else ""
+    return printable(f"{where}: {', '.join(parts)}{ending}")
+
+
+def _title(defect: str) -> str:
+    return f"{by_id(defect).label()}: {by_id(defect).title}"
+
+
+def _groups(change: Change, found: Iterable[Compared]) -> list[list[Compared]]:
+    """Group by what is known, then by what diverged; what only came or went, by verdict."""
+    groups: dict[tuple[object, ...], list[Compared]] = {}
+    for scenario in found:
+        failing = scenario.failing
+        if change in _PLAIN or failing is None:
+            key: tuple[object, ...] = (_plain(scenario),)
+        else:
+            before = scenario.before.known if scenario.before else ()
+            key = (failing.known, before, signature(failing))
+        groups.setdefault(key, []).append(scenario)
+    return sorted(groups.values(), key=lambda group: _what(group[0]))
+
+
+def _plain(scenario: Compared) -> str:
+    record = scenario.after or scenario.before
+    return record.label if record else ""
+
+
+def _what(scenario: Compared) -> str:
+    """Return what is known of a group, as it stands above it."""
+    if scenario.change in _PLAIN or scenario.failing is None:
+        return _plain(scenario)
+    if scenario.change is Change.CHANGED and scenario.before and scenario.after:
+        return f"{_known(scenario.before)} -> {_known(scenario.after)}"
+    return _known(scenario.failing)
+
+
+def _known(record: ScenarioRecord) -> str:
+    return label(record.known, record.target.kernel)
+
+
+def _shown(scenario: Compared) -> list[str]:
+    """Return the lines that show a group's failure, of one of its scenarios."""
+    record = scenario.failing
+    if record is None or scenario.change in _PLAIN:
+        return []
+    if not record.divergences:
+        return [headline(record)]
+    found = record.divergences[0]
+    return [
+        printable(line)
+        for line in (
+            f"step {found.step}: {found.after}",
+            f"  {found.call}",
+            f"    expected: {found.expected}",
+            f"    observed: {found.observed}",
+        )
+    ]
+
+
+def _text_of(group: Sequence[Compared]) -> Iterator[str]:
+    yield f"  {len(group)}  {printable(_what(group[0]))}"
+    yield from (f"    {line}" for line in _shown(group[0]))
+    as_before = group[0].change is Change.UNCHANGED
+    listed = _LISTED_AS_BEFORE if as_before else _LISTED_IDS
+    yield from (f"      {_line(scenario)}" for scenario in group[:listed])
+    if len(group) > listed:
+        yield f"      and {len(group) - listed} more"
+
+
+def _markdown_of(group: Sequence[Compared]) -> Iterator[str]:
+    yield ""
+    yield f"**{len(group)}** {_escaped(printable(_what(group[0])))}"
+    if shown := _shown(group[0]):
+        yield ""
+        yield from (f"    {line}" for line in shown)
+    yield ""
+    yield f"<details><summary>{len(group)} scenarios</summary>"
+    yield ""
+    yield from (f"* `{_line(scenario)}`" for scenario in group)
+    yield ""
+    yield "</details>"
+
+
+def _line(scenario: Compared) -> str:
+    """Return a scenario's verdicts and its id."""
+    verdicts = [r.verdict.value for r in (scenario.before, scenario.after) if r]
+    return f"{' -> '.join(dict.fromkeys(verdicts))}  {scenario.id}"
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", text)

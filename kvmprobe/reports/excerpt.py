@@ -1,0 +1,104 @@
+"""What a record's failure comes to, in lines that any format may carry.
+
+Text from a target is shown with its unprintable characters replaced: it can neither break a
+format nor move a terminal's cursor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.results.known import by_id
+from kvmprobe.results.verdict import LABELLED, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord, Target
+
+NOT_COMPLETED = "did not complete"
+CUT_SHORT = "the run was cut short"
+_REPLACEMENT = "\ufffd"
+
+
+def printable(text: str) -> str:
+    """Return one line without control characters, surrogates and what Unicode does not assign."""
+    return "".join(c if c.isprintable() else _REPLACEMENT for c in text.replace("\t", " "))
+
+
+def place(target: Target) -> str:
+    """Return target and kernel, and where that came from if the run says so."""
+    source = f" ({target.source})" if target.source else ""
+    return printable(f"{target.description}{source}")
+
+
+def headline(record: ScenarioRecord) -> str:
+    """Return in one line why a record is no plain pass: what is known of it, or its reason."""
+    parts = []
+    if record.verdict in LABELLED:
+        parts.append(record.label.partition(": ")[2])
+    if record.crash:
+        parts.append(f"the host died: {record.crash.headline}")
+    if record.reason:
+        parts.append(record.reason.splitlines()[-1])
+    if not parts and record.verdict is not Verdict.PASS:
+        parts.append(record.verdict.value)
+    return printable("; ".join(parts))
+
+
+def failure_lines(record: ScenarioRecord) -> list[str]:
+    """Return what is known, the first divergence, what oracles found, and where the host died."""
+    lines = [
+        f"{defect.label(record.target.kernel)}: {defect.title}"
+        for defect in map(by_id, record.known)
+    ]
+    if record.divergences:
+        lines += _divergence(record.divergences[0])
+        if len(record.divergences) > 1:
+            lines.append(f"{len(record.divergences) - 1} more divergences follow")
+    for finding in record.findings:
+        if not finding.known:
+            lines += _finding(finding)
+    if record.crash:
+        lines += _crash(record.crash)
+    lines += record.reason.splitlines()
+    return [printable(line) for line in lines]
+
+
+def log_lines(record: ScenarioRecord) -> Iterator[str]:
+    """Yield the kernel's own words: messages step by step, then the report of its death.
+
+    Nothing else here looks at a record's steps.
+    """
+    for number, step in enumerate(record.steps):
+        for line in step.kernel_log:
+            yield printable(f"step {number}: {line}")
+    if record.crash:
+        yield from map(printable, record.crash.report.splitlines())
+
+
+def _divergence(found: Divergence) -> list[str]:
+    return [
+        f"step {found.step}: {found.after}",
+        f"  {found.call}",
+        f"    expected: {found.expected}",
+        f"    observed: {found.observed}",
+        *(f"    {detail}" for detail in found.details),
+        f"    rule:     {found.rule}",
+    ]
+
+
+def _finding(found: Finding) -> list[str]:
+    lines = [f"step {found.step}: {found.oracle} ({found.invariant}): {found.text}"]
+    if found.other:
+        lines.append(f"  there: {found.other}")
+    return lines + [f"    {detail}" for detail in found.details]
+
+
+def _crash(crash: Crash) -> list[str]:
+    return [
+        f"step {crash.step}: {crash.during}",
+        f"  the host died: {crash.headline}",
+        f"    in {crash.function or 'an unknown function'}",
+        *(f"       {frame}" for frame in crash.frames),
+    ]

@@ -1,0 +1,129 @@
+"""JUnit XML in the vocabulary of xunit2: a suite for each family on each target.
+
+A diverging scenario is a *failure*, one that brought the host, the clock or kvmprobe down an
+*error*, and an expected failure *skipped*, as pytest writes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from kvmprobe.reports.excerpt import NOT_COMPLETED, failure_lines, headline, log_lines, printable
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kvmprobe.results.record import ScenarioRecord, Target
+    from kvmprobe.results.run_document import RunDocument
+
+_ELEMENTS = {
+    Verdict.DIVERGED: "failure",
+    Verdict.CRASHED: "error",
+    Verdict.XFAIL: "skipped",
+    Verdict.XPASS: "failure",
+    Verdict.TIMED_OUT: "error",
+    Verdict.SKIPPED: "skipped",
+    Verdict.BROKEN: "error",
+}
+_CLASS = "kvmprobe"
+_MOST_LOG_LINES = 200
+
+
+def junit(runs: Iterable[RunDocument]) -> str:
+    """Return the document."""
+    top = ET.Element("testsuites", name=_CLASS)
+    for run in runs:
+        for (target, family), records in _suites(run.records).items():
+            top.append(_suite(family, records, _properties(run, target)))
+        if run.missing:
+            top.append(_missing(run))
+    ET.indent(top)
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{ET.tostring(top, encoding='unicode')}\n"
+
+
+def _suites(
+    records: Iterable[ScenarioRecord],
+) -> dict[tuple[Target, str], list[ScenarioRecord]]:
+    found: dict[tuple[Target, str], list[ScenarioRecord]] = {}
+    for record in records:
+        found.setdefault((record.target, record.family), []).append(record)
+    return found
+
+
+def _properties(run: RunDocument, target: Target | None) -> dict[str, str]:
+    told = {"tool": run.tool, "command": " ".join(run.command), "ending": run.ending.value}
+    if target:
+        told |= {"target": target.kind, "kernel": target.kernel, "source": target.source}
+    return told
+
+
+def _suite(
+    family: str, records: Sequence[ScenarioRecord], properties: dict[str, str]
+) -> ET.Element:
+    kinds = [_ELEMENTS.get(record.verdict) for record in records]
+    suite = _bare_suite(
+        f"{_CLASS}.{family}",
+        properties,
+        tests=len(records),
+        failures=kinds.count("failure"),
+        errors=kinds.count("error"),
+        skipped=kinds.count("skipped"),
+    )
+    suite.set("time", _seconds(sum(record.duration for record in records)))
+    suite.extend(_case(record) for record in records)
+    return suite
+
+
+def _missing(run: RunDocument) -> ET.Element:
+    """Return the suite of what was planned and never recorded."""
+    names = run.missing
+    suite = _bare_suite(
+        f"{_CLASS}.not-completed",
+        _properties(run, None),
+        tests=len(names),
+        failures=0,
+        errors=len(names),
+        skipped=0,
+    )
+    suite.set("time", _seconds(0))
+    for name in names:
+        case = ET.SubElement(suite, "testcase", classname=_CLASS, name=name, time=_seconds(0))
+        ET.SubElement(case, "error", type="NOT_COMPLETED", message=NOT_COMPLETED)
+    return suite
+
+
+def _bare_suite(name: str, properties: dict[str, str], **counts: int) -> ET.Element:
+    suite = ET.Element("testsuite", {"name": name} | {k: str(v) for k, v in counts.items()})
+    of = ET.SubElement(suite, "properties")
+    for key, value in properties.items():
+        ET.SubElement(of, "property", name=key, value=printable(value))
+    return suite
+
+
+def _case(record: ScenarioRecord) -> ET.Element:
+    case = ET.Element(
+        "testcase",
+        classname=f"{_CLASS}.{record.family}",
+        name=record.id,
+        time=_seconds(record.duration),
+    )
+    if element := _ELEMENTS.get(record.verdict):
+        ended = ET.SubElement(
+            case, element, type=record.verdict.value, message=headline(record) or NOT_COMPLETED
+        )
+        ended.text = "\n".join(failure_lines(record))
+    if log := list(log_lines(record)):
+        ET.SubElement(case, "system-out").text = "\n".join(trimmed(log, _MOST_LOG_LINES))
+    return case
+
+
+def trimmed(lines: list[str], most: int) -> list[str]:
+    """Return at most that many of the first lines, and how many there are more."""
+    left = len(lines) - most
+    return [*lines[:most], f"... {left} more lines"] if left > 0 else lines
+
+
+def _seconds(duration: float) -> str:
+    return f"{duration:.3f}"

@@ -1,0 +1,159 @@
+"""KCIDB I/O v5: what KernelCI's database takes.
+
+A kernel is a checkout and a build, a scenario a test, a known defect an issue, and a scenario that
+shows one an incident.  A test's id has the run's digest in it: the same run sent twice is one.
+:see: kcidb-io, kcidb_io/schema/v05_00.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.reports.excerpt import (
+    NOT_COMPLETED,
+    failure_lines,
+    headline,
+    log_lines,
+    printable,
+)
+from kvmprobe.results.known import by_id
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvmprobe.results.record import ScenarioRecord, Target
+    from kvmprobe.results.run_document import RunDocument
+
+ORIGIN = "kvmprobe"
+VERSION = {"major": 5, "minor": 0}
+LONGEST_EXCERPT = 16384
+ISSUE_VERSION = 1
+# KCIDB's statuses speak of the tested code: FAIL means that it is faulty, known or not.
+STATUSES = {
+    Verdict.PASS: "PASS",
+    Verdict.DIVERGED: "FAIL",
+    Verdict.CRASHED: "FAIL",
+    Verdict.XFAIL: "FAIL",
+    Verdict.XPASS: "PASS",
+    Verdict.TIMED_OUT: "ERROR",
+    Verdict.SKIPPED: "SKIP",
+    Verdict.BROKEN: "ERROR",
+}
+_MISSING = "MISS"
+
+
+def kcidb(runs: Iterable[RunDocument]) -> str:
+    """Return the report as JSON."""
+    told = list(runs)
+    targets = list(dict.fromkeys(target for run in told for target in run.targets))
+    records = [record for run in told for record in run.records]
+    defects = sorted({defect for r in records for defect in (*r.known, *r.foretold)})
+    report = {
+        "version": VERSION,
+        "checkouts": [_checkout(target) for target in targets],
+        "builds": [_build(target) for target in targets],
+        "tests": [test for run in told for test in _tests(run, digest(run))],
+        "issues": [_issue(defect) for defect in defects],
+        "incidents": [incident for run in told for incident in _incidents(run, digest(run))],
+    }
+    return json.dumps(report, indent=1) + "\n"
+
+
+def digest(run: RunDocument) -> str:
+    """Return what tells a run from others: 16 digits of a hash over what ran when, how long."""
+    what = [run.tool, *run.command, *(f"{r.target} {r.id} {r.duration}" for r in run.records)]
+    return hashlib.sha256("\n".join(what).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _kernel_id(target: Target) -> str:
+    kernel = f"{target.kernel} {target.source}".encode("utf-8", "replace")
+    return f"{ORIGIN}:{hashlib.sha256(kernel).hexdigest()[:16]}"
+
+
+def _checkout(target: Target) -> dict[str, Any]:
+    return {
+        "id": _kernel_id(target),
+        "origin": ORIGIN,
+        "comment": printable(f"{target.kernel} ({target.source or 'from an unknown source'})"),
+        "valid": True,
+    }
+
+
+def _build(target: Target) -> dict[str, Any]:
+    return {
+        "id": _kernel_id(target),
+        "checkout_id": _kernel_id(target),
+        "origin": ORIGIN,
+        "architecture": "x86_64",
+        "comment": printable(target.kernel),
+        "status": "PASS",
+    }
+
+
+def _tests(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
+    for record in run.records:
+        test = _test(run.tool, run_id, record.id, record.target)
+        log = "\n".join([*failure_lines(record), *log_lines(record)])
+        yield test | {
+            "status": STATUSES[record.verdict],
+            "duration": round(record.duration, 6),
+            "misc": {"verdict": record.verdict.value, "known": list(record.known)},
+            **({"comment": headline(record)} if headline(record) else {}),
+            **({"log_excerpt": log[:LONGEST_EXCERPT]} if log else {}),
+        }
+    # Where nothing ran there is no kernel to say it of.
+    for scenario in run.missing if run.targets else ():
+        missing = {"status": _MISSING, "comment": NOT_COMPLETED}
+        yield _test(run.tool, run_id, scenario, run.targets[-1]) | missing
+
+
+def _test(tool: str, run_id: str, scenario: str, target: Target) -> dict[str, Any]:
+    return {
+        "id": _test_id(run_id, scenario, target),
+        "build_id": _kernel_id(target),
+        "origin": ORIGIN,
+        "path": f"{ORIGIN}.{scenario}",
+        "environment": {
+            "comment": "emulated AMX host" if target.kind == "lab" else "this host",
+            "misc": {"target": target.kind, "tool": tool},
+        },
+    }
+
+
+def _test_id(run_id: str, scenario: str, target: Target) -> str:
+    return f"{ORIGIN}:{run_id}/{target.kind}/{scenario}"
+
+
+def _issue(defect: str) -> dict[str, Any]:
+    known = by_id(defect)
+    return {
+        "id": f"{ORIGIN}:{known.id}",
+        "version": ISSUE_VERSION,
+        "origin": ORIGIN,
+        "report_subject": known.title,
+        "comment": f"{known.label()}; {known.reference}",
+        "culprit": {"code": True, "tool": False, "harness": False},
+    }
+
+
+def _incidents(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
+    """Yield where known defects show, and where they should have shown and did not."""
+    for record in run.records:
+        for defect in record.known:
+            yield _incident(run_id, record, defect) | {"present": True}
+        for defect in record.foretold:
+            yield _incident(run_id, record, defect) | {"present": False}
+
+
+def _incident(run_id: str, record: ScenarioRecord, defect: str) -> dict[str, Any]:
+    test = _test_id(run_id, record.id, record.target)
+    return {
+        "id": f"{test}/{defect}",
+        "origin": ORIGIN,
+        "issue_id": f"{ORIGIN}:{defect}",
+        "issue_version": ISSUE_VERSION,
+        "test_id": test,
+    }

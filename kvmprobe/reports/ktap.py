@@ -1,0 +1,169 @@
+"""KTAP, nested: the run, its families, their scenarios.
+
+The plan stands first and a family is written when its last scenario is recorded, so a file that
+was cut short holds whole families, and says how many there should have been.
+:see: Documentation/dev-tools/ktap.rst
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.reports.excerpt import (
+    CUT_SHORT,
+    NOT_COMPLETED,
+    failure_lines,
+    headline,
+    place,
+    printable,
+)
+from kvmprobe.results.run_document import Ending
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kvmprobe.results.record import ScenarioRecord, Target
+    from kvmprobe.results.run_document import RunDocument
+
+VERSION = "KTAP version 1"
+RUN_NAME = "kvmprobe"
+_LEVEL = "  "
+_RESULTS = {
+    Verdict.PASS: ("ok", ""),
+    Verdict.DIVERGED: ("not ok", ""),
+    Verdict.CRASHED: ("not ok", "ERROR"),
+    Verdict.XFAIL: ("ok", "XFAIL"),
+    Verdict.XPASS: ("not ok", ""),
+    Verdict.TIMED_OUT: ("not ok", "TIMEOUT"),
+    Verdict.SKIPPED: ("ok", "SKIP"),
+    Verdict.BROKEN: ("not ok", "ERROR"),
+}
+
+
+def ktap(runs: Iterable[RunDocument]) -> str:
+    """Return a document of one test a run."""
+    told = list(runs)
+    lines = [VERSION, f"1..{len(told)}"]
+    for number, run in enumerate(told, 1):
+        planned = [*(record.id for record in run.records), *run.missing]
+        report = KtapRun(lines.append, planned, number)
+        for record in run.records:
+            report.add(record)
+        report.finish(run.ending)
+    return "\n".join(lines) + "\n"
+
+
+class KtapReport:
+    """A document of one run, written while it goes on."""
+
+    def __init__(self, write: Callable[[str], None], planned: Iterable[str]) -> None:
+        """Begin it.
+
+        :param write: takes a line
+        :param planned: ids of all scenarios that should be recorded
+        """
+        write(VERSION)
+        write("1..1")
+        self._run = KtapRun(write, planned, 1)
+
+    def add(self, record: ScenarioRecord) -> None:
+        """Write the record's family if this was its last."""
+        self._run.add(record)
+
+    def finish(self, ending: Ending) -> None:
+        """Write the other families, with what did not complete, and the run's result."""
+        self._run.finish(ending)
+
+
+class KtapRun:
+    """One run as a test of its own: its families are its subtests, whose are the scenarios."""
+
+    def __init__(self, write: Callable[[str], None], planned: Iterable[str], number: int) -> None:
+        self._write = write
+        self._number = number
+        self._left = Counter(planned)
+        self._open: dict[str, list[ScenarioRecord]] = {_family(i): [] for i in self._left}
+        self._size = Counter(_family(i) for i in self._left.elements())
+        self._targets: dict[Target, None] = {}
+        self._families = len(self._open)
+        self._failed = 0
+        write("\n".join(_indented(1, [VERSION, f"1..{self._families}"])))
+
+    def add(self, record: ScenarioRecord) -> None:
+        """Take a scenario's record; those of a family may come in any order."""
+        self._left[record.id] -= 1
+        self._targets[record.target] = None
+        # Thousands of step records would be kept for nothing.
+        self._open[record.family].append(replace(record, steps=()))
+        if len(self._open[record.family]) == self._size[record.family]:
+            self._close(record.family)
+
+    def finish(self, ending: Ending) -> None:
+        """Write what was left open, and the run's own result."""
+        for family in list(self._open):
+            self._close(family)
+        for target in self._targets:
+            self._write(_diagnostic(place(target)))
+        why = f"{self._failed} of {self._families} families failed" if self._failed else ""
+        if ending is Ending.CUT_SHORT:
+            self._write(_result("not ok", self._number, RUN_NAME, f"ERROR {CUT_SHORT}"))
+        else:
+            self._write(_result("not ok" if why else "ok", self._number, RUN_NAME, why))
+
+    def _close(self, family: str) -> None:
+        """Write a family in one piece, so that the file never ends within it."""
+        records = self._open.pop(family)
+        missing = [i for i in self._left.elements() if _family(i) == family]
+        count = len(records) + len(missing)
+        lines = [VERSION, f"1..{count}"]
+        for number, record in enumerate(records, 1):
+            lines += _scenario(number, record)
+        for number, scenario in enumerate(missing, len(records) + 1):
+            lines.append(_result("not ok", number, scenario, f"ERROR {NOT_COMPLETED}"))
+        failed = sum(_RESULTS[record.verdict][0] != "ok" for record in records) + len(missing)
+        self._failed += bool(failed)
+        closed = self._families - len(self._open)
+        failure = f"{failed} of {count} scenarios failed" if failed else ""
+        told = [
+            _family_result(closed, family, records, failure),
+            # kunit.py of Linux 6.12 breaks down on a file that ends with a subtest's result.
+            _diagnostic(f"{closed} of {self._families} families"),
+        ]
+        self._write("\n".join((*_indented(2, lines), *_indented(1, told))))
+
+
+def _family_result(
+    number: int, family: str, records: Iterable[ScenarioRecord], failure: str
+) -> str:
+    if failure:
+        return _result("not ok", number, family, failure)
+    skipped = all(record.verdict is Verdict.SKIPPED for record in records)
+    return _result("ok", number, family, "SKIP all were" if skipped else "")
+
+
+def _scenario(number: int, record: ScenarioRecord) -> list[str]:
+    result, directive = _RESULTS[record.verdict]
+    shown = [_diagnostic(line) for line in failure_lines(record)] if result != "ok" else []
+    # A hash within the text could begin another directive.
+    why = headline(record).replace("# ", "#")
+    return [*shown, _result(result, number, record.id, f"{directive} {why}".strip())]
+
+
+def _result(result: str, number: int, name: str, why: str) -> str:
+    return f"{result} {number} {name}{f' # {why}' if why else ''}"
+
+
+def _diagnostic(text: str) -> str:
+    # The extra blanks keep text like "Subtest: x" from being read as a header.
+    return f"#   {printable(text)}".rstrip()
+
+
+def _indented(level: int, lines: Iterable[str]) -> list[str]:
+    return [_LEVEL * level + line for line in lines]
+
+
+def _family(scenario: str) -> str:
+    return scenario.partition(".")[0]

@@ -1,0 +1,78 @@
+"""JSON lines: the run, its scenarios as they are recorded, its summary; schema checked in.
+
+Valid up to the last whole line.  The schema is ``results/schemas/kvmprobe-lines-1.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.results.run_document import LINES_SCHEMA, Ending, LineType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.run_document import RunDocument
+
+
+def lines(runs: Iterable[RunDocument]) -> str:
+    """Return the runs behind one another."""
+    told: list[str] = []
+    for run in runs:
+        report = LinesReport(told.append, run.tool, run.command, run.planned)
+        for record in run.records:
+            report.add(record)
+        report.finish(run.ending)
+    return "".join(f"{line}\n" for line in told)
+
+
+class LinesReport:
+    """One run, written while it goes on."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        tool: str,
+        command: Sequence[str],
+        planned: Iterable[str],
+    ) -> None:
+        """Write the run's line.
+
+        :param write: takes a line
+        :param planned: ids of all scenarios that should be recorded
+        """
+        self._write = write
+        self._left = Counter(planned)
+        self._counts: Counter[str] = Counter()
+        self._line(
+            LineType.RUN,
+            {
+                "schema": LINES_SCHEMA,
+                "tool": tool,
+                "command": list(command),
+                "planned": self._left.total(),
+            },
+        )
+
+    def add(self, record: ScenarioRecord) -> None:
+        """Write a scenario's line."""
+        self._left[record.id] -= 1
+        self._counts[record.verdict.value] += 1
+        self._line(LineType.SCENARIO, {"source": record.target.source, **record.to_json()})
+
+    def finish(self, ending: Ending) -> None:
+        """Write the summary."""
+        self._line(
+            LineType.SUMMARY,
+            {
+                "complete": ending is Ending.COMPLETE,
+                "not_completed": list(self._left.elements()),
+                "counts": dict(self._counts),
+            },
+        )
+
+    def _line(self, kind: LineType, content: dict[str, Any]) -> None:
+        self._write(json.dumps({"type": kind.value, **content}, separators=(",", ":")))

@@ -1,0 +1,183 @@
+"""What changed from one run to another, by scenario and signature.  Pure.
+
+A scenario *fails* where it shows something that a correct kernel would not, also where that was
+expected (XFAIL).  A failure's signature is its first divergence, the rest follows from it; where
+nothing diverged, what an oracle found, where the host died, or the reason.  Whether the host died
+of it is no part of it: only the first of each kind of hazard goes on to its crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kvmprobe.results.verdict import FAILURES, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.run_document import RunDocument
+
+_FAILING = FAILURES | {Verdict.XFAIL, Verdict.BROKEN}
+
+
+class Change(Enum):
+    """What became of a scenario."""
+
+    NEW_FAILURE = "new failure"
+    CHANGED = "changed"
+    FIXED = "fixed"
+    UNCHANGED = "unchanged"
+    MISSING = "missing"
+    NEW_SCENARIO = "new scenario"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One scenario in both runs, or in one of them."""
+
+    id: str
+    change: Change
+    before: ScenarioRecord | None
+    after: ScenarioRecord | None
+
+    @property
+    def failing(self) -> ScenarioRecord | None:
+        """The record that shows the failure: the later one's, if that fails."""
+        return next((r for r in (self.after, self.before) if r and fails(r)), None)
+
+    @property
+    def regressed(self) -> bool:
+        """Whether the kernel got worse here; part of what was known before is no other failure."""
+        if self.change is not Change.CHANGED:
+            return self.change is Change.NEW_FAILURE
+        before = set(self.before.known) if self.before else set()
+        after = set(self.after.known) if self.after else set()
+        return not (after and after < before)
+
+
+class Becomes(Enum):
+    """What became of a known defect."""
+
+    NEW = "new"
+    FIXED = "fixed"
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    NOT_TESTED = "not tested"
+    FIRST_TESTED = "first tested"
+
+
+@dataclass(frozen=True, slots=True)
+class DefectChange:
+    """A known defect, and the scenarios that show it.
+
+    :ivar before: those of the first run
+    :ivar after: those of the second
+    :ivar in_both: all that ran in both runs, showing it or not
+    """
+
+    id: str
+    before: frozenset[str]
+    after: frozenset[str]
+    in_both: frozenset[str]
+
+    @property
+    def becomes(self) -> Becomes:
+        """What became of it; fixed means that every scenario that showed it ran again."""
+        if self.before == self.after:
+            return Becomes.UNCHANGED
+        if not self.before:
+            return Becomes.NEW if self.after & self.in_both else Becomes.FIRST_TESTED
+        if not self.after:
+            return Becomes.FIXED if self.before <= self.in_both else Becomes.NOT_TESTED
+        return Becomes.CHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs, compared.
+
+    :ivar scenarios: those of the first run in its order, then what only the second has;
+        without those that fail in neither
+    """
+
+    before: RunDocument
+    after: RunDocument
+    scenarios: tuple[Compared, ...]
+
+    def having(self, change: Change) -> list[Compared]:
+        """Return the scenarios that changed in that way."""
+        return [scenario for scenario in self.scenarios if scenario.change is change]
+
+    @property
+    def regressed(self) -> bool:
+        """Whether anything got worse."""
+        return any(scenario.regressed for scenario in self.scenarios)
+
+    @property
+    def defects(self) -> list[DefectChange]:
+        """The known defects that either run shows."""
+        before, after = _ran(self.before), _ran(self.after)
+        ids = dict.fromkeys(
+            d for r in (*before.values(), *after.values()) if fails(r) for d in r.known
+        )
+        in_both = frozenset(before.keys() & after.keys())
+        return [
+            DefectChange(d, _showing(d, before.values()), _showing(d, after.values()), in_both)
+            for d in sorted(ids)
+        ]
+
+
+def compare(before: RunDocument, after: RunDocument) -> Comparison:
+    """Compare two runs; a scenario that was skipped did not run."""
+    first, second = _ran(before), _ran(after)
+    found = [
+        Compared(scenario, change, first.get(scenario), second.get(scenario))
+        for scenario in dict.fromkeys((*first, *second))
+        if (change := _change(first.get(scenario), second.get(scenario)))
+    ]
+    return Comparison(before, after, tuple(found))
+
+
+def fails(record: ScenarioRecord) -> bool:
+    """Tell whether it shows what a correct kernel would not."""
+    return record.verdict in _FAILING
+
+
+def signature(record: ScenarioRecord) -> tuple[str, ...]:
+    """Return what makes two failures of one scenario the same."""
+    unexplained = [finding for finding in record.findings if not finding.known]
+    if record.divergences:
+        return record.divergences[0].signature
+    if unexplained:
+        return (unexplained[0].oracle, unexplained[0].text)
+    if record.crash:
+        return ("crash", record.crash.during, record.crash.function)
+    return (record.verdict.value, record.reason)
+
+
+def _change(before: ScenarioRecord | None, after: ScenarioRecord | None) -> Change | None:
+    if before is None:
+        return Change.NEW_SCENARIO
+    if after is None:
+        return Change.MISSING
+    match fails(before), fails(after):
+        case False, False:
+            return None
+        case False, True:
+            return Change.NEW_FAILURE
+        case True, False:
+            return Change.FIXED
+        case _:
+            same = (before.known, signature(before)) == (after.known, signature(after))
+            return Change.UNCHANGED if same else Change.CHANGED
+
+
+def _ran(run: RunDocument) -> dict[str, ScenarioRecord]:
+    return {r.id: r for r in run.records if r.verdict is not Verdict.SKIPPED}
+
+
+def _showing(defect: str, records: Iterable[ScenarioRecord]) -> frozenset[str]:
+    return frozenset(record.id for record in records if fails(record) and defect in record.known)

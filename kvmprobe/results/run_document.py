@@ -1,0 +1,181 @@
+"""One run, read back into typed records.
+
+Three forms: the JSON document (:data:`~kvmprobe.results.record.SCHEMA`), JSON lines
+(:data:`LINES_SCHEMA`), and any iterator of the records' JSON.  A file that was cut short is read
+as far as its lines are whole, and the run is then *cut short*, whatever it says of itself.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.errors import ScenarioError, UsageError
+from kvmprobe.results.record import SCHEMA
+from kvmprobe.results.record_json import record_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from kvmprobe.results.record import ScenarioRecord, Target
+
+LINES_SCHEMA = "kvmprobe-lines/1"
+# A reader that counts scenarios must not see only the passes of a run that was cut short.
+CUT_SHORT_ID = "cut-short"
+
+
+class Ending(Enum):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    CUT_SHORT = "cut short"
+
+
+class LineType(Enum):
+    """What a line of JSON lines is."""
+
+    RUN = "run"
+    SCENARIO = "scenario"
+    SUMMARY = "summary"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDocument:
+    """What one run says.
+
+    :ivar tool: name and version of what wrote it
+    :ivar command: the command line that made it
+    :ivar records: the last one of each scenario on each target, in order of their first
+    :ivar not_completed: ids that were planned and have no record, as far as the run told them
+    """
+
+    tool: str
+    command: tuple[str, ...]
+    records: tuple[ScenarioRecord, ...] = ()
+    not_completed: tuple[str, ...] = ()
+    ending: Ending = Ending.COMPLETE
+
+    @property
+    def planned(self) -> list[str]:
+        """Ids of all scenarios, with a record or without."""
+        return [*(record.id for record in self.records), *self.not_completed]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Ids without a record; of a run that was cut and tells none, one that stands for them."""
+        if self.ending is Ending.COMPLETE or self.not_completed:
+            return self.not_completed
+        return (CUT_SHORT_ID,)
+
+    @property
+    def targets(self) -> list[Target]:
+        """Where its scenarios ran."""
+        return list(dict.fromkeys(record.target for record in self.records))
+
+
+def read_run(path: Path) -> RunDocument:
+    """Read a run's file, whole or cut short.
+
+    :raises UsageError: it cannot be read, or does not begin as a run's file does
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    try:
+        # A cut can fall into a character; its line is not whole then, either.
+        return _parsed(content.decode("utf-8", "replace"))
+    except ScenarioError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def run_of(
+    head: Mapping[str, Any], records: Iterable[Mapping[str, Any]], tail: Mapping[str, Any] | None
+) -> RunDocument:
+    """Return the run that records in JSON make.
+
+    :param head: ``tool`` and ``command``; perhaps ``targets``, which know the kernels' sources
+    :param tail: ``complete`` and ``not_completed``, or None where the run came to no end
+    :raises ScenarioError: a record is not well-formed
+    """
+    sources = {(t["kind"], t["kernel"]): t["source"] for t in head.get("targets", ())}
+    latest: dict[tuple[Target, str], ScenarioRecord] = {}
+    for data in records:
+        source = sources.get((data.get("target"), data.get("kernel")), "")
+        record = record_from_json(data, source)
+        latest[record.target, record.id] = record
+    seen = {record.id for record in latest.values()}
+    left = tail.get("not_completed", ()) if tail else ()
+    return RunDocument(
+        tool=str(head.get("tool", "")),
+        command=tuple(map(str, head.get("command", ()))),
+        records=tuple(latest.values()),
+        not_completed=tuple(scenario for scenario in left if scenario not in seen),
+        ending=Ending.COMPLETE if tail and tail.get("complete") else Ending.CUT_SHORT,
+    )
+
+
+@dataclass
+class _Lines:
+    """What the lines of a file said so far."""
+
+    head: dict[str, Any] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    tail: dict[str, Any] | None = None
+
+
+def _parsed(text: str) -> RunDocument:
+    first = _loaded(text.partition("\n")[0].removesuffix(",") + "}") or {}
+    if first.get("schema") == SCHEMA:
+        whole = _loaded(text)
+        found = _of_document(whole) if whole else _Lines(first, list(_whole_records(text)))
+    elif (whole := _loaded(text)) and whole.get("schema") == SCHEMA:
+        found = _of_document(whole)
+    else:
+        found = _of_lines(text)
+    return run_of(found.head, found.records, found.tail)
+
+
+def _of_document(whole: dict[str, Any]) -> _Lines:
+    return _Lines(whole, whole.get("scenarios", []), whole.get("summary"))
+
+
+def _whole_records(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of a document that was cut: each stands on a line of its own."""
+    for line in text.splitlines():
+        data = _loaded(line.removesuffix(","))
+        if data and "id" in data:
+            yield data
+
+
+def _of_lines(text: str) -> _Lines:
+    first, *others = text.splitlines() or [""]
+    found = _Lines(_loaded(first) or {})
+    if found.head.get("schema") != LINES_SCHEMA:
+        raise ScenarioError(f"neither {SCHEMA} nor {LINES_SCHEMA} stands at its beginning")
+    for data in filter(None, map(_loaded, others)):
+        kind = data.get("type")
+        if kind == LineType.RUN.value:
+            raise ScenarioError("it holds several runs; give each a file of its own")
+        if kind == LineType.SCENARIO.value:
+            target = {key: data.get(name) for key, name in _TARGET_OF_LINE.items()}
+            found.head.setdefault("targets", []).append(target)
+            found.records.append(data)
+        elif kind == LineType.SUMMARY.value:
+            found.tail = data
+    return found
+
+
+_TARGET_OF_LINE = {"kind": "target", "kernel": "kernel", "source": "source"}
+
+
+def _loaded(text: str) -> dict[str, Any] | None:
+    """Return a JSON object, or nothing where the text is none."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None

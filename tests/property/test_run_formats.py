@@ -1,0 +1,118 @@
+"""Laws of the formats for all texts: nothing that a target says can break one."""
+
+import json
+import re
+from xml.etree import ElementTree as ET
+
+from hypothesis import given
+from hypothesis import strategies as st
+from kcidb_io.schema import V5_0
+
+from kvmprobe.reports.diff import diff_lines, diff_markdown
+from kvmprobe.reports.junit import junit
+from kvmprobe.reports.kcidb import kcidb
+from kvmprobe.reports.ktap import ktap
+from kvmprobe.reports.lines import lines
+from kvmprobe.results.comparison import compare
+from kvmprobe.results.record import (
+    CallRecord,
+    Crash,
+    Divergence,
+    Finding,
+    ScenarioRecord,
+    StepRecord,
+    Target,
+)
+from kvmprobe.results.record_json import record_from_json
+from kvmprobe.results.run_document import Ending, RunDocument
+from kvmprobe.results.verdict import Verdict
+
+# What JSON can hold: lone surrogates, too.
+TEXTS = st.text(st.characters(codec=None), max_size=20) | st.sampled_from(
+    ["ok 1 x # SKIP", "]]>", "\x1b[0m", "\ud800", "# Subtest: x", "KTAP version 1", "1..2"]
+)
+STEPS = st.integers(0, 99)
+KNOWN = st.lists(st.sampled_from(["O1", "B1", "O3"]), unique=True, max_size=2).map(tuple)
+DETAILS = st.lists(TEXTS, max_size=2).map(tuple)
+RECORDS = st.builds(
+    ScenarioRecord,
+    id=st.from_regex(r"(restore|kick)\.[A-Za-z0-9_-]{1,4}(\.[a-z0-9]{1,3})?", fullmatch=True),
+    row=st.just(""),
+    column=st.just(""),
+    target=st.builds(Target, st.sampled_from(["host", "lab"]), TEXTS, TEXTS),
+    verdict=st.sampled_from(Verdict),
+    reason=TEXTS,
+    steps=st.lists(
+        st.builds(
+            StepRecord,
+            st.builds(CallRecord, TEXTS, st.integers(), st.dictionaries(TEXTS, st.integers())).map(
+                lambda call: (call,)
+            ),
+            DETAILS,
+        ),
+        max_size=2,
+    ).map(tuple),
+    divergences=st.lists(st.builds(Divergence, STEPS, *[TEXTS] * 5, DETAILS), max_size=2).map(
+        tuple
+    ),
+    findings=st.lists(
+        st.builds(Finding, TEXTS, TEXTS, STEPS, TEXTS, DETAILS, TEXTS, KNOWN), max_size=1
+    ).map(tuple),
+    known=KNOWN,
+    foretold=KNOWN,
+    crash=st.none() | st.builds(Crash, STEPS, TEXTS, TEXTS, TEXTS, DETAILS, TEXTS),
+    duration=st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+)
+RUNS = st.builds(
+    RunDocument,
+    tool=TEXTS,
+    command=DETAILS,
+    records=st.lists(RECORDS, max_size=4, unique_by=lambda r: r.id).map(tuple),
+    not_completed=st.lists(st.just("xsave.a"), max_size=1).map(tuple),
+    ending=st.sampled_from(Ending),
+)
+
+
+@given(RECORDS)
+def test_a_record_read_back_is_written_as_before(record):
+    data = json.loads(json.dumps(record.to_json()))
+    assert json.loads(json.dumps(record_from_json(data).to_json())) == data
+
+
+@given(RUNS)
+def test_junit_is_xml_with_a_case_for_each_scenario(run):
+    suites = ET.fromstring(junit([run]).encode())  # noqa: S314 - our own
+    cases = [case.get("name") for case in suites.iter("testcase")]
+    assert sorted(cases) == sorted([*(r.id for r in run.records), *run.missing])
+
+
+@given(RUNS)
+def test_ktap_has_only_its_lines_and_one_result_for_each_scenario(run):
+    told = ktap([run]).removesuffix("\n").split("\n")
+    assert all(re.fullmatch(r" *(KTAP version 1|1\.\.\d+|(not )?ok \d+ .*|#.*)", t) for t in told)
+    leaves = [t for t in told if re.match(r"    (not )?ok ", t)]
+    assert len(leaves) == len(run.records) + len(run.missing)
+
+
+@given(RUNS)
+def test_kcidb_takes_it(run):
+    V5_0.validate(json.loads(kcidb([run])))
+
+
+@given(RUNS)
+def test_json_lines_have_no_other_line_ends(run):
+    told = lines([run])
+    assert told.isascii()
+    assert len(told.splitlines()) == len(run.records) + 2
+
+
+@given(RUNS, RUNS)
+def test_a_difference_has_only_printable_lines(before, after):
+    for render in (diff_lines, diff_markdown):
+        assert all(line.isprintable() for line in render(compare(before, after)))
+
+
+@given(RUNS)
+def test_a_run_has_not_changed_from_itself(run):
+    compared = compare(run, run)
+    assert not compared.regressed

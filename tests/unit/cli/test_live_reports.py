@@ -1,0 +1,61 @@
+"""Reports that are written while a run goes on."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kvmprobe import __version__
+from kvmprobe.cli.live_reports import LiveReports, ReportFile
+from kvmprobe.errors import NoSpace
+from kvmprobe.reports.formats import Format, rendered
+from kvmprobe.results.run_document import Ending, RunDocument
+from tests.support.runs import EVERY, EVERY_VERDICT, MISSING
+
+COMMAND = ("kvmprobe", "run")
+TOOL = f"kvmprobe {__version__}"
+
+
+def reports(tmp_path, planned):
+    files = [ReportFile(known, tmp_path / known.value) for known in Format]
+    return LiveReports(files, COMMAND, planned)
+
+
+@pytest.mark.parametrize("wanted", list(Format))
+def test_a_live_report_is_that_of_the_finished_run(wanted, tmp_path):
+    live = reports(tmp_path, EVERY.planned)
+    for record in EVERY_VERDICT:
+        live.add(record)
+    live.finish(Ending.COMPLETE)
+    run = RunDocument(TOOL, COMMAND, EVERY_VERDICT)
+    assert (tmp_path / wanted.value).read_text() == rendered(wanted, [run])
+
+
+@pytest.mark.parametrize("wanted", [Format.JUNIT, Format.KCIDB, Format.JSONL])
+def test_an_interrupted_run_tells_what_is_missing(wanted, tmp_path):
+    live = reports(tmp_path, [*EVERY.planned, *MISSING])
+    for record in EVERY_VERDICT:
+        live.add(record)
+    live.finish(Ending.CUT_SHORT)
+    run = RunDocument(TOOL, COMMAND, EVERY_VERDICT, MISSING, Ending.CUT_SHORT)
+    assert (tmp_path / wanted.value).read_text() == rendered(wanted, [run])
+
+
+@pytest.mark.parametrize("wanted", [Format.KTAP, Format.JSONL])
+def test_what_was_recorded_is_in_the_file_at_once(wanted, tmp_path):
+    live = reports(tmp_path, ["restore.a.x", "kick.a"])
+    live.add(EVERY_VERDICT[0])
+    assert "restore.a.x" in (tmp_path / wanted.value).read_text()
+    live.finish(Ending.CUT_SHORT)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+def test_a_full_disk_is_told_as_such():
+    with pytest.raises(NoSpace, match="No space left on device"):
+        LiveReports([ReportFile(Format.KTAP, Path("/dev/full"))], COMMAND, [])
+
+
+def test_no_descriptor_is_left_open(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    reports(tmp_path, []).finish(Ending.COMPLETE)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -1,0 +1,96 @@
+"""JSON lines and the run's document against the schema that is checked in."""
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from kvmprobe.reports.lines import LinesReport, lines
+from kvmprobe.results.run_document import LINES_SCHEMA, Ending
+from tests.support.runs import EVERY, EVERY_VERDICT, INTERRUPTED, MISSING, written
+
+FILE = files("kvmprobe.results") / "schemas" / "kvmprobe-lines-1.json"
+SCHEMA = json.loads(FILE.read_text())
+
+
+@cache
+def validator(part=None):
+    of_part = {"$ref": f"#/$defs/{part}", "$defs": SCHEMA["$defs"]}
+    return Draft202012Validator(of_part if part else SCHEMA)
+
+
+def told(*runs):
+    return [json.loads(line) for line in lines(runs).splitlines()]
+
+
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_schema_is_of_the_version_that_is_written():
+    assert SCHEMA["$defs"]["run"]["properties"]["schema"]["const"] == LINES_SCHEMA
+
+
+@pytest.mark.parametrize("run", [EVERY, INTERRUPTED], ids=["complete", "cut short"])
+def test_every_line_follows_the_schema(run):
+    for line in told(run):
+        validator().validate(line)
+
+
+def test_the_records_of_a_document_follow_it_too(tmp_path):
+    document = json.loads(written(tmp_path / "run.json", INTERRUPTED).read_text())
+    for record in document["scenarios"]:
+        validator("scenario").validate(record)
+    validator("summary").validate(document["summary"])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"verdict": "GREAT"},
+        {"id": "a b"},
+        {"surplus": 1},
+        {"steps": [{}]},
+        {"duration": -1},
+        {"type": "run"},
+    ],
+    ids=str,
+)
+def test_the_schema_refuses_another_line(broken):
+    assert not validator().is_valid(told(EVERY)[1] | broken)
+
+
+@pytest.mark.parametrize("key", sorted(EVERY_VERDICT[0].to_json()))
+def test_the_schema_asks_for_every_part_of_a_record(key):
+    line = told(EVERY)[1]
+    del line[key]
+    assert not validator().is_valid(line)
+
+
+def test_the_run_comes_first_and_its_summary_last():
+    kinds = [line["type"] for line in told(EVERY)]
+    assert kinds == ["run", *["scenario"] * len(EVERY_VERDICT), "summary"]
+
+
+def test_the_first_line_says_how_many_should_follow():
+    assert told(INTERRUPTED)[0]["planned"] == len(EVERY_VERDICT) + len(MISSING)
+
+
+def test_the_summary_names_what_did_not_complete():
+    summary = told(INTERRUPTED)[-1]
+    assert (summary["complete"], summary["not_completed"]) == (False, list(MISSING))
+
+
+def test_the_summary_counts_verdicts():
+    assert told(EVERY)[-1]["counts"]["DIVERGED"] == 2
+
+
+def test_a_record_is_written_at_once():
+    written_lines = []
+    report = LinesReport(written_lines.append, "kvmprobe", [], ["restore.a.x", "restore.b.x"])
+    report.add(EVERY_VERDICT[0])
+    assert [json.loads(line)["type"] for line in written_lines] == ["run", "scenario"]
+    report.finish(Ending.CUT_SHORT)
+    assert json.loads(written_lines[-1])["not_completed"] == ["restore.b.x"]

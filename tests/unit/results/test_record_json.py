@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from kvmprobe.errors import ScenarioError
+from kvmprobe.results.record_json import record_from_json
+from kvmprobe.results.verdict import Verdict
+from tests.support.runs import EVERY_VERDICT, OLD, diverged
+
+BY_VERDICT = [pytest.param(r, id=r.id) for r in EVERY_VERDICT]
+
+
+def written(record):
+    return json.loads(json.dumps(record.to_json()))
+
+
+@pytest.mark.parametrize("record", BY_VERDICT)
+def test_a_record_read_back_is_written_as_before(record):
+    assert record_from_json(written(record)).to_json() == record.to_json()
+
+
+@pytest.mark.parametrize("record", BY_VERDICT)
+def test_a_record_whose_values_are_its_first_calls_is_read_back_whole(record):
+    assert record_from_json(written(record), record.target.source) == record
+
+
+def test_the_source_is_not_in_the_record():
+    assert record_from_json(written(EVERY_VERDICT[0])).target.source == ""
+
+
+@pytest.mark.parametrize("key", sorted(EVERY_VERDICT[0].to_json().keys() - {"label", "divergence"}))
+def test_a_record_without_a_part_names_record_and_part(key):
+    data = written(EVERY_VERDICT[0])
+    del data[key]
+    with pytest.raises(ScenarioError, match=f"'{key}' is missing"):
+        record_from_json(data)
+
+
+@pytest.mark.parametrize(
+    "scenario", ["", "a b", "restore.<script>", "a..b", "a.b.", "../a", "a\n", "a#b"]
+)
+def test_an_id_with_other_characters_is_refused(scenario):
+    with pytest.raises(ScenarioError, match="its id has other characters"):
+        record_from_json(written(EVERY_VERDICT[0]) | {"id": scenario})
+
+
+def test_an_unknown_verdict_is_refused():
+    with pytest.raises(ScenarioError, match=r"restore\.a\.x.*GREAT"):
+        record_from_json(written(EVERY_VERDICT[0]) | {"verdict": "GREAT"})
+
+
+def test_a_defect_that_is_not_in_the_list_is_refused():
+    with pytest.raises(ScenarioError, match="no known defect is called 'Z9'"):
+        record_from_json(written(diverged("restore.a")) | {"known": ["Z9"]})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"steps": None},
+        {"steps": [{"op": "x", "results": [1], "observed": {"a": "zz"}, "kernel_log": []}]},
+        {"divergences": [{"step": 1, "details": []}]},
+        {"crash": 7},
+        {"duration": "long"},
+    ],
+    ids=str,
+)
+def test_a_malformed_part_is_refused_with_the_records_name(part):
+    with pytest.raises(ScenarioError, match=r"the record of restore\.a\.x: "):
+        record_from_json(written(EVERY_VERDICT[0]) | part)
+
+
+def test_row_and_column_come_from_the_id():
+    record = record_from_json(written(diverged("restore.row.col.umn", target=OLD)))
+    assert (record.family, record.row, record.column) == ("restore", "row", "col.umn")
+
+
+def test_the_verdict_is_typed():
+    assert record_from_json(written(diverged("restore.a"))).verdict is Verdict.DIVERGED
