@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.lockstep import agrees, agrees_along, explanation
+from kvmprobe.execution.lockstep import agrees_along, explanation
 from kvmprobe.execution.preflight import examine, profile_of, unmet
 from kvmprobe.execution.unspecified import judged_bytes
 from kvmprobe.model.behaviours import variants
@@ -58,11 +58,12 @@ def record(place: Place, wanted: Callable[[str], bool], progress: Progress) -> T
 
 
 def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
-    correct = replace(host, behaviours=variants(host.behaviours))
+    courses = _Courses(replace(host, behaviours=variants(host.behaviours)))
     known: tuple[str, ...] = ()
-    if not agrees(scenario, correct, trace):
+    if not agrees_along(scenario, courses.with_defects(()), trace):
         known = explanation(scenario, host, trace, crashed=False)
-    return Entry(scenario, trace, known, judged_bytes(scenario, Course(correct), len(trace.steps)))
+    course = courses.with_defects(known)
+    return Entry(scenario, trace, known, judged_bytes(scenario, course, len(trace.steps)))
 
 
 def _fit(preflight: Preflight, wanted: Callable[[str], bool]) -> Iterator[Scenario]:
@@ -110,9 +111,9 @@ def _judged_alike(entry: Entry, courses: _Courses) -> bool:
     scenario, trace = entry.scenario, entry.trace
     if trace.end not in {End.DONE, End.HELD} or trace.taint:
         return False
-    correct = courses.with_defects(())
-    if judged_bytes(scenario, correct, len(trace.steps)) < entry.judged:
+    course = courses.with_defects(entry.known)
+    if judged_bytes(scenario, course, len(trace.steps)) < entry.judged:
         return False
-    if agrees_along(scenario, correct, trace):
-        return not entry.known
-    return bool(entry.known) and agrees_along(scenario, courses.with_defects(entry.known), trace)
+    if entry.known and agrees_along(scenario, courses.with_defects(()), trace):
+        return False
+    return agrees_along(scenario, course, trace)
