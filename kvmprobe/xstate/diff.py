@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from kvmprobe.xstate.layout import Layout
 
 
+_PARTING = 8
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A run of differing bytes within one field or component; offsets from the image's start."""
@@ -17,6 +20,39 @@ class Difference:
     offset: int
     expected: bytes
     observed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DifferingRegion:
+    """A field or component in which two images differ; offsets from the image's start, in bytes.
+
+    :ivar runs: (offset, size) of what differs, ascending
+    """
+
+    name: str
+    offset: int
+    size: int
+    runs: tuple[tuple[int, int], ...]
+
+
+def differing_regions(
+    expected: bytes, observed: bytes, layout: Layout
+) -> tuple[DifferingRegion, ...]:
+    """Return where images of one length differ, to be drawn.
+
+    Fewer than eight equal bytes do not part a run: patterns hold zeros, too.
+    """
+    regions: dict[tuple[str, range], list[tuple[int, int]]] = {}
+    for offset in _differing(expected, observed):
+        runs = regions.setdefault(layout.region_of(offset, len(expected)), [])
+        if runs and offset - sum(runs[-1]) < _PARTING:
+            runs[-1] = (runs[-1][0], offset + 1 - runs[-1][0])
+        else:
+            runs.append((offset, 1))
+    return tuple(
+        DifferingRegion(name, span.start, len(span), tuple(runs))
+        for (name, span), runs in regions.items()
+    )
 
 
 def differences(expected: bytes, observed: bytes, layout: Layout) -> tuple[Difference, ...]:
