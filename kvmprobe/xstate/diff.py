@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvmprobe.xstate.layout import Layout
 
 
@@ -42,17 +45,20 @@ def differing_regions(
 
     Fewer than eight equal bytes do not part a run: patterns hold zeros, too.
     """
-    regions: dict[tuple[str, range], list[tuple[int, int]]] = {}
-    for offset in _differing(expected, observed):
-        runs = regions.setdefault(layout.region_of(offset, len(expected)), [])
+    return tuple(
+        DifferingRegion(name, span.start, len(span), _runs(offsets))
+        for name, span, offsets in _by_region(expected, observed, layout)
+    )
+
+
+def _runs(offsets: list[int]) -> tuple[tuple[int, int], ...]:
+    runs: list[tuple[int, int]] = []
+    for offset in offsets:
         if runs and offset - sum(runs[-1]) < _PARTING:
             runs[-1] = (runs[-1][0], offset + 1 - runs[-1][0])
         else:
             runs.append((offset, 1))
-    return tuple(
-        DifferingRegion(name, span.start, len(span), tuple(runs))
-        for (name, span), runs in regions.items()
-    )
+    return tuple(runs)
 
 
 def differences(expected: bytes, observed: bytes, layout: Layout) -> tuple[Difference, ...]:
@@ -60,20 +66,28 @@ def differences(expected: bytes, observed: bytes, layout: Layout) -> tuple[Diffe
 
     Both images have the same length.
     """
-    if expected == observed:
-        return ()
-    spans: dict[str, tuple[int, int]] = {}
-    for offset in _differing(expected, observed):
-        where = layout.name_of(offset)
-        first, _ = spans.get(where, (offset, offset))
-        spans[where] = (first, offset)
     return tuple(
-        Difference(where, first, expected[first : last + 1], observed[first : last + 1])
-        for where, (first, last) in spans.items()
+        Difference(name, at[0], expected[at[0] : at[-1] + 1], observed[at[0] : at[-1] + 1])
+        for name, _, at in _by_region(expected, observed, layout)
     )
 
 
+def _by_region(
+    expected: bytes, observed: bytes, layout: Layout
+) -> Iterator[tuple[str, range, list[int]]]:
+    """Yield each field or component in which they differ, with the differing offsets."""
+    offsets = _differing(expected, observed)
+    first = 0
+    while first < len(offsets):
+        name, span = layout.region_of(offsets[first], len(expected))
+        last = bisect_left(offsets, span.stop, first)
+        yield name, span, offsets[first:last]
+        first = last
+
+
 def _differing(expected: bytes, observed: bytes) -> list[int]:
+    if expected == observed:
+        return []
     chunk = 64
     offsets: list[int] = []
     for start in range(0, len(expected), chunk):
