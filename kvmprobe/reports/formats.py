@@ -1,4 +1,4 @@
-"""The formats that programs read, made of a run that is over, or while it goes on."""
+"""The formats for programs, and the page for people, made of a run, over or going on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from kvmprobe import __version__
+from kvmprobe.reports.html_report.page import page
 from kvmprobe.reports.junit import junit
 from kvmprobe.reports.kcidb import kcidb
 from kvmprobe.reports.ktap import KtapReport, ktap
@@ -26,6 +27,7 @@ class Format(Enum):
     JUNIT = "junit"
     KCIDB = "kcidb"
     JSONL = "jsonl"
+    HTML = "html"
 
 
 class LiveReport(Protocol):
@@ -43,6 +45,7 @@ _RENDERERS: dict[Format, Callable[[Sequence[RunDocument]], str]] = {
     Format.JUNIT: junit,
     Format.KCIDB: kcidb,
     Format.JSONL: lines,
+    Format.HTML: page,
 }
 
 
@@ -66,7 +69,7 @@ def live(
             return KtapReport(write, planned)
         case Format.JSONL:
             return LinesReport(write, tool, command, planned)
-        case Format.JUNIT | Format.KCIDB:
+        case Format.JUNIT | Format.KCIDB | Format.HTML:
             # These are one document with its counts in front.
             return _AtTheEnd(wanted, write, RunDocument(tool, tuple(command)), planned)
 
