@@ -47,6 +47,7 @@ _RENDERERS: dict[Format, Callable[[Sequence[RunDocument]], str]] = {
     Format.JSONL: lines,
     Format.HTML: page,
 }
+_SHOW_STEPS = frozenset({Format.HTML})
 
 
 def rendered(wanted: Format, runs: Sequence[RunDocument]) -> str:
@@ -92,8 +93,8 @@ class _AtTheEnd:
 
     def add(self, record: ScenarioRecord) -> None:
         self._left.pop(record.id, None)
-        logged = any(step.kernel_log for step in record.steps)
-        self._records.append(record if logged else replace(record, steps=()))
+        shown = self._wanted in _SHOW_STEPS or any(step.kernel_log for step in record.steps)
+        self._records.append(record if shown else replace(record, steps=()))
 
     def finish(self, ending: Ending) -> None:
         run = RunDocument(

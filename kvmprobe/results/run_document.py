@@ -58,7 +58,7 @@ class RunDocument:
     records: tuple[ScenarioRecord, ...] = ()
     not_completed: tuple[str, ...] = ()
     ending: Ending = Ending.COMPLETE
-    name: str = ""
+    name: str = field(default="", compare=False)
 
     @property
     def planned(self) -> list[str]:

@@ -68,13 +68,14 @@ def page(runs: Sequence[RunDocument]) -> str:
         loader=PackageLoader("kvmprobe.reports.html_report", _PAGE),
         autoescape=True,
         undefined=StrictUndefined,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     # Only these two are markup: they are the project's own files.
     environment.globals |= {"style": style, "script": script}
-    return environment.get_template("page.html.j2").render(
+    text = environment.get_template("page.html.j2").render(
         version=__version__,
         policy=_policy(style, script),
         runs=runs,
@@ -93,6 +94,8 @@ def page(runs: Sequence[RunDocument]) -> str:
         defects=sorted({d for c in columns for r in c.records for d in r.known}),
         payload=payload(columns, ids),
     )
+    # Half a surrogate pair, which JSON can hold, has no UTF-8.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _part(name: str) -> str:

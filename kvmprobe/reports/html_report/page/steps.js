@@ -9,7 +9,7 @@ function stepsTable(record) {
     return el("tr", { class: diverging.has(number) ? "diverges" : null, id: `step-${number}` },
       el("td", { class: "nr" }, String(number)),
       el("td", {}, step.op, step.log.map((line) => el("div", { class: "log" }, line))),
-      el("td", {}, step.results.length ? returned(step.results[0]) : ""),
+      el("td", { class: "result" }, step.results.length ? returned(step.results[0]) : ""),
       el("td", {}, read.map(([name, value]) => seen(name, value, step.expected.get(name))),
         missing.map((name) => seen(name, "not read", step.expected.get(name))),
         step.observed.size && !read.length && !missing.length ? el("span", { class: "same" }, "as before") : ""));
