@@ -256,6 +256,13 @@ def test_on_paper_there_are_no_controls(browser, two_kernels):
     assert one(browser, "#scenario-matrix").is_displayed()
 
 
+@pytest.mark.parametrize("address", ["#%", "#0/nothing", "#99/a.b", "#length/0", "#-1/x"])
+def test_an_address_of_nothing_opens_nothing(browser, two_kernels, address):
+    browser.get(two_kernels + address)
+    assert browser.execute_script("return document.documentElement.dataset.ready") == "yes"
+    assert not is_open(browser)
+
+
 def test_hostile_text_stays_text(browser, hostile):
     browser.get(f"{hostile}#0/{CRASHING}")
     wait(browser, lambda: is_open(browser))

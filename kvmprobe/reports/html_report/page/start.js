@@ -7,7 +7,7 @@ function go(column, row) {
 }
 
 function follow() {
-  const [column, id] = decodeURIComponent(location.hash.slice(1)).split("/", 2);
+  const [column, id] = location.hash.slice(1).split("/", 2);
   const row = data.ids.indexOf(id);
   if (row >= 0 && data.records[column]?.[row]) showDetail(Number(column), row);
   else hideDetail();

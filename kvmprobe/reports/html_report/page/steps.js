@@ -24,6 +24,6 @@ function stepsTable(record) {
 }
 
 function seen(name, value, expected) {
-  if (expected === undefined) return el("div", {}, `${name}=${valueText(name, value)}`);
+  if (expected === undefined) return [el("span", { class: "value" }, `${name}=${valueText(name, value)}`), " "];
   return el("div", {}, el("span", { class: "wrong" }, `${name}=${valueText(name, value)}`), ` expected ${valueText(name, expected)}`);
 }
