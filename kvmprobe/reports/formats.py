@@ -7,7 +7,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from kvmprobe import __version__
-from kvmprobe.reports.html_report.page import page
 from kvmprobe.reports.junit import junit
 from kvmprobe.reports.kcidb import kcidb
 from kvmprobe.reports.ktap import KtapReport, ktap
@@ -40,12 +39,19 @@ class LiveReport(Protocol):
         """Take the end of the run."""
 
 
+def _html(runs: Sequence[RunDocument]) -> str:
+    # jinja2 is loaded only for this.
+    from kvmprobe.reports.html_report.page import page  # noqa: PLC0415
+
+    return page(runs)
+
+
 _RENDERERS: dict[Format, Callable[[Sequence[RunDocument]], str]] = {
     Format.KTAP: ktap,
     Format.JUNIT: junit,
     Format.KCIDB: kcidb,
     Format.JSONL: lines,
-    Format.HTML: page,
+    Format.HTML: _html,
 }
 _SHOW_STEPS = frozenset({Format.HTML})
 
