@@ -9,6 +9,8 @@ KVMPROBE_PYTHON=$KVMPROBE_VENV/bin/python
 # Debian's names: what builds the bindings and the emulator, unpacks kernels; what the tests sign with.
 _PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch xz-utils zstd"
 _TEST_PACKAGES="gnupg"
+# What opens the HTML report in tests; not every distribution has it, so it is asked for alone.
+_BROWSER_PACKAGES="chromium chromium-driver"
 
 _say() { printf 'kvmprobe setup: %s\n' "$*" >&2; }
 
@@ -35,13 +37,18 @@ sys.exit(not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists()
 EOF
 }
 
+_not_installed() {
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || printf '%s ' "$package"
+    done
+}
+
 _missing_packages() {
-    local package python
+    local python
     if command -v dpkg-query >/dev/null; then
         case " $* " in *" test "*) set -- $_PACKAGES $_TEST_PACKAGES ;; *) set -- $_PACKAGES ;; esac
-        for package in "$@"; do
-            dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || printf '%s ' "$package"
-        done
+        _not_installed "$@"
     else
         command -v gcc >/dev/null || printf 'gcc '
         command -v g++ >/dev/null || printf 'g++ '
@@ -65,17 +72,30 @@ _missing_packages() {
 _install_packages() {
     local missing
     missing=$(_missing_packages "$@")
-    [ -n "$missing" ] || return 0
+    # shellcheck disable=SC2086 # a list of words
+    [ -z "$missing" ] || _install $missing
+    case " $* " in *" test "*) _install_browser ;; esac
+}
+
+# The other tests do without.
+_install_browser() {
+    local missing
+    command -v dpkg-query >/dev/null || return 0
+    missing=$(_not_installed $_BROWSER_PACKAGES)
+    # shellcheck disable=SC2086 # a list of words
+    [ -z "$missing" ] || _install $missing
+}
+
+_install() {
     if ! command -v apt-get >/dev/null; then
-        _say "this distribution has no apt; by Debian's names it lacks: $missing(going on without)"
+        _say "this distribution has no apt; by Debian's names it lacks: $* (going on without)"
     elif [ "$(id -u)" -ne 0 ]; then
-        _say "only root can install packages; as root: apt-get install $missing(going on without)"
+        _say "only root can install packages; as root: apt-get install $* (going on without)"
     else
-        _say "apt-get install $missing"
+        _say "apt-get install $*"
         apt-get update -qq >/dev/null || _say "apt-get update failed; trying with the lists that are there"
-        # shellcheck disable=SC2086 # a list of words
         DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+            apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
             _say "apt-get install failed; going on without"
     fi
 }

@@ -1,15 +1,20 @@
-"""The switches for tests that need /dev/kvm or the emulated host."""
+"""The switches for tests that need /dev/kvm, the emulated host or a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections import defaultdict
 from functools import cache
 
 import pytest
 
-SWITCHES = {"kvm": "KVMPROBE_TEST_KVM", "lab": "KVMPROBE_TEST_LAB"}
+SWITCHES = {
+    "kvm": "KVMPROBE_TEST_KVM",
+    "lab": "KVMPROBE_TEST_LAB",
+    "browser": "KVMPROBE_TEST_BROWSER",
+}
 AUTO, REQUIRE, OFF = "auto", "require", "off"
 NOT_EXERCISED = pytest.StashKey[dict[tuple[str, str], int]]()
 
@@ -33,6 +38,8 @@ def pytest_runtest_setup(item):
             pytest.skip(f"{switch}={OFF}")
         if marker == "kvm" and _why_no_kvm():
             pytest.skip(_why_no_kvm())
+        if marker == "browser" and _why_no_browser():
+            pytest.skip(_why_no_browser())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -75,6 +82,12 @@ def _why_no_kvm():
     except Unavailable as reason:
         return str(reason)
     return ""
+
+
+@cache
+def _why_no_browser():
+    missing = [program for program in ("chromium", "chromedriver") if not shutil.which(program)]
+    return f"not installed: {', '.join(missing)}" if missing else ""
 
 
 def _lab_is_unusable(excinfo):

@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser("explain", help="show what the model expects of a scenario, and why")
     )
     _add_probe(commands.add_parser("probe", help="tell what this CPU, kernel and KVM offer"))
-    _add_report(commands.add_parser("report", help="write runs in a format that programs read"))
+    _add_report(
+        commands.add_parser("report", help="write runs in a format for programs, or as a page")
+    )
     _add_diff(commands.add_parser("diff", help="tell what changed from one run to another"))
     _add_lab(commands.add_parser("lab", help="the emulated AMX host"))
     return top
@@ -117,7 +119,7 @@ def _add_report(report: argparse.ArgumentParser) -> None:
         "--format",
         choices=[known.value for known in Format],
         required=True,
-        help="KTAP, JUnit XML (xunit2), KCIDB v5 or JSON lines",
+        help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page",
     )
     report.add_argument("--output", type=Path, metavar="FILE", help="write it there")
     _add_exit_style(report, "end with the status that the runs deserve, as others count it")

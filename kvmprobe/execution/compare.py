@@ -12,9 +12,10 @@ from kvmprobe.execution.compare_tables import table_differences
 from kvmprobe.model.guest import VECTOR_FIELD, vector_name
 from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.model.run import EXIT_FIELD
+from kvmprobe.results.record import ImageDifference
 from kvmprobe.scenarios.calls import CANARY
 from kvmprobe.xstate.cpuid import CpuidTable
-from kvmprobe.xstate.diff import Difference, differences
+from kvmprobe.xstate.diff import Difference, differences, differing_regions
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.image import xstate_bv_of
 
@@ -42,6 +43,7 @@ class Mismatch:
     expected: str
     observed: str
     details: tuple[str, ...] = ()
+    image: ImageDifference | None = None
 
 
 def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Mismatch | None:
@@ -152,6 +154,7 @@ def _compare_image(expected: ExpectedImage, output: bytes, host: HostProfile) ->
         f"XSTATE_BV={names(xstate_bv_of(wanted))}",
         f"XSTATE_BV={names(xstate_bv_of(observed))}",
         tuple(details),
+        ImageDifference(size, differing_regions(wanted, observed, host.layout)),
     )
 
 

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.compare import compare
+from kvmprobe.execution.expectation import expected_fields
 from kvmprobe.execution.log_signatures import violations
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.model.machine import Machine
@@ -67,14 +68,18 @@ def agrees_along(scenario: Scenario, course: Course, trace: Trace) -> bool:
 
 
 def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[StepRecord, ...]:
-    """Decode the trace for the record."""
+    """Decode the trace for the record, with what a correct kernel shows beside it."""
+    machine = Machine.fresh(replace(host, behaviours=variants(host.behaviours)))
     records = []
     for step, seen in zip(scenario.steps, trace.steps, strict=False):
-        calls = tuple(
-            CallRecord(op.text, reply.result, _fields(op, reply, host))
-            for op, reply in zip(step.ops, seen.replies, strict=False)
-        )
-        records.append(StepRecord(calls, seen.kernel_log))
+        calls = []
+        for op, reply in zip(step.ops, seen.replies, strict=False):
+            transition = op.step(machine)
+            machine = transition.machine
+            observed = _fields(op, reply, host)
+            expected, undetermined = expected_fields(transition.outcome, observed)
+            calls.append(CallRecord(op.text, reply.result, observed, expected, undetermined))
+        records.append(StepRecord(tuple(calls), seen.kernel_log))
     return tuple(records)
 
 
@@ -100,6 +105,7 @@ def _walk(scenario: Scenario, course: Course, trace: Trace) -> Iterator[Divergen
                     observed=mismatch.observed,
                     rule=rule if op is step.op else f"{rule}; read by {transition.rule}",
                     details=mismatch.details,
+                    image=mismatch.image,
                 )
             machine = transition.machine
         for line in violations(seen.kernel_log):

@@ -1,4 +1,4 @@
-"""The formats that programs read, made of a run that is over, or while it goes on."""
+"""The formats for programs, and the page for people, made of a run, over or going on."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Format(Enum):
     JUNIT = "junit"
     KCIDB = "kcidb"
     JSONL = "jsonl"
+    HTML = "html"
 
 
 class LiveReport(Protocol):
@@ -38,12 +39,21 @@ class LiveReport(Protocol):
         """Take the end of the run."""
 
 
+def _html(runs: Sequence[RunDocument]) -> str:
+    # jinja2 is loaded only for this.
+    from kvmprobe.reports.html_report.page import page  # noqa: PLC0415
+
+    return page(runs)
+
+
 _RENDERERS: dict[Format, Callable[[Sequence[RunDocument]], str]] = {
     Format.KTAP: ktap,
     Format.JUNIT: junit,
     Format.KCIDB: kcidb,
     Format.JSONL: lines,
+    Format.HTML: _html,
 }
+_SHOW_STEPS = frozenset({Format.HTML})
 
 
 def rendered(wanted: Format, runs: Sequence[RunDocument]) -> str:
@@ -66,7 +76,7 @@ def live(
             return KtapReport(write, planned)
         case Format.JSONL:
             return LinesReport(write, tool, command, planned)
-        case Format.JUNIT | Format.KCIDB:
+        case Format.JUNIT | Format.KCIDB | Format.HTML:
             # These are one document with its counts in front.
             return _AtTheEnd(wanted, write, RunDocument(tool, tuple(command)), planned)
 
@@ -89,8 +99,8 @@ class _AtTheEnd:
 
     def add(self, record: ScenarioRecord) -> None:
         self._left.pop(record.id, None)
-        logged = any(step.kernel_log for step in record.steps)
-        self._records.append(record if logged else replace(record, steps=()))
+        shown = self._wanted in _SHOW_STEPS or any(step.kernel_log for step in record.steps)
+        self._records.append(record if shown else replace(record, steps=()))
 
     def finish(self, ending: Ending) -> None:
         run = RunDocument(

@@ -2,7 +2,8 @@
 
 Schema ``kvmprobe-run/1``: an object with ``schema``, ``tool``, ``command``, ``scenarios`` (one
 object a scenario, one a line), ``targets`` and ``summary``.  Values that were read are strings in
-hexadecimal, durations seconds.
+hexadecimal, durations seconds.  A step has ``expected`` where a correct kernel shows other values
+than were observed, just those, and ``undetermined`` where it may show some bits either way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from kvmprobe.results.verdict import LABELLED, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kvmprobe.xstate.diff import DifferingRegion
 
 SCHEMA = "kvmprobe-run/1"
 
@@ -35,11 +38,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One kernel call: what was asked, what came back (result, or -errno), what was read."""
+    """One kernel call: what was asked, what came back (result, or -errno), what was read.
+
+    :ivar expected: what a correct kernel shows; bits that it may show either way as they were read
+    :ivar undetermined: those bits, by field
+    """
 
     text: str
     result: int
     fields: Mapping[str, int] = field(default_factory=dict)
+    expected: Mapping[str, int] = field(default_factory=dict)
+    undetermined: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,14 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageDifference:
+    """Where an XSAVE image of ``size`` bytes is not as expected, by field and component."""
+
+    size: int
+    regions: tuple[DifferingRegion, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Divergence:
     """Expected is not observed.
 
@@ -59,6 +76,7 @@ class Divergence:
     :ivar call: the call that shows it: the op itself, or an observer
     :ivar rule: why the model expects it, with its source
     :ivar details: where images differ, one line a component
+    :ivar image: the same to be drawn; None if no images were compared
     """
 
     step: int
@@ -68,6 +86,7 @@ class Divergence:
     observed: str
     rule: str
     details: tuple[str, ...] = ()
+    image: ImageDifference | None = None
 
     @property
     def signature(self) -> tuple[str, ...]:
@@ -168,14 +187,25 @@ class ScenarioRecord:
 
 def _step_to_json(number: int, step: StepRecord) -> dict[str, Any]:
     first = step.calls[0] if step.calls else None
-    observed: dict[str, str] = {}
+    observed: dict[str, int] = {}
+    expected: dict[str, int] = {}
+    undetermined: dict[str, int] = {}
     for call in step.calls:
-        observed |= {name: hex(value) for name, value in call.fields.items()}
+        observed |= call.fields
+        expected |= call.expected
+        undetermined |= call.undetermined
+    other = {name: value for name, value in expected.items() if observed.get(name) != value}
+    optional = {"expected": _hexadecimal(other), "undetermined": _hexadecimal(undetermined)}
     return {
         "step": number,
         "op": first.text if first else "",
         "result": first.result if first else None,
         "results": [call.result for call in step.calls],
-        "observed": observed,
+        "observed": _hexadecimal(observed),
         "kernel_log": list(step.kernel_log),
+        **{name: values for name, values in optional.items() if values},
     }
+
+
+def _hexadecimal(fields: Mapping[str, int]) -> dict[str, str]:
+    return {name: hex(value) for name, value in fields.items()}

@@ -1,8 +1,8 @@
 """Typed records from their JSON form: the inverse of ``ScenarioRecord.to_json``.
 
 The JSON has an op's text but not its observers', and what they all read in one object: a step read
-back has these values in its first call, and its other calls have results only.  Written again it
-is the same JSON.
+back has these values in its first call, and its other calls have results only.  What a correct
+kernel shows is there where it is something else.  Written again it is the same JSON.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from kvmprobe.results.record import (
     Crash,
     Divergence,
     Finding,
+    ImageDifference,
     ScenarioRecord,
     StepRecord,
     Target,
 )
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.xstate.diff import DifferingRegion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,9 +66,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         verdict=Verdict(data["verdict"]),
         reason=str(data["reason"]),
         steps=tuple(_step(step) for step in data["steps"]),
-        divergences=tuple(
-            Divergence(**d | {"details": tuple(d["details"])}) for d in data["divergences"]
-        ),
+        divergences=tuple(map(_divergence, data["divergences"])),
         findings=tuple(
             Finding(**f | {"details": tuple(f["details"]), "known": _defects(f["known"])})
             for f in data["findings"]
@@ -76,6 +76,26 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         crash=Crash(**crash | {"frames": tuple(crash["frames"])}) if crash else None,
         duration=float(data["duration"]),
     )
+
+
+def _divergence(data: Mapping[str, Any]) -> Divergence:
+    image = _image(data.get("image"))
+    return Divergence(**{**data, "details": tuple(data["details"]), "image": image})
+
+
+def _image(data: Mapping[str, Any] | None) -> ImageDifference | None:
+    if data is None:
+        return None
+    regions = (
+        DifferingRegion(
+            str(region["name"]),
+            int(region["offset"]),
+            int(region["size"]),
+            tuple((int(offset), int(size)) for offset, size in region["runs"]),
+        )
+        for region in data["regions"]
+    )
+    return ImageDifference(int(data["size"]), tuple(regions))
 
 
 def _defects(ids: Iterable[str]) -> tuple[str, ...]:
@@ -88,8 +108,13 @@ def _defects(ids: Iterable[str]) -> tuple[str, ...]:
 
 def _step(data: Mapping[str, Any]) -> StepRecord:
     results = data["results"]
-    read = {str(name): int(value, 16) for name, value in data["observed"].items()}
-    texts = (str(data["op"]), *("" for _ in results[1:]))
-    fields = (read, *({} for _ in results[1:]))
-    calls = [CallRecord(*call) for call in zip(texts, results, fields, strict=True)]
-    return StepRecord(tuple(calls) if results else (), tuple(map(str, data["kernel_log"])))
+    log = tuple(map(str, data["kernel_log"]))
+    if not results:
+        return StepRecord((), log)
+    values = (_values(data.get(name, {})) for name in ("observed", "expected", "undetermined"))
+    first = CallRecord(str(data["op"]), results[0], *values)
+    return StepRecord((first, *(CallRecord("", result) for result in results[1:])), log)
+
+
+def _values(data: Mapping[str, Any]) -> dict[str, int]:
+    return {str(name): int(value, 16) for name, value in data.items()}

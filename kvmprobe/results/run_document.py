@@ -8,7 +8,7 @@ as far as its lines are whole, and the run is then *cut short*, whatever it says
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ class RunDocument:
     :ivar command: the command line that made it
     :ivar records: the last one of each scenario on each target, in order of their first
     :ivar not_completed: ids that were planned and have no record, as far as the run told them
+    :ivar name: what its file is called; empty where it was not read from one
     """
 
     tool: str
@@ -57,6 +58,7 @@ class RunDocument:
     records: tuple[ScenarioRecord, ...] = ()
     not_completed: tuple[str, ...] = ()
     ending: Ending = Ending.COMPLETE
+    name: str = field(default="", compare=False)
 
     @property
     def planned(self) -> list[str]:
@@ -87,7 +89,7 @@ def read_run(path: Path) -> RunDocument:
         raise UsageError(f"{path}: {error.strerror}") from error
     try:
         # A cut can fall into a character; its line is not whole then, either.
-        return _parsed(content.decode("utf-8", "replace"))
+        return replace(_parsed(content.decode("utf-8", "replace")), name=path.name)
     except ScenarioError as error:
         raise UsageError(f"{path}: {error}") from error
 

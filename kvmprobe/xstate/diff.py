@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvmprobe.xstate.layout import Layout
+
+
+_PARTING = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,28 +25,73 @@ class Difference:
     observed: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DifferingRegion:
+    """A field or component in which two images differ; offsets from the image's start, in bytes.
+
+    :ivar runs: (offset, size) of what differs, ascending
+    """
+
+    name: str
+    offset: int
+    size: int
+    runs: tuple[tuple[int, int], ...]
+
+
+def differing_regions(
+    expected: bytes, observed: bytes, layout: Layout
+) -> tuple[DifferingRegion, ...]:
+    """Return where images of one length differ, to be drawn.
+
+    Fewer than eight equal bytes do not part a run: patterns hold zeros, too.
+    """
+    return tuple(
+        DifferingRegion(name, span.start, len(span), _runs(offsets))
+        for name, span, offsets in _by_region(expected, observed, layout)
+    )
+
+
+def _runs(offsets: list[int]) -> tuple[tuple[int, int], ...]:
+    runs: list[tuple[int, int]] = []
+    for offset in offsets:
+        if runs and offset - sum(runs[-1]) < _PARTING:
+            runs[-1] = (runs[-1][0], offset + 1 - runs[-1][0])
+        else:
+            runs.append((offset, 1))
+    return tuple(runs)
+
+
 def differences(expected: bytes, observed: bytes, layout: Layout) -> tuple[Difference, ...]:
     """Return the differing bytes, one entry a component, from its first to its last difference.
 
     Both images have the same length.
     """
-    if expected == observed:
-        return ()
-    found: list[Difference] = []
-    for where, start, stop in _parts(layout, len(expected)):
-        left, right = expected[start:stop], observed[start:stop]
-        if left != right:
-            unequal = [index for index in range(stop - start) if left[index] != right[index]]
-            first, end = unequal[0], unequal[-1] + 1
-            found.append(Difference(where, start + first, left[first:end], right[first:end]))
-    return tuple(found)
-
-
-@lru_cache(maxsize=64)
-def _parts(layout: Layout, size: int) -> tuple[tuple[str, int, int], ...]:
-    """Return name, first byte and end of each field, component and gap of an image."""
-    names = [layout.name_of(offset) for offset in range(size)]
-    starts = [offset for offset in range(size) if not offset or names[offset - 1] != names[offset]]
     return tuple(
-        (names[start], start, end) for start, end in zip(starts, [*starts[1:], size], strict=True)
+        Difference(name, at[0], expected[at[0] : at[-1] + 1], observed[at[0] : at[-1] + 1])
+        for name, _, at in _by_region(expected, observed, layout)
     )
+
+
+def _by_region(
+    expected: bytes, observed: bytes, layout: Layout
+) -> Iterator[tuple[str, range, list[int]]]:
+    """Yield each field or component in which they differ, with the differing offsets."""
+    offsets = _differing(expected, observed)
+    first = 0
+    while first < len(offsets):
+        name, span = layout.region_of(offsets[first], len(expected))
+        last = bisect_left(offsets, span.stop, first)
+        yield name, span, offsets[first:last]
+        first = last
+
+
+def _differing(expected: bytes, observed: bytes) -> list[int]:
+    if expected == observed:
+        return []
+    chunk = 64
+    offsets: list[int] = []
+    for start in range(0, len(expected), chunk):
+        left, right = expected[start : start + chunk], observed[start : start + chunk]
+        if left != right:
+            offsets += [start + i for i in range(len(left)) if left[i] != right[i]]
+    return offsets

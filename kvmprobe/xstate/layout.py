@@ -9,7 +9,7 @@ from kvmprobe.errors import LayoutError
 from kvmprobe.xstate.features import FPSSE, XFeature, names, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 LEGACY_SIZE = 512
 HEADER_OFFSET = 512
@@ -96,16 +96,26 @@ class Layout:
 
     def name_of(self, offset: int) -> str:
         """Name the field or component that a byte of an image belongs to."""
-        for name, span in _FIXED_FIELDS:
+        return self.region_of(offset, offset + 1)[0]
+
+    def region_of(self, offset: int, size: int) -> tuple[str, range]:
+        """Return name and bytes of the field or component that a byte belongs to.
+
+        :param size: of the image, in bytes: where padding ends that nothing follows
+        """
+        for name, span in self._regions():
             if offset in span:
-                return name
+                return name, span
+        start = max(span.stop for _, span in self._regions() if span.stop <= offset)
+        later = [span.start for _, span in self._regions() if span.start > offset]
+        return f"padding from {start}", range(start, min([*later, size]))
+
+    def _regions(self) -> Iterator[tuple[str, range]]:
+        yield from _FIXED_FIELDS
         for component in self.components:
-            if component.offset <= offset < component.end:
-                known = component.nr in set(XFeature)
-                return XFeature(component.nr).name if known else f"component {component.nr}"
-        ends = [component.end for component in self.components if component.end <= offset]
-        fixed = [span.stop for _, span in _FIXED_FIELDS if span.stop <= offset]
-        return f"padding from {max(ends + fixed)}"
+            known = component.nr in set(XFeature)
+            name = XFeature(component.nr).name if known else f"component {component.nr}"
+            yield name, range(component.offset, component.end)
 
 
 _FIXED_FIELDS = (

@@ -1,4 +1,4 @@
-"""KVMPROBE_TEST_KVM and KVMPROBE_TEST_LAB: a skip cannot hide where a test is required."""
+"""KVMPROBE_TEST_KVM, _LAB and _BROWSER: a skip cannot hide where a test is required."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ import pytest
 def test_it():
     pass
 """
-INI = "[pytest]\nmarkers =\n  kvm: needs /dev/kvm\n  lab: boots the emulated AMX host\n"
+INI = "[pytest]\nmarkers =\n  kvm: needs /dev/kvm\n  lab: boots it\n  browser: opens it\n"
 
 
 @pytest.fixture
@@ -47,14 +47,16 @@ def run(tmp_path):
     return run_pytest
 
 
-@pytest.mark.parametrize("switch", ["KVMPROBE_TEST_KVM", "KVMPROBE_TEST_LAB"])
+@pytest.mark.parametrize(
+    "switch", ["KVMPROBE_TEST_KVM", "KVMPROBE_TEST_LAB", "KVMPROBE_TEST_BROWSER"]
+)
 def test_any_other_value_is_a_usage_error(run, switch):
     ended = run(RUNS.format(marker="lab"), **{switch: "yes"})
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
     assert f"{switch}=yes: one of auto, require, off" in ended.stderr
 
 
-@pytest.mark.parametrize("marker", ["kvm", "lab"])
+@pytest.mark.parametrize("marker", ["kvm", "lab", "browser"])
 def test_off_skips_and_the_summary_says_so(run, marker):
     switch = f"KVMPROBE_TEST_{marker.upper()}"
     ended = run(RUNS.format(marker=marker), **{switch: "off"})
@@ -82,6 +84,12 @@ def test_auto_skips_a_lab_test_that_lacks_its_tools(run):
 def test_require_fails_a_lab_test_that_lacks_its_tools(run):
     ended = run(LACKS_TOOLS, KVMPROBE_TEST_LAB="require")
     assert (ended.returncode, "MissingTools" in ended.stdout) == (1, True)
+
+
+def test_a_browser_that_is_not_installed_is_named(run):
+    ended = run(RUNS.format(marker="browser"), PATH="")
+    expected = "tests marked browser: not installed: chromium, chromedriver"
+    assert (ended.returncode, expected in ended.stdout) == (0, True)
 
 
 def test_a_test_that_runs_is_not_in_the_summary(run):

@@ -8,11 +8,13 @@ from kvmprobe.results.record import (
     Crash,
     Divergence,
     Finding,
+    ImageDifference,
     ScenarioRecord,
     StepRecord,
     Target,
 )
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.xstate.diff import DifferingRegion
 
 DIVERGENCE = Divergence(1, "KVM_SET_XSAVE", "KVM_GET_XSAVE2", "a", "b", "rule", ("YMM, bytes 1-2",))
 RECORD = ScenarioRecord(
@@ -106,3 +108,25 @@ def test_the_label_stands_by_itself():
 
 def test_a_passes_label_is_its_verdict():
     assert replace(RECORD, verdict=Verdict.PASS, known=()).label == "PASS"
+
+
+def test_a_step_says_what_a_correct_kernel_shows_where_that_is_something_else():
+    call = CallRecord("KVM_GET_XCRS", 0, {"XCR0": 1, "b": 2}, {"XCR0": 7, "b": 2}, {"b": 8})
+    step = replace(RECORD, steps=(StepRecord((call,)),)).to_json()["steps"][0]
+    assert (step["expected"], step["undetermined"]) == ({"XCR0": "0x7"}, {"b": "0x8"})
+
+
+def test_a_step_as_expected_says_no_more():
+    call = CallRecord("KVM_GET_XCRS", 0, {"XCR0": 1}, {"XCR0": 1})
+    step = replace(RECORD, steps=(StepRecord((call,)),)).to_json()["steps"][0]
+    assert not {"expected", "undetermined"} & step.keys()
+
+
+def test_a_differing_image_is_written_with_its_regions():
+    region = DifferingRegion("YMM", 576, 256, ((580, 4),))
+    divergence = replace(DIVERGENCE, image=ImageDifference(4096, (region,)))
+    written = json.loads(json.dumps(replace(RECORD, divergences=(divergence,)).to_json()))
+    assert written["divergence"]["image"] == {
+        "size": 4096,
+        "regions": [{"name": "YMM", "offset": 576, "size": 256, "runs": [[580, 4]]}],
+    }

@@ -1,11 +1,14 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from kvmprobe.errors import ScenarioError
+from kvmprobe.results.record import CallRecord, ImageDifference, StepRecord
 from kvmprobe.results.record_json import record_from_json
 from kvmprobe.results.verdict import Verdict
-from tests.support.runs import EVERY_VERDICT, OLD, diverged
+from kvmprobe.xstate.diff import DifferingRegion
+from tests.support.runs import EVERY_VERDICT, O1_DIVERGENCE, OLD, diverged
 
 BY_VERDICT = [pytest.param(r, id=r.id) for r in EVERY_VERDICT]
 
@@ -22,6 +25,21 @@ def test_a_record_read_back_is_written_as_before(record):
 @pytest.mark.parametrize("record", BY_VERDICT)
 def test_a_record_whose_values_are_its_first_calls_is_read_back_whole(record):
     assert record_from_json(written(record), record.target.source) == record
+
+
+def test_what_is_to_be_drawn_is_read_back():
+    region = DifferingRegion("YMM", 576, 256, ((580, 4), (600, 1)))
+    divergence = replace(O1_DIVERGENCE, image=ImageDifference(4096, (region,)))
+    call = CallRecord("KVM_GET_XCRS", 0, {"XCR0": 7}, {"XCR0": 3}, {"XCR0": 1})
+    record = replace(diverged("restore.a", divergence=divergence), steps=(StepRecord((call,)),))
+    assert record_from_json(written(record), record.target.source) == record
+
+
+def test_a_record_of_before_there_was_anything_to_draw_is_read():
+    data = written(diverged("restore.a"))
+    for divergence in data["divergences"]:
+        del divergence["image"]
+    assert record_from_json(data).divergences[0].image is None
 
 
 def test_the_source_is_not_in_the_record():

@@ -1,0 +1,73 @@
+"""What a correct kernel shows in one call's output, field by field; for the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.xstate.image import xstate_bv_of
+from kvmprobe.xstate.layout import XSTATE_BV
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvmprobe.model.outcome import ExpectedImage, Outcome
+
+_IMAGE_FIELD = "XSTATE_BV"
+
+
+def expected_fields(
+    outcome: Outcome, observed: Mapping[str, int]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Return the values that a correct kernel shows, and which bits it may show either way.
+
+    Such bits have the observed value in the first.  Of several legal outcomes, all that they do
+    not agree in is open.
+    """
+    first, *others = [_shown(choice) for choice in _choices(outcome)] or [{}]
+    values: dict[str, int] = {}
+    undetermined: dict[str, int] = {}
+    for name, (value, own) in first.items():
+        if any(name not in other for other in others):
+            continue
+        bits = own
+        for other_value, other_bits in (other[name] for other in others):
+            bits |= value ^ other_value | other_bits
+        if not bits:
+            values[name] = value
+        elif name in observed:
+            values[name] = value & ~bits | observed[name] & bits
+            undetermined[name] = bits
+    return values, undetermined
+
+
+def _choices(outcome: Outcome) -> Iterator[Done | Failed]:
+    match outcome:
+        case OneOf(choices):
+            yield from choices
+        case Done() | Failed():
+            yield outcome
+        case NewDescriptor() | HostDies():
+            return
+
+
+def _shown(outcome: Done | Failed) -> dict[str, tuple[int, int]]:
+    """Return value and open bits of each field."""
+    shown = {name: (value, 0) for name, value in outcome.fields.items()}
+    if isinstance(outcome, Failed):
+        return shown
+    shown |= {
+        name: (outcome.fields.get(name, 0), bits) for name, bits in outcome.open_fields.items()
+    }
+    if outcome.image is not None:
+        shown[_IMAGE_FIELD] = (xstate_bv_of(outcome.image.image), _open_xstate_bv(outcome.image))
+    return shown
+
+
+def _open_xstate_bv(expected: ExpectedImage) -> int:
+    bits = 0
+    for place in expected.unspecified:
+        start = max(place.offset, XSTATE_BV.start)
+        overlap = place.bits[start - place.offset : max(0, XSTATE_BV.stop - place.offset)]
+        bits |= int.from_bytes(overlap, "little") << 8 * (start - XSTATE_BV.start)
+    return bits

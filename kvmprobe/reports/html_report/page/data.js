@@ -1,0 +1,93 @@
+// The records, unpacked one at a time; the packing is payload.py's.
+const data = JSON.parse(document.getElementById("data").textContent);
+const text = (number) => (number < 0 ? "" : data.texts[number]);
+const texts = (numbers = []) => numbers.map(text);
+const familyOf = (id) => id.split(".", 1)[0];
+
+const packed = (column, row) => data.records[column][row] || null;
+const verdictOf = (record) => data.verdicts[record[0]];
+
+// Values by name; hexadecimal strings.
+function fieldsOf(number = 0) {
+  const values = new Map();
+  const pairs = data.fields[number];
+  for (let i = 0; i < pairs.length; i += 2) values.set(text(pairs[i]), pairs[i + 1]);
+  return values;
+}
+
+function stepOf(number) {
+  const [op, results, observed, expected, open, log] = data.steps[number];
+  return {
+    op: text(op),
+    results: results || [],
+    observed: fieldsOf(observed),
+    expected: fieldsOf(expected),
+    open: fieldsOf(open),
+    log: texts(log),
+  };
+}
+
+function divergenceOf(number) {
+  const [step, after, call, expected, observed, rule, details, image] = data.divergences[number];
+  return {
+    step,
+    after: text(after),
+    call: text(call),
+    expected: text(expected),
+    observed: text(observed),
+    rule: text(rule),
+    details: texts(details),
+    image: image < 0 ? null : imageOf(image),
+  };
+}
+
+function imageOf(number) {
+  const [size, ...regions] = data.images[number];
+  return {
+    size,
+    regions: regions.map(([name, offset, length, runs]) => ({ name: text(name), offset, length, runs })),
+  };
+}
+
+function findingOf(number) {
+  const [step, oracle, invariant, what, other, details, known] = data.findings[number];
+  return {
+    step,
+    oracle: text(oracle),
+    invariant: text(invariant),
+    what: text(what),
+    other: text(other),
+    details: texts(details),
+    known,
+  };
+}
+
+function crashOf(number) {
+  const [step, during, headline, fn, frames, lines, telling] = data.crashes[number];
+  return {
+    step,
+    during: text(during),
+    headline: text(headline),
+    function: text(fn),
+    frames: texts(frames),
+    lines: texts(lines),
+    telling: new Set(telling),
+  };
+}
+
+function recordOf(column, row) {
+  const [verdict, ms, trace, known, reason, divergences, findings, crash, foretold] = packed(column, row);
+  return {
+    verdict: data.verdicts[verdict],
+    ms,
+    steps: data.traces[trace].map(stepOf),
+    known: known || [],
+    reason: text(reason ?? -1),
+    divergences: (divergences || []).map(divergenceOf),
+    findings: (findings || []).map(findingOf),
+    crash: (crash ?? -1) < 0 ? null : crashOf(crash),
+    foretold: foretold || [],
+  };
+}
+
+const returned = (result) => (result < 0 ? `-${data.errnos[-result]}` : String(result));

@@ -1,0 +1,176 @@
+"""The records as the page's script reads them: compact, each value that occurs again once.
+
+Lists stand for records; their order is the script's ``data.js``.  Texts are numbers of ``texts``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.abi.numbers import exit_name
+from kvmprobe.errors import errno_name
+from kvmprobe.model.run import EXIT_FIELD
+from kvmprobe.reports.html_report.console_log import telling_lines
+from kvmprobe.reports.html_report.pool import Pool
+from kvmprobe.results.known import by_id, known_defects
+from kvmprobe.results.verdict import FAILURES, Verdict
+from kvmprobe.xstate.features import XFeature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from kvmprobe.reports.html_report.columns import Column
+    from kvmprobe.results.record import (
+        Crash,
+        Divergence,
+        Finding,
+        ImageDifference,
+        ScenarioRecord,
+        StepRecord,
+    )
+
+# Nested tuples of numbers: hashable, so that they can be pooled.
+Packed = tuple[Any, ...]
+_VERDICTS = tuple(Verdict)
+_NOTHING: Packed = ()
+_MILLISECONDS = 1000
+
+
+def payload(columns: Sequence[Column], ids: Sequence[str]) -> dict[str, Any]:
+    """Return the data of a page, ready for JSON."""
+    packer = _Packer()
+    records = [packer.column(column, ids) for column in columns]
+    return {
+        "verdicts": [
+            {"name": v.value, "sign": v.sign, "failure": v in FAILURES} for v in _VERDICTS
+        ],
+        "features": {int(feature): feature.name for feature in XFeature},
+        "defects": {d.id: _defect(d.id) for d in known_defects().values()},
+        "columns": [
+            {"label": c.label, "target": c.target.description, "source": c.target.source}
+            for c in columns
+        ],
+        "ids": list(ids),
+        "records": records,
+        **packer.pools(),
+    }
+
+
+def _defect(defect_id: str) -> dict[str, str]:
+    defect = by_id(defect_id)
+    return {name: value for name, value in asdict(defect).items() if name != "behaviour" and value}
+
+
+class _Packer:
+    """Packs records, and gathers what they have in common."""
+
+    def __init__(self) -> None:
+        self._texts = Pool[str]()
+        self._fields = Pool[Packed]()
+        self._steps = Pool[Packed]()
+        self._traces = Pool[Packed]()
+        self._divergences = Pool[Packed]()
+        self._images = Pool[Packed]()
+        self._findings = Pool[Packed]()
+        self._crashes = Pool[Packed]()
+        self._errnos: dict[int, str] = {}
+        self._exits: dict[str, str] = {}
+        self._fields.number(_NOTHING)
+
+    def pools(self) -> dict[str, Any]:
+        """Return the pools by name."""
+        return {
+            "texts": self._texts.values,
+            "fields": self._fields.values,
+            "steps": self._steps.values,
+            "traces": self._traces.values,
+            "divergences": self._divergences.values,
+            "images": self._images.values,
+            "findings": self._findings.values,
+            "crashes": self._crashes.values,
+            "errnos": self._errnos,
+            "exits": self._exits,
+        }
+
+    def column(self, column: Column, ids: Sequence[str]) -> list[Packed | int]:
+        """Return a column's records by the number of the id; 0 where there is none."""
+        records = {record.id: record for record in column.records}
+        return [self._record(records[i]) if i in records else 0 for i in ids]
+
+    def _record(self, record: ScenarioRecord) -> Packed:
+        packed: list[Any] = [
+            _VERDICTS.index(record.verdict),
+            round(record.duration * _MILLISECONDS, 1),
+            self._traces.number(tuple(self._step(step) for step in record.steps)),
+            record.known,
+            self._texts.number(record.reason) if record.reason else -1,
+            tuple(self._divergence(found) for found in record.divergences),
+            tuple(self._finding(found) for found in record.findings),
+            self._crash(record.crash) if record.crash else -1,
+            record.foretold,
+        ]
+        while packed[-1] in (_NOTHING, -1):
+            packed.pop()
+        return tuple(packed)
+
+    def _step(self, step: StepRecord) -> int:
+        results = tuple(call.result for call in step.calls)
+        self._errnos |= {-result: errno_name(-result) for result in results if result < 0}
+        packed: list[Any] = [
+            self._texts.number(step.calls[0].text if step.calls else ""),
+            results,
+            self._named(call.fields for call in step.calls),
+            self._named(call.expected for call in step.calls),
+            self._named(call.undetermined for call in step.calls),
+            self._all(step.kernel_log),
+        ]
+        while len(packed) > 1 and packed[-1] in (_NOTHING, 0):
+            packed.pop()
+        return self._steps.number(tuple(packed))
+
+    def _named(self, of_calls: Iterable[Mapping[str, int]]) -> int:
+        """Return the number of name and value, alternating; the last call's value stands."""
+        values: dict[str, int] = {}
+        for of_call in of_calls:
+            values |= of_call
+        if EXIT_FIELD in values:
+            self._exits[hex(values[EXIT_FIELD])] = exit_name(values[EXIT_FIELD])
+        pairs = ((self._texts.number(name), hex(value)) for name, value in values.items())
+        return self._fields.number(tuple(part for pair in pairs for part in pair))
+
+    def _divergence(self, found: Divergence) -> int:
+        return self._divergences.number(
+            (
+                found.step,
+                *self._all((found.after, found.call, found.expected, found.observed, found.rule)),
+                self._all(found.details),
+                self._image(found.image) if found.image else -1,
+            )
+        )
+
+    def _image(self, image: ImageDifference) -> int:
+        regions = (
+            (self._texts.number(region.name), region.offset, region.size, region.runs)
+            for region in image.regions
+        )
+        return self._images.number((image.size, *regions))
+
+    def _finding(self, found: Finding) -> int:
+        texts = self._all((found.oracle, found.invariant, found.text, found.other))
+        return self._findings.number((found.step, *texts, self._all(found.details), found.known))
+
+    def _crash(self, crash: Crash) -> int:
+        lines = crash.report.splitlines()
+        return self._crashes.number(
+            (
+                crash.step,
+                *self._all((crash.during, crash.headline, crash.function)),
+                self._all(crash.frames),
+                self._all(lines),
+                telling_lines(crash, lines),
+            )
+        )
+
+    def _all(self, texts: Iterable[str]) -> Packed:
+        return tuple(self._texts.number(text) for text in texts)

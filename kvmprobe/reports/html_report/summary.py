@@ -1,0 +1,118 @@
+"""What a page says before any script ran: counts, kinds of failure, what the oracles found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kvmprobe.results.known import by_id
+from kvmprobe.results.verdict import LABELLED, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.reports.html_report.columns import Column
+    from kvmprobe.results.record import ScenarioRecord
+
+_REPORTED = LABELLED | {Verdict.TIMED_OUT, Verdict.XPASS, Verdict.BROKEN}
+
+
+@dataclass(slots=True)
+class Kind:
+    """Failures alike: what failed first, what is known of it, how many in each column.
+
+    :ivar title: of the known defects, or empty
+    :ivar example: number of the column and id of one of them, a crash if there is one
+    :ivar text: what failed first, a few lines
+    """
+
+    verdict: Verdict
+    known: tuple[str, ...]
+    title: str
+    text: tuple[str, ...]
+    example: tuple[int, str]
+    counts: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Oracle:
+    """One oracle's findings that the same known defects explain, counted by column."""
+
+    name: str
+    invariants: dict[str, None]
+    known: tuple[str, ...]
+    text: str
+    example: tuple[int, str]
+    counts: Counter[int] = field(default_factory=Counter)
+
+
+def verdict_counts(columns: Sequence[Column]) -> list[Counter[Verdict]]:
+    """Return how many of each verdict a column has."""
+    return [Counter(record.verdict for record in column.records) for column in columns]
+
+
+def reasons_skipped(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
+    """Return column, reason and count of what was skipped."""
+    return [
+        (column.label, reason, count)
+        for column in columns
+        for reason, count in Counter(
+            r.reason for r in column.records if r.verdict is Verdict.SKIPPED
+        ).most_common()
+    ]
+
+
+def kinds_of_failure(columns: Sequence[Column]) -> list[Kind]:
+    """Return failures alike together: unexplained ones first, then the most frequent."""
+    kinds: dict[tuple[object, ...], Kind] = {}
+    for number, column in enumerate(columns):
+        for record in column.records:
+            if record.verdict not in _REPORTED:
+                continue
+            text = _first_sign(record)
+            key = (record.known, text)
+            example = (number, record.id)
+            kind = kinds.setdefault(
+                key, Kind(record.verdict, record.known, _title(record), text, example)
+            )
+            if record.verdict is Verdict.CRASHED and kind.verdict is not Verdict.CRASHED:
+                kind.verdict, kind.example = record.verdict, example
+            kind.counts[number] += 1
+    return sorted(kinds.values(), key=_urgency)
+
+
+def _urgency(kind: Kind) -> tuple[bool, bool, int]:
+    return bool(kind.known), kind.verdict is not Verdict.CRASHED, -kind.counts.total()
+
+
+def _title(record: ScenarioRecord) -> str:
+    return "; ".join(by_id(defect).title for defect in record.known)
+
+
+def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
+    if record.divergences:
+        first = record.divergences[0]
+        lines = (f"{first.after}: {first.call}", f"expected {first.expected}")
+        return (*lines, f"observed {first.observed}")
+    if record.crash:
+        return (record.crash.during, record.crash.headline)
+    if record.findings:
+        return (record.findings[0].oracle, record.findings[0].text)
+    return (record.reason or record.verdict.value,)
+
+
+def oracle_findings(columns: Sequence[Column]) -> list[Oracle]:
+    """Return what was found without the model, by oracle and by what explains it."""
+    found: dict[tuple[str, tuple[str, ...]], Oracle] = {}
+    for number, column in enumerate(columns):
+        for record in column.records:
+            for finding in record.findings:
+                example = (number, record.id)
+                oracle = found.setdefault(
+                    (finding.oracle, finding.known),
+                    Oracle(finding.oracle, {}, finding.known, finding.text, example),
+                )
+                oracle.invariants[finding.invariant] = None
+                oracle.counts[number] += 1
+    return sorted(found.values(), key=lambda o: (bool(o.known), o.name))
