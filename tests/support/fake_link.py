@@ -65,6 +65,7 @@ def _table(machine):
 class FakePlace:
     """One kernel: a profile with the behaviours it has.
 
+    :ivar promised: the host that ``facts`` tell of, where it is another
     :ivar obedient: the worker stops before a fatal load when it is asked to
     :ivar hides: the kernel's defects do not show in the probes
     :ivar loads: numbers of the requests whose fatal load was made, in order
@@ -74,6 +75,7 @@ class FakePlace:
     host: object
     stakes: Stakes = Stakes.REAL
     facts: dict | None = None
+    promised: object = None
     obedient: bool = True
     hides: bool = False
     loads: list = field(default_factory=list)
@@ -92,7 +94,7 @@ class FakeLink:
     def __init__(self, place):
         self._place = place
         self._host = place.host
-        plain = replace(self._host, behaviours=frozenset())
+        plain = replace(place.promised or self._host, behaviours=frozenset())
         known = [*catalog.scenarios(plain)[:1]] if plain.amx else []
         known += [p for p in PROBES.values() if plain.amx or not p.needs_amx]
         self._ops = {_key(op, plain): op for s in known for _, op in s.ops()}

@@ -91,7 +91,8 @@ def test_only_defects_are_suspected():
 def test_probes_that_went_otherwise_leave_their_defects_suspected():
     # The kernel refuses permission although the facts promise tiles.
     refusing = replace(AMX_HOST, user_features=0x2E7)
-    assert examined(refusing, facts=facts_of(AMX_HOST)).suspected >= {B1, O1}
+    place = FakePlace(refusing, facts=facts_of(AMX_HOST), promised=AMX_HOST)
+    assert examine(Driver(place.open(), Timing())).suspected >= {B1, O1}
 
 
 def test_a_host_without_amx_is_suspected_of_nothing():
