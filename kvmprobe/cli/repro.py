@@ -109,8 +109,8 @@ def _check_needs(scenario: Scenario, preflight: Preflight) -> None:
 
 
 def _judge(console: Console, label: str, ended: Ended, *, wanted: bool) -> ExitCode:
-    lines = [f"{label}: {ended.result.value}: {ended.last_line}"]
-    lines += [f"  {line}" for line in ended.first_mismatch]
+    lines = [f"{label}: {ended.result.value}"]
+    lines += [f"  {line}" for line in (*ended.first_mismatch, ended.last_line)]
     if ended.result is Result.CANNOT_RUN:
         print_lines(console, lines)
         return ExitCode.NOTHING_RAN
