@@ -12,13 +12,16 @@ from kvmprobe.repro.ctext import number
 from kvmprobe.repro.fill import statements
 from kvmprobe.scenarios.calls import (
     ArchPrctl,
+    Close,
     Ioctl,
     Literal,
+    OpenKvm,
     Output,
     OutputBehind,
     RunGuest,
     RunVcpu,
     SetAltStack,
+    Spawn,
 )
 
 if TYPE_CHECKING:
@@ -48,12 +51,22 @@ def wish(call: Call) -> str:
         case RunGuest(command=command):
             (opcode,) = struct.unpack_from("=I", command)
             return f"guest {AgentOp(opcode).name}"
+        case _:
+            return _wish_of_process(call)
+
+
+def _wish_of_process(call: Call) -> str:
+    match call:
+        case Spawn(binds):
+            return f"start {binds}"
         case SetAltStack(size):
             return f"alt_stack of {size}"
+        case OpenKvm():
+            return "open_device"
+        case Close(on):
+            return f"close {on}"
         case _:
-            return {"OpenKvm": "open_device", "Close": f"close {getattr(call, 'on', '')}"}.get(
-                type(call).__name__, f"{_snake(type(call).__name__)} {getattr(call, 'binds', '')}"
-            )
+            return f"{_snake(type(call).__name__)} {getattr(call, 'binds', '')}"
 
 
 def _snake(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
@@ -16,7 +17,7 @@ from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.surroundings import Surroundings
 from kvmprobe.results.known import known_defects
-from kvmprobe.scenarios.calls import MAIN, Ioctl, Output, Relation, Spawn
+from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Ioctl, Output, Relation, SetAltStack, Spawn
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ GO_ON = "--go-on"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread")
 NOT_REPRODUCED, REPRODUCED, CANNOT_RUN = 0, 1, 2
 _SERVE = "--serve"
+# Numbers of kvmprobe's own list of statements, which a program's reader does not have.
+_INV = r"INV-\d+(?: to INV-\d+)?"
+_NUMBERED = re.compile(rf" \({_INV}(?:, {_INV})*\)|{_INV}, | \(contract [\d.]+\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class _Writer:
 
     def _make(self, op: Op, expected: Expectation) -> _Made:
         call = op.lower(self._host)
-        return _Made(op, call, expected, self._issuer.issue(call))
+        return _Made(op, call, expected, self._issuer.issue(_by_whomever(call)))
 
     def _made_by(self, made: _Made) -> str:
         by = getattr(made.call, "by", MAIN)
@@ -209,8 +213,13 @@ class _Writer:
         return lines
 
 
+def _by_whomever(call: Call) -> Call:
+    """Return the call as one that anybody makes: an actor calls the same function."""
+    return replace(call, by=MAIN) if isinstance(call, Ioctl | ArchPrctl | SetAltStack) else call
+
+
 def _why(expected: Expectation) -> str:
-    text = expected.rule
+    text = _NUMBERED.sub("", expected.rule)
     if expected.depends_on:
         text += f".  Not judged where it depends on {', '.join(expected.depends_on)}"
     return text

@@ -116,3 +116,14 @@ def test_first_mismatch_comes_with_its_call():
 )
 def test_exit_status_tells_the_result(status, result):
     assert Ended.of(status, "").result is result
+
+
+def test_an_actor_calls_the_function_that_the_process_calls():
+    written = text(GetPermission(), SpawnActor("other", "fork"), GetPermission("other"))
+    assert written.count("ARCH_GET_XCOMP_PERM, ") == 1
+    assert "ask(&actor_other, ASK_GET_XCOMP_PERM)" in written
+
+
+def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
+    assert "INV-" not in program(O1, HOST)
+    assert "xstate.c: __copy_xstate_to_uabi_buf" in program(O1, HOST)
