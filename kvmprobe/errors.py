@@ -93,6 +93,10 @@ class RunTimeout(KvmprobeError):
     exit_code = ExitCode.RUN_TIMEOUT
 
 
+class CompilerFailed(KvmprobeError):
+    """A program that kvmprobe wrote does not compile."""
+
+
 class LabError(KvmprobeError):
     """The emulated host could not be made to answer; what was asked of it stays untested."""
 

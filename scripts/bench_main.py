@@ -25,7 +25,6 @@ def main() -> None:
     """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--lab", metavar="KERNEL", help="measure an emulated run instead")
-    parser.add_argument("--device", default="/dev/kvm", help="default: %(default)s")
     parser.add_argument("--pairs", type=int, default=7, help="alternating runs (%(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="least duration of one run (%(default)s)"
@@ -39,7 +38,7 @@ def main() -> None:
         bench_lab.measure(arguments.lab)
     else:
         effort = bench_local.Effort(arguments.pairs, arguments.seconds, arguments.memory)
-        bench_local.measure(arguments.device, effort)
+        bench_local.measure(effort)
         bench_model.measure()
 
 

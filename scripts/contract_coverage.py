@@ -100,6 +100,7 @@ def scenario_ids() -> tuple[str, ...]:
 @cache
 def reaching() -> Mapping[str, set[str]]:
     """Return the families whose scenarios call each function of the model."""
+    _forget_results()
     host = sapphire_rapids()
     found: defaultdict[str, set[str]] = defaultdict(set)
     called: set[str] = set()
@@ -128,6 +129,15 @@ def reaching() -> Mapping[str, set[str]]:
         for name in called:
             found[name].add(family)
     return found
+
+
+def _forget_results() -> None:
+    """Have functions of the model that keep their results be called again."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("kvmprobe."):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
 
 
 def rows() -> Iterator[Row]:

@@ -6,8 +6,11 @@ import argparse
 from pathlib import Path
 
 from kvmprobe import __version__
+from kvmprobe.cli.common_arguments import add_device, add_kernel, add_sources
 from kvmprobe.cli.exit_style import OPTION, ExitStyle
 from kvmprobe.cli.live_reports import ReportFile
+from kvmprobe.cli.scenario import SCENARIO_HELP
+from kvmprobe.cli.scenario_arguments import add_replay, add_repro
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
 from kvmprobe.reports.formats import Format
 
@@ -37,6 +40,8 @@ def parser() -> argparse.ArgumentParser:
     _add_explain(
         commands.add_parser("explain", help="show what the model expects of a scenario, and why")
     )
+    add_repro(commands.add_parser("repro", help="write a scenario as a C program"))
+    add_replay(commands.add_parser("replay", help="run a scenario from its JSON form"))
     _add_probe(commands.add_parser("probe", help="tell what this CPU, kernel and KVM offer"))
     _add_report(
         commands.add_parser("report", help="write runs in a format for programs, or as a page")
@@ -87,8 +92,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         help="let every hazardous scenario crash, not only the first of each kind",
     )
     _add_exit_style(run, "the exit status as others count it (default: the list above)")
-    _add_device(run)
-    _add_kernel(run)
+    add_device(run)
+    add_kernel(run)
 
 
 def _add_list(listing: argparse.ArgumentParser) -> None:
@@ -96,9 +101,8 @@ def _add_list(listing: argparse.ArgumentParser) -> None:
 
 
 def _add_explain(explain: argparse.ArgumentParser) -> None:
-    explain.add_argument(
-        "scenario", metavar="SCENARIO", help="its id, as `kvmprobe list` prints it"
-    )
+    explain.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
+    explain.add_argument("--json", action="store_true", help="the scenario itself, for `replay`")
     explain.add_argument(
         "--defect",
         action="append",
@@ -110,7 +114,7 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
 
 def _add_probe(probe: argparse.ArgumentParser) -> None:
     probe.add_argument("--json", action="store_true", help="as a JSON document")
-    _add_device(probe)
+    add_device(probe)
 
 
 def _add_report(report: argparse.ArgumentParser) -> None:
@@ -144,9 +148,9 @@ def _add_exit_style(command: argparse.ArgumentParser, meaning: str) -> None:
 def _add_lab(lab: argparse.ArgumentParser) -> None:
     commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
     setup = commands.add_parser("setup", help="build the emulator, once, into the user's cache")
-    _add_sources(setup)
+    add_sources(setup)
     program = commands.add_parser("exec", help="run a program on the emulated host")
-    _add_kernel(program)
+    add_kernel(program)
     program.add_argument(
         "--file",
         action="append",
@@ -176,39 +180,6 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
     )
     program.add_argument(
         "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"
-    )
-
-
-def _add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--device", default="/dev/kvm", metavar="PATH", help="KVM device (default: %(default)s)"
-    )
-
-
-def _add_kernel(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--kernel",
-        metavar="SPEC",
-        help="emulated host with that kernel: a Debian version (6.12.95, 6.1), a .deb (or several, "
-        "separated by commas), a bzImage or build tree, or `installed`; "
-        "without it, the newest packaged kernel that has its KVM modules",
-    )
-    command.add_argument(
-        "--modules", type=Path, metavar="DIR", help="where the modules of a bzImage are"
-    )
-    _add_sources(command)
-
-
-def _add_sources(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--archive",
-        action="append",
-        default=[],
-        metavar="'URI SUITE[,SUITE...]'",
-        help="take kernels and the emulator's source from this archive, not from the machine's own",
-    )
-    command.add_argument(
-        "--tarball", type=Path, metavar="FILE", help="the emulator's source, already here"
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.scenario import named
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.explain import explain
 from kvmprobe.results.known import known_defects
-from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.document import to_document
 
 if TYPE_CHECKING:
     import argparse
@@ -27,10 +29,11 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """
     defects = frozenset(_behaviour(defect) for defect in arguments.defect)
     host = replace(sapphire_rapids(), behaviours=defects)
-    found = [s for s in catalog.scenarios(host) if s.id == arguments.scenario]
-    if not found:
-        raise UsageError(f"no scenario is called {arguments.scenario!r}; see `kvmprobe list`")
-    print_lines(console, explain(found[0], host))
+    scenario = named(arguments.scenario, host)
+    if arguments.json:
+        sys.stdout.write(to_document(scenario))
+    else:
+        print_lines(console, explain(scenario, host))
     return ExitCode.OK
 
 

@@ -28,11 +28,12 @@ from kvmprobe.scenarios.hazard import Hazard, first_hazard
 from kvmprobe.scenarios.scenario import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kvmprobe.execution.link import Link
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import Crash, ScenarioRecord
     from kvmprobe.results.trace import Trace
@@ -76,6 +77,7 @@ class Runner:
         self._sink = sink
         self._progress = progress
         self._deadline = deadline
+        self._listed: Callable[[HostProfile], Sequence[Scenario]] = catalog.scenarios
         self._preflight: Preflight | None = None
         self._oracles: Oracles | None = None
         self._held: list[tuple[Planned, ScenarioRecord]] = []
@@ -84,12 +86,17 @@ class Runner:
         self.unsuited: list[ScenarioRecord] = []
         self.blind_spots: list[str] = []
 
-    def run(self, wanted: Callable[[str], bool]) -> Preflight:
-        """Run the catalogue's scenarios whose id is wanted.
+    def run(
+        self,
+        wanted: Callable[[str], bool],
+        listed: Callable[[HostProfile], Sequence[Scenario]] = catalog.scenarios,
+    ) -> Preflight:
+        """Run the scenarios listed for this host, the catalogue's, whose id is wanted.
 
         :raises Unavailable: KVM is not usable at this place
         :raises RunTimeout: the deadline passed; ``remaining`` tells what did not complete
         """
+        self._listed = listed
         self._progress.stage(f"{self._place.target.description}: probing")
         planned: deque[Planned] | None = None
         while planned is None or planned:
@@ -131,7 +138,7 @@ class Runner:
         preflight = self._examined
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
-        chosen = [s for s in catalog.scenarios(preflight.profile) if wanted(s.id)]
+        chosen = [s for s in self._listed(preflight.profile) if wanted(s.id)]
         lacking = unmet(preflight)
         fit: list[Scenario] = []
         for scenario in chosen:

@@ -152,8 +152,7 @@ _OUTPUTS = {
 
 def _with_fields(op, blank, fields):
     output = bytearray(blank)
-    places = op.fields if op.name == "save-vcpu" else op.output_fields
-    for name, (offset, code) in places.items():
+    for name, (offset, code) in op.places.items():
         if name in fields:
             struct.pack_into(f"<{code}", output, offset, fields[name])
     if "XCR0" in fields and _is(op, ioctls.GET_XCRS):

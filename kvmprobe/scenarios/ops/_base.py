@@ -36,11 +36,16 @@ class Op(ABC):
     def step(self, machine: Machine) -> Step:
         """Return the model's transition and expectation."""
 
+    @property
+    def places(self) -> Mapping[str, tuple[int, str]]:
+        """Where the output has its named values; those that ``read`` searches for have no place."""
+        return self.output_fields
+
     def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Return the named values in the call's output: by default those of ``output_fields``."""
+        """Return the named values in the call's output: by default those that have a place."""
         return {
             name: struct.unpack_from(f"={code}", output, offset)[0]
-            for name, (offset, code) in self.output_fields.items()
+            for name, (offset, code) in self.places.items()
         }
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,16 +74,9 @@ class SaveVcpu(Op):
         """Expect what the vCPU has."""
         return guest_migration.save(machine, self.vcpu, self.part)
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Return the named values of that part."""
-        return {
-            name: struct.unpack_from(f"={code}", output, offset)[0]
-            for name, (offset, code) in self.fields.items()
-        }
-
     @property
-    def fields(self) -> Mapping[str, tuple[int, str]]:
-        """Return where the named values are."""
+    def places(self) -> Mapping[str, tuple[int, str]]:
+        """The named values of that part."""
         return _FIELDS.get(self.part, {})
 
     @property

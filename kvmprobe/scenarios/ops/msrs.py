@@ -197,12 +197,10 @@ class GetMsrs(Op):
         """Expect values up to the first that cannot be read."""
         return msr.get_msrs(machine, VCPU, self.indices)
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Return each value by its MSR's name."""
-        values = (
-            struct.unpack_from("=Q", output, 16 + 16 * n)[0] for n in range(len(self.indices))
-        )
-        return {msr.msr_name(i): v for i, v in zip(self.indices, values, strict=True)}
+    @property
+    def places(self) -> Mapping[str, tuple[int, str]]:
+        """Each value by its MSR's name."""
+        return {msr.msr_name(index): (16 + 16 * n, "Q") for n, index in enumerate(self.indices)}
 
     @property
     def text(self) -> str:

@@ -1,0 +1,45 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Take another KVM device."""
+    command.add_argument(
+        "--device", default="/dev/kvm", metavar="PATH", help="KVM device (default: %(default)s)"
+    )
+
+
+def add_kernel(command: argparse.ArgumentParser) -> None:
+    """Take the kernel of the emulated host, and where to get it."""
+    command.add_argument(
+        "--kernel",
+        metavar="SPEC",
+        help="emulated host with that kernel: a Debian version (6.12.95, 6.1), a .deb (or several, "
+        "separated by commas), a bzImage or build tree, or `installed`; "
+        "without it, the newest packaged kernel that has its KVM modules",
+    )
+    command.add_argument(
+        "--modules", type=Path, metavar="DIR", help="where the modules of a bzImage are"
+    )
+    add_sources(command)
+
+
+def add_sources(command: argparse.ArgumentParser) -> None:
+    """Take archives and the emulator's source."""
+    command.add_argument(
+        "--archive",
+        action="append",
+        default=[],
+        metavar="'URI SUITE[,SUITE...]'",
+        help="take kernels and the emulator's source from this archive, not from the machine's own",
+    )
+    command.add_argument(
+        "--tarball", type=Path, metavar="FILE", help="the emulator's source, already here"
+    )

@@ -1,0 +1,95 @@
+"""``kvmprobe replay``: one scenario from a file, run and judged like those of the catalogue."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.scenario import read
+from kvmprobe.cli.terminal import progress
+from kvmprobe.errors import ExitCode, Unavailable, UsageError
+from kvmprobe.execution.place import Stakes, ThisHost
+from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.reports.console import print_lines, show
+from kvmprobe.reports.json_report import JsonReport
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from kvmprobe.execution.place import Place
+    from kvmprobe.progress import Progress
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.scenario import Scenario
+
+_STATUSES = {
+    Verdict.PASS: ExitCode.OK,
+    Verdict.SKIPPED: ExitCode.NOTHING_RAN,
+    Verdict.BROKEN: ExitCode.TOOL_BUG,
+}
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Run the scenario in the file; nothing is run before all of it has been understood.
+
+    :raises UsageError: the arguments contradict each other, or the file cannot be read
+    :raises ScenarioError: the file describes no scenario
+    """
+    if arguments.target == "host" and arguments.kernel:
+        raise UsageError("--kernel means the emulated host; it does not go with --target host")
+    started = time.monotonic()
+    scenario = read(arguments.file)
+    with progress() as status:
+        record, notes = _run(arguments, scenario, status)
+    if arguments.json:
+        report = JsonReport(arguments.json, sys.argv)
+        report.add(record)
+        report.finish([], complete=True)
+        report.close()
+    show(console, [record], time.monotonic() - started)
+    print_lines(console, notes)
+    return _STATUSES.get(record.verdict, ExitCode.DIVERGED)
+
+
+def _run(
+    arguments: argparse.Namespace, scenario: Scenario, status: Progress
+) -> tuple[ScenarioRecord, list[str]]:
+    if arguments.target != "lab" and not arguments.kernel:
+        try:
+            record, notes = _run_at(ThisHost(arguments.device), arguments, scenario, status)
+        except Unavailable:
+            if arguments.target == "host":
+                raise
+        else:
+            if arguments.target == "host" or record.verdict is not Verdict.SKIPPED:
+                return record, notes
+    return _run_at(_emulated(arguments, status), arguments, scenario, status)
+
+
+def _run_at(
+    place: Place, arguments: argparse.Namespace, scenario: Scenario, status: Progress
+) -> tuple[ScenarioRecord, list[str]]:
+    records: list[ScenarioRecord] = []
+    stop = place.stakes is Stakes.REAL and not arguments.hazardous
+    policy = Hazardous.STOP if stop else Hazardous.FIRST_OF_A_KIND
+    runner = Runner(place, policy, records.append, status)
+    runner.run(lambda _: True, lambda _: (scenario,))
+    (record,) = [*records, *runner.unsuited]
+    return record, runner.blind_spots
+
+
+def _emulated(arguments: argparse.Namespace, status: Progress) -> Place:
+    # Loaded only where an emulated host is wanted.
+    from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
+    from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
+
+    return EmulatedHost.prepare(
+        archives_of(arguments),
+        arguments.kernel,
+        arguments.modules,
+        status,
+        tarball=arguments.tarball,
+    )

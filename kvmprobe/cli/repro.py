@@ -1,0 +1,155 @@
+"""``kvmprobe repro``: a scenario as a C program; run where it must reproduce and where not."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.scenario import named
+from kvmprobe.cli.terminal import progress
+from kvmprobe.errors import ExitCode, Unavailable, UsageError
+from kvmprobe.execution.driver import Driver
+from kvmprobe.execution.place import ThisHost
+from kvmprobe.execution.preflight import examine, unmet
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.reports.console import print_lines
+from kvmprobe.repro.build import compile_program
+from kvmprobe.repro.ended import Ended, Result
+from kvmprobe.repro.other_hosts import Profile
+from kvmprobe.repro.program import GO_ON, file_name, program
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from kvmprobe.execution.preflight import Preflight
+    from kvmprobe.progress import Progress
+    from kvmprobe.scenarios.scenario import Scenario
+
+_STANDARD_OUTPUT = Path("-")
+_HOST_SECONDS = 60.0
+_NEWEST = ""
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Write the program, and verify it if that is asked for.
+
+    :raises UsageError: there is no such scenario, or the arguments contradict each other
+    """
+    _check(arguments)
+    preflight = _examined(arguments.device) if arguments.target == "host" else None
+    host = preflight.profile if preflight else sapphire_rapids()
+    scenario = named(arguments.scenario, host)
+    text = program(scenario, host, Profile.EXAMINED if preflight else Profile.ASSUMED)
+    if arguments.output == _STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        return ExitCode.OK
+    path = arguments.output or Path(file_name(scenario))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output {path}: {error.strerror}") from error
+    print_lines(console, [f"{scenario.id}: {path}"])
+    if not _wants_verification(arguments):
+        return ExitCode.OK
+    return _verify(arguments, console, path, preflight, scenario)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.target == "host" and (arguments.kernel or arguments.not_on):
+        raise UsageError("--kernel and --not-on mean the emulated host, not --target host")
+    if arguments.output == _STANDARD_OUTPUT and _wants_verification(arguments):
+        raise UsageError("--verify needs a file; --output - is none")
+
+
+def _wants_verification(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.verify or arguments.kernel or arguments.not_on)
+
+
+def _examined(device: str) -> Preflight:
+    place = ThisHost(device)
+    with place.open() as link:
+        return examine(Driver(link, place.timing))
+
+
+def _verify(
+    arguments: argparse.Namespace,
+    console: Console,
+    source: Path,
+    preflight: Preflight | None,
+    scenario: Scenario,
+) -> ExitCode:
+    """Run the program everywhere it is to run; the worst that came of it is the status."""
+    with tempfile.TemporaryDirectory(prefix="kvmprobe-repro-") as folder:
+        executable = Path(folder) / "repro"
+        compile_program(source, executable)
+        words = (str(executable), *([GO_ON] if arguments.hazardous else []))
+        if preflight is not None:
+            _check_needs(scenario, preflight)
+            return _judge(console, "this host", _run_here(words), wanted=True)
+        must = arguments.kernel or ([] if arguments.not_on else [_NEWEST])
+        runs = [(spec, True) for spec in must] + [(spec, False) for spec in arguments.not_on]
+        statuses = []
+        for spec, wanted in runs:
+            with progress() as status:
+                label, ended = _run_emulated(arguments, spec, words, status)
+            statuses.append(_judge(console, label, ended, wanted=wanted))
+    return ExitCode(max(statuses))
+
+
+def _check_needs(scenario: Scenario, preflight: Preflight) -> None:
+    for need, (code, reason) in unmet(preflight).items():
+        if need in scenario.needs:
+            raise Unavailable(code, f"{scenario.id} cannot run on this host: {reason}")
+
+
+def _judge(console: Console, label: str, ended: Ended, *, wanted: bool) -> ExitCode:
+    lines = [f"{label}: {ended.result.value}"]
+    lines += [f"  {line}" for line in (*ended.first_mismatch, ended.last_line)]
+    if ended.result is Result.CANNOT_RUN:
+        print_lines(console, lines)
+        return ExitCode.NOTHING_RAN
+    if ended.result.reproduced is not wanted:
+        lines.append(f"  it was to {'reproduce' if wanted else 'behave'} here")
+    print_lines(console, lines)
+    return ExitCode.OK if ended.result.reproduced is wanted else ExitCode.DIVERGED
+
+
+def _run_here(words: tuple[str, ...]) -> Ended:
+    try:
+        ended = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=_HOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Ended(Result.CANNOT_RUN, (f"no end within {_HOST_SECONDS:g} s",))
+    return Ended.of(ended.returncode, ended.stdout)
+
+
+def _run_emulated(
+    arguments: argparse.Namespace, spec: str, words: tuple[str, ...], status: Progress
+) -> tuple[str, Ended]:
+    # Loaded only where an emulated host is wanted.
+    from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
+    from kvmprobe.lab import emulator, kernels  # noqa: PLC0415
+    from kvmprobe.lab.program import (  # noqa: PLC0415
+        PANIC_STATUS,
+        Outlets,
+        Program,
+        run_program,
+    )
+
+    archives = archives_of(arguments)
+    kernel = kernels.resolve(spec or None, modules_dir=None, archives=archives, progress=status)
+    built = emulator.ensure(archives, status, tarball=arguments.tarball)
+    said, errors = io.BytesIO(), io.BytesIO()
+    code = run_program(kernel, built, Program(words), Outlets(said, errors), status)
+    output = said.getvalue().decode(errors="replace")
+    if code == PANIC_STATUS:
+        headline = errors.getvalue().decode(errors="replace").splitlines()[:1]
+        return kernel.label, Ended(Result.PANICKED, (*output.splitlines(), *headline))
+    return kernel.label, Ended.of(code, output)

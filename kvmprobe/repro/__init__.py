@@ -1,0 +1,1 @@
+"""Scenarios as self-contained C programs.  Layer: beside execution; asks no kernel."""

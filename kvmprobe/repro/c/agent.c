@@ -1,0 +1,87 @@
+/*
+ * The guest: code in 64-bit mode that takes a command from AGENT_COMMAND, executes that one instruction with those
+ * registers, leaves registers or the exception at AGENT_RESULT, its memory operand at AGENT_DATA, and leaves the guest
+ * by OUT to AGENT_PORT.
+ */
+enum {
+	AGENT_MEMORY = 0x20000,
+	AGENT_CODE = 0x8000,
+	AGENT_COMMAND = 0xc000,
+	AGENT_RESULT = 0xc080,
+	AGENT_RESULT_SIZE = 128,
+	AGENT_COUNTER = 0xc100, /* u64: commands carried out */
+	AGENT_DATA = 0x10000,
+	AGENT_PORT = 0x7e,
+	AGENT_SLOT = 0x10,
+	RESET_PAGE = 0x1000,
+	RESET_VECTOR = 0xff0,
+};
+
+
+struct agent_command {
+	uint32_t instruction, operand;
+	uint64_t rax, rbx, rcx, rdx;
+	uint64_t offset; /* of the memory operand, from AGENT_DATA */
+	uint8_t reserved[16];
+};
+
+
+static long share_agent(int vm, uint8_t *memory)
+{
+	struct kvm_userspace_memory_region low = {
+		.slot = AGENT_SLOT,
+		.memory_size = AGENT_MEMORY,
+		.userspace_addr = (uintptr_t)memory,
+	};
+	struct kvm_userspace_memory_region high = {
+		.slot = AGENT_SLOT + 1,
+		.guest_phys_addr = 0xfffff000,
+		.memory_size = RESET_PAGE,
+		.userspace_addr = (uintptr_t)memory + AGENT_MEMORY,
+	};
+	long result = result_of(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &low));
+
+	return result < 0 ? result : result_of(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &high));
+}
+
+
+static long map_agent(int vm, uint8_t **memory)
+{
+	*memory = new_memory(AGENT_MEMORY + RESET_PAGE);
+	memcpy(*memory + AGENT_CODE, agent_code, sizeof(agent_code));
+	memcpy(*memory + AGENT_MEMORY + RESET_VECTOR, agent_reset, sizeof(agent_reset));
+	return share_agent(vm, *memory);
+}
+
+
+/* Returns 0 if the guest left by AGENT_PORT, else the exit reason, 0x100 for KVM_EXIT_UNKNOWN. */
+static long enter_guest(int vcpu, struct kvm_run *run)
+{
+	long result;
+
+	run->immediate_exit = 0;
+	do
+		result = result_of(ioctl(vcpu, KVM_RUN, 0));
+	while (result == -EINTR);
+	if (result < 0 || (run->exit_reason == KVM_EXIT_IO && run->io.port == AGENT_PORT))
+		return result;
+	return run->exit_reason ? (long)run->exit_reason : 0x100;
+}
+
+
+/* Has the guest carry out a command; `output` gets its result and what is behind it in its data. */
+static long run_guest(int vcpu, struct kvm_run *run, uint8_t *memory, uint8_t *output, size_t data_size)
+{
+	uint64_t before = u64_at(memory + AGENT_COUNTER);
+	long result;
+	int exits = 0;
+
+	memset(memory + AGENT_RESULT, 0, AGENT_RESULT_SIZE);
+	/* A vCPU whose registers were restored to those at the OUT leaves by it once more. */
+	do
+		result = enter_guest(vcpu, run);
+	while (result == 0 && u64_at(memory + AGENT_RESULT) != before + 1 && ++exits < 4);
+	memcpy(output, memory + AGENT_RESULT, AGENT_RESULT_SIZE);
+	memcpy(output + AGENT_RESULT_SIZE, memory + AGENT_DATA, data_size);
+	return result == 0 && u64_at(memory + AGENT_RESULT) != before + 1 ? KVM_EXIT_IO : result;
+}

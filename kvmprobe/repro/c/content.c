@@ -1,0 +1,91 @@
+/* Bits, the same in each byte of a range, that are legal either way. */
+struct open_bits {
+	size_t offset, size;
+	uint8_t bits;
+};
+
+
+/* What an output is expected to be; fill() writes it over zeros. */
+struct content {
+	size_t size;
+	void (*fill)(uint8_t *bytes);
+	const struct open_bits *open;
+	size_t opens;
+};
+
+
+enum { LARGEST_CONTENT = 1 << 16 };
+
+
+/* Makes the content, with what was observed in each bit that is open. */
+static const uint8_t *made(const struct content *content, const uint8_t *seen)
+{
+	static uint8_t bytes[LARGEST_CONTENT];
+
+	memset(bytes, 0, content->size);
+	content->fill(bytes);
+	for (const struct open_bits *open = content->open; open < content->open + content->opens; open++)
+		for (size_t i = open->offset; i < open->offset + open->size; i++)
+			bytes[i] = (uint8_t)((bytes[i] & ~open->bits) | (seen[i] & open->bits));
+	return bytes;
+}
+
+
+static void print_bytes(const char *which, const uint8_t *bytes, size_t size)
+{
+	printf("      %s", which);
+	for (size_t i = 0; i < size && i < 16; i++)
+		printf(" %02x", bytes[i]);
+	puts(size > 16 ? " ..." : "");
+}
+
+
+static void print_differences(const uint8_t *wanted, const uint8_t *seen, size_t size)
+{
+	enum { MOST = 8 };
+	int shown = 0;
+
+	for (size_t i = 0, end; i < size && shown < MOST; i = end) {
+		for (end = i; end < size && wanted[end] != seen[end]; end++)
+			;
+		if (end == i) {
+			end++;
+			continue;
+		}
+		printf("    MISMATCH: bytes %zu-%zu\n", i, end - 1);
+		print_bytes("expected", wanted + i, end - i);
+		print_bytes("observed", seen + i, end - i);
+		shown++;
+	}
+}
+
+
+static void expect_bytes(const uint8_t *seen, const struct content *content)
+{
+	const uint8_t *wanted = made(content, seen);
+
+	checks++;
+	if (memcmp(wanted, seen, content->size) == 0)
+		return;
+	mismatches++;
+	print_differences(wanted, seen, content->size);
+}
+
+
+/* An XSAVE image in a buffer of `size` bytes: one of these, and not a byte more. */
+static void expect_image(const uint8_t *seen, size_t size, const struct content *const *choices, size_t count)
+{
+	size_t end = size;
+
+	printf("    XSTATE_BV = %#llx\n", (unsigned long long)u64_at(seen + XSAVE_XSTATE_BV));
+	checks++;
+	while (end > 0 && seen[end - 1] == CANARY)
+		end--;
+	for (size_t i = 0; i < count; i++)
+		if (end <= choices[i]->size && memcmp(made(choices[i], seen), seen, choices[i]->size) == 0)
+			return;
+	mismatches++;
+	if (end > choices[0]->size)
+		printf("    MISMATCH: %zu bytes were written, not %zu\n", end, choices[0]->size);
+	print_differences(made(choices[0], seen), seen, choices[0]->size);
+}

@@ -1,0 +1,56 @@
+#include <fcntl.h>
+static void need_kvm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0)
+		cannot_run("/dev/kvm: %s", strerror(errno));
+	if (ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2) <= 0)
+		cannot_run("KVM has no KVM_CAP_XSAVE2: before Linux 5.17");
+	close(kvm);
+}
+
+
+#include <fcntl.h>
+/* What KVM can give guests; everything that is expected follows from it. */
+static void need_guest_components(uint64_t wanted)
+{
+	uint64_t offered = 0;
+	struct kvm_device_attr attribute = {
+		.attr = KVM_X86_XCOMP_GUEST_SUPP,
+		.addr = (uintptr_t)&offered,
+	};
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (ioctl(kvm, KVM_GET_DEVICE_ATTR, &attribute) < 0)
+		cannot_run("KVM does not tell KVM_X86_XCOMP_GUEST_SUPP: %s", strerror(errno));
+	close(kvm);
+	if (offered != wanted)
+		cannot_run("KVM offers guests XCR0=%#llx here, not %#llx%s", (unsigned long long)offered,
+			   (unsigned long long)wanted, wanted & ~offered & 1ULL << 18 ? " (no AMX)" : "");
+}
+
+
+#include <cpuid.h>
+static void need_component(unsigned int nr, unsigned int offset, unsigned int size)
+{
+	unsigned int eax, ebx, ecx, edx;
+
+	__cpuid_count(0xd, nr, eax, ebx, ecx, edx);
+	(void)ecx, (void)edx;
+	if (eax != size || ebx != offset)
+		cannot_run("component %u lies at %u, %u bytes, on this CPU, not at %u, %u bytes", nr, ebx, eax, offset,
+			   size);
+}
+
+
+static void need_mxcsr_mask(uint32_t wanted)
+{
+	static struct { uint8_t bytes[512]; } area __attribute__((aligned(16)));
+	uint32_t mask;
+
+	__asm__ volatile("fxsave %0" : "=m"(area));
+	mask = (uint32_t)u32_at(area.bytes + XSAVE_MXCSR_MASK);
+	if ((mask ? mask : 0xffbf) != wanted)
+		cannot_run("MXCSR_MASK is %#x on this CPU, not %#x", mask, wanted);
+}

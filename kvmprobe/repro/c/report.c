@@ -1,0 +1,97 @@
+enum { NOT_REPRODUCED = 0, REPRODUCED = 1, CANNOT_RUN = 2 };
+
+
+static int checks;
+
+
+static int mismatches;
+
+
+static int verdict(void)
+{
+	printf("%s: %d of %d checks differ from what is expected\n",
+	       mismatches ? "REPRODUCED" : "not reproduced", mismatches, checks);
+	return mismatches ? REPRODUCED : NOT_REPRODUCED;
+}
+
+
+#include <stdarg.h>
+__attribute__((format(printf, 1, 2), noreturn)) static void cannot_run(const char *format, ...)
+{
+	va_list values;
+
+	va_start(values, format);
+	fputs("cannot run here: ", stdout);
+	vprintf(format, values);
+	putchar('\n');
+	va_end(values);
+	exit(CANNOT_RUN);
+}
+
+
+/* Ends where no further call makes sense. */
+__attribute__((noreturn)) static void give_up(const char *why)
+{
+	printf("ended early: %s\n", why);
+	exit(mismatches ? REPRODUCED : CANNOT_RUN);
+}
+
+
+/* A system call's result, or -errno. */
+static long result_of(long returned)
+{
+	return returned < 0 ? -errno : returned;
+}
+
+
+static void show(const char *call, long seen)
+{
+	if (seen == STOPPED) {
+		printf("%s: not made: it loads a component that XFD disables, and can panic this host; --go-on makes it\n",
+		       call);
+		exit(verdict());
+	}
+	if (seen < 0)
+		printf("%s = %ld (%s)\n", call, seen, strerror((int)-seen));
+	else
+		printf("%s = %ld\n", call, seen);
+}
+
+
+static int check(const char *call, long seen, long wanted)
+{
+	show(call, seen);
+	checks++;
+	if (seen == wanted)
+		return 1;
+	mismatches++;
+	printf("    MISMATCH: expected %ld%s%s%s\n", wanted, wanted < 0 ? " (" : "",
+	       wanted < 0 ? strerror((int)-wanted) : "", wanted < 0 ? ")" : "");
+	return 0;
+}
+
+
+static void check_descriptor(const char *call, long seen)
+{
+	if (seen == STOPPED || seen < 0) {
+		show(call, seen);
+		checks++;
+		mismatches++;
+		puts("    MISMATCH: expected a descriptor");
+		return;
+	}
+	printf("%s = a descriptor\n", call);
+	checks++;
+}
+
+
+/* Bits in `open` are legal either way. */
+static void expect_value(const char *name, uint64_t seen, uint64_t wanted, uint64_t open)
+{
+	printf("    %s = %#llx\n", name, (unsigned long long)seen);
+	checks++;
+	if (((seen ^ wanted) & ~open) == 0)
+		return;
+	mismatches++;
+	printf("    MISMATCH: %s: expected %#llx\n", name, (unsigned long long)wanted);
+}

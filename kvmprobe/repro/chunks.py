@@ -1,0 +1,155 @@
+"""Ready-made C: of the definitions in ``c/``, those that a program refers to.
+
+A file is a row of chunks, two empty lines between them.  A chunk's ``#include`` lines go to the top
+of the program, so a chunk is a few definitions and the headers only they need.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_FILES = (
+    "constants.c",
+    "report.c",
+    "bytes.c",
+    "content.c",
+    "cpuid.c",
+    "memory.c",
+    "here.c",
+    "load.c",
+    "sleeping.c",
+    "agent.c",
+    "actors.c",
+)
+ALWAYS = (
+    "errno.h",
+    "linux/kvm.h",
+    "stdint.h",
+    "stdio.h",
+    "stdlib.h",
+    "string.h",
+    "sys/ioctl.h",
+    "sys/syscall.h",
+    "unistd.h",
+)
+_INCLUDE = re.compile(r"^#include <(.+)>$")
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_CALLED = re.compile(r"\b([A-Za-z_]\w*)\(")
+_KEYWORDS = frozenset(
+    [
+        "asm",
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "errno",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "main",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "stdin",
+        "stdout",
+        "struct",
+        "switch",
+        "typedef",
+        "typeof",
+        "union",
+        "unix",
+        "linux",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+    ]
+)
+_COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|"(?:\\.|[^"\\])*"', re.DOTALL)
+_DEFINES = (
+    re.compile(r"^#define (\w+)", re.MULTILINE),
+    re.compile(r"^(?:__attribute__.*\) )?static [\w\s*]*?\b(\w+)\(", re.MULTILINE),
+    re.compile(r"^static [\w\s*,]*?\b(\w+);", re.MULTILINE),
+    re.compile(r"^struct (\w+) \{", re.MULTILINE),
+)
+_ENUMERATORS = re.compile(r"^enum \{(.*?)\};", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some definitions, the headers they need, and the names they define and use."""
+
+    text: str
+    headers: tuple[str, ...]
+    defines: frozenset[str]
+    uses: frozenset[str]
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is nothing but preprocessor lines."""
+        bare = _COMMENT_OR_STRING.sub(" ", self.text).split("\n")
+        return all(not line.strip() or line.startswith("#") for line in bare)
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the identifiers in C text, comments and strings aside."""
+    return frozenset(_WORD.findall(_COMMENT_OR_STRING.sub(" ", text)))
+
+
+@cache
+def reserved() -> frozenset[str]:
+    """Return the names that a program's own definitions must not have."""
+    defined = {name for chunk in all_chunks() for name in chunk.defines}
+    called = {name for chunk in all_chunks() for name in _CALLED.findall(chunk.text)}
+    return frozenset(defined | called | _KEYWORDS)
+
+
+def needed(text: str) -> tuple[Chunk, ...]:
+    """Return, in the order they have to stand in, the chunks that C text refers to."""
+    wanted = set(words(text))
+    chosen: set[Chunk] = set()
+    while more := {c for c in all_chunks() if c not in chosen and c.defines & wanted}:
+        chosen |= more
+        wanted.update(*(c.uses for c in more))
+    return tuple(c for c in all_chunks() if c in chosen)
+
+
+@cache
+def all_chunks() -> tuple[Chunk, ...]:
+    """Return everything that is ready made, in order."""
+    folder = files("kvmprobe.repro") / "c"
+    return tuple(
+        _chunk(text.strip("\n"))
+        for name in _FILES
+        for text in (folder / name).read_text(encoding="utf-8").split("\n\n\n")
+    )
+
+
+def _chunk(text: str) -> Chunk:
+    lines = text.splitlines()
+    headers = [found[1] for line in lines if (found := _INCLUDE.match(line))]
+    body = "\n".join(line for line in lines if not _INCLUDE.match(line))
+    bare = _COMMENT_OR_STRING.sub(" ", body)
+    defines = {name for pattern in _DEFINES for name in pattern.findall(bare)}
+    for enumerators in _ENUMERATORS.findall(bare):
+        defines |= {item.split("=")[0].strip() for item in enumerators.split(",")} - {""}
+    return Chunk(body, tuple(headers), frozenset(defines), words(body))

@@ -1,0 +1,58 @@
+"""What a program's end says: its exit status, and its last words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from kvmprobe.repro.program import CANNOT_RUN, NOT_REPRODUCED, REPRODUCED
+
+_MARK = "MISMATCH"
+
+
+class Result(Enum):
+    """What came of a program."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    PANICKED = "reproduced: the kernel panicked"
+    CANNOT_RUN = "could not run"
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the kernel misbehaved."""
+        return self in {Result.REPRODUCED, Result.PANICKED}
+
+
+_RESULTS = {
+    REPRODUCED: Result.REPRODUCED,
+    NOT_REPRODUCED: Result.NOT_REPRODUCED,
+    CANNOT_RUN: Result.CANNOT_RUN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A program's result and the lines it printed."""
+
+    result: Result
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, status: int, output: str) -> Ended:
+        """Read an exit status; one that the program does not have means that it could not run."""
+        return cls(_RESULTS.get(status, Result.CANNOT_RUN), tuple(output.splitlines()))
+
+    @property
+    def first_mismatch(self) -> tuple[str, ...]:
+        """The call that shows the first difference, and what differs."""
+        for number, line in enumerate(self.lines):
+            if _MARK in line:
+                call = [text for text in self.lines[:number] if not text.startswith(" ")]
+                return (*call[-1:], line.strip())
+        return ()
+
+    @property
+    def last_line(self) -> str:
+        """What it said at its end."""
+        return self.lines[-1] if self.lines else "it printed nothing"

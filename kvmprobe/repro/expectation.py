@@ -1,0 +1,162 @@
+"""What the model expects of each call, and which of it holds on every kernel that is correct.
+
+A program is built for one host and meets kernels whose legal behaviours differ.  So the model is
+run once more with each behaviour the other way round, and with another CPUID table; what depends
+on that is shown by the program, and not judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.behaviours import DEFECTS, variants
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.repro.other_hosts import correct, featured, versions
+from kvmprobe.results.known import known_defects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kvmprobe.model.behaviours import Behaviour
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import ExpectedBytes, ExpectedImage, ExpectedTable, Outcome
+    from kvmprobe.repro.other_hosts import Profile
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+
+DESCRIPTOR = "a descriptor"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One call's, on every correct kernel; what is left open is None or left out.
+
+    :ivar op: asked for the places of named values
+    :ivar result: or -errno, or DESCRIPTOR
+    :ivar open_fields: bits of fields that are legal either way
+    :ivar images: any of these
+    :ivar more_entries: the table may have further ones
+    :ivar depends_on: what decides that which is left open
+    """
+
+    op: Op
+    rule: str
+    result: int | str | None
+    fields: Mapping[str, int] = field(default_factory=dict)
+    open_fields: Mapping[str, int] = field(default_factory=dict)
+    images: tuple[ExpectedImage, ...] = ()
+    memory: ExpectedBytes | None = None
+    table: ExpectedTable | None = None
+    more_entries: bool = False
+    depends_on: tuple[str, ...] = ()
+
+
+def expectations(
+    scenario: Scenario, host: HostProfile, profile: Profile
+) -> tuple[Expectation, ...]:
+    """Return one for each call of the scenario, in the order they are made."""
+    plain = correct(host)
+    expected = _plain(scenario, plain)
+    found = list(expected)
+    for name, base in [("", plain), *featured(plain, profile)]:
+        of_base = _plain(scenario, base)
+        _merge(found, expected, of_base, name)
+        for version, other in versions(base):
+            _merge(found, of_base, _plain(scenario, other), version)
+    return tuple(found)
+
+
+def _merge(
+    found: list[Expectation],
+    usual: Sequence[Expectation],
+    others: Sequence[Expectation],
+    name: str,
+) -> None:
+    """Leave open what others expect otherwise than usual."""
+    for place, (theirs, ours) in enumerate(zip(others, usual, strict=True)):
+        if _says(theirs) != _says(ours):
+            found[place] = _common(found[place], theirs, name)
+
+
+def showing(scenario: Scenario, host: HostProfile) -> tuple[str, ...]:
+    """Return the known defects, by identifier, with which a kernel answers otherwise."""
+    plain = [e for e, _ in _walk(scenario, correct(host))]
+    return tuple(
+        known_defects()[defect].id
+        for defect in sorted(DEFECTS & known_defects().keys(), key=lambda d: d.name)
+        if [e for e, _ in _walk(scenario, _with(host, defect))] != plain
+    )
+
+
+def _with(host: HostProfile, defect: Behaviour) -> HostProfile:
+    return replace(host, behaviours=variants(host.behaviours) | {defect})
+
+
+def _walk(scenario: Scenario, host: HostProfile) -> list[tuple[Outcome, str]]:
+    machine = Machine.fresh(host)
+    found: list[tuple[Outcome, str]] = []
+    for _, op in scenario.ops():
+        step = op.step(machine)
+        found.append((step.outcome, step.rule))
+        if isinstance(step.outcome, HostDies):
+            break
+        machine = step.machine
+    return found
+
+
+def _plain(scenario: Scenario, host: HostProfile) -> list[Expectation]:
+    ops = [op for _, op in scenario.ops()]
+    return [_of(op, *seen) for op, seen in zip(ops, _walk(scenario, host), strict=True)]
+
+
+def _of(op: Op, outcome: Outcome, rule: str) -> Expectation:
+    match outcome:
+        case NewDescriptor():
+            return Expectation(op, rule, DESCRIPTOR)
+        case Failed(errno, fields):
+            return Expectation(op, rule, -errno, fields)
+        case Done(value, fields, image, open_fields, memory, table):
+            # An image says more than its fields, and the tool compares either.
+            named = {} if image else fields
+            images = tuple(filter(None, [image]))
+            return Expectation(op, rule, value, named, open_fields, images, memory, table)
+        case OneOf(choices):
+            either = tuple(c.image for c in choices if c.image)
+            values = {c.value for c in choices}
+            result = values.pop() if len(values) == 1 else None
+            return Expectation(op, rule, result, images=either)
+        case HostDies(reason):
+            return Expectation(op, f"{rule}: {reason}", None)
+
+
+def _says(one: Expectation) -> tuple[object, ...]:
+    return one.result, one.fields, one.open_fields, one.images, one.memory, one.table
+
+
+def _common(one: Expectation, other: Expectation, name: str) -> Expectation:
+    """Return what both expect."""
+    same = {k: v for k, v in one.fields.items() if other.fields.get(k) == v}
+    table, more = _common_table(one, other)
+    return replace(
+        one,
+        result=one.result if one.result == other.result else None,
+        fields=same,
+        images=one.images if one.images == other.images else (),
+        memory=one.memory if one.memory == other.memory else None,
+        table=table,
+        more_entries=more,
+        depends_on=tuple(dict.fromkeys((*one.depends_on, name))),
+    )
+
+
+def _common_table(one: Expectation, other: Expectation) -> tuple[ExpectedTable | None, bool]:
+    """Return the shorter one if the longer begins with it."""
+    if one.table is None or other.table is None:
+        return None, one.more_entries
+    if one.table == other.table:
+        return one.table, one.more_entries
+    shorter, longer = sorted((one.table, other.table), key=lambda t: len(t.table.entries))
+    begins = longer.table.entries[: len(shorter.table.entries)] == shorter.table.entries
+    return (shorter, True) if begins else (None, one.more_entries)

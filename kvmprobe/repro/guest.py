@@ -1,0 +1,62 @@
+"""The guest agent in a program: its code, and the commands it is given."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.agent import COMMAND_SIZE, AgentOp
+from kvmprobe.bindings.agent_image import agent_code, agent_reset
+from kvmprobe.repro.ctext import byte_list, number
+from kvmprobe.repro.fill import statements
+
+if TYPE_CHECKING:
+    from kvmprobe.xstate.layout import Layout
+
+_COMMAND = struct.Struct("=II5Q16x")
+_REGISTERS = ("rax", "rbx", "rcx", "rdx", "offset")
+_LEAST_IMAGE = 576
+
+
+def code() -> str:
+    """Return the agent's machine code as C.
+
+    :raises Unavailable: the extension module, which has it, is not built
+    """
+    return "\n\n".join(
+        [
+            _array("agent_code", agent_code(), "What the guest executes, at AGENT_CODE."),
+            _array("agent_reset", agent_reset(), "At the reset vector: go there."),
+        ]
+    )
+
+
+def _array(name: str, content: bytes, purpose: str) -> str:
+    rows = byte_list(content, "\t")
+    return f"/* {purpose} */\nstatic const uint8_t {name}[] = {{\n{rows}\n}};"
+
+
+def command_lines(command: bytes, memory: str, layout: Layout) -> list[str]:
+    """Return the statements that leave a command, and its data, in the agent's memory."""
+    opcode, operand, *registers = _COMMAND.unpack_from(command)
+    data = command[COMMAND_SIZE:]
+    named = [
+        f"\t.{name} = {number(value)},"
+        for name, value in zip(_REGISTERS, registers, strict=True)
+        if value
+    ]
+    tmm = [f"\t.operand = {operand},"] if operand else []
+    lines = [
+        "const struct agent_command command = {",
+        f"\t.instruction = {opcode}, /* {AgentOp(opcode).name} */",
+        *tmm,
+        *named,
+        "};",
+        "",
+        f"memcpy({memory} + AGENT_COMMAND, &command, sizeof(command));",
+    ]
+    if data:
+        to = f"{memory} + AGENT_DATA"
+        lines.append(f"memset({to}, 0, {len(data)});")
+        lines += statements(data, to, layout if len(data) >= _LEAST_IMAGE else None)
+    return lines

@@ -1,0 +1,303 @@
+"""A lowered call as a C function that makes it and returns its result, or -errno."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.agent import RESULT_SIZE
+from kvmprobe.abi.numbers import ArchPrctlCode
+from kvmprobe.errors import ScenarioError
+from kvmprobe.repro.ctext import block, identifier, number
+from kvmprobe.repro.fill import statements
+from kvmprobe.repro.guest import command_lines
+from kvmprobe.repro.pieces import (
+    blank,
+    immediate,
+    loads_guest_fpu,
+    patch,
+    plain,
+    request_name,
+    wish,
+)
+from kvmprobe.repro.typed import definition
+from kvmprobe.scenarios.calls import (
+    ArchPrctl,
+    Captured,
+    Close,
+    Immediate,
+    Ioctl,
+    LimitDescriptors,
+    Literal,
+    LiteralAtPageEnd,
+    MapAgent,
+    MapMemory,
+    OpenKvm,
+    Output,
+    OutputAtPageEnd,
+    OutputBehind,
+    Relation,
+    RunGuest,
+    RunVcpu,
+    SetAltStack,
+    ShareAgent,
+    SleepingLiteral,
+    Spawn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvmprobe.repro.surroundings import Surroundings
+    from kvmprobe.scenarios.calls import Call
+    from kvmprobe.xstate.layout import Layout
+
+_LEAST_IMAGE = 576
+_IMAGES = frozenset({ioctls.SET_XSAVE.number})
+_SPAWNS = {
+    Relation.THREAD: "spawn_thread",
+    Relation.FORK: "spawn_fork",
+    Relation.SHARED_MM: "spawn_shared_mm",
+    Relation.EXEC: "spawn_exec",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A call's function, and the buffer it writes: an expression, and bytes; "" and 0 for none."""
+
+    function: str
+    text: str
+    output: str = ""
+    output_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    lines: list[str]
+    output: str = ""
+    size: int = 0
+
+
+class Issuer:
+    """Writes the function of each distinct call, once.
+
+    :param layout: of the XSAVE images among the arguments
+    :param gated: stop before a load of the guest's FPU that the host would not survive
+    """
+
+    def __init__(self, around: Surroundings, layout: Layout, *, gated: bool) -> None:
+        self._around = around
+        self._layout = layout
+        self._gated = gated
+        self._issued: dict[Call, Issued] = {}
+
+    @property
+    def functions(self) -> list[str]:
+        """All functions so far, in order of first use."""
+        return [issued.text for issued in self._issued.values()]
+
+    def issue(self, call: Call) -> Issued:
+        """Return the function that makes a call.
+
+        :raises ScenarioError: the call has a form that no program can have
+        """
+        if call not in self._issued:
+            name = self._around.names.fresh(identifier(wish(call)))
+            body = self._body(call, f"{name}_out")
+            text = f"static long {name}(void)\n{{\n{block(body.lines)}\n}}"
+            self._issued[call] = Issued(name, text, body.output, body.size)
+        return self._issued[call]
+
+    def _before_load(self, call: Ioctl | RunVcpu | RunGuest) -> list[str]:
+        if not self._gated or not loads_guest_fpu(call):
+            return []
+        on = self._around.descriptor(call.on)
+        return [f"if (load_is_fatal({on}))", "\treturn STOPPED;"]
+
+    def _body(self, call: Call, out: str) -> _Body:
+        match call:
+            case Ioctl():
+                return self._ioctl(call, out)
+            case ArchPrctl():
+                return self._arch_prctl(call, out)
+            case RunVcpu():
+                return self._run(call, out)
+            case RunGuest():
+                return self._run_guest(call, out)
+            case MapMemory() | MapAgent() | ShareAgent():
+                return _Body(self._memory_lines(call))
+            case OpenKvm() | Close() | SetAltStack() | LimitDescriptors() | Spawn():
+                return self._of_process(call)
+
+    def _memory_lines(self, call: MapMemory | MapAgent | ShareAgent) -> list[str]:
+        vm = self._around.descriptor(call.on)
+        match call:
+            case MapMemory(_, slot, address, content):
+                place = f"{vm}, {slot}, {number(address)}, memory, sizeof(memory)"
+                first = f"static uint8_t memory[{len(content)}];"
+                return [first, "", *statements(content, "memory"), f"return set_memory({place});"]
+            case MapAgent(_, memory):
+                return [f"return map_agent({vm}, &{self._around.memory(memory)});"]
+            case ShareAgent(_, memory):
+                return [f"return share_agent({vm}, {self._around.memory(memory)});"]
+
+    def _of_process(self, call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn) -> _Body:
+        match call:
+            case OpenKvm(binds):
+                kvm = self._around.descriptor(binds)
+                return _Body(['long fd = open_kvm("/dev/kvm");', "", *self._bind(kvm, binds)])
+            case Close(on):
+                return self._close(on)
+            case SetAltStack(size):
+                return _Body([f"return set_alt_stack({size});"])
+            case LimitDescriptors():
+                return _Body(["return limit_descriptors();"])
+            case Spawn(binds, relation):
+                return _Body([f"return {_SPAWNS[relation]}(&{self._around.actor(binds)});"])
+
+    def _bind(self, variable: str, name: str) -> list[str]:
+        more = []
+        if self._around.runs and variable == "kvm":
+            more = ["run_size = (size_t)ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);"]
+        if name in self._around.runs:
+            more = [f"{self._around.run_area(name)} = map_run_area({variable}, run_size);"]
+        lines = [f"{variable} = (int)fd;", *more]
+        inner = [f"\t{line}" for line in lines]
+        opened = ["if (fd >= 0) {", *inner, "}"] if more else ["if (fd >= 0)", *inner]
+        return [*opened, "return fd;"]
+
+    def _close(self, on: str) -> _Body:
+        fd = self._around.descriptor(on)
+        unmap = []
+        if on in self._around.runs:
+            area = self._around.run_area(on)
+            unmap = [f"if ({area})", f"\tmunmap({area}, run_size);", f"{area} = NULL;"]
+        closing = [f"long result = result_of(close({fd}));", ""]
+        return _Body([*closing, *unmap, f"{fd} = -1;", "return result;"])
+
+    def _arch_prctl(self, call: ArchPrctl, out: str) -> _Body:
+        known = call.code in set(ArchPrctlCode)
+        code = f"ARCH_{ArchPrctlCode(call.code).name}" if known else number(call.code)
+        match call.argument:
+            case Immediate(value):
+                lines = [f"return result_of(syscall(SYS_arch_prctl, {code}, {plain(value)}));"]
+                return _Body(lines)
+            case Output(size, head, capture) if not capture:
+                buffer = self._around.output(out, size)
+                made = f"return result_of(syscall(SYS_arch_prctl, {code}, {buffer}));"
+                return _Body([*blank(buffer, size, head), made], buffer, size)
+            case other:
+                raise ScenarioError(f"no C for arch_prctl(2) with {other!r:.100}")
+
+    def _ioctl(self, call: Ioctl, out: str) -> _Body:
+        fd, request = self._around.descriptor(call.on), request_name(call.number)
+
+        def made(argument: str) -> str:
+            return f"return result_of(ioctl({fd}, {request}, {argument}));"
+
+        match call.argument:
+            case Immediate(value) if call.binds:
+                bound = self._around.descriptor(call.binds)
+                first = f"long fd = result_of(ioctl({fd}, {request}, {plain(value)}));"
+                return _Body([first, "", *self._bind(bound, call.binds)])
+            case Immediate(value):
+                return _Body([made(immediate(call.number, value))])
+            case Literal() | LiteralAtPageEnd() | SleepingLiteral():
+                return _Body(self._given(call, call.argument, made))
+            case Captured(name, patches):
+                return self._captured(made, name, patches)
+            case Output() | OutputAtPageEnd() | OutputBehind():
+                lines, buffer, size = self._output(call.number, call.argument, out)
+                return _Body([*lines, *self._before_load(call), made(buffer)], buffer, size)
+
+    def _given(
+        self,
+        call: Ioctl,
+        argument: Literal | LiteralAtPageEnd | SleepingLiteral,
+        made: Callable[[str], str],
+    ) -> list[str]:
+        content = argument.content
+        if isinstance(argument, LiteralAtPageEnd):
+            lines = statements(content, "bytes", self._image_layout(call.number, content))
+            first = f"uint8_t *bytes = at_page_end({len(content)});"
+            return [first, "", *lines, made("bytes")]
+        lines, given = self._input(call.number, content)
+        if isinstance(argument, Literal):
+            return [*lines, *self._before_load(call), made(given)]
+        fd, request = self._around.descriptor(call.on), request_name(call.number)
+        return [*lines, f"return ioctl_asleep({fd}, {request}, {given}, {len(content)});"]
+
+    def _captured(
+        self, made: Callable[[str], str], name: str, patches: tuple[tuple[int, bytes], ...]
+    ) -> _Body:
+        kept, size = self._around.kept(name), self._around.kept_sizes[name]
+        if not patches:
+            return _Body([made(kept)])
+        lines = [f"static uint8_t bytes[{size}];", "", f"memcpy(bytes, {kept}, {size});"]
+        for offset, content in patches:
+            lines += patch(offset, content)
+        return _Body([*lines, made("bytes")])
+
+    def _input(self, request: int, content: bytes) -> tuple[list[str], str]:
+        typed = definition(request, content, "argument")
+        if typed is not None:
+            return [*typed.splitlines(), ""], "&argument"
+        filled = statements(content, "bytes", self._image_layout(request, content))
+        return [f"static uint8_t bytes[{max(len(content), 1)}];", "", *filled], "bytes"
+
+    def _image_layout(self, request: int, content: bytes) -> Layout | None:
+        return self._layout if request in _IMAGES and len(content) >= _LEAST_IMAGE else None
+
+    def _output(
+        self, request: int, argument: Output | OutputAtPageEnd | OutputBehind, out: str
+    ) -> tuple[list[str], str, int]:
+        match argument:
+            case Output(size, head):
+                buffer = self._around.output(out, size)
+                typed = definition(request, head, "argument")
+                if typed is not None and size == len(head):
+                    filling = [*typed.splitlines(), "", f"memcpy({buffer}, &argument, {size});"]
+                    return filling, buffer, size
+                return blank(buffer, size, head), buffer, size
+            case OutputAtPageEnd(size, head):
+                buffer = self._around.output_pointer(out)
+                lines = [f"{buffer} = at_page_end({size});", *blank(buffer, size, head)]
+                return lines, buffer, size
+            case OutputBehind(head, pointer_offset, size, content):
+                whole = len(head) + size
+                buffer = self._around.output(out, whole)
+                behind = f"{buffer} + {len(head)}"
+                pointer = f"put_u64({buffer} + {pointer_offset}, (uintptr_t)({behind}));"
+                return [*blank(buffer, whole, head + content), pointer], buffer, whole
+
+    def _run(self, call: RunVcpu, out: str) -> _Body:
+        fd, area = self._around.descriptor(call.on), self._around.run_area(call.on)
+        buffer = self._around.output(out, 4)
+        lines = [
+            "long result;",
+            "",
+            f"if (!{area})",
+            '\tgive_up("there is no vCPU to run");',
+            *self._before_load(call),
+            f"{area}->immediate_exit = {call.immediate_exit};",
+            f"result = result_of(ioctl({fd}, KVM_RUN, 0));",
+            f"memcpy({buffer}, &{area}->exit_reason, 4);",
+            "return result;",
+        ]
+        return _Body(lines, buffer, 4)
+
+    def _run_guest(self, call: RunGuest, out: str) -> _Body:
+        fd, area = self._around.descriptor(call.on), self._around.run_area(call.on)
+        memory = self._around.memory(call.memory)
+        size = RESULT_SIZE + call.data_size
+        buffer = self._around.output(out, size)
+        lines = [
+            *command_lines(call.command, memory, self._layout),
+            f"if (!{area} || !{memory})",
+            '\tgive_up("there is no guest to run");',
+            *self._before_load(call),
+            f"return run_guest({fd}, {area}, {memory}, {buffer}, {call.data_size});",
+        ]
+        return _Body(lines, buffer, size)

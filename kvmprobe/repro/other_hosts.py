@@ -1,0 +1,96 @@
+"""Hosts that a program may meet beside the one it is written for: correct ones, and different.
+
+What the model expects on all of them is what the program judges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import Msr
+from kvmprobe.model.behaviours import Behaviour, Kind, variants
+from kvmprobe.xstate.cpuid import (
+    AMX_FEATURES,
+    LEAF_EXTENDED_FEATURES,
+    LEAF_FEATURES,
+    LEAF_XSTATE,
+    OSPKE_BIT,
+    OSXSAVE_BIT,
+    PKU_BIT,
+    XSAVE_BIT,
+    CpuidEntry,
+    CpuidTable,
+)
+from kvmprobe.xstate.features import XFeature
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+
+
+class Profile(Enum):
+    """How much is known of the host that a program is for."""
+
+    ASSUMED = "components and their places; any features and MSRs beside them"
+    EXAMINED = "this very CPU and KVM"
+
+
+# KVM with another vendor module (kvm_pvm) is another KVM, not another version.
+_OF_VENDORS = frozenset(
+    {
+        Behaviour.VENDOR_OWNS_CR4,
+        Behaviour.VENDOR_REWRITES_CPUID,
+        Behaviour.HIDES_XSAVE_FEATURES,
+    }
+)
+_VERSIONS = tuple(b for b in Behaviour if b.kind is Kind.VARIANT and b not in _OF_VENDORS)
+_U32 = (1 << 32) - 1
+_ANOTHER_LEAF = CpuidEntry(0, 0, 0, 0x20, 0, 0, 0)
+_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
+_OTHER_MSRS = frozenset({Msr.IA32_XSS, Msr.IA32_U_CET, Msr.IA32_S_CET, Msr.IA32_PL3_SSP})
+# Bits that XSTATE follows from, by leaf: FXSR, SSE, SSE2, PAE; XSAVE, AVX; AVX2, AVX-512; PKU; AMX.
+_KEPT = {
+    LEAF_FEATURES: (
+        ("ecx", 1 << XSAVE_BIT | 1 << OSXSAVE_BIT | 1 << 28),
+        ("edx", 1 << 24 | 1 << 25 | 1 << 26 | 1 << 6),
+    ),
+    LEAF_EXTENDED_FEATURES: (
+        ("ebx", 1 << 5 | 1 << 16),
+        ("ecx", 1 << PKU_BIT | 1 << OSPKE_BIT),
+        ("edx", AMX_FEATURES),
+    ),
+}
+
+
+def correct(host: HostProfile) -> HostProfile:
+    """Return the host without its defects."""
+    return replace(host, behaviours=variants(host.behaviours))
+
+
+def featured(host: HostProfile, profile: Profile) -> list[tuple[str, HostProfile]]:
+    """Return hosts with other features than this one, each with what is different about it."""
+    if profile is Profile.EXAMINED:
+        return []
+    richer = replace(
+        host,
+        cpu=_other_table(host.cpu),
+        supported=_other_table(host.supported),
+        msrs=host.msrs ^ _OTHER_MSRS,
+    )
+    return [("the features and MSRs that CPU and KVM have", richer)]
+
+
+def versions(host: HostProfile) -> list[tuple[str, HostProfile]]:
+    """Return the host with other kernels, each with the behaviour that is different."""
+    behaviours = host.behaviours
+    return [(v.name, replace(host, behaviours=behaviours ^ {v})) for v in _VERSIONS]
+
+
+def _other_table(table: CpuidTable) -> CpuidTable:
+    for leaf, registers in _KEPT.items():
+        entry = table.at(leaf, 0)
+        flipped = {name: getattr(entry, name) ^ _U32 & ~kept for name, kept in registers}
+        table = table.replaced(leaf, 0, **flipped)
+    xss = table.at(LEAF_XSTATE, 1).ecx ^ _CET
+    return CpuidTable((_ANOTHER_LEAF, *table.replaced(LEAF_XSTATE, 1, ecx=xss).entries))

@@ -1,0 +1,116 @@
+"""Arguments that have a structure of their own in linux/kvm.h, as initializers."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.repro.ctext import bitmap, msr, number
+from kvmprobe.xstate.cpuid import CpuidTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kvmprobe.xstate.cpuid import CpuidEntry
+
+_HEAD, _MSR, _CPUID, _XCR = 8, 16, 40, 16
+_MOST_XCRS, _XCRS_SIZE = 16, ioctls.SET_XCRS.size
+_BITMAP_MSRS = frozenset({0x1C4, 0x1C5, 0xDA0})
+
+
+def definition(request: int, content: bytes, name: str) -> str | None:
+    """Return ``name`` defined as the structure that the ioctl takes, filled with ``content``.
+
+    None if the ioctl's has no form here, or the content does not fit it.
+    """
+    form = _FORMS.get(request)
+    return form(content, name) if form else None
+
+
+def cpuid_entries(entries: Sequence[CpuidEntry], name: str) -> str:
+    """Return a table of ``struct kvm_cpuid_entry2``."""
+    rows = "\n".join(_cpuid_row(entry, "\t") for entry in entries)
+    return f"static const struct kvm_cpuid_entry2 {name}[] = {{\n{rows}\n}};"
+
+
+def _msrs(content: bytes, name: str) -> str | None:
+    count, padding = struct.unpack_from("=II", content)
+    if padding or len(content) != _HEAD + _MSR * count or not count:
+        return None
+    entries = [struct.unpack_from("=IIQ", content, _HEAD + _MSR * n) for n in range(count)]
+    if any(reserved for _, reserved, _ in entries):
+        return None
+    rows = "\n".join(
+        f"\t\t{{ .index = {msr(index)}, .data = {_msr_value(index, value)} }},"
+        for index, _, value in entries
+    )
+    return _list("kvm_msrs", f"kvm_msr_entry entries[{count}]", f".nmsrs = {count}", rows, name)
+
+
+def _msr_value(index: int, value: int) -> str:
+    return bitmap(value) if index in _BITMAP_MSRS else number(value)
+
+
+def _cpuid(content: bytes, name: str) -> str | None:
+    count, padding = struct.unpack_from("=II", content)
+    if padding or len(content) != _HEAD + _CPUID * count or not count:
+        return None
+    table = CpuidTable.from_bytes(content)
+    if table.to_bytes() != content:
+        return None
+    rows = "\n".join(_cpuid_row(entry, "\t\t") for entry in table.entries)
+    entries = f"kvm_cpuid_entry2 entries[{count}]"
+    return _list("kvm_cpuid2", entries, f".nent = {count}", rows, name)
+
+
+def _cpuid_row(entry: CpuidEntry, indent: str) -> str:
+    registers = ", ".join(
+        f".{register} = {getattr(entry, register):#x}"
+        for register in ("eax", "ebx", "ecx", "edx")
+        if getattr(entry, register)
+    )
+    place = f".function = {entry.leaf:#x}, .index = {entry.subleaf}"
+    flags = f", .flags = {entry.flags}" if entry.flags else ""
+    return f"{indent}{{ {place}{flags}{', ' if registers else ''}{registers} }},"
+
+
+def _list(head: str, entries: str, count: str, rows: str, name: str) -> str:
+    structure = f"static struct {{\n\tstruct {head} head;\n\tstruct {entries};\n}} {name}"
+    return f"{structure} = {{\n\t.head = {{ {count} }},\n\t.entries = {{\n{rows}\n\t}},\n}};"
+
+
+def _xcrs(content: bytes, name: str) -> str | None:
+    count, flags = struct.unpack_from("=II", content)
+    if count > _MOST_XCRS or len(content) != _XCRS_SIZE or any(content[_HEAD + _XCR * count :]):
+        return None
+    rows = []
+    for place in range(count):
+        index, reserved, value = struct.unpack_from("=IIQ", content, _HEAD + _XCR * place)
+        if reserved:
+            return None
+        rows.append(f"\t\t{{ .xcr = {index}, .value = {bitmap(value)} }},\n")
+    body = f"\t.xcrs = {{\n{''.join(rows)}\t}},\n" if rows else ""
+    flagged = f"\t.flags = {flags:#x},\n" if flags else ""
+    return f"static struct kvm_xcrs {name} = {{\n\t.nr_xcrs = {count},\n{flagged}{body}}};"
+
+
+def _attribute(content: bytes, name: str) -> str | None:
+    if len(content) != ioctls.GET_DEVICE_ATTR.size:
+        return None
+    flags, group, attr, address = struct.unpack("=IIQQ", content)
+    known = "KVM_X86_XCOMP_GUEST_SUPP" if (group, attr) == (0, 0) else number(attr)
+    values = {"flags": number(flags), "group": number(group), "attr": known}
+    body = "".join(f"\t.{field} = {value},\n" for field, value in values.items())
+    addressed = f"\t.addr = {number(address)},\n" if address else ""
+    return f"static struct kvm_device_attr {name} = {{\n{body}{addressed}}};"
+
+
+_FORMS: dict[int, Callable[[bytes, str], str | None]] = {
+    ioctls.SET_MSRS.number: _msrs,
+    ioctls.GET_MSRS.number: _msrs,
+    ioctls.SET_CPUID2.number: _cpuid,
+    ioctls.SET_XCRS.number: _xcrs,
+    ioctls.GET_DEVICE_ATTR.number: _attribute,
+    ioctls.HAS_DEVICE_ATTR.number: _attribute,
+}

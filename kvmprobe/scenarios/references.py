@@ -1,0 +1,57 @@
+"""What calls refer to by name: whether an earlier call could have bound it."""
+
+from __future__ import annotations
+
+from kvmprobe.errors import ScenarioError
+from kvmprobe.scenarios.calls import (
+    Call,
+    Captured,
+    Ioctl,
+    MapAgent,
+    OpenKvm,
+    Output,
+    RunGuest,
+    ShareAgent,
+    Spawn,
+)
+
+# As many as cdefs/executor.h has room for.
+_ROOM = {"descriptor": 32, "output": 64, "memory": 8, "actor": 8}
+
+
+class References:
+    """The names that a scenario's calls have bound so far."""
+
+    def __init__(self) -> None:
+        self._bound: dict[str, set[str]] = {kind: set() for kind in _ROOM}
+
+    def follow(self, call: Call) -> None:
+        """Check what a call refers to, then bind what it binds.
+
+        :raises ScenarioError: nothing before it binds that name, or there are too many names
+        """
+        self._check("descriptor", getattr(call, "on", ""))
+        self._check("actor", getattr(call, "by", ""))
+        if isinstance(call, ShareAgent | RunGuest):
+            self._check("memory", call.memory)
+        argument = getattr(call, "argument", None)
+        if isinstance(argument, Captured):
+            self._check("output", argument.name)
+        if isinstance(call, Ioctl | OpenKvm):
+            self._bind("descriptor", call.binds)
+        if isinstance(call, MapAgent):
+            self._bind("memory", call.binds)
+        if isinstance(call, Spawn):
+            self._bind("actor", call.binds)
+        if isinstance(argument, Output):
+            self._bind("output", argument.capture)
+
+    def _check(self, kind: str, name: str) -> None:
+        if name and name not in self._bound[kind]:
+            raise ScenarioError(f"no {kind} is called {name!r} here: nothing before it binds that")
+
+    def _bind(self, kind: str, name: str) -> None:
+        if name:
+            self._bound[kind].add(name)
+        if len(self._bound[kind]) > _ROOM[kind]:
+            raise ScenarioError(f"more than {_ROOM[kind]} names of a {kind}")

@@ -1,0 +1,75 @@
+"""JSON from somewhere else: objects keep their members as they came, so that duplicates show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from kvmprobe.errors import ScenarioError
+
+MOST_BYTES = 1 << 20
+DEEPEST = 32
+_MOST_DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """An object's members, in order."""
+
+    pairs: list[tuple[str, Any]]
+
+
+class HugeNumber(float):
+    """A number that is no integer of a sensible length."""
+
+
+def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Return the value; objects as :class:`Members`.
+
+    :raises ScenarioError: no JSON, or more of it than a scenario can be; tells where
+    """
+    if len(content) > MOST_BYTES:
+        raise ScenarioError(f"{len(content)} bytes; a scenario has at most {MOST_BYTES}")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"byte {error.start} is not UTF-8") from error
+    _check_depth(text)
+    try:
+        return json.loads(
+            text, object_pairs_hook=Members, parse_int=_integer, parse_constant=_constant
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ScenarioError(f"{where}: {error.msg}") from error
+
+
+def _integer(digits: str) -> int | HugeNumber:
+    return int(digits) if len(digits) <= _MOST_DIGITS else HugeNumber("inf")
+
+
+def _constant(name: str) -> NoReturn:
+    raise ScenarioError(f"{name} is not JSON")
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting before a parser that recurses sees it."""
+    depth = line = 0
+    in_string = escaped = False
+    for place, character in enumerate(text):
+        line += character == "\n"
+        if in_string:
+            in_string = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > DEEPEST:
+                column = place - text.rfind("\n", 0, place)
+                raise ScenarioError(
+                    f"line {line + 1}, column {column}: nested more than {DEEPEST} deep"
+                )
+        elif character in "]}":
+            depth -= 1

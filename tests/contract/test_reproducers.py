@@ -1,0 +1,52 @@
+"""Every op can be written as C that a compiler has nothing to say about."""
+
+from __future__ import annotations
+
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.repro import chunks
+from kvmprobe.repro.other_hosts import Profile
+from kvmprobe.repro.program import program
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.calls import Ioctl
+from tests.support.reproducers import check_syntax
+
+HOST = sapphire_rapids()
+
+
+def features_of(scenario):
+    """The ops of a scenario, and the forms of their arguments."""
+    for _, op in scenario.ops():
+        call = op.lower(HOST)
+        form = type(call.argument).__name__ if isinstance(call, Ioctl) else type(call).__name__
+        yield type(op).__name__, form, bool(getattr(call, "by", "")), getattr(call, "relation", "")
+
+
+def sample():
+    """Return few scenarios that have all ops in all forms."""
+    having = {s: frozenset(features_of(s)) for s in catalog.scenarios(HOST)}
+    left = frozenset().union(*having.values())
+    chosen = []
+    while left:
+        best = max(having, key=lambda s: len(having[s] & left))
+        chosen.append(best)
+        left -= having[best]
+    return chosen
+
+
+def test_every_op_in_every_form_compiles_without_a_warning():
+    assert {
+        s.id: said for s in sample() if (said := check_syntax(program(s, HOST, Profile.EXAMINED)))
+    } == {}
+
+
+def test_every_definition_ready_made_is_used_by_some_program():
+    texts = [program(scenario, HOST, Profile.EXAMINED) for scenario in sample()]
+    unused = [
+        sorted(chunk.defines)
+        for chunk in chunks.all_chunks()
+        if not any(chunk.text in text for text in texts)
+    ]
+    # Constants for values that the sample does not have are no loss.
+    assert [
+        names for names in unused if not names[0].startswith(("XFEATURE", "MSR_", "XSAVE_", "KVM_"))
+    ] == []

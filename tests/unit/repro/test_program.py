@@ -1,0 +1,129 @@
+"""The text of whole programs."""
+
+import pytest
+
+from kvmprobe.abi.numbers import ArchPrctlCode
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.repro.ended import Ended, Result
+from kvmprobe.repro.pieces import loads_guest_fpu
+from kvmprobe.repro.program import file_name, program
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.ops.lifecycle import CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.msrs import AccessCetMsr, GetXfd
+from kvmprobe.scenarios.ops.one_reg import GetOneReg
+from kvmprobe.scenarios.ops.permission import GetPermission
+from kvmprobe.scenarios.ops.process import SpawnActor
+from kvmprobe.scenarios.ops.run import RunImmediateExit
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from tests.support.hosts import AVX512_HOST
+
+HOST = sapphire_rapids()
+CATALOG = {scenario.id: scenario for scenario in catalog.scenarios(HOST)}
+O1 = CATALOG["restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"]
+
+
+def text(*ops, host=HOST):
+    steps = tuple(ScenarioStep(op) for op in ops)
+    return program(Scenario("x.y", "x", "y", steps), host)
+
+
+def test_head_says_how_to_build_and_what_the_exit_status_means():
+    head = program(O1, HOST).partition("#define")[0]
+    assert "cc -std=gnu11 -O2 -Wall -Wextra -Werror -static" in head
+    assert all(f" {status} " in head for status in (0, 1, 2))
+    assert "Shows O1" in head
+
+
+def test_a_hazardous_program_stops_before_the_load_unless_told_to_go_on():
+    written = program(O1, HOST)
+    before, _, after = written.partition("static long run_vcpu(void)")
+    assert "if (load_is_fatal(vcpu0))" in after.partition("KVM_RUN")[0]
+    assert "[--go-on]" in before
+
+
+def test_a_program_that_loads_nothing_has_no_gate():
+    assert "[--go-on]" not in text(OpenKvm(), CreateVm())
+
+
+def test_a_program_for_a_host_without_amx_has_no_gate():
+    fpu = CATALOG["fpu.set.first"]
+    assert "load_is_fatal" not in program(fpu, AVX512_HOST)
+
+
+def test_constants_have_the_kernels_names():
+    written = program(O1, HOST)
+    assert "{ .index = MSR_IA32_XFD, .data = XFEATURE_MASK_XTILE_DATA }" in written
+    assert "KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2" in written
+    assert "#ifndef KVM_GET_XSAVE2" in written
+
+
+def test_each_step_tells_the_rule_and_its_source():
+    assert "XFD[i]=1 clears XSTATE_BV[i]" in program(O1, HOST)
+
+
+def test_no_image_is_an_array_of_bytes():
+    assert program(O1, HOST).count("0x") < 400
+
+
+def test_what_makes_a_program_differ_is_the_scenario_alone():
+    assert program(O1, HOST) == program(O1, HOST)
+
+
+@pytest.mark.parametrize("name", ["checks", "int", "close", "EXIT", "9", "a-b"])
+def test_names_of_a_scenario_cannot_clash_with_the_programs(name):
+    written = text(OpenKvm(), CreateVm(name), SpawnActor(name, "thread"), GetPermission(name))
+    assert f"static int {name} = -1" not in written or name == "EXIT"
+
+
+@pytest.mark.parametrize(
+    ("op", "loads"),
+    [
+        (RunImmediateExit(), True),
+        (AccessCetMsr(), True),
+        (GetXfd(), False),
+        (GetOneReg(0x2030_0002_0000_06A0), True),
+        (GetOneReg(0x2030_0002_0000_01C4), False),
+    ],
+)
+def test_loads_of_the_guest_fpu_are_those_that_the_executor_watches(op, loads):
+    # cdefs/hold.c: KVM_RUN, and accesses to MSRs of CET.
+    assert loads_guest_fpu(op.lower(HOST)) is loads
+
+
+def test_file_is_named_for_the_scenario():
+    assert file_name(CATALOG["fpu.set.first"]) == "fpu_set_first.c"
+
+
+def test_arch_prctl_codes_are_named():
+    assert ArchPrctlCode.GET_XCOMP_PERM.name in text(GetPermission())
+
+
+def test_first_mismatch_comes_with_its_call():
+    ended = Ended.of(1, "3 KVM_X = 0\n    XCR0 = 0x1\n    MISMATCH: XCR0: expected 0x3\nlast\n")
+    assert ended.first_mismatch == ("3 KVM_X = 0", "MISMATCH: XCR0: expected 0x3")
+    assert ended.last_line == "last"
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [
+        (0, Result.NOT_REPRODUCED),
+        (1, Result.REPRODUCED),
+        (2, Result.CANNOT_RUN),
+        (139, Result.CANNOT_RUN),
+        (-9, Result.CANNOT_RUN),
+    ],
+)
+def test_exit_status_tells_the_result(status, result):
+    assert Ended.of(status, "").result is result
+
+
+def test_an_actor_calls_the_function_that_the_process_calls():
+    written = text(GetPermission(), SpawnActor("other", "fork"), GetPermission("other"))
+    assert written.count("ARCH_GET_XCOMP_PERM, ") == 1
+    assert "ask(&actor_other, ASK_GET_XCOMP_PERM)" in written
+
+
+def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
+    assert "INV-" not in program(O1, HOST)
+    assert "xstate.c: __copy_xstate_to_uabi_buf" in program(O1, HOST)
