@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import inspect
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ from dataclasses import replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from mutants import Mutant, mutants
@@ -53,15 +55,21 @@ class Fate(Enum):
 
 
 def install(module: ModuleType, source: str) -> None:
-    """Give a module another source, and whoever has something of the old one the new."""
+    """Give a module another source, and whoever has something of the old one the new.
+
+    A function that is there before gets the new code; other things are exchanged by reference.
+    """
     before = dict(vars(module))
     exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102
-    exchanged = {
-        id(old): new
-        for name, old in before.items()
-        if getattr(old, "__module__", None) == module.__name__
-        and (new := vars(module)[name]) is not old
-    }
+    exchanged = {}
+    for name, old in before.items():
+        new = vars(module)[name]
+        own = getattr(old, "__module__", None) == module.__name__
+        if own and isinstance(inspect.unwrap(old), FunctionType):
+            inspect.unwrap(old).__code__ = inspect.unwrap(new).__code__
+            getattr(old, "cache_clear", lambda: None)()
+        elif own and new is not old:
+            exchanged[id(old)] = new
     for user in [m for name, m in sys.modules.items() if name.startswith("kvmprobe.")]:
         for name, value in list(vars(user).items()):
             setattr(user, name, _with_exchanged(value, exchanged))
@@ -186,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
     parser.add_argument("glob", nargs="?", default="*", help="only mutants whose key matches")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--every", type=int, default=1, help="a sample: only every EVERY-th")
     arguments = parser.parse_args()
     transcripts, equivalent, started = _transcripts(), _equivalent(), time.monotonic()
     chosen = [
@@ -194,7 +203,7 @@ def main() -> None:
         if path.stem not in _LEFT_OUT
         for mutant in mutants(path.stem, path.read_text())
         if fnmatchcase(mutant.key, arguments.glob)
-    ]
+    ][:: arguments.every]
     gc.collect()
     gc.freeze()
     survivors = []
