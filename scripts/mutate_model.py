@@ -1,7 +1,7 @@
 """Mutates the model and replays the transcripts of real kernels: what do they not notice?
 
 Each mutant is judged in a process of its own.  Survivors that change nothing that a kernel can
-show are listed, with the reason, in ``tests/mutation/equivalent.toml``; they do not count.
+show are listed, with the reason, in ``tests/mutation/survivors.toml``; they do not count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "kvmprobe" / "model"
 TRANSCRIPTS = ROOT / "tests" / "transcripts"
-EQUIVALENT = ROOT / "tests" / "mutation" / "equivalent.toml"
+SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 # Data that no transcript depends on: texts, the example host.
 _LEFT_OUT = {"__init__", "behaviours", "sapphire_rapids"}
 _STRIDE = 37
@@ -184,9 +184,13 @@ def _transcripts() -> list[Transcript]:
     return [_shuffled(Transcript.from_bytes(path.read_bytes())) for path in paths]
 
 
-def _equivalent() -> dict[str, str]:
-    entries = tomllib.loads(EQUIVALENT.read_text())["mutant"] if EQUIVALENT.exists() else []
-    return {entry["key"]: entry["reason"] for entry in entries}
+def _reasons(kind: str) -> dict[str, str]:
+    """Return the reasons for one kind of survivors, by the pattern of their keys."""
+    return {entry["key"]: entry["reason"] for entry in tomllib.loads(SURVIVORS.read_text())[kind]}
+
+
+def _reason(key: str, reasons: dict[str, str]) -> str:
+    return next((why for pattern, why in reasons.items() if fnmatchcase(key, pattern)), "")
 
 
 def main() -> None:
@@ -196,7 +200,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="a sample: only every EVERY-th")
     arguments = parser.parse_args()
-    transcripts, equivalent, started = _transcripts(), _equivalent(), time.monotonic()
+    transcripts, started = _transcripts(), time.monotonic()
+    equivalent, unreachable = _reasons("equivalent"), _reasons("unreachable")
     chosen = [
         (mutant, path.stem)
         for path in sorted(MODEL.glob("*.py"))
@@ -216,9 +221,10 @@ def main() -> None:
     survivors.sort(key=lambda mutant: mutant.key)
     for mutant in survivors:
         print(f"survived: {mutant.key} (line {mutant.line})")
-        if mutant.key in equivalent:
-            print(f"    equivalent: {equivalent[mutant.key]}")
-    proven = sum(m.key in equivalent for m in survivors)
+        for kind, reasons in (("equivalent", equivalent), ("unreachable", unreachable)):
+            if why := _reason(mutant.key, reasons):
+                print(f"    {kind}: {why}")
+    proven = sum(bool(_reason(m.key, equivalent)) for m in survivors)
     counted, killed = len(chosen) - proven, len(chosen) - len(survivors)
     score = 100 * killed / counted if counted else 100.0
     flips = unnoticed_flips(transcripts)
