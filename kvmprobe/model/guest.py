@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kvmprobe.abi.agent import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
+from kvmprobe.model.sregs import Cr4
 from kvmprobe.xstate.features import XFeature, names, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, is_init, significant_x87
 
@@ -42,16 +43,6 @@ class Cr0(IntEnum):
     NW = 1 << 29
     CD = 1 << 30
     PG = 1 << 31
-
-
-class Cr4(IntEnum):
-    """Bits of CR4."""
-
-    PAE = 1 << 5
-    OSFXSR = 1 << 9
-    OSXMMEXCPT = 1 << 10
-    OSXSAVE = 1 << 18
-    PKE = 1 << 22
 
 
 class Vector(IntEnum):
@@ -167,7 +158,7 @@ class Guest:
     @property
     def cr4_osxsave(self) -> int:
         """CR4.OSXSAVE."""
-        return self.vcpu.cr4 & Cr4.OSXSAVE
+        return self.vcpu.cr4 & Cr4.OSXSAVE.bit
 
     @property
     def cr0_ts_clear(self) -> bool:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.agent import Registers
-from kvmprobe.model.guest import LOW, Cr0, Cr4, Vector
+from kvmprobe.model.guest import LOW, Cr0, Vector
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.sregs import Cr4, legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
-from kvmprobe.xstate.cpuid import CpuidTable, Register
+from kvmprobe.xstate.cpuid import CpuidTable
 
 if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
-    from kvmprobe.model.machine import Vcpu
 
 _CR0_DEFINED = 0xE005_003F
-# Bits that a guest may set whatever its CPUID: VME to PCE, OSFXSR, OSXMMEXCPT.
-_CR4_ALWAYS = 0x7FF
 
 
 def nothing(guest: Guest) -> Guest:
@@ -79,22 +77,9 @@ def write_cr4(guest: Guest) -> Guest:
     :see: arch/x86/kvm/x86.c: kvm_set_cr4, __kvm_is_valid_cr4
     """
     value = guest.registers.rax
-    legal = not value & ~legal_cr4(guest.vcpu) and value & Cr4.PAE
+    legal = legal_cr4(guest.host, guest.vcpu.cpuid, value) and value & Cr4.PAE.bit
     guest.require((legal, Vector.GP))
     return guest.with_vcpu(cr4=value)
-
-
-def legal_cr4(vcpu: Vcpu) -> int:
-    """Return the bits of CR4 that matter here and that a guest may set.
-
-    :see: arch/x86/kvm/cpuid.h: __cr4_reserved_bits
-    """
-    cpuid = vcpu.cpuid
-    if cpuid is None:
-        return _CR4_ALWAYS
-    osxsave = Cr4.OSXSAVE if cpuid.has(1, 0, Register.ECX, 26) else 0
-    pke = Cr4.PKE if cpuid.has(7, 0, Register.ECX, 3) else 0
-    return _CR4_ALWAYS | osxsave | pke
 
 
 def xgetbv(guest: Guest) -> Guest:
@@ -134,7 +119,7 @@ def rdpkru(guest: Guest) -> Guest:
 
     :see: SDM vol.2 RDPKRU; arch/x86/kvm/x86.c: kvm_load_guest_xsave_state
     """
-    guest.require((guest.vcpu.cr4 & Cr4.PKE, Vector.UD), (guest.ecx == 0, Vector.GP))
+    guest.require((guest.vcpu.cr4 & Cr4.PKE.bit, Vector.UD), (guest.ecx == 0, Vector.GP))
     return guest.with_eax_edx(guest.vcpu.pkru)
 
 
@@ -144,7 +129,7 @@ def wrpkru(guest: Guest) -> Guest:
     :see: SDM vol.2 WRPKRU; arch/x86/kvm/x86.c: kvm_load_host_xsave_state
     """
     zero = guest.ecx == 0 and not guest.registers.rdx & LOW
-    guest.require((guest.vcpu.cr4 & Cr4.PKE, Vector.UD), (zero, Vector.GP))
+    guest.require((guest.vcpu.cr4 & Cr4.PKE.bit, Vector.UD), (zero, Vector.GP))
     return guest.with_vcpu(pkru=guest.registers.rax & LOW)
 
 

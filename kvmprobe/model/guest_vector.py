@@ -6,7 +6,8 @@ import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.guest import Cr0, Cr4, Vector
+from kvmprobe.model.guest import Cr0, Vector
+from kvmprobe.model.sregs import Cr4
 from kvmprobe.xstate.features import AVX512, SSE_YMM, XFeature
 from kvmprobe.xstate.image import FP_INIT
 
@@ -249,7 +250,7 @@ def fstp(guest: Guest) -> Guest:
 
 def _require(guest: Guest, file: VectorFile) -> None:
     if file is VectorFile.XMM:
-        usable = not guest.vcpu.cr0 & Cr0.EM and guest.vcpu.cr4 & Cr4.OSFXSR
+        usable = not guest.vcpu.cr0 & Cr0.EM and guest.vcpu.cr4 & Cr4.OSFXSR.bit
     else:
         needed = SSE_YMM if file is VectorFile.YMM else SSE_YMM | AVX512
         usable = guest.cr4_osxsave and guest.vcpu.xcr0 & needed == needed

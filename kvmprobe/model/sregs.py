@@ -69,7 +69,7 @@ _VENDORS = (Cr4.UMIP, Cr4.FSGSBASE, Cr4.OSXSAVE, Cr4.SMEP, Cr4.SMAP, Cr4.PKE)
 
 
 def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
-    """Tell whether KVM_SET_SREGS may give CR4 this value.
+    """Tell whether KVM_SET_SREGS, or the guest itself, may give CR4 this value.
 
     Each feature's bit needs the feature, in KVM and in the guest's CPUID; where that was never set,
     kernels differ.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.xstate.cpuid import LEAF_FEATURES, LEAF_XSTATE, XSAVE_BIT, CpuidEntry, CpuidTable
@@ -15,7 +16,7 @@ from kvmprobe.xstate.cpuid import LEAF_FEATURES, LEAF_XSTATE, XSAVE_BIT, CpuidEn
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
-_INDEXED = 1
+_INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 # XSAVEOPT, XSAVEC, XGETBV with ECX=1; XSAVES and XFD are kept from guests.
 _OFFERED = 0b111
 _U32 = (1 << 32) - 1

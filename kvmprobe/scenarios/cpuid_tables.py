@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
     LEAF_ADDRESS_SIZES,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 _U32 = (1 << 32) - 1
-_INDEXED = 1
+_INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _ZERO = CpuidEntry(0, 0, 0, 0, 0, 0, 0)
 _MOST_ENTRIES = 256

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0, Cr4
+from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0
+from kvmprobe.model.sregs import Cr4
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest import GuestExecute, MapAgent
@@ -30,8 +31,8 @@ LEGACY, AVX = 0x3, 0x7
 AVX512_ALL = AVX | AVX512
 OBSERVERS: tuple[Op, ...] = (GetXsave2(), GetXcrs(), GetXfd())
 ASK = RequestGuestPermission(XFeature.XTILE_DATA)
-USE_XSAVE = GuestWriteCr4(AGENT_CR4 | Cr4.OSXSAVE)
-USE_XSAVE_AND_PKRU = GuestWriteCr4(AGENT_CR4 | Cr4.OSXSAVE | Cr4.PKE)
+USE_XSAVE = GuestWriteCr4(AGENT_CR4 | Cr4.OSXSAVE.bit)
+USE_XSAVE_AND_PKRU = GuestWriteCr4(AGENT_CR4 | Cr4.OSXSAVE.bit | Cr4.PKE.bit)
 TASK_SWITCHED = GuestWriteCr0(AGENT_CR0 | Cr0.TS)
 NO_FPU = GuestWriteCr0(AGENT_CR0 | Cr0.EM)
 PLAIN_CR0 = GuestWriteCr0(AGENT_CR0)

@@ -6,9 +6,10 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.agent import AgentOp
-from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0, Cr4
+from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
+from kvmprobe.model.sregs import Cr4
 from kvmprobe.scenarios.catalog._guests import (
     AVX,
     AVX512_ALL,
@@ -231,7 +232,7 @@ def _by_both() -> tuple[Op, ...]:
     return (
         *(SetXcrs(AVX), *looks, GuestXsetbv(LEGACY), *looks, SetXcrs(AVX512_ALL), *looks),
         *(GetSregs(), SetSregs(AGENT_CR4), *looks, SetXcrs(1), GetSregs()),
-        *(SetSregs(AGENT_CR4 | Cr4.OSXSAVE), *looks, GetSregs()),
+        *(SetSregs(AGENT_CR4 | Cr4.OSXSAVE.bit), *looks, GetSregs()),
     )
 
 
@@ -239,7 +240,7 @@ def _control() -> tuple[Scenario, ...]:
     """CR4.OSXSAVE and CR4.PKE need CPUID; CR0 and CR4 otherwise by the SDM."""
     written = (USE_XSAVE, USE_XSAVE_AND_PKRU, GuestWriteCr4(AGENT_CR4))
     refused = (
-        GuestWriteCr4(AGENT_CR4 & ~Cr4.PAE),
+        GuestWriteCr4(AGENT_CR4 & ~Cr4.PAE.bit),
         GuestWriteCr4(AGENT_CR4 | 1 << 31),
         GuestWriteCr0(AGENT_CR0 & ~Cr0.PG),
         GuestWriteCr0(AGENT_CR0 | Cr0.NW),
