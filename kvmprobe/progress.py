@@ -17,6 +17,9 @@ class Progress(Protocol):
     def advance(self, done: int, total: int) -> None:
         """Tell how far the stage is, in its own unit; ``total`` 0 means unknown."""
 
+    def now(self, text: str) -> None:
+        """Tell what of the stage runs now, for example a scenario's id."""
+
 
 class Silent:
     """A Progress that shows nothing."""
@@ -25,4 +28,7 @@ class Silent:
         """Drop it."""
 
     def advance(self, done: int, total: int) -> None:
+        """Drop it."""
+
+    def now(self, text: str) -> None:
         """Drop it."""

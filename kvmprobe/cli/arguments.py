@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from kvmprobe import __version__
-from kvmprobe.cli.common_arguments import add_device, add_kernel, add_sources
-from kvmprobe.cli.exit_style import OPTION, ExitStyle
-from kvmprobe.cli.live_reports import ReportFile
+from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel, add_sources
+from kvmprobe.cli.run_arguments import add_run
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
+from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
 from kvmprobe.reports.formats import Format
 
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"kvmprobe {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
+    add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
     _add_list(commands.add_parser("list", help="list the scenarios"))
     commands.add_parser("ops", help="list the ops: kernel call, errnos, sources")
     _add_explain(
@@ -51,53 +51,15 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument(
-        "--target",
-        choices=("auto", "host", "lab"),
-        default="auto",
-        help="this host, the emulated host, or what fits: the host, and the emulated one for what "
-        "the host's KVM cannot do (default: %(default)s)",
-    )
-    run.add_argument(
-        "--select", action="append", default=[], metavar="GLOB", help="scenarios by id"
-    )
-    run.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
-    run.add_argument(
-        "--report",
-        action="append",
-        default=[],
-        type=ReportFile.parse,
-        metavar="FORMAT=FILE",
-        help=f"write a report while the run goes on: {', '.join(f.value for f in Format)}",
-    )
-    run.add_argument(
-        "--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that"
-    )
-    run.add_argument(
-        "--known",
-        choices=("fail", "xfail"),
-        default="fail",
-        help="what known defects explain is a failure, or expected: XFAIL, and XPASS where one "
-        "should have shown and did not (default: %(default)s)",
-    )
-    run.add_argument(
-        "--hazardous",
-        action="store_true",
-        help="on this host too, go on where the next step can PANIC it",
-    )
-    run.add_argument(
-        "--all-crashes",
-        action="store_true",
-        help="let every hazardous scenario crash, not only the first of each kind",
-    )
-    _add_exit_style(run, "the exit status as others count it (default: the list above)")
-    add_device(run)
-    add_kernel(run)
-
-
 def _add_list(listing: argparse.ArgumentParser) -> None:
-    listing.add_argument("--select", action="append", default=[], metavar="GLOB", help="by id")
+    listing.formatter_class = argparse.RawDescriptionHelpFormatter
+    listing.epilog = SELECTION_HELP
+    add_selection(listing)
+    form = listing.add_mutually_exclusive_group()
+    form.add_argument(
+        "--long", action="store_true", help="with tags, needs, ops, hazards and the defects shown"
+    )
+    form.add_argument("--json", action="store_true", help="the same as a JSON document")
 
 
 def _add_explain(explain: argparse.ArgumentParser) -> None:
@@ -126,7 +88,7 @@ def _add_report(report: argparse.ArgumentParser) -> None:
         help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page",
     )
     report.add_argument("--output", type=Path, metavar="FILE", help="write it there")
-    _add_exit_style(report, "end with the status that the runs deserve, as others count it")
+    add_exit_style(report, "end with the status that the runs deserve, as others count it")
 
 
 def _add_diff(diff: argparse.ArgumentParser) -> None:
@@ -139,10 +101,6 @@ def _add_runs(command: argparse.ArgumentParser, name: str, nargs: str | None = N
     command.add_argument(
         name, type=Path, nargs=nargs, metavar="RUN", help="what `kvmprobe run --json RUN` wrote"
     )
-
-
-def _add_exit_style(command: argparse.ArgumentParser, meaning: str) -> None:
-    command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)
 
 
 def _add_lab(lab: argparse.ArgumentParser) -> None:
@@ -181,10 +139,3 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
     program.add_argument(
         "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"
     )
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-    return value

@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.exit_style import OPTION, ExitStyle
+
 if TYPE_CHECKING:
-    import argparse
+    from argparse import _ActionsContainer
 
 
-def add_device(command: argparse.ArgumentParser) -> None:
+def add_device(command: _ActionsContainer) -> None:
     """Take another KVM device."""
     command.add_argument(
         "--device", default="/dev/kvm", metavar="PATH", help="KVM device (default: %(default)s)"
     )
 
 
-def add_kernel(command: argparse.ArgumentParser) -> None:
+def add_kernel(command: _ActionsContainer) -> None:
     """Take the kernel of the emulated host, and where to get it."""
     command.add_argument(
         "--kernel",
@@ -31,7 +33,7 @@ def add_kernel(command: argparse.ArgumentParser) -> None:
     add_sources(command)
 
 
-def add_sources(command: argparse.ArgumentParser) -> None:
+def add_sources(command: _ActionsContainer) -> None:
     """Take archives and the emulator's source."""
     command.add_argument(
         "--archive",
@@ -43,3 +45,8 @@ def add_sources(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--tarball", type=Path, metavar="FILE", help="the emulator's source, already here"
     )
+
+
+def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
+    """Take whose exit statuses to end with."""
+    command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)

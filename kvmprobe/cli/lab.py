@@ -52,6 +52,10 @@ class _UntilProgramStarts:
         """Show it."""
         self._status.advance(done, total)
 
+    def now(self, text: str) -> None:
+        """Show it."""
+        self._status.now(text)
+
 
 def _opened(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO | None]:
     if path is None:

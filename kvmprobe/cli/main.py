@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.exit_style import exit_status, style_of
-from kvmprobe.cli.select import all_ids, wanted
-from kvmprobe.cli.terminal import output
+from kvmprobe.cli.terminal import output, tell
 from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.ops import op_lines
@@ -40,10 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ended(arguments: argparse.Namespace) -> int:
+    console = output()
+    console.timestamps = getattr(arguments, "timestamps", False)
     try:
-        return _dispatch(arguments, output())
+        return _dispatch(arguments, console)
     except KeyboardInterrupt:
-        print("kvmprobe: interrupted", file=sys.stderr)
+        tell("kvmprobe: interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python must not try to flush it again.
@@ -63,21 +64,17 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _fail(error: KvmprobeError) -> int:
     untestable = "untestable: " if isinstance(error, BootFailed) else ""
-    print(f"kvmprobe: {untestable}{error}", file=sys.stderr)
+    lines = f"kvmprobe: {untestable}{error}".splitlines()
     if isinstance(error, BootFailed) and error.last_lines:
-        print("the last lines of its console:", file=sys.stderr)
-        for line in error.last_lines:
-            print(f"  {line}", file=sys.stderr)
+        lines += ["the last lines of its console:", *(f"  {line}" for line in error.last_lines)]
+    for line in lines:
+        tell(line)
     return error.exit_code
 
 
 def _dispatch(arguments: argparse.Namespace, console: Console) -> int:
     # Each command has a module, loaded only for that command: the lab's are many.
     match arguments.command:
-        case "list":
-            chosen = wanted(arguments.select)
-            console.print("\n".join(i for i in all_ids() if chosen(i)), soft_wrap=True)
-            return ExitCode.OK
         case "ops":
             print_lines(console, op_lines())
             return ExitCode.OK

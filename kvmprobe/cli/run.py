@@ -45,7 +45,7 @@ _SHOWN_IDS = 10
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Run what the arguments want, where they want it."""
     _check(arguments)
-    chosen = wanted(arguments.select)
+    chosen = wanted(arguments.select, arguments.exclude)
     session = _Session(arguments, [i for i in all_ids() if chosen(i)])
     ended: BaseException | None = None
     try:

@@ -1,59 +1,187 @@
-"""Consoles, and progress as a status line; plain where there is no terminal."""
+"""The terminal: output plain where it should be, and progress as a status line or as lines."""
 
 from __future__ import annotations
 
+import os
 import sys
-import time
-from typing import Self
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
+from rich.live import Live
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _REPEAT_SECONDS = 15.0
+_RATE_SECONDS = 10.0
+_REFRESHES_PER_SECOND = 5
 
 
-def output() -> Console:
-    """Return standard output's console."""
-    return Console(highlight=False, markup=False)
+class Output(Console):
+    """Standard output's console.
+
+    :ivar timestamps: whether each line begins with the time
+    """
+
+    timestamps = False
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
+        """Print; of text each line gets its timestamp, if asked for."""
+        if not self.timestamps or not all(isinstance(o, str | Text) for o in objects):
+            super().print(*objects, **options)
+            return
+        for shown in objects:
+            text = shown if isinstance(shown, Text) else Text(shown)
+            for line in text.split("\n", allow_blank=True):
+                super().print(Text(f"{_time()} ") + line, **options)
+
+
+@cache
+def output() -> Output:
+    """Return standard output's console; what it prints goes above a status line."""
+    return Output(highlight=False, markup=False, color_system=colours(os.environ))
+
+
+def tell(line: str) -> None:
+    """Print a line about the run, not of its results: on standard error."""
+    stamp = f"{_time()} " if output().timestamps else ""
+    print(f"{stamp}{line}", file=sys.stderr, flush=True)
+
+
+def colours(environ: Mapping[str, str]) -> Literal["auto"] | None:
+    """Return rich's name for what colours to use: none with NO_COLOR, in CI, on a dumb terminal.
+
+    :see: https://no-color.org and https://force-color.org
+    """
+    if environ.get("NO_COLOR"):
+        return None
+    return "auto" if environ.get("FORCE_COLOR") or not _unattended(environ) else None
+
+
+def _unattended(environ: Mapping[str, str]) -> bool:
+    ci = environ.get("CI", "").lower() not in {"", "0", "false"}
+    return ci or environ.get("TERM", "") in {"dumb", "unknown"}
+
+
+def _time() -> str:
+    return datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
+
+
+@dataclass(slots=True)
+class Meter:
+    """How far the work is.
+
+    :ivar stage: what it is at, for example ``this host, 6.18: scenarios``
+    :ivar current: what of the stage runs now, for example a scenario's id
+    :ivar total: 0 if unknown, in the stage's own unit, as ``done``
+    :ivar tally: what failed so far
+    """
+
+    clock: Callable[[], float] = monotonic
+    stage: str = ""
+    current: str = ""
+    done: int = 0
+    total: int = 0
+    tally: str = ""
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def begin(self, stage: str) -> None:
+        """Begin a stage; its count starts anew."""
+        self.stage, self.current, self.done, self.total = stage, "", 0, 0
+        self._samples.clear()
+
+    def advance(self, done: int, total: int) -> None:
+        """Take a count."""
+        now = self.clock()
+        while len(self._samples) > 1 and self._samples[1][0] <= now - _RATE_SECONDS:
+            self._samples.popleft()
+        self._samples.append((now, done))
+        self.done, self.total = done, total
+
+    @property
+    def rate(self) -> float:
+        """How much a second, of late."""
+        if not self._samples:
+            return 0.0
+        since, done = self._samples[0]
+        return (self.done - done) / max(self.clock() - since, 0.001)
+
+    @property
+    def counts(self) -> str:
+        """Done, total and rate: ``1423/3063  812/s``; empty before the first count."""
+        if not self._samples:
+            return ""
+        total = _short(self.total) if self.total else "?"
+        return f"{_short(self.done)}/{total}  {_short(round(self.rate))}/s"
+
+
+def _short(number: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6)):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return str(number)
 
 
 class StatusLine:
-    """Progress on standard error: one line that is redrawn, and is gone at the end."""
+    """Progress as one line that is redrawn below what is printed, and is gone at the end."""
 
-    def __init__(self) -> None:
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
+    def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
+        self._meter = Meter(clock)
+        self._clock, self._started = clock, clock()
+        self._live = Live(
+            console=console,
+            get_renderable=self.line,
+            refresh_per_second=_REFRESHES_PER_SECOND,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._bar.stop()
+        self._live.stop()
+
+    def line(self) -> Text:
+        """Return done, total, rate, elapsed, failures, and what runs now; cut to one line."""
+        meter = self._meter
+        minutes, seconds = divmod(int(self._clock() - self._started), 60)
+        elapsed = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+        now = f"{meter.stage}: {meter.current}" if meter.current else meter.stage
+        parts = [part for part in (meter.counts, elapsed, meter.tally, now) if part]
+        return Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
 
     def stage(self, text: str) -> None:
         """Begin a stage."""
-        self._bar.reset(self._task, description=text, total=None, completed=0)
+        self._meter.begin(text)
 
     def advance(self, done: int, total: int) -> None:
-        """Move the bar."""
-        self._bar.update(self._task, completed=done, total=total or None)
+        """Show the count."""
+        self._meter.advance(done, total)
+
+    def now(self, text: str) -> None:
+        """Show what runs."""
+        self._meter.current = text
+
+    def tally(self, text: str) -> None:
+        """Show what failed so far."""
+        self._meter.tally = text
 
 
 class LinePerStage:
-    """Progress on a standard error that is no terminal: a line a stage, and one now and then."""
+    """Progress without a terminal: a line a stage on standard error, and one now and then."""
 
-    def __init__(self) -> None:
-        self._stage = ""
-        self._told = time.monotonic()
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._meter = Meter(clock)
+        self._clock, self._told = clock, clock()
 
     def __enter__(self) -> Self:
         return self
@@ -63,18 +191,34 @@ class LinePerStage:
 
     def stage(self, text: str) -> None:
         """Print a new stage."""
-        if text != self._stage:
-            self._stage = text
-            self._told = time.monotonic()
-            print(f"kvmprobe: {text}", file=sys.stderr, flush=True)
+        if text != self._meter.stage:
+            self._told = self._clock()
+            tell(f"kvmprobe: {text}")
+        self._meter.begin(text)
 
     def advance(self, done: int, total: int) -> None:
         """Print how far a long stage is."""
-        if time.monotonic() - self._told >= _REPEAT_SECONDS:
-            self._told = time.monotonic()
-            print(f"kvmprobe: {self._stage}: {done} of {total or '?'}", file=sys.stderr, flush=True)
+        self._meter.advance(done, total)
+        if self._clock() - self._told >= _REPEAT_SECONDS:
+            self._told = self._clock()
+            meter = self._meter
+            parts = [f"{meter.stage}: {meter.counts}", meter.tally, meter.current]
+            tell(f"kvmprobe: {', '.join(part for part in parts if part)}")
+
+    def now(self, text: str) -> None:
+        """Keep it for the next line."""
+        self._meter.current = text
+
+    def tally(self, text: str) -> None:
+        """Keep it for the next line."""
+        self._meter.tally = text
 
 
 def progress() -> StatusLine | LinePerStage:
-    """Return what fits standard error."""
-    return StatusLine() if sys.stderr.isatty() else LinePerStage()
+    """Return what fits: a status line on the terminal that is there, or lines."""
+    if not _unattended(os.environ):
+        if sys.stdout.isatty():
+            return StatusLine(output())
+        if sys.stderr.isatty():
+            return StatusLine(Console(stderr=True, color_system=colours(os.environ)))
+    return LinePerStage()

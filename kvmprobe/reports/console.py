@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -13,7 +14,7 @@ from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import FAILURES, LABELLED, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
 
@@ -35,7 +36,20 @@ _LISTED_IDS = 12
 _MATRICES = frozenset({"restore", "kick"})
 
 
-def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) -> None:
+class Told(Enum):
+    """Whether a failure's details have been printed before the end of a run."""
+
+    NOT_YET = "no"
+    IN_FULL = "yes"
+    NEVER = "no, and they are not wanted"
+
+
+def show(
+    console: Console,
+    records: Sequence[ScenarioRecord],
+    seconds: float,
+    told: Callable[[ScenarioRecord], Told] = lambda _: Told.NOT_YET,
+) -> None:
     """Print what a run found: tables and details where something failed, then the summary."""
     failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
     for target, family in dict.fromkeys((r.target, r.family) for r in failed):
@@ -45,8 +59,14 @@ def show(console: Console, records: Sequence[ScenarioRecord], seconds: float) ->
             print_lines(console, ["", heading, *table(shown)])
     if failed:
         print_lines(console, ["", *_families(records)])
-    for alike in _kinds(failed):
-        print_lines(console, [*details(alike[0]), *_others(alike[1:])])
+    for first, *others in _kinds(failed):
+        match told(first):
+            case Told.NOT_YET:
+                print_lines(console, [*details(first), *_others(others)])
+            case Told.IN_FULL if others:
+                print_lines(console, ["", f"{brief(first)}; shown above", *_others(others)])
+            case Told.IN_FULL | Told.NEVER:
+                pass
     print_lines(console, finding_lines(records))
     print_lines(console, _advice(failed))
     print_lines(console, _skips(records))
@@ -84,9 +104,17 @@ def _kinds(failed: Iterable[ScenarioRecord]) -> list[list[ScenarioRecord]]:
     """Group by what diverged first and by what is known of it; a crash goes first in its group."""
     kinds: dict[tuple[object, ...], list[ScenarioRecord]] = {}
     for record in failed:
-        first = _first_sign(record)
-        kinds.setdefault((record.target, record.known, first), []).append(record)
+        kinds.setdefault(_sign(record), []).append(record)
     return [sorted(kind, key=lambda r: r.verdict is not Verdict.CRASHED) for kind in kinds.values()]
+
+
+def kind_of(record: ScenarioRecord) -> tuple[object, ...]:
+    """Return what records have in common for which the details of one are enough."""
+    return (*_sign(record), record.verdict is Verdict.CRASHED)
+
+
+def _sign(record: ScenarioRecord) -> tuple[object, ...]:
+    return (record.target, record.known, _first_sign(record))
 
 
 def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
@@ -109,9 +137,24 @@ def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
     return lines
 
 
+def brief(record: ScenarioRecord) -> str:
+    """Return a record in one line: verdict, id, place; what is known, or else the reason."""
+    head = _head(record)
+    if record.verdict in LABELLED:
+        return f"{head}  {record.label.partition(': ')[2]}"
+    if record.verdict is Verdict.PASS:
+        return f"{head}  {record.duration:.3f} s"
+    reason, *_ = record.reason.splitlines() or [""]
+    return f"{head}  {reason}" if reason else head
+
+
+def _head(record: ScenarioRecord) -> str:
+    return f"{record.verdict.value}  {record.id}  on {record.target.description}"
+
+
 def details(record: ScenarioRecord) -> list[str]:
     """Return one failed scenario's lines."""
-    lines = ["", f"{record.verdict.value}  {record.id}  on {record.target.description}"]
+    lines = ["", _head(record)]
     lines += [
         f"  known, {defect.label(record.target.kernel)}: {defect.title}"
         for defect in map(by_id, record.known)

@@ -1,0 +1,85 @@
+"""``kvmprobe list``: the scenarios that a selection leaves, and what they can be selected by."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.cli.select import wanted
+from kvmprobe.cli.traits import Traits, catalogue
+from kvmprobe.errors import ExitCode
+from kvmprobe.scenarios.traits import needs
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+SCHEMA = "kvmprobe-list/1"
+_WIDTH = 96
+
+
+def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
+    """Print ids; with ``--long`` or ``--json`` each scenario's traits, as soon as it has them."""
+    chosen = wanted(arguments.select, arguments.exclude)
+    listed = [traits for traits in catalogue() if chosen(traits.scenario.id)]
+    if arguments.json:
+        _print_json(listed)
+    elif arguments.long:
+        for traits in listed:
+            print("\n".join(long_lines(traits)), flush=True)
+    else:
+        print("\n".join(traits.scenario.id for traits in listed))
+    return ExitCode.OK
+
+
+def long_lines(traits: Traits) -> list[str]:
+    """Return a scenario's id, and below it what it can be selected by."""
+    hazard = traits.hazard
+    fatal = ""
+    if hazard is not None:
+        op = traits.scenario.steps[hazard.step].op.text
+        fatal = f"{', '.join(traits.hazard_ids)}: step {hazard.step}, {op}: {hazard.reason}"
+    fields = {
+        "tags": " ".join(traits.tags),
+        "needs": " ".join(needs(traits.scenario)),
+        "ops": " ".join(traits.ops),
+        "hazards": fatal,
+        "defects": " ".join(traits.defects),
+    }
+    lines = [traits.scenario.id]
+    for name, value in fields.items():
+        lines += textwrap.wrap(
+            value,
+            _WIDTH,
+            initial_indent=f"  {name + ':':9}",
+            subsequent_indent=" " * 11,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def as_json(traits: Traits) -> dict[str, Any]:
+    """Return the same as JSON-ready data."""
+    hazard = traits.hazard
+    return {
+        "id": traits.scenario.id,
+        "family": traits.scenario.family,
+        "tags": traits.tags,
+        "needs": needs(traits.scenario),
+        "ops": traits.ops,
+        "steps": len(traits.scenario.steps),
+        "hazards": [{"step": hazard.step, "defects": traits.hazard_ids, "reason": hazard.reason}]
+        if hazard
+        else [],
+        "defects": traits.defects,
+    }
+
+
+def _print_json(listed: list[Traits]) -> None:
+    """Print one document, one scenario a line."""
+    print(f'{{"schema": {json.dumps(SCHEMA)}, "scenarios": [')
+    for number, traits in enumerate(listed, start=1):
+        print(json.dumps(as_json(traits)) + ("," if number < len(listed) else ""), flush=True)
+    print("]}")

@@ -1,0 +1,88 @@
+"""The grammar of ``kvmprobe run``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel
+from kvmprobe.cli.live_reports import ReportFile
+from kvmprobe.cli.printing_arguments import add_printing
+from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
+from kvmprobe.reports.formats import Format
+
+
+def add_run(run: argparse.ArgumentParser) -> None:
+    """Take what ``kvmprobe run`` does."""
+    run.formatter_class = argparse.RawDescriptionHelpFormatter
+    run.epilog = SELECTION_HELP
+    _add_where(run.add_argument_group("where"))
+    add_selection(run.add_argument_group("what"))
+    _add_judging(run.add_argument_group("judging"))
+    _add_output(run.add_argument_group("output"))
+    _add_safety(run.add_argument_group("safety"))
+
+
+def _add_where(where: argparse._ArgumentGroup) -> None:
+    where.add_argument(
+        "--target",
+        choices=("auto", "host", "lab"),
+        default="auto",
+        help="this host, the emulated host, or what fits: the host, and the emulated one for what "
+        "the host's KVM cannot do (default: %(default)s)",
+    )
+    add_device(where)
+    add_kernel(where)
+
+
+def _add_judging(judging: argparse._ArgumentGroup) -> None:
+    judging.add_argument(
+        "--known",
+        choices=("fail", "xfail"),
+        default="fail",
+        help="what known defects explain is a failure, or expected: XFAIL, and XPASS where one "
+        "should have shown and did not (default: %(default)s)",
+    )
+    add_exit_style(
+        judging, "the exit status as others count it (default: as `kvmprobe --help` lists it)"
+    )
+
+
+def _add_output(output: argparse._ArgumentGroup) -> None:
+    add_printing(output)
+    output.add_argument(
+        "--timestamps", action="store_true", help="begin each printed line with the time"
+    )
+    output.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
+    output.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        type=ReportFile.parse,
+        metavar="FORMAT=FILE",
+        help="write a report while the run goes on; several may be given; "
+        f"FORMAT: {', '.join(f.value for f in Format)}",
+    )
+
+
+def _add_safety(safety: argparse._ArgumentGroup) -> None:
+    safety.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that"
+    )
+    safety.add_argument(
+        "--hazardous",
+        action="store_true",
+        help="on this host too, go on where the next step can PANIC it",
+    )
+    safety.add_argument(
+        "--all-crashes",
+        action="store_true",
+        help="let every hazardous scenario crash, not only the first of each kind",
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value

@@ -1,0 +1,102 @@
+"""All that the catalogue's scenarios can be selected by; what the model has to say is asked late.
+
+Hazards and defects are those of a Sapphire Rapids host whose kernel may have every known defect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.results.known import known_defects
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.showing import shows
+from kvmprobe.scenarios.traits import all_tags, op_names, tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kvmprobe.scenarios.hazard import Hazard
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+class Traits:
+    """One scenario's, each worked out when it is first asked for."""
+
+    def __init__(self, scenario: Scenario, models: _Models) -> None:
+        self.scenario = scenario
+        self._models = models
+
+    @cached_property
+    def ops(self) -> tuple[str, ...]:
+        """Names of its ops and observers."""
+        return op_names(self.scenario)
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """Family, needs, actors."""
+        return tags(self.scenario)
+
+    @cached_property
+    def hazard(self) -> Hazard | None:
+        """Its first fatal load on a kernel that has known defects."""
+        return first_hazard(self.scenario, self._models.host, frozenset(known_defects()))
+
+    @cached_property
+    def hazard_ids(self) -> tuple[str, ...]:
+        """Identifiers of the known defects that make it fatal."""
+        made_by = self.hazard.defects if self.hazard else frozenset()
+        return tuple(defect.id for key, defect in known_defects().items() if key in made_by)
+
+    @cached_property
+    def defects(self) -> tuple[str, ...]:
+        """Identifiers of the known defects that it shows."""
+        correct = self._models.correct
+        found = tuple(
+            defect
+            for defect, course in self._models.defective.items()
+            if shows(self.scenario, correct, course)
+        )
+        for course in (correct, *self._models.defective.values()):
+            course.forget_if_long()
+        return found
+
+
+class _Models:
+    """The host, and its courses with no defect and with each one."""
+
+    def __init__(self) -> None:
+        self.host = sapphire_rapids()
+
+    @cached_property
+    def correct(self) -> Course:
+        return Course(self.host)
+
+    @cached_property
+    def defective(self) -> Mapping[str, Course]:
+        return {
+            defect.id: Course(replace(self.host, behaviours=self.host.behaviours | {behaviour}))
+            for behaviour, defect in known_defects().items()
+        }
+
+
+@cache
+def catalogue() -> Sequence[Traits]:
+    """Return every scenario's, in the catalogue's order; ids are the same for every host."""
+    models = _Models()
+    return tuple(Traits(scenario, models) for scenario in catalog.scenarios(models.host))
+
+
+def known_tags() -> tuple[str, ...]:
+    """Return every tag."""
+    return all_tags(traits.scenario for traits in catalogue())
+
+
+@cache
+def defect_names() -> Mapping[str, frozenset[str]]:
+    """Return what each known defect is called, by its identifier: that, and its behaviour."""
+    return {d.id: frozenset({d.id, b.name}) for b, d in known_defects().items()}

@@ -1,0 +1,79 @@
+"""A run's records as they come: what failed is printed at once, in full where it is new."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from kvmprobe.reports.console import Told, brief, details, kind_of, print_lines, show
+from kvmprobe.reports.printing import Known, Printing, explained
+from kvmprobe.results.verdict import FAILURES, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from kvmprobe.results.record import ScenarioRecord
+
+_FAILED = FAILURES | {Verdict.BROKEN}
+
+
+class Tally(Protocol):
+    """Shows what failed so far."""
+
+    def tally(self, text: str) -> None:
+        """Show it instead of what was shown before."""
+
+
+class Live:
+    """Prints one run."""
+
+    def __init__(self, console: Console, tally: Tally, printing: Printing) -> None:
+        self._console = console
+        self._tally = tally
+        self._printing = printing
+        self._counts: Counter[Verdict] = Counter()
+        self._in_full: dict[tuple[object, ...], str] = {}
+        self._labels: set[tuple[object, str]] = set()
+
+    def add(self, record: ScenarioRecord) -> None:
+        """Print a record, if it is to be printed."""
+        if record.verdict in _FAILED:
+            self._counts[record.verdict] += 1
+            parts = (f"{self._counts[v]} {v.value}" for v in Verdict if self._counts[v])
+            self._tally.tally(", ".join(parts))
+        if record.verdict not in self._printing.verdicts:
+            return
+        if record.verdict not in _FAILED:
+            print_lines(self._console, [brief(record)])
+        elif explained(record) and self._printing.known is not Known.AS_OTHERS:
+            self._condense(record)
+        else:
+            self._print_failure(record)
+
+    def finish(self, records: Sequence[ScenarioRecord], seconds: float) -> None:
+        """Print what the run found, but no details again that have been printed."""
+        show(self._console, records, seconds, self.told)
+
+    def told(self, record: ScenarioRecord) -> Told:
+        """Tell whether the details of such a failure have been printed, or are not wanted."""
+        counted = explained(record) and self._printing.known is Known.COUNTED
+        if counted or record.verdict not in self._printing.verdicts:
+            return Told.NEVER
+        return Told.IN_FULL if kind_of(record) in self._in_full else Told.NOT_YET
+
+    def _condense(self, record: ScenarioRecord) -> None:
+        """Print the first of a label."""
+        key = (record.target, record.label)
+        if self._printing.known is Known.CONDENSED and key not in self._labels:
+            self._labels.add(key)
+            print_lines(self._console, [f"{brief(record)}; more of these are only counted"])
+
+    def _print_failure(self, record: ScenarioRecord) -> None:
+        kind = kind_of(record)
+        if kind in self._in_full:
+            print_lines(self._console, [f"{brief(record)}; as {self._in_full[kind]}"])
+        else:
+            self._in_full[kind] = record.id
+            print_lines(self._console, details(record))

@@ -1,0 +1,30 @@
+"""What an unfinished run did not complete, and how to go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SHOWN_IDS = 10
+
+
+def remaining_lines(ids: Sequence[str], resume: str = "") -> list[str]:
+    """Return how many scenarios did not complete, of which families, the first of them.
+
+    :param ids: in the order in which they would have run
+    :param resume: the command that goes on; empty if there is none
+    """
+    if not ids:
+        return []
+    families = Counter(name.partition(".")[0] for name in ids)
+    of_each = ", ".join(f"{family} {count}" for family, count in families.items())
+    lines = [f"kvmprobe: {len(ids)} scenarios did not complete: {of_each}"]
+    lines += [f"  {name}" for name in ids[:_SHOWN_IDS]]
+    if len(ids) > _SHOWN_IDS:
+        lines.append(f"  ... and {len(ids) - _SHOWN_IDS} more")
+    if resume:
+        lines.append(f"kvmprobe: to go on: {resume}")
+    return lines

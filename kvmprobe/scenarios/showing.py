@@ -1,0 +1,62 @@
+"""Which defects a scenario shows, by the model: a kernel with one must answer otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.outcome import Done, OneOf
+
+if TYPE_CHECKING:
+    from kvmprobe.model.outcome import ExpectedImage, Outcome
+    from kvmprobe.scenarios.course import Course
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+def shows(scenario: Scenario, correct: Course, defective: Course) -> bool:
+    """Tell whether some call's answer on the defective host is none that the correct one gives."""
+    before, other = correct.start, defective.start
+    for _, op in scenario.ops():
+        expected, answered = correct.step(before, op), defective.step(other, op)
+        if not _may_be_alike(expected.outcome, answered.outcome):
+            return True
+        before, other = expected.machine, answered.machine
+    return False
+
+
+def _may_be_alike(one: Outcome, other: Outcome) -> bool:
+    return one == other or any(_alike(a, b) for a in _choices(one) for b in _choices(other))
+
+
+def _choices(outcome: Outcome) -> tuple[Outcome, ...]:
+    return outcome.choices if isinstance(outcome, OneOf) else (outcome,)
+
+
+def _alike(one: Outcome, other: Outcome) -> bool:
+    if not isinstance(one, Done) or not isinstance(other, Done):
+        return one == other
+    return (
+        (one.value, one.memory, one.table) == (other.value, other.memory, other.table)
+        and _same_fields(one, other)
+        and _same_image(one.image, other.image)
+    )
+
+
+def _same_fields(one: Done, other: Done) -> bool:
+    for name in one.fields.keys() & other.fields.keys():
+        free = one.open_fields.get(name, 0) | other.open_fields.get(name, 0)
+        if (one.fields[name] ^ other.fields[name]) & ~free:
+            return False
+    return True
+
+
+def _same_image(one: ExpectedImage | None, other: ExpectedImage | None) -> bool:
+    if one is None or other is None or len(one.image) != len(other.image):
+        return one == other
+    differing = _number(one.image) ^ _number(other.image)
+    for place in (*one.unspecified, *other.unspecified):
+        differing &= ~(_number(place.bits) << 8 * place.offset)
+    return not differing
+
+
+def _number(content: bytes) -> int:
+    return int.from_bytes(content, "little")

@@ -1,0 +1,54 @@
+"""What a scenario can be selected by without asking the model: its ops and its tags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.scenarios.calls import Relation
+from kvmprobe.scenarios.ops.process import SpawnActor
+from kvmprobe.scenarios.scenario import Need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+
+_NEED_NAMES = {Need.AMX: "amx", Need.GUEST_CODE: "guest-code", Need.PRIVILEGE: "privilege"}
+
+
+def needs(scenario: Scenario) -> tuple[str, ...]:
+    """Return what it makes no sense without, by short names."""
+    return tuple(name for need, name in _NEED_NAMES.items() if need in scenario.needs)
+
+
+def tags(scenario: Scenario) -> tuple[str, ...]:
+    """Return its family, its needs and what its actors are to its own process."""
+    actors = (op.relation.value for _, op in scenario.ops() if isinstance(op, SpawnActor))
+    return tuple(dict.fromkeys((scenario.family, *needs(scenario), *actors)))
+
+
+def all_tags(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
+    """Return every tag that scenarios of these families may have."""
+    families = dict.fromkeys(scenario.family for scenario in scenarios)
+    return (*families, *_NEED_NAMES.values(), *(relation.value for relation in Relation))
+
+
+def op_names(scenario: Scenario) -> tuple[str, ...]:
+    """Return the names of its ops and observers, each once, in the order they are issued."""
+    return tuple(dict.fromkeys(op.name for _, op in scenario.ops()))
+
+
+def names_of(op: type[Op]) -> frozenset[str]:
+    """Return what an op answers to, as :func:`op_key` has it.
+
+    ``set-xsave`` is SET_XSAVE, KVM_SET_XSAVE; ``guest-xgetbv`` is also KVM_RUN(XGETBV), KVM_RUN.
+    """
+    call = op.kernel_call
+    spoken = {op.name, call, call.partition("(")[0]}
+    return frozenset(op_key(name) for text in spoken for name in (text, text.removeprefix("KVM_")))
+
+
+def op_key(name: str) -> str:
+    """Return a name as ops are compared: without case, ``-`` as ``_``."""
+    return name.upper().replace("-", "_")
