@@ -14,13 +14,18 @@ from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
 from kvmprobe.reports.formats import Format
 
+SHELLS = ("bash", "zsh", "fish")
 _EXIT_CODES = """\
 exit status:
-  0 everything that ran passed      1 a divergence or a crash     2 usage
-    (or, with --known=xfail, known defects explain what did not)
-  3 kvmprobe's own fault            4 nothing could run           124 the run's time was up
-  130 interrupted
-  `lab exec` ends with the program's status, 255 if the emulated host panicked
+    0  everything that ran passed
+       (or, with --known=xfail, known defects explain what did not)
+    1  a divergence or a crash
+    2  usage
+    3  kvmprobe's own fault
+    4  nothing could run
+  124  the run's time was up
+  130  interrupted
+  `lab exec` ends with the program's status, 255 after a panic.
 """
 
 
@@ -48,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_diff(commands.add_parser("diff", help="tell what changed from one run to another"))
     _add_lab(commands.add_parser("lab", help="the emulated AMX host"))
+    _add_completion(
+        commands.add_parser("completion", help="print a shell's completion script, to be evaluated")
+    )
+    commands.add_parser("man", help="print the manual page: `kvmprobe man | man -l -`")
     return top
 
 
@@ -139,3 +148,16 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
     program.add_argument(
         "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"
     )
+
+
+def _add_completion(completion: argparse.ArgumentParser) -> None:
+    what = completion.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "shell",
+        nargs="?",
+        choices=SHELLS,
+        metavar="SHELL",
+        help=f'{", ".join(SHELLS)}; for bash: eval "$(kvmprobe completion bash)"',
+    )
+    # What the scripts ask for when a key is pressed.
+    what.add_argument("--words", choices=("kernels",), help=argparse.SUPPRESS)

@@ -9,14 +9,17 @@ if TYPE_CHECKING:
 
 SELECTION_HELP = """\
 selection:
-  An EXPRESSION is made of terms, `,` or `or`, `&` or `and`, `!` or `not`, and parentheses:
-    GLOB         scenarios by id, such as 'restore.*'; also id:GLOB
-    op:GLOB      that have such an op or observer: set-xsave, SET_XSAVE, KVM_RUN; see `ops`
-    tag:GLOB     of a family, with a need or an actor: restore, amx, guest-code, privilege, fork
-    hazard:GLOB  that a known defect makes fatal to the host: O1, or its behaviour's name, or any
-    defect:GLOB  that show a known defect: O3, or its behaviour's name, or any
-  Hazards and defects are what the model says of a Sapphire Rapids host. Several --select add up;
-  --exclude takes away: --select 'restore.* & op:KVM_RUN' --exclude hazard:any
+  An EXPRESSION is made of terms, `,` or `or`, `&` or `and`, `!` or `not`,
+  and parentheses. A term is one of
+    GLOB         an id, such as 'restore.*'; also id:GLOB
+    op:GLOB      an op: set-xsave, SET_XSAVE, KVM_RUN; `ops` lists them
+    tag:GLOB     a family, need or actor: restore, amx, guest-code, fork
+    hazard:GLOB  a known defect that makes it fatal to the host: O1, or
+                 its name as `probe` prints it, or any
+    defect:GLOB  a known defect that it shows: O3, or its name, or any
+  Hazards and defects are what the model says of a Sapphire Rapids host.
+  Several --select add up, and --exclude takes away:
+    --select 'restore.* & op:KVM_RUN' --select tag:fork --exclude hazard:O1
 """
 
 

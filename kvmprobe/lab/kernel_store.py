@@ -6,6 +6,7 @@ Layer: lab; knows nothing of packages or archives.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -72,6 +73,15 @@ def every(cache: Cache) -> Iterator[Kernel]:
     for manifest in (cache.root / "kernels").glob(f"*/{_MANIFEST}"):
         if kernel := load(cache, manifest.parent.name):
             yield kernel
+
+
+def labels(cache: Cache) -> frozenset[str]:
+    """Return the labels of all entries, whether intact or not."""
+    found: set[str] = set()
+    for manifest in (cache.root / "kernels").glob(f"*/{_MANIFEST}"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            found.add(json.loads(manifest.read_bytes())["label"])
+    return frozenset(found)
 
 
 def make(

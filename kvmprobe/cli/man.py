@@ -1,0 +1,20 @@
+"""``kvmprobe man``: the manual page's source; an installed wheel has it as kvmprobe(1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.man_page import man_page
+from kvmprobe.errors import ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+
+def run(_arguments: argparse.Namespace, _console: Console) -> ExitCode:
+    """Print it."""
+    print(man_page(parser()), end="")
+    return ExitCode.OK

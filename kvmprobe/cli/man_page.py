@@ -1,0 +1,128 @@
+"""The manual page: the parser's grammar in the language of man(7)."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING
+
+from kvmprobe import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_WIDTH = 78
+_ENVIRONMENT = {
+    "KVMPROBE_CACHE": "where the emulator, kernels and downloads are kept, instead of kvmprobe in "
+    "XDG_CACHE_HOME or in ~/.cache",
+    "NO_COLOR": "no colours",
+    "CI": "no colours and no status line, but lines of text; FORCE_COLOR brings the colours back",
+}
+
+
+def man_page(grammar: argparse.ArgumentParser) -> str:
+    """Return the page's source.
+
+    :param grammar: the command's parser; each command has its help, and may have an epilog, which
+        becomes a section of its own
+    """
+    commands = list(_commands(grammar))
+    summary = (grammar.description or "").rstrip(".")
+    # No date: the page says what its version does, whenever it was made.
+    lines = [
+        f'.TH {grammar.prog.upper()} 1 "" "{grammar.prog} {__version__}" "User Commands"',
+        ".nh",
+        ".SH NAME",
+        *_text(f"{grammar.prog} - {summary[:1].lower() + summary[1:]}"),
+        ".SH SYNOPSIS",
+        f".B {grammar.prog}",
+        *_text("COMMAND [OPTION]... [ARGUMENT]..."),
+        ".br",
+        f".B {grammar.prog}",
+        *_text("[COMMAND] --help | --version"),
+        ".SH COMMANDS",
+    ]
+    for command, text in commands:
+        lines += _command(command, text)
+    epilogs = [grammar.epilog, *(command.epilog for command, _ in commands)]
+    for epilog in dict.fromkeys(filter(None, epilogs)):
+        lines += _section(epilog)
+    lines.append(".SH ENVIRONMENT")
+    for name, text in _ENVIRONMENT.items():
+        lines += [".TP", f".B {name}", *_text(text)]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
+    """Yield the commands that have none below them, each with its help."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to its grammar
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            continue
+        helps = {shown.dest: shown.help or "" for shown in action._choices_actions}  # noqa: SLF001
+        for name, command in action.choices.items():
+            below = list(_commands(command))
+            yield from below or [(command, helps.get(name, ""))]
+
+
+def _command(command: argparse.ArgumentParser, text: str) -> Iterator[str]:
+    positionals = [a for a in command._actions if not a.option_strings]  # noqa: SLF001
+    arguments = " ".join(_value(action) for action in positionals)
+    options = " [OPTION]..." if any(map(_is_option, command._actions)) else ""  # noqa: SLF001
+    yield f".SS {_escaped(f'{command.prog}{options} {arguments}'.rstrip())}"
+    yield from _text(text)
+    for group in command._action_groups:  # noqa: SLF001
+        shown = [a for a in group._group_actions if _is_shown(a)]  # noqa: SLF001
+        if shown and group.title not in {"options", "positional arguments"}:
+            yield ".PP"
+            yield f".I {_escaped(group.title or '')}"
+        for action in shown:
+            yield from _argument(action)
+
+
+def _is_option(action: argparse.Action) -> bool:
+    return bool(action.option_strings) and _is_shown(action)
+
+
+def _is_shown(action: argparse.Action) -> bool:
+    return action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction)  # noqa: SLF001
+
+
+def _argument(action: argparse.Action) -> Iterator[str]:
+    yield ".TP"
+    names = ", ".join(f"\\fB{_escaped(name)}\\fR" for name in action.option_strings)
+    value = "" if action.nargs == 0 else f"\\fI{_escaped(_value(action))}\\fR"
+    yield _guarded(" ".join(filter(None, (names, value))))
+    yield from _text((action.help or "") % vars(action))
+
+
+def _value(action: argparse.Action) -> str:
+    """Return an argument's value as the usage line shows it."""
+    name = action.metavar if isinstance(action.metavar, str) else ""
+    if not name and action.choices is not None:
+        name = "{" + ",".join(map(str, action.choices)) + "}"
+    name = name or action.dest.upper()
+    return f"{name}..." if action.nargs in {"+", "*"} else name
+
+
+def _section(epilog: str) -> Iterator[str]:
+    """Return an epilog, whose first line is its heading, as it is laid out."""
+    heading, *rest = epilog.splitlines()
+    yield f".SH {heading.rstrip(':').upper()}"
+    yield ".nf"
+    for line in textwrap.dedent("\n".join(rest)).splitlines():
+        yield _guarded(_escaped(line)) or ".sp"
+    yield ".fi"
+
+
+def _text(text: str) -> Sequence[str]:
+    lines = textwrap.wrap(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+    return [_guarded(_escaped(line)) for line in lines]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\e").replace("-", "\\-")
+
+
+def _guarded(line: str) -> str:
+    """Keep a line of text from being read as a request."""
+    return f"\\&{line}" if line.startswith((".", "'")) else line
