@@ -6,9 +6,10 @@ KVMPROBE_ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 KVMPROBE_VENV=${KVMPROBE_VENV:-$KVMPROBE_ROOT/.venv}
 KVMPROBE_PYTHON=$KVMPROBE_VENV/bin/python
 
-# Debian's names: what builds the bindings and the emulator, unpacks kernels; what the tests sign with.
+# Debian's names: what builds the bindings and the emulator, unpacks kernels; what the tests sign with, and what reads
+# the manual page and the completion scripts.
 _PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch xz-utils zstd"
-_TEST_PACKAGES="gnupg"
+_TEST_PACKAGES="gnupg mandoc zsh fish"
 # What opens the HTML report in tests; not every distribution has it, so it is asked for alone.
 _BROWSER_PACKAGES="chromium chromium-driver"
 

@@ -14,9 +14,8 @@ selection:
     GLOB         an id, such as 'restore.*'; also id:GLOB
     op:GLOB      an op: set-xsave, SET_XSAVE, KVM_RUN; `ops` lists them
     tag:GLOB     a family, need or actor: restore, amx, guest-code, fork
-    hazard:GLOB  a known defect that makes it fatal to the host: O1, or
-                 its name as `probe` prints it, or any
-    defect:GLOB  a known defect that it shows: O3, or its name, or any
+    hazard:GLOB  a known defect that makes it fatal to the host: O1, or any
+    defect:GLOB  a known defect that it shows: O3, or any
   Hazards and defects are what the model says of a Sapphire Rapids host.
   Several --select add up, and --exclude takes away:
     --select 'restore.* & op:KVM_RUN' --select tag:fork --exclude hazard:O1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _REPEAT_SECONDS = 15.0
 _RATE_SECONDS = 10.0
 _REFRESHES_PER_SECOND = 5
+# The terminal writes ^C behind the status line; on the next line it would push that one up.
+_KEY_WIDTH = 3
 
 
 class Output(Console):
@@ -132,6 +134,7 @@ class StatusLine:
     """Progress as one line that is redrawn below what is printed, and is gone at the end."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
+        self._console = console
         self._meter = Meter(clock)
         self._clock, self._started = clock, clock()
         self._live = Live(
@@ -157,7 +160,9 @@ class StatusLine:
         elapsed = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
         now = f"{meter.stage}: {meter.current}" if meter.current else meter.stage
         parts = [part for part in (meter.counts, elapsed, meter.tally, now) if part]
-        return Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
+        text = Text("  ".join(parts))
+        text.truncate(max(self._console.width - _KEY_WIDTH, 1), overflow="ellipsis")
+        return text
 
     def stage(self, text: str) -> None:
         """Begin a stage."""

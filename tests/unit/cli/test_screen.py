@@ -1,0 +1,160 @@
+"""What a terminal's screen shows of a run, read by a terminal emulator."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.terminal import INTERRUPT, on_terminal
+
+# A run of made-up records: each line of its standard input is one.
+RUN = """
+import sys
+from kvmprobe.cli.terminal import output, progress, tell
+from kvmprobe.reports.live import Live
+from kvmprobe.reports.printing import Printing
+from kvmprobe.results.record import Divergence, ScenarioRecord, Target
+from kvmprobe.results.verdict import Verdict
+
+place, records = Target("lab", "7.3.4", "a package"), []
+def divergence(n):
+    return Divergence(n, "op", "call", f"expected {n}", "observed", "rule")
+try:
+    with progress() as status:
+        live = Live(output(), status, Printing())
+        status.stage("emulated host, 7.3.4: scenarios")
+        for n in range(int(sys.argv[1])):
+            status.advance(n, int(sys.argv[1]))
+            status.now(f"fpu.{n}.{'x' * 80}")
+            failed = n % 10 == 3
+            records.append(ScenarioRecord(f"fpu.{n}", "", "", place,
+                Verdict.DIVERGED if failed else Verdict.PASS,
+                divergences=(divergence(n),) if failed else ()))
+            live.add(records[-1])
+        if "wait" in sys.argv:
+            sys.stdin.readline()
+        if "tell" in sys.argv:
+            tell("a word on standard error")
+except KeyboardInterrupt:
+    tell("interrupted")
+live.finish(records, 1.0)
+"""
+
+
+def run(*arguments):
+    return [sys.executable, "-c", RUN, *map(str, arguments)]
+
+
+def shows(text):
+    return lambda lines: any(text in line for line in lines)
+
+
+def test_the_status_line_is_the_last_one_and_leaves_room_for_a_key():
+    with on_terminal(run(24, "wait"), columns=70) as terminal:
+        terminal.read_until(lambda lines: lines and lines[-1].startswith("23/24"))
+        status = terminal.lines[-1]
+        terminal.go_on()
+        terminal.end()
+    assert len(status) == 67
+    assert status.endswith("…")
+
+
+def test_failures_stand_above_the_status_line_whole():
+    with on_terminal(run(24, "wait")) as terminal:
+        terminal.read_until(lambda lines: lines and lines[-1].startswith("23/24"))
+        above = terminal.lines[:-1]
+        terminal.go_on()
+        terminal.end()
+    assert [line for line in above if "expected" in line] == [
+        "      expected: expected 3",
+        "      expected: expected 13",
+        "      expected: expected 23",
+    ]
+
+
+@pytest.mark.parametrize("columns", [30, 100])
+def test_at_the_end_nothing_is_left_of_it(columns):
+    with on_terminal(run(300), columns=columns) as terminal:
+        status = terminal.end()
+    assert status == 0
+    assert not shows("/300")(terminal.lines)
+    assert terminal.lines[-1] == "300 scenarios in 1.0 s"
+    assert sum("expected: expected" in line for line in terminal.lines) == 30
+
+
+def test_the_cursor_is_back_at_the_end():
+    with on_terminal(run(24)) as terminal:
+        terminal.end()
+    assert not terminal.screen.cursor.hidden
+
+
+def test_a_word_on_standard_error_stands_above_it():
+    with on_terminal(run(24, "tell")) as terminal:
+        terminal.end()
+    assert "a word on standard error" in terminal.lines
+
+
+def test_an_interrupt_leaves_a_clean_screen_and_the_summary():
+    with on_terminal(run(24, "wait")) as terminal:
+        terminal.read_until(shows("23/24"))
+        terminal.press(INTERRUPT)
+        terminal.end()
+    assert not shows("23/24")(terminal.lines)
+    assert "interrupted" in terminal.lines
+    assert terminal.lines[-1] == "24 scenarios in 1.0 s"
+
+
+def test_verdicts_are_coloured():
+    with on_terminal(run(24)) as terminal:
+        terminal.end()
+    assert b"\x1b[31mDIVERGED" in terminal.raw
+
+
+def test_with_no_color_nothing_is_but_the_status_line_stays():
+    with on_terminal(run(24, "wait"), environ={"NO_COLOR": "1"}) as terminal:
+        terminal.read_until(shows("23/24"))
+        terminal.go_on()
+        terminal.end()
+    assert b"m" not in {code[-1:] for code in control_codes(terminal.raw)}
+
+
+@pytest.mark.parametrize("environ", [{"CI": "true"}, {"TERM": "dumb"}])
+def test_where_nobody_watches_a_terminal_gets_plain_text(environ):
+    with on_terminal(run(24), environ=environ) as terminal:
+        terminal.end()
+    assert control_codes(terminal.raw) == []
+    assert "kvmprobe: emulated host, 7.3.4: scenarios" in terminal.lines
+
+
+def test_no_terminal_gets_plain_text():
+    ended = subprocess.run(run(24), capture_output=True, check=True)
+    assert control_codes(ended.stdout + ended.stderr) == []
+    assert ended.stderr == b"kvmprobe: emulated host, 7.3.4: scenarios\n"
+
+
+def test_output_that_goes_elsewhere_is_plain_while_the_terminal_has_the_status_line(tmp_path):
+    with (tmp_path / "out").open("wb") as out, on_terminal(run(24, "wait"), stdout=out) as terminal:
+        terminal.read_until(shows("23/24"))
+        terminal.go_on()
+        terminal.end()
+    printed = (tmp_path / "out").read_bytes()
+    assert control_codes(printed) == []
+    assert b"24 scenarios in 1.0 s" in printed
+    assert terminal.lines == []
+
+
+def test_standard_error_that_goes_elsewhere_is_not_drawn_into_the_terminal():
+    reading, writing = os.pipe()
+    with on_terminal(run(24, "tell"), stderr=writing) as terminal:
+        os.close(writing)
+        terminal.end()
+    with os.fdopen(reading, "rb") as errors:
+        assert errors.read() == b"a word on standard error\n"
+    assert not shows("a word")(terminal.lines)
+
+
+def control_codes(raw):
+    """Each escape sequence, whole."""
+    return re.findall(rb"\x1b\[[0-9;?]*[A-Za-z]|\x1b[^\[]|\r(?!\n)", raw)
