@@ -1,5 +1,7 @@
 """Laws of the expressions that select scenarios."""
 
+import contextlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,15 +64,11 @@ def test_terms_stand_where_they_say(expression, spelling):
 
 @given(st.text(max_size=30))
 def test_any_text_is_an_expression_or_a_usage_error(text):
-    try:
+    with contextlib.suppress(UsageError):
         assert list(terms(parse(text)))
-    except UsageError as error:
-        assert "^" in str(error)
 
 
 @given(st.text("ab&,|!() :", max_size=12))
 def test_any_signs_are_an_expression_or_a_usage_error(text):
-    try:
+    with contextlib.suppress(UsageError):
         assert list(terms(parse(text)))
-    except UsageError as error:
-        assert "^" in str(error)

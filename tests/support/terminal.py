@@ -77,7 +77,8 @@ def on_terminal(command, *, columns=100, environ=None, **popen):
         command,
         env=kept | {"TERM": "xterm-256color"} | (environ or {}),
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+        # Of the tests only one thread runs.
+        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         **streams,
     ) as process:
         os.close(theirs)

@@ -48,7 +48,7 @@ def test_unknown_option_ends_with_the_usage_status():
 def test_help_documents_the_exit_statuses(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "124 the run's time was up" in capsys.readouterr().out
+    assert "124  the run's time was up" in capsys.readouterr().out
 
 
 def test_missing_device_means_nothing_could_run(capsys):

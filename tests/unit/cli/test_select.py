@@ -111,7 +111,7 @@ def test_what_matches_nothing_is_refused_with_what_there_is(expression, says, li
 
 
 def test_an_error_names_the_option():
-    with pytest.raises(UsageError, match="^--exclude: "):
+    with pytest.raises(UsageError, match=r"^--exclude: "):
         wanted([], ["a b"])
 
 

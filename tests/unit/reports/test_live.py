@@ -83,9 +83,7 @@ def test_a_new_failure_is_exact_at_once():
 
 def test_a_failure_like_an_earlier_one_is_a_line_that_names_it():
     shown = Run().takes(diverged("a.b"), diverged("a.c"))
-    assert shown.splitlines()[-1] == (
-        "DIVERGED  a.c  on emulated host, 7.3.4  not known; as a.b"
-    )
+    assert shown.splitlines()[-1] == ("DIVERGED  a.c  on emulated host, 7.3.4  not known; as a.b")
 
 
 def test_a_crash_is_shown_though_its_divergence_was():

@@ -1,0 +1,102 @@
+"""The completion scripts, read and used by the shells themselves."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from kvmprobe.cli.completion import script
+from tests.support.terminal import on_terminal
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory):
+    """An environment with ``kvmprobe`` in PATH, and a cache with one kernel."""
+    folder = tmp_path_factory.mktemp("bin")
+    command = folder / "kvmprobe"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kvmprobe.cli.main "$@"\n')
+    command.chmod(0o755)
+    manifest = folder / "cache" / "kernels" / "0" / "kernel.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"label": "6.12.95"}')
+    paths = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": ":".join(sys.path)}
+    return os.environ | paths | {"KVMPROBE_CACHE": str(folder / "cache"), "HOME": str(folder)}
+
+
+def needs(shell):
+    if not shutil.which(shell):
+        pytest.skip(f"not installed: {shell}")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_accepts_its_script(shell):
+    needs(shell)
+    ended = subprocess.run(
+        [shell, "-n"], input=script(shell), text=True, capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+_BASH = """
+eval "$(kvmprobe completion bash)"
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_shtab_kvmprobe kvmprobe "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+_FISH = """
+kvmprobe completion fish | source
+complete -C "$argv"
+"""
+
+
+def completed(shell, environ, *words):
+    needs(shell)
+    command = {
+        "bash": ["bash", "--norc", "-c", _BASH, "bash", *words],
+        "fish": ["fish", "--no-config", "-c", _FISH, " ".join(words)],
+    }[shell]
+    ended = subprocess.run(command, env=environ, text=True, capture_output=True, check=True)
+    return {line.split("\t")[0] for line in ended.stdout.splitlines()}
+
+
+CASES = [
+    (["comp"], {"completion"}),
+    (["run", "--selec"], {"--select"}),
+    (["run", "--select", "permission.get.f"], {"permission.get.fork"}),
+    (["list", "--exclude", "permission.get.f"], {"permission.get.fork"}),
+    (["explain", "permission.get.f"], {"permission.get.fork"}),
+    (["run", "--target", "l"], {"lab"}),
+    (["run", "--kernel", "6.12."], {"6.12.95"}),
+    (["run", "--print", "cr"], {"crashed"}),
+    (["explain", "--defect", "B1"], {"B1", "B16"}),
+    (["lab", "exec", "--kernel-l"], {"--kernel-log"}),
+]
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+@pytest.mark.parametrize(("words", "offered"), CASES, ids=[" ".join(w) for w, _ in CASES])
+def test_words_are_completed(shell, words, offered, environ):
+    assert completed(shell, environ, "kvmprobe", *words) == offered
+
+
+def test_zsh_completes_an_id(environ):
+    needs("zsh")
+    with on_terminal(["zsh", "-f", "-i"], columns=120, environ=environ, stdin=None) as terminal:
+        terminal.press(b"autoload -Uz compinit && compinit -D; PS1='> '\n")
+        terminal.press(b'eval "$(kvmprobe completion zsh)"; echo re""ady\n')
+        terminal.read_until(lambda lines: "ready" in lines)
+        terminal.press(b"kvmprobe run --select permission.get.f\t")
+        terminal.read_until(lambda lines: lines[-1].endswith("permission.get.fork"))
+
+
+def test_kernels_in_the_cache_are_offered(environ):
+    ended = subprocess.run(
+        ["kvmprobe", "completion", "--words", "kernels"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.split() == ["6.12.95", "installed"]

@@ -1,0 +1,90 @@
+"""The manual page, and the copy of it that the wheel installs."""
+
+import argparse
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import kvmprobe
+from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.man_page import man_page
+
+PAGE = man_page(parser())
+INSTALLED = Path(kvmprobe.__file__).parent / "cli" / "kvmprobe.1"
+
+
+def commands(command):
+    yield command
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from commands(below)
+
+
+OPTIONS = sorted(
+    {
+        (command.prog, option)
+        for command in commands(parser())
+        for action in command._actions
+        if action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    }
+    - {(command.prog, option) for command in commands(parser()) for option in ("-h", "--help")}
+)
+
+
+def rendered():
+    if not shutil.which("mandoc"):
+        pytest.skip("not installed: mandoc")
+    shown = subprocess.run(
+        ["mandoc", "-Tascii", "-Owidth=200"], input=PAGE, text=True, capture_output=True, check=True
+    ).stdout
+    return re.sub(r".\x08", "", shown)
+
+
+def test_the_installed_page_is_the_present_one():
+    assert INSTALLED.read_text() == PAGE, "kvmprobe man > kvmprobe/cli/kvmprobe.1"
+
+
+def test_mandoc_finds_nothing_wrong_with_it():
+    if not shutil.which("mandoc"):
+        pytest.skip("not installed: mandoc")
+    said = subprocess.run(
+        ["mandoc", "-Tlint", "-Wstyle"], input=PAGE, text=True, capture_output=True, check=False
+    ).stdout
+    # It has no date on purpose: the same version makes the same page.
+    assert [line for line in said.splitlines() if "missing date" not in line] == []
+
+
+def test_its_name_can_be_found_by_apropos():
+    # lexgrog(1), man-db: one line, the name, a minus, what it does
+    (line,) = re.findall(r"^NAME\n +(.*)$", rendered(), re.MULTILINE)
+    assert re.fullmatch(r"kvmprobe - restore a KVM guest's .*", line)
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS, ids=" ".join)
+def test_every_option_stands_below_its_command(command, option):
+    if command == "kvmprobe":
+        assert option in PAGE.replace("\\-", "-").partition(".SH COMMANDS")[0]
+        return
+    section = PAGE.replace("\\-", "-").partition(f".SS {command} ")[2].partition(".SS ")[0]
+    assert f"\\fB{option}\\fR" in section
+
+
+@pytest.mark.parametrize("heading", ["EXIT STATUS", "SELECTION", "ENVIRONMENT"])
+def test_what_the_help_ends_with_is_a_section(heading):
+    assert f"\n{heading}\n" in rendered()
+
+
+def test_no_line_of_text_is_read_as_a_request():
+    grammar = argparse.ArgumentParser(prog="p", description="a", epilog="list:\n  .x\n  'y\n")
+    assert man_page(grammar).count("\\&") == 2
+
+
+def test_what_is_laid_out_fits_a_terminal():
+    # man(1) indents by seven columns
+    laid_out = re.findall(r"^\.nf\n(.*?)^\.fi", PAGE.replace("\\-", "-"), re.MULTILINE | re.DOTALL)
+    assert [line for text in laid_out for line in text.splitlines() if len(line) > 73] == []
