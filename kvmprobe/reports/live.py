@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kvmprobe.reports.console import Told, brief, details, kind_of, print_lines, show
 from kvmprobe.reports.printing import Known, Printing, explained
 from kvmprobe.results.verdict import FAILURES, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -19,19 +19,16 @@ if TYPE_CHECKING:
 _FAILED = FAILURES | {Verdict.BROKEN}
 
 
-class Tally(Protocol):
-    """Shows what failed so far."""
-
-    def tally(self, text: str) -> None:
-        """Show it instead of what was shown before."""
-
-
 class Live:
-    """Prints one run."""
+    """Prints one run.
 
-    def __init__(self, console: Console, tally: Tally, printing: Printing) -> None:
+    :ivar tally: shows what failed so far, ``2 DIVERGED, 1 CRASHED``; to be set where a line for
+        that is there
+    """
+
+    def __init__(self, console: Console, printing: Printing) -> None:
+        self.tally: Callable[[str], None] = _nowhere
         self._console = console
-        self._tally = tally
         self._printing = printing
         self._counts: Counter[Verdict] = Counter()
         self._in_full: dict[tuple[object, ...], str] = {}
@@ -42,7 +39,7 @@ class Live:
         if record.verdict in _FAILED:
             self._counts[record.verdict] += 1
             parts = (f"{self._counts[v]} {v.value}" for v in Verdict if self._counts[v])
-            self._tally.tally(", ".join(parts))
+            self.tally(", ".join(parts))
         if record.verdict not in self._printing.verdicts:
             return
         if record.verdict not in _FAILED:
@@ -77,3 +74,7 @@ class Live:
         else:
             self._in_full[kind] = record.id
             print_lines(self._console, details(record))
+
+
+def _nowhere(_text: str) -> None:
+    return

@@ -26,5 +26,5 @@ def remaining_lines(ids: Sequence[str], resume: str = "") -> list[str]:
     if len(ids) > _SHOWN_IDS:
         lines.append(f"  ... and {len(ids) - _SHOWN_IDS} more")
     if resume:
-        lines.append(f"kvmprobe: to go on: {resume}")
+        lines.append(f"kvmprobe: to go on with them: {resume}")
     return lines

@@ -19,11 +19,12 @@ from kvmprobe.results.record import Divergence, ScenarioRecord, Target
 from kvmprobe.results.verdict import Verdict
 
 place, records = Target("lab", "7.3.4", "a package"), []
+live = Live(output(), Printing())
 def divergence(n):
     return Divergence(n, "op", "call", f"expected {n}", "observed", "rule")
 try:
     with progress() as status:
-        live = Live(output(), status, Printing())
+        live.tally = status.tally
         status.stage("emulated host, 7.3.4: scenarios")
         for n in range(int(sys.argv[1])):
             status.advance(n, int(sys.argv[1]))

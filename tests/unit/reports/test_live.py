@@ -16,13 +16,6 @@ DIVERGENCE = Divergence(3, "KVM_SET_MSRS", "KVM_GET_XSAVE2", "expected", "observ
 CRASH = Crash(4, "KVM_RUN", "unexpected #NM", "restore_fpregs_from_fpstate", (), "x")
 
 
-class Tally:
-    text = ""
-
-    def tally(self, text):
-        self.text = text
-
-
 class Run:
     """A run whose output is read piece by piece."""
 
@@ -30,9 +23,10 @@ class Run:
         printing = Printing()
         for switch, name in switches:
             printing = printing.switched(switch, [name])
-        self.stream, self.tally = io.StringIO(), Tally()
+        self.stream, self.tallies = io.StringIO(), []
         console = Console(file=self.stream, highlight=False, markup=False)
-        self.live = Live(console, self.tally, printing)
+        self.live = Live(console, printing)
+        self.live.tally = self.tallies.append
         self.records = []
 
     def takes(self, *records):
@@ -140,7 +134,7 @@ def test_a_verdict_that_is_switched_off_is_only_counted():
 def test_failures_are_tallied_in_the_order_of_verdicts():
     run = Run()
     run.takes(record(Verdict.CRASHED), diverged("a.c"), diverged("a.d"), record(Verdict.PASS))
-    assert run.tally.text == "2 DIVERGED, 1 CRASHED"
+    assert run.tallies[-1] == "2 DIVERGED, 1 CRASHED"
 
 
 @pytest.mark.parametrize("verdict", [Verdict.TIMED_OUT, Verdict.BROKEN, Verdict.XPASS])
