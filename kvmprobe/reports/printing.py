@@ -46,7 +46,7 @@ class Printing:
 
         :raises UsageError: a name is none, or is short for several
         """
-        full = {_full(switch, name) for name in names}
+        full = {_full(name) for name in names}
         touched = frozenset(v for name, v in _VERDICTS.items() if full & {name, _ALL})
         known = self.known
         if full & {_KNOWN, _ALL}:
@@ -62,11 +62,11 @@ def explained(record: ScenarioRecord) -> bool:
     return bool(record.known) and all(finding.known for finding in record.findings)
 
 
-def _full(switch: Switch, name: str) -> str:
+def _full(name: str) -> str:
     """Return the name that this one is, or is the beginning of."""
     key = name.strip().lower().replace("_", "-")
     found = [key] if key in NAMES else [known for known in NAMES if key and known.startswith(key)]
     if len(found) != 1:
         problem = f"may be {' or '.join(found)}" if found else "is none of them"
-        raise UsageError(f"{switch.value} {name!r} {problem}; verdicts: {', '.join(NAMES)}")
+        raise UsageError(f"{name!r} {problem}; verdicts: {', '.join(NAMES)}")
     return found[0]
