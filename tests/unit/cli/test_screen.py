@@ -1,6 +1,5 @@
 """What a terminal's screen shows of a run, read by a terminal emulator."""
 
-import os
 import re
 import subprocess
 import sys
@@ -146,13 +145,11 @@ def test_output_that_goes_elsewhere_is_plain_while_the_terminal_has_the_status_l
     assert terminal.lines == []
 
 
-def test_standard_error_that_goes_elsewhere_is_not_drawn_into_the_terminal():
-    reading, writing = os.pipe()
-    with on_terminal(run(24, "tell"), stderr=writing) as terminal:
-        os.close(writing)
+def test_standard_error_that_goes_elsewhere_is_not_drawn_into_the_terminal(tmp_path):
+    told = tmp_path / "err"
+    with told.open("wb") as err, on_terminal(run(24, "tell"), stderr=err) as terminal:
         terminal.end()
-    with os.fdopen(reading, "rb") as errors:
-        assert errors.read() == b"a word on standard error\n"
+    assert told.read_bytes() == b"a word on standard error\n"
     assert not shows("a word")(terminal.lines)
 
 
