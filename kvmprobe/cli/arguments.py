@@ -151,13 +151,11 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
 
 
 def _add_completion(completion: argparse.ArgumentParser) -> None:
-    what = completion.add_mutually_exclusive_group(required=True)
-    what.add_argument(
+    completion.add_argument(
         "shell",
-        nargs="?",
         choices=SHELLS,
         metavar="SHELL",
         help=f'{", ".join(SHELLS)}; for bash: eval "$(kvmprobe completion bash)"',
     )
     # What the scripts ask for when a key is pressed.
-    what.add_argument("--words", choices=("kernels",), help=argparse.SUPPRESS)
+    completion.add_argument("--kernels", action="store_true", help=argparse.SUPPRESS)

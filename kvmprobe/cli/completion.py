@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ _PREAMBLE = {
 _kvmprobe_scenarios() { compgen -W "$(kvmprobe list 2>/dev/null)" -- "$1"; }
 _kvmprobe_scenario_or_file() { _kvmprobe_scenarios "$1"; compgen -f -X '!*.json' -- "$1"; }
 _kvmprobe_kernels() {
-  compgen -W "$(kvmprobe completion --words kernels 2>/dev/null)" -- "$1"
+  compgen -W "$(kvmprobe completion bash --kernels 2>/dev/null)" -- "$1"
   compgen -f -- "$1"
 }
 _kvmprobe_verdicts() { compgen -W "VERDICTS" -- "$1"; }
@@ -38,7 +39,7 @@ _kvmprobe_defects() { compgen -W "DEFECTS" -- "$1"; }
 _kvmprobe_scenarios() { compadd -- ${(f)"$(kvmprobe list 2>/dev/null)"} }
 _kvmprobe_scenario_or_file() { _kvmprobe_scenarios; _files -g '*.json' }
 _kvmprobe_kernels() {
-  compadd -- ${(f)"$(kvmprobe completion --words kernels 2>/dev/null)"}
+  compadd -- ${(f)"$(kvmprobe completion zsh --kernels 2>/dev/null)"}
   _files
 }
 _kvmprobe_verdicts() { compadd -- VERDICTS }
@@ -48,7 +49,7 @@ _kvmprobe_defects() { compadd -- DEFECTS }
 function _kvmprobe_scenarios; kvmprobe list 2>/dev/null; end
 function _kvmprobe_scenario_or_file; _kvmprobe_scenarios; __fish_complete_suffix .json; end
 function _kvmprobe_kernels
-  kvmprobe completion --words kernels 2>/dev/null
+  kvmprobe completion fish --kernels 2>/dev/null
   __fish_complete_path (commandline -ct)
 end
 function _kvmprobe_verdicts; string split ' ' 'VERDICTS'; end
@@ -59,7 +60,7 @@ function _kvmprobe_defects; string split ' ' 'DEFECTS'; end
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     """Print the script, or one word a line."""
-    if arguments.words:
+    if arguments.kernels:
         print("\n".join(sorted({"installed", *labels(Cache.from_environment())})))
     else:
         print(script(arguments.shell))
@@ -106,6 +107,7 @@ def _actions(command: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 def _describe(action: argparse.Action) -> None:
     """Say what completes it; a shell's script bears no punctuation in the value's name."""
     if isinstance(action.metavar, str):
-        action.metavar, *_ = action.metavar.strip("'- ").replace("[", " ").split()
-        if action.metavar in _COMPLETERS:
-            vars(action)["complete"] = _COMPLETERS[action.metavar]
+        name, *_ = re.findall(r"[A-Z]+", action.metavar)
+        action.metavar = name
+        if name in _COMPLETERS:
+            vars(action)["complete"] = _COMPLETERS[name]

@@ -101,6 +101,8 @@ def _value(action: argparse.Action) -> str:
     if not name and action.choices is not None:
         name = "{" + ",".join(map(str, action.choices)) + "}"
     name = name or action.dest.upper()
+    if action.nargs == "?":
+        return f"[{name}]"
     return f"{name}..." if action.nargs in {"+", "*"} else name
 
 

@@ -93,7 +93,7 @@ def test_zsh_completes_an_id(environ):
 
 def test_kernels_in_the_cache_are_offered(environ):
     ended = subprocess.run(
-        ["kvmprobe", "completion", "--words", "kernels"],
+        ["kvmprobe", "completion", "bash", "--kernels"],
         env=environ,
         capture_output=True,
         text=True,
