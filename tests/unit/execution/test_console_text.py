@@ -78,7 +78,9 @@ def test_an_uneventful_boot_has_no_report(golden):
 
 @named("PANIC")
 def test_carriage_returns_change_nothing(golden):
-    assert console_text.find_panic(golden.text.replace("\n", "\r\n")) == console_text.find_panic(golden.text)
+    assert console_text.find_panic(golden.text.replace("\n", "\r\n")) == console_text.find_panic(
+        golden.text
+    )
 
 
 @named("PANIC")
@@ -119,7 +121,9 @@ def test_a_log_cut_anywhere_never_names_another_function(golden):
 
 
 def test_a_panic_without_its_end_is_one():
-    report = console_text.find_panic("[    1.0] Kernel panic - not syncing: Attempted to kill init!\n")
+    report = console_text.find_panic(
+        "[    1.0] Kernel panic - not syncing: Attempted to kill init!\n"
+    )
     assert report.headline == "Kernel panic - not syncing: Attempted to kill init!"
     assert report.function == ""
 
