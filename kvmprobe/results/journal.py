@@ -94,7 +94,7 @@ class Journal:
             _write_all(self._fd, line, self._end)
         except OSError as error:
             os.ftruncate(self._fd, self._end)
-            raise self._failed(error) from error
+            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
         self._end += len(line)
 
     def sync(self) -> None:
@@ -105,7 +105,7 @@ class Journal:
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            raise self._failed(error) from error
+            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
 
     def close(self) -> None:
         """Close the file, which lets others write it."""
@@ -113,13 +113,12 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def _failed(self, error: OSError) -> RunDirectoryError:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        todo = "; make room, then" if full else "; when it is mended,"
-        return RunDirectoryError(
-            f"{self._path}: {error.strerror}; all entries before are kept{todo} "
-            f"`kvmprobe resume {self._path.parent}`"
-        )
+
+def told(file: Path, error: OSError, run: Path) -> str:
+    """Return what to say of a file in a run's directory that could not be written."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    todo = "make room, then" if full else "when that is mended,"
+    return f"{file}: {error.strerror}; all entries before are kept; {todo} `kvmprobe resume {run}`"
 
 
 def begun_name(path: Path) -> str:

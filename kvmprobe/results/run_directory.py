@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
-from kvmprobe.results.journal import Journal, begun_name, read_entries, sync_folder
+from kvmprobe.results.journal import Journal, begun_name, read_entries, sync_folder, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ class RunDirectory:
         except OSError as error:
             with contextlib.suppress(OSError):
                 scratch.unlink(missing_ok=True)
-            raise RunDirectoryError(f"{final}: {error.strerror}") from error
+            raise RunDirectoryError(told(final, error, self.path)) from error
         return name
 
     def close(self) -> None:
