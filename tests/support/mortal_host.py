@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from tests.support.fake_link import FakeLink, FakePlace
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class HostDown(Exception):

@@ -123,5 +123,5 @@ def test_an_attempt_after_it_has_not_ended():
     "entry", [{"type": "intent"}, {"type": "result", "record": 3}, {"type": "place", "target": {}}]
 )
 def test_an_entry_that_lacks_something_is_told(entry):
-    with pytest.raises(ScenarioError, match="not well-formed|missing"):
+    with pytest.raises(ScenarioError, match=r"not well-formed|missing"):
         history(begin(), place(), entry)
