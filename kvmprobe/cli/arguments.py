@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
     _add_resume(commands.add_parser("resume", help="go on with a run that was cut short"))
+    _add_kept(commands.add_parser("runs", help="list the runs that were kept, or their records"))
     _add_list(commands.add_parser("list", help="list the scenarios"))
     commands.add_parser("ops", help="list the ops: kernel call, errnos, sources")
     _add_explain(
@@ -115,6 +116,21 @@ def _add_resume(resume: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     _add_exit_style(resume, "the exit status as others count it (default: the list above)")
+
+
+def _add_kept(runs: argparse.ArgumentParser) -> None:
+    runs.add_argument("--scenario", metavar="GLOB", help="records of these scenarios, by kernel")
+    runs.add_argument("--kernel", metavar="GLOB", help="records on these kernels")
+    runs.add_argument("--verdict", metavar="GLOB", help="records with these verdicts")
+    runs.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="take a run in that `run --out DIR` made elsewhere",
+    )
+    runs.add_argument("--json", action="store_true", help="as a JSON document")
 
 
 def _add_list(listing: argparse.ArgumentParser) -> None:

@@ -55,6 +55,7 @@ class RunDocument:
     :ivar not_completed: ids that were planned and have no record, as far as the run told them
     :ivar name: what its file or directory is called; empty where it was not read from one
     :ivar run_id: a UUID; empty where it has none
+    :ivar began: when, UTC, as ISO 8601; empty where it is not known
     :ivar environments: what the worker told of each target, as JSON-ready data
     """
 
@@ -65,6 +66,7 @@ class RunDocument:
     ending: Ending = Ending.COMPLETE
     name: str = field(default="", compare=False)
     run_id: str = ""
+    began: str = ""
     environments: Mapping[Target, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -120,6 +122,7 @@ def _read_directory(path: Path) -> RunDocument:
         ending=Ending.COMPLETE if complete else Ending.CUT_SHORT,
         name=path.resolve().name,
         run_id=str(history.begin.get("run_id", "")),
+        began=str(history.begin.get("time", "")),
         environments=facts,
     )
 
