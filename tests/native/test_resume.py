@@ -19,8 +19,8 @@ from kvmprobe.results.run_directory import JOURNAL, is_run_directory
 from kvmprobe.results.run_document import Ending, read_run
 
 pytestmark = pytest.mark.kvm
-# Small; with scenarios that pass, that known defects explain, and that cannot run here.  After a guest
-# ran, XINUSE is the CPU's own affair, and whether a defect shows with it.
+# Small; some pass, known defects explain some, some cannot run here.  Once a guest
+# ran, XINUSE is the CPU's own affair, and with it whether O2 shows.
 SELECT = ["--select", "xcrs.*", "--select", "fpu.set.*", "--select", "sregs.*"]
 MOMENTS = int(os.environ.get("KVMPROBE_TEST_KILLS", "25"))
 
