@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"kvmprobe {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
+    _add_resume(commands.add_parser("resume", help="go on with a run that was cut short"))
     _add_list(commands.add_parser("list", help="list the scenarios"))
     commands.add_parser("ops", help="list the ops: kernel call, errnos, sources")
     _add_explain(
@@ -61,6 +62,13 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--select", action="append", default=[], metavar="GLOB", help="scenarios by id"
+    )
+    run.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep the run in this new directory, for `resume` and `report` (default: one under "
+        "$XDG_STATE_HOME/kvmprobe/runs)",
     )
     run.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
     run.add_argument(
@@ -94,6 +102,19 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     _add_exit_style(run, "the exit status as others count it (default: the list above)")
     add_device(run)
     add_kernel(run)
+
+
+def _add_resume(resume: argparse.ArgumentParser) -> None:
+    resume.add_argument("run", type=Path, metavar="DIR", help="the run's directory")
+    resume.add_argument(
+        "--retries",
+        type=int,
+        default=1,
+        metavar="K",
+        help="run a scenario during which this host went down K times more, alone; then leave it "
+        "(default: %(default)s)",
+    )
+    _add_exit_style(resume, "the exit status as others count it (default: the list above)")
 
 
 def _add_list(listing: argparse.ArgumentParser) -> None:
@@ -137,7 +158,11 @@ def _add_diff(diff: argparse.ArgumentParser) -> None:
 
 def _add_runs(command: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
     command.add_argument(
-        name, type=Path, nargs=nargs, metavar="RUN", help="what `kvmprobe run --json RUN` wrote"
+        name,
+        type=Path,
+        nargs=nargs,
+        metavar="RUN",
+        help="a run's directory, or what `run --json` wrote",
     )
 
 

@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     style = style_of(sys.argv[1:] if argv is None else argv)
     try:
         arguments = parser().parse_args(argv)
+        arguments.argv = list(sys.argv[1:] if argv is None else argv)
     except SystemExit as ended:
         if ended.code:
             sys.exit(exit_status(style, ExitCode.USAGE))
