@@ -20,6 +20,7 @@ exit status:
     (or, with --known=xfail, known defects explain what did not)
   3 kvmprobe's own fault            4 nothing could run           124 the run's time was up
   130 interrupted
+  `probe` ends with 0 if something can be tested here, else with 4, whatever else it advises
   `lab exec` ends with the program's status, 255 if the emulated host panicked
 """
 
@@ -135,6 +136,11 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
 
 def _add_probe(probe: argparse.ArgumentParser) -> None:
     probe.add_argument("--json", action="store_true", help="as a JSON document")
+    probe.add_argument(
+        "--disarm",
+        action="store_true",
+        help="only restore the settings that a killed `run --arm` has left",
+    )
     add_device(probe)
 
 

@@ -62,11 +62,12 @@ def armed(
     if not wanted:
         yield ()
         return
+    changes: tuple[Change, ...] = ()
     with _locked(state_file) as file:
-        # ORDER: under the lock, so that no value of another run's is taken for the host's own.
-        changes = changes_for(files, wanted)
-        _write(file, Armed(os.getpid(), files.text(_BOOT_ID) or "", changes))
         try:
+            # ORDER: under the lock, so that no value of another run's is taken for the host's own.
+            changes = changes_for(files, wanted)
+            _write(file, Armed(os.getpid(), files.text(_BOOT_ID) or "", changes))
             for change in changes:
                 put(files, change.name, change.after)
                 tell(f"armed: {change}")

@@ -9,7 +9,7 @@ from kvmprobe.execution.doctor.advice import Advice, worth_knowing
 from kvmprobe.execution.doctor.company import company, uptime_now
 from kvmprobe.execution.doctor.dying import after_trouble
 from kvmprobe.execution.doctor.errata import errata
-from kvmprobe.execution.doctor.last_words import evidence, watchdog
+from kvmprobe.execution.doctor.evidence import evidence, watchdog
 from kvmprobe.execution.doctor.room import room
 from kvmprobe.execution.doctor.trust import layers_below, observation
 

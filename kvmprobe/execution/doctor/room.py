@@ -23,7 +23,7 @@ def room(folders: Mapping[str, Path]) -> Iterator[Advice]:
     :param folders: by what they are for, such as ``cache``
     """
     for purpose, folder in folders.items():
-        yield _room(f"room for {purpose}", folder)
+        yield _room(f"room: {purpose}", folder)
 
 
 def _room(topic: str, folder: Path) -> Advice:

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.doctor.advice import Advice, Readiness, fine, not_ready, worth_knowing
+from kvmprobe.execution.doctor.advice import Advice, fine, not_ready, worth_knowing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +23,40 @@ PSTORE, PSTORE_BACKEND = "/sys/fs/pstore", "/sys/module/pstore/parameters/backen
 NETCONSOLE = "/sys/kernel/config/netconsole"
 CONSOLES = "/sys/class/tty/console/active"
 WATCHDOGS = "/sys/class/watchdog"
+_SERIAL = ("ttyS", "ttyAMA", "ttyUSB", "hvc")
 _NO_BACKEND = ("", "(null)", "N")
+
+
+class Keeps(Enum):
+    """Whether a way of keeping a panic's report works."""
+
+    YES = "it does"
+    PERHAPS = "that is not for this host to see"
+    NO = "it does not"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of keeping a panic's report."""
+
+    keeps: Keeps
+    advice: Advice
 
 
 def evidence(files: HostFiles) -> Iterator[Advice]:
     """Tell each way in which a panic's report can survive; not ready if there is none."""
     ways = (_kdump(files), _pstore(files), _netconsole(files), _serial(files))
-    yield from ways
-    if not any(way.readiness is Readiness.FINE for way in ways):
-        yield not_ready(
-            "crash report",
-            "nothing here is sure to keep what a panicking kernel says",
-            "have one of kdump, pstore, netconsole or a recorded serial console",
-        )
+    yield from (way.advice for way in ways)
+    found = {way.keeps for way in ways}
+    if Keeps.YES in found:
+        return
+    if Keeps.PERHAPS in found:
+        told = "a panicking kernel's last words are kept only if somebody records them elsewhere"
+        yield worth_knowing("crash report", told, "make sure of it")
+        return
+    told = "nothing keeps what a panicking kernel says"
+    remedy = "have one of kdump, pstore, netconsole or a recorded serial console"
+    yield not_ready("crash report", told, remedy)
 
 
 def watchdog(files: HostFiles) -> Advice:
@@ -60,35 +83,28 @@ def _watchdog_state(device: Path) -> str:
         return ""
 
 
-def _kdump(files: HostFiles) -> Advice:
+def _kdump(files: HostFiles) -> Way:
     if files.number(CRASH_KERNEL):
-        return fine("kdump", "a crash kernel is loaded")
+        return Way(Keeps.YES, fine("kdump", "a crash kernel is loaded"))
     remedy = "install kdump-tools, or load one with kexec -p"
-    return worth_knowing("kdump", "no crash kernel is loaded", remedy)
+    return Way(Keeps.NO, worth_knowing("kdump", "no crash kernel is loaded", remedy))
 
 
-def _pstore(files: HostFiles) -> Advice:
+def _pstore(files: HostFiles) -> Way:
     backend = files.text(PSTORE_BACKEND) or ""
     if backend in _NO_BACKEND:
-        return worth_knowing(
-            "pstore",
-            "pstore has no backend",
-            "reserve memory for ramoops, or load efi_pstore or erst",
-        )
+        remedy = "reserve memory for ramoops, or load efi_pstore or erst"
+        return Way(Keeps.NO, worth_knowing("pstore", "pstore has no backend", remedy))
     if not _is_mounted(files, "pstore"):
-        return worth_knowing(
-            "pstore",
-            f"backend {backend}; not mounted, so nothing can be read from it",
-            f"mount -t pstore pstore {PSTORE}",
-        )
-    records = files.entries(PSTORE)
-    if records:
-        return worth_knowing(
-            "pstore",
-            f"backend {backend}; {len(records)} records of earlier trouble take up its room",
-            f"read and remove what is in {PSTORE}",
-        )
-    return fine("pstore", f"backend {backend}, empty; the kernel does not tell its size")
+        told = f"backend {backend}; not mounted, so nothing can be read from it"
+        remedy = f"mount -t pstore pstore {PSTORE}"
+        return Way(Keeps.YES, worth_knowing("pstore", told, remedy))
+    if records := files.entries(PSTORE):
+        told = f"backend {backend}; {len(records)} records of earlier trouble take up its room"
+        remedy = f"read and remove what is in {PSTORE}"
+        return Way(Keeps.YES, worth_knowing("pstore", told, remedy))
+    told = f"backend {backend}, empty; how much it holds the kernel does not tell"
+    return Way(Keeps.YES, fine("pstore", told))
 
 
 def _is_mounted(files: HostFiles, kind: str) -> bool:
@@ -96,27 +112,24 @@ def _is_mounted(files: HostFiles, kind: str) -> bool:
     return any(len(words) > 2 and words[2] == kind for words in mounts)
 
 
-def _netconsole(files: HostFiles) -> Advice:
+def _netconsole(files: HostFiles) -> Way:
     if not files.exists("/sys/module/netconsole"):
         remedy = "load netconsole with a target that records"
-        return worth_knowing("netconsole", "netconsole is not loaded", remedy)
+        return Way(Keeps.NO, worth_knowing("netconsole", "netconsole is not loaded", remedy))
     names = [path.name for path in files.entries(NETCONSOLE)]
     enabled = [name for name in names if files.text(f"{NETCONSOLE}/{name}/enabled") == "1"]
     if enabled:
-        return fine("netconsole", f"sends to {len(enabled)} targets: {', '.join(enabled)}")
-    return worth_knowing(
-        "netconsole", "loaded, without a target that can be seen to be enabled", f"see {NETCONSOLE}"
-    )
+        told = f"sends to {len(enabled)} targets: {', '.join(enabled)}"
+        return Way(Keeps.PERHAPS, fine("netconsole", told))
+    told = "loaded, without a target that can be seen to be enabled"
+    return Way(Keeps.NO, worth_knowing("netconsole", told, f"see {NETCONSOLE}"))
 
 
-def _serial(files: HostFiles) -> Advice:
+def _serial(files: HostFiles) -> Way:
     active = (files.text(CONSOLES) or "").split()
-    serial = [name for name in active if name.startswith(("ttyS", "hvc", "ttyAMA", "ttyUSB"))]
+    serial = [name for name in active if name.startswith(_SERIAL)]
     if not serial:
         remedy = "boot with console=ttyS0,115200 and record that line"
-        return worth_knowing("serial console", "the kernel has none", remedy)
-    return worth_knowing(
-        "serial console",
-        f"the kernel writes to {', '.join(serial)}; whether somebody records it cannot be seen",
-        "record it, with a time stamp a line",
-    )
+        return Way(Keeps.NO, worth_knowing("serial console", "the kernel has none", remedy))
+    told = f"the kernel writes to {', '.join(serial)}"
+    return Way(Keeps.PERHAPS, fine("serial console", told))
