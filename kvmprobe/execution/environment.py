@@ -2,7 +2,7 @@
 
 Gathered where the calls are made, so also inside the emulated host: what this imports travels
 there.  Nothing here is probed through KVM, and nothing raises: ``absent`` says of each file that
-was not to be read why not.  No serial numbers, no host names.
+was not to be read why not.  No serial numbers, no host names, nothing that differs between boots.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ def gather(release: str, files: HostFiles | None = None) -> dict[str, Any]:
             "build_id": _build_id(files),
             "config": _config(files, release),
             "cmdline": files.text("/proc/cmdline"),
-            "boot_id": files.text("/proc/sys/kernel/random/boot_id"),
             "taint": _taint(files),
             "lockdown": _chosen(files.text("/sys/kernel/security/lockdown")),
             "clocksource": files.text(CLOCKSOURCE),
