@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,11 +49,12 @@ class HostFiles:
         """Return the files in a folder by name; ``unreadable`` for what cannot be read."""
         found: dict[str, str] = {}
         for path in self.entries(folder):
-            if path.is_file():
-                try:
-                    found[path.name] = path.read_text(errors="replace").strip()
-                except OSError:
-                    found[path.name] = "unreadable"
+            try:
+                found[path.name] = path.read_text(errors="replace").strip()
+            except IsADirectoryError:
+                continue
+            except OSError:
+                found[path.name] = "unreadable"
         return found
 
     def entries(self, folder: str) -> list[Path]:
@@ -63,5 +65,5 @@ class HostFiles:
             return []
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is such a file or folder."""
-        return self.path(name).exists()
+        """Tell whether there is such a file or folder that we may see."""
+        return os.access(self.path(name), os.F_OK)

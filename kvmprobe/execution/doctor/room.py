@@ -27,7 +27,8 @@ def room(folders: Mapping[str, Path]) -> Iterator[Advice]:
 
 
 def _room(topic: str, folder: Path) -> Advice:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    # Path.exists raises where a folder on the way may not be searched.
+    there = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
     if not os.access(there, os.W_OK):
         return not_ready(topic, f"{folder}: {there} cannot be written", "choose another folder")
     free = shutil.disk_usage(there).free

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.execution.host_files import HostFiles
 
+LOCKDOWN = "/sys/kernel/security/lockdown"
 _ROOT_ONLY = "the kernel log, other users' VMs, debugfs and --arm"
 
 
@@ -96,8 +97,11 @@ def _kernel_log(files: HostFiles) -> Advice:
 
 
 def _lockdown(files: HostFiles) -> Advice:
-    mode = (files.text("/sys/kernel/security/lockdown") or "").partition("[")[2].partition("]")[0]
-    if mode in {"", "none"}:
+    modes = files.text(LOCKDOWN)
+    if modes is None:
+        return fine("lockdown", f"none that can be seen ({LOCKDOWN}: {files.absent[LOCKDOWN]})")
+    mode = modes.partition("[")[2].partition("]")[0]
+    if mode == "none":
         return fine("lockdown", "none")
     told = f"{mode}: debugfs and kexec may be out of reach even for root"
     return worth_knowing("lockdown", told)
