@@ -8,6 +8,7 @@ from pathlib import Path
 from kvmprobe import __version__
 from kvmprobe.cli.common_arguments import add_device, add_kernel, add_sources
 from kvmprobe.cli.exit_style import OPTION, ExitStyle
+from kvmprobe.cli.host_arguments import add_arm, add_host_checks
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
@@ -100,6 +101,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let every hazardous scenario crash, not only the first of each kind",
     )
+    add_host_checks(run)
+    add_arm(run)
     _add_exit_style(run, "the exit status as others count it (default: the list above)")
     add_device(run)
     add_kernel(run)

@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises Unavailable: ``not_root``: what a killed run has left cannot be restored
     """
     if arguments.disarm:
-        if not disarm(tell):
-            tell("nothing is armed that a killed run would have left")
+        left = disarm(tell)
+        tell("disarmed" if left else "nothing is armed that a killed run would have left")
         return ExitCode.OK
     place = ThisHost(arguments.device)
     with place.open() as link:
