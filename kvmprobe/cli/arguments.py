@@ -8,6 +8,7 @@ from pathlib import Path
 from kvmprobe import __version__
 from kvmprobe.cli.common_arguments import add_device, add_kernel, add_sources
 from kvmprobe.cli.exit_style import OPTION, ExitStyle
+from kvmprobe.cli.host_arguments import add_arm, add_host_checks
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
@@ -20,6 +21,7 @@ exit status:
     (or, with --known=xfail, known defects explain what did not)
   3 kvmprobe's own fault            4 nothing could run           124 the run's time was up
   130 interrupted
+  `probe` ends with 0 if something can be tested here, else with 4, whatever else it advises
   `lab exec` ends with the program's status, 255 if the emulated host panicked
 """
 
@@ -100,6 +102,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let every hazardous scenario crash, not only the first of each kind",
     )
+    add_host_checks(run)
+    add_arm(run)
     _add_exit_style(run, "the exit status as others count it (default: the list above)")
     add_device(run)
     add_kernel(run)
@@ -151,6 +155,11 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
 
 def _add_probe(probe: argparse.ArgumentParser) -> None:
     probe.add_argument("--json", action="store_true", help="as a JSON document")
+    probe.add_argument(
+        "--disarm",
+        action="store_true",
+        help="only restore the settings that a killed `run --arm` has left",
+    )
     add_device(probe)
 
 

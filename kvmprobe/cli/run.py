@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.exit_style import outcome
+from kvmprobe.cli.host_arguments import arming_of, tell
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
 from kvmprobe.cli.terminal import progress
@@ -19,6 +20,7 @@ from kvmprobe.errors import (
     Unavailable,
     UsageError,
 )
+from kvmprobe.execution.arming import armed
 from kvmprobe.reports.console import print_lines, show
 from kvmprobe.results.run_document import Ending
 
@@ -47,7 +49,7 @@ def carry_out(arguments: argparse.Namespace, attempt: Attempt, console: Console)
     session = Session(arguments, attempt)
     ended: BaseException | None = None
     try:
-        with progress() as status:
+        with armed(arming_of(arguments), tell), progress() as status:
             for record in attempt.blamed:
                 session.take(record)
             if session.not_completed:
@@ -73,6 +75,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--all-crashes on this host needs --hazardous")
     if arguments.modules and not arguments.kernel:
         raise UsageError("--modules belongs to a bzImage: give it with --kernel")
+    arming_of(arguments)
 
 
 def _tell_remaining(ids: Sequence[str], attempt: Attempt) -> None:

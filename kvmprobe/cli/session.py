@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.host_arguments import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
 from kvmprobe.execution.place import Stakes, ThisHost
@@ -59,6 +60,7 @@ class Session:
             self._run_lab(chosen, status)
             return
         try:
+            self.notes += check_host(self._arguments)
             unsuited = self._run_at(ThisHost(self._arguments.device), chosen, status)
         except Unavailable as reason:
             if self._arguments.target == "host":
