@@ -149,7 +149,7 @@ class Session:
         complete = ending is Ending.COMPLETE
         # A directory that takes no more has been complained of already.
         with contextlib.suppress(RunDirectoryError):
-            self._attempt.ledger.finish(self.not_completed, {"complete": complete})
+            self._attempt.ledger.finish(ending, self.not_completed, self.notes)
         if self._json:
             self._json.finish(self.not_completed, complete=complete)
             self._json.close()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.execution.kernel_log import mark
 from kvmprobe.execution.place import Stakes
 from kvmprobe.results.journal import EntryType
+from kvmprobe.results.run_document import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,10 +90,18 @@ class Journaling:
             entry["outputs"] = outputs
         self._journal.append(EntryType.RESULT, entry)
 
-    def finish(self, not_completed: Iterable[str], ending: Mapping[str, Any]) -> None:
-        """End the attempt."""
-        left = list(not_completed)
-        self._journal.append(EntryType.END, {**ending, "not_completed": left, "time": now()})
+    def finish(self, ending: Ending, not_completed: Iterable[str], notes: Iterable[str]) -> None:
+        """End the attempt.
+
+        :param notes: what else there was to tell of it
+        """
+        entry = {
+            "complete": ending is Ending.COMPLETE,
+            "not_completed": list(not_completed),
+            "notes": list(notes),
+            "time": now(),
+        }
+        self._journal.append(EntryType.END, entry)
         self._journal.sync()
 
     def _intent(self, scenario_ids: Sequence[str], entry: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from kvmprobe.progress import Silent
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import EntryType, read_entries
 from kvmprobe.results.run_directory import JOURNAL, RunDirectory
+from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
 from tests.support.hosts import AMX_HOST, with_behaviours
@@ -65,7 +66,7 @@ class Lab:
         place = MortalHost(self.host, down_at=down_at)
         runner = Runner(place, self.hazardous, ledger.record, Silent(), ledger=ledger)
         runner.run(_is_wanted, past=past_of(history, aftermath))
-        ledger.finish([], {"complete": True})
+        ledger.finish(Ending.COMPLETE, [], [])
 
     def until_complete(self):
         """Resume until the host survives; return how often it did not."""
