@@ -23,6 +23,7 @@
 #include <linux/futex.h>
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
+#include <linux/version.h>
 #include <asm/prctl.h>
 
 /* Names that user-space headers older than 5.17 lack. */
@@ -96,6 +97,12 @@ static size_t kvmprobe_port_line(uint16_t port, char *line, size_t size)
 static void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4])
 {
     __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
+}
+
+/* Of the kernel headers that this was compiled with: LINUX_VERSION_CODE. */
+static uint32_t kvmprobe_header_version(void)
+{
+    return LINUX_VERSION_CODE;
 }
 
 /* MXCSR_MASK as FXSAVE tells it; 0 there means 0xffbf (SDM vol.1, 11.6.6). */

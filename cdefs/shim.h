@@ -7,6 +7,7 @@ void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size);
 size_t kvmprobe_port_line(uint16_t port, char *line, size_t size);
 uint32_t kvmprobe_mxcsr_mask(void);
 void kvmprobe_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
+uint32_t kvmprobe_header_version(void);
 
 uint8_t *kvmprobe_at_page_end(size_t size);
 

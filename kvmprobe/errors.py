@@ -42,6 +42,10 @@ class UsageError(KvmprobeError):
     exit_code = ExitCode.USAGE
 
 
+class RunDirectoryError(UsageError):
+    """A run's directory cannot be written: full, failing, or in use; what it has is kept."""
+
+
 class Unavailable(KvmprobeError):
     """The host lacks something; ``code`` is the machine-readable reason, such as ``no_kvm``."""
 

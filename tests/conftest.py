@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 from collections import defaultdict
 from functools import cache
 
@@ -16,6 +17,7 @@ SWITCHES = {
     "browser": "KVMPROBE_TEST_BROWSER",
 }
 AUTO, REQUIRE, OFF = "auto", "require", "off"
+STATE_FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 NOT_EXERCISED = pytest.StashKey[dict[tuple[str, str], int]]()
 
 
@@ -24,10 +26,17 @@ def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Started in a shell's background: the tests' own processes would ignore it, too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Runs of the tests' own are not the user's.
+    config.stash[STATE_FOLDER] = tempfile.TemporaryDirectory(prefix="kvmprobe-tests-")
+    os.environ["XDG_STATE_HOME"] = config.stash[STATE_FOLDER].name
     for switch in SWITCHES.values():
         value = os.environ.get(switch, AUTO)
         if value not in {AUTO, REQUIRE, OFF}:
             raise pytest.UsageError(f"{switch}={value}: one of {AUTO}, {REQUIRE}, {OFF}")
+
+
+def pytest_unconfigure(config):
+    config.stash[STATE_FOLDER].cleanup()
 
 
 def pytest_runtest_setup(item):

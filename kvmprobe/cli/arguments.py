@@ -25,6 +25,8 @@ exit status:
     4  nothing could run
   124  the run's time was up
   130  interrupted
+  `probe` ends with 0 if something can be tested here, else with 4,
+  whatever else it advises.
   `lab exec` ends with the program's status, 255 after a panic.
 """
 
@@ -40,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"kvmprobe {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
+    _add_resume(commands.add_parser("resume", help="go on with a run that was cut short"))
+    _add_kept(commands.add_parser("runs", help="list the runs that were kept, or their records"))
     _add_list(commands.add_parser("list", help="list the scenarios"))
     commands.add_parser("ops", help="list the ops: kernel call, errnos, sources")
     _add_explain(
@@ -58,6 +62,34 @@ def parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("man", help="print the manual page: `kvmprobe man | man -l -`")
     return top
+
+
+def _add_resume(resume: argparse.ArgumentParser) -> None:
+    resume.add_argument("run", type=Path, metavar="DIR", help="the run's directory")
+    resume.add_argument(
+        "--retries",
+        type=int,
+        default=1,
+        metavar="K",
+        help="run a scenario during which this host went down K times more, alone; then leave it "
+        "(default: %(default)s)",
+    )
+    add_exit_style(resume, "the exit status as others count it (default: the list above)")
+
+
+def _add_kept(runs: argparse.ArgumentParser) -> None:
+    runs.add_argument("--scenario", metavar="GLOB", help="records of these scenarios, by kernel")
+    runs.add_argument("--kernel", metavar="GLOB", help="records on these kernels")
+    runs.add_argument("--verdict", metavar="GLOB", help="records with these verdicts")
+    runs.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="take a run in that `run --out DIR` made elsewhere",
+    )
+    runs.add_argument("--json", action="store_true", help="as a JSON document")
 
 
 def _add_list(listing: argparse.ArgumentParser) -> None:
@@ -85,6 +117,11 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
 
 def _add_probe(probe: argparse.ArgumentParser) -> None:
     probe.add_argument("--json", action="store_true", help="as a JSON document")
+    probe.add_argument(
+        "--disarm",
+        action="store_true",
+        help="only restore the settings that a killed `run --arm` has left",
+    )
     add_device(probe)
 
 
@@ -108,7 +145,11 @@ def _add_diff(diff: argparse.ArgumentParser) -> None:
 
 def _add_runs(command: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
     command.add_argument(
-        name, type=Path, nargs=nargs, metavar="RUN", help="what `kvmprobe run --json RUN` wrote"
+        name,
+        type=Path,
+        nargs=nargs,
+        metavar="RUN",
+        help="a run's directory, or what `run --json` wrote",
     )
 
 

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _interrupt)
     style = style_of(sys.argv[1:] if argv is None else argv)
     try:
         arguments = parser().parse_args(argv)
+        arguments.argv = list(sys.argv[1:] if argv is None else argv)
     except SystemExit as ended:
         if ended.code:
             sys.exit(exit_status(style, ExitCode.USAGE))

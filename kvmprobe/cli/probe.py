@@ -1,17 +1,28 @@
-"""``kvmprobe probe``: what this CPU, kernel and KVM offer, and what is testable here."""
+"""``kvmprobe probe``: what this CPU, kernel and KVM offer, what is testable here, what is at risk.
+
+Exit status 0: something is testable; 4: nothing is.  The doctor's advice does not change it.
+"""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.cli.host_arguments import tell
 from kvmprobe.errors import ExitCode, Unavailable
+from kvmprobe.execution.arming import disarm, leftover
+from kvmprobe.execution.doctor.examination import examine_host
 from kvmprobe.execution.driver import Driver
+from kvmprobe.execution.host_files import HostFiles
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import classes, examine
 from kvmprobe.reports.behaviours import behaviour_data, behaviour_lines
+from kvmprobe.reports.doctor import doctor_lines
 from kvmprobe.reports.facts import fact_lines
+from kvmprobe.results.run_directory import runs_folder
 from kvmprobe.scenarios.calls import unpack
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -20,13 +31,21 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from kvmprobe.execution.doctor.advice import Advice
     from kvmprobe.execution.preflight import Preflight
 
 SCHEMA = "kvmprobe-probe/1"
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Probe this host in a child of a fresh process."""
+    """Probe this host in a child of a fresh process.
+
+    :raises Unavailable: ``not_root``: what a killed run has left cannot be restored
+    """
+    if arguments.disarm:
+        left = disarm(tell)
+        tell("disarmed" if left else "nothing is armed that a killed run would have left")
+        return ExitCode.OK
     place = ThisHost(arguments.device)
     with place.open() as link:
         driver = Driver(link, place.timing)
@@ -45,13 +64,33 @@ def _unavailable(
     arguments: argparse.Namespace, console: Console, facts: dict[str, Any], reason: Unavailable
 ) -> ExitCode:
     """Tell what can be told without KVM."""
+    told = _examined(facts)
     if arguments.json:
         untestable = {"code": reason.code, "reason": str(reason)}
-        console.print_json(json.dumps({"schema": SCHEMA, "facts": facts, "untestable": untestable}))
+        document = {
+            "schema": SCHEMA,
+            "facts": facts,
+            "doctor": [advice.to_json() for advice in told],
+            "untestable": untestable,
+        }
+        console.print_json(json.dumps(document))
     else:
-        console.print("\n".join(fact_lines(facts)), soft_wrap=True)
+        lines = [*fact_lines(facts), *doctor_lines(told)]
+        console.print("\n".join(lines), soft_wrap=True)
         console.print(f"nothing is testable on this host: {reason.code}: {reason}", soft_wrap=True)
     return reason.exit_code
+
+
+def _examined(facts: dict[str, Any]) -> tuple[Advice, ...]:
+    # Loaded only here: the lab's modules are many.
+    from kvmprobe.lab.cache import Cache  # noqa: PLC0415
+
+    folders = {
+        "runs": runs_folder(),
+        "cache": Cache.from_environment().root,
+        "temporary files": Path(tempfile.gettempdir()),
+    }
+    return examine_host(facts, HostFiles(), folders, leftover())
 
 
 def _document(preflight: Preflight) -> dict[str, Any]:
@@ -67,6 +106,7 @@ def _document(preflight: Preflight) -> dict[str, Any]:
         "behaviours": behaviour_data(preflight.profile.behaviours),
         "undetermined": sorted(b.name for b in preflight.undetermined),
         "testable": [asdict(c) for c in classes(preflight)],
+        "doctor": [advice.to_json() for advice in _examined(preflight.facts)],
     }
 
 
@@ -74,6 +114,7 @@ def _text(preflight: Preflight) -> list[str]:
     lines = fact_lines(preflight.facts)
     lines.append("behaviours of this kernel, each told by a probe")
     lines += behaviour_lines(preflight.profile.behaviours, preflight.undetermined)
+    lines += doctor_lines(_examined(preflight.facts))
     lines.append("testable here")
     for kind in classes(preflight):
         lines.append(f"  {'yes' if kind.testable else 'no '}  {kind.name}")

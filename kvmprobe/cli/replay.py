@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.host_arguments import check_host
 from kvmprobe.cli.scenario import read
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
@@ -59,13 +60,14 @@ def _run(
 ) -> tuple[ScenarioRecord, list[str]]:
     if arguments.target != "lab" and not arguments.kernel:
         try:
+            said = check_host(arguments)
             record, notes = _run_at(ThisHost(arguments.device), arguments, scenario, status)
         except Unavailable:
             if arguments.target == "host":
                 raise
         else:
             if arguments.target == "host" or record.verdict is not Verdict.SKIPPED:
-                return record, notes
+                return record, [*said, *notes]
     return _run_at(_emulated(arguments, status), arguments, scenario, status)
 
 

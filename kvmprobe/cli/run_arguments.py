@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel
+from kvmprobe.cli.host_arguments import add_arm, add_host_checks
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.cli.printing_arguments import add_printing
 from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
@@ -53,6 +54,13 @@ def _add_output(output: argparse._ArgumentGroup) -> None:
     output.add_argument(
         "--timestamps", action="store_true", help="begin each printed line with the time"
     )
+    output.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep the run in this new directory, for `resume` and `report` (default: one under "
+        "$XDG_STATE_HOME/kvmprobe/runs)",
+    )
     output.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
     output.add_argument(
         "--report",
@@ -79,6 +87,8 @@ def _add_safety(safety: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="let every hazardous scenario crash, not only the first of each kind",
     )
+    add_host_checks(safety)
+    add_arm(safety)
 
 
 def _seconds(text: str) -> float:

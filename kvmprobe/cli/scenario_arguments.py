@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.common_arguments import add_device, add_kernel, add_sources
+from kvmprobe.cli.host_arguments import add_host_checks
 from kvmprobe.cli.scenario import SCENARIO_HELP
 
 if TYPE_CHECKING:
@@ -72,5 +73,6 @@ def add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "--hazardous", action="store_true", help="on this host too, go on to what can PANIC it"
     )
+    add_host_checks(replay)
     add_device(replay)
     add_kernel(replay)

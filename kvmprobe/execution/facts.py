@@ -14,6 +14,7 @@ from kvmprobe.bindings import guest_trial, host_cpu
 from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
 from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.errors import KernelCallError, Unavailable
+from kvmprobe.execution import environment
 from kvmprobe.scenarios.calls import pack
 from kvmprobe.xstate.cpuid import (
     AMX_TILE_BIT,
@@ -26,18 +27,24 @@ from kvmprobe.xstate.cpuid import (
 )
 from kvmprobe.xstate.features import DYNAMIC, XFeature
 
-_SYSCTLS = (
+SYSCTLS = (
     "kernel/tainted",
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/panic_on_warn",
     "kernel/hung_task_panic",
+    "kernel/softlockup_panic",
+    "kernel/hardlockup_panic",
+    "kernel/sysrq",
 )
 _VENDOR_MODULES = ("kvm_intel", "kvm_amd", "kvm_pvm")
 
 
 def gather(device: str) -> dict[str, Any]:
-    """Return all of it; where KVM is not usable, ``kvm`` is None, ``kvm_unavailable`` tells why."""
+    """Return all of it, JSON-ready.
+
+    Where KVM is not usable, ``kvm`` is None and ``kvm_unavailable`` tells why.
+    """
     uname = os.uname()
     with host_cpu.pinned():
         facts: dict[str, Any] = {
@@ -49,7 +56,8 @@ def gather(device: str) -> dict[str, Any]:
             "cpu": _cpu(),
             "xcomp": _xcomp(),
             "userfaultfd": _userfaultfd(),
-            "settings": {name: _sysctl(name) for name in _SYSCTLS},
+            "environment": environment.gather(uname.release),
+            "settings": {name: _sysctl(name) for name in SYSCTLS},
             "kvm": None,
         }
         try:

@@ -8,7 +8,9 @@ import select
 KMSG = "/dev/kmsg"
 TAINTED = "/proc/sys/kernel/tainted"
 WATCHED = "watched"
+_MARK = "kvmprobe[mark]: "
 _RECORD_SIZE = 8192
+_MARK_LENGTH = 400
 
 
 class KernelLog:
@@ -45,7 +47,8 @@ class KernelLog:
                 messages.append("kvmprobe: kernel log records were lost before they were read")
                 continue
             text = record.partition(b";")[2].partition(b"\n")[0]
-            messages.append(text.decode(errors="replace"))
+            if not text.startswith(_MARK.encode()):
+                messages.append(text.decode(errors="replace"))
         return messages
 
     def taint(self) -> int:
@@ -53,6 +56,27 @@ class KernelLog:
         if self._taint_fd < 0:
             return -1
         return int(os.pread(self._taint_fd, 64, 0))
+
+
+def mark(text: str) -> bool:
+    """Leave a line of our own in the log, for a serial console or pstore; False where none can.
+
+    A worker does not take it for something the kernel said.  Each mark has a descriptor of its own:
+    the kernel limits how much one may write (printk.devkmsg=ratelimit).
+
+    :see: Documentation/ABI/testing/dev-kmsg; kernel/printk/printk.c: devkmsg_write
+    """
+    try:
+        fd = os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, f"<6>{_MARK}{text}"[:_MARK_LENGTH].encode("ascii", "replace"))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def _open_quietly(path: str) -> tuple[int, str]:

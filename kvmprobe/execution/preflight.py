@@ -28,6 +28,8 @@ RUNS = "runs"
 class Preflight:
     """One target, probed.
 
+    :ivar facts: what the worker tells of the target, JSON-ready; ``environment`` is the record of
+        host, kernel, processor and tool
     :ivar undetermined: behaviours that the probes could not tell present or absent
     """
 

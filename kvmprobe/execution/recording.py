@@ -54,7 +54,9 @@ def record(place: Place, wanted: Callable[[str], bool], progress: Progress) -> T
         except TraceLostError as lost:
             lost.add_note(f"during {chosen[len(entries)].id}")
             raise
-    return Transcript(place.target, preflight.facts, host.behaviours, tuple(entries))
+    # The model needs no environment, and a transcript is no place for a machine's command line.
+    facts = {name: fact for name, fact in preflight.facts.items() if name != "environment"}
+    return Transcript(place.target, facts, host.behaviours, tuple(entries))
 
 
 def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:

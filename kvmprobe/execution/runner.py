@@ -10,26 +10,29 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import BootFailed, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.kernel_log import WATCHED
+from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.oracles.session import Oracles
-from kvmprobe.execution.preflight import examine, unmet
-from kvmprobe.execution.verdicts import judged, skipped, with_findings
+from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.plan import NO_PAST, Past, Planned, plan
+from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.verdicts import judged, with_findings
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.hazard import Hazard, first_hazard
-from kvmprobe.scenarios.scenario import Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kvmprobe.execution.ledger import Ledger
     from kvmprobe.execution.link import Link
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
@@ -40,20 +43,16 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 
+# Scenarios that are open at once.  A panic of a real host leaves as many in doubt.
+_BATCH = {Stakes.REAL: 32, Stakes.EXPENDABLE: 64}
+
+
 class Hazardous(Enum):
     """What to do with scenarios that can kill the host."""
 
     STOP = "stop after the read-back"
     FIRST_OF_A_KIND = "let the first of each kind crash"
     EVERY = "let each crash"
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A scenario, and the fatal load that the model sees in it."""
-
-    scenario: Scenario
-    hazard: Hazard | None
 
 
 class Runner:
@@ -71,16 +70,20 @@ class Runner:
         sink: Callable[[ScenarioRecord], None],
         progress: Progress,
         deadline: float = float("inf"),
+        ledger: Ledger | None = None,
     ) -> None:
         self._place = place
         self._hazardous = hazardous
         self._sink = sink
         self._progress = progress
         self._deadline = deadline
+        self._ledger = ledger or NoLedger()
         self._listed: Callable[[HostProfile], Sequence[Scenario]] = catalog.scenarios
+        self._past = NO_PAST
         self._preflight: Preflight | None = None
         self._oracles: Oracles | None = None
         self._held: list[tuple[Planned, ScenarioRecord]] = []
+        self._crashed: list[tuple[Planned, ScenarioRecord]] = []
         self._total = 0
         self.remaining: dict[str, None] = {}
         self.unsuited: list[ScenarioRecord] = []
@@ -90,13 +93,15 @@ class Runner:
         self,
         wanted: Callable[[str], bool],
         listed: Callable[[HostProfile], Sequence[Scenario]] = catalog.scenarios,
+        past: Past = NO_PAST,
     ) -> Preflight:
         """Run the scenarios listed for this host, the catalogue's, whose id is wanted.
 
+        :param past: what earlier attempts left; what has a record runs only to be compared with
         :raises Unavailable: KVM is not usable at this place
         :raises RunTimeout: the deadline passed; ``remaining`` tells what did not complete
         """
-        self._listed = listed
+        self._listed, self._past = listed, past
         self._progress.stage(f"{self._place.target.description}: probing")
         planned: deque[Planned] | None = None
         while planned is None or planned:
@@ -138,33 +143,42 @@ class Runner:
         preflight = self._examined
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
-        chosen = [s for s in self._listed(preflight.profile) if wanted(s.id)]
-        lacking = unmet(preflight)
-        fit: list[Scenario] = []
-        for scenario in chosen:
-            reasons = [lacking[need] for need in Need if need in scenario.needs & lacking.keys()]
-            if reasons:
-                self.unsuited.append(skipped(scenario, self._place.target, *reasons[0]))
-            else:
-                fit.append(scenario)
-        planned = [Planned(s, first_hazard(s, preflight.profile, preflight.suspected)) for s in fit]
-        planned.sort(key=lambda p: p.hazard is not None)
-        self.remaining = dict.fromkeys(p.scenario.id for p in planned)
-        self._total = len(planned)
-        return deque(planned)
+        self._ledger.place(self._place.target, self._place.stakes, preflight.facts)
+        listed = self._listed(preflight.profile)
+        made = plan(listed, wanted, preflight, self._place.target, self._past)
+        self.unsuited += made.unsuited
+        self._crashed += made.crashed
+        self.remaining = dict.fromkeys(p.scenario.id for p in made.planned if not p.recorded)
+        self._total = len(self.remaining)
+        return deque(made.planned)
 
     def _drain(self, driver: Driver, planned: deque[Planned], hold: int) -> bool:
         """Run from the front until none is left; return whether the link is still good."""
-        requests = [Request(self._gated(p), hold) for p in planned]
-        try:
-            for _, trace in driver.traces(requests, self._examined.profile):
-                self._settle(planned[0], trace)
-                planned.popleft()
-                self._check_deadline()
-        except TraceLostError as lost:
-            self._settle_lost(planned.popleft(), lost)
-            return False
+        while planned:
+            batch = self._batch(planned)
+            if hold:
+                self._ledger.intend([p.scenario.id for p in batch])
+            else:
+                self._ledger.go_on(batch[0].scenario.id)
+            requests = [Request(self._gated(p), hold) for p in batch]
+            try:
+                self._progress.now(planned[0].scenario.id)
+                for _, trace in driver.traces(requests, self._examined.profile):
+                    self._settle(planned[0], trace)
+                    planned.popleft()
+                    if planned:
+                        self._progress.now(planned[0].scenario.id)
+                    self._check_deadline()
+            except TraceLostError as lost:
+                self._settle_lost(planned.popleft(), lost)
+                return False
         return True
+
+    def _batch(self, planned: deque[Planned]) -> list[Planned]:
+        """Return what is open at once, and lost if the host goes down."""
+        first = list(islice(planned, _BATCH[self._place.stakes]))
+        together = list(takewhile(lambda p: not p.alone, first))
+        return together or first[:1]
 
     def _gated(self, planned: Planned) -> Scenario:
         """On a real host, leave the fatal load out."""
@@ -178,8 +192,12 @@ class Runner:
 
     def _settle(self, planned: Planned, trace: Trace) -> None:
         record = self._judged(planned.scenario, trace)
+        if planned.recorded:
+            return
         cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
         if trace.end is End.HELD and self._goes_on:
+            steps = planned.scenario.steps
+            self._ledger.held(record, steps[min(len(trace.steps), len(steps) - 1)].op.text)
             self._held.append((planned, record))
             return
         if trace.end is End.HELD or (cut_short and not self._goes_on):
@@ -191,7 +209,8 @@ class Runner:
         record = self._judged(planned.scenario, lost.trace, lost.crash)
         if lost.hung:
             record = replace(record, verdict=Verdict.TIMED_OUT)
-        self._emit(record)
+        if not planned.recorded:
+            self._emit(record)
 
     def _judged(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
@@ -200,7 +219,10 @@ class Runner:
         assert self._oracles is not None  # noqa: S101 - set when the place was examined
         record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
         across = self._oracles.across(scenario, trace, record.known)
-        return with_findings(record, (*self._oracles.within(scenario, trace), *across))
+        record = with_findings(record, (*self._oracles.within(scenario, trace), *across))
+        if record.verdict is not Verdict.PASS:
+            self._ledger.read(record.id, trace)
+        return record
 
     def _emit(self, record: ScenarioRecord) -> None:
         self.remaining.pop(record.id, None)
@@ -209,6 +231,9 @@ class Runner:
 
     def _crash_phase(self, driver: Driver) -> None:
         """Let held scenarios go on, until one takes the host with it."""
+        if self._hazardous is Hazardous.FIRST_OF_A_KIND:
+            for leader, leading in self._crashed:
+                self._leave_the_like(leader, leading)
         while self._held:
             planned, record = self._held.pop(0)
             self._progress.stage(f"{self._place.target.description}: going on with {record.id}")

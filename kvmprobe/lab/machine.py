@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed
-from kvmprobe.lab import console
+from kvmprobe.execution import console_text
 from kvmprobe.lab.emulator_process import EmulatorProcess, read_available
 from kvmprobe.lab.machine_events import ConsolePanic, Ended, EndReason, Event, Phase, decode
 
@@ -142,7 +142,7 @@ class Machine:
                 self._sources[descriptor] += content
                 heard |= descriptor != self._process.log
         self._split_lines()
-        if console.is_panicking(self._console, seen):
+        if console_text.is_panicking(self._console, seen):
             self._hear_panic_out(seen)
         elif self._process.channel_out not in self._selector.get_map():
             self._emulator_ended()
@@ -162,12 +162,12 @@ class Machine:
     # yet.
     def _hear_panic_out(self, start: int) -> None:
         limit = time.monotonic() + _PANIC_GRACE_SECONDS
-        while not console.is_complete(self._console, start) and time.monotonic() < limit:
+        while not console_text.is_complete(self._console, start) and time.monotonic() < limit:
             time.sleep(0.02)
             self._drain()
         self._drain()
         self._split_lines()
-        report = console.find_panic(self.console_text)
+        report = console_text.find_panic(self.console_text)
         if report is None or not self._program_started:
             headline = report.headline if report else "Kernel panic"
             raise self._boot_failed(f"the kernel panicked: {headline}")
@@ -196,13 +196,13 @@ class Machine:
 
     # What the emulator says about its own end, between the lines it always prints.
     def _last_words(self) -> str:
-        lines = console.lines(self._log.decode("utf-8", errors="replace"))
+        lines = console_text.lines(self._log.decode("utf-8", errors="replace"))
         return "\n".join(line for line in lines if not _EMULATOR_CHATTER.match(line))
 
     def _boot_failed(self, what: str) -> BootFailed:
         self._process.kill()
         self._over = True
-        lines = console.lines(self.console_text)[-_LAST_LINES:]
+        lines = console_text.lines(self.console_text)[-_LAST_LINES:]
         return BootFailed(f"the emulated host did not boot: {what}", tuple(lines))
 
     def _flush(self) -> None:

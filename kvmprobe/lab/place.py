@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed
+from kvmprobe.execution.console_text import lines
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Stakes
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
-from kvmprobe.lab.console import lines
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     ChannelLine,

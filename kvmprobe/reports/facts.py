@@ -6,16 +6,19 @@ from typing import Any
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.errors import errno_name
+from kvmprobe.execution.taint import letters
 from kvmprobe.xstate.features import XFeature, names
 
 _FEATURES = ("xsaves", "xfd", "amx_tile")
-_TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
+_UNTOLD = "not told"
 
 
 def fact_lines(facts: dict[str, Any]) -> list[str]:
     """Return CPU, permissions, KVM and settings, a line a fact."""
     lines = [f"kernel   {facts['kernel']['release']} {facts['kernel']['version']}"]
+    lines += _kernel(facts["environment"]["kernel"])
     lines += _cpu(facts["cpu"])
+    lines += _machine(facts["environment"])
     lines.append("permission (arch_prctl)")
     lines += [f"  {name:24} {_xcomp(value)}" for name, value in facts["xcomp"].items()]
     if facts["kvm"]:
@@ -25,6 +28,31 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
         shown = _taint(value) if name.endswith("tainted") and value is not None else value
         lines.append(f"  {name:24} {'not readable' if value is None else shown}")
     return lines
+
+
+def _kernel(kernel: dict[str, Any]) -> list[str]:
+    config = kernel["config"]
+    shown = f"{config['source']}, SHA-256 {config['sha256']}" if config else _UNTOLD
+    return [
+        f"  build id                 {kernel['build_id'] or _UNTOLD}",
+        f"  configuration            {shown}",
+        f"  command line             {kernel['cmdline'] or _UNTOLD}",
+        f"  clocksource              {kernel['clocksource'] or _UNTOLD}",
+    ]
+
+
+def _machine(environment: dict[str, Any]) -> list[str]:
+    cpu, machine, tool = (environment[name] for name in ("cpu", "machine", "tool"))
+    vendor = machine["hypervisor"]["vendor"] or "no signature"
+    under = f"yes, {vendor}" if machine["hypervisor"]["bit"] else "no"
+    made = f"Python {tool['python']}, built with kernel headers {tool['headers']}"
+    return [
+        f"  microcode                {', '.join(cpu['microcode']) or _UNTOLD}",
+        f"  bugs that Linux knows    {' '.join(cpu['bugs']) or 'none'}",
+        f"machine  {', '.join(machine['dmi'].values()) or 'the firmware tells nothing'}",
+        f"  under a hypervisor       {under}",
+        f"tool     kvmprobe {tool['version']}, {made}",
+    ]
 
 
 def _cpu(cpu: dict[str, Any]) -> list[str]:
@@ -72,5 +100,4 @@ def _yes(value: int) -> str:
 
 
 def _taint(value: int) -> str:
-    letters = [letter for bit, letter in enumerate(_TAINT_LETTERS) if value >> bit & 1]
-    return f"{value} ({''.join(letters)})" if letters else "0"
+    return f"{value} ({letters(value)})" if value else "0"

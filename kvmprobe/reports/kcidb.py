@@ -63,7 +63,9 @@ def kcidb(runs: Iterable[RunDocument]) -> str:
 
 
 def digest(run: RunDocument) -> str:
-    """Return what tells a run from others: 16 digits of a hash over what ran when, how long."""
+    """Return what tells a run from others: its id, or a hash over what ran when, how long."""
+    if run.run_id:
+        return run.run_id
     what = [run.tool, *run.command, *(f"{r.target} {r.id} {r.duration}" for r in run.records)]
     return hashlib.sha256("\n".join(what).encode("utf-8", "replace")).hexdigest()[:16]
 

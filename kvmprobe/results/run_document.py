@@ -1,6 +1,6 @@
 """One run, read back into typed records.
 
-Three forms: the JSON document (:data:`~kvmprobe.results.record.SCHEMA`), JSON lines
+Four forms: a run directory, the JSON document (:data:`~kvmprobe.results.record.SCHEMA`), JSON lines
 (:data:`LINES_SCHEMA`), and any iterator of the records' JSON.  A file that was cut short is read
 as far as its lines are whole, and the run is then *cut short*, whatever it says of itself.
 """
@@ -13,8 +13,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError, UsageError
+from kvmprobe.results.history import History
+from kvmprobe.results.journal import read_entries
 from kvmprobe.results.record import SCHEMA
 from kvmprobe.results.record_json import record_from_json
+from kvmprobe.results.run_directory import JOURNAL, is_run_directory, payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +53,10 @@ class RunDocument:
     :ivar command: the command line that made it
     :ivar records: the last one of each scenario on each target, in order of their first
     :ivar not_completed: ids that were planned and have no record, as far as the run told them
-    :ivar name: what its file is called; empty where it was not read from one
+    :ivar name: what its file or directory is called; empty where it was not read from one
+    :ivar run_id: a UUID; empty where it has none
+    :ivar began: when, UTC, as ISO 8601; empty where it is not known
+    :ivar environments: what the worker told of each target, as JSON-ready data
     """
 
     tool: str
@@ -59,6 +65,9 @@ class RunDocument:
     not_completed: tuple[str, ...] = ()
     ending: Ending = Ending.COMPLETE
     name: str = field(default="", compare=False)
+    run_id: str = ""
+    began: str = ""
+    environments: Mapping[Target, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def planned(self) -> list[str]:
@@ -79,10 +88,12 @@ class RunDocument:
 
 
 def read_run(path: Path) -> RunDocument:
-    """Read a run's file, whole or cut short.
+    """Read a run's directory or file, whole or cut short.
 
-    :raises UsageError: it cannot be read, or does not begin as a run's file does
+    :raises UsageError: it cannot be read, or is none
     """
+    if path.is_dir():
+        return _read_directory(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -92,6 +103,28 @@ def read_run(path: Path) -> RunDocument:
         return replace(_parsed(content.decode("utf-8", "replace")), name=path.name)
     except ScenarioError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _read_directory(path: Path) -> RunDocument:
+    if not is_run_directory(path):
+        raise UsageError(f"{path}: no run directory: it has no {JOURNAL}")
+    try:
+        history = History.of(read_entries(path / JOURNAL))
+        facts = {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
+    except (ScenarioError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    complete = bool(history.end and history.end.get("complete"))
+    return RunDocument(
+        tool=str(history.begin.get("tool", "")),
+        command=tuple(map(str, history.begin.get("command", ()))),
+        records=tuple(history.records.values()),
+        not_completed=history.not_completed,
+        ending=Ending.COMPLETE if complete else Ending.CUT_SHORT,
+        name=path.resolve().name,
+        run_id=str(history.begin.get("run_id", "")),
+        began=str(history.begin.get("time", "")),
+        environments=facts,
+    )
 
 
 def run_of(

@@ -44,3 +44,30 @@ def test_each_line_has_a_timestamp_if_that_is_asked_for():
         terminal.end()
     stamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d( |$)")
     assert [line for line in terminal.lines if not stamp.match(line)] == []
+
+
+def test_the_status_line_names_the_scenario_that_runs():
+    with on_terminal(RUN) as terminal:
+        terminal.read_until(lambda lines: lines and re.search(r"scenarios: restore\.", lines[-1]))
+        terminal.press(INTERRUPT)
+        terminal.end()
+
+
+def test_an_interrupt_tells_how_to_go_on(tmp_path):
+    out = tmp_path / "run"
+    with on_terminal([*RUN, "--out", str(out)], columns=300) as terminal:
+        terminal.read_until(lambda lines: lines and STATUS.match(lines[-1]))
+        terminal.press(INTERRUPT)
+        terminal.end()
+    assert f"kvmprobe: to go on with them: kvmprobe resume {out}" in terminal.lines
+
+
+@pytest.mark.parametrize(("switches", "count"), [([], 1), (["--no-print", "known"], 0)])
+def test_known_failures_are_a_line_a_kind_while_the_run_goes_on(switches, count):
+    # O2, open on every kernel, shows in fpu.set-after.*
+    command = [*RUN, "--select", "fpu.set-after.*", *switches]
+    with on_terminal(command, columns=300, environ={"CI": "1"}) as terminal:
+        terminal.end()
+    condensed = [line for line in terminal.lines if "more of these are only counted" in line]
+    assert len(condensed) == count
+    assert any("DIVERGED: known, O2, open" in line for line in terminal.lines)

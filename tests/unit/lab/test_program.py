@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.errors import LabError, UsageError
-from kvmprobe.lab.console import PanicReport
+from kvmprobe.execution.console_text import PanicReport
 from kvmprobe.lab.initramfs import Mode
 from kvmprobe.lab.machine_events import (
     ConsolePanic,

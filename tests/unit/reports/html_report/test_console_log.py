@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kvmprobe.lab.console import find_panic
+from kvmprobe.execution.console_text import find_panic
 from kvmprobe.reports.html_report.console_log import telling_lines
 from kvmprobe.results.record import Crash
 

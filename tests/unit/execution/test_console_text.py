@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.lab import console
+from kvmprobe.execution import console_text
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "console").glob("*.log"))
 
@@ -43,7 +43,7 @@ def named(*verdicts):
 
 @named("PANIC")
 def test_a_panic_is_told_by_headline_function_and_frames(golden):
-    report = console.find_panic(golden.text)
+    report = console_text.find_panic(golden.text)
     assert (report.headline, report.function, report.frames) == (
         golden.headline,
         golden.function,
@@ -53,7 +53,7 @@ def test_a_panic_is_told_by_headline_function_and_frames(golden):
 
 @named("PANIC")
 def test_the_report_begins_with_the_trouble_and_ends_with_the_panic(golden):
-    report = console.find_panic(golden.text)
+    report = console_text.find_panic(golden.text)
     first, *_, last = report.text.splitlines()
     assert "end Kernel panic" in last
     assert "cut here" in first or "WARNING" in first or "Kernel panic" in first
@@ -62,29 +62,31 @@ def test_the_report_begins_with_the_trouble_and_ends_with_the_panic(golden):
 
 @named("WARNING", "QUIET")
 def test_what_did_not_panic_is_no_panic(golden):
-    assert console.find_panic(golden.text) is None
+    assert console_text.find_panic(golden.text) is None
 
 
 @named("WARNING")
 def test_a_warning_is_a_report(golden):
-    (report,) = console.find_reports(golden.text)
+    (report,) = console_text.find_reports(golden.text)
     assert (report.headline, report.function) == (golden.headline, golden.function)
 
 
 @named("QUIET")
 def test_an_uneventful_boot_has_no_report(golden):
-    assert console.find_reports(golden.text) == ()
+    assert console_text.find_reports(golden.text) == ()
 
 
 @named("PANIC")
 def test_carriage_returns_change_nothing(golden):
-    assert console.find_panic(golden.text.replace("\n", "\r\n")) == console.find_panic(golden.text)
+    assert console_text.find_panic(golden.text.replace("\n", "\r\n")) == console_text.find_panic(
+        golden.text
+    )
 
 
 @named("PANIC")
 def test_caller_columns_change_nothing_but_the_text(golden):
     stamped = "\n".join(line.replace("] ", "][   T95] ", 1) for line in golden.text.splitlines())
-    report = console.find_panic(stamped)
+    report = console_text.find_panic(stamped)
     assert (report.headline, report.function, report.frames) == (
         golden.headline,
         golden.function,
@@ -99,7 +101,7 @@ def test_lines_of_others_in_between_change_nothing(golden):
         interleaved.append(line)
         if number % 7 == 0:
             interleaved.append("kvmprobe: a line of the program's own")
-    report = console.find_panic("\n".join(interleaved))
+    report = console_text.find_panic("\n".join(interleaved))
     assert (report.headline, report.function, report.frames) == (
         golden.headline,
         golden.function,
@@ -110,16 +112,18 @@ def test_lines_of_others_in_between_change_nothing(golden):
 @named("PANIC")
 def test_a_log_cut_anywhere_never_names_another_function(golden):
     for end in range(0, len(golden.text), 37):
-        report = console.find_panic(golden.text[:end])
+        report = console_text.find_panic(golden.text[:end])
         if report is not None:
             assert report.function in ("", golden.function)
             assert report.frames == golden.frames[: len(report.frames)]
-        for warning in console.find_reports(golden.text[:end]):
+        for warning in console_text.find_reports(golden.text[:end]):
             assert warning.text.strip()
 
 
 def test_a_panic_without_its_end_is_one():
-    report = console.find_panic("[    1.0] Kernel panic - not syncing: Attempted to kill init!\n")
+    report = console_text.find_panic(
+        "[    1.0] Kernel panic - not syncing: Attempted to kill init!\n"
+    )
     assert report.headline == "Kernel panic - not syncing: Attempted to kill init!"
     assert report.function == ""
 
@@ -132,11 +136,11 @@ def test_a_warning_long_before_does_not_belong_to_the_panic():
         "[    9.0] Kernel panic - not syncing: later\n"
         "[    9.0] ---[ end Kernel panic - not syncing: later ]---\n"
     )
-    assert console.find_panic(text).text.count("\n") == 2
+    assert console_text.find_panic(text).text.count("\n") == 2
 
 
 def test_a_panic_is_announced_across_two_reads():
     whole = bytearray(b"[    1.0] Kernel panic - not syncing: x")
-    assert not console.is_panicking(whole[:20], 0)
-    assert console.is_panicking(whole, 20)
-    assert not console.is_complete(whole, 20)
+    assert not console_text.is_panicking(whole[:20], 0)
+    assert console_text.is_panicking(whole, 20)
+    assert not console_text.is_complete(whole, 20)

@@ -1,0 +1,120 @@
+"""The directory of a run, for its first attempt and for later ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from calendar import timegm
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe import __version__
+from kvmprobe.errors import UsageError
+from kvmprobe.execution.aftermath import past_of, settle
+from kvmprobe.execution.journaling import Journaling, boot_id, now
+from kvmprobe.execution.last_words import last_panic
+from kvmprobe.execution.place import ThisHost
+from kvmprobe.execution.plan import NO_PAST, Past
+from kvmprobe.results.history import History
+from kvmprobe.results.journal import EntryType
+from kvmprobe.results.run_directory import RunDirectory, runs_folder
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from kvmprobe.results.record import ScenarioRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one attempt begins with.
+
+    :ivar planned: ids of all scenarios that should have a record in the end
+    :ivar earlier: records of the attempts before
+    :ivar blamed: records, not in the journal yet, of scenarios that took this host down
+    """
+
+    directory: RunDirectory
+    ledger: Journaling
+    planned: tuple[str, ...]
+    earlier: tuple[ScenarioRecord, ...] = ()
+    blamed: tuple[ScenarioRecord, ...] = ()
+    past: Past = NO_PAST
+
+    @property
+    def path(self) -> Path:
+        """Where the run is."""
+        return self.directory.path
+
+    def close(self) -> None:
+        """Let others write the directory."""
+        self.directory.close()
+
+
+def first_attempt(arguments: argparse.Namespace, planned: Sequence[str]) -> Attempt:
+    """Make a run's directory: ``--out``, or a new one under the user's state directory.
+
+    :raises UsageError: something is there already, or it cannot be made
+    """
+    run_id = str(uuid.uuid4())
+    began = now()
+    path = arguments.out or runs_folder() / f"{began.replace(':', '')}-{run_id[:8]}"
+    begin = {
+        "run_id": run_id,
+        **_this_attempt(began),
+        "argv": arguments.argv,
+        "directory": str(Path.cwd()),
+        "planned": list(planned),
+    }
+    directory = RunDirectory.create(path, begin)
+    return Attempt(directory, Journaling(directory), tuple(planned))
+
+
+def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
+    """Open a run's directory to go on; returns the first attempt's arguments, too.
+
+    The working directory becomes the first attempt's, which relative paths in them refer to.
+
+    :param retries: how often a scenario that took this host down runs again, alone
+    :raises UsageError: no run was written there, or it was another kernel's
+    :raises RunDirectoryError: another process writes it
+    """
+    directory = RunDirectory.open(path)
+    history = History.of(directory.entries(), boot_id())
+    _require_same_kernel(directory.path, history)
+    since = timegm(time.strptime(history.last_begin["time"], "%Y-%m-%dT%H:%M:%SZ"))
+    aftermath = settle(history, retries, last_panic(since))
+    directory.journal.append(EntryType.BEGIN, _this_attempt(now()))
+    os.chdir(history.begin["directory"])
+    attempt = Attempt(
+        directory,
+        Journaling(directory),
+        history.planned,
+        tuple(history.records.values()),
+        tuple(aftermath.blamed),
+        past_of(history, aftermath),
+    )
+    return list(history.begin["argv"]), attempt
+
+
+def _this_attempt(began: str) -> dict[str, Any]:
+    return {
+        "tool": f"kvmprobe {__version__}",
+        "command": sys.argv,
+        "boot_id": boot_id(),
+        "time": began,
+    }
+
+
+def _require_same_kernel(path: Path, history: History) -> None:
+    here = ThisHost().target
+    for target in history.facts:
+        if target.kind == here.kind and target != here:
+            raise UsageError(
+                f"{path}: a run on {target.kernel} ({target.source}), but {here.kernel} "
+                f"({here.source}) is running: boot that kernel, or begin a new run"
+            )

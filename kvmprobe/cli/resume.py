@@ -1,0 +1,25 @@
+"""``kvmprobe resume``: go on with a run that was interrupted, or that took this host down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.attempt import next_attempt
+from kvmprobe.cli.run import carry_out
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from kvmprobe.errors import ExitCode
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Run what has no record, as the run was begun.
+
+    :raises UsageError: there is no such run, or it was another kernel's
+    """
+    argv, attempt = next_attempt(arguments.run, arguments.retries)
+    return carry_out(parser().parse_args(argv), attempt, console)

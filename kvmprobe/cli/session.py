@@ -1,0 +1,165 @@
+"""One attempt at a run: where it runs, and who takes its records."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.host_arguments import check_host
+from kvmprobe.cli.live_reports import LiveReports
+from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
+from kvmprobe.execution.place import Stakes, ThisHost
+from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.execution.verdicts import as_expected_failure
+from kvmprobe.reports.json_report import JsonReport
+from kvmprobe.results.run_document import Ending
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from kvmprobe.cli.attempt import Attempt
+    from kvmprobe.execution.place import Place
+    from kvmprobe.progress import Progress
+    from kvmprobe.reports.live import Live
+    from kvmprobe.results.record import ScenarioRecord
+
+
+class Session:
+    """What one attempt runs, and what came of it.
+
+    :ivar records: of this attempt and those before; without steps where they passed
+    :ivar notes: what else there is to say of this attempt
+    """
+
+    def __init__(self, arguments: argparse.Namespace, attempt: Attempt, live: Live) -> None:
+        """Begin its reports with what earlier attempts recorded.
+
+        :raises UsageError: a report cannot be written
+        :raises NoSpace: its file system is full
+        """
+        self.started = time.monotonic()
+        self.records: list[ScenarioRecord] = []
+        self.notes: list[str] = []
+        self._arguments = arguments
+        self._deadline = self.started + (arguments.timeout or float("inf"))
+        self._json = JsonReport(arguments.json, sys.argv) if arguments.json else None
+        self._attempt = attempt
+        self._live = live
+        self._left = dict.fromkeys(attempt.planned)
+        self._reports = LiveReports(arguments.report, sys.argv, attempt.planned)
+        for record in attempt.earlier:
+            self._show(record)
+
+    def run(self, chosen: Callable[[str], bool], status: Progress) -> None:
+        """Run on the host, on the emulated host, or on both."""
+        if self._arguments.kernel or self._arguments.target == "lab":
+            self._run_lab(chosen, status)
+            return
+        try:
+            self.notes += check_host(self._arguments)
+            unsuited = self._run_at(ThisHost(self._arguments.device), chosen, status)
+        except Unavailable as reason:
+            if self._arguments.target == "host":
+                raise
+            self.notes.append(
+                f"this host cannot run any of it ({reason.code}: {reason}): emulated host only"
+            )
+            self._run_lab(chosen, status)
+            return
+        if unsuited and self._arguments.target == "auto":
+            self._run_unsuited(unsuited, status)
+        else:
+            self._take_all(unsuited)
+
+    def _run_unsuited(self, unsuited: list[ScenarioRecord], status: Progress) -> None:
+        """Run on the emulated host what this host cannot."""
+        try:
+            self._run_lab({record.id for record in unsuited}.__contains__, status)
+        except (MissingTools, DownloadFailed) as missing:
+            self._take_all(unsuited)
+            self.notes.append(f"nor is there an emulated host for them: {missing}")
+            return
+        self.notes += [
+            f"{count} scenarios ran on the emulated host, because here: {reason}"
+            for reason, count in Counter(record.reason for record in unsuited).items()
+        ]
+
+    def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
+        # Loaded only where an emulated host is wanted.
+        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
+        from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
+
+        place = EmulatedHost.prepare(
+            archives_of(self._arguments),
+            self._arguments.kernel,
+            self._arguments.modules,
+            status,
+            tarball=self._arguments.tarball,
+        )
+        self._take_all(self._run_at(place, chosen, status))
+
+    def _run_at(
+        self, place: Place, chosen: Callable[[str], bool], status: Progress
+    ) -> list[ScenarioRecord]:
+        policy = _hazardous(place, self._arguments)
+        ledger = self._attempt.ledger
+        runner = Runner(place, policy, self.take, status, self._deadline, ledger)
+        runner.run(chosen, past=self._attempt.past)
+        self.notes += runner.blind_spots
+        return runner.unsuited
+
+    def take(self, record: ScenarioRecord) -> None:
+        """Record a scenario.
+
+        :raises RunDirectoryError: the run's directory does not take it
+        :raises NoSpace: a report's file system is full
+        """
+        if self._arguments.known == "xfail":
+            record = as_expected_failure(record)
+        self._attempt.ledger.record(record)
+        self._show(record)
+        self._live.add(record)
+
+    def _show(self, record: ScenarioRecord) -> None:
+        self._left.pop(record.id, None)
+        if self._json:
+            self._json.add(record)
+        self._reports.add(record)
+        # What passed is only counted from here on; thousands of step records would be kept for it.
+        passed = record.verdict in {Verdict.PASS, Verdict.XFAIL}
+        self.records.append(replace(record, steps=()) if passed else record)
+
+    def _take_all(self, records: list[ScenarioRecord]) -> None:
+        for record in records:
+            self.take(record)
+
+    @property
+    def not_completed(self) -> list[str]:
+        """Ids that were planned and have no record."""
+        return list(self._left)
+
+    def close(self, ending: Ending) -> None:
+        """End the journal, the JSON document and the reports.
+
+        :raises NoSpace: a report's file system is full
+        """
+        complete = ending is Ending.COMPLETE
+        # A directory that takes no more has been complained of already.
+        with contextlib.suppress(RunDirectoryError):
+            self._attempt.ledger.finish(ending, self.not_completed, self.notes)
+        if self._json:
+            self._json.finish(self.not_completed, complete=complete)
+            self._json.close()
+        self._reports.finish(ending)
+
+
+def _hazardous(place: Place, arguments: argparse.Namespace) -> Hazardous:
+    if place.stakes is Stakes.REAL and not arguments.hazardous:
+        return Hazardous.STOP
+    return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND

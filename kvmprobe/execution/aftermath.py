@@ -1,0 +1,83 @@
+"""After this host went down: which scenarios get the blame, which run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.execution.plan import Past
+from kvmprobe.results.record import Crash, ScenarioRecord
+from kvmprobe.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.execution.console_text import PanicReport
+    from kvmprobe.results.history import Downfall, History
+
+_UNTOLD = "the host went down; what it said is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What to do with the suspects.
+
+    :ivar blamed: records of those that are not run again
+    :ivar again: those that are, each alone
+    """
+
+    blamed: list[ScenarioRecord] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+
+
+def settle(history: History, retries: int, panic: PanicReport | None) -> Aftermath:
+    """Blame each suspect that took a foreseen risk, or went down alone ``retries`` + 1 times.
+
+    :param panic: what the host said when it went down last, if that is known
+    """
+    made = Aftermath()
+    for scenario_id, downfalls in history.suspects.items():
+        alone = sum(fall.alone for fall in downfalls)
+        if downfalls[-1].foreseen or alone > retries:
+            told = panic if downfalls[-1].boot_id == history.ended_boots[-1] else None
+            made.blamed.append(_blamed(scenario_id, downfalls, history, told))
+        else:
+            made.again.append(scenario_id)
+    return made
+
+
+def past_of(history: History, aftermath: Aftermath) -> Past:
+    """Return what a runner has to know of the attempts so far."""
+    records = [*history.records.values(), *aftermath.blamed]
+    return Past(
+        recorded=frozenset(record.id for record in records),
+        alone=frozenset(aftermath.again),
+        crashed=tuple(r for r in records if r.id in history.held and r.crash is not None),
+    )
+
+
+def _blamed(
+    scenario_id: str,
+    downfalls: Sequence[Downfall],
+    history: History,
+    panic: PanicReport | None,
+) -> ScenarioRecord:
+    held = history.held.get(scenario_id) if downfalls[-1].foreseen else None
+    _, row, column = (*scenario_id.split(".", 2), "", "")[:3]
+    target = downfalls[-1].target
+    blank = ScenarioRecord(scenario_id, row, column, target, Verdict.CRASHED)
+    record = held.record if held else blank
+    times = "once" if len(downfalls) == 1 else f"{len(downfalls)} times"
+    return replace(
+        record,
+        verdict=Verdict.CRASHED,
+        reason=f"the host went down {times} with it; not run again",
+        crash=Crash(
+            step=len(record.steps),
+            during=held.before if held else "",
+            headline=panic.headline if panic else _UNTOLD,
+            function=panic.function if panic else "",
+            frames=panic.frames if panic else (),
+            report=panic.text if panic else "",
+        ),
+    )

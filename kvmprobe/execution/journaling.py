@@ -1,0 +1,114 @@
+"""A run's ledger in its directory, and a mark in the kernel log where a crash would be this host's.
+
+One flush a batch: the intent's, which takes the results before it along.  A panic of this host so
+loses at most the results of the batch in flight.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.execution.kernel_log import mark
+from kvmprobe.execution.place import Stakes
+from kvmprobe.results.journal import EntryType
+from kvmprobe.results.run_document import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from kvmprobe.results.record import ScenarioRecord, Target
+    from kvmprobe.results.run_directory import RunDirectory
+    from kvmprobe.results.trace import Trace
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Return the kernel's name for this boot.
+
+    :see: drivers/char/random.c: proc_do_uuid
+    """
+    return _BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def now() -> str:
+    """Return the time, UTC, as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class Journaling:
+    """Writes one attempt."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+        self._journal = directory.journal
+        self._stakes = Stakes.EXPENDABLE
+        self._batch = 0
+        self._outputs: dict[str, dict[str, str]] = {}
+
+    def place(self, target: Target, stakes: Stakes, facts: Mapping[str, Any]) -> None:
+        """Keep the target and its facts."""
+        self._stakes = stakes
+        content = json.dumps(facts, indent=1, sort_keys=True).encode()
+        entry = {
+            "target": asdict(target),
+            "real": stakes is Stakes.REAL,
+            "facts": self._directory.keep(content),
+            "time": now(),
+        }
+        self._journal.append(EntryType.PLACE, entry)
+
+    def intend(self, scenario_ids: Sequence[str]) -> None:
+        """Have a batch on the disk, and what came before."""
+        self._intent(scenario_ids, {"goes_on": False})
+
+    def go_on(self, scenario_id: str) -> None:
+        """Have on the disk that this one may be fatal."""
+        self._intent([scenario_id], {"goes_on": True})
+
+    def held(self, record: ScenarioRecord, before: str) -> None:
+        """Keep what a scenario showed before a fatal load."""
+        self._journal.append(EntryType.HELD, {"record": record.to_json(), "before": before})
+
+    def read(self, scenario_id: str, trace: Trace) -> None:
+        """Keep what was read; the record that follows names it."""
+        self._outputs[scenario_id] = {
+            f"{step_number}.{call_number}": self._directory.keep(reply.output)
+            for step_number, step in enumerate(trace.steps)
+            for call_number, reply in enumerate(step.replies)
+            if reply.output is not None
+        }
+
+    def record(self, record: ScenarioRecord) -> None:
+        """Keep a scenario's record."""
+        entry: dict[str, Any] = {"record": record.to_json()}
+        if outputs := self._outputs.pop(record.id, None):
+            entry["outputs"] = outputs
+        self._journal.append(EntryType.RESULT, entry)
+
+    def finish(self, ending: Ending, not_completed: Iterable[str], notes: Iterable[str]) -> None:
+        """End the attempt.
+
+        :param notes: what else there was to tell of it
+        """
+        entry = {
+            "complete": ending is Ending.COMPLETE,
+            "not_completed": list(not_completed),
+            "notes": list(notes),
+            "time": now(),
+        }
+        self._journal.append(EntryType.END, entry)
+        self._journal.sync()
+
+    def _intent(self, scenario_ids: Sequence[str], entry: Mapping[str, Any]) -> None:
+        self._batch += 1
+        content = {"batch": self._batch, "scenarios": list(scenario_ids), **entry}
+        self._journal.append(EntryType.INTENT, content)
+        self._journal.sync()
+        if self._stakes is Stakes.REAL:
+            fatal = "may be fatal: " if entry["goes_on"] else ""
+            mark(f"batch {self._batch}: {fatal}{' '.join(scenario_ids)}")

@@ -1,0 +1,25 @@
+"""The doctor's advice as lines of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.execution.doctor.advice import Readiness
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.execution.doctor.advice import Advice
+
+
+def doctor_lines(told: Sequence[Advice]) -> list[str]:
+    """Return a line for each piece of advice, one more for what to do, and the sum."""
+    wide = max((len(advice.topic) for advice in told), default=0)
+    lines = ["for a run that nobody watches"]
+    for advice in told:
+        lines.append(f"  {advice.readiness.value:13}  {advice.topic:{wide}}  {advice.finding}")
+        if advice.remedy:
+            lines.append(f"  {'':13}  {'':{wide}}  -> {advice.remedy}")
+    counts = {kind: sum(advice.readiness is kind for advice in told) for kind in Readiness}
+    total = ", ".join(f"{count} {kind.value}" for kind, count in counts.items() if count)
+    return [*lines, f"  {total}"]

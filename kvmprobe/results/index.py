@@ -1,0 +1,169 @@
+"""A SQLite index over run directories, for questions across runs.  It can be made again any time.
+
+Tables ``runs`` (one row a run directory) and ``records`` (one row a scenario on a target); the file
+is open to anyone's own SQL.  A run is read again when its journal has changed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from itertools import starmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from kvmprobe.errors import RunDirectoryError, UsageError
+from kvmprobe.results.run_directory import JOURNAL, is_run_directory
+from kvmprobe.results.run_document import Ending, read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvmprobe.results.run_document import RunDocument
+
+INDEX = "index-1.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    path TEXT PRIMARY KEY, journal TEXT NOT NULL, run_id TEXT NOT NULL, tool TEXT NOT NULL,
+    began TEXT NOT NULL, complete INTEGER NOT NULL, not_completed INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS records (
+    path TEXT NOT NULL REFERENCES runs(path) ON DELETE CASCADE,
+    target TEXT NOT NULL, kernel TEXT NOT NULL, scenario TEXT NOT NULL, verdict TEXT NOT NULL,
+    known TEXT NOT NULL, reason TEXT NOT NULL, duration REAL NOT NULL,
+    PRIMARY KEY (path, target, kernel, scenario)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_scenario ON records (scenario, kernel);
+"""
+_RUNS = """
+SELECT path, began, complete, not_completed, target, kernel, verdict, COUNT(*)
+FROM runs LEFT JOIN records USING (path)
+GROUP BY path, target, kernel, verdict ORDER BY began, path, target, kernel, verdict
+"""
+_RECORDS = """
+SELECT scenario, kernel, target, began, verdict, known, path FROM records JOIN runs USING (path)
+WHERE scenario GLOB ? AND kernel GLOB ? AND verdict GLOB ?
+ORDER BY scenario, kernel, target, began
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run on one target; ``counts`` by verdict."""
+
+    path: str
+    began: str
+    complete: bool
+    not_completed: int
+    target: str
+    kernel: str
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """One scenario of one run."""
+
+    scenario: str
+    kernel: str
+    target: str
+    began: str
+    verdict: str
+    known: str
+    path: str
+
+
+class Index:
+    """The index of one folder of runs; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it, or make it.
+
+        :raises RunDirectoryError: it cannot be written, or is no index
+        """
+        self._folder = folder
+        self.path = folder / INDEX
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(self.path)
+            self._base.execute("PRAGMA foreign_keys = ON")
+            self._base.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise RunDirectoryError(f"{self.path}: {error}; it can be deleted") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._base.close()
+
+    def refresh(self, others: Iterable[Path] = ()) -> list[str]:
+        """Take in what is new or changed, drop what is gone; return what could not be read.
+
+        :param others: run directories elsewhere; once taken in they stay
+        :raises RunDirectoryError: the index cannot be written
+        """
+        stamps = dict(self._base.execute("SELECT path, journal FROM runs"))
+        elsewhere = [*map(Path, stamps), *(path.resolve() for path in others)]
+        found = dict.fromkeys(filter(is_run_directory, [*self._folder.iterdir(), *elsewhere]))
+        complaints = []
+        try:
+            with self._base:
+                for path in found:
+                    stamp = _stamp(path)
+                    if stamps.pop(str(path), None) == stamp:
+                        continue
+                    try:
+                        self._take(str(path), stamp, read_run(path))
+                    except UsageError as error:
+                        complaints.append(str(error))
+                self._base.executemany("DELETE FROM runs WHERE path = ?", [(p,) for p in stamps])
+        except sqlite3.Error as error:
+            raise RunDirectoryError(f"{self.path}: {error}") from error
+        return complaints
+
+    def runs(self) -> list[RunRow]:
+        """Return every run on every target, oldest first."""
+        rows: dict[tuple[str, str, str], RunRow] = {}
+        for path, began, complete, left, target, kernel, verdict, count in self._base.execute(
+            _RUNS
+        ):
+            place = (path, target or "", kernel or "")
+            empty = RunRow(path, began, bool(complete), left, *place[1:], {})
+            row = rows.setdefault(place, empty)
+            if verdict:
+                row.counts[verdict] = count
+        return list(rows.values())
+
+    def records(
+        self, scenario: str = "*", kernel: str = "*", verdict: str = "*"
+    ) -> Iterator[RecordRow]:
+        """Yield the records that match these globs, by scenario and kernel."""
+        return starmap(RecordRow, self._base.execute(_RECORDS, (scenario, kernel, verdict)))
+
+    def _take(self, path: str, stamp: str, run: RunDocument) -> None:
+        self._base.execute("DELETE FROM runs WHERE path = ?", (path,))
+        complete = run.ending is Ending.COMPLETE
+        values = (path, stamp, run.run_id, run.tool, run.began, complete, len(run.not_completed))
+        self._base.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        self._base.executemany(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    path,
+                    r.target.kind,
+                    r.target.kernel,
+                    r.id,
+                    r.verdict.value,
+                    " ".join(r.known),
+                    r.reason,
+                    r.duration,
+                )
+                for r in run.records
+            ),
+        )
+
+
+def _stamp(path: Path) -> str:
+    status = (path / JOURNAL).stat()
+    return f"{status.st_size} {status.st_mtime_ns}"

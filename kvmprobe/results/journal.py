@@ -1,0 +1,175 @@
+"""The append-only journal of a run: one line of JSON an entry, valid up to the last whole line.
+
+Schema ``kvmprobe-journal/1``; an entry's ``type`` is an :class:`EntryType`.  An *attempt* is one
+process's work on the run: it begins with a ``begin`` entry and has the following ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Self
+
+from kvmprobe.errors import RunDirectoryError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA = "kvmprobe-journal/1"
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class EntryType(Enum):
+    """What a line says."""
+
+    BEGIN = "begin"
+    """An attempt begins: schema, run id, tool, command, boot id, time, planned ids."""
+    PLACE = "place"
+    """A target was probed: its identity, what a crash of it costs, its facts' hash."""
+    INTENT = "intent"
+    """These scenarios are about to run; ``goes_on`` where a fatal load may be made."""
+    HELD = "held"
+    """A scenario was stopped before a fatal load; what it showed so far."""
+    RESULT = "result"
+    """A scenario's record, and the hashes of what was read where it did not pass."""
+    END = "end"
+    """The attempt ended by its own doing."""
+
+
+class Journal:
+    """The file, open for appending by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it to go on; what a killed writer left of a line is cut off.
+
+        :raises RunDirectoryError: another process writes it, or it cannot be opened
+        """
+        self._path = path
+        self._fd = -1
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._end = _end_of_last_line(self._fd)
+            os.ftruncate(self._fd, self._end)
+        except BlockingIOError as busy:
+            self.close()
+            raise RunDirectoryError(f"{path}: another kvmprobe is writing this run") from busy
+        except OSError as error:
+            self.close()
+            raise RunDirectoryError(f"{path}: {error.strerror}") from error
+
+    @classmethod
+    def begin(cls, path: Path, content: Mapping[str, Any]) -> Self:
+        """Make a new one; it is there with its first entry, or not at all.
+
+        :raises RunDirectoryError: it cannot be made
+        """
+        scratch = path.with_name(begun_name(path))
+        first = {"type": EntryType.BEGIN.value, "schema": SCHEMA, **content}
+        try:
+            with scratch.open("wb") as file:
+                file.write(_to_json(first).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
+            raise RunDirectoryError(f"{path}: {error.strerror}") from error
+        return cls(path)
+
+    def append(self, kind: EntryType, content: Mapping[str, Any]) -> None:
+        """Add an entry; it survives this process, and the host after :meth:`sync`.
+
+        :raises RunDirectoryError: the file system is full, or fails; nothing of the entry is left
+        """
+        line = _to_json({"type": kind.value, **content}).encode() + b"\n"
+        try:
+            _write_all(self._fd, line, self._end)
+        except OSError as error:
+            os.ftruncate(self._fd, self._end)
+            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
+        self._end += len(line)
+
+    def sync(self) -> None:
+        """Have all entries on the disk.
+
+        :raises RunDirectoryError: the disk does not take them
+        """
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
+
+    def close(self) -> None:
+        """Close the file, which lets others write it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def told(file: Path, error: OSError, run: Path) -> str:
+    """Return what to say of a file in a run's directory that could not be written."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    todo = "make room, then" if full else "when that is mended,"
+    return f"{file}: {error.strerror}; all entries before are kept; {todo} `kvmprobe resume {run}`"
+
+
+def begun_name(path: Path) -> str:
+    """Return what a journal is called before it has its first entry."""
+    return f".{path.name}.new"
+
+
+def sync_folder(path: Path) -> None:
+    """Have a folder's names on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_entries(path: Path) -> list[dict[str, Any]]:
+    """Return the entries; what was being written when the writer died is not among them.
+
+    :raises UsageError: the file cannot be read, or a whole line in it is no entry
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    entries = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            EntryType(entry["type"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}:{number}: no entry of a journal: {error}") from error
+        entries.append(entry)
+    if not entries or entries[0].get("schema") != SCHEMA:
+        raise UsageError(f"{path}: {SCHEMA} does not stand at its beginning")
+    return entries
+
+
+def _end_of_last_line(fd: int) -> int:
+    """Return the offset behind the last newline."""
+    size = os.fstat(fd).st_size
+    step = 1 << 16
+    for end in range(size, 0, -step):
+        start = max(0, end - step)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+    return 0
+
+
+def _write_all(fd: int, content: bytes, offset: int) -> None:
+    while content:
+        written = os.pwrite(fd, content, offset)
+        content, offset = content[written:], offset + written

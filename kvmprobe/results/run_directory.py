@@ -1,0 +1,134 @@
+"""A run's directory: ``journal.jsonl``, and ``payloads/`` named by the SHA-256 of their content.
+
+The journal is the run; whatever else is made of it (reports, the index) can be made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from kvmprobe.errors import RunDirectoryError, UsageError
+from kvmprobe.results.journal import Journal, begun_name, read_entries, sync_folder, told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+JOURNAL = "journal.jsonl"
+PAYLOADS = "payloads"
+
+
+def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where runs are kept: ``kvmprobe/runs`` under $XDG_STATE_HOME, else ~/.local/state.
+
+    :see: XDG Base Directory Specification: a relative XDG_STATE_HOME is ignored
+    """
+    state = Path(environ.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():
+        state = Path(environ.get("HOME") or "/root") / ".local" / "state"
+    return state / "kvmprobe" / "runs"
+
+
+def is_run_directory(path: Path) -> bool:
+    """Tell whether a run was written there."""
+    return (path / JOURNAL).is_file()
+
+
+class RunDirectory:
+    """One run's directory, open for writing by this process.
+
+    :ivar path: absolute
+    """
+
+    def __init__(self, path: Path, journal: Journal) -> None:
+        self.path = path
+        self.journal = journal
+
+    @classmethod
+    def create(cls, path: Path, begin: Mapping[str, Any]) -> Self:
+        """Make a new one.
+
+        :param begin: the journal's first entry
+        :raises UsageError: something is there already, or it cannot be made
+        """
+        path = path.resolve()
+        journal = path / JOURNAL
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            there = {name.name for name in path.iterdir()} - {begun_name(journal)}
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}; --out DIR takes another place") from error
+        if there:
+            raise UsageError(
+                f"{path}: not empty, and runs are never overwritten; "
+                f"`kvmprobe resume {path}` goes on with a run"
+            )
+        return cls(path, Journal.begin(journal, begin))
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing one to go on with it.
+
+        :raises UsageError: no run was written there
+        :raises RunDirectoryError: another process writes it
+        """
+        if not is_run_directory(path):
+            raise UsageError(f"{path}: no run directory: it has no {JOURNAL}")
+        path = path.resolve()
+        return cls(path, Journal(path / JOURNAL))
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return what the journal says.
+
+        :raises UsageError: it is not a journal
+        """
+        return read_entries(self.path / JOURNAL)
+
+    def keep(self, content: bytes) -> str:
+        """Store a payload on the disk, once; returns its SHA-256 in hexadecimal.
+
+        :raises RunDirectoryError: it cannot be written; nothing of it is left
+        """
+        name = hashlib.sha256(content).hexdigest()
+        folder = self.path / PAYLOADS / name[:2]
+        final = folder / name
+        if final.exists():
+            return name
+        scratch = folder / f".{name}.{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.rename(final)
+            sync_folder(folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
+            raise RunDirectoryError(told(final, error, self.path)) from error
+        return name
+
+    def close(self) -> None:
+        """Let others write it."""
+        self.journal.close()
+
+
+def payload(path: Path, name: str) -> bytes:
+    """Return a payload's content.
+
+    :param path: the run directory
+    :raises UsageError: it is not there, or is not what was stored
+    """
+    file = path / PAYLOADS / name[:2] / name
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != name:
+        raise UsageError(f"{file}: its content is not that of its name: damaged")
+    return content

@@ -1,0 +1,89 @@
+"""What ``kvmprobe run`` leaves in a run's directory, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.resources import files
+
+import jsonschema
+import pytest
+import referencing
+
+from kvmprobe.results.journal import read_entries
+from kvmprobe.results.run_directory import JOURNAL, payload
+from kvmprobe.results.run_document import read_run
+
+pytestmark = pytest.mark.kvm
+SCHEMAS = files("kvmprobe.results") / "schemas"
+
+
+def kvmprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kvmprobe.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The directory and the document of one run."""
+    root = tmp_path_factory.mktemp("runs")
+    path, document = root / "run", root / "run.json"
+    select = ["--select", "fpu.set.*", "--select", "xcrs.*"]
+    kvmprobe("run", "--target", "host", *select, "--out", str(path), "--json", str(document))
+    kvmprobe("resume", str(path))
+    return path, document
+
+
+def test_every_entry_follows_the_schema(run):
+    loaded = {
+        name: json.loads((SCHEMAS / name).read_text())
+        for name in ("kvmprobe-journal-1.json", "kvmprobe-lines-1.json")
+    }
+    resources = ((n, referencing.Resource.from_contents(s)) for n, s in loaded.items())
+    registry = referencing.Registry().with_resources(resources)
+    validator = jsonschema.Draft202012Validator(
+        loaded["kvmprobe-journal-1.json"], registry=registry
+    )
+    for entry in read_entries(run[0] / JOURNAL):
+        validator.validate(entry)
+
+
+def test_an_intent_stands_before_every_result(run):
+    intended: set[str] = set()
+    for entry in read_entries(run[0] / JOURNAL):
+        if entry["type"] == "intent":
+            intended.update(entry["scenarios"])
+        elif entry["type"] == "result" and entry["record"]["verdict"] != "SKIPPED":
+            assert entry["record"]["id"] in intended
+
+
+def test_what_was_read_where_a_scenario_failed_is_kept(run):
+    path, _ = run
+    entries = [e for e in read_entries(path / JOURNAL) if e["type"] == "result"]
+    failed = [e for e in entries if e["record"]["verdict"] == "DIVERGED"]
+    kept = [payload(path, name) for e in failed for name in e["outputs"].values()]
+    assert failed
+    assert {len(image) for image in kept} >= {416}  # struct kvm_fpu, of KVM_GET_FPU
+
+
+def test_the_directory_and_the_document_tell_the_same(run):
+    path, document = run
+    assert read_run(path).records == read_run(document).records
+
+
+def test_the_directory_has_the_hosts_facts(run):
+    told = read_run(run[0])
+    (facts,) = told.environments.values()
+    assert facts["kernel"]["release"] == told.targets[0].kernel
+
+
+@pytest.mark.parametrize("report", ["ktap", "junit", "kcidb", "jsonl", "html"])
+def test_reports_are_made_of_a_directory(run, report):
+    ended = kvmprobe("report", str(run[0]), "--format", report)
+    assert (ended.returncode, ended.stderr, "fpu.set.first" in ended.stdout) == (0, "", True)
+
+
+def test_runs_lists_it(run):
+    ended = kvmprobe("runs", "--also", str(run[0]))
+    assert str(run[0]) in ended.stdout

@@ -1,0 +1,122 @@
+"""The index over runs: what is new is taken in, what is gone is dropped."""
+
+import shutil
+import sqlite3
+
+import pytest
+
+from kvmprobe.errors import RunDirectoryError
+from kvmprobe.results.index import INDEX, Index
+from kvmprobe.results.journal import EntryType
+from kvmprobe.results.record import ScenarioRecord, Target
+from kvmprobe.results.run_directory import RunDirectory
+from kvmprobe.results.verdict import Verdict
+
+OLD, NEW = Target("lab", "6.12.43", "old"), Target("lab", "6.12.95", "new")
+
+
+def write_run(path, *records, complete=True):
+    planned = ["a.1", "a.2"]
+    begin = {"boot_id": "b", "time": f"2026-01-01T00:00:0{len(records)}Z", "planned": planned}
+    directory = RunDirectory.create(path, begin)
+    for record in records:
+        directory.journal.append(EntryType.RESULT, {"record": record.to_json()})
+    directory.journal.append(EntryType.END, {"complete": complete})
+    directory.close()
+    return path
+
+
+def record(scenario, target=OLD, verdict=Verdict.PASS, known=()):
+    return ScenarioRecord(scenario, "", "", target, verdict, known=known)
+
+
+@pytest.fixture
+def index(tmp_path):
+    with Index(tmp_path / "runs") as opened:
+        yield opened
+
+
+def kernels(index, **globs):
+    return [(r.scenario, r.kernel, r.verdict) for r in index.records(**globs)]
+
+
+def test_runs_are_told_with_their_counts(index, tmp_path):
+    failed = record("a.2", verdict=Verdict.DIVERGED, known=("O1",))
+    write_run(tmp_path / "runs" / "one", record("a.1"), failed)
+    index.refresh()
+    assert [(r.kernel, r.complete, r.counts) for r in index.runs()] == [
+        ("6.12.43", True, {"DIVERGED": 1, "PASS": 1})
+    ]
+
+
+def test_a_run_in_which_nothing_ran_is_told(index, tmp_path):
+    write_run(tmp_path / "runs" / "one", complete=False)
+    index.refresh()
+    assert [(r.kernel, r.not_completed, r.counts) for r in index.runs()] == [("", 2, {})]
+
+
+def test_a_scenario_is_told_across_kernels(index, tmp_path):
+    write_run(tmp_path / "runs" / "one", record("a.1", OLD, Verdict.CRASHED))
+    write_run(tmp_path / "runs" / "two", record("a.1", NEW), record("a.2", NEW))
+    index.refresh()
+    assert kernels(index, scenario="a.1") == [
+        ("a.1", "6.12.43", "CRASHED"),
+        ("a.1", "6.12.95", "PASS"),
+    ]
+
+
+def test_a_run_that_went_on_is_read_again(index, tmp_path):
+    path = write_run(tmp_path / "runs" / "one", record("a.1"))
+    index.refresh()
+    directory = RunDirectory.open(path)
+    directory.journal.append(EntryType.RESULT, {"record": record("a.2").to_json()})
+    directory.close()
+    index.refresh()
+    assert [scenario for scenario, *_ in kernels(index)] == ["a.1", "a.2"]
+
+
+def test_a_run_that_was_deleted_is_dropped(index, tmp_path):
+    path = write_run(tmp_path / "runs" / "one", record("a.1"))
+    index.refresh()
+    shutil.rmtree(path)
+    index.refresh()
+    assert (index.runs(), kernels(index)) == ([], [])
+
+
+def test_a_run_elsewhere_is_taken_in_and_stays(index, tmp_path):
+    path = write_run(tmp_path / "elsewhere", record("a.1"))
+    index.refresh([path])
+    index.refresh()
+    assert [row.path for row in index.runs()] == [str(path)]
+
+
+def test_the_index_can_be_made_again(index, tmp_path):
+    write_run(tmp_path / "runs" / "one", record("a.1"))
+    index.refresh()
+    before = index.runs()
+    (tmp_path / "runs" / INDEX).unlink()
+    with Index(tmp_path / "runs") as again:
+        again.refresh()
+        assert again.runs() == before
+
+
+def test_a_run_that_cannot_be_read_is_named_and_the_others_are_there(index, tmp_path):
+    write_run(tmp_path / "runs" / "one", record("a.1"))
+    broken = write_run(tmp_path / "runs" / "two", record("a.1"))
+    with (broken / "journal.jsonl").open("ab") as file:
+        file.write(b"nonsense\n")
+    (complaint,) = index.refresh()
+    assert ("two/journal.jsonl:4" in complaint, len(index.runs())) == (True, 1)
+
+
+def test_what_is_no_index_is_refused(tmp_path):
+    (tmp_path / INDEX).write_text("no database, but long enough to be looked at" * 30)
+    with pytest.raises(RunDirectoryError, match="it can be deleted"):
+        Index(tmp_path)
+
+
+def test_anyone_may_ask_it_in_sql(index, tmp_path):
+    write_run(tmp_path / "runs" / "one", record("a.1"))
+    index.refresh()
+    with sqlite3.connect(index.path) as base:
+        assert base.execute("SELECT kernel FROM records").fetchall() == [("6.12.43",)]

@@ -1,0 +1,89 @@
+"""A run's directory: new or refused; payloads by content."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from kvmprobe.errors import UsageError
+from kvmprobe.results.journal import EntryType
+from kvmprobe.results.run_directory import RunDirectory, is_run_directory, payload, runs_folder
+
+BEGIN = {"planned": []}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    made = RunDirectory.create(tmp_path / "deep" / "run", BEGIN)
+    yield made
+    made.close()
+
+
+def test_a_new_directory_is_a_run(directory):
+    assert is_run_directory(directory.path)
+
+
+def test_an_empty_directory_may_become_a_run(tmp_path):
+    RunDirectory.create(tmp_path, BEGIN).close()
+    assert is_run_directory(tmp_path)
+
+
+def test_what_is_there_is_never_overwritten(directory):
+    with pytest.raises(UsageError, match="not empty, and runs are never overwritten"):
+        RunDirectory.create(directory.path, BEGIN)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--out DIR takes another place"):
+        RunDirectory.create(tmp_path / "file" / "run", BEGIN)
+
+
+def test_opening_something_else_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"no run directory: it has no journal\.jsonl"):
+        RunDirectory.open(tmp_path)
+
+
+def test_opening_again_keeps_what_was_written(directory):
+    directory.journal.append(EntryType.END, {})
+    directory.close()
+    again = RunDirectory.open(directory.path)
+    again.close()
+    assert [e["type"] for e in again.entries()] == ["begin", "end"]
+
+
+def test_a_payload_is_kept_by_its_hash(directory):
+    name = directory.keep(b"image")
+    assert (name, payload(directory.path, name)) == (hashlib.sha256(b"image").hexdigest(), b"image")
+
+
+def test_a_payload_is_kept_once(directory):
+    directory.keep(b"image")
+    directory.keep(b"image")
+    files = [f for f in (directory.path / "payloads").rglob("*") if f.is_file()]
+    assert len(files) == 1
+
+
+def test_a_damaged_payload_is_told(directory):
+    name = directory.keep(b"image")
+    (directory.path / "payloads" / name[:2] / name).write_bytes(b"imagf")
+    with pytest.raises(UsageError, match="damaged"):
+        payload(directory.path, name)
+
+
+def test_a_missing_payload_is_told(directory):
+    with pytest.raises(UsageError, match="No such file"):
+        payload(directory.path, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"XDG_STATE_HOME": "/s", "HOME": "/h"}, "/s/kvmprobe/runs"),
+        ({"XDG_STATE_HOME": "s", "HOME": "/h"}, "/h/.local/state/kvmprobe/runs"),
+        ({"HOME": "/h"}, "/h/.local/state/kvmprobe/runs"),
+        ({}, "/root/.local/state/kvmprobe/runs"),
+    ],
+)
+def test_runs_are_kept_where_the_xdg_specification_says(environ, folder):
+    assert runs_folder(environ) == Path(folder)
