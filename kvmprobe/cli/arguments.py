@@ -12,6 +12,7 @@ from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
+from kvmprobe.lab.disk import MOUNT_POINT
 from kvmprobe.reports.formats import Format
 
 _EXIT_CODES = """\
@@ -157,6 +158,20 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATH[:GUESTPATH]",
         help="take a file or directory along",
+    )
+    program.add_argument(
+        "--with-kvmprobe",
+        action="store_true",
+        help="take this kvmprobe along for a script's use (the command kvmprobe always is)",
+    )
+    program.add_argument(
+        "--disk",
+        metavar="FILE[:MOUNTPOINT]",
+        help="an ext4 image that outlives the machine, and its panics"
+        f" (default mount point: {MOUNT_POINT})",
+    )
+    program.add_argument(
+        "--disk-size", type=int, metavar="MIB", help="make the disk if FILE does not exist"
     )
     program.add_argument(
         "--cpus",

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 KVM_INTEL = "kvm_intel"
 LIKELY = (KVM_INTEL, "kvm", "irqbypass")
+# The emulator's PIIX3, SCSI disks as which Linux presents ATA disks, the file system.
+DISK = ("ata_piix", "sd_mod", "ext4")
+_DISK_LIKELY = (
+    *("libata", "scsi_mod", "scsi_common", "t10_pi", "crc_t10dif", "crc64", "crc64_rocksoft"),
+    *("jbd2", "mbcache", "crc16", "crc32c_generic", "crct10dif_common", "crct10dif_generic"),
+)
 _FILE = re.compile(r"([\w-]+)\.ko(?:\.(xz|zst|gz))?")
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -30,11 +36,16 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 
 @dataclass(frozen=True, slots=True)
 class ModuleInfo:
-    """What a module's .modinfo section says; ``release`` is the kernel it was built for."""
+    """What a module's .modinfo section says.
+
+    :ivar release: the kernel it was built for
+    :ivar wants: what it may ask for while it is loaded: its "pre" soft dependencies
+    """
 
     name: str
     depends: tuple[str, ...]
     release: str
+    wants: tuple[str, ...] = ()
 
 
 def module_name(file_name: str) -> str:
@@ -81,7 +92,7 @@ def read_info(module: Path) -> ModuleInfo:
     depends = (name.replace("-", "_") for name in fields.get("depends", "").split(",") if name)
     release = (fields.get("vermagic", "").split() or [""])[0]
     name = fields.get("name", "").replace("-", "_") or module_name(module.name)
-    return ModuleInfo(name, tuple(depends), release)
+    return ModuleInfo(name, tuple(depends), release, tuple(_soft_dependencies(fields)))
 
 
 def gather(
@@ -109,7 +120,29 @@ def gather(
                 )
             infos[name] = read_info(have[name])
         missing = {need for info in infos.values() for need in info.depends} - infos.keys()
-    return tuple(have[name] for name in _in_load_order(infos))
+    return tuple(have[name] for name in _in_load_order((KVM_INTEL,), infos))
+
+
+def gather_for_disk(fetch: Callable[[frozenset[str]], Mapping[str, Path]]) -> tuple[Path, ...]:
+    """Return what a kernel has as modules of what mounting a disk takes, in load order.
+
+    The rest may be built in or missing: packages need not tell, and the guest will.
+
+    :param fetch: as for :func:`gather`
+    """
+    have = dict(fetch(frozenset((*DISK, *_DISK_LIKELY))))
+    roots = tuple(name for name in DISK if name in have)
+    asked = {*DISK, *_DISK_LIKELY}
+    infos: dict[str, ModuleInfo] = {}
+    missing = set(roots)
+    while missing:
+        if unknown := frozenset(missing - asked):
+            have.update(fetch(unknown))
+            asked |= unknown
+        infos |= {name: read_info(have[name]) for name in missing & have.keys()}
+        needs = {need for info in infos.values() for need in (*info.wants, *info.depends)}
+        missing = needs - infos.keys() - (asked - have.keys())
+    return tuple(have[name] for name in _in_load_order(roots, infos))
 
 
 def check_release(modules: tuple[Path, ...], release: str, vmlinuz: Path) -> None:
@@ -133,7 +166,14 @@ def drop_debug_sections(module: Path) -> None:
         subprocess.run(["strip", "--strip-debug", module], check=False, capture_output=True)
 
 
-def _in_load_order(infos: Mapping[str, ModuleInfo]) -> list[str]:
+# Algorithms are asked for by their own name; the module of that name is often the generic one.
+def _soft_dependencies(fields: Mapping[str, str]) -> Iterator[str]:
+    before = fields.get("softdep", "").partition("post:")[0].removeprefix("pre:")
+    for name in before.replace("-", "_").split():
+        yield from (name, f"{name}_generic")
+
+
+def _in_load_order(roots: tuple[str, ...], infos: Mapping[str, ModuleInfo]) -> list[str]:
     order: dict[str, None] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -141,11 +181,13 @@ def _in_load_order(infos: Mapping[str, ModuleInfo]) -> list[str]:
             raise UsageError(
                 f"modules depend on each other in a circle: {' -> '.join((*path, name))}"
             )
-        for need in infos[name].depends:
-            visit(need, (*path, name))
+        for need in (*infos[name].wants, *infos[name].depends):
+            if need in infos:
+                visit(need, (*path, name))
         order[name] = None
 
-    visit(KVM_INTEL, ())
+    for root in roots:
+        visit(root, ())
     return list(order)
 
 
