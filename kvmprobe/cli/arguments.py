@@ -13,6 +13,7 @@ from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
 from kvmprobe.lab.disk import MOUNT_POINT
+from kvmprobe.lab.program import SILENCE_SECONDS
 from kvmprobe.reports.formats import Format
 
 _EXIT_CODES = """\
@@ -192,6 +193,13 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="boot verbosely; write the kernel's console to FILE (/dev/stderr: to see it)",
+    )
+    program.add_argument(
+        "--silence",
+        type=_seconds,
+        default=SILENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long without any output counts as a hang (default: %(default)g)",
     )
     program.add_argument(
         "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"

@@ -87,4 +87,4 @@ def _execute(arguments: argparse.Namespace) -> int:
         )
         built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
         outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
-        return run_program(kernel, built, program, outlets, until_start)
+        return run_program(kernel, built, program, outlets, until_start, arguments.silence)

@@ -176,11 +176,11 @@ def build(
         "environ": _nul_separated([f"{key}={value}" for key, value in payload.environment.items()]),
     }
     lab |= _module_files("modules", modules)
-    if payload.mount_point:
-        if payload.files.has_below(payload.mount_point):
-            raise UsageError(f"the disk at {payload.mount_point} would hide files that are there")
-        payload.files.add_directory(payload.mount_point)
-        lab |= _module_files("disk", disk_modules) | {"disk": os.fsencode(payload.mount_point)}
+    if place := payload.mount_point:
+        if payload.files.has_below(place):
+            raise UsageError(f"the disk at {place} would hide files that are there")
+        payload.files.add_directory(place)
+        lab |= _module_files("disk", disk_modules) | {"mount-point": os.fsencode(place)}
     own = FileTree()
     own.put("/init", init, 0o755)
     own.put_console()
@@ -193,7 +193,7 @@ def build(
 
 
 def _module_files(directory: str, modules: Sequence[Path]) -> dict[str, bytes]:
-    files = {f"{directory}.d/{module.name}": module.read_bytes() for module in modules}
+    files = {f"{directory}/{module.name}": module.read_bytes() for module in modules}
     return files | {f"{directory}.list": "".join(f"/lab/{name}\n" for name in files).encode()}
 
 

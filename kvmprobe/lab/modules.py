@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import KernelNotFound, MissingTools, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 KVM_INTEL = "kvm_intel"
@@ -87,12 +87,12 @@ def read_info(module: Path) -> ModuleInfo:
         raise UsageError(f"{module}: not a 64-bit ELF module: {error}") from error
     if not found:
         raise UsageError(f"{module}: not a kernel module (no .modinfo section)")
-    entries = (entry.partition("=") for entry in found[0].decode("utf-8", "replace").split("\0"))
+    entries = [entry.partition("=") for entry in found[0].decode("utf-8", "replace").split("\0")]
     fields = {key: value for key, _, value in entries}
     depends = (name.replace("-", "_") for name in fields.get("depends", "").split(",") if name)
     release = (fields.get("vermagic", "").split() or [""])[0]
     name = fields.get("name", "").replace("-", "_") or module_name(module.name)
-    return ModuleInfo(name, tuple(depends), release, tuple(_soft_dependencies(fields)))
+    return ModuleInfo(name, tuple(depends), release, tuple(_soft_dependencies(entries)))
 
 
 def gather(
@@ -166,11 +166,14 @@ def drop_debug_sections(module: Path) -> None:
         subprocess.run(["strip", "--strip-debug", module], check=False, capture_output=True)
 
 
-# Algorithms are asked for by their own name; the module of that name is often the generic one.
-def _soft_dependencies(fields: Mapping[str, str]) -> Iterator[str]:
-    before = fields.get("softdep", "").partition("post:")[0].removeprefix("pre:")
-    for name in before.replace("-", "_").split():
-        yield from (name, f"{name}_generic")
+# "softdep=pre: A B post: C".  An algorithm (crypto-crc32c) is an alias, by which packages do not name
+# a module; its plain implementation is the module crc32c_generic.
+def _soft_dependencies(entries: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    for text in (value for key, _, value in entries if key == "softdep"):
+        before = text.partition("post:")[0].removeprefix("pre:")
+        for name in before.replace("-", "_").split():
+            plain = name.removeprefix("crypto_")
+            yield from (plain, f"{plain}_generic")
 
 
 def _in_load_order(roots: tuple[str, ...], infos: Mapping[str, ModuleInfo]) -> list[str]:

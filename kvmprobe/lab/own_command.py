@@ -7,6 +7,7 @@ outside.
 from __future__ import annotations
 
 import importlib.util
+import os
 import pkgutil
 import sys
 from pathlib import Path
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 NAME = "kvmprobe"
 _MODULE = "kvmprobe.cli.main"
 _FOLDER = "/usr/local/bin"
-# They load data and modules by name when those are needed, which asking an interpreter cannot show.
+# What is loaded only when it is needed, data and modules, asking an interpreter does not show.
 _WHOLE = ("kvmprobe", "rich", "jinja2")
+# Always needed late; named, it goes along compiled.
+_LATE = ("importlib.readers",)
+_NOT_FOR_PROGRAMS = {
+    *("__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip"),
+    *("site-packages", "dist-packages"),
+}
 
 
 def add_own_command(tree: FileTree, pycache: Path) -> PythonProgram:
@@ -36,14 +43,20 @@ def add_own_command(tree: FileTree, pycache: Path) -> PythonProgram:
     modules = tuple(
         module.name for module in pkgutil.walk_packages(kvmprobe.__path__, f"{kvmprobe.__name__}.")
     )
-    program = add_python(tree, _MODULE, pycache, also=modules)
-    for package in _WHOLE:
-        for file in _files_of(package):
-            if str(file) not in tree:
-                tree.add(file)
+    program = add_python(tree, _MODULE, pycache, also=(*modules, *_LATE))
+    for file in (*_standard_library(), *(f for name in _WHOLE for f in _files_of(name))):
+        if str(file) not in tree:
+            tree.add(file)
     launcher = f"#!{sys.executable} -S\nimport sys\nfrom {_MODULE} import main\nsys.exit(main())\n"
     tree.put(f"{_FOLDER}/{NAME}", launcher.encode(), 0o755)
     return PythonProgram(program.command, program.environment | {"PATH": _FOLDER})
+
+
+def _standard_library() -> Iterator[Path]:
+    library = Path(os.__file__).parent
+    for folder, folders, files in os.walk(library):
+        folders[:] = sorted(set(folders) - _NOT_FOR_PROGRAMS)
+        yield from (Path(folder) / name for name in files if name.endswith(".py"))
 
 
 def _files_of(package: str) -> Iterator[Path]:

@@ -11,7 +11,7 @@
  *   >BASE64, !BASE64   a piece of the program's standard output, standard error
  *
  * Files: /lab/modules.list (one module's path a line, in load order), /lab/mode ("worker" or "exec"),
- * /lab/command and /lab/environ (NUL separated).  With a disk: /lab/disk, where to mount it, and
+ * /lab/command and /lab/environ (NUL separated).  With a disk: /lab/mount-point and
  * /lab/disk.list, as modules.list.  A disk that was mounted is unmounted when the program has ended.
  *
  * In worker mode the program owns the channel from "#phase start" until it ends: it inherits the right to
@@ -205,14 +205,14 @@ static void mount_disk(const char *place)
 	}
 	for (int tries = 0; access(DISK, F_OK) != 0 && tries < DISK_TRIES; tries++)
 		nanosleep(&pause_between, NULL);
-	if (mount(DISK, place, "ext4", MS_NOATIME, NULL) == 0)
-		return;
-	if (errno == ENOENT)
+	if (access(DISK, F_OK) != 0)
 		report("#failed no disk: does the kernel have CONFIG_PCI, CONFIG_ATA_PIIX and CONFIG_BLK_DEV_SD?");
+	else if (mount(DISK, place, "ext4", MS_NOATIME, NULL) == 0)
+		return;
 	else if (errno == ENODEV)
 		report("#failed disk: the kernel has no CONFIG_EXT4_FS");
 	else
-		report("#failed disk: mount: %s", strerror(errno));
+		report("#failed disk: mount: %s (see --kernel-log)", strerror(errno));
 	end_machine();
 }
 
@@ -358,7 +358,7 @@ int main(void)
 		end_machine();
 	}
 	int exec_mode = strcmp(mode, "exec") == 0;
-	char *mount_point = content("/lab/disk", &size);
+	char *mount_point = content("/lab/mount-point", &size);
 	if (mount_point) {
 		report("#phase disk");
 		mount_disk(mount_point);
