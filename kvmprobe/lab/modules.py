@@ -166,8 +166,8 @@ def drop_debug_sections(module: Path) -> None:
         subprocess.run(["strip", "--strip-debug", module], check=False, capture_output=True)
 
 
-# "softdep=pre: A B post: C".  An algorithm (crypto-crc32c) is an alias, by which packages do not name
-# a module; its plain implementation is the module crc32c_generic.
+# "softdep=pre: A B post: C".  An algorithm (crypto-crc32c) is an alias, by which no file is named;
+# its plain implementation is the module crc32c_generic.
 def _soft_dependencies(entries: Sequence[tuple[str, str, str]]) -> Iterator[str]:
     for text in (value for key, _, value in entries if key == "softdep"):
         before = text.partition("post:")[0].removeprefix("pre:")

@@ -1,4 +1,4 @@
-"""A disk that outlives the emulated host's panics, and kvmprobe's runs on it, as a user types them."""
+"""A disk that outlives the emulated host's panics, and kvmprobe on it, as users type it."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def verdicts(path):
 
 @pytest.fixture(scope="module", params=["6.1", NEWEST])
 def panicked(request, tmp_path_factory):
-    """Return the disk, the program that panicked, what it left, the next boot and its kernel's log."""
+    """Return the disk, the program that panicked, what it left, the next boot, its kernel's log."""
     folder = tmp_path_factory.mktemp("disk")
     image, log = folder / "disk.img", folder / "log"
     options = ("--file", "/bin/cat", "--file", "/bin/sync", "--kernel-log", log)
