@@ -6,9 +6,9 @@ KVMPROBE_ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 KVMPROBE_VENV=${KVMPROBE_VENV:-$KVMPROBE_ROOT/.venv}
 KVMPROBE_PYTHON=$KVMPROBE_VENV/bin/python
 
-# Debian's names: what builds the bindings and the emulator, unpacks kernels; what the tests sign with, and what reads
-# the manual page and the completion scripts.
-_PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch xz-utils zstd"
+# Debian's names: what builds the bindings and the emulator, unpacks kernels, makes disks; what the tests sign with,
+# and what reads the manual page and the completion scripts.
+_PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch xz-utils zstd e2fsprogs"
 _TEST_PACKAGES="gnupg mandoc zsh fish"
 # What opens the HTML report in tests; not every distribution has it, so it is asked for alone.
 _BROWSER_PACKAGES="chromium chromium-driver"
@@ -56,6 +56,7 @@ _missing_packages() {
         command -v make >/dev/null || printf 'make '
         command -v patch >/dev/null || printf 'patch '
         command -v xz >/dev/null || printf 'xz-utils '
+        PATH=$PATH:/usr/sbin:/sbin command -v mke2fs >/dev/null || printf 'e2fsprogs '
     fi
     if ! python=$(_find_python); then
         if [ -n "$(apt-cache search --names-only '^python3.11-venv$' 2>/dev/null)" ]; then

@@ -12,6 +12,8 @@ from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
 from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
+from kvmprobe.lab.disk import MOUNT_POINT
+from kvmprobe.lab.program import SILENCE_SECONDS
 from kvmprobe.reports.formats import Format
 
 SHELLS = ("bash", "zsh", "fish")
@@ -167,6 +169,20 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         help="take a file or directory along",
     )
     program.add_argument(
+        "--with-kvmprobe",
+        action="store_true",
+        help="take this kvmprobe along for a script's use (the command kvmprobe always is)",
+    )
+    program.add_argument(
+        "--disk",
+        metavar="FILE[:MOUNTPOINT]",
+        help="an ext4 image that outlives the machine, and its panics"
+        f" (default mount point: {MOUNT_POINT})",
+    )
+    program.add_argument(
+        "--disk-size", type=int, metavar="MIB", help="make the disk if FILE does not exist"
+    )
+    program.add_argument(
         "--cpus",
         type=int,
         choices=range(1, MOST_PROCESSORS + 1),
@@ -185,6 +201,13 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="boot verbosely; write the kernel's console to FILE (/dev/stderr: to see it)",
+    )
+    program.add_argument(
+        "--silence",
+        type=_seconds,
+        default=SILENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long without any output counts as a hang (default: %(default)g)",
     )
     program.add_argument(
         "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.terminal import LinePerStage, StatusLine, progress
 from kvmprobe.errors import ExitCode, UsageError
-from kvmprobe.lab import emulator, kernels
+from kvmprobe.lab import emulator, kernels, own_command
+from kvmprobe.lab.disk import Disk
 from kvmprobe.lab.program import GuestFile, Hardware, Outlets, Program, run_program
 
 if TYPE_CHECKING:
@@ -66,13 +67,23 @@ def _opened(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO | N
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
+def _disk_of(arguments: argparse.Namespace) -> Disk | None:
+    if arguments.disk is not None:
+        return Disk.parse(arguments.disk, arguments.disk_size)
+    if arguments.disk_size is not None:
+        raise UsageError("--disk-size: of which disk? (--disk FILE)")
+    return None
+
+
 def _execute(arguments: argparse.Namespace) -> int:
+    archives = archives_of(arguments)
+    takes_kvmprobe = arguments.with_kvmprobe or arguments.program[0] == own_command.NAME
     program = Program(
         tuple(arguments.program),
         tuple(GuestFile.parse(text) for text in arguments.file),
-        Hardware(arguments.cpus, arguments.memory),
+        Hardware(arguments.cpus, arguments.memory, _disk_of(arguments)),
+        archives.cache.folder("pycache") if takes_kvmprobe else None,
     )
-    archives = archives_of(arguments)
     with progress() as status, _opened(arguments.kernel_log) as kernel_log:
         until_start = _UntilProgramStarts(status)
         kernel = kernels.resolve(
@@ -80,4 +91,4 @@ def _execute(arguments: argparse.Namespace) -> int:
         )
         built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
         outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
-        return run_program(kernel, built, program, outlets, until_start)
+        return run_program(kernel, built, program, outlets, until_start, arguments.silence)

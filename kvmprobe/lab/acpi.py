@@ -2,7 +2,8 @@
 
 Pure: bytes from numbers.  Knows the emulator's chipset (power management registers at 0xb000, which
 ``guest/firmware.S`` maps; ISA interrupts on the IOAPIC, timer on pin 2) and nothing of kernels.
-Source: ACPI Specification 6.4, section 5.2 "ACPI System Description Tables".
+Source: ACPI Specification 6.4, sections 5.2 "ACPI System Description Tables", 6.4 "Resource Data
+Types for ACPI", 20.2 "AML Grammar Definition".
 """
 
 from __future__ import annotations
@@ -23,12 +24,22 @@ _FADT_REVISION = 1
 _FADT_FLAGS = (1 << 0) | (1 << 2) | (1 << 4) | (1 << 5)
 
 
-def tables(address: int, processors: int) -> bytes:
-    """Return RSDP, XSDT, FADT, MADT and an empty DSDT, to be placed at ``address``.
+# Where the PCI bus may place what it finds: above the most memory that a machine can have, below
+# the IOAPIC.
+_PCI_MEMORY = (0x80000000, 0xFEBFFFFF)
+_PCI_CONFIGURATION = 0xCF8  # eight I/O ports
+_MEMORY, _IO, _BUS_NUMBERS = 0, 1, 2
+
+
+def tables(address: int, processors: int, disks: int = 0) -> bytes:
+    """Return RSDP, XSDT, FADT, MADT and DSDT, to be placed at ``address``.
 
     The RSDP comes first: its address is ``address`` (bytes, 16-aligned).
+
+    :param disks: how many there are; without any the DSDT is empty, so that the kernel need not
+        search the PCI bus, which has the disks' controller
     """
-    dsdt = _table(b"DSDT", 2, b"")
+    dsdt = _table(b"DSDT", 2, _pci_host_bridge() if disks else b"")
     madt = _table(b"APIC", 3, _madt_body(processors))
     dsdt_address = address + 64
     madt_address = _align(dsdt_address + len(dsdt))
@@ -101,3 +112,36 @@ def _fadt_body(dsdt_address: int) -> bytes:
     put(98, "<H", 0xFFF)
     put(112, "<I", _FADT_FLAGS)
     return bytes(body)
+
+
+# Scope (\\_SB) { Device (PCI0) { Name (_HID, EisaId ("PNP0A03")) Name (_ADR, 0)
+# Name (_CRS, ResourceTemplate () {...}) } }
+def _pci_host_bridge() -> bytes:
+    resources = (
+        _range(_BUS_NUMBERS, "<H", 0, 0)
+        + struct.pack("<BBHHBB", 0x47, 1, _PCI_CONFIGURATION, _PCI_CONFIGURATION, 1, 8)
+        + _range(_IO, "<H", 0, _PCI_CONFIGURATION - 1)
+        + _range(_IO, "<H", _PCI_CONFIGURATION + 8, 0xFFFF)
+        + _range(_MEMORY, "<I", *_PCI_MEMORY)
+        + b"\x79\x00"
+    )
+    device = b"PCI0\x08_HID\x0c\x41\xd0\x0a\x03\x08_ADR\x00\x08_CRS\x11" + _package(
+        bytes([0x0A, len(resources)]) + resources
+    )
+    return b"\x10" + _package(b"\\_SB_" + b"\x5b\x82" + _package(device))
+
+
+# A Word or DWord Address Space Descriptor of what the bridge passes on, at fixed addresses.
+def _range(kind: int, layout: str, first: int, last: int) -> bytes:
+    whole_io_or_writable = {_MEMORY: 1, _IO: 3, _BUS_NUMBERS: 0}[kind]
+    numbers = b"".join(struct.pack(layout, n) for n in (0, first, last, 0, last - first + 1))
+    tag = {"<H": 0x88, "<I": 0x87}[layout]
+    return struct.pack("<BHBBB", tag, 3 + len(numbers), kind, 0x0C, whole_io_or_writable) + numbers
+
+
+# PkgLength counts itself: one byte up to 63, else two up to 4095.
+def _package(content: bytes) -> bytes:
+    if len(content) < 0x3F:
+        return bytes([len(content) + 1]) + content
+    size = len(content) + 2
+    return bytes([0x40 | size & 0xF, size >> 4]) + content

@@ -16,7 +16,6 @@ vgaromimage: file={firmware}
 vga: extension=none, update_freq=1
 com1: enabled=1, mode=file, dev={console}
 clock: sync=none
-ata0: enabled=0
 ata1: enabled=0
 speaker: enabled=0
 parport1: enabled=0
@@ -26,6 +25,14 @@ error: action=ignore
 info: action=ignore
 """
 
+_NO_DISK = "ata0: enabled=0\n"
+# Nobody minds the heads and sectors, but their product times 512 bytes must divide the size.
+_DISK = """\
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=disk, mode=flat, path={path}, cylinders=0, heads=16, spt=32
+"""
+CYLINDER_BYTES = 16 * 32 * 512
+
 # How many instructions pass for a second of the emulated clocks other than the TSC.  The serial
 # port's speed hangs on it too: at a tenth of the true rate a line of console costs a tenth of the
 # time.
@@ -33,7 +40,12 @@ _TICKS_PER_SECOND = 100_000_000
 
 
 def text(
-    memory_mib: int, processors: int, firmware: str, console: str, ram: Sequence[tuple[int, str]]
+    memory_mib: int,
+    processors: int,
+    firmware: str,
+    console: str,
+    ram: Sequence[tuple[int, str]],
+    disk: str = "",
 ) -> str:
     """Return the configuration of a machine that runs what its memory holds at the start.
 
@@ -42,6 +54,7 @@ def text(
     :param firmware: path of the ROM; the display adapter insists on one too, and takes the same
     :param console: path that the first serial port writes to
     :param ram: physical byte address and file of each memory image, at most four
+    :param disk: path of the disk's image, a multiple of ``CYLINDER_BYTES`` long; "" for no disk
     """
     fixed = _FIXED.format(
         ticks_per_second=_TICKS_PER_SECOND,
@@ -54,4 +67,4 @@ def text(
         f"optramimage{number}: file={path}, address={address:#x}\n"
         for number, (address, path) in enumerate(ram, start=1)
     ]
-    return fixed + "".join(images)
+    return fixed + (_DISK.format(path=disk) if disk else _NO_DISK) + "".join(images)

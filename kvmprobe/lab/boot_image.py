@@ -81,12 +81,14 @@ def build(
     memory_mib: int,
     arguments: str = DEFAULT_ARGUMENTS,
     processors: int = 1,
+    disks: int = 0,
 ) -> BootImage:
     """Place a kernel and its initramfs in a machine's memory.
 
     :param initramfs: one or more cpio archives, packed or not
     :param memory_mib: size of the machine's memory, MiB
     :param processors: how many the machine has, 1 or 2
+    :param disks: how many it has, 0 or 1
     :raises UsageError: the files do not fit, or the arguments are too long
     """
     if len(arguments.encode()) > _LONGEST_COMMAND_LINE:
@@ -105,7 +107,7 @@ def build(
     parameters = _boot_params(kernel, initramfs_address, len(initramfs), memory_end)
     boot_area = parameters.ljust(_COMMAND_LINE - _BOOT_PARAMS, b"\0") + arguments.encode()
     boot_area = boot_area.ljust(_ACPI_TABLES - _BOOT_PARAMS, b"\0") + acpi.tables(
-        _ACPI_TABLES, processors
+        _ACPI_TABLES, processors, disks
     )
     return BootImage(
         (

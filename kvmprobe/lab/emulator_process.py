@@ -37,15 +37,16 @@ class EmulatorProcess:
     :ivar log: descriptor of what the emulator itself says, non-blocking
     """
 
-    def __init__(self, emulator: Emulator, image: BootImage) -> None:
+    def __init__(self, emulator: Emulator, image: BootImage, disk: int | None) -> None:
         """Start the emulator.
 
+        :param disk: descriptor of its disk's image
         :raises MissingTools: setpriv is not installed
         """
         self._files: list[int] = []
         self._images: list[int] = []
         try:
-            self._start(emulator, image)
+            self._start(emulator, image, disk)
         except BaseException:
             self._close_files()
             raise
@@ -79,7 +80,7 @@ class EmulatorProcess:
         self.kill()
         self._close_files()
 
-    def _start(self, emulator: Emulator, image: BootImage) -> None:
+    def _start(self, emulator: Emulator, image: BootImage, disk: int | None) -> None:
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise MissingTools(("util-linux",), "the emulated host")
@@ -99,8 +100,11 @@ class EmulatorProcess:
                 str(emulator.firmware),
                 _path(console_write),
                 ram,
+                # ORDER: by descriptor, or the emulator leaves a lock file beside it when killed.
+                "" if disk is None else _path(disk),
             ).encode()
         )
+        disks = () if disk is None else (disk,)
         self._process = subprocess.Popen(
             [setpriv, "--pdeathsig", "KILL", emulator.bochs, "-q", "-f", _path(configuration)],
             stdin=subprocess.DEVNULL,
@@ -112,7 +116,7 @@ class EmulatorProcess:
                 "KVMPROBE_CHANNEL_OUT": str(out_write),
                 "KVMPROBE_NO_REBOOT": "1",
             },
-            pass_fds=(in_read, out_write, console_write, configuration, *self._images),
+            pass_fds=(in_read, out_write, console_write, configuration, *self._images, *disks),
             # A session of its own: neither Ctrl-C nor a closing terminal reaches it.
             start_new_session=True,
         )

@@ -82,6 +82,10 @@ class FileTree:
         """Tell whether this very path is taken."""
         return guest in self._nodes
 
+    def has_below(self, guest: str) -> bool:
+        """Tell whether anything lies in this directory."""
+        return any(path.startswith(f"{self._resolve(guest)}/") for path in self._nodes)
+
     def size(self) -> int:
         """Return the sum of the files' sizes, bytes."""
         return sum(len(node.content) for node in self._nodes.values())
@@ -147,26 +151,36 @@ class Payload:
     """A program to run on the emulated host.
 
     :ivar command: its arguments; the first is the program's absolute path in the guest
+    :ivar mount_point: where the machine's disk is mounted before it starts; "" without one
     """
 
     files: FileTree
     command: tuple[str, ...]
     mode: Mode
     environment: Mapping[str, str] = field(default_factory=dict)
+    mount_point: str = ""
 
 
-def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytearray:
-    """Pack a payload with the first process and the kernel modules, uncompressed, in load order."""
+def build(
+    payload: Payload, modules: Sequence[Path], init: bytes, disk_modules: Sequence[Path] = ()
+) -> bytearray:
+    """Pack a payload with the first process and the kernel modules, uncompressed, in load order.
+
+    :param modules: KVM's
+    :param disk_modules: what mounting the disk takes, if there is one
+    :raises UsageError: the payload has files where the disk is to be mounted
+    """
     lab = {
         "mode": payload.mode.value.encode(),
         "command": _nul_separated(payload.command),
         "environ": _nul_separated([f"{key}={value}" for key, value in payload.environment.items()]),
     }
-    names = []
-    for module in modules:
-        names.append(f"/lab/modules/{module.name}\n")
-        lab[f"modules/{module.name}"] = module.read_bytes()
-    lab["modules.list"] = "".join(names).encode()
+    lab |= _module_files("modules", modules)
+    if place := payload.mount_point:
+        if payload.files.has_below(place):
+            raise UsageError(f"the disk at {place} would hide files that are there")
+        payload.files.add_directory(place)
+        lab |= _module_files("disk", disk_modules) | {"mount-point": os.fsencode(place)}
     own = FileTree()
     own.put("/init", init, 0o755)
     own.put_console()
@@ -176,6 +190,11 @@ def build(payload: Payload, modules: Sequence[Path], init: bytes) -> bytearray:
     archive = payload.files.archive()
     archive += own.archive()
     return archive
+
+
+def _module_files(directory: str, modules: Sequence[Path]) -> dict[str, bytes]:
+    files = {f"{directory}/{module.name}": module.read_bytes() for module in modules}
+    return files | {f"{directory}.list": "".join(f"/lab/{name}\n" for name in files).encode()}
 
 
 def _nul_separated(words: Sequence[str]) -> bytes:

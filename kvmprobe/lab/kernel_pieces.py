@@ -22,17 +22,22 @@ if TYPE_CHECKING:
 
 _VMLINUZ = re.compile(r"boot/vmlinu[xz]-[^/]+|(?:usr/)?lib/modules/[^/]+/vmlinuz")
 _BUILTIN = "modules.builtin"
-_USUAL_FOLDERS = ("arch/x86/kvm", "virt/lib")
+_USUAL_FOLDERS = ("arch/x86/kvm", "virt/lib", "drivers/ata", "drivers/scsi", "fs/ext4", "fs/jbd2")
 _BOOT_IMAGE = Path("arch/x86/boot/bzImage")
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """A kernel in a work directory; ``modules`` in load order, none if KVM is built in."""
+    """A kernel in a work directory.
+
+    :ivar modules: KVM's in load order, none if it is built in
+    :ivar disk_modules: those there are of what mounting a disk takes, in load order
+    """
 
     banner: Banner
     vmlinuz: Path
     modules: tuple[Path, ...]
+    disk_modules: tuple[Path, ...] = ()
 
 
 def from_debs(debs: tuple[Path, ...], work: Path) -> Pieces:
@@ -65,7 +70,7 @@ def from_debs(debs: tuple[Path, ...], work: Path) -> Pieces:
     if "vmlinuz" not in passed:
         names = ", ".join(deb.name for deb in debs)
         raise UsageError(f"no vmlinuz in {names}: from 7.0 on it is in the linux-binary package")
-    return _checked(vmlinuz, found, vmlinuz)
+    return _checked(vmlinuz, found, modules.gather_for_disk(fetch), vmlinuz)
 
 
 def from_tree(vmlinuz: Path, tree: Path, work: Path) -> Pieces:
@@ -85,9 +90,12 @@ def from_tree(vmlinuz: Path, tree: Path, work: Path) -> Pieces:
         }
 
     found = modules.gather(fetch, lambda name: name in _builtin_of(tree, banner.release))
-    for module in found:
+    # Looking for what is built in would be a walk through the whole tree.
+    builtin = _builtin_of(tree, banner.release)
+    for_disk = modules.gather_for_disk(lambda names: fetch(names - builtin))
+    for module in (*found, *for_disk):
         modules.drop_debug_sections(module)
-    return _checked(copy, found, vmlinuz)
+    return _checked(copy, found, for_disk, vmlinuz)
 
 
 def tree_of(vmlinuz: Path) -> Path:
@@ -145,10 +153,12 @@ def installed(root: Path = Path("/")) -> tuple[Path, Path]:
     return image, tree
 
 
-def _checked(copy: Path, found: tuple[Path, ...], original: Path) -> Pieces:
+def _checked(
+    copy: Path, found: tuple[Path, ...], for_disk: tuple[Path, ...], original: Path
+) -> Pieces:
     banner = read_banner(copy)
-    modules.check_release(found, banner.release, original)
-    return Pieces(banner, copy, found)
+    modules.check_release((*found, *for_disk), banner.release, original)
+    return Pieces(banner, copy, found, for_disk)
 
 
 def _placed(content: bytes, file_name: str, work: Path) -> Path:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvmprobe.lab.kernel_pieces import Pieces
     from kvmprobe.progress import Progress
 
-_FORMAT = "1"  # part of every key: raise it when the content of entries changes
+_FORMAT = "2"  # part of every key: raise it when the content of entries changes
 _MANIFEST = "kernel.json"
 _KERNEL_BYTES = 150_000_000  # a kernel with modules, of the larger kind
 
@@ -34,6 +34,7 @@ class Kernel:
     :ivar release: as uname -r says
     :ivar label: upstream version for people, ``6.12.95``
     :ivar modules: uncompressed files in load order, kvm-intel last; none if KVM is built in
+    :ivar disk_modules: those there are of what mounting a disk takes, in load order
     :ivar source: where it came from
     """
 
@@ -42,6 +43,7 @@ class Kernel:
     vmlinuz: Path
     modules: tuple[Path, ...]
     source: str
+    disk_modules: tuple[Path, ...] = ()
 
 
 def key_of(hashes: tuple[str, ...]) -> str:
@@ -63,6 +65,7 @@ def load(cache: Cache, key: str) -> Kernel | None:
             folder / "vmlinuz",
             tuple(folder / name for name in manifest["modules"]),
             manifest["source"],
+            tuple(folder / name for name in manifest["disk_modules"]),
         )
     except (OSError, ValueError, KeyError):
         return None
@@ -103,7 +106,7 @@ def make(
         entry = work / "kernel"
         entry.mkdir()
         pieces = take(entry)
-        kept = (pieces.vmlinuz, *pieces.modules)
+        kept = (pieces.vmlinuz, *pieces.modules, *pieces.disk_modules)
         for stray in set(entry.iterdir()) - set(kept):
             stray.unlink()
         files = {path.name: sha256_of(path) for path in kept}
@@ -113,6 +116,7 @@ def make(
             "label": pieces.banner.label,
             "source": source,
             "modules": [path.name for path in pieces.modules],
+            "disk_modules": [path.name for path in pieces.disk_modules],
             "files": files,
         }
         (entry / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -124,4 +128,5 @@ def make(
             final / pieces.vmlinuz.name,
             tuple(final / path.name for path in pieces.modules),
             source,
+            tuple(final / path.name for path in pieces.disk_modules),
         )

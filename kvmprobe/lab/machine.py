@@ -40,12 +40,21 @@ class Machine:
     """
 
     def __init__(
-        self, emulator: Emulator, image: BootImage, boot_seconds: float = BOOT_SECONDS
+        self,
+        emulator: Emulator,
+        image: BootImage,
+        boot_seconds: float = BOOT_SECONDS,
+        disk: int | None = None,
     ) -> None:
-        """Prepare a machine; ``boot_seconds`` is how long its program may take to start."""
+        """Prepare a machine.
+
+        :param boot_seconds: how long its program may take to start, seconds of wall time
+        :param disk: descriptor of its disk's image, which outlives the machine
+        """
         self._emulator = emulator
         self._image = image
         self._boot_seconds = boot_seconds
+        self._disk = disk
         self._selector = selectors.DefaultSelector()
         self._incoming, self._outgoing = bytearray(), bytearray()
         self._console, self._log = bytearray(), bytearray()
@@ -59,7 +68,7 @@ class Machine:
         :raises MissingTools: a program it needs is not installed
         """
         self._started = time.monotonic()
-        self._process = EmulatorProcess(self._emulator, self._image)
+        self._process = EmulatorProcess(self._emulator, self._image, self._disk)
         self._sources = {
             self._process.channel_out: self._incoming,
             self._process.console: self._console,

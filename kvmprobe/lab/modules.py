@@ -18,11 +18,17 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import KernelNotFound, MissingTools, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 KVM_INTEL = "kvm_intel"
 LIKELY = (KVM_INTEL, "kvm", "irqbypass")
+# The emulator's PIIX3, SCSI disks as which Linux presents ATA disks, the file system.
+DISK = ("ata_piix", "sd_mod", "ext4")
+_DISK_LIKELY = (
+    *("libata", "scsi_mod", "scsi_common", "t10_pi", "crc_t10dif", "crc64", "crc64_rocksoft"),
+    *("jbd2", "mbcache", "crc16", "crc32c_generic", "crct10dif_common", "crct10dif_generic"),
+)
 _FILE = re.compile(r"([\w-]+)\.ko(?:\.(xz|zst|gz))?")
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -30,11 +36,16 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 
 @dataclass(frozen=True, slots=True)
 class ModuleInfo:
-    """What a module's .modinfo section says; ``release`` is the kernel it was built for."""
+    """What a module's .modinfo section says.
+
+    :ivar release: the kernel it was built for
+    :ivar wants: what it may ask for while it is loaded: its "pre" soft dependencies
+    """
 
     name: str
     depends: tuple[str, ...]
     release: str
+    wants: tuple[str, ...] = ()
 
 
 def module_name(file_name: str) -> str:
@@ -76,12 +87,12 @@ def read_info(module: Path) -> ModuleInfo:
         raise UsageError(f"{module}: not a 64-bit ELF module: {error}") from error
     if not found:
         raise UsageError(f"{module}: not a kernel module (no .modinfo section)")
-    entries = (entry.partition("=") for entry in found[0].decode("utf-8", "replace").split("\0"))
+    entries = [entry.partition("=") for entry in found[0].decode("utf-8", "replace").split("\0")]
     fields = {key: value for key, _, value in entries}
     depends = (name.replace("-", "_") for name in fields.get("depends", "").split(",") if name)
     release = (fields.get("vermagic", "").split() or [""])[0]
     name = fields.get("name", "").replace("-", "_") or module_name(module.name)
-    return ModuleInfo(name, tuple(depends), release)
+    return ModuleInfo(name, tuple(depends), release, tuple(_soft_dependencies(entries)))
 
 
 def gather(
@@ -109,7 +120,29 @@ def gather(
                 )
             infos[name] = read_info(have[name])
         missing = {need for info in infos.values() for need in info.depends} - infos.keys()
-    return tuple(have[name] for name in _in_load_order(infos))
+    return tuple(have[name] for name in _in_load_order((KVM_INTEL,), infos))
+
+
+def gather_for_disk(fetch: Callable[[frozenset[str]], Mapping[str, Path]]) -> tuple[Path, ...]:
+    """Return what a kernel has as modules of what mounting a disk takes, in load order.
+
+    The rest may be built in or missing: packages need not tell, and the guest will.
+
+    :param fetch: as for :func:`gather`
+    """
+    have = dict(fetch(frozenset((*DISK, *_DISK_LIKELY))))
+    roots = tuple(name for name in DISK if name in have)
+    asked = {*DISK, *_DISK_LIKELY}
+    infos: dict[str, ModuleInfo] = {}
+    missing = set(roots)
+    while missing:
+        if unknown := frozenset(missing - asked):
+            have.update(fetch(unknown))
+            asked |= unknown
+        infos |= {name: read_info(have[name]) for name in missing & have.keys()}
+        needs = {need for info in infos.values() for need in (*info.wants, *info.depends)}
+        missing = needs - infos.keys() - (asked - have.keys())
+    return tuple(have[name] for name in _in_load_order(roots, infos))
 
 
 def check_release(modules: tuple[Path, ...], release: str, vmlinuz: Path) -> None:
@@ -133,7 +166,17 @@ def drop_debug_sections(module: Path) -> None:
         subprocess.run(["strip", "--strip-debug", module], check=False, capture_output=True)
 
 
-def _in_load_order(infos: Mapping[str, ModuleInfo]) -> list[str]:
+# "softdep=pre: A B post: C".  An algorithm (crypto-crc32c) is an alias, by which no file is named;
+# its plain implementation is the module crc32c_generic.
+def _soft_dependencies(entries: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    for text in (value for key, _, value in entries if key == "softdep"):
+        before = text.partition("post:")[0].removeprefix("pre:")
+        for name in before.replace("-", "_").split():
+            plain = name.removeprefix("crypto_")
+            yield from (plain, f"{plain}_generic")
+
+
+def _in_load_order(roots: tuple[str, ...], infos: Mapping[str, ModuleInfo]) -> list[str]:
     order: dict[str, None] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -141,11 +184,13 @@ def _in_load_order(infos: Mapping[str, ModuleInfo]) -> list[str]:
             raise UsageError(
                 f"modules depend on each other in a circle: {' -> '.join((*path, name))}"
             )
-        for need in infos[name].depends:
-            visit(need, (*path, name))
+        for need in (*infos[name].wants, *infos[name].depends):
+            if need in infos:
+                visit(need, (*path, name))
         order[name] = None
 
-    visit(KVM_INTEL, ())
+    for root in roots:
+        visit(root, ())
     return list(order)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from kvmprobe.errors import LabError, UsageError
-from kvmprobe.lab import boot_image, guest_files, initramfs, kernel_image
+from kvmprobe.lab import boot_image, guest_files, initramfs, kernel_image, own_command
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     ConsolePanic,
@@ -30,6 +30,7 @@ from kvmprobe.lab.machine_events import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvmprobe.lab.disk import Disk
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.kernel_store import Kernel
     from kvmprobe.lab.machine_events import Event
@@ -69,10 +70,12 @@ class Hardware:
 
     :ivar processors: 1 or 2
     :ivar memory_mib: size of its memory, MiB; it gets more if the files need more
+    :ivar disk: what outlives it
     """
 
     processors: int = 1
     memory_mib: int = boot_image.MEMORY_MIB
+    disk: Disk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,14 @@ class Program:
     :ivar command: the program, by path or as found along PATH, and its arguments
     :ivar files: what it needs beside its libraries and interpreter
     :ivar hardware: what it runs on
+    :ivar pycache: where kvmprobe's compiled code is kept if kvmprobe itself goes along, and then
+        is what the command ``kvmprobe`` means; else None
     """
 
     command: tuple[str, ...]
     files: tuple[GuestFile, ...] = ()
     hardware: Hardware = Hardware()
+    pycache: Path | None = None
 
     def payload(self) -> initramfs.Payload:
         """Collect its files.
@@ -95,15 +101,24 @@ class Program:
         """
         search = os.environ.get("PATH", _SEARCH)
         tree = initramfs.FileTree()
-        program = guest_files.find_program(self.command[0], search)
-        guest_files.add_program(tree, program, search)
+        environment = {"PATH": search, "HOME": "/", "LC_ALL": "C.UTF-8"}
+        start: tuple[str, ...] = ()
+        if self.pycache is not None:
+            own = own_command.add_own_command(tree, self.pycache)
+            environment |= own.environment | {"PATH": f"{search}:{own.environment['PATH']}"}
+            start = own.command if self.command[0] == own_command.NAME else ()
+        if not start:
+            program = guest_files.find_program(self.command[0], search)
+            guest_files.add_program(tree, program, search)
+            start = (str(program),)
         for file in self.files:
             _add_file(tree, file)
         return initramfs.Payload(
             tree,
-            (str(program), *self.command[1:]),
+            (*start, *self.command[1:]),
             initramfs.Mode.EXEC,
-            {"PATH": search, "HOME": "/", "LC_ALL": "C.UTF-8"},
+            environment,
+            self.hardware.disk.mount_point if self.hardware.disk else "",
         )
 
 
@@ -163,7 +178,10 @@ def run_program(
     """
     progress.stage(f"emulated host {kernel.label}: collect files")
     payload = program.payload()
-    packed = initramfs.build(payload, kernel.modules, emulator.init.read_bytes())
+    disk = program.hardware.disk
+    packed = initramfs.build(
+        payload, kernel.modules, emulator.init.read_bytes(), kernel.disk_modules
+    )
     image = kernel_image.read(kernel.vmlinuz)
     boot = boot_image.build(
         image,
@@ -171,8 +189,13 @@ def run_program(
         max(program.hardware.memory_mib, boot_image.memory_for(image, packed)),
         boot_image.VERBOSE_ARGUMENTS if outlets.kernel_log else boot_image.DEFAULT_ARGUMENTS,
         program.hardware.processors,
+        1 if disk else 0,
     )
-    with Machine(emulator, boot) as machine, _kernel_log(machine, outlets):
+    with (
+        disk.opened() if disk else contextlib.nullcontext() as descriptor,
+        Machine(emulator, boot, disk=descriptor) as machine,
+        _kernel_log(machine, outlets),
+    ):
         progress.stage(f"emulated host {kernel.label}: boot")
         status: int | None = None
         for event in machine.events(silence_seconds):

@@ -4,14 +4,15 @@
  * Everything it says goes through the emulator's channel (byte writes to port 0x5e0), one line per message,
  * so that whatever was said before a kernel panic has been heard:
  *
- *   #phase NAME        a stage of the boot begins: init, modules, start
+ *   #phase NAME        a stage of the boot begins: init, disk (if there is one), modules, start
  *   #nokvm TEXT        KVM could not be set up; TEXT says which step and why
  *   #exit N, #signal N how the program ended
  *   #failed TEXT       the program could not be started
  *   >BASE64, !BASE64   a piece of the program's standard output, standard error
  *
  * Files: /lab/modules.list (one module's path a line, in load order), /lab/mode ("worker" or "exec"),
- * /lab/command and /lab/environ (NUL separated).
+ * /lab/command and /lab/environ (NUL separated).  With a disk: /lab/mount-point and
+ * /lab/disk.list, as modules.list.  A disk that was mounted is unmounted when the program has ended.
  *
  * In worker mode the program owns the channel from "#phase start" until it ends: it inherits the right to
  * use I/O ports, and its standard streams are the kernel's console.
@@ -34,11 +35,14 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHANNEL_PORT 0x5e0
 #define CONTROL_PORT 0x5e1
 #define CHUNK 3072 /* bytes of output in one frame; a multiple of three */
+#define DISK "/dev/sda"
+#define DISK_TRIES 500 /* of 20 ms each */
 #define LAST_CHUNKS 22 /* what a full pipe can still hold when the program has ended */
 
 static void channel_write(const char *bytes, size_t size)
@@ -158,25 +162,68 @@ static void open_standard_streams(void)
 		close(console);
 }
 
-static int load_modules(void)
+/* Loads the modules that a file lists; returns the name of the first that fails, with errno set, or NULL. */
+static const char *load_modules(const char *list_path)
 {
 	size_t size = 0;
-	char *list = content("/lab/modules.list", &size);
+	char *list = content(list_path, &size);
 
 	for (char *path = list ? strtok(list, "\n") : NULL; path; path = strtok(NULL, "\n")) {
 		int file = open(path, O_RDONLY | O_CLOEXEC);
 
-		if (file < 0 || (syscall(SYS_finit_module, file, "", 0) != 0 && errno != EEXIST)) {
-			report("#nokvm %s: %s", strrchr(path, '/') + 1, strerror(errno));
-			return -1;
-		}
+		if (file < 0 || (syscall(SYS_finit_module, file, "", 0) != 0 && errno != EEXIST))
+			return strrchr(path, '/') + 1;
 		close(file);
+	}
+	return NULL;
+}
+
+static int set_up_kvm(void)
+{
+	const char *failed = load_modules("/lab/modules.list");
+
+	if (failed) {
+		report("#nokvm %s: %s", failed, strerror(errno));
+		return -1;
 	}
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
 		report("#nokvm /dev/kvm: %s", strerror(errno));
 		return -1;
 	}
 	return 0;
+}
+
+/* Mounts the disk, if there is to be one; the program counts on it, so the machine ends if that fails. */
+static void mount_disk(const char *place)
+{
+	struct timespec pause_between = { .tv_nsec = 20000000 };
+	const char *failed = load_modules("/lab/disk.list");
+
+	if (failed) {
+		report("#failed disk: %s: %s", failed, strerror(errno));
+		end_machine();
+	}
+	for (int tries = 0; access(DISK, F_OK) != 0 && tries < DISK_TRIES; tries++)
+		nanosleep(&pause_between, NULL);
+	if (access(DISK, F_OK) != 0)
+		report("#failed no disk: does the kernel have CONFIG_PCI, CONFIG_ATA_PIIX and CONFIG_BLK_DEV_SD?");
+	else if (mount(DISK, place, "ext4", MS_NOATIME, NULL) == 0)
+		return;
+	else if (errno == ENODEV)
+		report("#failed disk: the kernel has no CONFIG_EXT4_FS");
+	else
+		report("#failed disk: mount: %s (see --kernel-log)", strerror(errno));
+	end_machine();
+}
+
+/* What the program left running ends first: it may hold files there. */
+static void unmount_disk(const char *place)
+{
+	kill(-1, SIGKILL);
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+	sync();
+	umount(place);
 }
 
 static void start_program(char **command, char **environment)
@@ -311,11 +358,18 @@ int main(void)
 		end_machine();
 	}
 	int exec_mode = strcmp(mode, "exec") == 0;
+	char *mount_point = content("/lab/mount-point", &size);
+	if (mount_point) {
+		report("#phase disk");
+		mount_disk(mount_point);
+	}
 	report("#phase modules");
-	if (load_modules() != 0 && !exec_mode)
+	if (set_up_kvm() != 0 && !exec_mode)
 		end_machine();
 	report("#phase start");
 	int status = exec_mode ? run_exec(command, environment) : run_worker(command, environment);
+	if (mount_point)
+		unmount_disk(mount_point);
 	tcdrain(1);
 	if (WIFSIGNALED(status))
 		report("#signal %d", WTERMSIG(status));

@@ -64,8 +64,9 @@ def build_deb(path, files, compression="xz"):
     return path
 
 
-def build_module(name, depends=(), release="6.12.1-test", sections=()):
+def build_module(name, depends=(), release="6.12.1-test", sections=(), wants=()):
     info = f"depends={','.join(depends)}\0name={name}\0vermagic={release} SMP mod_unload \0"
+    info += "".join(f"softdep={text}\0" for text in wants)
     bodies = [b"", info.encode(), *(b"x" * 100 for _ in sections)]
     names = ["", ".modinfo", *sections, ".shstrtab"]
     table = b"\0".join(part.encode() for part in names) + b"\0"

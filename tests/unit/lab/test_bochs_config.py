@@ -19,3 +19,14 @@ def test_no_feature_of_the_processor_is_hidden_but_one():
         line for line in bochs_config.text(64, 1, "/rom", "/c", []).splitlines() if "cpu:" in line
     ]
     assert line.split("exclude_features=")[1] == '"la57"'
+
+
+def test_there_is_no_disk_unless_one_is_named():
+    assert "ata0: enabled=0" in bochs_config.text(64, 1, "/rom", "/c", []).splitlines()
+
+
+def test_a_disk_is_the_first_channels_master():
+    lines = bochs_config.text(64, 1, "/rom", "/c", [], "/image").splitlines()
+    (master,) = [line for line in lines if line.startswith("ata0-master:")]
+    assert "type=disk, mode=flat, path=/image" in master
+    assert not [line for line in lines if line.startswith("ata0: enabled=0")]

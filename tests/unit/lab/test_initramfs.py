@@ -105,3 +105,28 @@ def test_init_finds_what_it_reads(tmp_path):
     assert entries["lab/modules.list"][1] == b"/lab/modules/kvm.ko\n"
     assert entries["lab/modules/kvm.ko"][1] == b"module"
     assert stat.S_ISCHR(entries["dev/console"][0])
+
+
+def test_init_finds_where_to_mount_the_disk_and_with_which_drivers(tmp_path):
+    (tmp_path / "ext4.ko").write_bytes(b"driver")
+    payload = Payload(FileTree(), ("/bin/true",), Mode.EXEC, mount_point="/mnt/disk")
+    entries = read(build(payload, [], b"init", [tmp_path / "ext4.ko"]))
+    assert entries["lab/mount-point"][1] == b"/mnt/disk"
+    assert entries["lab/disk.list"][1] == b"/lab/disk/ext4.ko\n"
+    assert entries["lab/disk/ext4.ko"][1] == b"driver"
+    assert stat.S_ISDIR(entries["mnt/disk"][0])
+
+
+def test_without_a_disk_its_drivers_stay_out(tmp_path):
+    (tmp_path / "ext4.ko").write_bytes(b"driver")
+    payload = Payload(FileTree(), ("/bin/true",), Mode.EXEC)
+    entries = read(build(payload, [], b"init", [tmp_path / "ext4.ko"]))
+    assert not [name for name in entries if "disk" in name or "mount" in name]
+
+
+def test_a_disk_may_not_hide_files():
+    tree = FileTree()
+    tree.put("/disk/file", b"")
+    payload = Payload(tree, ("/bin/true",), Mode.EXEC, mount_point="/disk")
+    with pytest.raises(UsageError, match="/disk would hide"):
+        build(payload, [], b"init")

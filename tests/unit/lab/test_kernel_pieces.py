@@ -182,3 +182,28 @@ def test_unreadable_installed_kernel_is_told(tmp_path, kernel_files, make_bzimag
     (tmp_path / f"boot/vmlinuz-{RELEASE}").chmod(0)
     with pytest.raises(UsageError, match="not readable"):
         kernel_pieces.installed(tmp_path)
+
+
+def test_a_package_gives_what_a_disk_needs(tmp_path, make_deb, make_bzimage, make_module, work):
+    folder = f"lib/modules/{RELEASE}"
+    files = {
+        f"boot/vmlinuz-{RELEASE}": make_bzimage(RELEASE),
+        f"{folder}/modules.builtin": b"kernel/arch/x86/kvm/kvm-intel.ko\n",
+        f"{folder}/kernel/fs/ext4/ext4.ko": make_module("ext4", ["jbd2"], RELEASE),
+        f"{folder}/kernel/fs/jbd2/jbd2.ko": make_module("jbd2", [], RELEASE),
+    }
+    pieces = kernel_pieces.from_debs((make_deb(tmp_path / "k.deb", files),), work)
+    assert [path.name for path in pieces.disk_modules] == ["jbd2.ko", "ext4.ko"]
+
+
+def test_a_tree_gives_what_a_disk_needs_and_is_not_built_in(build_tree, make_module, work):
+    write(
+        build_tree,
+        {
+            "modules.builtin": b"kernel/drivers/ata/ata_piix.ko\nkernel/drivers/scsi/sd_mod.ko\n",
+            "fs/ext4/ext4.ko": make_module("ext4", [], RELEASE),
+            "drivers/ata/ata_piix.ko": make_module("ata_piix", [], "left over"),
+        },
+    )
+    pieces = kernel_pieces.from_tree(build_tree / "arch/x86/boot/bzImage", build_tree, work)
+    assert [path.name for path in pieces.disk_modules] == ["ext4.ko"]

@@ -99,6 +99,35 @@ def test_circle_of_dependencies_is_told(shelf):
         modules.gather(shelf(kvm_intel=["kvm"], kvm=["kvm_intel"]), never)
 
 
+def test_a_disk_needs_controller_driver_and_file_system(shelf):
+    fetch = shelf(
+        ata_piix=["libata"], libata=["scsi_mod"], scsi_mod=[], sd_mod=["scsi_mod"], ext4=[]
+    )
+    found = order(modules.gather_for_disk(fetch))
+    assert found == ["scsi_mod", "libata", "ata_piix", "sd_mod", "ext4"]
+
+
+def test_what_a_disk_needs_may_be_built_in(shelf):
+    assert order(modules.gather_for_disk(shelf(sd_mod=["scsi_mod"]))) == ["sd_mod"]
+
+
+def test_an_unexpected_need_of_a_disk_is_fetched_too(shelf):
+    assert order(modules.gather_for_disk(shelf(ext4=["new"], new=[]))) == ["new", "ext4"]
+
+
+def test_an_algorithm_that_is_asked_for_at_mount_is_loaded_before(tmp_path, make_module):
+    # As ext4 of Linux 6.1 says: MODULE_SOFTDEP("pre: crypto-crc32c").
+    files = {"ext4": ("pre: a post: b", "pre: crypto-crc32c"), "crc32c_generic": (), "b": ()}
+
+    def fetch(names):
+        found = {name: tmp_path / f"{name}.ko" for name in names & files.keys()}
+        for name, path in found.items():
+            path.write_bytes(make_module(name, wants=files[name]))
+        return found
+
+    assert order(modules.gather_for_disk(fetch)) == ["crc32c_generic", "ext4"]
+
+
 @pytest.mark.parametrize(
     ("suffix", "pack"), [("", bytes), (".xz", lzma.compress), (".gz", gzip.compress)]
 )

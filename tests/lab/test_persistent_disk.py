@@ -1,0 +1,138 @@
+"""A disk that outlives the emulated host's panics, and kvmprobe on it, as users type it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from kvmprobe.errors import ExitCode
+from kvmprobe.lab.program import PANIC_STATUS
+from kvmprobe.results.run_document import read_run
+from kvmprobe.results.verdict import Verdict
+
+pytestmark = pytest.mark.lab
+COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
+NEWEST = "7.3.4"
+SYSTEM_TOOLS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+WRITE_AND_PANIC = """
+read id < /proc/sys/kernel/random/boot_id
+echo $id > /mnt/x/boot; echo synchronised > /mnt/x/file; sync
+echo c > /proc/sysrq-trigger
+"""
+LOOK = "read id < /proc/sys/kernel/random/boot_id; echo $id; cat /mnt/x/boot /mnt/x/file"
+# Eight scenarios.  The sixth hands over tiles with XFD=0 and arms XFD then, which panics 7.3.4: O1.
+FATAL = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
+SELECT = [
+    *("--select", "restore.cpuid-xcrs-*.perm-granted.xfd-armed.bv-tiles"),
+    *("--select", "restore.cpuid-*.perm-granted.xfd-zero.bv-tiles"),
+]
+MOST_BOOTS = 6
+
+
+def run(*words):
+    command = [*COMMAND, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def on_disk(disk, *words, kernel=NEWEST, options=()):
+    disk = ("--disk", disk, "--disk-size", 64)
+    return run("lab", "exec", "--kernel", kernel, *disk, *options, "--", *words)
+
+
+def e2fs(tool, *words):
+    command = [shutil.which(tool, path=SYSTEM_TOOLS), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def verdicts(path):
+    return {record.id: record.verdict for record in read_run(path).records}
+
+
+@pytest.fixture(scope="module", params=["6.1", NEWEST])
+def panicked(request, tmp_path_factory):
+    """Return the disk, the program that panicked, what it left, the next boot, its kernel's log."""
+    folder = tmp_path_factory.mktemp("disk")
+    image, log = folder / "disk.img", folder / "log"
+    options = ("--file", "/bin/cat", "--file", "/bin/sync", "--kernel-log", log)
+    place = f"{image}:/mnt/x"
+    first = on_disk(place, "sh", "-c", WRITE_AND_PANIC, kernel=request.param, options=options)
+    left = e2fs("dumpe2fs", "-h", image)
+    second = on_disk(place, "sh", "-c", LOOK, kernel=request.param, options=options)
+    return image, first, left, second, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def crash_free(tmp_path_factory):
+    """Return the verdicts of a run from outside, but for the scenario that panics the host."""
+    path = tmp_path_factory.mktemp("outside") / "run.json"
+    run("run", "--kernel", NEWEST, *SELECT, "--json", path)
+    return {name: verdict for name, verdict in verdicts(path).items() if name != FATAL}
+
+
+def test_a_panic_is_told_and_leaves_the_journal_to_be_recovered(panicked):
+    _, first, left, *_ = panicked
+    assert first.returncode == PANIC_STATUS, first.stderr
+    assert "needs_recovery" in left
+
+
+def test_the_next_boot_recovers_the_journal(panicked):
+    *_, second, log = panicked
+    assert second.returncode == 0, second.stderr
+    assert "EXT4-fs (sda): recovery complete" in log
+
+
+def test_what_was_synchronised_before_the_panic_is_there(panicked):
+    *_, second, _ = panicked
+    assert second.stdout.splitlines()[2:] == ["synchronised"]
+
+
+def test_the_reboot_is_a_real_one(panicked):
+    *_, second, _ = panicked
+    now, then = second.stdout.splitlines()[:2]
+    assert len(now) == len(then) == 36  # UUIDs
+    assert now != then
+
+
+def test_a_program_that_ends_leaves_the_disk_clean(panicked):
+    features = e2fs("dumpe2fs", "-h", panicked[0])
+    assert "has_journal" in features
+    assert "needs_recovery" not in features
+
+
+def test_files_can_be_read_on_this_host(panicked):
+    assert e2fs("debugfs", "-R", "cat /file", panicked[0]) == "synchronised\n"
+
+
+def test_kvmprobe_inside_sees_what_kvmprobe_outside_sees(tmp_path, crash_free):
+    # Inside is a host like any other: the fatal scenario ends before the load.
+    words = ("kvmprobe", "run", "--target", "host", *SELECT, "--json", "/disk/run.json")
+    ended = on_disk(tmp_path / "disk.img", *words)
+    assert ended.returncode == ExitCode.DIVERGED, ended.stderr
+    document = e2fs("debugfs", "-R", "cat /run.json", tmp_path / "disk.img")
+    (tmp_path / "run.json").write_text(document)
+    assert verdicts(tmp_path / "run.json") == crash_free | {FATAL: Verdict.DIVERGED}
+
+
+@pytest.mark.skipif(find_spec("kvmprobe.cli.resume") is None, reason="there is no kvmprobe resume")
+def test_a_run_that_panicked_is_resumed_after_a_reboot(tmp_path, crash_free):
+    disk = tmp_path / "disk.img"
+    words = ("run", "--target", "host", "--hazardous", *SELECT, "--out", "/disk/run")
+    ended = on_disk(disk, "kvmprobe", *words)
+    assert ended.returncode == PANIC_STATUS, ended.stderr
+    boots = 1
+    while ended.returncode == PANIC_STATUS and boots < MOST_BOOTS:
+        ended = on_disk(disk, "kvmprobe", "resume", "/disk/run")
+        boots += 1
+    assert ended.returncode == ExitCode.DIVERGED, ended.stderr
+    e2fs("debugfs", "-R", f"rdump /run {tmp_path}", disk)
+    assert verdicts(tmp_path / "run") == crash_free | {FATAL: Verdict.CRASHED}
+
+
+def test_a_script_can_call_kvmprobe():
+    options = ("--kernel", NEWEST, "--with-kvmprobe")
+    ended = run("lab", "exec", *options, "--", "sh", "-c", "kvmprobe --version; exit 7")
+    assert ended.returncode == 7, ended.stderr
+    assert ended.stdout.startswith("kvmprobe ")
