@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 
 from kvmprobe import __version__
-from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel, add_sources
+from kvmprobe.cli.common_arguments import (
+    add_device,
+    add_exit_style,
+    add_kernel,
+    add_sources,
+    seconds,
+)
 from kvmprobe.cli.run_arguments import add_run
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
@@ -204,7 +210,7 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
     )
     program.add_argument(
         "--silence",
-        type=_seconds,
+        type=seconds,
         default=SILENCE_SECONDS,
         metavar="SECONDS",
         help="how long without any output counts as a hang (default: %(default)g)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,3 +51,11 @@ def add_sources(command: _ActionsContainer) -> None:
 def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
     """Take whose exit statuses to end with."""
     command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)
+
+
+def seconds(text: str) -> float:
+    """Read a positive number of seconds, for argparse."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value

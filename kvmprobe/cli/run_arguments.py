@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel
+from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel, seconds
 from kvmprobe.cli.host_arguments import add_arm, add_host_checks
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.cli.printing_arguments import add_printing
@@ -75,7 +75,7 @@ def _add_output(output: argparse._ArgumentGroup) -> None:
 
 def _add_safety(safety: argparse._ArgumentGroup) -> None:
     safety.add_argument(
-        "--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that"
+        "--timeout", type=seconds, metavar="SECONDS", help="end the whole run after that"
     )
     safety.add_argument(
         "--hazardous",
@@ -89,10 +89,3 @@ def _add_safety(safety: argparse._ArgumentGroup) -> None:
     )
     add_host_checks(safety)
     add_arm(safety)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-    return value
