@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
-    """Write the report; say first, on standard error, whether it is news and who gets it.
+    """Write the report, and to the terminal first whether it is news and who gets it.
 
     :raises UsageError: the run has no such failure, or a file cannot be written
     """
@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
         _write("--reproducer", arguments.reproducer, text)
     where = arguments.reproducer.name if arguments.reproducer and text is not None else ""
     written = report(case, text, where)
-    for line in advice_lines(case):
-        print(line, file=sys.stderr)
+    if arguments.output or not sys.stdout.isatty():
+        for line in advice_lines(case):
+            print(line, file=sys.stderr)
     if arguments.output is None:
         sys.stdout.write(written)
     else:

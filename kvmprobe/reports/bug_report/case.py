@@ -204,12 +204,10 @@ def _by_release(seen: Iterable[Seen]) -> list[Seen]:
 
 
 def _swapped(run: RunDocument, record: ScenarioRecord) -> ScenarioRecord | None:
-    others = {finding.other for finding in record.findings if finding.other}
-    return next(
-        (
-            r
-            for r in run.records
-            if r.id in others and r.target == record.target and r.verdict is Verdict.PASS
-        ),
-        None,
-    )
+    """Return the other half of a pair, whichever of the two the finding stands with."""
+    passed = [r for r in run.records if (r.target, r.verdict) == (record.target, Verdict.PASS)]
+    return next((r for r in passed if _names(record, r) or _names(r, record)), None)
+
+
+def _names(record: ScenarioRecord, other: ScenarioRecord) -> bool:
+    return any(finding.other == other.id for finding in record.findings)

@@ -201,10 +201,9 @@ def _search_terms(case: Case) -> str:
     crash = case.record.crash
     if crash and crash.function:
         return f'{crash.function} "{_exception(crash.headline)}"'
-    shown = [d.call.partition(" ")[0] for d in case.record.divergences[:1]]
-    return (
-        " ".join([*shown, *(p.rpartition("/")[2] for p in files_at_fault(case)[:1])]) or "KVM FPU"
-    )
+    calls = [d.call.partition(" ")[0] for d in case.record.divergences[:1]]
+    files = [path.rpartition("/")[2] for path in files_at_fault(case)[:1]]
+    return " ".join([*calls, *files]) or "KVM FPU"
 
 
 def _exception(headline: str) -> str:

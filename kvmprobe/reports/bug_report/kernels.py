@@ -57,9 +57,7 @@ def _change(case: Case) -> list[str]:
         return []
     after = release_of(last_good.kernel)
     first_bad = min((s for s in bad if release_of(s.kernel) > after), key=_release)
-    text = (
-        f"Regression: last good {last_good.kernel}, first bad {first_bad.kernel} of those tested."
-    )
+    text = f"Regression: last good {last_good.kernel}, first bad {first_bad.kernel}, as tested."
     if series_of(last_good.kernel) != series_of(first_bad.kernel):
         text += "  The two are of different series, and stable kernels get fixes backported."
     return ["", *paragraph(text)]

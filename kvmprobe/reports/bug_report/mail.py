@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import Divergence, ScenarioRecord
 
 _DECIMAL = re.compile(r"=(\d{2,})(?![\w.])")
+_CALLS = ("KVM_", "ARCH_")
 PROGRAM_MARK = "---- reproducer.c"
 
 
@@ -56,20 +57,16 @@ def report(case: Case, program: str | None, program_file: str = "") -> str:
     """
     lines = [*advice_lines(case), SCISSORS, *_headers(case), "", *_body(case)]
     if program is not None:
-        lines += ["", *paragraph(_about(program, program_file))]
+        lines += ["", *paragraph(_about(case, program, program_file))]
     if program is not None and not program_file:
         lines += ["", PROGRAM_MARK, *program.splitlines()]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _about(program: str, program_file: str) -> str:
-    where = (
-        f"A program in C is available ({program_file}).  It"
-        if program_file
-        else "The program below"
-    )
+def _about(case: Case, program: str, program_file: str) -> str:
+    where = f"A program in C, {program_file}, is available.  It" if program_file else "reproducer.c"
     text = f"{where} checks each step, and exits with {REPRODUCED} if this shows."
-    if GO_ON in program:
+    if case.host_dies and GO_ON in program:
         text += f"  Without {GO_ON} it stops before a load that would panic the host."
     return text
 
@@ -82,7 +79,7 @@ def _headers(case: Case) -> list[str]:
 
 
 def subject(case: Case) -> str:
-    """Return the subject line: prefix of the subsystem, what is wrong; ``[6.1.y]`` for a backport."""
+    """Return the subject: the subsystem's prefix, what is wrong; for a backport the series."""
     if case.defects:
         series = _series_to_mend(case)
         return f"[{series}] {case.defects[0].subject}" if series else case.defects[0].subject
@@ -145,7 +142,7 @@ def _cause(case: Case) -> list[str]:
 
 
 def _expected(case: Case) -> str:
-    texts = [f"{_at(d)} {_hexadecimal(d.expected)}." for d in case.record.divergences[:1]]
+    texts = [f"{_told(d, d.expected)}." for d in case.record.divergences[:1]]
     texts += [plain(defect.expected) for defect in case.defects]
     if not case.defects:
         rules = [d.rule for d in case.record.divergences[:1]]
@@ -156,7 +153,7 @@ def _expected(case: Case) -> str:
 
 def _observed(case: Case) -> str:
     record = case.record
-    texts = [f"{_at(d)} {_hexadecimal(d.observed)}." for d in record.divergences[:1]]
+    texts = [f"{_told(d, d.observed)}." for d in record.divergences[:1]]
     texts += [f"At step {f.step}: {f.text}." for f in case.findings[:1] if not texts]
     if record.crash:
         texts.append(f"In step {record.crash.step}, {record.crash.during}, the host panics.")
@@ -165,14 +162,14 @@ def _observed(case: Case) -> str:
     return "  ".join(texts) or record.reason
 
 
-def _at(found: Divergence) -> str:
+def _told(found: Divergence, what: str) -> str:
+    """Return where something shows, and what; named values as kernel developers read them."""
     at = f"after step {found.step}" if found.call != found.after else f"in step {found.step}"
-    return f"{at}, {found.call} gives"
-
-
-def _hexadecimal(text: str) -> str:
-    """Return named values as kernel developers read them."""
-    return _DECIMAL.sub(lambda found: f"={int(found[1]):#x}", text)
+    text = _DECIMAL.sub(lambda value: f"={int(value[1]):#x}", what)
+    if text.startswith(("returns ", "-E")):
+        return f"{at}, {found.call} returns {text.removeprefix('returns ')}"
+    gives = " gives" if found.call.startswith(_CALLS) else ":"
+    return f"{at}, {found.call}{gives} {text}"
 
 
 def _evidence(case: Case) -> list[str]:

@@ -12,10 +12,8 @@ from kvmprobe.scenarios.scenario import Need
 from kvmprobe.xstate.features import XFeature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kvmprobe.reports.bug_report.case import Case
-    from kvmprobe.results.record import CallRecord, StepRecord
+    from kvmprobe.results.record import StepRecord
 
 # Calls that every sequence begins with; what they ask for stands in the sentence before the others.
 _BEGINNING = frozenset(
@@ -50,7 +48,7 @@ def words(case: Case) -> str:
     ]
     vcpus = calls.count("KVM_CREATE_VCPU")
     vcpu = "a vCPU" if vcpus < 2 else f"{vcpus} vCPUs"
-    return f"A process {begins} a VM with {vcpu}, and then calls {', '.join(listed)}."
+    return f"A process {begins} a VM with {vcpu}, and then calls {', '.join(listed) or 'nothing'}."
 
 
 def conditions(case: Case) -> str:
@@ -72,33 +70,41 @@ def table(case: Case) -> list[str]:
     steps = case.record.steps
     texts = _texts(case)
     results = [_result(steps[n] if n < len(steps) else None) for n in range(len(texts))]
-    width = max(len(_RETURNS), *map(len, results))
+    width = max(map(len, (_RETURNS, *results)))
     lines = [f"{INDENT}step  {_RETURNS:>{width}}  call, and state that changed"]
     state: dict[str, int] = {}
     for number, text in enumerate(texts):
         lead = f"{INDENT}{number:4}  {results[number]:>{width}}  "
         lines += row(lead, _NAMES.sub("", text))
-        if number < len(steps) and steps[number].calls:
-            lines += _state_lines(steps[number].calls[0], state, " " * (len(lead) + 4))
-            state |= steps[number].calls[0].fields
+        if number < len(steps):
+            lines += _state_lines(steps[number], state, " " * (len(lead) + 4))
     return lines
 
 
-def _state_lines(call: CallRecord, before: Mapping[str, int], indent: str) -> list[str]:
+def _state_lines(step: StepRecord, state: dict[str, int], indent: str) -> list[str]:
+    """Return what the op and its observers read that ``state`` did not have, and take it over."""
+    read: dict[str, int] = {}
+    correct: dict[str, int] = {}
+    for call in step.calls:
+        read |= call.fields
+        correct |= call.expected
+    wrong = {
+        name: correct[name] for name in correct if read.get(name, correct[name]) != correct[name]
+    }
     changed = [
-        f"{name}={value:#x}"
-        for name, value in call.fields.items()
-        if before.get(name) != value and name not in call.expected
+        f"{name}={_number(value)}"
+        for name, value in read.items()
+        if state.get(name) != value and name not in wrong
     ]
-    wrong = [
-        f"{name}={call.fields[name]:#x}, should be {value:#x}"
-        for name, value in call.expected.items()
-        if name in call.fields and call.fields[name] != value
-    ]
-    return [
-        *(row(indent, " ".join(changed)) if changed else []),
-        *(line for text in wrong for line in row(indent, text)),
-    ]
+    lines = row(indent, " ".join(changed)) if changed else []
+    for name, value in wrong.items():
+        lines += row(indent, f"{name}={_number(read[name])}, should be {_number(value)}")
+    state |= read
+    return lines
+
+
+def _number(value: int) -> str:
+    return f"{value:#x}" if value else "0"
 
 
 def _result(step: StepRecord | None) -> str:

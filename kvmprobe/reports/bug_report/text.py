@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 WIDTH = 75
 INDENT = "  "
 SCISSORS = "-- >8 --"
-# git-mailinfo(1) takes a line of dashes and scissors for the beginning of the mail.
-_LIKE_SCISSORS = re.compile(r"[\s\-]*(?:>8|8<|>%|%<)[\s\-<>8%]*")
+# git-mailinfo(1) takes a line of dashes and one of >8 8< >% %< for the beginning of the mail.
+_SCISSORS = re.compile("(?<=[8%])<|>(?=[8%])")
 
 _wrap = partial(textwrap.wrap, width=WIDTH, break_long_words=False, break_on_hyphens=False)
 
@@ -39,6 +39,8 @@ def row(lead: str, text: str) -> list[str]:
 
 def header(name: str, values: Sequence[str]) -> list[str]:
     """Return a mail's header, folded between its values (RFC 5322, 2.2.3)."""
+    if len(values) == 1:
+        return _wrap(plain(f"{name}: {values[0]}"), subsequent_indent=" ")
     lines = [f"{name}:"]
     for number, value in enumerate(values, 1):
         text = plain(value) + ("," if number < len(values) else "")
@@ -50,10 +52,7 @@ def header(name: str, values: Sequence[str]) -> list[str]:
 
 def quoted(line: str) -> str:
     """Return a line of a target's log: indented, not wrapped, not taken for anything else."""
-    text = escaped(line)
-    if _LIKE_SCISSORS.fullmatch(text):
-        text = text.replace("-", r"\x2d").replace("8", r"\x38").replace("%", r"\x25")
-    return f"{INDENT}{text}"
+    return f"{INDENT}{escaped(line)}"
 
 
 def plain(text: str) -> str:
@@ -62,8 +61,13 @@ def plain(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Return text with what a terminal or a mail would not show as escapes: ``\x1b``."""
-    return "".join(
+    r"""Return text with what a terminal or a mail takes for more than text as escapes: ``\x1b``."""
+    shown = "".join(
         c if c.isprintable() else " " if c == "\t" else c.encode("unicode_escape").decode("ascii")
         for c in text
     )
+    return _SCISSORS.sub(_as_escape, shown)
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    return rf"\x{ord(found[0]):x}"
