@@ -14,46 +14,52 @@ if TYPE_CHECKING:
 _FACTS = (
     ("kernel", ("kernel", "release")),
     ("version", ("kernel", "version")),
-    ("build id", ("kernel", "build_id")),
-    ("config", ("kernel", "config_sha256")),
-    ("CPU", ("cpu", "brand")),
-    ("signature", ("cpu", "signature")),
-    ("microcode", ("cpu", "microcode")),
-    ("hypervisor", ("cpu", "hypervisor")),
+    ("build id", ("environment", "kernel", "build_id")),
+    ("config, SHA-256", ("environment", "kernel", "config", "sha256")),
+    ("command line", ("environment", "kernel", "cmdline")),
     ("tainted", ("settings", "kernel/tainted")),
+    ("CPU", ("cpu", "brand")),
+    ("microcode", ("environment", "cpu", "microcode")),
+    ("hypervisor", ("environment", "machine", "hypervisor", "vendor")),
 )
-_EMULATED = "emulated Sapphire Rapids (Bochs, patched to know XFD); not confirmed on silicon"
+_SIGNATURE = ("cpu", "signature")
 _PARAMETERS = ("kvm", "parameters")
+_EMULATED = "emulated Sapphire Rapids (Bochs, patched to know XFD); not confirmed on silicon"
+# Of kvm.ko's thirty parameters those that change what the calls here return.
+_TELLING = frozenset({"ignore_msrs", "enable_pmu", "force_emulation_prefix"})
 
 
 def surroundings(case: Case) -> list[str]:
     """Return one entry a fact: kernel, package, CPU, KVM's parameters."""
-    target = case.record.target
-    facts = case.environment
-    told = [(name, _at(facts, path)) for name, path in _FACTS]
-    if not facts:
-        told[0] = ("kernel", target.kernel)
-    told.insert(1, ("package", target.source))
-    if target.kind == "lab":
-        told.append(("machine", _EMULATED))
-    told += _parameters(_at(facts, _PARAMETERS))
-    return [
-        line
-        for name, value in told
-        if value not in {None, ""} and not isinstance(value, Mapping)
-        for line in item(f"{name}: {value}")
-    ]
+    target, facts = case.record.target, case.environment
+    told = {name: _text(_at(facts, path)) for name, path in _FACTS}
+    told["kernel"] = told["kernel"] or target.kernel
+    told["package"] = target.source
+    signature = _at(facts, _SIGNATURE)
+    told["CPUID.1:EAX"] = f"{signature:#x}" if isinstance(signature, int) else ""
+    told["machine"] = _EMULATED if target.kind == "lab" else ""
+    told |= _parameters(_at(facts, _PARAMETERS))
+    return [line for name, text in told.items() if text for line in item(f"{name}: {text}")]
 
 
-def _parameters(modules: object) -> list[tuple[str, object]]:
-    """Return the parameters of KVM's modules, a line a module."""
+def _text(value: object) -> str:
+    """Return a fact as text; nothing where it is not known."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None or isinstance(value, Mapping) else str(value)
+
+
+def _parameters(modules: object) -> dict[str, str]:
+    """Return the parameters of KVM's modules, an entry a module."""
     if not isinstance(modules, Mapping):
-        return []
-    return [
-        (str(module), " ".join(f"{name}={value}" for name, value in of.items()))
+        return {}
+    return {
+        str(module): " ".join(
+            f"{name}={value}" for name, value in of.items() if module != "kvm" or name in _TELLING
+        )
         for module, of in modules.items()
         if isinstance(of, Mapping)
-    ]
+    }
 
 
 def _at(facts: object, path: tuple[str, ...]) -> object:
