@@ -34,6 +34,7 @@ class KnownDefect:
     note: str = ""
     reported: str = ""
     cve: str = ""
+    panics_in: str = ""
 
     @property
     def reference(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.recipients import SECURITY, STABLE, contact_for
 from kvmprobe.results.citation import files_in
+from kvmprobe.results.known import known_defects
 from kvmprobe.results.releases import series_of
 from kvmprobe.scenarios.scenario import Need
 
@@ -129,6 +130,7 @@ def _news(case: Case, standing: Standing) -> Iterator[str]:
     kernel = case.record.target.kernel
     if standing is Standing.UNKNOWN:
         yield f"This {what} looks unreported: no known defect predicts it."
+        yield from _alike(case)
     for defect in case.defects:
         of_this = _of_defect(defect, kernel)
         name = f"{defect.id} ({defect.cve})" if defect.cve else defect.id
@@ -148,6 +150,14 @@ def _news(case: Case, standing: Standing) -> Iterator[str]:
                     f"This {what} looks unreported: it is {name} of the known defects, and no "
                     "public report of that is known."
                 )
+
+
+def _alike(case: Case) -> Iterator[str]:
+    """Yield which known defects let a host die in the same function."""
+    function = case.record.crash.function if case.record.crash else ""
+    ids = [d.id for d in known_defects().values() if function and d.panics_in == function]
+    if ids:
+        yield f"Compare {' and '.join(sorted(ids))}, of which a host dies in {function} as well."
 
 
 def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:

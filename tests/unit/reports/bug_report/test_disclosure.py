@@ -93,6 +93,12 @@ def test_first_it_says_whether_it_looks_unreported():
     assert told(fail(B1, run_on("6.12.43", *B1_TOO))).startswith("This crash is not new: B1")
 
 
+def test_a_panic_that_nothing_explains_names_the_known_ones_in_the_same_function():
+    # known-bugs B1 and O1: #NM in restore_fpregs_from_fpstate
+    text = told(fail(O1, changed(BAD, O1, known=())))
+    assert "Compare B1 and O1, of which a host dies in restore_fpregs_from_fpstate" in text
+
+
 def test_a_private_report_names_what_is_not_to_be_published():
     text = told(fail(O1, BAD))
     assert "PRIVATELY" in text
