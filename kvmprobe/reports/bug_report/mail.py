@@ -142,7 +142,7 @@ def _cause(case: Case) -> list[str]:
 
 
 def _expected(case: Case) -> str:
-    texts = [f"{_told(d, d.expected)}." for d in case.record.divergences[:1]]
+    texts = [_told(d, d.expected) for d in case.record.divergences[:1]]
     texts += [plain(defect.expected) for defect in case.defects]
     if not case.defects:
         rules = [d.rule for d in case.record.divergences[:1]]
@@ -153,12 +153,12 @@ def _expected(case: Case) -> str:
 
 def _observed(case: Case) -> str:
     record = case.record
-    texts = [f"{_told(d, d.observed)}." for d in record.divergences[:1]]
+    texts = [_told(d, d.observed) for d in record.divergences[:1]]
     texts += [f"At step {f.step}: {f.text}." for f in case.findings[:1] if not texts]
     if record.crash:
         texts.append(f"In step {record.crash.step}, {record.crash.during}, the host panics.")
     elif case.host_dies:
-        texts.append("The run stopped before the load that would panic the host.")
+        texts.append("With this state the next load of the guest's FPU would panic the host.")
     return "  ".join(texts) or record.reason
 
 
@@ -166,10 +166,11 @@ def _told(found: Divergence, what: str) -> str:
     """Return where something shows, and what; named values as kernel developers read them."""
     at = f"after step {found.step}" if found.call != found.after else f"in step {found.step}"
     text = _DECIMAL.sub(lambda value: f"={int(value[1]):#x}", what)
+    stop = "" if text.endswith(".") else "."
     if text.startswith(("returns ", "-E")):
-        return f"{at}, {found.call} returns {text.removeprefix('returns ')}"
+        return f"{at}, {found.call} returns {text.removeprefix('returns ')}{stop}"
     gives = " gives" if found.call.startswith(_CALLS) else ":"
-    return f"{at}, {found.call}{gives} {text}"
+    return f"{at}, {found.call}{gives} {text}{stop}"
 
 
 def _evidence(case: Case) -> list[str]:
