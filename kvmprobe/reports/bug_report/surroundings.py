@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 from kvmprobe.reports.bug_report.text import item
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvmprobe.reports.bug_report.case import Case
 
 # Name in the report, and where the fact is among a worker's facts.
-_FACTS = (
-    ("kernel", ("kernel", "release")),
+_KERNEL_FACTS = (
     ("version", ("kernel", "version")),
     ("build id", ("environment", "kernel", "build_id")),
     ("config, SHA-256", ("environment", "kernel", "config", "sha256")),
     ("command line", ("environment", "kernel", "cmdline")),
     ("tainted", ("settings", "kernel/tainted")),
+)
+_CPU_FACTS = (
     ("CPU", ("cpu", "brand")),
     ("microcode", ("environment", "cpu", "microcode")),
     ("hypervisor", ("environment", "machine", "hypervisor", "vendor")),
@@ -25,21 +28,47 @@ _FACTS = (
 _SIGNATURE = ("cpu", "signature")
 _PARAMETERS = ("kvm", "parameters")
 _EMULATED = "emulated Sapphire Rapids (Bochs, patched to know XFD); not confirmed on silicon"
-# Of kvm.ko's thirty parameters those that change what the calls here return.
-_TELLING = frozenset({"ignore_msrs", "enable_pmu", "force_emulation_prefix"})
+# Of the modules' dozens of parameters those that change what the calls here return, or how a guest
+# runs.
+_TELLING = frozenset(
+    {
+        "cet",
+        "emulate_invalid_guest_state",
+        "enable_apicv",
+        "ept",
+        "force_emulation_prefix",
+        "ignore_msrs",
+        "nested",
+        "npt",
+        "unrestricted_guest",
+    }
+)
 
 
 def surroundings(case: Case) -> list[str]:
     """Return one entry a fact: kernel, package, CPU, KVM's parameters."""
     target, facts = case.record.target, case.environment
-    told = {name: _text(_at(facts, path)) for name, path in _FACTS}
-    told["kernel"] = told["kernel"] or target.kernel
-    told["package"] = target.source
-    signature = _at(facts, _SIGNATURE)
-    told["CPUID.1:EAX"] = f"{signature:#x}" if isinstance(signature, int) else ""
-    told["machine"] = _EMULATED if target.kind == "lab" else ""
-    told |= _parameters(_at(facts, _PARAMETERS))
+    told = {
+        "kernel": _text(_at(facts, ("kernel", "release"))) or target.kernel,
+        "package": target.source,
+        **_texts(facts, _KERNEL_FACTS),
+        **_machine(case),
+        **_parameters(_at(facts, _PARAMETERS)),
+    }
     return [line for name, text in told.items() if text for line in item(f"{name}: {text}")]
+
+
+def _machine(case: Case) -> dict[str, str]:
+    """Return what it ran on; what an emulator tells of its processor is only a name."""
+    if case.record.target.kind == "lab":
+        return {"machine": _EMULATED}
+    signature = _at(case.environment, _SIGNATURE)
+    named = f"{signature:#x}" if isinstance(signature, int) else ""
+    return {**_texts(case.environment, _CPU_FACTS), "CPUID.1:EAX": named}
+
+
+def _texts(facts: object, wanted: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, str]:
+    return {name: _text(_at(facts, path)) for name, path in wanted}
 
 
 def _text(value: object) -> str:
@@ -54,9 +83,7 @@ def _parameters(modules: object) -> dict[str, str]:
     if not isinstance(modules, Mapping):
         return {}
     return {
-        str(module): " ".join(
-            f"{name}={value}" for name, value in of.items() if module != "kvm" or name in _TELLING
-        )
+        str(module): " ".join(f"{name}={value}" for name, value in of.items() if name in _TELLING)
         for module, of in modules.items()
         if isinstance(of, Mapping)
     }

@@ -18,6 +18,7 @@ from tests.support.cases import (
     OPEN,
     changed,
     fail,
+    on_silicon,
     run_on,
 )
 from tests.support.runs import EVERY, HOSTILE
@@ -138,21 +139,36 @@ def test_a_failure_that_nothing_explains_is_told_by_what_it_shows():
     assert "XFD[i]=1 clears XSTATE_BV[i]: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd" in text
 
 
+FACTS = {
+    "kernel": {"release": "7.3.4+deb13", "version": "#1 SMP"},
+    "cpu": {"brand": "Xeon", "signature": 0x806F8},
+    "environment": {"cpu": {"microcode": ["0x2b000590"]}, "machine": None},
+    "kvm": {"parameters": {"kvm_intel": {"nested": "Y", "ple_gap": "1"}, "kvm": {}}},
+}
+
+
+def environment(case):
+    text = body(replace(case, environment=FACTS)).partition("Environment:\n")[2]
+    return text.partition("\n\n")[0].splitlines()
+
+
 def test_facts_of_the_target_are_the_environment():
-    facts = {
-        "kernel": {"release": "7.3.4+deb13", "version": "#1 SMP"},
-        "cpu": {"brand": "Xeon", "signature": 0x806F8},
-        "environment": {"cpu": {"microcode": ["0x2b000590"]}, "machine": None},
-        "kvm": {"parameters": {"kvm_intel": {"nested": "Y"}, "kvm": {"halt_poll_ns": "1"}}},
-    }
-    text = body(replace(CASES["O2"], environment=facts)).partition("Environment:\n")[2]
-    assert text.partition("\n\n")[0].splitlines() == [
+    assert environment(fail(O2, on_silicon(BAD))) == [
         "  kernel: 7.3.4+deb13",
+        "  package: linux-image 7.3.4-1",
         "  version: #1 SMP",
         "  CPU: Xeon",
         "  microcode: 0x2b000590",
-        "  package: linux-image 7.3.4-1",
         "  CPUID.1:EAX: 0x806f8",
+        "  kvm_intel: nested=Y",
+    ]
+
+
+def test_an_emulated_processor_is_called_emulated_and_nothing_else():
+    assert environment(fail(O2, BAD)) == [
+        "  kernel: 7.3.4+deb13",
+        "  package: linux-image 7.3.4-1",
+        "  version: #1 SMP",
         "  machine: emulated Sapphire Rapids (Bochs, patched to know XFD); not",
         "      confirmed on silicon",
         "  kvm_intel: nested=Y",
