@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from kvmprobe import __version__
+from kvmprobe.cli.bugreport_arguments import add_bugreport
 from kvmprobe.cli.common_arguments import (
     add_device,
     add_exit_style,
@@ -64,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser("report", help="write runs in a format for programs, or as a page")
     )
     _add_diff(commands.add_parser("diff", help="tell what changed from one run to another"))
+    add_bugreport(
+        commands.add_parser("bugreport", help="write a failure as a mail to kernel developers")
+    )
     _add_lab(commands.add_parser("lab", help="the emulated AMX host"))
     _add_completion(
         commands.add_parser("completion", help="print a shell's completion script, to be evaluated")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from kvmprobe.repro.issue import Issuer
 from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.surroundings import Surroundings
+from kvmprobe.results.citation import without_numbers
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Ioctl, Output, Relation, SetAltStack, Spawn
 from kvmprobe.xstate.features import names
@@ -32,9 +32,6 @@ GO_ON = "--go-on"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread")
 NOT_REPRODUCED, REPRODUCED, CANNOT_RUN = 0, 1, 2
 _SERVE = "--serve"
-# Numbers of kvmprobe's own list of statements, which a program's reader does not have.
-_INV = r"INV-\d+(?: to INV-\d+)?"
-_NUMBERED = re.compile(rf" \({_INV}(?:, {_INV})*\)|{_INV}, | \(contract [\d.]+\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +216,7 @@ def _by_whomever(call: Call) -> Call:
 
 
 def _why(expected: Expectation) -> str:
-    text = _NUMBERED.sub("", expected.rule)
+    text = without_numbers(expected.rule)
     if expected.depends_on:
         text += f".  Not judged where it depends on {', '.join(expected.depends_on)}"
     return text

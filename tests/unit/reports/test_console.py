@@ -68,7 +68,7 @@ def test_unknown_divergence_is_called_unknown():
 
 
 def test_open_defect_comes_with_the_advice_to_report_it_privately():
-    assert "security@kernel.org" in printed(record(Verdict.DIVERGED, known=("O1",)))
+    assert "privately; `kvmprobe bugreport`" in printed(record(Verdict.DIVERGED, known=("O1",)))
 
 
 def test_crash_shows_function_step_and_frames():

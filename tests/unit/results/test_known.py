@@ -51,4 +51,33 @@ def test_the_label_of_an_open_defect_says_so():
 
 def test_an_unreported_defect_asks_for_a_private_report():
     # known-bugs O1: "report privately (security@kernel.org ...) before publishing a reproducer"
-    assert "security@kernel.org" in by_id("O1").reference
+    assert "privately; `kvmprobe bugreport`" in by_id("O1").reference
+
+
+def test_the_reference_of_a_fixed_defect_is_its_commit():
+    # known-bugs B4
+    subject = "KVM: x86: Filter out XTILE_CFG if XTILE_DATA isn't permitted"
+    assert by_id("B4").reference == f'Linux commit 55cd57b596e8 ("{subject}")'
+
+
+# known-bugs B1: 6.1.162, 6.12.67, 6.19; B4: 6.4, not in 6.1.y
+@pytest.mark.parametrize(
+    ("defect", "kernel", "fixed"),
+    [
+        ("B1", "6.12.43", False),
+        ("B1", "6.12.67", True),
+        ("B1", "6.12.95+deb13-cloud-amd64", True),
+        ("B1", "6.18.5", False),
+        ("B1", "7.3.4", True),
+        ("B4", "6.1.192", False),
+        ("B4", "6.12.43", True),
+        ("O1", "7.3.4", False),
+    ],
+)
+def test_a_release_has_a_fix_from_its_own_series_or_mainlines_on(defect, kernel, fixed):
+    assert by_id(defect).is_fixed_in(kernel) is fixed
+
+
+def test_a_stable_series_that_lacks_a_fix_is_named():
+    assert by_id("B4").unfixed_series == ["6.1.y"]
+    assert by_id("B4").fixes == ["6.4"]

@@ -1,0 +1,62 @@
+"""``kvmprobe bugreport``: a failure as a mail to the kernel's developers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.scenario import named
+from kvmprobe.errors import ExitCode, ScenarioError, Unavailable, UsageError
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.reports.bug_report.case import case_of
+from kvmprobe.reports.bug_report.mail import advice_lines, report
+from kvmprobe.repro.program import program
+from kvmprobe.results.run_document import read_run
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
+    """Write the report, and to the terminal first whether it is news and who gets it.
+
+    :raises UsageError: the run has no such failure, or a file cannot be written
+    """
+    document = read_run(arguments.run)
+    others = [read_run(path) for path in arguments.also]
+    scenario = named(arguments.scenario, sapphire_rapids())
+    case = case_of(document, others, scenario.id, scenario.needs, arguments.target)
+    text = _program(scenario)
+    if arguments.reproducer and text is not None:
+        _write("--reproducer", arguments.reproducer, text)
+    where = arguments.reproducer.name if arguments.reproducer and text is not None else ""
+    written = report(case, text, where)
+    if arguments.output or not sys.stdout.isatty():
+        for line in advice_lines(case):
+            print(line, file=sys.stderr)
+    if arguments.output is None:
+        sys.stdout.write(written)
+    else:
+        _write("--output", arguments.output, written)
+    return ExitCode.OK
+
+
+def _program(scenario: Scenario) -> str | None:
+    """Return the scenario as a C program, None if none can be made of it."""
+    try:
+        return program(scenario, sapphire_rapids())
+    except (ScenarioError, Unavailable) as reason:
+        print(f"kvmprobe: no reproducer: {reason}", file=sys.stderr)
+        return None
+
+
+def _write(option: str, path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{option} {path}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""One scenario's failure as a mail to the kernel's developers."""

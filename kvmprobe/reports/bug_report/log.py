@@ -1,0 +1,45 @@
+"""What of a crash's log tells a developer anything."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kvmprobe.reports.bug_report.text import quoted
+from kvmprobe.reports.html_report.console_log import telling_lines
+
+if TYPE_CHECKING:
+    from kvmprobe.results.record import Crash
+
+_STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
+# Which kernel it was, in its own words.
+_KERNEL = re.compile(r"CPU: \d+ .*(?:Not tainted|Tainted: )|Hardware name: ")
+_FRAME = re.compile(r"\s*\w[\w.]*\+0x[0-9a-f]+/0x[0-9a-f]+")
+_WARNING, _END = "WARNING: ", "---[ end "
+_MOST_LINES = 40
+
+
+def trimmed_log(crash: Crash) -> list[str]:
+    """Return the lines that say what died, where, called by whom, and on which kernel.
+
+    Time stamps, registers, code bytes, frames that the kernel marks with ``?``, and what is told
+    twice are left out; ``[...]`` stands where the text is longer than a mail should be.
+    """
+    lines = [_STAMP.sub("", line).rstrip() for line in crash.report.splitlines()]
+    telling = set(telling_lines(crash, lines))
+    start = next((n for n in sorted(telling) if _is_headline(crash, lines[n])), 0)
+    told = [
+        f" {line.strip()}" if _FRAME.match(line) else line
+        for number, line in enumerate(lines)
+        # In front of the headline there may be a warning, whose trace is the same.
+        if line.startswith(_WARNING)
+        or (number >= start and (number in telling or _KERNEL.match(line)))
+        if not line.startswith(_END)
+    ]
+    unique = list(dict.fromkeys(told)) or [crash.headline]
+    shown = unique[:_MOST_LINES]
+    return [quoted(line) for line in (*shown, *(["[...]"] if len(unique) > _MOST_LINES else []))]
+
+
+def _is_headline(crash: Crash, line: str) -> bool:
+    return bool(crash.headline) and crash.headline in line

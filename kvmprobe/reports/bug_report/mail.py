@@ -1,0 +1,216 @@
+"""The whole report: advice, then the mail.
+
+What matters comes first: files, kernels, what happens; evidence and environment follow, the program
+is last (Documentation/process/security-bugs.rst).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kvmprobe.reports.bug_report.disclosure import (
+    Standing,
+    advice,
+    disclosure_of,
+    files_at_fault,
+    lacking_series,
+    standing_of,
+)
+from kvmprobe.reports.bug_report.kernels import kernel_lines
+from kvmprobe.reports.bug_report.log import trimmed_log
+from kvmprobe.reports.bug_report.recipients import subsystem_of
+from kvmprobe.reports.bug_report.sequence import conditions, table, words
+from kvmprobe.reports.bug_report.surroundings import surroundings
+from kvmprobe.reports.bug_report.text import (
+    SCISSORS,
+    header,
+    item,
+    paragraph,
+    plain,
+    quoted,
+)
+from kvmprobe.repro.program import GO_ON, REPRODUCED
+from kvmprobe.results.citation import with_paths, without_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmprobe.reports.bug_report.case import Case
+    from kvmprobe.results.record import Divergence, ScenarioRecord
+
+_DECIMAL = re.compile(r"=(\d{2,})(?![\w.])")
+_CALLS = ("KVM_", "ARCH_")
+PROGRAM_MARK = "---- reproducer.c"
+
+
+def advice_lines(case: Case) -> list[str]:
+    """Return what whoever sends it has to know first: is it news, and who gets it."""
+    return _joined(paragraph(text) for text in advice(case, disclosure_of(case)))
+
+
+def report(case: Case, program: str | None, program_file: str = "") -> str:
+    """Return the advice, a scissors line, and the mail.
+
+    :param program: the reproducer in C, None if there can be none
+    :param program_file: where it is, if not in the mail
+    """
+    lines = [*advice_lines(case), SCISSORS, *_headers(case), "", *_body(case)]
+    if program is not None:
+        lines += ["", *paragraph(_about(case, program, program_file))]
+    if program is not None and not program_file:
+        lines += ["", PROGRAM_MARK, *program.splitlines()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _about(case: Case, program: str, program_file: str) -> str:
+    where = f"A program in C, {program_file}, is available.  It" if program_file else "reproducer.c"
+    text = f"{where} checks each step, and exits with {REPRODUCED} if this shows."
+    if case.host_dies and GO_ON in program:
+        text += f"  Without {GO_ON} it stops before a load that would panic the host."
+    return text
+
+
+def _headers(case: Case) -> list[str]:
+    found = disclosure_of(case)
+    addresses = [("To", found.to), ("Cc", found.cc)]
+    lines = [line for name, of in addresses if of for line in header(name, of)]
+    return [*lines, *header("Subject", [subject(case)])]
+
+
+def subject(case: Case) -> str:
+    """Return the subject: the subsystem's prefix, what is wrong; for a backport the series."""
+    if case.defects:
+        series = _series_to_mend(case)
+        return f"[{series}] {case.defects[0].subject}" if series else case.defects[0].subject
+    prefix = subsystem_of(next(iter(files_at_fault(case)), "")).value
+    return plain(f"{prefix}: {_in_short(case)}")
+
+
+def _in_short(case: Case) -> str:
+    crash = case.record.crash
+    if crash:
+        where = f" in {crash.function}" if crash.function else ""
+        return f"Host dies{where} during {_bare(crash.during)}"
+    for found in case.record.divergences[:1]:
+        call, after = _bare(found.call), _bare(found.after)
+        return f"{call} is wrong after {after}" if call != after else f"{call} is wrong"
+    for finding in case.findings[:1]:
+        return finding.text
+    return f"Process is killed: {case.record.reason}"
+
+
+def _bare(text: str) -> str:
+    return text.partition(" ")[0]
+
+
+def _body(case: Case) -> list[str]:
+    sections = [
+        _summary(case),
+        _cause(case),
+        ["Kernels:", *kernel_lines(case)],
+        [*paragraph(f"Steps: {words(case)}  {conditions(case)}"), "", *table(case)],
+        paragraph(f"Expected: {_expected(case)}"),
+        [*paragraph(f"Observed: {_observed(case)}"), *_evidence(case)],
+        _other_order(case),
+        ["Environment:", *surroundings(case)],
+        paragraph(
+            f"Found with {case.tool or 'kvmprobe'}, scenario {case.record.id}.  What a correct "
+            "kernel does is the claim of its model of the guest's FPU state."
+        ),
+    ]
+    return _joined(section for section in sections if section)
+
+
+def _summary(case: Case) -> list[str]:
+    texts = [plain(defect.summary) for defect in case.defects]
+    if not texts:
+        texts = [f"On {case.record.target.kernel}: {_in_short(case)}."]
+    series = _series_to_mend(case)
+    if series:
+        fix = case.defects[0]
+        texts.append(f"Please apply {fix.reference.removeprefix('Linux ')} to {series}.")
+    return paragraph("  ".join(texts))
+
+
+def _cause(case: Case) -> list[str]:
+    files = files_at_fault(case)
+    causes = [d.cause for d in case.defects if d.cause]
+    if causes:
+        return paragraph(f"Cause, in {files[0]}: {' '.join(causes)}")
+    return paragraph(f"Where: {', '.join(files)}") if files else []
+
+
+def _expected(case: Case) -> str:
+    texts = [_told(d, d.expected) for d in case.record.divergences[:1]]
+    texts += [plain(defect.expected) for defect in case.defects]
+    if not case.defects:
+        rules = [d.rule for d in case.record.divergences[:1]]
+        rules += [f"not this: {finding.text}" for finding in case.findings[:1]]
+        texts += [f"{with_paths(without_numbers(rule))}." for rule in rules]
+    return "  ".join(texts) or "the process goes on."
+
+
+def _observed(case: Case) -> str:
+    record = case.record
+    texts = [_told(d, d.observed) for d in record.divergences[:1]]
+    texts += [f"At step {f.step}: {f.text}." for f in case.findings[:1] if not texts]
+    if record.crash:
+        texts.append(f"In step {record.crash.step}, {record.crash.during}, the host panics.")
+    elif case.host_dies:
+        texts.append("With this state the next load of the guest's FPU would panic the host.")
+    return "  ".join(texts) or record.reason
+
+
+def _told(found: Divergence, what: str) -> str:
+    """Return where something shows, and what; named values as kernel developers read them."""
+    at = f"after step {found.step}" if found.call != found.after else f"in step {found.step}"
+    text = _DECIMAL.sub(lambda value: f"={int(value[1]):#x}", what)
+    stop = "" if text.endswith(".") else "."
+    if text.startswith(("returns ", "-E")):
+        return f"{at}, {found.call} returns {text.removeprefix('returns ')}{stop}"
+    gives = " gives" if found.call.startswith(_CALLS) else ":"
+    return f"{at}, {found.call}{gives} {text}{stop}"
+
+
+def _evidence(case: Case) -> list[str]:
+    """Return where images differ, what the kernel logged meanwhile, and how it died."""
+    record = case.record
+    details = [detail for d in record.divergences[:1] for detail in d.details]
+    details += [detail for f in case.findings[:1] for detail in f.details]
+    # The value of XSTATE_BV is in the sentence before.
+    parts = [item(text) for text in details if not text.startswith("XSTATE_BV,")]
+    lines = [line for part in parts for line in part]
+    step = case.record.divergences[0].step if record.divergences else case.last_step
+    logged = record.steps[step].kernel_log if step < len(record.steps) else ()
+    log = [quoted(line) for line in logged]
+    if record.crash:
+        log += trimmed_log(record.crash)
+    return [*lines, *(["", *log] if log else [])]
+
+
+def _other_order(case: Case) -> list[str]:
+    if case.swapped is None:
+        return []
+    pairs = zip(_calls(case.record), _calls(case.swapped), strict=False)
+    here, there = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+    return paragraph(f"The same kernel behaves if {there} comes before {here}.") if here else []
+
+
+def _calls(record: ScenarioRecord) -> list[str]:
+    return [step.calls[0].text for step in record.steps if step.calls]
+
+
+def _series_to_mend(case: Case) -> str:
+    """Return the stable series that is asked to take a fix, or nothing."""
+    if standing_of(case) is not Standing.NOT_BACKPORTED:
+        return ""
+    return lacking_series(case.defects[0], case.record.target.kernel)
+
+
+def _joined(sections: Iterable[list[str]]) -> list[str]:
+    """Return sections with an empty line between them."""
+    lines: list[str] = []
+    for section in sections:
+        lines += ["", *section] if lines else section
+    return lines
