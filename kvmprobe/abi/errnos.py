@@ -35,17 +35,14 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_SET_MSRS": {errno.E2BIG: "256 entries or more"},
     "KVM_HAS_DEVICE_ATTR": {
         errno.ENXIO: "no such attribute",
-        errno.EPERM: "this VM or vCPU has no attributes",
         errno.EINVAL: "the kernel is too old",
     },
     "KVM_GET_DEVICE_ATTR": {
         errno.ENXIO: "no such attribute",
-        errno.EPERM: "this VM or vCPU has no attributes",
         errno.EINVAL: "the kernel is too old",
     },
     "KVM_SET_DEVICE_ATTR": {
         errno.ENXIO: "no such attribute",
-        errno.EPERM: "this VM or vCPU has no attributes",
         errno.EINVAL: "the kernel is too old, or does not take the value",
     },
     "KVM_CREATE_VCPU": {
@@ -69,8 +66,7 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     },
     "KVM_IRQ_LINE": {errno.ENXIO: "the VM has no interrupt controller in the kernel"},
     "KVM_IRQFD": {
-        errno.EAGAIN: "the VM has no interrupt controller in the kernel",
-        errno.EINVAL: "no such GSI or flag, or not an eventfd",
+        errno.EINVAL: "no such GSI, not an eventfd, or no interrupt controller in the kernel",
         errno.EBUSY: "the eventfd is attached already",
     },
     "KVM_IOEVENTFD": {

@@ -7,6 +7,9 @@ of its ioctl, takes and returns Python values, and raises :class:`KernelCallErro
 ``meaning`` says what the errno says of that call.  Structures are dataclasses with the kernel's
 field names; CPUID tables and XSAVE images are bytes, which :mod:`kvmprobe.xstate` understands.
 
+Not here: GSI routing, MSIs, the PIT and the interrupt controllers' registers, Hyper-V, Xen, SEV and
+TDX, device descriptors, signal masks.
+
 Descriptors are context managers.  Calls release the GIL, so each vCPU can run in its own thread.
 
 **The hazard.**  With XSTATE_BV & IA32_XFD != 0 in a guest's state the next load of that state

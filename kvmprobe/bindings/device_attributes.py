@@ -17,8 +17,7 @@ class AttributeCalls(KvmFd):
     def has_device_attr(self, group: int, attribute: int) -> None:
         """Ask for an attribute; an error says that it is not there (KVM_HAS_DEVICE_ATTR).
 
-        :raises KernelCallError: ENXIO - no such attribute; EPERM - this VM or vCPU has no
-            attributes; EINVAL - the kernel is too old
+        :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old
         :see: Documentation/virt/kvm/api.rst KVM_HAS_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_has_attr
         """
@@ -28,8 +27,7 @@ class AttributeCalls(KvmFd):
         """Return an attribute's value (KVM_GET_DEVICE_ATTR).
 
         :param size: bytes of the value; the kernel does not ask, and writes all of them
-        :raises KernelCallError: ENXIO - no such attribute; EPERM - this VM or vCPU has no
-            attributes; EINVAL - the kernel is too old
+        :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old
         :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
         """
@@ -42,8 +40,8 @@ class AttributeCalls(KvmFd):
         """Set an attribute (KVM_SET_DEVICE_ATTR).
 
         :param value: all bytes that the attribute has
-        :raises KernelCallError: ENXIO - no such attribute; EPERM - this VM or vCPU has no
-            attributes; EINVAL - the kernel is too old, or does not take the value
+        :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old, or
+            does not take the value
         :see: Documentation/virt/kvm/api.rst KVM_SET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_arch_tsc_set_attr
         """

@@ -33,6 +33,11 @@ class KvmFd:
         """Return the descriptor's number, for :mod:`select` and its like."""
         return self.fd
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.fd == _CLOSED
+
     def close(self) -> None:
         """Close the descriptor; a second time does nothing."""
         fd, self.fd = self.fd, _CLOSED

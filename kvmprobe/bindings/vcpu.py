@@ -60,7 +60,8 @@ class VcpuFd(RegisterCalls, XstateCalls, EventCalls, AttributeCalls, CapabilityC
         :see: Documentation/virt/kvm/api.rst KVM_RUN;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run
         """
-        self._area.set_immediate_exit(mode)
+        if not self.closed:
+            self._area.set_immediate_exit(mode)
         self._issue(ioctls.RUN)
         return self._area.exit()
 

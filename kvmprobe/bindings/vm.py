@@ -5,13 +5,12 @@ from __future__ import annotations
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.capabilities import Capability
 from kvmprobe.bindings.capability_calls import CapabilityCalls
-from kvmprobe.bindings.device_attributes import AttributeCalls
 from kvmprobe.bindings.vcpu import VcpuFd
 from kvmprobe.bindings.vm_devices import DeviceCalls
 from kvmprobe.bindings.vm_memory import MemoryCalls
 
 
-class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls, AttributeCalls):
+class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls):
     """One VM; :meth:`Kvm.create_vm` makes it.
 
     :ivar run_size: bytes of a vCPU's run area

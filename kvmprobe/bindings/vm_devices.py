@@ -79,8 +79,8 @@ class DeviceCalls(KvmFd):
         """Have an eventfd raise an interrupt (KVM_IRQFD).
 
         :param eventfd: as :func:`os.eventfd` returns it
-        :raises KernelCallError: EAGAIN - the VM has no interrupt controller in the kernel;
-            EINVAL - no such GSI or flag, or not an eventfd; EBUSY - the eventfd is attached already
+        :raises KernelCallError: EINVAL - no such GSI, not an eventfd, or no interrupt controller
+            in the kernel; EBUSY - the eventfd is attached already
         :capability: KVM_CAP_IRQFD
         :see: Documentation/virt/kvm/api.rst KVM_IRQFD; virt/kvm/eventfd.c: kvm_irqfd_assign
         """
