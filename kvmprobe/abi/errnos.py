@@ -77,7 +77,8 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_GET_CLOCK": {},
     "KVM_SET_CLOCK": {errno.EINVAL: "an unknown flag"},
     "KVM_ENABLE_CAP": {
-        errno.EINVAL: "not a capability that can be enabled here, or not with these arguments"
+        errno.EINVAL: "not a capability that can be enabled here, or not with these arguments",
+        errno.EEXIST: "the VM has what it would create",
     },
     "KVM_RUN": {
         errno.EINTR: "immediate exit, or a signal came",

@@ -19,7 +19,7 @@ class CapabilityCalls(KvmFd):
         :param capability: a :class:`Capability`, or a newer number
         :param arguments: four at most, 64 bits each; what they mean depends on the capability
         :raises KernelCallError: EINVAL - not a capability that can be enabled here, or not with
-            these arguments
+            these arguments; EEXIST - the VM has what it would create
         :capability: KVM_CAP_ENABLE_CAP, KVM_CAP_ENABLE_CAP_VM
         :see: Documentation/virt/kvm/api.rst KVM_ENABLE_CAP and sections 6 and 7;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_enable_cap, kvm_vcpu_ioctl_enable_cap
