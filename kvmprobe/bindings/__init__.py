@@ -10,7 +10,8 @@ field names; CPUID tables and XSAVE images are bytes, which :mod:`kvmprobe.xstat
 Not here: GSI routing, MSIs, the PIT and the interrupt controllers' registers, Hyper-V, Xen, SEV and
 TDX, device descriptors, signal masks.
 
-Descriptors are context managers.  Calls release the GIL, so each vCPU can run in its own thread.
+Descriptors are context managers.  Calls release the GIL, so each vCPU can run in its own thread;
+:meth:`VcpuFd.stop_runs` is how another one stops it.
 
 **The hazard.**  With XSTATE_BV & IA32_XFD != 0 in a guest's state the next load of that state
 panics an unfixed host.  :meth:`VcpuFd.run` is such a load; :meth:`VcpuFd.load_hazard` asks first.

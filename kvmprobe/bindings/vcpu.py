@@ -60,10 +60,22 @@ class VcpuFd(RegisterCalls, XstateCalls, EventCalls, AttributeCalls, CapabilityC
         :see: Documentation/virt/kvm/api.rst KVM_RUN;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run
         """
-        if not self.closed:
-            self._area.set_immediate_exit(mode)
-        self._issue(ioctls.RUN)
+        if mode is RunMode.REAL:
+            self._issue(ioctls.RUN)
+        else:
+            self._issue_immediate_exit()
         return self._area.exit()
+
+    def stop_runs(self, mode: RunMode = RunMode.IMMEDIATE_EXIT) -> None:
+        """Have every run end with EINTR, from now on until it is called with RunMode.REAL.
+
+        For a signal handler, or for another thread before it signals the one that runs the vCPU
+        (:func:`signal.pthread_kill`): the run ends even if the signal came before KVM_RUN.
+
+        :capability: KVM_CAP_IMMEDIATE_EXIT
+        :see: Documentation/virt/kvm/api.rst "The kvm_run structure", immediate_exit
+        """
+        self._area.set_immediate_exit(mode)
 
     @property
     def exit_reason(self) -> int:
@@ -87,3 +99,12 @@ class VcpuFd(RegisterCalls, XstateCalls, EventCalls, AttributeCalls, CapabilityC
         :see: Documentation/virt/kvm/api.rst KVM_EXIT_X86_RDMSR
         """
         self._area.refuse_msr()
+
+    def _issue_immediate_exit(self) -> None:
+        if self.closed:
+            self._issue(ioctls.RUN)
+        self._area.set_immediate_exit(RunMode.IMMEDIATE_EXIT)
+        try:
+            self._issue(ioctls.RUN)
+        finally:
+            self._area.set_immediate_exit(RunMode.REAL)

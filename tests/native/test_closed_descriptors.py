@@ -112,7 +112,7 @@ CALLS = {
         **ATTRIBUTES,
     },
 }
-WITHOUT_A_CALL = {"open", "close", "fileno", "answer_read", "refuse_msr"}
+WITHOUT_A_CALL = {"open", "close", "fileno", "answer_read", "refuse_msr", "stop_runs"}
 EACH = [(cls, name) for cls in CALLS for name in CALLS[cls]]
 
 

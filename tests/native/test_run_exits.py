@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import threading
 
 import pytest
 
@@ -23,6 +24,7 @@ from kvmprobe.bindings import (
     MmioExit,
     MsrReadExit,
     MsrWriteExit,
+    RunMode,
     ShutdownExit,
     VcpuEvents,
 )
@@ -152,6 +154,44 @@ def test_a_signal_ends_a_guest_that_never_does(vcpu, guest):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert caught.value.errno == errno.EINTR
+
+
+def test_another_thread_goes_on_while_a_guest_runs_and_stops_it(vcpu, guest):
+    guest(b"\xeb\xfe")
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    ended = []
+
+    def run():
+        try:
+            vcpu.run()
+        except KernelCallError as error:
+            ended.append(error.errno)
+
+    runner = threading.Thread(target=run)
+    try:
+        runner.start()
+        vcpu.stop_runs()
+        signal.pthread_kill(runner.ident, signal.SIGUSR1)
+        runner.join(timeout=10)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert ended == [errno.EINTR]
+
+
+def test_a_stopped_vcpu_runs_again_when_it_may(vcpu, guest):
+    guest(HLT)
+    vcpu.stop_runs()
+    with pytest.raises(KernelCallError, match="EINTR"):
+        vcpu.run()
+    vcpu.stop_runs(RunMode.REAL)
+    assert vcpu.run() == HltExit()
+
+
+def test_an_immediate_exit_is_one_run(vcpu, guest):
+    guest(HLT)
+    with pytest.raises(KernelCallError, match="EINTR"):
+        vcpu.run(RunMode.IMMEDIATE_EXIT)
+    assert vcpu.run() == HltExit()
 
 
 def test_the_reason_stays_readable(vcpu, guest):
