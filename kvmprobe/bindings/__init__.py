@@ -18,7 +18,7 @@ panics an unfixed host.  :meth:`VcpuFd.run` is such a load; :meth:`VcpuFd.load_h
 
 A guest in real mode that adds two numbers:
 
->>> code = bytes.fromhex("baf803 00d8 0430 ee f4")  # mov dx,0x3f8; add al,bl; add al,'0'; out; hlt
+>>> code = bytes.fromhex("baf803 00d8 0430 ee f4")  # mov dx,0x3f8; add al,bl; add al,48; out; hlt
 >>> with Kvm.open() as kvm, kvm.create_vm() as vm:
 ...     memory = vm.map_memory(slot=0, guest_address=0x1000, content=code)
 ...     with vm.create_vcpu(0) as vcpu:
