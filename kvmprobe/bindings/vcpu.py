@@ -37,7 +37,11 @@ class VcpuFd(RegisterCalls, XstateCalls, EventCalls, AttributeCalls, CapabilityC
         super().__init__(fd)
         # LIFETIME: the guest's memory, which the kernel refers to as long as the vCPU lives.
         self._vm = vm
-        self._area = RunArea(fd, vm.run_size)
+        try:
+            self._area = RunArea(fd, vm.run_size)
+        except OSError:
+            super().close()
+            raise
         self.xsave_size = vm.xsave_size()
         self.nested_size = vm.nested_size()
 

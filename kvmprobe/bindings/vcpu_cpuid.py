@@ -47,7 +47,8 @@ class CpuidCalls(KvmFd):
     def get_cpuid2(self) -> bytes:
         """Return what CPUID tells the guest, as it is now (KVM_GET_CPUID2).
 
-        Besides what was set it shows what follows CR4, XCR0 and IA32_XSS.
+        Besides what was set it shows what follows CR4, XCR0 and IA32_XSS.  Linux 6.1 leaves the
+        number of entries at 256: those behind the last are zero.
 
         :returns: ``struct kvm_cpuid2``: 8 bytes of header, 40 bytes an entry
         :raises KernelCallError: E2BIG - more than 256 entries

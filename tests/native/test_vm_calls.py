@@ -264,3 +264,12 @@ def test_a_log_that_is_not_kept_is_enoent(vm, slot, refused):
 
 def test_a_log_of_a_slot_beyond_all_is_einval(vm, refused):
     refused(errno.EINVAL, vm.get_dirty_log, SMM_SLOTS - 1)
+
+
+def test_a_vcpu_whose_run_area_cannot_be_mapped_leaves_no_descriptor_behind(kvm):
+    with kvm.create_vm() as vm:
+        vm.run_size = 1 << 60
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        with pytest.raises(OSError, match=r"Invalid argument|Cannot allocate"):
+            vm.create_vcpu(0)
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
