@@ -16,6 +16,7 @@ MODULE = "kvmprobe.bindings._kvm"
 DECLARATIONS = (
     "arch_prctl.h",
     "kvm_system.h",
+    "kvm_caps.h",
     "kvm_cpuid.h",
     "kvm_msrs.h",
     "kvm_xsave.h",

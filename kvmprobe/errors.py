@@ -59,22 +59,25 @@ class Unavailable(KvmprobeError):
 class KernelCallError(KvmprobeError, OSError):
     """A system call failed; raised by the typed wrappers only.
 
-    ``call`` is its symbolic name, ``target`` what it was made on, ``errno`` what came back.
+    ``call`` is its symbolic name, ``target`` what it was made on, ``errno`` what came back,
+    ``meaning`` what that says of this call, or nothing.
     """
 
     exit_code = ExitCode.NOTHING_RAN
 
-    def __init__(self, call: str, target: str, number: int) -> None:
+    def __init__(self, call: str, target: str, number: int, meaning: str = "") -> None:
         OSError.__init__(self, number, os.strerror(number))
         self.call = call
         self.target = target
+        self.meaning = meaning
 
     def __str__(self) -> str:
-        return f"{self.call} on {self.target}: {errno_name(self.errno or 0)}: {self.strerror}"
+        name = errno_name(self.errno or 0)
+        return f"{self.call} on {self.target}: {name}: {self.meaning or self.strerror}"
 
 
 class LayoutError(KvmprobeError, ValueError):
-    """An XSAVE image or CPUID table is not well-formed."""
+    """Bytes do not have the form that is asked for: an XSAVE image, a CPUID table, a structure."""
 
 
 class ScenarioError(KvmprobeError, ValueError):

@@ -49,11 +49,31 @@ class KvmExit(IntEnum):
 
     UNKNOWN = 0
     IO = 2
+    HYPERCALL = 3
+    DEBUG = 4
     HLT = 5
+    MMIO = 6
+    IRQ_WINDOW_OPEN = 7
     SHUTDOWN = 8
     FAIL_ENTRY = 9
     INTR = 10
     INTERNAL_ERROR = 17
+    SYSTEM_EVENT = 24
+    IOAPIC_EOI = 26
+    X86_RDMSR = 29
+    X86_WRMSR = 30
+    DIRTY_RING_FULL = 31
+    X86_BUS_LOCK = 33
+    NOTIFY = 37
+
+
+class InternalError(IntEnum):
+    """``kvm_run.internal.suberror`` (linux/kvm.h)."""
+
+    EMULATION = 1
+    SIMUL_EX = 2
+    DELIVERY_EV = 3
+    UNEXPECTED_EXIT_REASON = 4
 
 
 def exit_name(reason: int) -> str:

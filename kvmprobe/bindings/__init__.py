@@ -1,4 +1,145 @@
 """/dev/kvm and arch_prctl through cffi: moves bytes, gives them no meaning.
 
 Layer: bindings, the only impure low one.
+
+Public: what ``__all__`` names, which stays as it is within a major version.  A wrapper has the name
+of its ioctl, takes and returns Python values, and raises :class:`KernelCallError`, whose
+``meaning`` says what the errno says of that call.  Structures are dataclasses with the kernel's
+field names; CPUID tables and XSAVE images are bytes, which :mod:`kvmprobe.xstate` understands.
+
+Not here: GSI routing, MSIs, the PIT and the interrupt controllers' registers, Hyper-V, Xen, SEV and
+TDX, device descriptors, signal masks.
+
+Descriptors are context managers.  Calls release the GIL, so each vCPU can run in its own thread;
+:meth:`VcpuFd.stop_runs` is how another one stops it.
+
+**The hazard.**  With XSTATE_BV & IA32_XFD != 0 in a guest's state the next load of that state
+panics an unfixed host.  :meth:`VcpuFd.run` is such a load; :meth:`VcpuFd.load_hazard` asks first.
+
+A guest in real mode that adds two numbers:
+
+>>> code = bytes.fromhex("baf803 00d8 0430 ee f4")  # mov dx,0x3f8; add al,bl; add al,48; out; hlt
+>>> with Kvm.open() as kvm, kvm.create_vm() as vm:
+...     memory = vm.map_memory(slot=0, guest_address=0x1000, content=code)
+...     with vm.create_vcpu(0) as vcpu:
+...         sregs = vcpu.get_sregs()
+...         sregs.cs.base = sregs.cs.selector = 0
+...         vcpu.set_sregs(sregs)
+...         vcpu.set_regs(Regs(rip=0x1000, rax=2, rbx=2))
+...         print(vcpu.run())
+...         print(vcpu.run())
+IoExit(direction=<IoDirection.OUT: 1>, port=1016, size=1, count=1, data=b'4')
+HltExit()
 """
+
+from kvmprobe.abi.capabilities import Capability
+from kvmprobe.abi.numbers import InternalError, KvmExit, Msr
+from kvmprobe.bindings.events import (
+    DebugControl,
+    EventFlag,
+    ExceptionEvent,
+    InterruptEvent,
+    MpState,
+    NmiEvent,
+    SmiEvent,
+    TripleFaultEvent,
+    VcpuEvents,
+)
+from kvmprobe.bindings.exits import (
+    DebugExit,
+    Exit,
+    FailEntryExit,
+    HltExit,
+    HypercallExit,
+    InternalErrorExit,
+    IoDirection,
+    IoExit,
+    MmioDirection,
+    MmioExit,
+    MsrReadExit,
+    MsrWriteExit,
+    OtherExit,
+    ShutdownExit,
+    SystemEventExit,
+    UnknownExit,
+)
+from kvmprobe.bindings.kvm import Kvm
+from kvmprobe.bindings.permission import (
+    guest_permission,
+    host_permission,
+    request_guest_permission,
+    request_host_permission,
+    supported_features,
+)
+from kvmprobe.bindings.registers import (
+    DebugRegs,
+    DescriptorTable,
+    Fpu,
+    Regs,
+    Segment,
+    Sregs,
+    Sregs2,
+    Translation,
+)
+from kvmprobe.bindings.vcpu import RunMode, VcpuFd
+from kvmprobe.bindings.vm import VmFd
+from kvmprobe.bindings.vm_devices import Attach, Clock, ClockFlag, IoSpace
+from kvmprobe.bindings.vm_memory import MemoryFlag
+from kvmprobe.errors import KernelCallError, LayoutError, Unavailable
+
+__all__ = [
+    "Attach",
+    "Capability",
+    "Clock",
+    "ClockFlag",
+    "DebugControl",
+    "DebugExit",
+    "DebugRegs",
+    "DescriptorTable",
+    "EventFlag",
+    "ExceptionEvent",
+    "Exit",
+    "FailEntryExit",
+    "Fpu",
+    "HltExit",
+    "HypercallExit",
+    "InternalError",
+    "InternalErrorExit",
+    "InterruptEvent",
+    "IoDirection",
+    "IoExit",
+    "IoSpace",
+    "KernelCallError",
+    "Kvm",
+    "KvmExit",
+    "LayoutError",
+    "MemoryFlag",
+    "MmioDirection",
+    "MmioExit",
+    "MpState",
+    "Msr",
+    "MsrReadExit",
+    "MsrWriteExit",
+    "NmiEvent",
+    "OtherExit",
+    "Regs",
+    "RunMode",
+    "Segment",
+    "ShutdownExit",
+    "SmiEvent",
+    "Sregs",
+    "Sregs2",
+    "SystemEventExit",
+    "Translation",
+    "TripleFaultEvent",
+    "Unavailable",
+    "UnknownExit",
+    "VcpuEvents",
+    "VcpuFd",
+    "VmFd",
+    "guest_permission",
+    "host_permission",
+    "request_guest_permission",
+    "request_host_permission",
+    "supported_features",
+]

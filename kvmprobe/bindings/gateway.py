@@ -1,7 +1,6 @@
 """One entrance to the kernel: a call returns its value, or ``-errno``; nothing is raised.
 
-The executor uses these functions only.  The typed wrappers in ``kvm``, ``vm`` and ``vcpu`` turn
-a negative result into :class:`~kvmprobe.errors.KernelCallError`.
+The typed wrappers turn a negative result into :class:`~kvmprobe.errors.KernelCallError`.
 """
 
 from __future__ import annotations
@@ -9,14 +8,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.errnos import meaning
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import KernelCallError
 
 if TYPE_CHECKING:
     from mmap import mmap
 
-    from kvmprobe.abi.ioctls import IoctlSpec
     from kvmprobe.abi.numbers import ArchPrctlCode
+
 
 _ioctl = lib.kvmprobe_ioctl
 _arch_prctl = lib.kvmprobe_arch_prctl
@@ -73,38 +73,12 @@ def arch_prctl_bitmap(code: int) -> tuple[int, int]:
 def checked(result: int, name: str, target: str) -> int:
     """Return a non-negative result; raise KernelCallError for ``-errno``."""
     if result < 0:
-        raise KernelCallError(name, target, -result)
+        raise KernelCallError(name, target, -result, meaning(name, -result))
     return result
 
 
-def checked_ioctl(fd: int, spec: IoctlSpec, argument: int = 0) -> int:
-    """Issue an ioctl with an integer argument and check its result."""
-    return checked(call(fd, spec.number, argument), spec.name, spec.on.value)
-
-
-def checked_ioctl_buffer(fd: int, spec: IoctlSpec, buffer: bytearray | memoryview) -> int:
-    """Issue an ioctl on a buffer and check its result."""
-    return checked(call_buffer(fd, spec.number, buffer), spec.name, spec.on.value)
-
-
 def get_xcomp(code: ArchPrctlCode) -> int:
-    """Return the bitmap of a GET_XCOMP_* request.
-
-    :raises KernelCallError: EINVAL - the kernel is older than 5.16 (5.17 for the guest requests)
-    :see: Documentation/arch/x86/xstate.rst; arch/x86/kernel/fpu/xstate.c: fpu_xstate_prctl
-    """
+    """Return the bitmap of a GET_XCOMP_* request; ``permission`` has a function for each."""
     result, bitmap = arch_prctl_bitmap(code)
     checked(result, f"ARCH_{code.name}", "arch_prctl")
     return bitmap
-
-
-def request_xcomp(code: ArchPrctlCode, feature_nr: int) -> None:
-    """Ask for permission to use, or to give guests, a dynamic feature; it cannot be given back.
-
-    :param feature_nr: number of the feature, 18 for AMX tile data; not a bitmap
-    :raises KernelCallError: EINVAL - no such feature or request; EOPNOTSUPP - not a dynamic one, or
-        not on this host; EBUSY - this process has created a vCPU already (guest request);
-        ENOSPC - a thread's sigaltstack is too small (host request)
-    :see: arch/x86/kernel/fpu/xstate.c: __xstate_request_perm
-    """
-    checked(arch_prctl(code, feature_nr), f"ARCH_{code.name}", "arch_prctl")

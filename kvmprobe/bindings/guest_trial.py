@@ -14,12 +14,13 @@ from kvmprobe.abi.agent import (
     Registers,
     command,
 )
-from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR, KvmExit, exit_name
+from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR, exit_name
 from kvmprobe.bindings._ffi import ffi, lib
-from kvmprobe.bindings.vcpu import RunMode
+from kvmprobe.bindings.exits import HltExit, InternalErrorExit, IoExit
 from kvmprobe.errors import KernelCallError
 
 if TYPE_CHECKING:
+    from kvmprobe.bindings.exits import Exit
     from kvmprobe.bindings.kvm import Kvm
     from kvmprobe.bindings.vcpu import VcpuFd
 
@@ -36,8 +37,8 @@ def real_mode(kvm: Kvm) -> str:
         with kvm.create_vm() as vm:
             vm.map_memory(0, RESET_PAGE, bytes(RESET_VECTOR) + HALT)
             with vm.create_vcpu(0) as vcpu:
-                reason = vcpu.run(RunMode.REAL)
-                return RUNS if reason == KvmExit.HLT else _ended(vcpu, reason)
+                ended = vcpu.run()
+                return RUNS if isinstance(ended, HltExit) else _told(ended)
     except KernelCallError as error:
         return str(error)
 
@@ -61,9 +62,9 @@ def _read_xcr0(vcpu: VcpuFd, memory: mmap.mmap) -> str:
     registers, told = Registers(), 0
     for op in (AgentOp.READ_CR4, AgentOp.WRITE_CR4, AgentOp.XGETBV):
         memory[_COMMAND] = command(op, registers)
-        reason = vcpu.run(RunMode.REAL)
-        if reason != KvmExit.IO or vcpu.exit_details().io_port != lib.KVMPROBE_AGENT_PORT:
-            return _ended(vcpu, reason)
+        ended = vcpu.run()
+        if not isinstance(ended, IoExit) or ended.port != lib.KVMPROBE_AGENT_PORT:
+            return _told(ended)
         result = AgentResult.parse(memory[_RESULT])
         if result.vector != NO_EXCEPTION:
             return f"{op.name} gave exception {result.vector}"
@@ -72,7 +73,6 @@ def _read_xcr0(vcpu: VcpuFd, memory: mmap.mmap) -> str:
     return RUNS if told == vcpu.get_xcr0() else f"XGETBV gave {told:#x}"
 
 
-def _ended(vcpu: VcpuFd, reason: int) -> str:
-    suberror = vcpu.exit_details().suberror
-    what = f", suberror {suberror}" if reason == KvmExit.INTERNAL_ERROR else ""
-    return f"{exit_name(reason)}{what}"
+def _told(ended: Exit) -> str:
+    what = f", suberror {ended.suberror}" if isinstance(ended, InternalErrorExit) else ""
+    return f"{exit_name(ended.reason)}{what}"

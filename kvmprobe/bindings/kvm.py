@@ -1,41 +1,38 @@
-"""The /dev/kvm descriptor."""
+"""The /dev/kvm descriptor: where everything begins."""
 
 from __future__ import annotations
 
 import errno
 import os
 import struct
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KVM_X86_XCOMP_GUEST_SUPP, KvmCap
-from kvmprobe.bindings.gateway import (
-    Pinned,
-    call,
-    call_buffer,
-    checked,
-    checked_ioctl,
-    checked_ioctl_buffer,
-)
+from kvmprobe.abi.numbers import KVM_X86_XCOMP_GUEST_SUPP
+from kvmprobe.bindings.device_attributes import AttributeCalls
+from kvmprobe.bindings.gateway import call, call_buffer, checked
+from kvmprobe.bindings.tables import empty_cpuid, msr_table, msr_values, used_cpuid
 from kvmprobe.bindings.vm import VmFd
 from kvmprobe.errors import Unavailable, errno_name
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.abi.ioctls import IoctlSpec
+
 DEVICE = "/dev/kvm"
 API_VERSION = 12
-CPUID_HEADER = struct.Struct("=II")
-CPUID_ENTRY = struct.Struct("=7I12x")
 
 
-class Kvm:
+class Kvm(AttributeCalls):
     """An open /dev/kvm.
 
-    >>> with Kvm.open() as kvm:  # doctest: +SKIP
-    ...     kvm.check_extension(KvmCap.XSAVE)
+    >>> with Kvm.open() as kvm:
+    ...     kvm.check_extension(Capability.XSAVE)
     1
     """
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    _target = ioctls.Descriptor.KVM.value
 
     @classmethod
     def open(cls, path: str = DEVICE) -> Self:
@@ -43,6 +40,7 @@ class Kvm:
 
         :raises Unavailable: ``no_kvm`` - not there, or something else;
             ``no_kvm_permission`` - not for this user; ``old_kvm`` - another API version than 12
+        :see: Documentation/virt/kvm/api.rst KVM_GET_API_VERSION
         """
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -57,76 +55,108 @@ class Kvm:
             raise Unavailable("no_kvm", f"{came_back}; that is no KVM device")
         raise Unavailable("old_kvm", f"KVM_GET_API_VERSION on {path}: {version}, expected 12")
 
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)
+    def create_vm(self, vm_type: int = 0) -> VmFd:
+        """Create a VM (KVM_CREATE_VM).
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def create_vm(self) -> VmFd:
-        """Create a VM (KVM_CREATE_VM, type 0).
-
-        :raises KernelCallError: ENOMEM; EMFILE - descriptors used up; EBUSY - the hardware is taken
+        :param vm_type: 0, or one that KVM_CAP_VM_TYPES tells
+        :raises KernelCallError: EINVAL - no such type of VM; EBUSY - virtualization is taken by
+            another hypervisor, or disabled; EMFILE - the process has no descriptor left
+        :see: Documentation/virt/kvm/api.rst KVM_CREATE_VM;
+            virt/kvm/kvm_main.c: kvm_dev_ioctl_create_vm
         """
-        return VmFd(checked_ioctl(self.fd, ioctls.CREATE_VM, 0), self.vcpu_mmap_size())
+        return VmFd(self._issue(ioctls.CREATE_VM, vm_type), self.vcpu_mmap_size())
 
     def vcpu_mmap_size(self) -> int:
-        """Return the size in bytes of a vCPU's run area (KVM_GET_VCPU_MMAP_SIZE)."""
-        return checked_ioctl(self.fd, ioctls.GET_VCPU_MMAP_SIZE)
+        """Return the bytes of a vCPU's run area (KVM_GET_VCPU_MMAP_SIZE).
 
-    def check_extension(self, cap: KvmCap) -> int:
+        :see: Documentation/virt/kvm/api.rst KVM_GET_VCPU_MMAP_SIZE
+        """
+        return self._issue(ioctls.GET_VCPU_MMAP_SIZE)
+
+    def check_extension(self, capability: int) -> int:
         """Return what KVM_CHECK_EXTENSION says; 0 means absent.
 
         For KVM_CAP_XSAVE2 it is a size in bytes that depends on this process's guest permission.
+
+        :param capability: a :class:`Capability`, or a newer number
+        :see: Documentation/virt/kvm/api.rst KVM_CHECK_EXTENSION;
+            arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension
         """
-        return checked_ioctl(self.fd, ioctls.CHECK_EXTENSION, cap)
+        return self._issue(ioctls.CHECK_EXTENSION, capability)
 
     def supported_cpuid(self) -> bytes:
-        """Return ``struct kvm_cpuid2`` with all entries (KVM_GET_SUPPORTED_CPUID).
+        """Return what CPUID can tell guests here (KVM_GET_SUPPORTED_CPUID).
 
         The XTILE bits of leaf 0xD depend on this process's guest permission.
 
-        :returns: 8 bytes of header, then 40 bytes an entry
+        :returns: ``struct kvm_cpuid2``: 8 bytes of header, 40 bytes an entry
         :raises KernelCallError: E2BIG - more than 256 entries
-        :see: arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid
+        :see: Documentation/virt/kvm/api.rst KVM_GET_SUPPORTED_CPUID;
+            arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid
         """
-        table = bytearray(CPUID_HEADER.size + KVM_MAX_CPUID_ENTRIES * CPUID_ENTRY.size)
-        CPUID_HEADER.pack_into(table, 0, KVM_MAX_CPUID_ENTRIES, 0)
-        checked_ioctl_buffer(self.fd, ioctls.GET_SUPPORTED_CPUID, table)
-        nent, _ = CPUID_HEADER.unpack_from(table)
-        return bytes(table[: CPUID_HEADER.size + nent * CPUID_ENTRY.size])
+        table = empty_cpuid()
+        self._move(ioctls.GET_SUPPORTED_CPUID, table)
+        return used_cpuid(table)
+
+    def emulated_cpuid(self) -> bytes:
+        """Return features that KVM emulates and the CPU lacks (KVM_GET_EMULATED_CPUID).
+
+        :returns: ``struct kvm_cpuid2``: 8 bytes of header, 40 bytes an entry
+        :raises KernelCallError: E2BIG - more than 256 entries
+        :capability: KVM_CAP_EXT_EMUL_CPUID
+        :see: Documentation/virt/kvm/api.rst KVM_GET_EMULATED_CPUID;
+            arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid
+        """
+        table = empty_cpuid()
+        self._move(ioctls.GET_EMULATED_CPUID, table)
+        return used_cpuid(table)
 
     def msr_indices(self) -> tuple[int, ...]:
         """Return the MSRs that KVM saves and restores (KVM_GET_MSR_INDEX_LIST).
 
-        :raises KernelCallError: EFAULT - bad buffer
+        :see: Documentation/virt/kvm/api.rst KVM_GET_MSR_INDEX_LIST;
+            arch/x86/kvm/x86.c: kvm_arch_dev_ioctl
         """
-        head = bytearray(4)
-        result = call_buffer(self.fd, ioctls.GET_MSR_INDEX_LIST.number, head)
-        if result not in {0, -errno.E2BIG}:
-            checked(result, ioctls.GET_MSR_INDEX_LIST.name, DEVICE)
-        (count,) = struct.unpack("=I", head)
-        table = bytearray(4 + 4 * count)
-        struct.pack_into("=I", table, 0, count)
-        checked_ioctl_buffer(self.fd, ioctls.GET_MSR_INDEX_LIST, table)
-        return struct.unpack_from(f"={count}I", table, 4)
+        return self._index_list(ioctls.GET_MSR_INDEX_LIST)
+
+    def feature_msr_indices(self) -> tuple[int, ...]:
+        """Return the MSRs that tell features, as CPUID does (KVM_GET_MSR_FEATURE_INDEX_LIST).
+
+        :capability: KVM_CAP_GET_MSR_FEATURES
+        :see: Documentation/virt/kvm/api.rst KVM_GET_MSR_FEATURE_INDEX_LIST;
+            arch/x86/kvm/x86.c: kvm_arch_dev_ioctl
+        """
+        return self._index_list(ioctls.GET_MSR_FEATURE_INDEX_LIST)
+
+    def feature_msrs(self, indices: Sequence[int]) -> tuple[int, ...]:
+        """Read such MSRs in order, up to the first that KVM refuses (KVM_GET_MSRS).
+
+        :raises KernelCallError: E2BIG - 256 entries or more
+        :capability: KVM_CAP_GET_MSR_FEATURES
+        :see: Documentation/virt/kvm/api.rst KVM_GET_MSRS; arch/x86/kvm/x86.c: do_get_feature_msr
+        """
+        table = msr_table((index, 0) for index in indices)
+        return msr_values(table, self._move(ioctls.GET_MSRS, table))
 
     def xcomp_guest_supp(self) -> int:
-        """Return the XSTATE components KVM can give guests, whatever the permission.
+        """Return the bitmap of XSTATE components KVM can give guests, whatever the permission.
 
-        :raises KernelCallError: ENXIO or EINVAL - the kernel is older than 5.17
+        It is :meth:`get_device_attr` of KVM_X86_XCOMP_GUEST_SUPP, which Linux 5.17 brought.
+
         :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
         """
-        bitmap = bytearray(8)
-        target = Pinned(bitmap)
-        attribute = struct.pack("=IIQQ", 0, 0, KVM_X86_XCOMP_GUEST_SUPP, target.address)
-        checked_ioctl_buffer(self.fd, ioctls.GET_DEVICE_ATTR, bytearray(attribute))
-        return int.from_bytes(bitmap, "little")
+        return int.from_bytes(self.get_device_attr(0, KVM_X86_XCOMP_GUEST_SUPP), "little")
+
+    def _index_list(self, spec: IoctlSpec) -> tuple[int, ...]:
+        head = bytearray(4)
+        result = call_buffer(self.fd, spec.number, head)
+        if result not in {0, -errno.E2BIG}:
+            checked(result, spec.name, self._target)
+        (count,) = struct.unpack("=I", head)
+        table = head + bytes(4 * count)
+        self._move(spec, table)
+        return struct.unpack_from(f"={count}I", table, 4)
 
 
 def _open_failed(path: str, error: OSError) -> Unavailable:

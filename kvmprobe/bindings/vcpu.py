@@ -1,32 +1,21 @@
-"""A vCPU descriptor and its run page."""
+"""A vCPU descriptor: running it, and all that can be asked of it."""
 
 from __future__ import annotations
 
-import mmap
-import os
-import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.bindings.gateway import call, checked, checked_ioctl_buffer
+from kvmprobe.bindings.capability_calls import CapabilityCalls
+from kvmprobe.bindings.device_attributes import AttributeCalls
+from kvmprobe.bindings.run_area import RunArea
+from kvmprobe.bindings.vcpu_events import EventCalls
+from kvmprobe.bindings.vcpu_registers import RegisterCalls
+from kvmprobe.bindings.vcpu_xstate import XstateCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-_IMMEDIATE_EXIT_OFFSET = 1
-_EXIT_REASON_OFFSET = 8
-_IO_PORT_OFFSET = 34
-_SUBERROR_OFFSET = 32
-_IO_DATA_OFFSET = 40
-
-
-class ExitDetails(NamedTuple):
-    """Fields of ``struct kvm_run``; which one means anything depends on the exit reason."""
-
-    io_port: int
-    io_byte: int
-    suberror: int
+    from kvmprobe.bindings.exits import Exit
+    from kvmprobe.bindings.vm import VmFd
 
 
 class RunMode(IntEnum):
@@ -36,142 +25,90 @@ class RunMode(IntEnum):
     IMMEDIATE_EXIT = 1
 
 
-class VcpuFd:
-    """One vCPU."""
+class VcpuFd(RegisterCalls, XstateCalls, EventCalls, AttributeCalls, CapabilityCalls):
+    """One vCPU; :meth:`VmFd.create_vcpu` makes it.
 
-    def __init__(self, fd: int, run_size: int) -> None:
-        self.fd = fd
-        self._run = mmap.mmap(fd, run_size)
+    It belongs to the process that created it, and one thread at a time may run it.
+    """
+
+    _target = ioctls.Descriptor.VCPU.value
+
+    def __init__(self, fd: int, vm: VmFd) -> None:
+        super().__init__(fd)
+        # LIFETIME: the guest's memory, which the kernel refers to as long as the vCPU lives.
+        self._vm = vm
+        try:
+            self._area = RunArea(fd, vm.run_size)
+        except OSError:
+            super().close()
+            raise
+        self.xsave_size = vm.xsave_size()
+        self.nested_size = vm.nested_size()
 
     def close(self) -> None:
-        """Unmap the run page and close the descriptor."""
-        self._run.close()
-        os.close(self.fd)
+        """Unmap the run area and close the descriptor; a second time does nothing."""
+        self._area.close()
+        super().close()
 
-    def __enter__(self) -> Self:
-        return self
+    def run(self, mode: RunMode = RunMode.REAL) -> Exit:
+        """Enter the guest until it needs user space (KVM_RUN).
 
-    def __exit__(self, *_error: object) -> None:
-        self.close()
+        Hazard: it loads the guest's extended state, even with IMMEDIATE_EXIT, and that panics an
+        unfixed host if XSTATE_BV and IA32_XFD have a bit in common: :meth:`load_hazard`.
 
-    def set_cpuid2(self, table: bytes) -> None:
-        """Set what CPUID tells the guest (KVM_SET_CPUID2).
-
-        :param table: ``struct kvm_cpuid2`` with its entries
-        :raises KernelCallError: E2BIG - more than 256 entries; EINVAL - differs after the guest has
-            run, or a bad address width; EPERM - XTILE_DATA without guest permission; EFAULT
-        :order: after the permission request; before SET_XCRS, XFD and an XSTATE with XTILE_DATA
-        :see: arch/x86/kvm/cpuid.c: kvm_set_cpuid
+        :returns: why the guest stopped; an exit that reads is answered before the next run
+        :raises KernelCallError: EINTR - immediate exit, or a signal came; EAGAIN - the vCPU waits
+            to be started by another one; EFAULT - memory of a slot cannot be accessed;
+            EINVAL - the run area asks for what this kernel does not know
+        :capability: KVM_CAP_IMMEDIATE_EXIT, for that mode
+        :see: Documentation/virt/kvm/api.rst KVM_RUN;
+            arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run
         """
-        checked_ioctl_buffer(self.fd, ioctls.SET_CPUID2, bytearray(table))
+        if mode is RunMode.REAL:
+            self._issue(ioctls.RUN)
+        else:
+            self._issue_immediate_exit()
+        return self._area.exit()
 
-    def get_xsave2(self, size: int) -> bytes:
-        """Return the uabi image, standard format (KVM_GET_XSAVE2).
+    def stop_runs(self, mode: RunMode = RunMode.IMMEDIATE_EXIT) -> None:
+        """Have every run end with EINTR, from now on until it is called with RunMode.REAL.
 
-        :param size: bytes, as KVM_CAP_XSAVE2 tells on the VM
-        :raises KernelCallError: EFAULT - ``size`` is smaller than what this vCPU moves
-        :see: Documentation/virt/kvm/api.rst KVM_GET_XSAVE2; SDM vol.1 §13.4 "XSAVE Area"
+        For a signal handler, or for another thread before it signals the one that runs the vCPU
+        (:func:`signal.pthread_kill`): the run ends even if the signal came before KVM_RUN.
+
+        :capability: KVM_CAP_IMMEDIATE_EXIT
+        :see: Documentation/virt/kvm/api.rst "The kvm_run structure", immediate_exit
         """
-        image = bytearray(size)
-        checked_ioctl_buffer(self.fd, ioctls.GET_XSAVE2, image)
-        return bytes(image)
-
-    def get_xsave(self) -> bytes:
-        """Return the first 4096 bytes of the uabi image (KVM_GET_XSAVE).
-
-        :raises KernelCallError: EINVAL - this vCPU's image is larger than 4096 bytes
-        """
-        image = bytearray(4096)
-        checked_ioctl_buffer(self.fd, ioctls.GET_XSAVE, image)
-        return bytes(image)
-
-    def set_xsave(self, image: bytes) -> None:
-        """Load guest extended state from a uabi image (KVM_SET_XSAVE).
-
-        :param image: standard format; at least as many bytes as this vCPU moves
-        :raises KernelCallError: EINVAL - XSTATE_BV, XCOMP_BV, reserved bytes or MXCSR; EFAULT
-        :order: after KVM_SET_CPUID2 when the image holds dynamic features
-        :see: arch/x86/kernel/fpu/core.c: fpu_copy_uabi_to_guest_fpstate
-        """
-        checked_ioctl_buffer(self.fd, ioctls.SET_XSAVE, bytearray(image))
-
-    def get_xcr0(self) -> int:
-        """Return XCR0 (KVM_GET_XCRS)."""
-        xcrs = bytearray(ioctls.GET_XCRS.size)
-        checked_ioctl_buffer(self.fd, ioctls.GET_XCRS, xcrs)
-        return int(struct.unpack_from("=Q", xcrs, 16)[0])
-
-    def set_xcr0(self, value: int) -> None:
-        """Set XCR0 (KVM_SET_XCRS).
-
-        :raises KernelCallError: EINVAL - illegal, or not within the guest's CPUID
-        :see: SDM vol.1 §13.3 "Enabling the XSAVE Feature Set"; arch/x86/kvm/x86.c: __kvm_set_xcr
-        """
-        xcrs = bytearray(ioctls.SET_XCRS.size)
-        struct.pack_into("=IIIIQ", xcrs, 0, 1, 0, 0, 0, value)
-        checked_ioctl_buffer(self.fd, ioctls.SET_XCRS, xcrs)
-
-    def set_msrs(self, values: Mapping[int, int]) -> int:
-        """Write MSRs in order; returns how many were accepted (KVM_SET_MSRS).
-
-        The kernel stops at the first value it refuses, and does not call that an error.
-
-        :raises KernelCallError: E2BIG - 256 entries or more; EFAULT
-        """
-        table = bytearray(struct.pack("=II", len(values), 0))
-        for index, value in values.items():
-            table += struct.pack("=IIQ", index, 0, value)
-        return checked_ioctl_buffer(self.fd, ioctls.SET_MSRS, table)
-
-    def get_msrs(self, indices: Sequence[int]) -> tuple[int, ...]:
-        """Read MSRs in order, up to the first that the kernel refuses (KVM_GET_MSRS)."""
-        table = bytearray(struct.pack("=II", len(indices), 0))
-        for index in indices:
-            table += struct.pack("=IIQ", index, 0, 0)
-        count = checked_ioctl_buffer(self.fd, ioctls.GET_MSRS, table)
-        return tuple(struct.unpack_from("=Q", table, 16 + 16 * i)[0] for i in range(count))
-
-    def get_sregs(self) -> bytearray:
-        """Return ``struct kvm_sregs`` (KVM_GET_SREGS)."""
-        sregs = bytearray(ioctls.GET_SREGS.size)
-        checked_ioctl_buffer(self.fd, ioctls.GET_SREGS, sregs)
-        return sregs
-
-    def set_sregs(self, sregs: bytearray) -> None:
-        """Set ``struct kvm_sregs`` (KVM_SET_SREGS).
-
-        :raises KernelCallError: EINVAL - a control register or EFER bit that is not allowed
-        """
-        checked_ioctl_buffer(self.fd, ioctls.SET_SREGS, sregs)
-
-    def set_regs(self, *, rip: int, rsp: int) -> None:
-        """Set RIP and RSP, RFLAGS to 2 and the other registers to 0 (KVM_SET_REGS)."""
-        regs = struct.pack("=6Q2Q8Q2Q", 0, 0, 0, 0, 0, 0, rsp, 0, *[0] * 8, rip, 2)
-        checked_ioctl_buffer(self.fd, ioctls.SET_REGS, bytearray(regs))
-
-    def run(self, mode: RunMode) -> int:
-        """Enter the guest (KVM_RUN); returns ``kvm_run.exit_reason``.
-
-        Loads the guest FPU even with IMMEDIATE_EXIT: with XSTATE_BV & XFD != 0 that kills the host.
-
-        :raises KernelCallError: EINTR - immediate exit, or a signal; EFAULT, EINVAL, EIO
-        """
-        checked(self.issue_run(mode), ioctls.RUN.name, ioctls.RUN.on.value)
-        return self.exit_reason
-
-    def issue_run(self, immediate_exit: int) -> int:
-        """Issue KVM_RUN; returns 0 or ``-errno``."""
-        self._run[_IMMEDIATE_EXIT_OFFSET] = immediate_exit
-        return call(self.fd, ioctls.RUN.number)
+        self._area.set_immediate_exit(mode)
 
     @property
     def exit_reason(self) -> int:
-        """``kvm_run.exit_reason`` of the last KVM_RUN."""
-        return int(struct.unpack_from("=I", self._run, _EXIT_REASON_OFFSET)[0])
+        """``kvm_run.exit_reason`` of the last KVM_RUN, a KVM_EXIT_*."""
+        return self._area.exit_reason
 
-    def exit_details(self) -> ExitDetails:
-        """Return what the run page says of a KVM_EXIT_IO or a KVM_EXIT_INTERNAL_ERROR."""
-        (port,) = struct.unpack_from("=H", self._run, _IO_PORT_OFFSET)
-        (offset,) = struct.unpack_from("=Q", self._run, _IO_DATA_OFFSET)
-        (suberror,) = struct.unpack_from("=I", self._run, _SUBERROR_OFFSET)
-        return ExitDetails(port, self._run[offset] if offset < len(self._run) else 0, suberror)
+    def answer_read(self, content: bytes) -> None:
+        """Tell what the guest reads in an IoExit (IN), MmioExit (READ) or MsrReadExit.
+
+        It is as many bytes as the exit says, for an MSR 8; the next run hands them to the guest.
+
+        :raises LayoutError: another number of bytes; after any other exit it is 0
+        :see: Documentation/virt/kvm/api.rst "The kvm_run structure"
+        """
+        self._area.answer_read(content)
+
+    def refuse_msr(self) -> None:
+        """Have the RDMSR or WRMSR of the last exit end in #GP when the guest runs on.
+
+        :raises LayoutError: the guest did not execute one
+        :see: Documentation/virt/kvm/api.rst KVM_EXIT_X86_RDMSR
+        """
+        self._area.refuse_msr()
+
+    def _issue_immediate_exit(self) -> None:
+        if self.closed:
+            self._issue(ioctls.RUN)
+        self._area.set_immediate_exit(RunMode.IMMEDIATE_EXIT)
+        try:
+            self._issue(ioctls.RUN)
+        finally:
+            self._area.set_immediate_exit(RunMode.REAL)

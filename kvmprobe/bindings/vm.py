@@ -2,62 +2,60 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import struct
-from typing import TYPE_CHECKING, Self
-
 from kvmprobe.abi import ioctls
-from kvmprobe.bindings.gateway import Pinned, checked_ioctl, checked_ioctl_buffer
+from kvmprobe.abi.capabilities import Capability
+from kvmprobe.bindings.capability_calls import CapabilityCalls
 from kvmprobe.bindings.vcpu import VcpuFd
+from kvmprobe.bindings.vm_devices import DeviceCalls
+from kvmprobe.bindings.vm_memory import MemoryCalls
 
-if TYPE_CHECKING:
-    from kvmprobe.abi.numbers import KvmCap
 
+class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls):
+    """One VM; :meth:`Kvm.create_vm` makes it.
 
-class VmFd:
-    """One VM; close it last."""
+    :ivar run_size: bytes of a vCPU's run area
+    """
+
+    _target = ioctls.Descriptor.VM.value
 
     def __init__(self, fd: int, run_size: int) -> None:
-        self.fd = fd
-        self._run_size = run_size
-        self._memory: list[Pinned] = []
-
-    def close(self) -> None:
-        """Close the descriptor.  Guest memory stays mapped until the vCPUs are gone too."""
-        os.close(self.fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
+        super().__init__(fd)
+        self.run_size = run_size
 
     def create_vcpu(self, vcpu_id: int) -> VcpuFd:
-        """Create a vCPU; this freezes the guest permission of the calling process.
+        """Create a vCPU (KVM_CREATE_VCPU); this freezes the calling process's guest permission.
 
-        :raises KernelCallError: EEXIST - the id is taken; EINVAL - the id is out of range; ENOMEM
-        :see: Documentation/arch/x86/xstate.rst; arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate
+        :param vcpu_id: below KVM_CAP_MAX_VCPU_ID; its APIC id
+        :raises KernelCallError: EEXIST - the id is taken; EINVAL - the id is out of range, or the
+            VM is full; EMFILE - the process has no descriptor left
+        :order: after :func:`request_guest_permission` and :meth:`create_irqchip`
+        :see: Documentation/virt/kvm/api.rst KVM_CREATE_VCPU; Documentation/arch/x86/xstate.rst;
+            virt/kvm/kvm_main.c: kvm_vm_ioctl_create_vcpu;
+            arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate
         """
-        return VcpuFd(checked_ioctl(self.fd, ioctls.CREATE_VCPU, vcpu_id), self._run_size)
+        return VcpuFd(self._issue(ioctls.CREATE_VCPU, vcpu_id), self)
 
-    def check_extension(self, cap: KvmCap) -> int:
-        """Return what KVM_CHECK_EXTENSION says on this VM; 0 means absent."""
-        return checked_ioctl(self.fd, ioctls.CHECK_EXTENSION, cap)
+    def check_extension(self, capability: int) -> int:
+        """Return what KVM_CHECK_EXTENSION says on this VM; 0 means absent.
 
-    def map_memory(self, slot: int, guest_address: int, content: bytes) -> mmap.mmap:
-        """Give the guest fresh memory, rounded up to whole pages (KVM_SET_USER_MEMORY_REGION).
-
-        :param guest_address: guest-physical, in bytes, page-aligned
-        :returns: the memory
-        :raises KernelCallError: EINVAL - unaligned or bad slot; EEXIST - overlaps another slot
+        :param capability: a :class:`Capability`, or a newer number
+        :capability: KVM_CAP_CHECK_EXTENSION_VM
+        :see: Documentation/virt/kvm/api.rst KVM_CHECK_EXTENSION
         """
-        pages = -(-len(content) // mmap.PAGESIZE)
-        memory = mmap.mmap(-1, pages * mmap.PAGESIZE)
-        memory.write(content)
-        # LIFETIME: the VM refers to this mapping by address; it must outlive the descriptor.
-        pinned = Pinned(memory)
-        self._memory.append(pinned)
-        region = struct.pack("=IIQQQ", slot, 0, guest_address, len(memory), pinned.address)
-        checked_ioctl_buffer(self.fd, ioctls.SET_USER_MEMORY_REGION, bytearray(region))
-        return memory
+        return self._issue(ioctls.CHECK_EXTENSION, capability)
+
+    def xsave_size(self) -> int:
+        """Return the bytes of a uabi image that any vCPU of this VM may have (KVM_CAP_XSAVE2).
+
+        It grows with the guest permission, until the first vCPU freezes that.
+
+        :see: Documentation/virt/kvm/api.rst KVM_GET_XSAVE2
+        """
+        return max(self.check_extension(Capability.XSAVE2), ioctls.GET_XSAVE.size)
+
+    def nested_size(self) -> int:
+        """Return the bytes that a vCPU's nested state takes at most (KVM_CAP_NESTED_STATE).
+
+        :see: Documentation/virt/kvm/api.rst KVM_GET_NESTED_STATE
+        """
+        return self.check_extension(Capability.NESTED_STATE)

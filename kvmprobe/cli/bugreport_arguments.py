@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_bugreport(bugreport: argparse.ArgumentParser) -> None:
     """Take what ``kvmprobe bugreport`` does."""
     bugreport.add_argument(
-        "run", type=Path, metavar="RUN", help="what `kvmprobe run --json RUN` wrote"
+        "run", type=Path, metavar="RUN", help="a run's directory, or what `run --json` wrote"
     )
     bugreport.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
     bugreport.add_argument(

@@ -6,9 +6,14 @@ import pytest
 
 from kvmprobe.abi import agent, ioctls, numbers
 from kvmprobe.abi.agent import AgentOp
-from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap, KvmExit, Msr
-from kvmprobe.bindings import kvm, vcpu
+from kvmprobe.abi.capabilities import Capability
+from kvmprobe.abi.numbers import ArchPrctlCode, InternalError, KvmCap, KvmExit, Msr
+from kvmprobe.bindings import tables
 from kvmprobe.bindings._ffi import ffi, lib
+from kvmprobe.bindings.events import DebugControl
+from kvmprobe.bindings.structures import Structure
+from kvmprobe.bindings.vm_devices import ClockFlag
+from kvmprobe.bindings.vm_memory import MemoryFlag
 
 STRUCTS = {
     "KVM_GET_MSR_INDEX_LIST": "struct kvm_msr_list",
@@ -17,6 +22,19 @@ STRUCTS = {
     "KVM_GET_DEVICE_ATTR": "struct kvm_device_attr",
     "KVM_HAS_DEVICE_ATTR": "struct kvm_device_attr",
     "KVM_SET_USER_MEMORY_REGION": "struct kvm_userspace_memory_region",
+    "KVM_GET_MSR_FEATURE_INDEX_LIST": "struct kvm_msr_list",
+    "KVM_SET_DEVICE_ATTR": "struct kvm_device_attr",
+    "KVM_GET_DIRTY_LOG": "struct kvm_dirty_log",
+    "KVM_IRQ_LINE": "struct kvm_irq_level",
+    "KVM_IRQFD": "struct kvm_irqfd",
+    "KVM_IOEVENTFD": "struct kvm_ioeventfd",
+    "KVM_GET_CLOCK": "struct kvm_clock_data",
+    "KVM_SET_CLOCK": "struct kvm_clock_data",
+    "KVM_ENABLE_CAP": "struct kvm_enable_cap",
+    "KVM_TRANSLATE": "struct kvm_translation",
+    "KVM_INTERRUPT": "struct kvm_interrupt",
+    "KVM_SET_GUEST_DEBUG": "struct kvm_guest_debug",
+    "KVM_SET_IDENTITY_MAP_ADDR": "uint64_t",
     "KVM_GET_REGS": "struct kvm_regs",
     "KVM_SET_REGS": "struct kvm_regs",
     "KVM_GET_SREGS": "struct kvm_sregs",
@@ -46,7 +64,8 @@ STRUCTS = {
 }
 # struct kvm_xsave is 1024 words and a tail of no size of its own: asm/kvm.h
 XSAVE = {"KVM_GET_XSAVE", "KVM_SET_XSAVE", "KVM_GET_XSAVE2"}
-RUN_HEAD = "struct kvmprobe_run_head"
+# struct kvm_nested_state is its header of 8 bytes, and a union that is padded to 120.
+NESTED = {"KVM_GET_NESTED_STATE", "KVM_SET_NESTED_STATE"}
 
 each_ioctl = pytest.mark.parametrize("spec", ioctls.ALL, ids=lambda s: s.name)
 
@@ -61,6 +80,8 @@ def test_the_size_is_its_structures(spec):
     # asm-generic/ioctl.h: _IOC_SIZE is bits 16 to 29.
     if spec.name in XSAVE:
         expected = 4096
+    elif spec.name in NESTED:
+        expected = 128
     else:
         expected = ffi.sizeof(STRUCTS[spec.name]) if spec.name in STRUCTS else 0
     assert spec.number >> 16 & 0x3FFF == expected
@@ -107,6 +128,30 @@ def test_each_capability_is_the_headers(cap):
     assert cap == getattr(lib, f"KVM_CAP_{cap.name}")
 
 
+@pytest.mark.parametrize("cap", Capability, ids=lambda c: c.name)
+def test_each_capability_of_the_bindings_is_the_headers(cap):
+    assert cap == getattr(lib, f"KVM_CAP_{cap.name}")
+
+
+def test_the_capabilities_of_scenarios_are_among_those_of_the_bindings():
+    assert {cap.name: int(cap) for cap in KvmCap}.items() <= {
+        cap.name: int(cap) for cap in Capability
+    }.items()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "flags"),
+    [
+        ("KVM_MEM_", MemoryFlag),
+        ("KVM_CLOCK_", ClockFlag),
+        ("KVM_GUESTDBG_", DebugControl),
+        ("KVM_INTERNAL_ERROR_", InternalError),
+    ],
+)
+def test_each_flag_of_the_bindings_is_the_headers(prefix, flags):
+    assert {f.name: int(f) for f in flags} == {f.name: getattr(lib, prefix + f.name) for f in flags}
+
+
 @pytest.mark.parametrize("code", ArchPrctlCode, ids=lambda c: c.name)
 def test_each_arch_prctl_code_is_the_headers(code):
     assert code == getattr(lib, f"ARCH_{code.name}")
@@ -131,25 +176,23 @@ def test_msr_numbers_are_the_manuals():
     assert (Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS) == (0x1C4, 0x1C5, 0xDA0)
 
 
-@pytest.mark.parametrize(
-    ("offset", "struct", "field"),
-    [
-        (vcpu._IMMEDIATE_EXIT_OFFSET, RUN_HEAD, "immediate_exit"),
-        (vcpu._EXIT_REASON_OFFSET, RUN_HEAD, "exit_reason"),
-        (vcpu._SUBERROR_OFFSET, RUN_HEAD, "suberror"),
-    ],
-    ids=str,
-)
-def test_offsets_in_python_are_the_compilers(offset, struct, field):
-    assert offset == ffi.offsetof(struct, field)
-
-
 def test_a_cpuid_entry_has_the_size_that_is_packed():
-    assert kvm.CPUID_ENTRY.size == ffi.sizeof("struct kvm_cpuid_entry2")
+    assert tables.CPUID_ENTRY.size == ffi.sizeof("struct kvm_cpuid_entry2")
 
 
 def test_an_msr_entry_is_16_bytes():
-    assert ffi.sizeof("struct kvm_msr_entry") == 16
+    assert ffi.sizeof("struct kvm_msr_entry") == tables.MSR_ENTRY.size == 16
+
+
+def test_every_structure_of_the_bindings_fills_its_ioctls():
+    found = {cls.c_type for cls in _structures() if cls.c_type}
+    assert found <= set(STRUCTS.values()) | {"struct kvm_segment", "struct kvm_dtable"}
+
+
+def _structures(base=Structure):
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _structures(cls)
 
 
 def test_an_unlisted_exit_is_told_by_number():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvmprobe.bindings.kvm import Kvm
+from kvmprobe.bindings import Kvm, Regs
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import examine
@@ -18,6 +18,34 @@ def pytest_collection_modifyitems(items):
 def kvm():
     with Kvm.open() as opened:
         yield opened
+
+
+@pytest.fixture
+def vm(kvm):
+    with kvm.create_vm() as created:
+        yield created
+
+
+@pytest.fixture
+def vcpu(vm):
+    with vm.create_vcpu(0) as created:
+        yield created
+
+
+@pytest.fixture
+def guest(vm, vcpu):
+    """Real-mode code at 0x1000 in 64 KiB of memory: what ``guest(code, registers)`` runs first."""
+    memory = vm.map_memory(0, 0, bytes(0x10000))
+
+    def started(code, **registers):
+        memory[0x1000 : 0x1000 + len(code)] = code
+        sregs = vcpu.get_sregs()
+        sregs.cs.base = sregs.cs.selector = 0
+        vcpu.set_sregs(sregs)
+        vcpu.set_regs(Regs(rip=0x1000, rsp=0x8000, **registers))
+        return memory
+
+    return started
 
 
 @pytest.fixture(scope="session")

@@ -120,7 +120,7 @@ def case_of(
         seen=tuple(_by_release(seen)),
         swapped=_swapped(run, record),
         # Runs that were recorded before environments were have none.
-        environment=getattr(run, "environments", {}).get(record.target, {}),
+        environment=run.environments.get(record.target, {}),
     )
 
 

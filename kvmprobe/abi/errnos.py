@@ -1,0 +1,148 @@
+"""What each errno means that a call of the bindings can fail with.  Layer: abi, pure.
+
+As the kernel's sources have it for x86; EFAULT is left out where the bindings own the buffer.  The
+docstrings of the bindings say the same, and a contract test compares them.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# For every call on a descriptor, and so in no docstring.
+COMMON: Mapping[int, str] = {
+    errno.EBADF: "the descriptor is closed",
+    errno.EIO: "the VM belongs to another process, or the kernel has given it up",
+    errno.ENOMEM: "the kernel has no memory left",
+    errno.ENOTTY: "this kernel has no such call",
+}
+
+_ILLEGAL_SREGS = "a control register, EFER, APIC base or segment that is not allowed"
+_NO_REGISTER = "no such register, or the kernel is older than 6.18"
+
+ERRNOS: Mapping[str, Mapping[int, str]] = {
+    "KVM_CREATE_VM": {
+        errno.EINVAL: "no such type of VM",
+        errno.EBUSY: "virtualization is taken by another hypervisor, or disabled",
+        errno.EMFILE: "the process has no descriptor left",
+    },
+    "KVM_GET_SUPPORTED_CPUID": {errno.E2BIG: "more than 256 entries"},
+    "KVM_GET_EMULATED_CPUID": {errno.E2BIG: "more than 256 entries"},
+    "KVM_GET_MSRS": {errno.E2BIG: "256 entries or more"},
+    "KVM_SET_MSRS": {errno.E2BIG: "256 entries or more"},
+    "KVM_HAS_DEVICE_ATTR": {
+        errno.ENXIO: "no such attribute",
+        errno.EINVAL: "the kernel is too old",
+    },
+    "KVM_GET_DEVICE_ATTR": {
+        errno.ENXIO: "no such attribute",
+        errno.EINVAL: "the kernel is too old",
+    },
+    "KVM_SET_DEVICE_ATTR": {
+        errno.ENXIO: "no such attribute",
+        errno.EINVAL: "the kernel is too old, or does not take the value",
+    },
+    "KVM_CREATE_VCPU": {
+        errno.EEXIST: "the id is taken",
+        errno.EINVAL: "the id is out of range, or the VM is full",
+        errno.EMFILE: "the process has no descriptor left",
+    },
+    "KVM_SET_USER_MEMORY_REGION": {
+        errno.EINVAL: "not page-aligned, no such slot or flag, or another size than the slot has",
+        errno.EEXIST: "overlaps another slot",
+    },
+    "KVM_GET_DIRTY_LOG": {
+        errno.ENOENT: "the slot is empty, or not logged",
+        errno.EINVAL: "no such slot",
+    },
+    "KVM_SET_TSS_ADDR": {errno.EINVAL: "less than three pages below 4 GiB"},
+    "KVM_SET_IDENTITY_MAP_ADDR": {errno.EINVAL: "the VM has a vCPU"},
+    "KVM_CREATE_IRQCHIP": {
+        errno.EEXIST: "the VM has one",
+        errno.EINVAL: "the VM has a vCPU",
+    },
+    "KVM_IRQ_LINE": {errno.ENXIO: "the VM has no interrupt controller in the kernel"},
+    "KVM_IRQFD": {
+        errno.EINVAL: "no such GSI, not an eventfd, or no interrupt controller in the kernel",
+        errno.EBUSY: "the eventfd is attached already",
+    },
+    "KVM_IOEVENTFD": {
+        errno.EINVAL: "not an eventfd, or another length than 0, 1, 2, 4 or 8",
+        errno.EEXIST: "the address has one",
+        errno.ENOENT: "there is none to detach",
+    },
+    "KVM_GET_CLOCK": {},
+    "KVM_SET_CLOCK": {errno.EINVAL: "an unknown flag"},
+    "KVM_ENABLE_CAP": {
+        errno.EINVAL: "not a capability that can be enabled here, or not with these arguments",
+        errno.EEXIST: "the VM has what it would create",
+    },
+    "KVM_RUN": {
+        errno.EINTR: "immediate exit, or a signal came",
+        errno.EAGAIN: "the vCPU waits to be started by another one",
+        errno.EFAULT: "memory of a slot cannot be accessed",
+        errno.EINVAL: "the run area asks for what this kernel does not know",
+    },
+    "KVM_SET_SREGS": {errno.EINVAL: _ILLEGAL_SREGS},
+    "KVM_SET_SREGS2": {errno.EINVAL: f"an unknown flag, {_ILLEGAL_SREGS}"},
+    "KVM_SET_DEBUGREGS": {errno.EINVAL: "an unknown flag, or DR6 or DR7 beyond 32 bits"},
+    "KVM_GET_ONE_REG": {errno.EINVAL: _NO_REGISTER},
+    "KVM_SET_ONE_REG": {errno.EINVAL: f"{_NO_REGISTER}, or an illegal value"},
+    "KVM_GET_REG_LIST": {errno.EINVAL: "the kernel is older than 6.18"},
+    "KVM_SET_CPUID2": {
+        errno.E2BIG: "more than 256 entries",
+        errno.EINVAL: "differs after the guest has run, or a bad address width",
+        errno.EPERM: "XTILE_DATA without guest permission",
+    },
+    "KVM_GET_CPUID2": {errno.E2BIG: "more than 256 entries"},
+    "KVM_GET_XSAVE": {errno.EINVAL: "this vCPU's image is larger than 4096 bytes"},
+    "KVM_SET_XSAVE": {
+        errno.EINVAL: "XSTATE_BV, XCOMP_BV, reserved bytes or MXCSR that are not accepted"
+    },
+    "KVM_SET_XCRS": {errno.EINVAL: "illegal, or not within the guest's CPUID"},
+    "KVM_SET_MP_STATE": {
+        errno.EINVAL: "no such state, or not without an interrupt controller in the kernel"
+    },
+    "KVM_GET_LAPIC": {errno.EINVAL: "the VM has no interrupt controller in the kernel"},
+    "KVM_SET_LAPIC": {
+        errno.EINVAL: "the VM has no interrupt controller in the kernel, or another APIC id"
+    },
+    "KVM_SET_VCPU_EVENTS": {
+        errno.EINVAL: "an unknown flag, no such exception, or injected and pending at once"
+    },
+    "KVM_INTERRUPT": {
+        errno.EINVAL: "a vector beyond 255",
+        errno.ENXIO: "the VM has an interrupt controller in the kernel",
+        errno.EEXIST: "one is pending",
+    },
+    "KVM_SET_GUEST_DEBUG": {errno.EBUSY: "an exception is pending"},
+    "KVM_SET_TSC_KHZ": {errno.EINVAL: "more than the hardware can be scaled to"},
+    "KVM_GET_NESTED_STATE": {
+        errno.EINVAL: "KVM has no nested virtualization",
+        errno.E2BIG: "larger than KVM_CAP_NESTED_STATE told",
+    },
+    "KVM_SET_NESTED_STATE": {
+        errno.EINVAL: "not legal, or not with this guest's CPUID, or no nested virtualization"
+    },
+    "ARCH_GET_XCOMP_SUPP": {errno.EINVAL: "the kernel is older than 5.16"},
+    "ARCH_GET_XCOMP_PERM": {errno.EINVAL: "the kernel is older than 5.16"},
+    "ARCH_GET_XCOMP_GUEST_PERM": {errno.EINVAL: "the kernel is older than 5.17"},
+    "ARCH_REQ_XCOMP_PERM": {
+        errno.EINVAL: "no such feature, or the kernel is older than 5.16",
+        errno.EOPNOTSUPP: "not a dynamic feature, or not on this host",
+        errno.ENOSPC: "a thread's alternate signal stack is too small",
+    },
+    "ARCH_REQ_XCOMP_GUEST_PERM": {
+        errno.EINVAL: "no such feature, or the kernel is older than 5.17",
+        errno.EOPNOTSUPP: "not a dynamic feature, or not on this host",
+        errno.EBUSY: "this process has created a vCPU",
+    },
+}
+
+
+def meaning(call: str, number: int) -> str:
+    """Return what an errno says of a call; nothing if that is not known."""
+    return ERRNOS.get(call, {}).get(number) or COMMON.get(number, "")

@@ -1,0 +1,113 @@
+"""What waits to be injected into a vCPU, and what stops it: ``struct kvm_vcpu_events``, states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+
+from kvmprobe.bindings.structures import Structure
+
+
+class MpState(IntEnum):
+    """``kvm_mp_state.mp_state`` (linux/kvm.h): what x86 has of it."""
+
+    RUNNABLE = 0
+    UNINITIALIZED = 1
+    INIT_RECEIVED = 2
+    HALTED = 3
+    SIPI_RECEIVED = 4
+    AP_RESET_HOLD = 9
+
+
+class EventFlag(IntFlag):
+    """``kvm_vcpu_events.flags``: which of the fields that are not always valid are (asm/kvm.h)."""
+
+    NMI_PENDING = 1
+    SIPI_VECTOR = 2
+    SHADOW = 4
+    SMM = 8
+    PAYLOAD = 16
+    TRIPLE_FAULT = 32
+
+
+class DebugControl(IntFlag):
+    """``kvm_guest_debug.control`` (linux/kvm.h, asm/kvm.h)."""
+
+    NONE = 0
+    ENABLE = 1
+    SINGLESTEP = 2
+    USE_SW_BP = 0x10000
+    USE_HW_BP = 0x20000
+
+
+@dataclass(slots=True)
+class ExceptionEvent(Structure):
+    """An exception on its way to the guest.
+
+    :ivar nr: its vector
+    """
+
+    injected: int = 0
+    nr: int = 0
+    has_error_code: int = 0
+    pending: int = 0
+    error_code: int = 0
+
+
+@dataclass(slots=True)
+class InterruptEvent(Structure):
+    """An interrupt on its way to the guest.
+
+    :ivar shadow: 1 after STI, 2 after MOV SS, if EventFlag.SHADOW is set
+    """
+
+    injected: int = 0
+    nr: int = 0
+    soft: int = 0
+    shadow: int = 0
+
+
+@dataclass(slots=True)
+class NmiEvent(Structure):
+    """An NMI on its way to the guest."""
+
+    injected: int = 0
+    pending: int = 0
+    masked: int = 0
+
+
+@dataclass(slots=True)
+class SmiEvent(Structure):
+    """System management mode; valid if EventFlag.SMM is set."""
+
+    smm: int = 0
+    pending: int = 0
+    smm_inside_nmi: int = 0
+    latched_init: int = 0
+
+
+@dataclass(slots=True)
+class TripleFaultEvent(Structure):
+    """A shutdown to come; valid if EventFlag.TRIPLE_FAULT is set."""
+
+    pending: int = 0
+
+
+@dataclass(slots=True)
+class VcpuEvents(Structure):
+    """Exceptions, interrupts, NMIs and SMIs that are pending or injected.
+
+    :ivar flags: of :class:`EventFlag`
+    """
+
+    c_type = "struct kvm_vcpu_events"
+
+    exception: ExceptionEvent = field(default_factory=ExceptionEvent)
+    interrupt: InterruptEvent = field(default_factory=InterruptEvent)
+    nmi: NmiEvent = field(default_factory=NmiEvent)
+    sipi_vector: int = 0
+    flags: int = 0
+    smi: SmiEvent = field(default_factory=SmiEvent)
+    triple_fault: TripleFaultEvent = field(default_factory=TripleFaultEvent)
+    exception_has_payload: int = 0
+    exception_payload: int = 0

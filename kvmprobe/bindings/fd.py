@@ -1,0 +1,65 @@
+"""A file descriptor of KVM: it closes once, and calls on it are checked."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from kvmprobe.bindings.gateway import call, call_buffer, checked
+
+if TYPE_CHECKING:
+    from kvmprobe.abi.ioctls import IoctlSpec
+
+_CLOSED = -1
+
+
+class KvmFd:
+    """One descriptor; a context manager that closes it.
+
+    Every call raises :class:`~kvmprobe.errors.KernelCallError`, with its errno's ``meaning``.
+    Besides those that a call names there are EBADF - the descriptor is closed; EIO - the VM belongs
+    to another process, or the kernel has given it up; ENOMEM - the kernel has no memory left;
+    ENOTTY - this kernel has no such call.
+
+    :ivar fd: its number; -1 once it is closed
+    """
+
+    _target: ClassVar[str]
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def fileno(self) -> int:
+        """Return the descriptor's number, for :mod:`select` and its like."""
+        return self.fd
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.fd == _CLOSED
+
+    def close(self) -> None:
+        """Close the descriptor; a second time does nothing."""
+        fd, self.fd = self.fd, _CLOSED
+        if fd != _CLOSED:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _issue(self, spec: IoctlSpec, argument: int = 0) -> int:
+        return checked(call(self.fd, spec.number, argument), spec.name, self._target)
+
+    def _move(self, spec: IoctlSpec, buffer: bytearray) -> int:
+        return checked(call_buffer(self.fd, spec.number, buffer), spec.name, self._target)
+
+    def _get(self, spec: IoctlSpec) -> bytes:
+        buffer = bytearray(spec.size)
+        self._move(spec, buffer)
+        return bytes(buffer)
+
+    def _set(self, spec: IoctlSpec, content: bytes) -> None:
+        self._move(spec, bytearray(content))

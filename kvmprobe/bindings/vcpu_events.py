@@ -1,0 +1,151 @@
+"""Events of a vCPU, its local APIC, its run state, nested state, and debugging."""
+
+from __future__ import annotations
+
+import struct
+
+from kvmprobe.abi import ioctls
+from kvmprobe.bindings.events import DebugControl, MpState, VcpuEvents
+from kvmprobe.bindings.fd import KvmFd
+from kvmprobe.errors import LayoutError
+
+_NESTED_HEAD = struct.Struct("=HHI")
+
+
+class EventCalls(KvmFd):
+    """What is pending in a vCPU and what drives it.
+
+    :ivar nested_size: bytes of its nested state, as KVM_CAP_NESTED_STATE told; 0 without
+    """
+
+    nested_size: int
+
+    def get_vcpu_events(self) -> VcpuEvents:
+        """Return pending and injected events (KVM_GET_VCPU_EVENTS).
+
+        :capability: KVM_CAP_VCPU_EVENTS
+        :see: Documentation/virt/kvm/api.rst KVM_GET_VCPU_EVENTS;
+            arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_vcpu_events
+        """
+        return VcpuEvents.from_bytes(self._get(ioctls.GET_VCPU_EVENTS))
+
+    def set_vcpu_events(self, events: VcpuEvents) -> None:
+        """Set pending and injected events (KVM_SET_VCPU_EVENTS).
+
+        :raises KernelCallError: EINVAL - an unknown flag, no such exception, or injected and
+            pending at once
+        :capability: KVM_CAP_VCPU_EVENTS
+        :see: Documentation/virt/kvm/api.rst KVM_SET_VCPU_EVENTS;
+            arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_vcpu_events
+        """
+        self._set(ioctls.SET_VCPU_EVENTS, events.to_bytes())
+
+    def get_mp_state(self) -> MpState:
+        """Return whether the vCPU runs, is halted or waits to be started (KVM_GET_MP_STATE).
+
+        On a host with MPX it loads the guest's extended state: see :mod:`vcpu_xstate`'s hazard.
+
+        :capability: KVM_CAP_MP_STATE
+        :see: Documentation/virt/kvm/api.rst KVM_GET_MP_STATE;
+            arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_get_mpstate
+        """
+        return MpState(int.from_bytes(self._get(ioctls.GET_MP_STATE), "little"))
+
+    def set_mp_state(self, state: MpState) -> None:
+        """Have the vCPU run, be halted or wait to be started (KVM_SET_MP_STATE).
+
+        :raises KernelCallError: EINVAL - no such state, or not without an interrupt controller in
+            the kernel
+        :capability: KVM_CAP_MP_STATE
+        :see: Documentation/virt/kvm/api.rst KVM_SET_MP_STATE;
+            arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_mpstate
+        """
+        self._set(ioctls.SET_MP_STATE, struct.pack("=I", state))
+
+    def get_lapic(self) -> bytes:
+        """Return the local APIC's register page, its first 1024 bytes (KVM_GET_LAPIC).
+
+        :raises KernelCallError: EINVAL - the VM has no interrupt controller in the kernel
+        :capability: KVM_CAP_IRQCHIP
+        :see: Documentation/virt/kvm/api.rst KVM_GET_LAPIC;
+            arch/x86/kvm/x86.c: kvm_vcpu_ioctl_get_lapic
+        """
+        return self._get(ioctls.GET_LAPIC)
+
+    def set_lapic(self, registers: bytes) -> None:
+        """Set the local APIC's registers (KVM_SET_LAPIC).
+
+        :param registers: 1024 bytes
+        :raises LayoutError: another number of them
+        :raises KernelCallError: EINVAL - the VM has no interrupt controller in the kernel, or
+            another APIC id
+        :capability: KVM_CAP_IRQCHIP
+        :see: Documentation/virt/kvm/api.rst KVM_SET_LAPIC;
+            arch/x86/kvm/x86.c: kvm_vcpu_ioctl_set_lapic
+        """
+        if len(registers) != ioctls.SET_LAPIC.size:
+            raise LayoutError(f"APIC registers: 1024 bytes, not {len(registers)}")
+        self._set(ioctls.SET_LAPIC, registers)
+
+    def interrupt(self, vector: int) -> None:
+        """Queue an external interrupt, where user space has the controller (KVM_INTERRUPT).
+
+        :raises KernelCallError: EINVAL - a vector beyond 255; ENXIO - the VM has an interrupt
+            controller in the kernel; EEXIST - one is pending
+        :see: Documentation/virt/kvm/api.rst KVM_INTERRUPT;
+            arch/x86/kvm/x86.c: kvm_vcpu_ioctl_interrupt
+        """
+        self._set(ioctls.INTERRUPT, struct.pack("=I", vector))
+
+    def nmi(self) -> None:
+        """Queue an NMI (KVM_NMI).
+
+        :capability: KVM_CAP_USER_NMI
+        :see: Documentation/virt/kvm/api.rst KVM_NMI; arch/x86/kvm/x86.c: kvm_vcpu_ioctl_nmi
+        """
+        self._issue(ioctls.NMI)
+
+    def set_guest_debug(self, control: DebugControl, debugreg: tuple[int, ...] = (0,) * 8) -> None:
+        """Have breakpoints or single steps end KVM_RUN with a DebugExit (KVM_SET_GUEST_DEBUG).
+
+        :param debugreg: DR0 to DR7, in effect with DebugControl.USE_HW_BP
+        :raises KernelCallError: EBUSY - an exception is pending
+        :capability: KVM_CAP_SET_GUEST_DEBUG
+        :see: Documentation/virt/kvm/api.rst KVM_SET_GUEST_DEBUG;
+            arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_guest_debug
+        """
+        self._set(ioctls.SET_GUEST_DEBUG, struct.pack("=II8Q", control, 0, *debugreg))
+
+    def get_nested_state(self) -> bytes:
+        """Return the state of nested virtualization (KVM_GET_NESTED_STATE).
+
+        :returns: ``struct kvm_nested_state``: a header of 128 bytes, and what it says follows
+        :raises KernelCallError: EINVAL - KVM has no nested virtualization;
+            E2BIG - larger than KVM_CAP_NESTED_STATE told
+        :capability: KVM_CAP_NESTED_STATE
+        :see: Documentation/virt/kvm/api.rst KVM_GET_NESTED_STATE;
+            arch/x86/kvm/vmx/nested.c: vmx_get_nested_state
+        """
+        room = max(self.nested_size, ioctls.GET_NESTED_STATE.size)
+        state = bytearray(_NESTED_HEAD.pack(0, 0, room).ljust(room, b"\0"))
+        self._move(ioctls.GET_NESTED_STATE, state)
+        _, _, size = _NESTED_HEAD.unpack_from(state)
+        return bytes(state[:size])
+
+    def set_nested_state(self, state: bytes) -> None:
+        """Set the state of nested virtualization (KVM_SET_NESTED_STATE).
+
+        :param state: as :meth:`get_nested_state` returns it
+        :raises LayoutError: shorter than its header, or than that says
+        :raises KernelCallError: EINVAL - not legal, or not with this guest's CPUID, or no nested
+            virtualization
+        :capability: KVM_CAP_NESTED_STATE
+        :order: after KVM_SET_CPUID2, KVM_SET_SREGS and KVM_SET_MSRS
+        :see: Documentation/virt/kvm/api.rst KVM_SET_NESTED_STATE;
+            arch/x86/kvm/vmx/nested.c: vmx_set_nested_state
+        """
+        head = ioctls.SET_NESTED_STATE.size
+        told = _NESTED_HEAD.unpack_from(state)[2] if len(state) >= head else head
+        if len(state) < max(told, head):
+            raise LayoutError(f"nested state takes {max(told, head)} bytes, not {len(state)}")
+        self._set(ioctls.SET_NESTED_STATE, state)

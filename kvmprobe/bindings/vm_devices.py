@@ -1,0 +1,147 @@
+"""What a VM has besides memory and vCPUs: interrupt controller, clock, eventfds."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from kvmprobe.abi import ioctls
+from kvmprobe.bindings.fd import KvmFd
+from kvmprobe.bindings.structures import Structure
+
+
+class ClockFlag(IntFlag):
+    """``kvm_clock_data.flags`` (linux/kvm.h)."""
+
+    TSC_STABLE = 2
+    REALTIME = 4
+    HOST_TSC = 8
+
+
+class IoSpace(IntEnum):
+    """Where an ioeventfd's address is: ``kvm_ioeventfd.flags`` without the others."""
+
+    MMIO = 0
+    PIO = 2
+
+
+class Attach(IntEnum):
+    """Whether an eventfd is attached or taken away again."""
+
+    YES = 0
+    NO = 1
+
+
+@dataclass(slots=True)
+class Clock(Structure):
+    """kvmclock and what it was read with.
+
+    :ivar clock: nanoseconds
+    :ivar flags: of :class:`ClockFlag`; for setting, REALTIME or none
+    :ivar realtime: nanoseconds since 1970, valid with ClockFlag.REALTIME
+    :ivar host_tsc: ticks, valid with ClockFlag.HOST_TSC
+    """
+
+    c_type = "struct kvm_clock_data"
+
+    clock: int = 0
+    flags: int = 0
+    realtime: int = 0
+    host_tsc: int = 0
+
+
+class DeviceCalls(KvmFd):
+    """Devices of a VM that KVM has in the kernel."""
+
+    def create_irqchip(self) -> None:
+        """Give the VM PICs and an I/O APIC, and its vCPUs a local APIC (KVM_CREATE_IRQCHIP).
+
+        :raises KernelCallError: EEXIST - the VM has one; EINVAL - the VM has a vCPU
+        :capability: KVM_CAP_IRQCHIP
+        :see: Documentation/virt/kvm/api.rst KVM_CREATE_IRQCHIP;
+            arch/x86/kvm/x86.c: kvm_arch_vm_ioctl
+        """
+        self._issue(ioctls.CREATE_IRQCHIP)
+
+    def irq_line(self, irq: int, level: int) -> None:
+        """Set the level of an interrupt line (KVM_IRQ_LINE).
+
+        :param irq: GSI
+        :param level: 0 or 1
+        :raises KernelCallError: ENXIO - the VM has no interrupt controller in the kernel
+        :see: Documentation/virt/kvm/api.rst KVM_IRQ_LINE;
+            arch/x86/kvm/x86.c: kvm_vm_ioctl_irq_line
+        """
+        self._set(ioctls.IRQ_LINE, struct.pack("=II", irq, level))
+
+    def irqfd(self, eventfd: int, gsi: int, attach: Attach = Attach.YES) -> None:
+        """Have an eventfd raise an interrupt (KVM_IRQFD).
+
+        :param eventfd: as :func:`os.eventfd` returns it
+        :raises KernelCallError: EINVAL - no such GSI, not an eventfd, or no interrupt controller
+            in the kernel; EBUSY - the eventfd is attached already
+        :capability: KVM_CAP_IRQFD
+        :see: Documentation/virt/kvm/api.rst KVM_IRQFD; virt/kvm/eventfd.c: kvm_irqfd_assign
+        """
+        self._set(ioctls.IRQFD, struct.pack("=IIII16x", eventfd, gsi, attach, 0))
+
+    def ioeventfd(
+        self, eventfd: int, space: IoSpace, address: int, length: int, attach: Attach = Attach.YES
+    ) -> None:
+        """Have a guest's write to an address signal an eventfd instead of ending KVM_RUN.
+
+        It is KVM_IOEVENTFD, for any value that is written.
+
+        :param address: port, or guest-physical address in bytes
+        :param length: bytes of the write: 1, 2, 4 or 8, or 0 for any
+        :raises KernelCallError: EINVAL - not an eventfd, or another length than 0, 1, 2, 4 or 8;
+            EEXIST - the address has one; ENOENT - there is none to detach
+        :capability: KVM_CAP_IOEVENTFD
+        :see: Documentation/virt/kvm/api.rst KVM_IOEVENTFD; virt/kvm/eventfd.c: kvm_assign_ioeventfd
+        """
+        flags = space | attach << 2
+        request = struct.pack("=QQIiI36x", 0, address, length, eventfd, flags)
+        self._set(ioctls.IOEVENTFD, request)
+
+    def set_tss_addr(self, address: int) -> None:
+        """Tell KVM three pages below 4 GiB that the guest does not use (KVM_SET_TSS_ADDR).
+
+        Intel processors without unrestricted guests need them for real mode.
+
+        :param address: guest-physical, in bytes
+        :raises KernelCallError: EINVAL - less than three pages below 4 GiB
+        :capability: KVM_CAP_SET_TSS_ADDR
+        :see: Documentation/virt/kvm/api.rst KVM_SET_TSS_ADDR;
+            arch/x86/kvm/x86.c: kvm_vm_ioctl_set_tss_addr
+        """
+        self._issue(ioctls.SET_TSS_ADDR, address)
+
+    def set_identity_map_addr(self, address: int) -> None:
+        """Tell KVM one more such page, for a page table (KVM_SET_IDENTITY_MAP_ADDR).
+
+        :param address: guest-physical, in bytes; 0 is 0xfffbc000
+        :raises KernelCallError: EINVAL - the VM has a vCPU
+        :capability: KVM_CAP_SET_IDENTITY_MAP_ADDR
+        :see: Documentation/virt/kvm/api.rst KVM_SET_IDENTITY_MAP_ADDR;
+            arch/x86/kvm/x86.c: kvm_vm_ioctl_set_identity_map_addr
+        """
+        self._set(ioctls.SET_IDENTITY_MAP_ADDR, struct.pack("=Q", address))
+
+    def get_clock(self) -> Clock:
+        """Return kvmclock (KVM_GET_CLOCK).
+
+        :capability: KVM_CAP_ADJUST_CLOCK
+        :see: Documentation/virt/kvm/api.rst KVM_GET_CLOCK; arch/x86/kvm/x86.c: get_kvmclock
+        """
+        return Clock.from_bytes(self._get(ioctls.GET_CLOCK))
+
+    def set_clock(self, clock: Clock) -> None:
+        """Set kvmclock (KVM_SET_CLOCK).
+
+        :raises KernelCallError: EINVAL - an unknown flag
+        :capability: KVM_CAP_ADJUST_CLOCK
+        :see: Documentation/virt/kvm/api.rst KVM_SET_CLOCK;
+            arch/x86/kvm/x86.c: kvm_vm_ioctl_set_clock
+        """
+        self._set(ioctls.SET_CLOCK, clock.to_bytes())

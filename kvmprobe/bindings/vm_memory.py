@@ -1,0 +1,98 @@
+"""A guest's memory: slots of guest-physical addresses, each backed by a mapping of this process."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from enum import IntFlag
+
+from kvmprobe.abi import ioctls
+from kvmprobe.bindings.fd import KvmFd
+from kvmprobe.bindings.gateway import Pinned
+
+_REGION = struct.Struct("=IIQQQ")
+_WORD_BITS = 64
+
+
+class MemoryFlag(IntFlag):
+    """``kvm_userspace_memory_region.flags`` (linux/kvm.h)."""
+
+    NONE = 0
+    LOG_DIRTY_PAGES = 1
+    READONLY = 2
+
+
+class MemoryCalls(KvmFd):
+    """Memory of a VM.
+
+    A mapping in use cannot be closed: ``mmap.close`` raises BufferError until the slot is deleted
+    or given another, or VM and vCPUs are gone.
+    """
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        # LIFETIME: the kernel refers to a mapping by address.
+        self._slots: dict[int, tuple[Pinned, int]] = {}
+
+    def map_memory(self, slot: int, guest_address: int, content: bytes) -> mmap.mmap:
+        """Give the guest fresh memory that begins with ``content``, in whole pages.
+
+        :param guest_address: guest-physical, in bytes, page-aligned
+        :returns: the memory, shared with the guest
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
+            than the slot has; EEXIST - overlaps another slot
+        :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION
+        """
+        pages = -(-len(content) // mmap.PAGESIZE)
+        memory = mmap.mmap(-1, pages * mmap.PAGESIZE)
+        memory.write(content)
+        self.set_user_memory_region(slot, guest_address, memory)
+        return memory
+
+    def set_user_memory_region(
+        self,
+        slot: int,
+        guest_address: int,
+        memory: mmap.mmap,
+        flags: MemoryFlag = MemoryFlag.NONE,
+    ) -> None:
+        """Show the guest a mapping at an address (KVM_SET_USER_MEMORY_REGION).
+
+        A slot that is in use can be moved or given other flags, but not another size.
+
+        :param slot: below KVM_CAP_NR_MEMSLOTS; bits 16 to 31 are the address space, 1 for SMM
+        :param guest_address: guest-physical, in bytes, page-aligned
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
+            than the slot has; EEXIST - overlaps another slot
+        :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
+            virt/kvm/kvm_main.c: __kvm_set_memory_region
+        """
+        pinned = Pinned(memory)
+        region = _REGION.pack(slot, flags, guest_address, len(memory), pinned.address)
+        self._set(ioctls.SET_USER_MEMORY_REGION, region)
+        self._slots[slot] = pinned, len(memory) // mmap.PAGESIZE
+
+    def delete_memory_region(self, slot: int) -> None:
+        """Take a slot's memory away from the guest (KVM_SET_USER_MEMORY_REGION, size 0).
+
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
+            than the slot has; EEXIST - overlaps another slot
+        :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
+            virt/kvm/kvm_main.c: __kvm_set_memory_region
+        """
+        self._set(ioctls.SET_USER_MEMORY_REGION, _REGION.pack(slot, 0, 0, 0, 0))
+        self._slots.pop(slot, None)
+
+    def get_dirty_log(self, slot: int) -> frozenset[int]:
+        """Return the pages that the guest wrote since the last call (KVM_GET_DIRTY_LOG).
+
+        :returns: page numbers within the slot
+        :raises KernelCallError: ENOENT - the slot is empty, or not logged; EINVAL - no such slot
+        :see: Documentation/virt/kvm/api.rst KVM_GET_DIRTY_LOG;
+            virt/kvm/kvm_main.c: kvm_get_dirty_log_protect
+        """
+        _, pages = self._slots.get(slot, (None, 0))
+        bitmap = bytearray(-(-pages // _WORD_BITS) * _WORD_BITS // 8)
+        target = Pinned(bitmap)
+        self._set(ioctls.GET_DIRTY_LOG, struct.pack("=IIQ", slot, 0, target.address))
+        return frozenset(page for page in range(pages) if bitmap[page // 8] >> page % 8 & 1)

@@ -1,0 +1,31 @@
+"""Several calls, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvmprobe.model.machine import Machine
+    from kvmprobe.model.outcome import Step
+
+
+def in_sequence(machine: Machine, *calls: Callable[[Machine], Step]) -> tuple[Step, ...]:
+    """Return what the kernel answers to each call in turn.
+
+    :param calls: each takes the machine that the one before left
+    :see: Documentation/virt/kvm/api.rst, which has no call that others may overtake
+
+    >>> late, frozen = in_sequence(
+    ...     Machine.fresh(sapphire_rapids()),
+    ...     lambda machine: create_vcpu(machine, "vcpu"),
+    ...     lambda machine: request_guest_permission(machine, 18),
+    ... )
+    >>> frozen.outcome
+    Failed(errno=16, fields={})
+    """
+    steps: list[Step] = []
+    for call in calls:
+        steps.append(call(steps[-1].machine if steps else machine))
+    return tuple(steps)

@@ -1,0 +1,32 @@
+"""The examples in the bindings' docstrings, and the guide in the README."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kvmprobe import bindings
+from tests.support.examples import examples_of, run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("example", examples_of(bindings))
+def test_it_shows_what_it_says(example):
+    run(example)
+
+
+def test_the_guide_shows_what_it_says():
+    # A process of its own: permission comes before the first vCPU.
+    ended = subprocess.run(
+        [sys.executable, "-m", "doctest", "README.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
