@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import LabError
 
 if TYPE_CHECKING:
-    from kvmprobe.lab.console import PanicReport
+    from kvmprobe.results.console import PanicReport
 
 
 class Stream(Enum):

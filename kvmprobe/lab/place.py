@@ -11,7 +11,6 @@ from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Stakes
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
-from kvmprobe.lab.console import lines
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     ChannelLine,
@@ -24,6 +23,7 @@ from kvmprobe.lab.machine_events import (
     ProgramKilled,
 )
 from kvmprobe.lab.python_closure import add_python
+from kvmprobe.results.console import lines
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.lab import console
+from kvmprobe.results import console
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "console").glob("*.log"))
 
