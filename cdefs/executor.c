@@ -167,22 +167,17 @@ static enum kvmprobe_end run_scenario(
     return KVMPROBE_DONE;
 }
 
-static struct kvmprobe_ended kvmprobe_watch(int pid, int deadline_ms)
+/* Tells whether a child ends in time. */
+static int ends_within(pid_t pid, int deadline_ms)
 {
     struct pollfd process = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
-    struct kvmprobe_ended ended = {0};
     int ready;
 
     do
         ready = poll(&process, 1, deadline_ms);
     while (ready < 0 && errno == EINTR);
-    ended.timed_out = ready == 0;
-    if (ended.timed_out)
-        kill(pid, SIGKILL);
-    while (waitpid(pid, &ended.status, 0) < 0 && errno == EINTR)
-        ;
     close(process.fd);
-    return ended;
+    return ready != 0;
 }
 
 static void serve(struct kvmprobe_session *session, int from, int to)
@@ -201,11 +196,16 @@ static void serve(struct kvmprobe_session *session, int from, int to)
             session->hold = request.hold;
             _exit(run_scenario(session, request.number, calls, request.steps));
         }
-        ended = kvmprobe_watch(pid, request.deadline_ms);
+        ended = (struct kvmprobe_ended){.late = pid};
+        if (!ends_within(pid, request.deadline_ms) && !write_whole(to, &ended, sizeof(ended)))
+            return;
+        ended.late = 0;
+        while (waitpid(pid, &ended.status, 0) < 0 && errno == EINTR)
+            ;
         /* Its actors are ours now, and killed. */
         while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
             ;
-        if (write(to, &ended, sizeof(ended)) != sizeof(ended))
+        if (!write_whole(to, &ended, sizeof(ended)))
             return;
     }
 }

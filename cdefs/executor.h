@@ -94,8 +94,8 @@ struct kvmprobe_request {
     int addresses;
 };
 
-/* How a process ended: `status` as waitpid(2) tells it. */
+/* How a scenario's process ended: `status` as waitpid(2) tells it.  Before that, if its time is up: its id. */
 struct kvmprobe_ended {
-    int timed_out;
+    int late;                  /* id of the process that has not ended; 0 if it has */
     int status;
 };

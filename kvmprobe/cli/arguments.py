@@ -75,6 +75,13 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--timeout", type=_seconds, metavar="SECONDS", help="end the whole run after that"
     )
     run.add_argument(
+        "--scenario-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="what one scenario may take (default: 10 s here, 60 s on the emulated host); then its "
+        "tasks' kernel stacks are recorded, and it is killed",
+    )
+    run.add_argument(
         "--known",
         choices=("fail", "xfail"),
         default="fail",

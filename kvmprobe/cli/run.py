@@ -15,13 +15,14 @@ from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import (
     DownloadFailed,
     ExitCode,
+    HostStuck,
     LabError,
     MissingTools,
     RunTimeout,
     Unavailable,
     UsageError,
 )
-from kvmprobe.execution.place import Stakes, ThisHost
+from kvmprobe.execution.place import Stakes, ThisHost, timed
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.execution.verdicts import as_expected_failure
 from kvmprobe.reports.console import print_lines, show
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     try:
         with progress() as status:
             session.run(chosen, status)
-    except (KeyboardInterrupt, RunTimeout, LabError, Unavailable) as error:
+    except (KeyboardInterrupt, RunTimeout, HostStuck, LabError, Unavailable) as error:
         ended = error
     session.close(complete=ended is None)
     show(console, in_catalog_order(session.records), time.monotonic() - session.started)
@@ -134,6 +135,7 @@ class _Session:
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress
     ) -> list[ScenarioRecord]:
+        place = timed(place, self._arguments.scenario_timeout)
         policy = _hazardous(place, self._arguments)
         self._runner = Runner(place, policy, self._take, status, self._deadline)
         self._runner.run(chosen)

@@ -3,37 +3,83 @@
 from __future__ import annotations
 
 import os
+import select
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import WorkerError
+from kvmprobe.execution.hung_tasks import kill, living, looked_at, tasks_below
 from kvmprobe.execution.prepared import NONE, Namespaces, Prepared
 from kvmprobe.execution.transport import CHANNEL_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from kvmprobe.execution.hung_tasks import Tasks
     from kvmprobe.execution.prepared import CData
     from kvmprobe.scenarios.calls import Call
 
 EXIT_DONE: int = lib.KVMPROBE_DONE
 EXIT_HELD: int = lib.KVMPROBE_HELD
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
+# After SIGKILL, in seconds: freeing a guest takes some, and the emulated host is slow.
+KILL_SECONDS = 10.0
 _ENDED = struct.Struct("=2i")
 
 
 class Ended(NamedTuple):
-    """How a process ended; ``status`` as ``waitpid`` tells it."""
+    """How a process ended.
 
-    timed_out: int
+    :ivar status: as ``waitpid`` tells it; 0 if it has not ended even now
+    :ivar hang: what its tasks did when its time was up; None if it ended by itself
+    """
+
     status: int
+    hang: Overdue | None = None
+
+
+class Overdue(NamedTuple):
+    """Tasks of a process that did not end in time, and those that SIGKILL did not end either."""
+
+    tasks: list[dict[str, Any]]
+    unkillable: list[dict[str, Any]]
 
 
 def watch(pid: int, seconds: float) -> Ended:
     """Wait for a child; kill it when the time is up."""
-    ended = lib.kvmprobe_watch(pid, round(seconds * 1000))
-    return Ended(ended.timed_out, ended.status)
+    process = os.pidfd_open(pid)
+    try:
+        hang = None
+        if not _readable(process, seconds):
+            hang = _end(tasks_below(pid), lambda: _readable(process, KILL_SECONDS))
+        if hang and hang.unkillable:
+            return Ended(0, hang)
+        return Ended(os.waitpid(pid, 0)[1], hang)
+    finally:
+        os.close(process)
+
+
+def _end(tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
+    """Look at tasks, kill them, and look again at those that live on."""
+    seen = looked_at(tasks)
+    kill(tasks)
+    return Overdue(seen, [] if ends() else looked_at(living(tasks) or tasks))
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+class Request(NamedTuple):
+    """``struct kvmprobe_request`` without the number of addresses."""
+
+    number: int
+    hold: int
+    deadline_ms: int
+    steps: int
 
 
 class Zygote:
@@ -49,18 +95,30 @@ class Zygote:
         if self._pid < 0:
             raise WorkerError(f"fork: {os.strerror(-self._pid)}")
 
-    def run(self, request: tuple[int, ...], addresses: Sequence[int]) -> Ended:
-        """Run ``struct kvmprobe_request`` with the calls at these addresses."""
+    def run(self, request: Request, addresses: Sequence[int]) -> Ended:
+        """Run a scenario of the calls at these addresses."""
         if len(addresses) > lib.KVMPROBE_ADDRESSES:
             raise WorkerError(f"a scenario of {len(addresses)} calls is too long")
         os.write(
             self._requests,
             struct.pack(f"=5i{len(addresses)}Q", *request, len(addresses), *addresses),
         )
+        # Without an answer its process has ended, and an actor that was killed with it has not.
+        late, status = self._pid, 0
+        if _readable(self._answers, request.deadline_ms / 1000 + KILL_SECONDS):
+            late, status = self._answer()
+        if not late:
+            return Ended(status)
+        tasks = [task for task in tasks_below(late) if task[0] != self._pid]
+        hang = _end(tasks, lambda: _readable(self._answers, KILL_SECONDS))
+        return Ended(0 if hang.unkillable else self._answer()[1], hang)
+
+    def _answer(self) -> tuple[int, int]:
         answer = os.read(self._answers, _ENDED.size)
         if len(answer) < _ENDED.size:
             raise WorkerError("the process that forks scenarios is gone")
-        return Ended(*_ENDED.unpack(answer))
+        late, status = _ENDED.unpack(answer)
+        return late, status
 
     def close(self) -> None:
         """End it."""
@@ -108,7 +166,8 @@ class Session:
         if self._zygote is None:
             self._zygote = Zygote(self._session)
         addresses = [a for step in steps for a in (*(self._calls[n].address for n in step), 0)]
-        return self._zygote.run((number, hold, round(seconds * 1000), len(steps)), addresses)
+        request = Request(number, hold, round(seconds * 1000), len(steps))
+        return self._zygote.run(request, addresses)
 
     def _retire(self) -> None:
         """Let the zygote go: it does not know what comes now."""

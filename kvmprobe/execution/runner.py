@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import BootFailed, RunTimeout
+from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.kernel_log import WATCHED
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.oracles.session import Oracles
+from kvmprobe.execution.place import Stakes
 from kvmprobe.execution.preflight import examine, unmet
 from kvmprobe.execution.verdicts import judged, skipped, with_findings
 from kvmprobe.results.trace import End
@@ -95,6 +96,7 @@ class Runner:
 
         :raises Unavailable: KVM is not usable at this place
         :raises RunTimeout: the deadline passed; ``remaining`` tells what did not complete
+        :raises HostStuck: a task cannot be killed; ``remaining`` as above
         """
         self._listed = listed
         self._progress.stage(f"{self._place.target.description}: probing")
@@ -189,9 +191,11 @@ class Runner:
 
     def _settle_lost(self, planned: Planned, lost: TraceLostError) -> None:
         record = self._judged(planned.scenario, lost.trace, lost.crash)
-        if lost.hung:
+        if lost.hung and record.verdict is Verdict.BROKEN:
             record = replace(record, verdict=Verdict.TIMED_OUT)
         self._emit(record)
+        if lost.unkillable and self._place.stakes is Stakes.REAL:
+            raise HostStuck(f"{record.id}: {record.reason}")
 
     def _judged(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None

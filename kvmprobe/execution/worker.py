@@ -48,7 +48,7 @@ class Worker:
         self._session = Session(device, self._log.fd, transport.write_fd)
 
     def serve(self) -> None:
-        """Answer requests until the input ends."""
+        """Answer requests until the input ends, or a scenario that cannot be ended."""
         self._send(
             {"ready": {"pid": os.getpid(), "kmsg": self._log.state, "taint": self._log.taint()}}
         )
@@ -57,7 +57,8 @@ class Worker:
         while line := self._transport.read_line():
             request = json.loads(line)
             if "run" in request:
-                self._run(request)
+                if not self._run(request):
+                    return
             elif "define" in request:
                 self._session.define(request["define"], from_wire(request["call"]))
             elif "remember" in request:
@@ -69,11 +70,13 @@ class Worker:
     def _send(self, message: dict[str, Any]) -> None:
         self._transport.write(_to_json(message).encode() + b"\n")
 
-    def _run(self, request: dict[str, Any]) -> None:
+    def _run(self, request: dict[str, Any]) -> bool:
+        """Run a scenario; tell whether another can be."""
         started = time.monotonic()
         number, deadline = request["run"], request["deadline"]
         ended = self._session.run(number, request["steps"], request["hold"], deadline)
         self._tell_end(number, ended, started, deadline)
+        return ended.hang is None or not ended.hang.unkillable
 
     def _find_facts(self, request: dict[str, Any]) -> None:
         started = time.monotonic()
@@ -104,8 +107,8 @@ class Worker:
 
 
 def _status(ended: Ended, deadline: float) -> dict[str, Any]:
-    if ended.timed_out:
-        return {"status": "timeout", "deadline": deadline}
+    if ended.hang is not None:
+        return {"status": "timeout", "deadline": deadline, "hang": ended.hang._asdict()}
     if os.WIFSIGNALED(ended.status):
         return {"status": "signal", "signal": os.WTERMSIG(ended.status)}
     code = os.waitstatus_to_exitcode(ended.status)

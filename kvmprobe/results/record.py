@@ -17,6 +17,7 @@ from kvmprobe.results.verdict import LABELLED, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmprobe.results.hang import Hang
     from kvmprobe.xstate.diff import DifferingRegion
 
 SCHEMA = "kvmprobe-run/1"
@@ -118,7 +119,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The host died during a step; ``report`` is its own words."""
+    """The host died during a step; ``report`` is its own words.
+
+    :ivar victim: the task that it killed instead, and went on: name and id
+    """
 
     step: int
     during: str
@@ -126,6 +130,13 @@ class Crash:
     function: str
     frames: tuple[str, ...]
     report: str
+    victim: str = ""
+
+    @property
+    def text(self) -> str:
+        """Who died, and of what, in one line."""
+        who = f"the kernel killed {self.victim}" if self.victim else "the host died"
+        return f"{who}: {self.headline}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +146,7 @@ class ScenarioRecord:
     :ivar findings: what oracles found in the trace, or between it and another order's
     :ivar known: identifiers of known defects that explain all divergences, or empty
     :ivar foretold: identifiers of defects that this kernel has and that should have shown here
+    :ivar hang: what was going on when its time was up
     :ivar duration: seconds, 0 where nothing ran
     """
 
@@ -150,6 +162,7 @@ class ScenarioRecord:
     known: tuple[str, ...] = ()
     foretold: tuple[str, ...] = ()
     crash: Crash | None = None
+    hang: Hang | None = None
     duration: float = 0.0
 
     @property
@@ -180,6 +193,7 @@ class ScenarioRecord:
             "divergences": [asdict(d) for d in self.divergences],
             "findings": [asdict(f) for f in self.findings],
             "crash": asdict(self.crash) if self.crash else None,
+            **({"hang": self.hang.to_json()} if self.hang else {}),
             "duration": round(self.duration, 6),
             "steps": [_step_to_json(number, step) for number, step in enumerate(self.steps)],
         }

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError
+from kvmprobe.results.hang import hang_from_json
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import (
     CallRecord,
@@ -57,7 +58,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         raise ValueError("its id has other characters than letters, digits, '_', '-' and dots")
     parts = scenario_id.split(".", _ROW_AND_COLUMN)
     _, row, column = (*parts, "", "")[: _ROW_AND_COLUMN + 1]
-    crash = data["crash"]
+    crash, hang = data["crash"], data.get("hang")
     return ScenarioRecord(
         id=scenario_id,
         row=row,
@@ -74,6 +75,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         known=_defects(data["known"]),
         foretold=_defects(data["foretold"]),
         crash=Crash(**crash | {"frames": tuple(crash["frames"])}) if crash else None,
+        hang=hang_from_json(hang) if hang else None,
         duration=float(data["duration"]),
     )
 

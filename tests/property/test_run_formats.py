@@ -14,6 +14,7 @@ from kvmprobe.reports.kcidb import kcidb
 from kvmprobe.reports.ktap import ktap
 from kvmprobe.reports.lines import lines
 from kvmprobe.results.comparison import compare
+from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (
     CallRecord,
     Crash,
@@ -34,6 +35,9 @@ TEXTS = st.text(st.characters(codec=None), max_size=20) | st.sampled_from(
 STEPS = st.integers(0, 99)
 KNOWN = st.lists(st.sampled_from(["O1", "B1", "O3"]), unique=True, max_size=2).map(tuple)
 DETAILS = st.lists(TEXTS, max_size=2).map(tuple)
+TASKS = st.lists(
+    st.builds(HungTask, STEPS, STEPS, TEXTS, TEXTS, TEXTS, TEXTS, DETAILS), max_size=1
+).map(tuple)
 RECORDS = st.builds(
     ScenarioRecord,
     id=st.from_regex(r"(restore|kick)\.[A-Za-z0-9_-]{1,4}(\.[a-z0-9]{1,3})?", fullmatch=True),
@@ -60,7 +64,8 @@ RECORDS = st.builds(
     ).map(tuple),
     known=KNOWN,
     foretold=KNOWN,
-    crash=st.none() | st.builds(Crash, STEPS, TEXTS, TEXTS, TEXTS, DETAILS, TEXTS),
+    crash=st.none() | st.builds(Crash, STEPS, TEXTS, TEXTS, TEXTS, DETAILS, TEXTS, TEXTS),
+    hang=st.none() | st.builds(Hang, TASKS, TASKS, DETAILS, STEPS, TEXTS),
     duration=st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
 )
 RUNS = st.builds(
