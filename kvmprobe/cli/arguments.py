@@ -82,6 +82,12 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "tasks' kernel stacks are recorded, and it is killed",
     )
     run.add_argument(
+        "--step-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="the same of one step of a scenario (default: what its scenario may take)",
+    )
+    run.add_argument(
         "--known",
         choices=("fail", "xfail"),
         default="fail",

@@ -135,7 +135,7 @@ class _Session:
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress
     ) -> list[ScenarioRecord]:
-        place = timed(place, self._arguments.scenario_timeout)
+        place = timed(place, self._arguments.scenario_timeout, self._arguments.step_timeout)
         policy = _hazardous(place, self._arguments)
         self._runner = Runner(place, policy, self._take, status, self._deadline)
         self._runner.run(chosen)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import WorkerError
+from kvmprobe.execution.hung_tasks import Late
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.results.hang import hang_from_worker
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
@@ -31,10 +32,16 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Deadlines in seconds: of one scenario, and of a worker's first word."""
+    """Deadlines in seconds: of one scenario, of a worker's first word, and of each step."""
 
     scenario: float = 10.0
     start: float = 60.0
+    step: float = float("inf")
+
+    @property
+    def of_step(self) -> float:
+        """A step's, which is no later than its scenario's."""
+        return min(self.step, self.scenario)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +115,8 @@ class Driver:
 
     def _submit(self, number: int, request: Request, host: HostProfile) -> list[list[int]]:
         steps = [[self._define(op, host) for op in step.ops] for step in request.scenario.steps]
-        self._send(
-            {"run": number, "steps": steps, "hold": request.hold, "deadline": self._timing.scenario}
-        )
+        deadlines = {"deadline": self._timing.scenario, "step_deadline": self._timing.of_step}
+        self._send({"run": number, "steps": steps, "hold": request.hold, **deadlines})
         return steps
 
     def _define(self, op: Op, host: HostProfile) -> int:
@@ -155,7 +161,9 @@ class Driver:
             note = f"killed by signal {end['signal']}"
         elif status is End.TIMEOUT:
             hang = hang_from_worker(end["hang"], end["k"])
-            note = hang.note(end["deadline"])
+            of_step = Late(end["hang"]["late"]) is Late.STEP
+            what = f" of step {len(steps)}" if of_step else ""
+            note = hang.note(f"no end{what} within {end['deadline']:g} s")
         last_log = tuple(end["k"]) if status in {End.SIGNAL, End.TIMEOUT} else ()
         return Trace(steps, status, note, end["seconds"], new_taint, hang, last_log)
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from enum import Enum
 from typing import Any
+
+
+class Late(Enum):
+    """Whose time was up."""
+
+    SCENARIO = "scenario"
+    STEP = "step"
+
 
 # A scenario's tasks, as pairs of process and thread.
 Tasks = list[tuple[int, int]]

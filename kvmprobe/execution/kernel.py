@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import WorkerError
-from kvmprobe.execution.hung_tasks import kill, living, looked_at, tasks_below
+from kvmprobe.execution.hung_tasks import Late, kill, living, looked_at, tasks_below
 from kvmprobe.execution.prepared import NONE, Namespaces, Prepared
 from kvmprobe.execution.transport import CHANNEL_PORT
 
@@ -25,7 +25,8 @@ EXIT_HELD: int = lib.KVMPROBE_HELD
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
 # After SIGKILL, in seconds: freeing a guest takes some, and the emulated host is slow.
 KILL_SECONDS = 10.0
-_ENDED = struct.Struct("=2i")
+_ENDED = struct.Struct("=3i")
+_LATE = {lib.KVMPROBE_LATE_SCENARIO: Late.SCENARIO, lib.KVMPROBE_LATE_STEP: Late.STEP}
 
 
 class Ended(NamedTuple):
@@ -42,6 +43,7 @@ class Ended(NamedTuple):
 class Overdue(NamedTuple):
     """Tasks of a process that did not end in time, and those that SIGKILL did not end either."""
 
+    late: Late
     tasks: list[dict[str, Any]]
     unkillable: list[dict[str, Any]]
 
@@ -52,7 +54,7 @@ def watch(pid: int, seconds: float) -> Ended:
     try:
         hang = None
         if not _readable(process, seconds):
-            hang = _end(tasks_below(pid), lambda: _readable(process, KILL_SECONDS))
+            hang = _end(Late.SCENARIO, tasks_below(pid), lambda: _readable(process, KILL_SECONDS))
         if hang and hang.unkillable:
             return Ended(0, hang)
         return Ended(os.waitpid(pid, 0)[1], hang)
@@ -60,11 +62,11 @@ def watch(pid: int, seconds: float) -> Ended:
         os.close(process)
 
 
-def _end(tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
+def _end(late: Late, tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
     """Look at tasks, kill them, and look again at those that live on."""
     seen = looked_at(tasks)
     kill(tasks)
-    return Overdue(seen, [] if ends() else looked_at(living(tasks) or tasks))
+    return Overdue(late, seen, [] if ends() else looked_at(living(tasks) or tasks))
 
 
 def _readable(fd: int, seconds: float) -> bool:
@@ -73,12 +75,20 @@ def _readable(fd: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
+class Limits(NamedTuple):
+    """Seconds after which a scenario, or one of its steps, is killed."""
+
+    scenario: float
+    step: float
+
+
 class Request(NamedTuple):
     """``struct kvmprobe_request`` without the number of addresses."""
 
     number: int
     hold: int
     deadline_ms: int
+    step_ms: int
     steps: int
 
 
@@ -101,24 +111,24 @@ class Zygote:
             raise WorkerError(f"a scenario of {len(addresses)} calls is too long")
         os.write(
             self._requests,
-            struct.pack(f"=5i{len(addresses)}Q", *request, len(addresses), *addresses),
+            struct.pack(f"=6i{len(addresses)}Q", *request, len(addresses), *addresses),
         )
         # Without an answer its process has ended, and an actor that was killed with it has not.
-        late, status = self._pid, 0
+        late, pid, status = lib.KVMPROBE_LATE_SCENARIO, self._pid, 0
         if _readable(self._answers, request.deadline_ms / 1000 + KILL_SECONDS):
-            late, status = self._answer()
-        if not late:
+            late, pid, status = self._answer()
+        if late == lib.KVMPROBE_IN_TIME:
             return Ended(status)
-        tasks = [task for task in tasks_below(late) if task[0] != self._pid]
-        hang = _end(tasks, lambda: _readable(self._answers, KILL_SECONDS))
-        return Ended(0 if hang.unkillable else self._answer()[1], hang)
+        tasks = [task for task in tasks_below(pid) if task[0] != self._pid]
+        hang = _end(_LATE[late], tasks, lambda: _readable(self._answers, KILL_SECONDS))
+        return Ended(0 if hang.unkillable else self._answer()[2], hang)
 
-    def _answer(self) -> tuple[int, int]:
+    def _answer(self) -> tuple[int, int, int]:
         answer = os.read(self._answers, _ENDED.size)
         if len(answer) < _ENDED.size:
             raise WorkerError("the process that forks scenarios is gone")
-        late, status = _ENDED.unpack(answer)
-        return late, status
+        late, pid, status = _ENDED.unpack(answer)
+        return late, pid, status
 
     def close(self) -> None:
         """End it."""
@@ -156,17 +166,17 @@ class Session:
         self._retire()
         self._calls[call_number].remember(number, output)
 
-    def run(self, number: int, steps: Sequence[Sequence[int]], hold: int, seconds: float) -> Ended:
+    def run(self, number: int, steps: Sequence[Sequence[int]], hold: int, limits: Limits) -> Ended:
         """Run a scenario in a new process.
 
         :param hold: 1 stops before a load that the last read-back shows to be fatal
-        :param seconds: kill it then
         :raises WorkerError: the zygote is gone
         """
         if self._zygote is None:
             self._zygote = Zygote(self._session)
         addresses = [a for step in steps for a in (*(self._calls[n].address for n in step), 0)]
-        request = Request(number, hold, round(seconds * 1000), len(steps))
+        deadline, step = (round(seconds * 1000) for seconds in limits)
+        request = Request(number, hold, deadline, max(step, 1), len(steps))
         return self._zygote.run(request, addresses)
 
     def _retire(self) -> None:

@@ -82,6 +82,8 @@ class Timed:
         return self.place.open()
 
 
-def timed(place: Place, seconds: float | None) -> Place:
-    """Return a place where each scenario has so many seconds; None leaves it as it is."""
-    return Timed(place, replace(place.timing, scenario=seconds)) if seconds else place
+def timed(place: Place, scenario: float | None, step: float | None) -> Place:
+    """Return a place where scenarios and steps have so many seconds; None leaves it as it is."""
+    given = {"scenario": scenario, "step": step}
+    changed = {name: seconds for name, seconds in given.items() if seconds is not None}
+    return Timed(place, replace(place.timing, **changed)) if changed else place

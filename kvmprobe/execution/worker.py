@@ -22,7 +22,7 @@ import time
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Session, watch
+from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Limits, Session, watch
 from kvmprobe.execution.kernel_log import KernelLog
 from kvmprobe.execution.transport import PipeTransport, PortTransport
 from kvmprobe.scenarios.calls import from_wire
@@ -73,9 +73,9 @@ class Worker:
     def _run(self, request: dict[str, Any]) -> bool:
         """Run a scenario; tell whether another can be."""
         started = time.monotonic()
-        number, deadline = request["run"], request["deadline"]
-        ended = self._session.run(number, request["steps"], request["hold"], deadline)
-        self._tell_end(number, ended, started, deadline)
+        number, limits = request["run"], Limits(request["deadline"], request["step_deadline"])
+        ended = self._session.run(number, request["steps"], request["hold"], limits)
+        self._tell_end(number, ended, started, limits)
         return ended.hang is None or not ended.hang.unkillable
 
     def _find_facts(self, request: dict[str, Any]) -> None:
@@ -83,8 +83,8 @@ class Worker:
         pid = os.fork()
         if pid == 0:
             os._exit(self._facts())
-        deadline = request["deadline"]
-        self._tell_end(_NO_NUMBER, watch(pid, deadline), started, deadline)
+        limits = Limits(request["deadline"], request["deadline"])
+        self._tell_end(_NO_NUMBER, watch(pid, limits.scenario), started, limits)
 
     def _facts(self) -> int:
         try:
@@ -99,16 +99,18 @@ class Worker:
             return EXIT_BROKEN
         return EXIT_DONE
 
-    def _tell_end(self, number: int, ended: Ended, started: float, deadline: float) -> None:
+    def _tell_end(self, number: int, ended: Ended, started: float, limits: Limits) -> None:
         seconds = round(time.monotonic() - started, 6)
         # What the kernel says while a VM is taken down belongs to its scenario, not the next.
         late = {"taint": self._log.taint(), "k": self._log.read()}
-        self._send({"end": number, **_status(ended, deadline), "seconds": seconds, **late})
+        self._send({"end": number, **_status(ended, limits), "seconds": seconds, **late})
 
 
-def _status(ended: Ended, deadline: float) -> dict[str, Any]:
+def _status(ended: Ended, limits: Limits) -> dict[str, Any]:
     if ended.hang is not None:
-        return {"status": "timeout", "deadline": deadline, "hang": ended.hang._asdict()}
+        late, tasks, unkillable = ended.hang
+        hang = {"late": late.value, "tasks": tasks, "unkillable": unkillable}
+        return {"status": "timeout", "deadline": getattr(limits, late.value), "hang": hang}
     if os.WIFSIGNALED(ended.status):
         return {"status": "signal", "signal": os.WTERMSIG(ended.status)}
     code = os.waitstatus_to_exitcode(ended.status)

@@ -54,12 +54,11 @@ class Hang:
     step: int = 0
     during: str = ""
 
-    def note(self, deadline: float) -> str:
+    def note(self, late: str) -> str:
         """Return the reason that a record has, in one line.
 
-        :param deadline: seconds that the scenario was given
+        :param late: what did not end, within how many seconds
         """
-        late = f"no end within {deadline:g} s"
         if not self.unkillable:
             return late
         left = "; ".join(task.place for task in self.unkillable)

@@ -9,12 +9,13 @@ import threading
 import pytest
 
 from kvmprobe.errors import HostStuck
-from kvmprobe.execution.driver import Driver, Request, TraceLostError
+from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.execution.verdicts import judged
 from kvmprobe.progress import Silent
 from kvmprobe.results.record import Target
+from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios.calls import Relation, RunVcpu, Spawn
 from tests.support.places import ENDLESS, RawCall, WatchedHost, child_of, freezer, quick, sequence
@@ -49,6 +50,18 @@ def test_a_hang_in_the_kernel_is_told_with_its_stack(link, host):
 def test_a_hang_is_placed_in_the_step_that_did_not_end(link, host):
     record = judged(ENDLESS, host, hung(link, host), TARGET)
     assert (record.hang.step, record.hang.during) == (4, "raw call")
+
+
+def test_a_step_has_a_deadline_of_its_own(link, host):
+    driver = Driver(link, Timing(scenario=60.0, step=0.5))
+    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    assert (trace.end, trace.end_note) == (End.TIMEOUT, "no end of step 4 within 0.5 s")
+
+
+def test_a_step_has_no_more_time_than_its_scenario(link, host):
+    driver = Driver(link, Timing(scenario=0.5, step=60.0))
+    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    assert trace.end_note == "no end within 0.5 s"
 
 
 def test_a_stopped_scenario_is_told_as_stopped_and_killed(link, host):

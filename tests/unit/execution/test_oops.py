@@ -77,7 +77,7 @@ def test_a_signal_without_an_oops_has_no_crash_to_show():
 
 def test_an_unkillable_task_is_named_with_state_and_place():
     stuck = HungTask(7, 8, "python", "D (disk sleep)", "kvm_vcpu_load", "running")
-    assert Hang((stuck,), (stuck,)).note(10.0) == (
+    assert Hang((stuck,), (stuck,)).note("no end within 10 s") == (
         "unkillable: no end within 10 s, and SIGKILL did not end "
         "python (thread 8): D (disk sleep), in kvm_vcpu_load"
     )
