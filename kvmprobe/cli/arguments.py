@@ -78,8 +78,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--scenario-timeout",
         type=_seconds,
         metavar="SECONDS",
-        help="what one scenario may take (default: 10 s here, 60 s on the emulated host); then its "
-        "tasks' kernel stacks are recorded, and it is killed",
+        help="what one scenario may take (default: 10 s here; on the emulated host 3 s by its own "
+        "clock, ten times slower); then its tasks' stacks are recorded, and it is killed",
     )
     run.add_argument(
         "--step-timeout",
