@@ -146,6 +146,7 @@ static enum kvmprobe_end run_scenario(
     struct answer answer;
 
     for (int step = 0; step < steps; step++, calls++) {
+        __atomic_store_n(session->begun, step + 1, __ATOMIC_RELAXED);
         say("{\"n\":%d,\"s\":%d,\"r\":[", number, step);
         for (int position = 0; *calls; position++, calls++) {
             struct kvmprobe_call *call = *calls;
@@ -167,22 +168,23 @@ static enum kvmprobe_end run_scenario(
     return KVMPROBE_DONE;
 }
 
-static struct kvmprobe_ended kvmprobe_watch(int pid, int deadline_ms)
+/* Waits for a scenario's process. */
+static enum kvmprobe_late overdue(const struct kvmprobe_session *session, const struct kvmprobe_request *request, pid_t pid)
 {
     struct pollfd process = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
-    struct kvmprobe_ended ended = {0};
-    int ready;
+    int left = request->deadline_ms, begun = -1, now = 0, ready = 0;
 
-    do
-        ready = poll(&process, 1, deadline_ms);
-    while (ready < 0 && errno == EINTR);
-    ended.timed_out = ready == 0;
-    if (ended.timed_out)
-        kill(pid, SIGKILL);
-    while (waitpid(pid, &ended.status, 0) < 0 && errno == EINTR)
-        ;
+    while (ready == 0 && left > 0 && begun != now) {
+        int wait = left < request->step_ms ? left : request->step_ms;
+        begun = __atomic_load_n(session->begun, __ATOMIC_RELAXED);
+        do
+            ready = poll(&process, 1, wait);
+        while (ready < 0 && errno == EINTR);
+        now = __atomic_load_n(session->begun, __ATOMIC_RELAXED);
+        left -= wait;
+    }
     close(process.fd);
-    return ended;
+    return ready ? KVMPROBE_IN_TIME : left > 0 ? KVMPROBE_LATE_STEP : KVMPROBE_LATE_SCENARIO;
 }
 
 static void serve(struct kvmprobe_session *session, int from, int to)
@@ -194,6 +196,7 @@ static void serve(struct kvmprobe_session *session, int from, int to)
     while (read_whole(from, &request, sizeof(request))) {
         if (!read_whole(from, calls, (size_t)request.addresses * sizeof(calls[0])))
             return;
+        *session->begun = 0;
         pid_t pid = fork();
         if (pid < 0)
             return;
@@ -201,11 +204,16 @@ static void serve(struct kvmprobe_session *session, int from, int to)
             session->hold = request.hold;
             _exit(run_scenario(session, request.number, calls, request.steps));
         }
-        ended = kvmprobe_watch(pid, request.deadline_ms);
+        ended = (struct kvmprobe_ended){.late = overdue(session, &request, pid), .pid = pid};
+        if (ended.late && !write_whole(to, &ended, sizeof(ended)))
+            return;
+        ended.late = KVMPROBE_IN_TIME;
+        while (waitpid(pid, &ended.status, 0) < 0 && errno == EINTR)
+            ;
         /* Its actors are ours now, and killed. */
         while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
             ;
-        if (write(to, &ended, sizeof(ended)) != sizeof(ended))
+        if (!write_whole(to, &ended, sizeof(ended)))
             return;
     }
 }
@@ -218,6 +226,9 @@ static int kvmprobe_zygote(struct kvmprobe_session *session, int from, int to, i
         close(others[0]);
         close(others[1]);
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        session->begun = mmap(NULL, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (session->begun == MAP_FAILED)
+            _exit(KVMPROBE_BROKEN);
         serve(session, from, to);
         _exit(0);
     }

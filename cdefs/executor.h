@@ -16,6 +16,7 @@ enum kvmprobe_kind {
     KVMPROBE_RUN_GUEST     /* a command of the guest agent; its output the result block and data */
 };
 enum kvmprobe_relation { KVMPROBE_THREAD, KVMPROBE_FORK, KVMPROBE_SHARED_MM, KVMPROBE_EXEC };
+enum kvmprobe_late { KVMPROBE_IN_TIME, KVMPROBE_LATE_SCENARIO, KVMPROBE_LATE_STEP };
 enum kvmprobe_end { KVMPROBE_DONE = 0, KVMPROBE_HELD = 3, KVMPROBE_BROKEN = 4 };
 enum kvmprobe_limit {
     KVMPROBE_DESCRIPTORS = 32,
@@ -83,6 +84,7 @@ struct kvmprobe_session {
     size_t run_size;
     uint8_t *memories[8];      /* of the guest agent */
     struct kvmprobe_actor actors[8];
+    int *begun;                /* steps that a scenario has begun; shared with its process */
 };
 
 /* One scenario; the addresses of its calls follow, with a NULL behind each step. */
@@ -90,12 +92,15 @@ struct kvmprobe_request {
     int number;
     int hold;                  /* stop before a load that the last read-back shows to be fatal */
     int deadline_ms;
+    int step_ms;               /* of each step; one may take up to twice that before it is seen */
     int steps;
     int addresses;
 };
 
-/* How a process ended: `status` as waitpid(2) tells it. */
+/* How a scenario's process ended: `status` as waitpid(2) tells it.  Before that, if its time or a step's is up: which, and
+ * its id. */
 struct kvmprobe_ended {
-    int timed_out;
+    enum kvmprobe_late late;
+    int pid;
     int status;
 };

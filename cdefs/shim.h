@@ -15,8 +15,6 @@ size_t kvmprobe_agent_code_size(void);
 void kvmprobe_agent_fill(uint8_t *memory);
 
 /* Forks a process that runs requests from `from` in children of its own and answers each on `to` with a
- * struct kvmprobe_ended, until the end of file.  Its other pipe ends are closed there.  Returns its id, or -errno. */
+ * struct kvmprobe_ended, until the end of file.  A child whose time is up it answers for twice: then, and when whoever
+ * reads the answers has killed it.  Its other pipe ends are closed there.  Returns its id, or -errno. */
 int kvmprobe_zygote(struct kvmprobe_session *session, int from, int to, int others[2]);
-
-/* Waits for a child; kills it when the time is up. */
-struct kvmprobe_ended kvmprobe_watch(int pid, int deadline_ms);

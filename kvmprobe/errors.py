@@ -100,6 +100,15 @@ class RunTimeout(KvmprobeError):
     exit_code = ExitCode.RUN_TIMEOUT
 
 
+class HostStuck(KvmprobeError):
+    """A task on this host cannot be killed, and nothing more can be asked before a reboot."""
+
+    exit_code = ExitCode.DIVERGED
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; reboot, then go on with `kvmprobe resume DIR`"
+
+
 class CompilerFailed(KvmprobeError):
     """A program that kvmprobe wrote does not compile."""
 

@@ -15,6 +15,7 @@ from kvmprobe.cli.session import Session
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import (
     ExitCode,
+    HostStuck,
     LabError,
     RunDirectoryError,
     RunTimeout,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_ENDINGS = (KeyboardInterrupt, RunTimeout, LabError, Unavailable, RunDirectoryError)
+_ENDINGS = (KeyboardInterrupt, RunTimeout, HostStuck, LabError, Unavailable, RunDirectoryError)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

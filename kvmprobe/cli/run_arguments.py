@@ -78,6 +78,19 @@ def _add_safety(safety: argparse._ArgumentGroup) -> None:
         "--timeout", type=seconds, metavar="SECONDS", help="end the whole run after that"
     )
     safety.add_argument(
+        "--scenario-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="what one scenario may take (default: 10 s here; on the emulated host 3 s by its own "
+        "clock, ten times slower); then its tasks' stacks are recorded, and it is killed",
+    )
+    safety.add_argument(
+        "--step-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="the same of one step of a scenario (default: what its scenario may take)",
+    )
+    safety.add_argument(
         "--hazardous",
         action="store_true",
         help="on this host too, go on where the next step can PANIC it",

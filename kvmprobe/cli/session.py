@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.host_arguments import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
-from kvmprobe.execution.place import Stakes, ThisHost
+from kvmprobe.execution.place import Stakes, ThisHost, timed
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.execution.verdicts import as_expected_failure
 from kvmprobe.reports.json_report import JsonReport
@@ -107,6 +107,7 @@ class Session:
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress
     ) -> list[ScenarioRecord]:
+        place = timed(place, self._arguments.scenario_timeout, self._arguments.step_timeout)
         policy = _hazardous(place, self._arguments)
         ledger = self._attempt.ledger
         runner = Runner(place, policy, self.take, status, self._deadline, ledger)

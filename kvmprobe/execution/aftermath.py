@@ -12,7 +12,7 @@ from kvmprobe.results.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmprobe.execution.console_text import PanicReport
+    from kvmprobe.results.console_text import PanicReport
     from kvmprobe.results.history import Downfall, History
 
 _UNTOLD = "the host went down; what it said is not known"

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import WorkerError
+from kvmprobe.execution.hung_tasks import Late
 from kvmprobe.execution.link import LinkLostError
+from kvmprobe.results.hang import hang_from_worker
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
 from kvmprobe.scenarios.calls import to_wire
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.execution.link import Link
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.hang import Hang, HungTask
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -29,10 +32,16 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Deadlines in seconds: of one scenario, and of a worker's first word."""
+    """Deadlines in seconds: of one scenario, of a worker's first word, and of each step."""
 
     scenario: float = 10.0
     start: float = 60.0
+    step: float = float("inf")
+
+    @property
+    def of_step(self) -> float:
+        """A step's, which is no later than its scenario's."""
+        return min(self.step, self.scenario)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +53,19 @@ class Request:
 
 
 class TraceLostError(LinkLostError):
-    """The link was lost during a scenario; ``trace`` is what had come of it."""
+    """The link was lost during a scenario; ``trace`` is what had come of it.
+
+    Also if a task of the scenario cannot be killed: nothing more can be asked over this link.
+    """
 
     def __init__(self, lost: LinkLostError, trace: Trace) -> None:
         super().__init__(str(lost), lost.crash, hung=lost.hung)
         self.trace = trace
+
+    @property
+    def unkillable(self) -> tuple[HungTask, ...]:
+        """The tasks that SIGKILL did not end."""
+        return self.trace.hang.unkillable if self.trace.hang else ()
 
 
 class Driver:
@@ -98,9 +115,8 @@ class Driver:
 
     def _submit(self, number: int, request: Request, host: HostProfile) -> list[list[int]]:
         steps = [[self._define(op, host) for op in step.ops] for step in request.scenario.steps]
-        self._send(
-            {"run": number, "steps": steps, "hold": request.hold, "deadline": self._timing.scenario}
-        )
+        deadlines = {"deadline": self._timing.scenario, "step_deadline": self._timing.of_step}
+        self._send({"run": number, "steps": steps, "hold": request.hold, **deadlines})
         return steps
 
     def _define(self, op: Op, host: HostProfile) -> int:
@@ -127,7 +143,10 @@ class Driver:
         except WorkerError as garbled:
             gone = LinkLostError(str(garbled))
             raise TraceLostError(gone, Trace(tuple(steps), End.LOST, str(gone))) from garbled
-        return request, self._trace(tuple(steps), message, note)
+        trace = self._trace(tuple(steps), message, note)
+        if trace.hang and trace.hang.unkillable:
+            raise TraceLostError(LinkLostError(trace.end_note, hung=True), trace)
+        return request, trace
 
     def _trace(self, steps: tuple[TraceStep, ...], end: dict[str, Any], note: str) -> Trace:
         new_taint = end["taint"] & ~self._taint if end["taint"] >= 0 else 0
@@ -137,11 +156,16 @@ class Driver:
             late = replace(last, kernel_log=(*last.kernel_log, *end["k"]))
             steps = (*steps[:-1], late)
         status = End(end["status"])
+        hang: Hang | None = None
         if status is End.SIGNAL:
             note = f"killed by signal {end['signal']}"
         elif status is End.TIMEOUT:
-            note = f"no end within {end['deadline']:g} s"
-        return Trace(steps, status, note, end["seconds"], new_taint)
+            hang = hang_from_worker(end["hang"], end["k"])
+            of_step = Late(end["hang"]["late"]) is Late.STEP
+            what = f" of step {len(steps)}" if of_step else ""
+            note = hang.note(f"no end{what} within {end['deadline']:g} s")
+        last_log = tuple(end["k"]) if status in {End.SIGNAL, End.TIMEOUT} else ()
+        return Trace(steps, status, note, end["seconds"], new_taint, hang, last_log)
 
     def _step(self, message: dict[str, Any], calls: Sequence[int]) -> TraceStep:
         replies = tuple(

@@ -3,37 +3,93 @@
 from __future__ import annotations
 
 import os
+import select
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import WorkerError
+from kvmprobe.execution.hung_tasks import Late, kill, living, looked_at, tasks_below
 from kvmprobe.execution.prepared import NONE, Namespaces, Prepared
 from kvmprobe.execution.transport import CHANNEL_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from kvmprobe.execution.hung_tasks import Tasks
     from kvmprobe.execution.prepared import CData
     from kvmprobe.scenarios.calls import Call
 
 EXIT_DONE: int = lib.KVMPROBE_DONE
 EXIT_HELD: int = lib.KVMPROBE_HELD
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
-_ENDED = struct.Struct("=2i")
+# After SIGKILL, in seconds: freeing a guest takes some, and the emulated host is slow.
+KILL_SECONDS = 10.0
+_ENDED = struct.Struct("=3i")
+_LATE = {lib.KVMPROBE_LATE_SCENARIO: Late.SCENARIO, lib.KVMPROBE_LATE_STEP: Late.STEP}
 
 
 class Ended(NamedTuple):
-    """How a process ended; ``status`` as ``waitpid`` tells it."""
+    """How a process ended.
 
-    timed_out: int
+    :ivar status: as ``waitpid`` tells it; 0 if it has not ended even now
+    :ivar hang: what its tasks did when its time was up; None if it ended by itself
+    """
+
     status: int
+    hang: Overdue | None = None
+
+
+class Overdue(NamedTuple):
+    """Tasks of a process that did not end in time, and those that SIGKILL did not end either."""
+
+    late: Late
+    tasks: list[dict[str, Any]]
+    unkillable: list[dict[str, Any]]
 
 
 def watch(pid: int, seconds: float) -> Ended:
     """Wait for a child; kill it when the time is up."""
-    ended = lib.kvmprobe_watch(pid, round(seconds * 1000))
-    return Ended(ended.timed_out, ended.status)
+    process = os.pidfd_open(pid)
+    try:
+        hang = None
+        if not _readable(process, seconds):
+            hang = _end(Late.SCENARIO, tasks_below(pid), lambda: _readable(process, KILL_SECONDS))
+        if hang and hang.unkillable:
+            return Ended(0, hang)
+        return Ended(os.waitpid(pid, 0)[1], hang)
+    finally:
+        os.close(process)
+
+
+def _end(late: Late, tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
+    """Look at tasks, kill them, and look again at those that live on."""
+    seen = looked_at(tasks)
+    kill(tasks)
+    return Overdue(late, seen, [] if ends() else looked_at(living(tasks) or tasks))
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+class Limits(NamedTuple):
+    """Seconds after which a scenario, or one of its steps, is killed."""
+
+    scenario: float
+    step: float
+
+
+class Request(NamedTuple):
+    """``struct kvmprobe_request`` without the number of addresses."""
+
+    number: int
+    hold: int
+    deadline_ms: int
+    step_ms: int
+    steps: int
 
 
 class Zygote:
@@ -49,18 +105,30 @@ class Zygote:
         if self._pid < 0:
             raise WorkerError(f"fork: {os.strerror(-self._pid)}")
 
-    def run(self, request: tuple[int, ...], addresses: Sequence[int]) -> Ended:
-        """Run ``struct kvmprobe_request`` with the calls at these addresses."""
+    def run(self, request: Request, addresses: Sequence[int]) -> Ended:
+        """Run a scenario of the calls at these addresses."""
         if len(addresses) > lib.KVMPROBE_ADDRESSES:
             raise WorkerError(f"a scenario of {len(addresses)} calls is too long")
         os.write(
             self._requests,
-            struct.pack(f"=5i{len(addresses)}Q", *request, len(addresses), *addresses),
+            struct.pack(f"=6i{len(addresses)}Q", *request, len(addresses), *addresses),
         )
+        # Without an answer its process has ended, and an actor that was killed with it has not.
+        late, pid, status = lib.KVMPROBE_LATE_SCENARIO, self._pid, 0
+        if _readable(self._answers, request.deadline_ms / 1000 + KILL_SECONDS):
+            late, pid, status = self._answer()
+        if late == lib.KVMPROBE_IN_TIME:
+            return Ended(status)
+        tasks = [task for task in tasks_below(pid) if task[0] != self._pid]
+        hang = _end(_LATE[late], tasks, lambda: _readable(self._answers, KILL_SECONDS))
+        return Ended(0 if hang.unkillable else self._answer()[2], hang)
+
+    def _answer(self) -> tuple[int, int, int]:
         answer = os.read(self._answers, _ENDED.size)
         if len(answer) < _ENDED.size:
             raise WorkerError("the process that forks scenarios is gone")
-        return Ended(*_ENDED.unpack(answer))
+        late, pid, status = _ENDED.unpack(answer)
+        return late, pid, status
 
     def close(self) -> None:
         """End it."""
@@ -98,17 +166,18 @@ class Session:
         self._retire()
         self._calls[call_number].remember(number, output)
 
-    def run(self, number: int, steps: Sequence[Sequence[int]], hold: int, seconds: float) -> Ended:
+    def run(self, number: int, steps: Sequence[Sequence[int]], hold: int, limits: Limits) -> Ended:
         """Run a scenario in a new process.
 
         :param hold: 1 stops before a load that the last read-back shows to be fatal
-        :param seconds: kill it then
         :raises WorkerError: the zygote is gone
         """
         if self._zygote is None:
             self._zygote = Zygote(self._session)
         addresses = [a for step in steps for a in (*(self._calls[n].address for n in step), 0)]
-        return self._zygote.run((number, hold, round(seconds * 1000), len(steps)), addresses)
+        deadline, step = (round(seconds * 1000) for seconds in limits)
+        request = Request(number, hold, deadline, max(step, 1), len(steps))
+        return self._zygote.run(request, addresses)
 
     def _retire(self) -> None:
         """Let the zygote go: it does not know what comes now."""

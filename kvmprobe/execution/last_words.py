@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.console_text import find_panic
+from kvmprobe.results.console_text import find_panic
 
 if TYPE_CHECKING:
-    from kvmprobe.execution.console_text import PanicReport
+    from kvmprobe.results.console_text import PanicReport
 
 _PSTORE = Path("/sys/fs/pstore")
 _ARCHIVE = Path("/var/lib/systemd/pstore")

@@ -78,7 +78,8 @@ def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[S
             machine = transition.machine
             observed = _fields(op, reply, host)
             expected, undetermined = expected_fields(transition.outcome, observed)
-            calls.append(CallRecord(op.text, reply.result, observed, expected, undetermined))
+            other = {name: v for name, v in expected.items() if observed.get(name) != v}
+            calls.append(CallRecord(op.text, reply.result, observed, other, undetermined))
         records.append(StepRecord(tuple(calls), seen.kernel_log))
     return tuple(records)
 

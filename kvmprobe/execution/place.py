@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,3 +58,32 @@ class ThisHost:
     def open(self) -> Link:
         """Start a worker process."""
         return LocalLink(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A place with other deadlines."""
+
+    place: Place
+    timing: Timing
+
+    @property
+    def target(self) -> Target:
+        """Of the place."""
+        return self.place.target
+
+    @property
+    def stakes(self) -> Stakes:
+        """Of the place."""
+        return self.place.stakes
+
+    def open(self) -> Link:
+        """Open the place."""
+        return self.place.open()
+
+
+def timed(place: Place, scenario: float | None, step: float | None) -> Place:
+    """Return a place where scenarios and steps have so many seconds; None leaves it as it is."""
+    given = {"scenario": scenario, "step": step}
+    changed = {name: seconds for name, seconds in given.items() if seconds is not None}
+    return Timed(place, replace(place.timing, **changed)) if changed else place

@@ -15,7 +15,7 @@ from enum import Enum
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import BootFailed, RunTimeout
+from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.kernel_log import WATCHED
 from kvmprobe.execution.ledger import NoLedger
@@ -100,6 +100,7 @@ class Runner:
         :param past: what earlier attempts left; what has a record runs only to be compared with
         :raises Unavailable: KVM is not usable at this place
         :raises RunTimeout: the deadline passed; ``remaining`` tells what did not complete
+        :raises HostStuck: a task cannot be killed; ``remaining`` as above
         """
         self._listed, self._past = listed, past
         self._progress.stage(f"{self._place.target.description}: probing")
@@ -207,10 +208,12 @@ class Runner:
 
     def _settle_lost(self, planned: Planned, lost: TraceLostError) -> None:
         record = self._judged(planned.scenario, lost.trace, lost.crash)
-        if lost.hung:
+        if lost.hung and record.verdict is Verdict.BROKEN:
             record = replace(record, verdict=Verdict.TIMED_OUT)
         if not planned.recorded:
             self._emit(record)
+        if lost.unkillable and self._place.stakes is Stakes.REAL:
+            raise HostStuck(f"{record.id}: {record.reason}")
 
     def _judged(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None

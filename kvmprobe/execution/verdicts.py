@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.lockstep import agrees, divergences, explanation, step_records
+from kvmprobe.execution.oops import oops_of
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Divergence, ScenarioRecord
@@ -28,9 +29,11 @@ def judged(
     """
     tainted = _taint(trace)
     found = divergences(scenario, host, trace) + tainted
+    step = min(len(trace.steps), len(scenario.steps) - 1)
+    during = scenario.steps[step].op.text
+    crash = crash or oops_of(trace)
     if crash is not None:
-        step = min(len(trace.steps), len(scenario.steps) - 1)
-        crash = replace(crash, step=step, during=scenario.steps[step].op.text)
+        crash = replace(crash, step=step, during=during)
     known: tuple[str, ...] = ()
     # No defect is known that taints the kernel and goes on.
     if (found or crash) and not tainted:
@@ -48,6 +51,7 @@ def judged(
         known=known,
         foretold=_foretold(scenario, host, trace) if verdict is Verdict.PASS else (),
         crash=crash,
+        hang=trace.hang.at(step, during) if trace.hang else None,
         duration=trace.seconds,
     )
 

@@ -22,7 +22,7 @@ import time
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Session, watch
+from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Limits, Session, watch
 from kvmprobe.execution.kernel_log import KernelLog
 from kvmprobe.execution.transport import PipeTransport, PortTransport
 from kvmprobe.scenarios.calls import from_wire
@@ -48,7 +48,7 @@ class Worker:
         self._session = Session(device, self._log.fd, transport.write_fd)
 
     def serve(self) -> None:
-        """Answer requests until the input ends."""
+        """Answer requests until the input ends, or a scenario that cannot be ended."""
         self._send(
             {"ready": {"pid": os.getpid(), "kmsg": self._log.state, "taint": self._log.taint()}}
         )
@@ -57,7 +57,8 @@ class Worker:
         while line := self._transport.read_line():
             request = json.loads(line)
             if "run" in request:
-                self._run(request)
+                if not self._run(request):
+                    return
             elif "define" in request:
                 self._session.define(request["define"], from_wire(request["call"]))
             elif "remember" in request:
@@ -69,19 +70,21 @@ class Worker:
     def _send(self, message: dict[str, Any]) -> None:
         self._transport.write(_to_json(message).encode() + b"\n")
 
-    def _run(self, request: dict[str, Any]) -> None:
+    def _run(self, request: dict[str, Any]) -> bool:
+        """Run a scenario; tell whether another can be."""
         started = time.monotonic()
-        number, deadline = request["run"], request["deadline"]
-        ended = self._session.run(number, request["steps"], request["hold"], deadline)
-        self._tell_end(number, ended, started, deadline)
+        number, limits = request["run"], Limits(request["deadline"], request["step_deadline"])
+        ended = self._session.run(number, request["steps"], request["hold"], limits)
+        self._tell_end(number, ended, started, limits)
+        return ended.hang is None or not ended.hang.unkillable
 
     def _find_facts(self, request: dict[str, Any]) -> None:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             os._exit(self._facts())
-        deadline = request["deadline"]
-        self._tell_end(_NO_NUMBER, watch(pid, deadline), started, deadline)
+        limits = Limits(request["deadline"], request["deadline"])
+        self._tell_end(_NO_NUMBER, watch(pid, limits.scenario), started, limits)
 
     def _facts(self) -> int:
         try:
@@ -96,16 +99,18 @@ class Worker:
             return EXIT_BROKEN
         return EXIT_DONE
 
-    def _tell_end(self, number: int, ended: Ended, started: float, deadline: float) -> None:
+    def _tell_end(self, number: int, ended: Ended, started: float, limits: Limits) -> None:
         seconds = round(time.monotonic() - started, 6)
         # What the kernel says while a VM is taken down belongs to its scenario, not the next.
         late = {"taint": self._log.taint(), "k": self._log.read()}
-        self._send({"end": number, **_status(ended, deadline), "seconds": seconds, **late})
+        self._send({"end": number, **_status(ended, limits), "seconds": seconds, **late})
 
 
-def _status(ended: Ended, deadline: float) -> dict[str, Any]:
-    if ended.timed_out:
-        return {"status": "timeout", "deadline": deadline}
+def _status(ended: Ended, limits: Limits) -> dict[str, Any]:
+    if ended.hang is not None:
+        late, tasks, unkillable = ended.hang
+        hang = {"late": late.value, "tasks": tasks, "unkillable": unkillable}
+        return {"status": "timeout", "deadline": getattr(limits, late.value), "hang": hang}
     if os.WIFSIGNALED(ended.status):
         return {"status": "signal", "signal": os.WTERMSIG(ended.status)}
     code = os.waitstatus_to_exitcode(ended.status)

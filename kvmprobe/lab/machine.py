@@ -14,9 +14,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed
-from kvmprobe.execution import console_text
 from kvmprobe.lab.emulator_process import EmulatorProcess, read_available
 from kvmprobe.lab.machine_events import ConsolePanic, Ended, EndReason, Event, Phase, decode
+from kvmprobe.results import console_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import LabError
 
 if TYPE_CHECKING:
-    from kvmprobe.execution.console_text import PanicReport
+    from kvmprobe.results.console_text import PanicReport
 
 
 class Stream(Enum):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed
-from kvmprobe.execution.console_text import lines
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Stakes
@@ -24,6 +23,7 @@ from kvmprobe.lab.machine_events import (
     ProgramKilled,
 )
 from kvmprobe.lab.python_closure import add_python
+from kvmprobe.results.console_text import lines
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 MEMORY_MIB = 384
 _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.facts",)
 _SILENCE_SECONDS = 90.0
+# By the emulated clock, of which a second takes ten or more: a hang is told before the silence.
+_SCENARIO_SECONDS = 3.0
 _LAST_LINES = 30
 
 
@@ -108,7 +110,7 @@ class EmulatedHost:
     emulator: Emulator
     image: BootImage
     phases: list[Phase]
-    timing: Timing = field(default_factory=lambda: Timing(scenario=60.0, start=180.0))
+    timing: Timing = field(default_factory=lambda: Timing(scenario=_SCENARIO_SECONDS, start=180.0))
     stakes: Stakes = Stakes.EXPENDABLE
 
     @classmethod

@@ -170,6 +170,8 @@ def details(record: ScenarioRecord) -> list[str]:
     lines += unexplained_lines(record)
     if record.crash:
         lines += _crash(record.crash)
+    if record.hang:
+        lines += [f"  {line}" for line in record.hang.lines()]
     if record.reason:
         lines += [f"  {line}" for line in record.reason.splitlines()]
     return lines
@@ -192,7 +194,7 @@ def _crash(crash: Crash) -> list[str]:
     report = crash.report.splitlines()
     return [
         f"  step {crash.step}: {crash.during}",
-        f"    the host died: {crash.headline}",
+        f"    {crash.text}",
         f"      in {crash.function or 'an unknown function'}",
         *(f"         {frame}" for frame in crash.frames),
         "      its console:",

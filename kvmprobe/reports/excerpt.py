@@ -38,7 +38,7 @@ def headline(record: ScenarioRecord) -> str:
     if record.verdict in LABELLED:
         parts.append(record.label.partition(": ")[2])
     if record.crash:
-        parts.append(f"the host died: {record.crash.headline}")
+        parts.append(record.crash.text)
     if record.reason:
         parts.append(record.reason.splitlines()[-1])
     if not parts and record.verdict is not Verdict.PASS:
@@ -61,6 +61,8 @@ def failure_lines(record: ScenarioRecord) -> list[str]:
             lines += _finding(finding)
     if record.crash:
         lines += _crash(record.crash)
+    if record.hang:
+        lines += record.hang.lines()
     lines += record.reason.splitlines()
     return [printable(line) for line in lines]
 
@@ -98,7 +100,7 @@ def _finding(found: Finding) -> list[str]:
 def _crash(crash: Crash) -> list[str]:
     return [
         f"step {crash.step}: {crash.during}",
-        f"  the host died: {crash.headline}",
+        f"  {crash.text}",
         f"    in {crash.function or 'an unknown function'}",
         *(f"       {frame}" for frame in crash.frames),
     ]

@@ -17,7 +17,16 @@ from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.surroundings import Surroundings
 from kvmprobe.results.citation import without_numbers
 from kvmprobe.results.known import known_defects
-from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Ioctl, Output, Relation, SetAltStack, Spawn
+from kvmprobe.scenarios.calls import (
+    MAIN,
+    ArchPrctl,
+    Ioctl,
+    Output,
+    Relation,
+    RunGuest,
+    SetAltStack,
+    Spawn,
+)
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
 GO_ON = "--go-on"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread")
 NOT_REPRODUCED, REPRODUCED, CANNOT_RUN = 0, 1, 2
+SECONDS = 60
 _SERVE = "--serve"
 
 
@@ -90,7 +100,8 @@ class _Writer:
             f"Run:   ./repro{f' [{GO_ON}]' if self._gated else ''}",
             "Exit:  0 not reproduced: the kernel behaves as expected",
             "       1 reproduced: something came out otherwise",
-            "       2 cannot run here: no /dev/kvm, no AMX, another CPU than it was written for",
+            "       2 cannot run here: no /dev/kvm, no AMX, another CPU than it was written for,",
+            f"         no guest in 64-bit mode where it needs one, no end within {SECONDS} s",
         ]
         if self._gated:
             lines += [
@@ -186,7 +197,11 @@ class _Writer:
             ]
         if self._gated:
             lines.append(f'go_on = argc > 1 && strcmp(argv[1], "{GO_ON}") == 0;')
-        lines += ["setvbuf(stdout, NULL, _IOLBF, 0);", "need_kvm();"]
+        lines += [
+            "setvbuf(stdout, NULL, _IOLBF, 0);",
+            f'end_within({SECONDS}, "ended early: no end");',
+            "need_kvm();",
+        ]
         lines.append(f"need_guest_components({number(self._host.kvm_xcr0)});")
         lines += self._needs()
         if size or executes:
@@ -199,7 +214,7 @@ class _Writer:
         return f"int main({arguments})\n{{\n{block(lines)}\n}}"
 
     def _needs(self) -> list[str]:
-        """Check that this CPU has the components where the images do."""
+        """Check that this CPU has the components where the images do, and that KVM runs guests."""
         text = "\n".join([*self._checker.data, *self._issuer.functions])
         lines = [
             f"need_component({c.nr}, {component_name(c.nr)}, {c.size});"
@@ -207,6 +222,8 @@ class _Writer:
         ]
         if "XSAVE_MXCSR_MASK" in text:
             lines.append(f"need_mxcsr_mask({number(self._host.mxcsr_mask)});")
+        if any(isinstance(call, RunGuest) for call in self._calls):
+            lines.append("need_guest_code();")
         return lines
 
 

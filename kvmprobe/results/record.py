@@ -3,7 +3,8 @@
 Schema ``kvmprobe-run/1``: an object with ``schema``, ``tool``, ``command``, ``scenarios`` (one
 object a scenario, one a line), ``targets`` and ``summary``.  Values that were read are strings in
 hexadecimal, durations seconds.  A step has ``expected`` where a correct kernel shows other values
-than were observed, just those, and ``undetermined`` where it may show some bits either way.
+than were observed, just those, and ``undetermined`` where it may show some bits either way;
+:mod:`kvmprobe.results.step_json` tells which of its calls has them.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.results.known import label
+from kvmprobe.results.step_json import steps_to_json
 from kvmprobe.results.verdict import LABELLED, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmprobe.results.hang import Hang
     from kvmprobe.xstate.diff import DifferingRegion
 
 SCHEMA = "kvmprobe-run/1"
@@ -40,7 +43,8 @@ class Target:
 class CallRecord:
     """One kernel call: what was asked, what came back (result, or -errno), what was read.
 
-    :ivar expected: what a correct kernel shows; bits that it may show either way as they were read
+    :ivar expected: what a correct kernel shows where that is something else; bits that it may show
+        either way as they were read
     :ivar undetermined: those bits, by field
     """
 
@@ -118,7 +122,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The host died during a step; ``report`` is its own words."""
+    """The host died during a step; ``report`` is its own words.
+
+    :ivar victim: the task that it killed instead, and went on: name and id
+    """
 
     step: int
     during: str
@@ -126,6 +133,13 @@ class Crash:
     function: str
     frames: tuple[str, ...]
     report: str
+    victim: str = ""
+
+    @property
+    def text(self) -> str:
+        """Who died, and of what, in one line."""
+        who = f"the kernel killed {self.victim}" if self.victim else "the host died"
+        return f"{who}: {self.headline}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,7 @@ class ScenarioRecord:
     :ivar findings: what oracles found in the trace, or between it and another order's
     :ivar known: identifiers of known defects that explain all divergences, or empty
     :ivar foretold: identifiers of defects that this kernel has and that should have shown here
+    :ivar hang: what was going on when its time was up
     :ivar duration: seconds, 0 where nothing ran
     """
 
@@ -150,6 +165,7 @@ class ScenarioRecord:
     known: tuple[str, ...] = ()
     foretold: tuple[str, ...] = ()
     crash: Crash | None = None
+    hang: Hang | None = None
     duration: float = 0.0
 
     @property
@@ -180,32 +196,7 @@ class ScenarioRecord:
             "divergences": [asdict(d) for d in self.divergences],
             "findings": [asdict(f) for f in self.findings],
             "crash": asdict(self.crash) if self.crash else None,
+            **({"hang": self.hang.to_json()} if self.hang else {}),
             "duration": round(self.duration, 6),
-            "steps": [_step_to_json(number, step) for number, step in enumerate(self.steps)],
+            **steps_to_json(self.steps),
         }
-
-
-def _step_to_json(number: int, step: StepRecord) -> dict[str, Any]:
-    first = step.calls[0] if step.calls else None
-    observed: dict[str, int] = {}
-    expected: dict[str, int] = {}
-    undetermined: dict[str, int] = {}
-    for call in step.calls:
-        observed |= call.fields
-        expected |= call.expected
-        undetermined |= call.undetermined
-    other = {name: value for name, value in expected.items() if observed.get(name) != value}
-    optional = {"expected": _hexadecimal(other), "undetermined": _hexadecimal(undetermined)}
-    return {
-        "step": number,
-        "op": first.text if first else "",
-        "result": first.result if first else None,
-        "results": [call.result for call in step.calls],
-        "observed": _hexadecimal(observed),
-        "kernel_log": list(step.kernel_log),
-        **{name: values for name, values in optional.items() if values},
-    }
-
-
-def _hexadecimal(fields: Mapping[str, int]) -> dict[str, str]:
-    return {name: hex(value) for name, value in fields.items()}

@@ -1,8 +1,7 @@
 """Typed records from their JSON form: the inverse of ``ScenarioRecord.to_json``.
 
-The JSON has an op's text but not its observers', and what they all read in one object: a step read
-back has these values in its first call, and its other calls have results only.  What a correct
-kernel shows is there where it is something else.  Written again it is the same JSON.
+Nothing is lost but the target's source.  Of a document that does not name observers, a step read
+back has all values in its first call, and its other calls have results only.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError
+from kvmprobe.results.hang import hang_from_json
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import (
     CallRecord,
@@ -22,15 +22,17 @@ from kvmprobe.results.record import (
     StepRecord,
     Target,
 )
+from kvmprobe.results.step_json import values_of_calls
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.xstate.diff import DifferingRegion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 # lab-needs: names are stable and dotted; nothing else may reach a report's names.
 _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _ROW_AND_COLUMN = 2
+_Observer = tuple[str, tuple[str, ...]]
 
 
 def record_from_json(data: Mapping[str, Any], source: str = "") -> ScenarioRecord:
@@ -43,7 +45,7 @@ def record_from_json(data: Mapping[str, Any], source: str = "") -> ScenarioRecor
         return _record(data, source)
     except KeyError as error:
         raise ScenarioError(f"{_named(data)}: {error.args[0]!r} is missing or unknown") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise ScenarioError(f"{_named(data)}: {error}") from error
 
 
@@ -57,7 +59,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         raise ValueError("its id has other characters than letters, digits, '_', '-' and dots")
     parts = scenario_id.split(".", _ROW_AND_COLUMN)
     _, row, column = (*parts, "", "")[: _ROW_AND_COLUMN + 1]
-    crash = data["crash"]
+    crash, hang = data["crash"], data.get("hang")
     return ScenarioRecord(
         id=scenario_id,
         row=row,
@@ -65,7 +67,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         target=Target(str(data["target"]), str(data["kernel"]), source),
         verdict=Verdict(data["verdict"]),
         reason=str(data["reason"]),
-        steps=tuple(_step(step) for step in data["steps"]),
+        steps=_steps(data),
         divergences=tuple(map(_divergence, data["divergences"])),
         findings=tuple(
             Finding(**f | {"details": tuple(f["details"]), "known": _defects(f["known"])})
@@ -74,6 +76,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         known=_defects(data["known"]),
         foretold=_defects(data["foretold"]),
         crash=Crash(**crash | {"frames": tuple(crash["frames"])}) if crash else None,
+        hang=hang_from_json(hang) if hang else None,
         duration=float(data["duration"]),
     )
 
@@ -106,15 +109,23 @@ def _defects(ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _step(data: Mapping[str, Any]) -> StepRecord:
+def _steps(data: Mapping[str, Any]) -> tuple[StepRecord, ...]:
+    observers = [
+        (str(observer["op"]), tuple(map(str, observer["fields"])))
+        for observer in data.get("observers", ())
+    ]
+    return tuple(_step(step, observers) for step in data["steps"])
+
+
+def _step(data: Mapping[str, Any], known: Sequence[_Observer]) -> StepRecord:
     results = data["results"]
     log = tuple(map(str, data["kernel_log"]))
     if not results:
         return StepRecord((), log)
-    values = (_values(data.get(name, {})) for name in ("observed", "expected", "undetermined"))
-    first = CallRecord(str(data["op"]), results[0], *values)
-    return StepRecord((first, *(CallRecord("", result) for result in results[1:])), log)
-
-
-def _values(data: Mapping[str, Any]) -> dict[str, int]:
-    return {str(name): int(value, 16) for name, value in data.items()}
+    # Older documents do not name them.
+    unnamed: Sequence[_Observer] = [("", ())] * (len(results) - 1)
+    observers = [known[number] for number in data["observers"]] if "observers" in data else unnamed
+    texts = (str(data["op"]), *(text for text, _ in observers))
+    values = values_of_calls(data, [names for _, names in observers])
+    calls = zip(texts, results, values, strict=True)
+    return StepRecord(tuple(CallRecord(text, result, *has) for text, result, has in calls), log)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvmprobe.results.hang import Hang
 
 
 class End(Enum):
@@ -38,6 +42,9 @@ class Trace:
     """Completed steps, and how it ended; ``end_note`` is the signal, the traceback, the deadline.
 
     :ivar taint: bits of the kernel's taint that this scenario set
+    :ivar hang: what its tasks did when its time was up; its step is filled in by whoever knows
+    :ivar last_log: of one that was killed, what the kernel logged since the last completed step;
+        that step has it, too
     """
 
     steps: tuple[TraceStep, ...] = ()
@@ -45,3 +52,5 @@ class Trace:
     end_note: str = ""
     seconds: float = 0.0
     taint: int = field(default=0)
+    hang: Hang | None = None
+    last_log: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from kvmprobe.lab.machine_events import ConsolePanic, Output, ProgramExited
 from kvmprobe.lab.program import Outlets
 from kvmprobe.lab.python_closure import add_python
 from kvmprobe.progress import Silent
+from tests.support.gate_program import ENDED
 
 pytestmark = pytest.mark.lab
 PROGRAM = "tests.support.gate_program"
@@ -25,15 +26,15 @@ DATA = Path(results.__file__).parent / "known_defects.toml"
 SILENCE = 120.0
 
 
-def run(spec, policy):
-    """Return each order's verdict, KVM_RUNs and known defects, and how the machine ended."""
+def run(spec, *policies):
+    """Return by policy each order's verdict, KVM_RUNs and known defects; and how it all ended."""
     archives = Archives(Cache.from_environment())
     kernel = kernels.resolve(spec, modules_dir=None, archives=archives, progress=Silent())
     built = emulator.ensure(archives, Silent())
     files = initramfs.FileTree()
     python = add_python(files, PROGRAM, archives.cache.folder("pycache"), also=IMPORTED_LATE)
     files.add(DATA)
-    command = (*python.command, policy)
+    command = (*python.command, *policies)
     payload = initramfs.Payload(files, command, initramfs.Mode.EXEC, python.environment)
     packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
@@ -45,15 +46,27 @@ def run(spec, policy):
                 outlets.write(event)
             elif isinstance(event, ConsolePanic | ProgramExited):
                 endings.append(event)
-    lines = outlets.stdout.getvalue().decode().splitlines()
     assert endings[:1] != [ProgramExited(1)], outlets.stderr.getvalue().decode()
-    return {line.split(" ")[0]: tuple(line.split(" ")[1:]) for line in lines}, endings[0]
+    by_policy, records = {}, {}
+    for line in outlets.stdout.getvalue().decode().splitlines():
+        first, *others = line.split(" ")
+        if others == [ENDED]:
+            by_policy[first], records = records, {}
+        else:
+            records[first] = tuple(others)
+    return by_policy, endings[0]
+
+
+@pytest.fixture(scope="module")
+def fixed_kernel():
+    """Two policies in one boot of 7.3.4; the second ends it."""
+    return run("7.3.4", "STOP", "FIRST_OF_A_KIND")
 
 
 def test_no_load_of_a_kernel_with_both_defects_is_issued():
     records, ended = run("6.12.43", "STOP")
     assert ended == ProgramExited(0)
-    stopped = {order for order, (verdict, runs, _) in records.items() if runs == "0"}
+    stopped = {order for order, (verdict, runs, _) in records["STOP"].items() if runs == "0"}
     assert stopped == {
         "cpuid-msrs-xcrs-xsave",
         "cpuid-msrs-xsave-xcrs",
@@ -64,10 +77,9 @@ def test_no_load_of_a_kernel_with_both_defects_is_issued():
     }
 
 
-def test_orders_that_a_fixed_kernel_survives_are_run_to_their_end():
-    records, ended = run("7.3.4", "STOP")
-    assert ended == ProgramExited(0)
-    passed = {order: seen for order, seen in records.items() if seen[0] == "PASS"}
+def test_orders_that_a_fixed_kernel_survives_are_run_to_their_end(fixed_kernel):
+    records, _ = fixed_kernel
+    passed = {order: seen for order, seen in records["STOP"].items() if seen[0] == "PASS"}
     assert passed == {
         "cpuid-msrs-xcrs-xsave": ("PASS", "1", ""),
         "cpuid-msrs-xsave-xcrs": ("PASS", "1", ""),
@@ -75,6 +87,6 @@ def test_orders_that_a_fixed_kernel_survives_are_run_to_their_end():
     }
 
 
-def test_the_switch_for_hazards_lets_the_host_panic():
-    _, ended = run("7.3.4", "FIRST_OF_A_KIND")
-    assert isinstance(ended, ConsolePanic)
+def test_the_switch_for_hazards_lets_the_host_panic(fixed_kernel):
+    records, ended = fixed_kernel
+    assert (list(records), type(ended)) == (["STOP"], ConsolePanic)

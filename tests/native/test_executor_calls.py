@@ -17,7 +17,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.agent import RESULT_SIZE, AgentOp, AgentResult, Registers, command
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, ArchPrctlCode, KvmExit
 from kvmprobe.errors import ScenarioError
-from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, Session
+from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, Limits, Session
 from kvmprobe.scenarios.calls import (
     CANARY,
     MAIN,
@@ -92,7 +92,7 @@ def execute():
         session = Session("/dev/kvm", -1, to_us)
         for number, call in enumerate(calls):
             session.define(number, call)
-        ended = session.run(0, [[n] for n in range(len(calls))], hold, seconds)
+        ended = session.run(0, [[n] for n in range(len(calls))], hold, Limits(seconds, seconds))
         left = len(set(psutil.Process().children(recursive=True)) - before)
         os.close(to_us)
         session._retire()
@@ -320,7 +320,7 @@ ENDLESS = (
 @pytest.mark.parametrize("relation", ALL)
 def test_actors_end_with_their_scenario(execute, relation, last):
     ran = execute(Spawn("other", relation), *ENDLESS[:-1], last, seconds=0.3)
-    assert ran.ended.timed_out == (last is ENDLESS[-1])
+    assert (ran.ended.hang is not None) == (last is ENDLESS[-1])
     assert ran.left == 1
 
 

@@ -16,6 +16,8 @@ from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.repro.program import program
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.scenario import Need
+from tests.support.places import ENDLESS
 from tests.support.reproducers import build, printed
 
 XSTATE_BV = 512
@@ -116,3 +118,22 @@ def test_program_and_judge_agree_whether_the_kernel_behaves(here, examined, tmp_
     record = judged(scenario, examined.profile, traces[name], ThisHost().target)
     reproduced = run(scenario, examined, tmp_path).returncode
     assert reproduced == (0 if record.verdict is Verdict.PASS else 1)
+
+
+def test_a_program_that_hangs_ends_itself_and_says_so(examined, tmp_path):
+    text = program(ENDLESS, examined.profile, Profile.EXAMINED)
+    in_time = 'end_within(60, "ended early: no end");'
+    assert in_time in text
+    executable = build(text.replace(in_time, in_time.replace("60", "1")), tmp_path)
+    ended = subprocess.run([executable], capture_output=True, text=True, check=False, timeout=30)
+    last = ended.stdout.splitlines()[-1]
+    assert (ended.returncode, last) == (2, "ended early: no end within 1 s")
+
+
+def test_a_program_with_guest_code_cannot_run_where_no_guest_does(examined, tmp_path):
+    if Need.GUEST_CODE not in unmet(examined):
+        pytest.skip("this KVM runs guests in 64-bit mode")
+    wanted = (s for s in catalog.scenarios(examined.profile) if s.needs == {Need.GUEST_CODE})
+    ended = run(next(wanted), examined, tmp_path)
+    assert ended.returncode == 2
+    assert ended.stdout.startswith("cannot run here: KVM runs no guest in 64-bit mode: ")

@@ -143,7 +143,7 @@ def test_a_silent_worker_is_hung_not_gone(link):
 
 def test_what_is_no_greeting_is_refused(link):
     link.receive(60)
-    link.send('{"run":0,"steps":[],"hold":0,"deadline":1}')
+    link.send('{"run":0,"steps":[],"hold":0,"deadline":1,"step_deadline":1}')
     with pytest.raises(WorkerError, match="not with its greeting"):
         Driver(link, Timing())
 

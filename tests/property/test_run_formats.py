@@ -14,6 +14,7 @@ from kvmprobe.reports.kcidb import kcidb
 from kvmprobe.reports.ktap import ktap
 from kvmprobe.reports.lines import lines
 from kvmprobe.results.comparison import compare
+from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (
     CallRecord,
     Crash,
@@ -34,6 +35,12 @@ TEXTS = st.text(st.characters(codec=None), max_size=20) | st.sampled_from(
 STEPS = st.integers(0, 99)
 KNOWN = st.lists(st.sampled_from(["O1", "B1", "O3"]), unique=True, max_size=2).map(tuple)
 DETAILS = st.lists(TEXTS, max_size=2).map(tuple)
+# Few names, so that several calls of a step have the same.
+VALUES = st.dictionaries(TEXTS | st.sampled_from(["XCR0", "XFD"]), st.integers(), max_size=3)
+CALLS = st.builds(CallRecord, TEXTS, st.integers(), VALUES, VALUES, VALUES)
+TASKS = st.lists(
+    st.builds(HungTask, STEPS, STEPS, TEXTS, TEXTS, TEXTS, TEXTS, DETAILS), max_size=1
+).map(tuple)
 RECORDS = st.builds(
     ScenarioRecord,
     id=st.from_regex(r"(restore|kick)\.[A-Za-z0-9_-]{1,4}(\.[a-z0-9]{1,3})?", fullmatch=True),
@@ -43,13 +50,7 @@ RECORDS = st.builds(
     verdict=st.sampled_from(Verdict),
     reason=TEXTS,
     steps=st.lists(
-        st.builds(
-            StepRecord,
-            st.builds(CallRecord, TEXTS, st.integers(), st.dictionaries(TEXTS, st.integers())).map(
-                lambda call: (call,)
-            ),
-            DETAILS,
-        ),
+        st.builds(StepRecord, st.lists(CALLS, max_size=3).map(tuple), DETAILS),
         max_size=2,
     ).map(tuple),
     divergences=st.lists(st.builds(Divergence, STEPS, *[TEXTS] * 5, DETAILS), max_size=2).map(
@@ -60,7 +61,8 @@ RECORDS = st.builds(
     ).map(tuple),
     known=KNOWN,
     foretold=KNOWN,
-    crash=st.none() | st.builds(Crash, STEPS, TEXTS, TEXTS, TEXTS, DETAILS, TEXTS),
+    crash=st.none() | st.builds(Crash, STEPS, TEXTS, TEXTS, TEXTS, DETAILS, TEXTS, TEXTS),
+    hang=st.none() | st.builds(Hang, TASKS, TASKS, DETAILS, STEPS, TEXTS),
     duration=st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
 )
 RUNS = st.builds(
@@ -77,6 +79,12 @@ RUNS = st.builds(
 def test_a_record_read_back_is_written_as_before(record):
     data = json.loads(json.dumps(record.to_json()))
     assert json.loads(json.dumps(record_from_json(data).to_json())) == data
+
+
+@given(RECORDS)
+def test_no_call_of_a_step_loses_anything(record):
+    data = json.loads(json.dumps(record.to_json()))
+    assert record_from_json(data).steps == record.steps
 
 
 @given(RUNS)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.agent import RESULT_SIZE
-from kvmprobe.model.machine import Machine
 from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.model.system import COUNT_FIELD, LISTED_MSRS
@@ -20,6 +19,7 @@ from kvmprobe.scenarios.calls import (
     OutputBehind,
     RunGuest,
 )
+from kvmprobe.scenarios.course import Course
 
 CANARY = 0xA5
 
@@ -29,16 +29,20 @@ def trace_of(scenario, host, *behaviours):
 
     It ends before the step in which the host dies; ``end`` is LOST then.
     """
-    kernel = replace(host, behaviours=frozenset(behaviours))
-    machine = Machine.fresh(kernel)
+    return trace_along(scenario, Course(replace(host, behaviours=frozenset(behaviours))))
+
+
+def trace_along(scenario, course):
+    """As :func:`trace_of`, on the kernel of a course that knows the beginnings of other ones."""
+    machine = course.start
     steps = []
     for step in scenario.steps:
         replies = []
         for op in step.ops:
-            transition = op.step(machine)
+            transition = course.step(machine, op)
             if isinstance(transition.outcome, HostDies):
                 return Trace(tuple(steps), End.LOST, "the host died")
-            replies.append(reply_of(transition.outcome, op, kernel))
+            replies.append(reply_of(transition.outcome, op, course.host))
             machine = transition.machine
         steps.append(TraceStep(tuple(replies)))
     return Trace(tuple(steps))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 
 import psutil
 
@@ -95,3 +97,16 @@ def child_of(pid):
     while not (children := [c for zygote in worker.children() for c in zygote.children()]):
         pass
     return children[0]
+
+
+def freezer():
+    """A new group of the freezer of cgroup v1, or None where there is none.
+
+    A task frozen by it sleeps uninterruptibly and cannot be killed before it is thawed:
+    Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst
+    """
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, folder, kind, options, *_ = line.split()
+        if kind == "cgroup" and "freezer" in options.split(","):
+            return Path(tempfile.mkdtemp(prefix="kvmprobe-test-", dir=folder))
+    return None

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from kvmprobe.reports.json_report import JsonReport
+from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (
     CallRecord,
     Crash,
@@ -48,6 +49,7 @@ CRASH = Crash(
     frames=("fpu_swap_kvm_fpstate", "kvm_arch_vcpu_ioctl_run"),
     report="\n".join(("Oops: unexpected #NM exception", *HOSTILE)),
 )
+STUCK = HungTask(7, 8, HOSTILE[0], "D (disk sleep)", "kvm_vcpu_load", "running", HOSTILE)
 STEPS = (
     StepRecord((CallRecord("KVM_CREATE_VM", 7),)),
     StepRecord(
@@ -90,7 +92,12 @@ EVERY_VERDICT = (
         foretold=("O1",),
         reason="O1 should have shown here",
     ),
-    replace(passed("xsave.a"), verdict=Verdict.TIMED_OUT, reason="no end within 30 s"),
+    replace(
+        passed("xsave.a"),
+        verdict=Verdict.TIMED_OUT,
+        reason="no end within 30 s",
+        hang=Hang((STUCK,), (STUCK,), HOSTILE, 1, "KVM_RUN"),
+    ),
     replace(passed("guest.a", HOST), verdict=Verdict.SKIPPED, reason="no_guest_code: tried"),
     replace(passed("xcrs.a"), verdict=Verdict.BROKEN, reason="Traceback:\nValueError: # SKIP it"),
 )

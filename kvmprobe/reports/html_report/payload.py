@@ -109,6 +109,7 @@ class _Packer:
             tuple(self._finding(found) for found in record.findings),
             self._crash(record.crash) if record.crash else -1,
             record.foretold,
+            self._all(record.hang.lines()) if record.hang else _NOTHING,
         ]
         while packed[-1] in (_NOTHING, -1):
             packed.pop()
@@ -169,6 +170,7 @@ class _Packer:
                 self._all(crash.frames),
                 self._all(lines),
                 telling_lines(crash, lines),
+                *self._all((crash.victim,) if crash.victim else ()),
             )
         )
 

@@ -40,6 +40,22 @@ def end(number=0, status="done", **more):
     return {"end": number, "status": status, "seconds": 0.5, "taint": 0, "k": [], **more}
 
 
+TASK = {
+    "pid": 7,
+    "tid": 8,
+    "name": "python",
+    "state": "D (disk sleep)",
+    "wchan": "kvm_vcpu_load",
+    "syscall": "16 0x5",
+    "stack": ["[<0>] kvm_vcpu_load+0x1/0x2"],
+}
+
+
+def late(whose, unkillable=()):
+    hang = {"late": whose, "tasks": [TASK], "unkillable": list(unkillable)}
+    return end(status="timeout", deadline=10.0, hang=hang, k=["said"])
+
+
 def trace_from(*messages, ready=READY):
     driver = Driver(Script(ready, *messages), Timing())
     ((_, trace),) = driver.traces([Request(TWO_STEPS, hold=1)], AMX_HOST)
@@ -69,14 +85,27 @@ def test_kernel_messages_of_the_end_belong_to_the_last_step():
     ("message", "expected", "note"),
     [
         (end(status="signal", signal=11), End.SIGNAL, "killed by signal 11"),
-        (end(status="timeout", deadline=10.0), End.TIMEOUT, "no end within 10 s"),
+        (late("scenario"), End.TIMEOUT, "no end within 10 s"),
+        (late("step"), End.TIMEOUT, "no end of step 0 within 10 s"),
         (end(status="held"), End.HELD, ""),
     ],
-    ids=["signal", "timeout", "held"],
+    ids=["signal", "timeout", "step", "held"],
 )
 def test_the_end_is_told_in_words(message, expected, note):
     trace = trace_from(message)
     assert (trace.end, trace.end_note) == (expected, note)
+
+
+def test_a_hang_comes_with_its_tasks_and_the_kernels_last_words():
+    hang = trace_from(step(0, [3]), late("scenario")).hang
+    assert (hang.tasks[0].stack, hang.kernel_log) == (tuple(TASK["stack"]), ("said",))
+
+
+def test_after_a_task_that_cannot_be_killed_the_link_is_of_no_use():
+    with pytest.raises(TraceLostError, match="unkillable: no end within 10 s") as caught:
+        trace_from(step(0, [3]), late("scenario", [TASK]))
+    assert (caught.value.hung, len(caught.value.trace.steps)) == (True, 1)
+    assert [task.tid for task in caught.value.unkillable] == [8]
 
 
 def test_taint_that_was_there_before_is_not_the_scenarios():

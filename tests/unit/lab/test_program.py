@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.errors import LabError, UsageError
-from kvmprobe.execution.console_text import PanicReport
 from kvmprobe.lab.initramfs import Mode
 from kvmprobe.lab.machine_events import (
     ConsolePanic,
@@ -19,6 +18,7 @@ from kvmprobe.lab.machine_events import (
     Stream,
 )
 from kvmprobe.lab.program import GuestFile, Outlets, Program, _handle
+from kvmprobe.results.console_text import PanicReport
 
 
 def test_a_file_keeps_its_path_unless_another_is_given(tmp_path, monkeypatch):

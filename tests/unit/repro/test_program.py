@@ -2,8 +2,10 @@
 
 import pytest
 
+from kvmprobe.abi.agent import NO_EXCEPTION, RESULT, AgentOp
 from kvmprobe.abi.numbers import ArchPrctlCode
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.repro import chunks
 from kvmprobe.repro.ended import Ended, Result
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.program import file_name, program
@@ -127,3 +129,18 @@ def test_an_actor_calls_the_function_that_the_process_calls():
 def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
     assert "INV-" not in program(O1, HOST)
     assert "xstate.c: __copy_xstate_to_uabi_buf" in program(O1, HOST)
+
+
+def test_a_program_counts_the_agents_commands_and_results_as_the_agent_does():
+    ready = "\n".join(chunk.text for chunk in chunks.all_chunks())
+    for op in (AgentOp.READ_CR4, AgentOp.WRITE_CR4, AgentOp.XGETBV):
+        assert f"{op.name} = {op.value}," in ready
+    assert f"AGENT_RESULT_VECTOR = {RESULT['vector']}," in ready
+    assert f"AGENT_RESULT_CR4 = {RESULT['cr4']}," in ready
+    assert f"NO_EXCEPTION = {NO_EXCEPTION:#x}," in ready
+
+
+def test_only_a_program_with_guest_code_tries_a_guest():
+    with_guest = program(CATALOG["guest.restored-image-xcr0-entry.plain"], HOST)
+    without = program(CATALOG["system.msr-list.whole"], HOST)
+    assert ("need_guest_code();" in with_guest, "guest_code" in without) == (True, False)

@@ -23,7 +23,7 @@ def test_a_record_read_back_is_written_as_before(record):
 
 
 @pytest.mark.parametrize("record", BY_VERDICT)
-def test_a_record_whose_values_are_its_first_calls_is_read_back_whole(record):
+def test_a_record_is_read_back_whole(record):
     assert record_from_json(written(record), record.target.source) == record
 
 
@@ -40,6 +40,58 @@ def test_a_record_of_before_there_was_anything_to_draw_is_read():
     for divergence in data["divergences"]:
         del divergence["image"]
     assert record_from_json(data).divergences[0].image is None
+
+
+OBSERVED = StepRecord(
+    (
+        CallRecord("KVM_GET_FPU", 0, {"FCW": 0x37F, "FSW": 1}),
+        CallRecord("KVM_GET_XSAVE2", 0, {"XSTATE_BV": 3, "FCW": 0x40}, {"FCW": 0x37F}, {"FSW": 1}),
+        CallRecord("KVM_GET_XCRS", -22, {}, {"XCR0": 7}),
+    )
+)
+
+
+def with_steps(*steps):
+    return replace(diverged("restore.a"), steps=steps)
+
+
+def test_every_call_is_read_back_with_what_it_read():
+    data = written(with_steps(OBSERVED, OBSERVED))
+    assert record_from_json(data).steps == (OBSERVED, OBSERVED)
+
+
+def test_an_observer_is_written_once():
+    data = written(with_steps(OBSERVED, OBSERVED))
+    assert data["observers"] == [
+        {"op": "KVM_GET_XSAVE2", "fields": ["XSTATE_BV", "FCW"]},
+        {"op": "KVM_GET_XCRS", "fields": []},
+    ]
+
+
+def test_only_a_call_whose_values_the_names_do_not_tell_has_its_own():
+    # KVM_GET_FPU and KVM_GET_XSAVE2 both read FCW; nothing read XCR0.
+    (step,) = written(with_steps(OBSERVED))["steps"]
+    assert sorted(step["own"]) == ["0", "1", "2"]
+    apart = StepRecord((CallRecord("KVM_RUN", 0, {"A": 1}), CallRecord("KVM_GET", 0, {"B": 2})))
+    (step,) = written(with_steps(apart))["steps"]
+    assert "own" not in step
+
+
+def test_a_step_of_before_observers_were_named_has_its_values_in_the_first_call():
+    data = written(with_steps(OBSERVED))
+    del data["observers"]
+    for member in ("observers", "own"):
+        del data["steps"][0][member]
+    first, *others = record_from_json(data).steps[0].calls
+    assert (first.text, first.fields) == ("KVM_GET_FPU", {"FCW": 0x40, "FSW": 1, "XSTATE_BV": 3})
+    assert others == [CallRecord("", 0), CallRecord("", -22)]
+
+
+def test_an_observer_that_the_record_does_not_have_is_refused():
+    data = written(with_steps(OBSERVED))
+    data["steps"][0]["observers"] = [0, 7]
+    with pytest.raises(ScenarioError, match="the record of restore"):
+        record_from_json(data)
 
 
 def test_the_source_is_not_in_the_record():

@@ -63,7 +63,7 @@ function findingOf(number) {
 }
 
 function crashOf(number) {
-  const [step, during, headline, fn, frames, lines, telling] = data.crashes[number];
+  const [step, during, headline, fn, frames, lines, telling, victim] = data.crashes[number];
   return {
     step,
     during: text(during),
@@ -72,11 +72,12 @@ function crashOf(number) {
     frames: texts(frames),
     lines: texts(lines),
     telling: new Set(telling),
+    who: victim === undefined ? "the host died" : `the kernel killed ${text(victim)}`,
   };
 }
 
 function recordOf(column, row) {
-  const [verdict, ms, trace, known, reason, divergences, findings, crash, foretold] = packed(column, row);
+  const [verdict, ms, trace, known, reason, divergences, findings, crash, foretold, hang] = packed(column, row);
   return {
     verdict: data.verdicts[verdict],
     ms,
@@ -87,6 +88,7 @@ function recordOf(column, row) {
     findings: (findings || []).map(findingOf),
     crash: (crash ?? -1) < 0 ? null : crashOf(crash),
     foretold: foretold || [],
+    hang: texts(hang),
   };
 }
 

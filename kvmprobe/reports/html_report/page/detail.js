@@ -42,6 +42,7 @@ function detailBody(record, column, row) {
     divergencesOf(record),
     findingsOf(record, column),
     record.crash && crashSection(record.crash),
+    record.hang.length ? [el("h3", {}, "Its tasks when its time was up"), el("pre", { class: "box mono" }, record.hang.join("\n"))] : null,
     record.steps.length ? [el("h3", {}, "Steps"), stepsTable(record)] : null,
   ].flat(2).filter(Boolean);
 }
@@ -108,7 +109,7 @@ function findingsOf(record, column) {
 }
 
 function crashSection(crash) {
-  return [el("h3", {}, `The host died in step ${crash.step}: ${crash.during}`),
+  return [el("h3", {}, `${sentence(crash.who)} in step ${crash.step}: ${crash.during}`),
     el("div", { class: "box first" }, el("h4", {}, crash.headline),
       el("dl", { class: "two" }, el("dt", {}, "in"), el("dd", { class: "observed" }, crash.function || "an unknown function"),
         el("dt", {}, "called by"), el("dd", {}, crash.frames.map((frame) => el("div", {}, frame))))),

@@ -16,7 +16,7 @@ function stepsTable(record) {
   });
   if (record.crash) {
     rows.push(el("tr", { class: "diverges" }, el("td", { class: "nr" }, String(record.crash.step)),
-      el("td", {}, record.crash.during), el("td", {}, ""), el("td", { class: "wrong" }, "✕ the host died")));
+      el("td", {}, record.crash.during), el("td", {}, ""), el("td", { class: "wrong" }, `✕ ${record.crash.who}`)));
   }
   return el("div", { class: "scroll" }, el("table", { class: "steps" },
     el("thead", {}, el("tr", {}, ["#", "call", "result", "read afterwards, where it changed"].map((name) => el("th", { scope: "col" }, name)))),

@@ -152,7 +152,7 @@ function spoken(record, steps, registers) {
     const seen = kernel === null ? "nothing" : `0x${kernel.toString(16)}`;
     parts.push(`from step ${at} on, ${steps[at].op}: kernel has ${name} ${seen}, model 0x${model.toString(16)}`);
   }
-  const end = record.crash ? ` The host died in step ${record.crash.step}.` : "";
+  const end = record.crash ? ` ${sentence(record.crash.who)} in step ${record.crash.step}.` : "";
   const names = registers.map((r) => r.name).join(", ");
   return `${names} over ${steps.length} steps; ${parts.join("; ") || "kernel and model agree in them"}.${end}`;
 }
@@ -163,5 +163,5 @@ function legend() {
       svg("rect", { x: 1, y: 1, width: 16, height: 7, class: name })), words);
   return el("div", { class: "legend" }, entry("kernel", "kernel: bit set"), entry("model", "model: bit set"),
     entry("open-bit", "legal either way"), entry("differs", "kernel ≠ model"),
-    el("span", {}, "▲ first divergence"), el("span", {}, "✕ host died"));
+    el("span", {}, "▲ first divergence"), el("span", {}, "✕ host or task died"));
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kvmprobe.execution.oracles.session import Oracles
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.scenarios import catalog
-from tests.support.fake_kernel import trace_of
+from kvmprobe.scenarios.course import Course
+from tests.support.fake_kernel import trace_along
 from tests.support.hosts import AMX_HOST, PROFILES, with_behaviours
 
 VARIANTS = sorted((b for b in Behaviour if b not in DEFECTS), key=lambda b: b.name)
@@ -16,10 +19,12 @@ VARIANTS = sorted((b for b in Behaviour if b not in DEFECTS), key=lambda b: b.na
 def findings(host, *behaviours, families=()):
     """What the oracles find on a kernel with these behaviours, by scenario."""
     found, oracles = [], Oracles(with_behaviours(host, *behaviours))
+    course = Course(replace(host, behaviours=frozenset(behaviours)))
     for scenario in catalog.scenarios(host):
         if (scenario.needs_amx and not host.amx) or (families and scenario.family not in families):
             continue
-        trace = trace_of(scenario, host, *behaviours)
+        trace = trace_along(scenario, course)
+        course.forget_if_long()
         both = (*oracles.within(scenario, trace), *oracles.across(scenario, trace, ()))
         found += [(scenario.id, finding) for finding in both]
     return found

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from kvmprobe.execution.console_text import find_panic
 from kvmprobe.reports.html_report.console_log import telling_lines
+from kvmprobe.results.console_text import find_panic
 from kvmprobe.results.record import Crash
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "console"

@@ -12,6 +12,7 @@ import pytest
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.reports.formats import Format, rendered
 from kvmprobe.reports.html_report.page import page
+from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (
     CallRecord,
     Crash,
@@ -82,7 +83,8 @@ def hostile():
         steps=(step,),
         divergences=(Divergence(0, *[HOSTILE] * 5, details=(HOSTILE,)),),
         findings=(Finding(HOSTILE, HOSTILE, 0, HOSTILE, (HOSTILE,), HOSTILE),),
-        crash=Crash(1, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), f"{HOSTILE}\n{HOSTILE}"),
+        crash=Crash(1, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), f"{HOSTILE}\n{HOSTILE}", HOSTILE),
+        hang=Hang((HungTask(1, 1, *[HOSTILE] * 4, (HOSTILE,)),), (), (HOSTILE,), 1, HOSTILE),
     )
     run = RunDocument(
         HOSTILE, (HOSTILE,), (everything,), (HOSTILE,), Ending.CUT_SHORT, name=HOSTILE

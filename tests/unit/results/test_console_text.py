@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.execution import console_text
+from kvmprobe.results import console_text
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "console").glob("*.log"))
 

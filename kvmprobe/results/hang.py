@@ -1,0 +1,110 @@
+"""What a scenario's tasks were doing when its time was up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_NOWHERE = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class HungTask:
+    """One thread, in the words of ``/proc/PID/task/TID``; what may not be read there says why.
+
+    :ivar state: ``S (sleeping)``
+    :ivar wchan: the kernel function that it sleeps in; ``0`` if in none
+    :ivar syscall: ``running``, or number, six arguments, stack pointer and program counter
+    :ivar stack: the kernel's functions, innermost first; empty for a task that runs
+    :see: Documentation/filesystems/proc.rst
+    """
+
+    pid: int
+    tid: int
+    name: str
+    state: str
+    wchan: str
+    syscall: str
+    stack: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Which it is, its state, and where it sleeps."""
+        where = "" if self.wchan == _NOWHERE else f", in {self.wchan}"
+        return f"{self.name} (thread {self.tid}): {self.state}{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """A scenario that did not end.
+
+    :ivar tasks: before they were killed
+    :ivar unkillable: those that SIGKILL did not end, some seconds after it
+    :ivar kernel_log: messages since the last step that ended
+    :ivar step: number of the step that did not end, from 0
+    :ivar during: the op of that step
+    """
+
+    tasks: tuple[HungTask, ...]
+    unkillable: tuple[HungTask, ...] = ()
+    kernel_log: tuple[str, ...] = ()
+    step: int = 0
+    during: str = ""
+
+    def note(self, late: str) -> str:
+        """Return the reason that a record has, in one line.
+
+        :param late: what did not end, within how many seconds
+        """
+        if not self.unkillable:
+            return late
+        left = "; ".join(task.place for task in self.unkillable)
+        return f"unkillable: {late}, and SIGKILL did not end {left}"
+
+    def at(self, step: int, during: str) -> Hang:
+        """Return it with the step that did not end."""
+        return replace(self, step=step, during=during)
+
+    def lines(self) -> Iterator[str]:
+        """Yield what there is to say of it, for people."""
+        yield f"step {self.step}: {self.during}"
+        yield from _described("when the time was up", self.tasks)
+        yield from _described("after SIGKILL", self.unkillable)
+        if self.kernel_log:
+            yield "  the kernel's log since the last step:"
+            yield from (f"    {line}" for line in self.kernel_log)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return asdict(self)
+
+
+def hang_from_worker(data: Mapping[str, Any], kernel_log: Iterable[str]) -> Hang:
+    """Return what the worker told."""
+    tasks, unkillable = (tuple(map(_task, data[name])) for name in ("tasks", "unkillable"))
+    return Hang(tasks, unkillable, tuple(kernel_log))
+
+
+def hang_from_json(data: Mapping[str, Any]) -> Hang:
+    """Return the hang that ``data`` describes: the inverse of :meth:`Hang.to_json`."""
+    return Hang(
+        tasks=tuple(map(_task, data["tasks"])),
+        unkillable=tuple(map(_task, data["unkillable"])),
+        kernel_log=tuple(map(str, data["kernel_log"])),
+        step=int(data["step"]),
+        during=str(data["during"]),
+    )
+
+
+def _task(data: Mapping[str, Any]) -> HungTask:
+    return HungTask(**{**data, "stack": tuple(map(str, data["stack"]))})
+
+
+def _described(when: str, tasks: tuple[HungTask, ...]) -> Iterator[str]:
+    for task in tasks:
+        yield f"  {when}: {task.name}, process {task.pid}, thread {task.tid}: {task.state}"
+        yield f"    wchan {task.wchan}, syscall {task.syscall}"
+        yield from (f"    {frame}" for frame in task.stack)

@@ -1,0 +1,146 @@
+"""Scenarios that do not end: what is told of their tasks, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from kvmprobe.errors import HostStuck
+from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
+from kvmprobe.execution.local_link import LocalLink
+from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.execution.verdicts import judged
+from kvmprobe.progress import Silent
+from kvmprobe.results.record import Target
+from kvmprobe.results.trace import End
+from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.calls import Relation, RunVcpu, Spawn
+from tests.support.places import ENDLESS, RawCall, WatchedHost, child_of, freezer, quick, sequence
+
+TARGET = Target("host", "", "")
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may read a kernel stack")
+
+
+@pytest.fixture
+def host(examined):
+    return examined.profile
+
+
+@pytest.fixture
+def link():
+    with LocalLink() as opened:
+        yield opened
+
+
+def hung(link, host, scenario=ENDLESS, seconds=0.5):
+    ((_, trace),) = Driver(link, quick(seconds)).traces([Request(scenario, hold=1)], host)
+    return trace
+
+
+@root
+def test_a_hang_in_the_kernel_is_told_with_its_stack(link, host):
+    record = judged(ENDLESS, host, hung(link, host), TARGET)
+    main = record.hang.tasks[0]
+    assert any("kvm_vcpu_ioctl" in frame for frame in main.stack)
+
+
+def test_a_hang_is_placed_in_the_step_that_did_not_end(link, host):
+    record = judged(ENDLESS, host, hung(link, host), TARGET)
+    assert (record.hang.step, record.hang.during) == (4, "raw call")
+
+
+def test_a_step_has_a_deadline_of_its_own(link, host):
+    driver = Driver(link, Timing(scenario=60.0, step=0.5))
+    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    assert (trace.end, trace.end_note) == (End.TIMEOUT, "no end of step 4 within 0.5 s")
+
+
+def test_a_step_has_no_more_time_than_its_scenario(link, host):
+    driver = Driver(link, Timing(scenario=0.5, step=60.0))
+    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    assert trace.end_note == "no end within 0.5 s"
+
+
+def test_a_stopped_scenario_is_told_as_stopped_and_killed(link, host):
+    driver = Driver(link, quick(0.5))
+    stopper = threading.Thread(target=lambda: child_of(link.pid).send_signal(signal.SIGSTOP))
+    stopper.start()
+    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    stopper.join()
+    # T is "stopped": Documentation/filesystems/proc.rst
+    assert (trace.hang.tasks[0].state, trace.hang.unkillable) == ("T (stopped)", ())
+
+
+@pytest.mark.parametrize("relation", [Relation.FORK, Relation.SHARED_MM], ids=lambda r: r.name)
+def test_the_actors_of_a_hang_are_told_too(link, host, relation):
+    calls = (*(step.op.lower(host) for step in ENDLESS.steps[:-1]), Spawn("other", relation))
+    scenario = sequence("test.actor", *map(RawCall, calls), RawCall(RunVcpu("vcpu0", 0)))
+    trace = hung(link, host, scenario)
+    assert len({task.pid for task in trace.hang.tasks}) == 2
+
+
+@pytest.fixture
+def frozen():
+    """Freezes the one child of a worker; thaws at the end, when SIGKILL ends it at last."""
+    group = freezer()
+    if group is None:
+        pytest.skip("this machine has no freezer of cgroup v1")
+
+    def freeze(link):
+        (group / "tasks").write_text(str(child_of(link.pid).pid))
+        (group / "freezer.state").write_text("FROZEN")
+
+    yield freeze
+    (group / "freezer.state").write_text("THAWED")
+    while (group / "tasks").read_text():
+        pass
+    group.rmdir()
+
+
+@pytest.fixture
+def unkillable(frozen, link, host):
+    driver = Driver(link, quick(1.0))
+    freezer_thread = threading.Thread(target=frozen, args=(link,))
+    freezer_thread.start()
+    with pytest.raises(TraceLostError) as caught:
+        list(driver.traces([Request(ENDLESS, hold=1)] * 3, host))
+    freezer_thread.join()
+    return caught.value
+
+
+def test_a_task_that_cannot_be_killed_is_reported_and_loses_nothing(unkillable, host):
+    # "D is in uninterruptible sleep": Documentation/filesystems/proc.rst
+    assert [task.state for task in unkillable.unkillable][:1] == ["D (disk sleep)"]
+    record = judged(ENDLESS, host, unkillable.trace, TARGET)
+    assert record.verdict is Verdict.TIMED_OUT
+    assert record.reason.startswith("unkillable: no end within 1 s, and SIGKILL did not end ")
+    assert len(record.steps) == len(ENDLESS.steps) - 1
+
+
+class FreezesTheFirst(Silent):
+    """Freezes the first scenario that runs after the probes."""
+
+    def __init__(self, place, freeze):
+        self.place = place
+        self.freeze = freeze
+        self.thread = None
+
+    def stage(self, text):
+        if text.endswith(": scenarios"):
+            self.thread = threading.Thread(target=self.freeze, args=(self.place.links[-1],))
+            self.thread.start()
+
+
+def test_a_run_on_a_host_with_an_unkillable_task_records_it_and_stops(frozen):
+    place, records = WatchedHost(timing=quick(1.0)), []
+    progress = FreezesTheFirst(place, frozen)
+    runner = Runner(place, Hazardous.STOP, records.append, progress)
+    later = sequence("test.later", *(step.op for step in ENDLESS.steps[:2]))
+    with pytest.raises(HostStuck, match="reboot, then go on with `kvmprobe resume DIR`"):
+        runner.run(lambda _: True, lambda _: [ENDLESS, later])
+    progress.thread.join()
+    assert [(r.id, r.verdict) for r in records] == [("test.endless", Verdict.TIMED_OUT)]
+    assert list(runner.remaining) == ["test.later"]
