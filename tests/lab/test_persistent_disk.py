@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 
@@ -116,7 +115,6 @@ def test_kvmprobe_inside_sees_what_kvmprobe_outside_sees(tmp_path, crash_free):
     assert verdicts(tmp_path / "run.json") == crash_free | {FATAL: Verdict.DIVERGED}
 
 
-@pytest.mark.skipif(find_spec("kvmprobe.cli.resume") is None, reason="there is no kvmprobe resume")
 def test_a_run_that_panicked_is_resumed_after_a_reboot(tmp_path, crash_free):
     disk = tmp_path / "disk.img"
     words = ("run", "--target", "host", "--hazardous", *SELECT, "--out", "/disk/run")
