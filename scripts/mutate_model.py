@@ -57,22 +57,28 @@ class Fate(Enum):
 def install(module: ModuleType, source: str) -> None:
     """Give a module another source, and whoever has something of the old one the new.
 
-    A function that is there before gets the new code; other things are exchanged by reference.
+    A function that is there before gets the new code and defaults; a plain value is exchanged where
+    it was imported under its name, other things by reference.
     """
     before = dict(vars(module))
     exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102
-    exchanged = {}
+    exchanged, values = {}, {}
     for name, old in before.items():
         new = vars(module)[name]
         own = getattr(old, "__module__", None) == module.__name__
         if own and isinstance(inspect.unwrap(old), FunctionType):
-            inspect.unwrap(old).__code__ = inspect.unwrap(new).__code__
+            function, changed = inspect.unwrap(old), inspect.unwrap(new)
+            function.__code__, function.__defaults__ = changed.__code__, changed.__defaults__
             getattr(old, "cache_clear", lambda: None)()
         elif own and new is not old:
             exchanged[id(old)] = new
+        elif not own and new is not old and not name.startswith("_"):
+            values[name] = (old, new)
     for user in [m for name, m in sys.modules.items() if name.startswith("kvmprobe.")]:
         for name, value in list(vars(user).items()):
-            setattr(user, name, _with_exchanged(value, exchanged))
+            old, new = values.get(name, (value, None))
+            by_name = name in values and value is old
+            setattr(user, name, new if by_name else _with_exchanged(value, exchanged))
 
 
 def _with_exchanged(value: Any, exchanged: dict[int, Any]) -> Any:  # noqa: ANN401 - anything

@@ -72,7 +72,7 @@ def _unspecified(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[Unspecifi
     if stored and vcpu.saved and vcpu.mxcsr_mask != host.mxcsr_mask:
         # UNSPECIFIED: XSAVES rewrites MXCSR_MASK only if it finds SSE modified.
         found.append(Unspecified(MXCSR.stop, b"\xff" * 4, "MXCSR_MASK after a save by hardware"))
-    if vcpu.saved and vcpu.xstate_bv & XFeature.FP.bit:
+    if vcpu.saved:
         found += x87_unspecified(fpstate.content(host, vcpu, XFeature.FP))
     return tuple(found)
 

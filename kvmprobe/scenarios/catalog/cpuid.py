@@ -77,6 +77,14 @@ _KINDS = (
     Table.EMPTY,
     Table.NO_XSTATE_LEAF,
 )
+_CURRENT = (
+    Table.FULL,
+    Table.NO_AMX,
+    Table.NO_XSAVEC,
+    Table.NO_COMPACTION,
+    Table.RUNTIME_FIELDS,
+    Table.INDEXED,
+)
 _VERSION_1 = (Table.FULL, Table.NO_AMX, Table.EMPTY, Table.BAD_ADDRESS_SIZES)
 
 
@@ -191,7 +199,7 @@ def _read() -> Iterator[Scenario]:
 def _current() -> Iterator[Scenario]:
     """Change what a table's values follow: XCR0, XSS, CR4."""
     for column, ask, needs in _PERMISSIONS:
-        for variant in (Table.FULL, Table.NO_AMX, Table.NO_COMPACTION, Table.RUNTIME_FIELDS):
+        for variant in _CURRENT:
             if variant is Table.NO_AMX or needs:
                 set_all = (SetXcrs(value) for value in _XCR0S)
                 ops = (*ask, *_VCPU, SetCpuid2(variant), *set_all, SetCpuid2(Table.LEGACY))
@@ -205,7 +213,7 @@ def _current() -> Iterator[Scenario]:
     cr4 = [SetSregs(value) for value in (0, _OSXSAVE, _OSXSAVE | _PKE, _PKE, 0)]
     early = (*_VCPU, GetSregs(), *cr4, SetCpuid2(Table.NO_AMX), *cr4)
     yield _scenario("cr4", "no-amx", early)
-    for variant in (Table.NO_XSAVE, Table.NO_PKU, Table.EMPTY):
+    for variant in (Table.NO_XSAVE, Table.NO_PKU, Table.EMPTY, Table.INDEXED):
         ops = (*_VCPU, GetSregs(), SetCpuid2(Table.NO_AMX), cr4[2], SetCpuid2(variant), *cr4)
         needs = ANYWHERE if variant is Table.EMPTY else AMX
         yield _scenario("cr4", variant, (_ASK, *ops) if needs else ops, needs)

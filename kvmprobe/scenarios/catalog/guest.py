@@ -142,7 +142,17 @@ def _loaded(host: HostProfile) -> tuple[Scenario, ...]:
         scenario(
             f"loaded-{file.name.lower()}",
             PLAIN,
-            (*begin, GuestLoad(file), GuestStore(file), GuestXgetbv(1), *clear, GuestStore(file)),
+            (
+                *begin,
+                GuestLoad(file),
+                GuestStore(file),
+                GuestXgetbv(1),
+                SetXcrs(1),
+                GuestXgetbv(1),
+                SetXcrs(all_of(host, PLAIN)),
+                *clear,
+                GuestStore(file),
+            ),
         )
         for file in VectorFile
     )
@@ -193,6 +203,7 @@ def _mxcsr() -> tuple[Scenario, ...]:
     """MXCSR comes with SSE alone: live correction 2."""
     begin = (SetXcrs(AVX), USE_XSAVE)
     shows = run(AgentOp.STMXCSR)
+    masks = tuple(SetXsaveImage(bv, Oddity.MXCSR_MASK, 0x12345) for bv in (AVX, AVX & ~LEGACY))
     given = {
         "ymm": XFeature.YMM.bit,
         "sse": XFeature.SSE.bit,
@@ -207,6 +218,16 @@ def _mxcsr() -> tuple[Scenario, ...]:
                 (*begin, SetXsaveImage(bv, Oddity.MXCSR, _SEEN_MXCSR), *shows, GuestXsave()),
             )
             for name, bv in given.items()
+        ),
+        scenario(
+            "mxcsr-mask",
+            PLAIN,
+            (*begin, *masks, *shows, GuestLoad(VectorFile.XMM), *masks[:1], GuestLdmxcsr(0x1F80)),
+        ),
+        scenario(
+            "mxcsr-alone",
+            PLAIN,
+            (*begin, SetXsave(0), GuestLdmxcsr(_SEEN_MXCSR), *shows, *masks[1:], GuestLdmxcsr(0)),
         ),
         scenario(
             "mxcsr-loaded",
