@@ -28,7 +28,7 @@ MAX_IO_MSRS = 256
 # SDM vol.3 table 12-12 "Memory Type Setting of PAT Entries Following a Power-up or Reset".
 PAT_AT_RESET = 0x0007_0406_0007_0406
 _PAT_TYPES = frozenset({0, 1, 4, 5, 6, 7})
-_PLAIN = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
+_PLAIN: dict[int, int] = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
 _SHADOW_STACK_POINTERS = range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1)
 _CET = {Msr.IA32_U_CET, *_SHADOW_STACK_POINTERS}
 # Shadow stacks and indirect branch tracking: leaf, sub-leaf, register, bit.

@@ -199,7 +199,8 @@ def _no_cet(full: CpuidTable) -> CpuidTable:
 
 
 def _cet(full: CpuidTable) -> CpuidTable:
-    return full.replaced(LEAF_XSTATE, 1, ecx=_CET, edx=0)
+    """Offer CET, and PT, which KVM gives nobody."""
+    return full.replaced(LEAF_XSTATE, 1, ecx=_CET | XFeature.PT.bit, edx=0)
 
 
 def _reversed(full: CpuidTable) -> CpuidTable:

@@ -65,8 +65,10 @@ _ARM, _DISARM = SetXfd(XFeature.XTILE_DATA.bit), SetXfd(0)
 _REARMED: tuple[Op, ...] = (SetXsave(FPSSE), _ARM, _DISARM)
 _OSXSAVE, _PKE = 1 << 18, 1 << 22
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
+_XSS_VALUES = (0, _CET, XFeature.CET_USER.bit, XFeature.PT.bit, 0)
 # What is tried behind each table; no XSTATE with tiles, so no order of these is fatal.
-_TRIED: tuple[Op, ...] = (SetXcrs(_AVX), _TILES, _ARM, SetXsave(FPSSE))
+_FOREIGN = SetXcrs(XFeature.FP.bit | XFeature.PT.bit)
+_TRIED: tuple[Op, ...] = (SetXcrs(_AVX), _TILES, _FOREIGN, _ARM, SetXsave(FPSSE))
 # Tables that leave XSTATE to the guest in different ways.
 _KINDS = (
     Table.FULL,
@@ -204,7 +206,7 @@ def _current() -> Iterator[Scenario]:
                 set_all = (SetXcrs(value) for value in _XCR0S)
                 ops = (*ask, *_VCPU, SetCpuid2(variant), *set_all, SetCpuid2(Table.LEGACY))
                 yield _scenario(f"xcr0-{variant}", column, (*ops, SetXcrs(_AVX)), needs)
-    xss = [SetMsrs(((Msr.IA32_XSS, value),)) for value in (0, _CET, XFeature.CET_USER.bit, 0)]
+    xss = [SetMsrs(((Msr.IA32_XSS, value),)) for value in _XSS_VALUES]
     for variant in (Table.NO_AMX, Table.CET, Table.NO_XSS, Table.NO_XSAVES):
         needs = ANYWHERE if variant is Table.NO_AMX else AMX
         ask = (_ASK,) if needs else ()

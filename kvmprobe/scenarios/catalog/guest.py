@@ -242,7 +242,10 @@ def _x87() -> tuple[Scenario, ...]:
     sets = (*run(AgentOp.FNINIT), GuestFldcw(0x27F), GuestFld(), *run(AgentOp.FLD1))
     shows = (GuestFxsave(), *run(AgentOp.FNSTCW), *stores, *stores, *stores, *run(AgentOp.FNCLEX))
     given = SetFpu(FpuContent.FIRST)
+    seen = (GuestXgetbv(1), GuestXsave(SaveForm.XSAVEC), GuestXsave(SaveForm.XSAVEOPT))
+    pointers = (SetXcrs(AVX), USE_XSAVE, *run(AgentOp.FNINIT, AgentOp.FNOP), *seen)
     return (
+        scenario("x87-pointers", PLAIN, (*pointers, *run(AgentOp.FNINIT), *pointers[2:])),
         scenario("x87-loaded", PLAIN, (*sets, *shows)),
         scenario("x87-over-restored", PLAIN, (SetXsave(LEGACY), *sets, *shows)),
         scenario("set-fpu", PLAIN, (SetXsave(LEGACY), given, GuestFxsave(), GetFpu()), ()),

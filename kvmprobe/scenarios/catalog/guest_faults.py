@@ -28,6 +28,7 @@ from kvmprobe.scenarios.catalog._guests import (
     scenario,
 )
 from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest_control import (
     GuestCpuidLeaf,
     GuestLdmxcsr,
@@ -295,5 +296,6 @@ def _cpuid(host: HostProfile) -> tuple[Scenario, ...]:
     steps: list[Op] = [*looks, USE_XSAVE_AND_PKRU]
     for xcr0 in (1, LEGACY, AVX, AVX512_ALL, _ALL, host.kvm_xcr0):
         steps += [GuestXsetbv(xcr0), *looks[:2]]
-    steps += [*looks, USE_XSAVE, *looks, *places, *tile_leaves]
+    others = map(SetCpuid2, (Table.NO_AMX, Table.FULL))
+    steps += [*looks, USE_XSAVE, *looks, *places, *tile_leaves, *others]
     return (scenario("cpuid", TILES, steps, ()),)
