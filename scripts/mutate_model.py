@@ -10,6 +10,7 @@ import argparse
 import gc
 import inspect
 import os
+import re
 import resource
 import signal
 import sys
@@ -199,21 +200,28 @@ def _reason(key: str, reasons: dict[str, str]) -> str:
     return next((why for pattern, why in reasons.items() if fnmatchcase(key, pattern)), "")
 
 
+def _survivors_in(printed: str) -> set[str]:
+    """Return the keys of the survivors in the output of an earlier run."""
+    return set(re.findall(r"^survived: (.*) \(line \d+\)$", printed, re.MULTILINE))
+
+
 def main() -> None:
     """Print the survivors and the score."""
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
     parser.add_argument("glob", nargs="?", default="*", help="only mutants whose key matches")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="a sample: only every EVERY-th")
+    parser.add_argument("--again", type=Path, help="only the survivors in what a run printed")
     arguments = parser.parse_args()
     transcripts, started = _transcripts(), time.monotonic()
     equivalent, unreachable = _reasons("equivalent"), _reasons("unreachable")
+    again = _survivors_in(arguments.again.read_text()) if arguments.again else None
     chosen = [
         (mutant, path.stem)
         for path in sorted(MODEL.glob("*.py"))
         if path.stem not in _LEFT_OUT
         for mutant in mutants(path.stem, path.read_text())
-        if fnmatchcase(mutant.key, arguments.glob)
+        if fnmatchcase(mutant.key, arguments.glob) and (again is None or mutant.key in again)
     ][:: arguments.every]
     gc.collect()
     gc.freeze()
