@@ -188,4 +188,4 @@ def exported_mxcsr(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[tuple[i
     if not vcpu.xstate_bv & visible & SSE_YMM:
         return (init,)
     earlier = vcpu.saved and vcpu.stale_open & ~vcpu.xstate_bv & XFeature.SSE.bit
-    return (stored, init) if earlier and stored != init else (stored,)
+    return tuple(dict.fromkeys((stored, init))) if earlier else (stored,)

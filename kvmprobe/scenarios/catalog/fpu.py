@@ -54,6 +54,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
     return (
         _scenario("get", "fresh", ()),
         _scenario("get", "init", (SetXsaveImage(_AVX, Oddity.INIT),)),
+        _scenario("get", "init-again", (_FIRST, SetXsave(_AVX), SetXsaveImage(_AVX, Oddity.INIT))),
         *(_scenario("get-after", name, (SetXsave(bv),)) for name, bv in _BITMAPS.items()),
         *(
             _scenario("get-replaced", name, (SetXsave(_AVX), SetXsave(bv)))
@@ -67,7 +68,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
             _scenario(
                 f"get-partly-after-{first}",
                 second,
-                (SetXsave(_BITMAPS[first]), _KICK, _KICK, SetXsave(_BITMAPS[second])),
+                (_FIRST, SetXsave(_BITMAPS[first]), _KICK, _KICK, SetXsave(_BITMAPS[second])),
             )
             for first, second in permutations(("fp", "sse", "ymm", "none"), 2)
         ),
@@ -84,6 +85,10 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
         _scenario("mxcsr", "legacy", (SetXsave(FPSSE), SetFpu(FpuContent.GARBAGE))),
         _scenario("mxcsr", "ymm", (SetXsave(XFeature.YMM.bit), SetFpu(FpuContent.GARBAGE))),
         _scenario("x87", "st-padding", (SetXsaveImage(FPSSE, Oddity.ST_PADDING), _KICK)),
+        *(
+            _scenario("set-after-replaced", name, (_KICK, SetXsave(_BITMAPS[name]), _FIRST))
+            for name in ("none", "ymm", "sse")
+        ),
         _scenario("x87", "padding-replaced", (*padded, SetXsave(XFeature.SSE.bit))),
         _scenario("x87", "padding-overwritten", (*padded, SetXsave(0), _FIRST)),
         _scenario("set-after-run", "twice", (SetXsave(0), _KICK, _FIRST, _KICK, _SECOND, _KICK)),

@@ -220,6 +220,8 @@ def _mxcsr_foreign(mask: int) -> Iterator[Op]:
     for bv in (FP, SSE, YMM, OPMASK, SSE_YMM):
         yield SetXsaveImage(bv, Oddity.MXCSR_MASK, mask)
         yield RunImmediateExit()
+        yield SetXsave(OPMASK)
+        yield RunImmediateExit()
         yield SetXsaveImage(bv | SSE, Oddity.MXCSR, _ODD_MXCSR)
         yield SetXsave(OPMASK)
         yield RunImmediateExit()
