@@ -36,7 +36,7 @@ AGENT_CR4 = 0x620
 class Cr0(IntEnum):
     """Bits of CR0 (SDM vol.3 §2.5 "Control Registers")."""
 
-    PE = 1 << 0
+    PE = 1
     MP = 1 << 1
     EM = 1 << 2
     TS = 1 << 3

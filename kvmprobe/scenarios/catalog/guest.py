@@ -241,7 +241,7 @@ def _x87() -> tuple[Scenario, ...]:
     stores = run(AgentOp.FSTP, AgentOp.FNSTSW)
     sets = (*run(AgentOp.FNINIT), GuestFldcw(0x27F), GuestFld(), *run(AgentOp.FLD1))
     shows = (GuestFxsave(), *run(AgentOp.FNSTCW), *stores, *stores, *stores, *run(AgentOp.FNCLEX))
-    given = SetFpu(FpuContent.FIRST)
+    given, beside = SetFpu(FpuContent.FIRST), SetXsave(XFeature.YMM.bit)
     seen = (GuestXgetbv(1), GuestXsave(SaveForm.XSAVEC), GuestXsave(SaveForm.XSAVEOPT))
     pointers = (SetXcrs(AVX), USE_XSAVE, *run(AgentOp.FNINIT, AgentOp.FNOP), *seen)
     return (
@@ -250,6 +250,7 @@ def _x87() -> tuple[Scenario, ...]:
         scenario("x87-over-restored", PLAIN, (SetXsave(LEGACY), *sets, *shows)),
         scenario("set-fpu", PLAIN, (SetXsave(LEGACY), given, GuestFxsave(), GetFpu()), ()),
         scenario("set-fpu-in-init", PLAIN, (given, GuestFxsave(), GetFpu()), ()),
+        scenario("set-fpu-beside", PLAIN, (beside, given, GuestFxsave(), GetFpu()), ()),
     )
 
 
