@@ -208,7 +208,7 @@ def _survivors_in(printed: str) -> set[str]:
 def main() -> None:
     """Print the survivors and the score."""
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
-    parser.add_argument("glob", nargs="?", default="*", help="only mutants whose key matches")
+    parser.add_argument("glob", nargs="*", default=["*"], help="only mutants whose key matches")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="a sample: only every EVERY-th")
     parser.add_argument("--again", type=Path, help="only the survivors in what a run printed")
@@ -221,7 +221,8 @@ def main() -> None:
         for path in sorted(MODEL.glob("*.py"))
         if path.stem not in _LEFT_OUT
         for mutant in mutants(path.stem, path.read_text())
-        if fnmatchcase(mutant.key, arguments.glob) and (again is None or mutant.key in again)
+        if any(fnmatchcase(mutant.key, glob) for glob in arguments.glob)
+        if again is None or mutant.key in again
     ][:: arguments.every]
     gc.collect()
     gc.freeze()

@@ -9,8 +9,7 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import msr, sregs, uabi, xcr
 from kvmprobe.model.exported import images, visible_features
 from kvmprobe.model.outcome import Done, Step
-from kvmprobe.xstate.features import XFeature, numbers
-from kvmprobe.xstate.image import is_init, xstate_bv_of
+from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine, Vcpu
@@ -90,10 +89,5 @@ def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
     step = uabi.set_xsave(machine, vcpu_name, fullest)
     vcpu = step.machine.vcpu(vcpu_name)
     open_bits = had.xstate_bv_open & visible_features(had) & ~vcpu.xfd
-    unsure = sum(
-        1 << nr
-        for nr in numbers(vcpu.xstate_bv & open_bits)
-        if nr == XFeature.PKRU or is_init(nr, vcpu.contents[nr], machine.host.layout)
-    )
-    vcpu = vcpu.but(xstate_bv=vcpu.xstate_bv & ~unsure, xstate_bv_open=open_bits)
+    vcpu = vcpu.but(xstate_bv_open=open_bits)
     return Step(step.machine.with_vcpu(vcpu_name, vcpu), step.outcome, step.rule)

@@ -15,7 +15,6 @@ from kvmprobe.xstate.cpuid import (
     LEAF_FEATURES,
     LEAF_XSTATE,
     XSAVE_BIT,
-    CpuidEntry,
     CpuidTable,
     halves,
 )
@@ -44,9 +43,8 @@ def as_vendor_keeps(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
         table = table.replaced(LEAF_FEATURES, 0, ecx=features.ecx | 1 << XSAVE_BIT)
     first = table.find(LEAF_XSTATE, 0)
     if first is None and features:
-        table = CpuidTable((*table.entries, CpuidEntry(LEAF_XSTATE, 0, _INDEXED, 0, 0, 0, 0)))
-        first = table.find(LEAF_XSTATE, 0)
-    if first is not None and not first.flags & _INDEXED:
+        table = CpuidTable((*table.entries, table.at(LEAF_XSTATE, 0)))
+    elif first is not None and not first.flags & _INDEXED:
         return GuestCpuid.of(table.replaced(LEAF_XSTATE, 0, eax=0, ebx=0, ecx=0, edx=0))
     size = host.layout.size(host.kvm_xcr0)
     low, high = halves(host.kvm_xcr0)
