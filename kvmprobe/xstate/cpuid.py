@@ -31,6 +31,8 @@ XSAVE_BIT = 26
 OSXSAVE_BIT = 27
 PKU_BIT = 3
 OSPKE_BIT = 4
+SHSTK_BIT = 7
+IBT_BIT = 20
 AMX_BF16_BIT = 22
 AMX_TILE_BIT = 24
 AMX_INT8_BIT = 25
@@ -38,6 +40,13 @@ AMX_FEATURES = 1 << AMX_BF16_BIT | 1 << AMX_TILE_BIT | 1 << AMX_INT8_BIT
 XSAVEC_BIT = 1
 XSAVES_BIT = 3
 XFD_BIT = 4
+# 0xD.n:ECX of a component that XFD can disable
+PLACE_WITH_XFD = 1 << 2
+
+
+def halves(value: int) -> tuple[int, int]:
+    """Return what EAX, or ECX, and EDX hold of a value of 64 bits."""
+    return value & (1 << 32) - 1, value >> 32
 
 
 class Register(Enum):

@@ -14,6 +14,7 @@ from kvmprobe.scenarios.ops._base import op
 from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.ops.lifecycle import VCPU
 from kvmprobe.xstate import patterns
+from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import MPX, names, numbers
 from kvmprobe.xstate.image import place_of
 from kvmprobe.xstate.layout import HEADER_OFFSET, LEGACY_SIZE, MXCSR
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 ALL = (1 << 64) - 1
-_LOW = 0xFFFF_FFFF
 _SAVES = {
     SaveForm.XSAVE: AgentOp.XSAVE64,
     SaveForm.XSAVEOPT: AgentOp.XSAVEOPT64,
@@ -50,7 +50,8 @@ class _AreaOp(GuestOp):
     @property
     def registers(self) -> Registers:
         """EDX:EAX."""
-        return Registers(rax=self.rfbm & _LOW, rdx=self.rfbm >> 32)
+        low, high = halves(self.rfbm)
+        return Registers(rax=low, rdx=high)
 
 
 @op("guest-xsave", "KVM_RUN(XSAVE)", "SDM vol.1 §13.7", "SDM vol.2 XSAVE, XSAVEC, XSAVES, XSAVEOPT")
