@@ -21,18 +21,21 @@ from kvmprobe.execution.plan import NO_PAST, Past
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.run_directory import RunDirectory, runs_folder
+from kvmprobe.results.run_document import begun_run, environments_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.run_document import RunDocument
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """What one attempt begins with.
 
+    :ivar begin: the journal's first entry
     :ivar planned: ids of all scenarios that should have a record in the end
     :ivar earlier: records of the attempts before
     :ivar blamed: records, not in the journal yet, of scenarios that took this host down
@@ -40,10 +43,16 @@ class Attempt:
 
     directory: RunDirectory
     ledger: Journaling
+    begin: Mapping[str, Any]
     planned: tuple[str, ...]
     earlier: tuple[ScenarioRecord, ...] = ()
     blamed: tuple[ScenarioRecord, ...] = ()
     past: Past = NO_PAST
+
+    @property
+    def begun(self) -> RunDocument:
+        """The run without its records."""
+        return begun_run(self.begin, self.ledger.environments)
 
     @property
     def path(self) -> Path:
@@ -71,7 +80,7 @@ def first_attempt(arguments: argparse.Namespace, planned: Sequence[str]) -> Atte
         "planned": list(planned),
     }
     directory = RunDirectory.create(path, begin)
-    return Attempt(directory, Journaling(directory), tuple(planned))
+    return Attempt(directory, Journaling(directory), begin, tuple(planned))
 
 
 def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
@@ -92,7 +101,8 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
     os.chdir(history.begin["directory"])
     attempt = Attempt(
         directory,
-        Journaling(directory),
+        Journaling(directory, environments_of(directory.path, history)),
+        history.begin,
         history.planned,
         tuple(history.records.values()),
         tuple(aftermath.blamed),

@@ -56,7 +56,8 @@ class RunDocument:
     :ivar name: what its file or directory is called; empty where it was not read from one
     :ivar run_id: a UUID; empty where it has none
     :ivar began: when, UTC, as ISO 8601; empty where it is not known
-    :ivar environments: what the worker told of each target, as JSON-ready data
+    :ivar environments: what was found out about each target, as JSON-ready data: its worker's
+        facts, and its kernel's ``behaviours``
     """
 
     tool: str
@@ -110,21 +111,44 @@ def _read_directory(path: Path) -> RunDocument:
         raise UsageError(f"{path}: no run directory: it has no {JOURNAL}")
     try:
         history = History.of(read_entries(path / JOURNAL))
-        facts = {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
-    except (ScenarioError, ValueError) as error:
+    except ScenarioError as error:
         raise UsageError(f"{path}: {error}") from error
     complete = bool(history.end and history.end.get("complete"))
-    return RunDocument(
-        tool=str(history.begin.get("tool", "")),
-        command=tuple(map(str, history.begin.get("command", ()))),
+    return replace(
+        begun_run(history.begin, environments_of(path, history)),
         records=tuple(history.records.values()),
         not_completed=history.not_completed,
         ending=Ending.COMPLETE if complete else Ending.CUT_SHORT,
         name=path.resolve().name,
-        run_id=str(history.begin.get("run_id", "")),
-        began=str(history.begin.get("time", "")),
-        environments=facts,
     )
+
+
+def begun_run(
+    begin: Mapping[str, Any], environments: Mapping[Target, Mapping[str, Any]]
+) -> RunDocument:
+    """Return a run without its records.
+
+    :param begin: the first entry of its journal
+    """
+    return RunDocument(
+        tool=str(begin.get("tool", "")),
+        command=tuple(map(str, begin.get("command", ()))),
+        run_id=str(begin.get("run_id", "")),
+        began=str(begin.get("time", "")),
+        environments=environments,
+    )
+
+
+def environments_of(path: Path, history: History) -> dict[Target, dict[str, Any]]:
+    """Return what was found out about a run's targets.
+
+    :param path: the run's directory
+    :raises UsageError: it cannot be read
+    """
+    try:
+        return {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def run_of(
