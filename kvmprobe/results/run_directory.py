@@ -35,7 +35,18 @@ def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 def is_run_directory(path: Path) -> bool:
     """Tell whether a run was written there."""
-    return (path / JOURNAL).is_file()
+    return os.path.isfile(path / JOURNAL)  # noqa: PTH113 - Path's raises where it may not look
+
+
+def no_run(path: Path) -> str:
+    """Return what to say of a path that is no run directory, or may not be looked at."""
+    try:
+        (path / JOURNAL).stat()
+    except PermissionError as error:
+        return f"{path / JOURNAL}: {error.strerror}"
+    except OSError:
+        pass
+    return f"{path}: no run directory: it has no {JOURNAL}"
 
 
 class RunDirectory:
@@ -77,7 +88,7 @@ class RunDirectory:
         :raises RunDirectoryError: another process writes it
         """
         if not is_run_directory(path):
-            raise UsageError(f"{path}: no run directory: it has no {JOURNAL}")
+            raise UsageError(no_run(path))
         path = path.resolve()
         return cls(path, Journal(path / JOURNAL))
 

@@ -17,7 +17,7 @@ from kvmprobe.results.history import History
 from kvmprobe.results.journal import read_entries
 from kvmprobe.results.record import SCHEMA
 from kvmprobe.results.record_json import record_from_json
-from kvmprobe.results.run_directory import JOURNAL, is_run_directory, payload
+from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run, payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -108,7 +108,7 @@ def read_run(path: Path) -> RunDocument:
 
 def _read_directory(path: Path) -> RunDocument:
     if not is_run_directory(path):
-        raise UsageError(f"{path}: no run directory: it has no {JOURNAL}")
+        raise UsageError(no_run(path))
     try:
         history = History.of(read_entries(path / JOURNAL))
     except ScenarioError as error:
