@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -25,12 +26,22 @@ PAYLOADS = "payloads"
 def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where runs are kept: ``kvmprobe/runs`` under $XDG_STATE_HOME, else ~/.local/state.
 
+    :raises UsageError: neither is set, and this user has no home directory
     :see: XDG Base Directory Specification: a relative XDG_STATE_HOME is ignored
     """
     state = Path(environ.get("XDG_STATE_HOME", ""))
     if not state.is_absolute():
-        state = Path(environ.get("HOME") or "/root") / ".local" / "state"
+        state = Path(environ.get("HOME") or _home()) / ".local" / "state"
     return state / "kvmprobe" / "runs"
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError as error:
+        raise UsageError(
+            "no home directory to keep runs in: set HOME or XDG_STATE_HOME, or give --out DIR"
+        ) from error
 
 
 def is_run_directory(path: Path) -> bool:

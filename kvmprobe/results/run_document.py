@@ -20,7 +20,7 @@ from kvmprobe.results.record_json import record_from_json
 from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kvmprobe.results.record import ScenarioRecord, Target
@@ -94,7 +94,8 @@ def read_run(path: Path) -> RunDocument:
     :raises UsageError: it cannot be read, or is none
     """
     if path.is_dir():
-        return _read_directory(path)
+        history = _history(path, read_entries)
+        return _of_history(path, history, environments_of(path, history))
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -106,16 +107,36 @@ def read_run(path: Path) -> RunDocument:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _read_directory(path: Path) -> RunDocument:
+def read_outcomes(path: Path) -> RunDocument:
+    """Read a run's directory without steps and environments, in less than half the time.
+
+    :raises UsageError: it cannot be read, or is none
+    """
+    return _of_history(path, _history(path, _entries_without_steps), {})
+
+
+def _entries_without_steps(journal: Path) -> Iterator[dict[str, Any]]:
+    for entry in read_entries(journal):
+        if isinstance(record := entry.get("record"), dict):
+            record["steps"] = []
+        yield entry
+
+
+def _history(path: Path, entries_of: Callable[[Path], Iterable[dict[str, Any]]]) -> History:
     if not is_run_directory(path):
         raise UsageError(no_run(path))
     try:
-        history = History.of(read_entries(path / JOURNAL))
+        return History.of(entries_of(path / JOURNAL))
     except ScenarioError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _of_history(
+    path: Path, history: History, environments: Mapping[Target, Mapping[str, Any]]
+) -> RunDocument:
     complete = bool(history.end and history.end.get("complete"))
     return replace(
-        begun_run(history.begin, environments_of(path, history)),
+        begun_run(history.begin, environments),
         records=tuple(history.records.values()),
         not_completed=history.not_completed,
         ending=Ending.COMPLETE if complete else Ending.CUT_SHORT,
