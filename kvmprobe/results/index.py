@@ -92,6 +92,8 @@ class Index:
         try:
             self._base = sqlite3.connect(self.path if _writable(self.path) else ":memory:")
             self._base.execute("PRAGMA foreign_keys = ON")
+            # It can be made again, and need not wait for the disk run by run.
+            self._base.execute("PRAGMA synchronous = OFF")
             self._base.executescript(_SCHEMA)
         except OSError as error:
             raise RunDirectoryError(f"{folder}: {error.strerror}") from error
