@@ -46,6 +46,16 @@ class RunDirectoryError(UsageError):
     """A run's directory cannot be written: full, failing, or in use; what it has is kept."""
 
 
+class OutputLost(KvmprobeError):
+    """Standard output takes no more; ``reader_gone`` where it is a pipe that nobody reads."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output: {error.strerror}")
+        self.reader_gone = error.errno == errno_names.EPIPE
+
+
 class Unavailable(KvmprobeError):
     """The host lacks something; ``code`` is the machine-readable reason, such as ``no_kvm``."""
 

@@ -12,6 +12,7 @@ from kvmprobe.cli.common_arguments import (
     add_exit_style,
     add_kernel,
     add_sources,
+    count,
     seconds,
 )
 from kvmprobe.cli.run_arguments import add_run
@@ -80,7 +81,7 @@ def _add_resume(resume: argparse.ArgumentParser) -> None:
     resume.add_argument("run", type=Path, metavar="DIR", help="the run's directory")
     resume.add_argument(
         "--retries",
-        type=int,
+        type=count,
         default=1,
         metavar="K",
         help="run a scenario during which this host went down K times more, alone; then leave it "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
-from kvmprobe.errors import UsageError
+from kvmprobe.errors import ScenarioError, UsageError
 from kvmprobe.execution.aftermath import past_of, settle
 from kvmprobe.execution.journaling import Journaling, boot_id, now
 from kvmprobe.execution.last_words import last_panic
@@ -20,19 +20,22 @@ from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.plan import NO_PAST, Past
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import EntryType
-from kvmprobe.results.run_directory import RunDirectory, runs_folder
+from kvmprobe.results.run_directory import JOURNAL, RunDirectory, runs_folder
+from kvmprobe.results.run_document import begun_run, environments_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.run_document import RunDocument
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """What one attempt begins with.
 
+    :ivar begin: the journal's first entry
     :ivar planned: ids of all scenarios that should have a record in the end
     :ivar earlier: records of the attempts before
     :ivar blamed: records, not in the journal yet, of scenarios that took this host down
@@ -40,10 +43,16 @@ class Attempt:
 
     directory: RunDirectory
     ledger: Journaling
+    begin: Mapping[str, Any]
     planned: tuple[str, ...]
     earlier: tuple[ScenarioRecord, ...] = ()
     blamed: tuple[ScenarioRecord, ...] = ()
     past: Past = NO_PAST
+
+    @property
+    def begun(self) -> RunDocument:
+        """The run without its records."""
+        return begun_run(self.begin, self.ledger.environments)
 
     @property
     def path(self) -> Path:
@@ -71,7 +80,7 @@ def first_attempt(arguments: argparse.Namespace, planned: Sequence[str]) -> Atte
         "planned": list(planned),
     }
     directory = RunDirectory.create(path, begin)
-    return Attempt(directory, Journaling(directory), tuple(planned))
+    return Attempt(directory, Journaling(directory), begin, tuple(planned))
 
 
 def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
@@ -80,25 +89,32 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
     The working directory becomes the first attempt's, which relative paths in them refer to.
 
     :param retries: how often a scenario that took this host down runs again, alone
-    :raises UsageError: no run was written there, or it was another kernel's
+    :raises UsageError: no run was written there, it is damaged, or it was another kernel's
     :raises RunDirectoryError: another process writes it
     """
     directory = RunDirectory.open(path)
-    history = History.of(directory.entries(), boot_id())
+    try:
+        history = History.of(directory.entries(), boot_id())
+        since = timegm(time.strptime(history.last_begin["time"], "%Y-%m-%dT%H:%M:%SZ"))
+        argv, folder = list(history.begin["argv"]), Path(history.begin["directory"])
+    except ScenarioError as error:
+        raise UsageError(f"{directory.path / JOURNAL}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{directory.path / JOURNAL}: its begin entry: {error!r}") from error
     _require_same_kernel(directory.path, history)
-    since = timegm(time.strptime(history.last_begin["time"], "%Y-%m-%dT%H:%M:%SZ"))
+    _go_to(folder)
     aftermath = settle(history, retries, last_panic(since))
     directory.journal.append(EntryType.BEGIN, _this_attempt(now()))
-    os.chdir(history.begin["directory"])
     attempt = Attempt(
         directory,
-        Journaling(directory),
+        Journaling(directory, environments_of(directory.path, history)),
+        history.begin,
         history.planned,
         tuple(history.records.values()),
         tuple(aftermath.blamed),
         past_of(history, aftermath),
     )
-    return list(history.begin["argv"]), attempt
+    return argv, attempt
 
 
 def _this_attempt(began: str) -> dict[str, Any]:
@@ -108,6 +124,16 @@ def _this_attempt(began: str) -> dict[str, Any]:
         "boot_id": boot_id(),
         "time": began,
     }
+
+
+def _go_to(folder: Path) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: {error.strerror}: the run was begun there, and its arguments may refer to "
+            "it; make it again, then resume"
+        ) from error
 
 
 def _require_same_kernel(path: Path, history: History) -> None:

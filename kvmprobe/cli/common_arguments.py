@@ -53,6 +53,14 @@ def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
     command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)
 
 
+def count(text: str) -> int:
+    """Read a number that is not negative, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
 def seconds(text: str) -> float:
     """Read a positive number of seconds, for argparse."""
     value = float(text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmprobe.results.record import ScenarioRecord
-    from kvmprobe.results.run_document import Ending
+    from kvmprobe.results.run_document import Ending, RunDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,17 @@ class LiveReports:
     """All reports of one run."""
 
     def __init__(
-        self, wanted: Sequence[ReportFile], command: Sequence[str], planned: Sequence[str]
+        self, wanted: Sequence[ReportFile], begun: RunDocument, planned: Sequence[str]
     ) -> None:
         """Begin them.
 
+        :param begun: the run without its records
         :param planned: ids of all scenarios that should be recorded
         :raises UsageError: a file cannot be written
         """
         self._files = [_File(report.path) for report in wanted]
         self._reports = [
-            live(report.format, file.write, command, planned)
+            live(report.format, file.write, begun, planned)
             for report, file in zip(wanted, self._files, strict=True)
         ]
 

@@ -7,12 +7,13 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.exit_style import exit_status, style_of
 from kvmprobe.cli.terminal import output, tell
-from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError
+from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError, OutputLost
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.ops import op_lines
 
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+_JUDGING = frozenset({"run", "resume", "replay"})
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    _open_standard_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _interrupt)
@@ -49,16 +53,37 @@ def _ended(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         tell("kvmprobe: interrupted")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not try to flush it again.
+    except BrokenPipeError as gone:
+        # Python must not try to flush it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
+        return _unread(OutputLost(gone), arguments.command)
+    except OutputLost as lost:
+        return _unread(lost, arguments.command)
     except KvmprobeError as error:
         return _fail(error)
     except Exception:
         traceback.print_exc()
         print("kvmprobe: this is a bug in kvmprobe, please report it", file=sys.stderr)
         return ExitCode.TOOL_BUG
+
+
+def _open_standard_streams() -> None:
+    """Have the descriptors 0 to 2 open, so that no file of a run becomes one of them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _unread(lost: OutputLost, command: str) -> int:
+    """Return the status of output that could not be written.
+
+    Whoever read a report may have seen enough; a run must not look as if it had passed.
+    """
+    return ExitCode.OK if lost.reader_gone and command not in _JUDGING else _fail(lost)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.cli.host_arguments import tell
-from kvmprobe.errors import ExitCode, Unavailable
+from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.arming import disarm, leftover
 from kvmprobe.execution.doctor.examination import examine_host
 from kvmprobe.execution.driver import Driver
@@ -28,6 +28,7 @@ from kvmprobe.xstate.cpuid import CpuidTable
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from rich.console import Console
 
@@ -86,11 +87,19 @@ def _examined(facts: dict[str, Any]) -> tuple[Advice, ...]:
     from kvmprobe.lab.cache import Cache  # noqa: PLC0415
 
     folders = {
-        "runs": runs_folder(),
-        "cache": Cache.from_environment().root,
+        "runs": _found(runs_folder),
+        "cache": _found(lambda: Cache.from_environment().root),
         "temporary files": Path(tempfile.gettempdir()),
     }
     return examine_host(facts, HostFiles(), folders, leftover())
+
+
+def _found(folder: Callable[[], Path]) -> Path | UsageError:
+    """Return a folder, or why there is none."""
+    try:
+        return folder()
+    except UsageError as error:
+        return error
 
 
 def _document(preflight: Preflight) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
+from kvmprobe import __version__
 from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.run import carry_out
+from kvmprobe.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -22,4 +25,11 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises UsageError: there is no such run, or it was another kernel's
     """
     argv, attempt = next_attempt(arguments.run, arguments.retries)
-    return carry_out(parser().parse_args(argv), attempt, console)
+    try:
+        begun = parser().parse_args(argv)
+    except SystemExit as refused:
+        raise UsageError(
+            f"{attempt.path}: begun by {attempt.begin['tool']} with arguments that "
+            f"kvmprobe {__version__} does not take: {shlex.join(argv)}"
+        ) from refused
+    return carry_out(begun, attempt, console)

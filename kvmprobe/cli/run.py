@@ -17,6 +17,7 @@ from kvmprobe.errors import (
     ExitCode,
     HostStuck,
     LabError,
+    OutputLost,
     RunDirectoryError,
     RunTimeout,
     Unavailable,
@@ -33,7 +34,15 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_ENDINGS = (KeyboardInterrupt, RunTimeout, HostStuck, LabError, Unavailable, RunDirectoryError)
+_ENDINGS = (
+    KeyboardInterrupt,
+    RunTimeout,
+    HostStuck,
+    LabError,
+    Unavailable,
+    RunDirectoryError,
+    OutputLost,
+)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

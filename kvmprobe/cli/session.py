@@ -52,7 +52,7 @@ class Session:
         self._attempt = attempt
         self._live = live
         self._left = dict.fromkeys(attempt.planned)
-        self._reports = LiveReports(arguments.report, sys.argv, attempt.planned)
+        self._reports = LiveReports(arguments.report, attempt.begun, attempt.planned)
         for record in attempt.earlier:
             self._show(record)
 

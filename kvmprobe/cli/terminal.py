@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from kvmprobe.errors import OutputLost
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -34,7 +36,22 @@ class Output(Console):
     timestamps = False
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
-        """Print; of text each line gets its timestamp, if asked for."""
+        """Print; of text each line gets its timestamp, if asked for.
+
+        :raises OutputLost: it cannot be written; what is printed later is dropped
+        """
+        try:
+            self._print(*objects, **options)
+        except OSError as error:
+            # What is buffered would fail again when Python exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise OutputLost(error) from error
+
+    def on_broken_pipe(self) -> None:
+        """Do not exit with status 1, which says that the kernel failed."""
+        raise  # noqa: PLE0704 - rich calls this where it handles BrokenPipeError
+
+    def _print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
         if not self.timestamps or not all(isinstance(o, str | Text) for o in objects):
             super().print(*objects, **options)
             return

@@ -41,9 +41,17 @@ def now() -> str:
 
 
 class Journaling:
-    """Writes one attempt."""
+    """Writes one attempt.
 
-    def __init__(self, directory: RunDirectory) -> None:
+    :ivar environments: what was found out about each target, of earlier attempts too
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        environments: Mapping[Target, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.environments = dict(environments or {})
         self._directory = directory
         self._journal = directory.journal
         self._stakes = Stakes.EXPENDABLE
@@ -52,6 +60,7 @@ class Journaling:
 
     def place(self, target: Target, stakes: Stakes, facts: Mapping[str, Any]) -> None:
         """Keep the target and its facts."""
+        self.environments[target] = facts
         self._stakes = stakes
         content = json.dumps(facts, indent=1, sort_keys=True).encode()
         entry = {

@@ -16,7 +16,7 @@ class Ledger(Protocol):
     """Takes intents; the records themselves go to the runner's sink."""
 
     def place(self, target: Target, stakes: Stakes, facts: Mapping[str, Any]) -> None:
-        """Take the target of all that follows, and what its worker told."""
+        """Take the target of all that follows, and what was found out about it."""
 
     def intend(self, scenario_ids: Sequence[str]) -> None:
         """Take what is about to run; returns when that would be known after a crash."""

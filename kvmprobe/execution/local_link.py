@@ -103,7 +103,10 @@ class LocalLink:
     def _obituary(self) -> str:
         _, errors = self._process.communicate()
         last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        return f"the worker ended with status {self._process.returncode}: {last[0]}"
+        status = self._process.returncode
+        if status < 0:
+            return f"the worker was killed by signal {-status} ({signal.strsignal(-status)})"
+        return f"the worker ended with status {status}: {last[0]}"
 
     def __enter__(self) -> Self:
         return self

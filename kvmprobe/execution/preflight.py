@@ -38,6 +38,15 @@ class Preflight:
     undetermined: Behaviours
 
     @property
+    def told(self) -> dict[str, Any]:
+        """What is to be kept of the target: its facts, and its kernel's named behaviours."""
+        behaviours = {
+            "found": sorted(behaviour.name for behaviour in self.profile.behaviours),
+            "undetermined": sorted(behaviour.name for behaviour in self.undetermined),
+        }
+        return {**self.facts, "behaviours": behaviours}
+
+    @property
     def suspected(self) -> Behaviours:
         """Defects that have to be reckoned with."""
         return (self.profile.behaviours | self.undetermined) & DEFECTS

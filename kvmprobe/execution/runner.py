@@ -144,7 +144,7 @@ class Runner:
         preflight = self._examined
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
-        self._ledger.place(self._place.target, self._place.stakes, preflight.facts)
+        self._ledger.place(self._place.target, self._place.stakes, preflight.told)
         listed = self._listed(preflight.profile)
         made = plan(listed, wanted, preflight, self._place.target, self._past)
         self.unsuited += made.unsuited

@@ -6,17 +6,16 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from kvmprobe import __version__
 from kvmprobe.reports.junit import junit
 from kvmprobe.reports.kcidb import kcidb
 from kvmprobe.reports.ktap import KtapReport, ktap
 from kvmprobe.reports.lines import LinesReport, lines
-from kvmprobe.results.run_document import Ending, RunDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.run_document import Ending, RunDocument
 
 
 class Format(Enum):
@@ -62,23 +61,22 @@ def rendered(wanted: Format, runs: Sequence[RunDocument]) -> str:
 
 
 def live(
-    wanted: Format, write: Callable[[str], None], command: Sequence[str], planned: Sequence[str]
+    wanted: Format, write: Callable[[str], None], begun: RunDocument, planned: Sequence[str]
 ) -> LiveReport:
     """Begin a report of a run that begins.
 
     :param write: takes text to append, without its last newline
-    :param command: the command line of the run
+    :param begun: the run without its records; its environments may still come to be known
     :param planned: ids of all scenarios that should be recorded
     """
-    tool = f"kvmprobe {__version__}"
     match wanted:
         case Format.KTAP:
             return KtapReport(write, planned)
         case Format.JSONL:
-            return LinesReport(write, tool, command, planned)
+            return LinesReport(write, begun.tool, begun.command, planned)
         case Format.JUNIT | Format.KCIDB | Format.HTML:
             # These are one document with its counts in front.
-            return _AtTheEnd(wanted, write, RunDocument(tool, tuple(command)), planned)
+            return _AtTheEnd(wanted, write, begun, planned)
 
 
 class _AtTheEnd:
@@ -103,11 +101,10 @@ class _AtTheEnd:
         self._records.append(record if shown else replace(record, steps=()))
 
     def finish(self, ending: Ending) -> None:
-        run = RunDocument(
-            self._begun.tool,
-            self._begun.command,
-            tuple(self._records),
-            tuple(self._left),
-            ending,
+        run = replace(
+            self._begun,
+            records=tuple(self._records),
+            not_completed=tuple(self._left),
+            ending=ending,
         )
         self._write(rendered(self._wanted, [run]).removesuffix("\n"))

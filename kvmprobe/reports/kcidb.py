@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.reports.environment import brief_environment
 from kvmprobe.reports.excerpt import (
     NOT_COMPLETED,
     failure_lines,
@@ -97,7 +98,7 @@ def _build(target: Target) -> dict[str, Any]:
 
 def _tests(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
     for record in run.records:
-        test = _test(run.tool, run_id, record.id, record.target)
+        test = _test(run, run_id, record.id, record.target)
         log = "\n".join([*failure_lines(record), *log_lines(record)])
         yield test | {
             "status": STATUSES[record.verdict],
@@ -109,10 +110,10 @@ def _tests(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
     # Where nothing ran there is no kernel to say it of.
     for scenario in run.missing if run.targets else ():
         missing = {"status": _MISSING, "comment": NOT_COMPLETED}
-        yield _test(run.tool, run_id, scenario, run.targets[-1]) | missing
+        yield _test(run, run_id, scenario, run.targets[-1]) | missing
 
 
-def _test(tool: str, run_id: str, scenario: str, target: Target) -> dict[str, Any]:
+def _test(run: RunDocument, run_id: str, scenario: str, target: Target) -> dict[str, Any]:
     return {
         "id": _test_id(run_id, scenario, target),
         "build_id": _kernel_id(target),
@@ -120,7 +121,11 @@ def _test(tool: str, run_id: str, scenario: str, target: Target) -> dict[str, An
         "path": f"{ORIGIN}.{scenario}",
         "environment": {
             "comment": "emulated AMX host" if target.kind == "lab" else "this host",
-            "misc": {"target": target.kind, "tool": tool},
+            "misc": {
+                "target": target.kind,
+                "tool": run.tool,
+                **brief_environment(run.environments.get(target, {})),
+            },
         },
     }
 

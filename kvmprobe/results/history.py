@@ -154,6 +154,8 @@ class _Reading:
 
     def _begin(self, entry: Entry) -> None:
         self.new_boot(entry["boot_id"])
+        if not self.history.begin:
+            entry["planned"]
         self.history.begin = self.history.begin or entry
         self.history.last_begin = entry
         self.history.end = None

@@ -6,6 +6,8 @@ is open to anyone's own SQL.  A run is read again when its journal has changed.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from dataclasses import dataclass
 from itertools import starmap
@@ -13,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
-from kvmprobe.results.run_directory import JOURNAL, is_run_directory
-from kvmprobe.results.run_document import Ending, read_run
+from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run
+from kvmprobe.results.run_document import Ending, read_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.run_document import RunDocument
 
 INDEX = "index-1.sqlite"
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     path TEXT PRIMARY KEY, journal TEXT NOT NULL, run_id TEXT NOT NULL, tool TEXT NOT NULL,
@@ -74,21 +77,27 @@ class RecordRow:
 
 
 class Index:
-    """The index of one folder of runs; a context manager."""
+    """The index of one folder of runs; a context manager.
+
+    Of a folder that this user may not write it is made in memory, each time.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open it, or make it.
 
-        :raises RunDirectoryError: it cannot be written, or is no index
+        :raises RunDirectoryError: it cannot be made, or is no index
         """
         self._folder = folder
         self.path = folder / INDEX
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(self.path)
+            self._base = sqlite3.connect(self.path if _writable(self.path) else ":memory:")
             self._base.execute("PRAGMA foreign_keys = ON")
+            # It can be made again, and need not wait for the disk run by run.
+            self._base.execute("PRAGMA synchronous = OFF")
             self._base.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
+            raise RunDirectoryError(f"{folder}: {error.strerror}") from error
+        except sqlite3.Error as error:
             raise RunDirectoryError(f"{self.path}: {error}; it can be deleted") from error
 
     def __enter__(self) -> Self:
@@ -104,19 +113,23 @@ class Index:
         :raises RunDirectoryError: the index cannot be written
         """
         stamps = dict(self._base.execute("SELECT path, journal FROM runs"))
-        elsewhere = [*map(Path, stamps), *(path.resolve() for path in others)]
-        found = dict.fromkeys(filter(is_run_directory, [*self._folder.iterdir(), *elsewhere]))
-        complaints = []
+        named = [path.resolve() for path in others]
+        paths = [*self._in_folder(), *map(Path, stamps), *named]
+        complaints = [no_run(path) for path in named if not is_run_directory(path)]
         try:
+            for path in dict.fromkeys(filter(is_run_directory, paths)):
+                stamp = _stamp(path)
+                if stamps.pop(str(path), None) == stamp:
+                    continue
+                try:
+                    run = read_outcomes(path)
+                except UsageError as error:
+                    complaints.append(str(error))
+                    continue
+                # Reading is most of the work; what is done stays if it is interrupted.
+                with self._base:
+                    self._take(str(path), stamp, run)
             with self._base:
-                for path in found:
-                    stamp = _stamp(path)
-                    if stamps.pop(str(path), None) == stamp:
-                        continue
-                    try:
-                        self._take(str(path), stamp, read_run(path))
-                    except UsageError as error:
-                        complaints.append(str(error))
                 self._base.executemany("DELETE FROM runs WHERE path = ?", [(p,) for p in stamps])
         except sqlite3.Error as error:
             raise RunDirectoryError(f"{self.path}: {error}") from error
@@ -141,6 +154,10 @@ class Index:
         """Yield the records that match these globs, by scenario and kernel."""
         return starmap(RecordRow, self._base.execute(_RECORDS, (scenario, kernel, verdict)))
 
+    def _in_folder(self) -> list[Path]:
+        readable = os.access(self._folder, os.R_OK, effective_ids=True)
+        return list(self._folder.iterdir()) if readable else []
+
     def _take(self, path: str, stamp: str, run: RunDocument) -> None:
         self._base.execute("DELETE FROM runs WHERE path = ?", (path,))
         complete = run.ending is Ending.COMPLETE
@@ -162,6 +179,21 @@ class Index:
                 for r in run.records
             ),
         )
+
+
+def _writable(index: Path) -> bool:
+    """Make the index's folder; tell whether it, and what is there of the index, can be written.
+
+    :raises OSError: the folder is no folder, or its file system fails
+    """
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in _FORBIDDEN:
+            raise
+        return False
+    there = [path for path in (index.parent, index) if path.exists()]
+    return all(os.access(path, os.W_OK, effective_ids=True) for path in there)
 
 
 def _stamp(path: Path) -> str:

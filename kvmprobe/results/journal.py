@@ -41,20 +41,28 @@ class EntryType(Enum):
     """The attempt ended by its own doing."""
 
 
+# Each is on the disk, with all before it, before the next entry is written.
+_FLUSHED = tuple(
+    f'{{"type":"{kind.value}"'.encode()
+    for kind in (EntryType.BEGIN, EntryType.INTENT, EntryType.END)
+)
+
+
 class Journal:
     """The file, open for appending by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open it to go on; what a killed writer left of a line is cut off.
+        """Open it to go on; what a killed writer or a panic left of lines is cut off.
 
         :raises RunDirectoryError: another process writes it, or it cannot be opened
+        :raises UsageError: it is no journal, or is damaged
         """
         self._path = path
         self._fd = -1
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._end = _end_of_last_line(self._fd)
+            _, self._end = _read(path)
             os.ftruncate(self._fd, self._end)
         except BlockingIOError as busy:
             self.close()
@@ -62,6 +70,9 @@ class Journal:
         except OSError as error:
             self.close()
             raise RunDirectoryError(f"{path}: {error.strerror}") from error
+        except UsageError:
+            self.close()
+            raise
 
     @classmethod
     def begin(cls, path: Path, content: Mapping[str, Any]) -> Self:
@@ -136,37 +147,49 @@ def sync_folder(path: Path) -> None:
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:
-    """Return the entries; what was being written when the writer died is not among them.
+    """Return the entries; what was being written when writer or host died is not among them.
 
-    :raises UsageError: the file cannot be read, or a whole line in it is no entry
+    :raises UsageError: the file cannot be read, or is no journal, or is damaged
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the entries, and the offset behind the last one."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    entries = []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+    entries: list[dict[str, Any]] = []
+    end = 0
+    for line in content.split(b"\n")[:-1]:
         try:
-            entry = json.loads(line)
-            EntryType(entry["type"])
+            entries.append(_entry(line))
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}:{number}: no entry of a journal: {error}") from error
-        entries.append(entry)
+            if not _torn(content, end):
+                where = f"{path}:{len(entries) + 1}"
+                raise UsageError(f"{where}: no entry of a journal: {error}") from error
+            break
+        end += len(line) + 1
     if not entries or entries[0].get("schema") != SCHEMA:
         raise UsageError(f"{path}: {SCHEMA} does not stand at its beginning")
-    return entries
+    return entries, end
 
 
-def _end_of_last_line(fd: int) -> int:
-    """Return the offset behind the last newline."""
-    size = os.fstat(fd).st_size
-    step = 1 << 16
-    for end in range(size, 0, -step):
-        start = max(0, end - step)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-    return 0
+def _entry(line: bytes) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(line)
+    EntryType(entry["type"])
+    return entry
+
+
+def _torn(content: bytes, offset: int) -> bool:
+    """Tell whether the line there may have been on its way to the disk when the host went down.
+
+    Pages get there in any order, so whole lines can follow, but none behind one that was flushed.
+    """
+    line, _, behind = content[offset:].partition(b"\n")
+    flushed = min((i for f in _FLUSHED if (i := behind.find(f)) >= 0), default=len(behind))
+    return b"\0" in line and not behind[flushed:].partition(b"\n")[2]
 
 
 def _write_all(fd: int, content: bytes, offset: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -25,17 +26,38 @@ PAYLOADS = "payloads"
 def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where runs are kept: ``kvmprobe/runs`` under $XDG_STATE_HOME, else ~/.local/state.
 
+    :raises UsageError: neither is set, and this user has no home directory
     :see: XDG Base Directory Specification: a relative XDG_STATE_HOME is ignored
     """
     state = Path(environ.get("XDG_STATE_HOME", ""))
     if not state.is_absolute():
-        state = Path(environ.get("HOME") or "/root") / ".local" / "state"
+        state = Path(environ.get("HOME") or _home()) / ".local" / "state"
     return state / "kvmprobe" / "runs"
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError as error:
+        raise UsageError(
+            "no home directory to keep runs in: set HOME or XDG_STATE_HOME, or give --out DIR"
+        ) from error
 
 
 def is_run_directory(path: Path) -> bool:
     """Tell whether a run was written there."""
-    return (path / JOURNAL).is_file()
+    return os.path.isfile(path / JOURNAL)  # noqa: PTH113 - Path's raises where it may not look
+
+
+def no_run(path: Path) -> str:
+    """Return what to say of a path that is no run directory, or may not be looked at."""
+    try:
+        (path / JOURNAL).stat()
+    except PermissionError as error:
+        return f"{path / JOURNAL}: {error.strerror}"
+    except OSError:
+        pass
+    return f"{path}: no run directory: it has no {JOURNAL}"
 
 
 class RunDirectory:
@@ -77,7 +99,7 @@ class RunDirectory:
         :raises RunDirectoryError: another process writes it
         """
         if not is_run_directory(path):
-            raise UsageError(f"{path}: no run directory: it has no {JOURNAL}")
+            raise UsageError(no_run(path))
         path = path.resolve()
         return cls(path, Journal(path / JOURNAL))
 

@@ -17,10 +17,10 @@ from kvmprobe.results.history import History
 from kvmprobe.results.journal import read_entries
 from kvmprobe.results.record import SCHEMA
 from kvmprobe.results.record_json import record_from_json
-from kvmprobe.results.run_directory import JOURNAL, is_run_directory, payload
+from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kvmprobe.results.record import ScenarioRecord, Target
@@ -56,7 +56,8 @@ class RunDocument:
     :ivar name: what its file or directory is called; empty where it was not read from one
     :ivar run_id: a UUID; empty where it has none
     :ivar began: when, UTC, as ISO 8601; empty where it is not known
-    :ivar environments: what the worker told of each target, as JSON-ready data
+    :ivar environments: what was found out about each target, as JSON-ready data: its worker's
+        facts, and its kernel's ``behaviours``
     """
 
     tool: str
@@ -93,7 +94,8 @@ def read_run(path: Path) -> RunDocument:
     :raises UsageError: it cannot be read, or is none
     """
     if path.is_dir():
-        return _read_directory(path)
+        history = _history(path, read_entries)
+        return _of_history(path, history, environments_of(path, history))
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -105,26 +107,69 @@ def read_run(path: Path) -> RunDocument:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _read_directory(path: Path) -> RunDocument:
+def read_outcomes(path: Path) -> RunDocument:
+    """Read a run's directory without steps and environments, in less than half the time.
+
+    :raises UsageError: it cannot be read, or is none
+    """
+    return _of_history(path, _history(path, _entries_without_steps), {})
+
+
+def _entries_without_steps(journal: Path) -> Iterator[dict[str, Any]]:
+    for entry in read_entries(journal):
+        if isinstance(record := entry.get("record"), dict):
+            record["steps"] = []
+        yield entry
+
+
+def _history(path: Path, entries_of: Callable[[Path], Iterable[dict[str, Any]]]) -> History:
     if not is_run_directory(path):
-        raise UsageError(f"{path}: no run directory: it has no {JOURNAL}")
+        raise UsageError(no_run(path))
     try:
-        history = History.of(read_entries(path / JOURNAL))
-        facts = {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
-    except (ScenarioError, ValueError) as error:
+        return History.of(entries_of(path / JOURNAL))
+    except ScenarioError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _of_history(
+    path: Path, history: History, environments: Mapping[Target, Mapping[str, Any]]
+) -> RunDocument:
     complete = bool(history.end and history.end.get("complete"))
-    return RunDocument(
-        tool=str(history.begin.get("tool", "")),
-        command=tuple(map(str, history.begin.get("command", ()))),
+    return replace(
+        begun_run(history.begin, environments),
         records=tuple(history.records.values()),
         not_completed=history.not_completed,
         ending=Ending.COMPLETE if complete else Ending.CUT_SHORT,
         name=path.resolve().name,
-        run_id=str(history.begin.get("run_id", "")),
-        began=str(history.begin.get("time", "")),
-        environments=facts,
     )
+
+
+def begun_run(
+    begin: Mapping[str, Any], environments: Mapping[Target, Mapping[str, Any]]
+) -> RunDocument:
+    """Return a run without its records.
+
+    :param begin: the first entry of its journal
+    """
+    return RunDocument(
+        tool=str(begin.get("tool", "")),
+        command=tuple(map(str, begin.get("command", ()))),
+        run_id=str(begin.get("run_id", "")),
+        began=str(begin.get("time", "")),
+        environments=environments,
+    )
+
+
+def environments_of(path: Path, history: History) -> dict[Target, dict[str, Any]]:
+    """Return what was found out about a run's targets.
+
+    :param path: the run's directory
+    :raises UsageError: it cannot be read
+    """
+    try:
+        return {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def run_of(

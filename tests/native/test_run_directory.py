@@ -78,6 +78,12 @@ def test_the_directory_has_the_hosts_facts(run):
     assert facts["kernel"]["release"] == told.targets[0].kernel
 
 
+def test_the_directory_has_the_kernels_behaviours(run):
+    (facts,) = read_run(run[0]).environments.values()
+    ended = kvmprobe("probe", "--json")
+    assert facts["behaviours"]["found"] == sorted(json.loads(ended.stdout)["behaviours"])
+
+
 @pytest.mark.parametrize("report", ["ktap", "junit", "kcidb", "jsonl", "html"])
 def test_reports_are_made_of_a_directory(run, report):
     ended = kvmprobe("report", str(run[0]), "--format", report)

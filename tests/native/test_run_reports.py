@@ -26,7 +26,8 @@ SECONDS = 60
 
 def command(tmp_path, *selected):
     reports = [f"--report={known.value}={tmp_path / known.value}" for known in Format]
-    return ["run", "--target", "host", *selected, "--json", str(tmp_path / "run.json"), *reports]
+    kept = ["--out", str(tmp_path / "run"), "--json", str(tmp_path / "run.json")]
+    return ["run", "--target", "host", *selected, *kept, *reports]
 
 
 def started(tmp_path):
@@ -60,7 +61,7 @@ def test_every_report_of_a_run_is_valid(tmp_path):
 
 def test_what_was_written_live_can_be_made_again_from_the_run(tmp_path):
     main(command(tmp_path, *SELECTED))
-    run = read_run(tmp_path / "run.json")
+    run = read_run(tmp_path / "run")
     for known in (Format.JUNIT, Format.KCIDB, Format.JSONL):
         assert rendered(known, [run]) == (tmp_path / known.value).read_text()
 

@@ -130,7 +130,7 @@ def test_a_mistaken_scenario_is_no_finding_about_the_kernel(link, host):
 def test_a_worker_that_is_killed_is_lost(link):
     Driver(link, Timing())
     os.kill(link.pid, signal.SIGKILL)
-    with pytest.raises(LinkLostError, match="ended with status -9"):
+    with pytest.raises(LinkLostError, match="killed by signal 9"):
         link.receive(10)
 
 
@@ -238,7 +238,7 @@ def test_the_scenario_under_way_when_the_worker_died_is_broken(interrupted):
     _, records, _ = interrupted
     broken = [r for r in records if r.verdict is Verdict.BROKEN]
     assert len(broken) == 1
-    assert "the worker ended with status -9" in broken[0].reason
+    assert "the worker was killed by signal 9 (Killed)" in broken[0].reason
 
 
 def test_the_remaining_scenarios_pass_with_a_fresh_worker(interrupted):

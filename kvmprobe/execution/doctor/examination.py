@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from kvmprobe.errors import UsageError
     from kvmprobe.execution.arming import Armed
     from kvmprobe.execution.host_files import HostFiles
 
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 def examine_host(
     facts: Mapping[str, Any],
     files: HostFiles,
-    folders: Mapping[str, Path],
+    folders: Mapping[str, Path | UsageError],
     left: Armed | None,
 ) -> tuple[Advice, ...]:
     """Return everything, in the order in which it is told.
 
     :param facts: the worker's, of this host
-    :param folders: where a run writes, by what for
+    :param folders: where a run writes, by what for; or why there is no such place
     :param left: settings that an earlier run changed and has not restored
     """
     return (

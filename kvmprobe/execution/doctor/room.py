@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from kvmprobe.errors import UsageError
 from kvmprobe.execution.doctor.advice import Advice, fine, not_ready, worth_knowing
 
 if TYPE_CHECKING:
@@ -17,13 +18,17 @@ MIB = 1 << 20
 NEEDED, COMFORTABLE = 256 * MIB, 2048 * MIB
 
 
-def room(folders: Mapping[str, Path]) -> Iterator[Advice]:
+def room(folders: Mapping[str, Path | UsageError]) -> Iterator[Advice]:
     """Tell what each folder, which need not exist yet, has left.
 
-    :param folders: by what they are for, such as ``cache``
+    :param folders: by what they are for, such as ``cache``; or why there is none
     """
     for purpose, folder in folders.items():
-        yield _room(f"room: {purpose}", folder)
+        topic = f"room: {purpose}"
+        if isinstance(folder, UsageError):
+            yield not_ready(topic, str(folder), "choose a folder")
+        else:
+            yield _room(topic, folder)
 
 
 def _room(topic: str, folder: Path) -> Advice:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.text import item
+from kvmprobe.reports.environment import TELLING_PARAMETERS, at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,32 +29,17 @@ _CPU_FACTS = (
 _SIGNATURE = ("cpu", "signature")
 _PARAMETERS = ("kvm", "parameters")
 _EMULATED = "emulated Sapphire Rapids (Bochs, patched to know XFD); not confirmed on silicon"
-# Of the modules' dozens of parameters those that change what the calls here return, or how a guest
-# runs.
-_TELLING = frozenset(
-    {
-        "cet",
-        "emulate_invalid_guest_state",
-        "enable_apicv",
-        "ept",
-        "force_emulation_prefix",
-        "ignore_msrs",
-        "nested",
-        "npt",
-        "unrestricted_guest",
-    }
-)
 
 
 def surroundings(case: Case) -> list[str]:
     """Return one entry a fact: kernel, package, CPU, KVM's parameters."""
     target, facts = case.record.target, case.environment
     told = {
-        "kernel": _text(_at(facts, ("kernel", "release"))) or target.kernel,
+        "kernel": _text(at(facts, ("kernel", "release"))) or target.kernel,
         "package": target.source,
         **_texts(facts, _KERNEL_FACTS),
         **_machine(case),
-        **_parameters(_at(facts, _PARAMETERS)),
+        **_parameters(at(facts, _PARAMETERS)),
     }
     return [line for name, text in told.items() if text for line in item(f"{name}: {text}")]
 
@@ -62,13 +48,13 @@ def _machine(case: Case) -> dict[str, str]:
     """Return what it ran on; what an emulator tells of its processor is only a name."""
     if case.record.target.kind == "lab":
         return {"machine": _EMULATED}
-    signature = _at(case.environment, _SIGNATURE)
+    signature = at(case.environment, _SIGNATURE)
     named = f"{signature:#x}" if isinstance(signature, int) else ""
     return {**_texts(case.environment, _CPU_FACTS), "CPUID.1:EAX": named}
 
 
 def _texts(facts: object, wanted: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, str]:
-    return {name: _text(_at(facts, path)) for name, path in wanted}
+    return {name: _text(at(facts, path)) for name, path in wanted}
 
 
 def _text(value: object) -> str:
@@ -83,13 +69,9 @@ def _parameters(modules: object) -> dict[str, str]:
     if not isinstance(modules, Mapping):
         return {}
     return {
-        str(module): " ".join(f"{name}={value}" for name, value in of.items() if name in _TELLING)
+        str(module): " ".join(
+            f"{name}={value}" for name, value in of.items() if name in TELLING_PARAMETERS
+        )
         for module, of in modules.items()
         if isinstance(of, Mapping)
     }
-
-
-def _at(facts: object, path: tuple[str, ...]) -> object:
-    for name in path:
-        facts = facts.get(name) if isinstance(facts, Mapping) else None
-    return facts

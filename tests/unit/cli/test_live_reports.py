@@ -1,6 +1,7 @@
 """Reports that are written while a run goes on."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from tests.support.runs import EVERY, EVERY_VERDICT, MISSING
 
 COMMAND = ("kvmprobe", "run")
 TOOL = f"kvmprobe {__version__}"
+BEGUN = RunDocument(TOOL, COMMAND, run_id="1f2e", environments={})
 
 
 def reports(tmp_path, planned):
     files = [ReportFile(known, tmp_path / known.value) for known in Format]
-    return LiveReports(files, COMMAND, planned)
+    return LiveReports(files, BEGUN, planned)
 
 
 @pytest.mark.parametrize("wanted", list(Format))
@@ -27,7 +29,7 @@ def test_a_live_report_is_that_of_the_finished_run(wanted, tmp_path):
     for record in EVERY_VERDICT:
         live.add(record)
     live.finish(Ending.COMPLETE)
-    run = RunDocument(TOOL, COMMAND, EVERY_VERDICT)
+    run = replace(BEGUN, records=EVERY_VERDICT)
     assert (tmp_path / wanted.value).read_text() == rendered(wanted, [run])
 
 
@@ -37,7 +39,7 @@ def test_an_interrupted_run_tells_what_is_missing(wanted, tmp_path):
     for record in EVERY_VERDICT:
         live.add(record)
     live.finish(Ending.CUT_SHORT)
-    run = RunDocument(TOOL, COMMAND, EVERY_VERDICT, MISSING, Ending.CUT_SHORT)
+    run = replace(BEGUN, records=EVERY_VERDICT, not_completed=MISSING, ending=Ending.CUT_SHORT)
     assert (tmp_path / wanted.value).read_text() == rendered(wanted, [run])
 
 
@@ -52,7 +54,7 @@ def test_what_was_recorded_is_in_the_file_at_once(wanted, tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
 def test_a_full_disk_is_told_as_such():
     with pytest.raises(NoSpace, match="No space left on device"):
-        LiveReports([ReportFile(Format.KTAP, Path("/dev/full"))], COMMAND, [])
+        LiveReports([ReportFile(Format.KTAP, Path("/dev/full"))], BEGUN, [])
 
 
 def test_no_descriptor_is_left_open(tmp_path):

@@ -1,6 +1,7 @@
 """KCIDB by kcidb-io's own validation, offline."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from kcidb_io.schema import LATEST, V5_0
@@ -128,3 +129,34 @@ def test_the_same_run_has_the_same_ids_and_another_has_others():
 def test_of_a_run_that_tested_no_kernel_nothing_is_said():
     told = report(run_of_records(not_completed=("restore.a",)))
     assert (told["tests"], told["builds"]) == ([], [])
+
+
+def test_each_test_has_the_environment_it_ran_in():
+    # As execution.facts and execution.environment gather them, cut to what matters here.
+    facts = {
+        "kernel": {"release": "6.12.95", "version": "#1 SMP"},
+        "environment": {
+            "kernel": {"build_id": "ab12", "config": {"source": "/boot/config", "sha256": "cd"}},
+            "cpu": {"microcode": ["0x2b"], "cpuid": [[0, 0, 0, 0, 0, 0]]},
+            "machine": {"dmi": {"bios_version": "1.2"}, "hypervisor": {"bit": 0, "vendor": ""}},
+        },
+        "kvm": {"parameters": {"kvm": {"ignore_msrs": "N", "halt_poll_ns": "200000"}}},
+        "behaviours": {"found": ["XFD_WRITE_KEEPS_XSTATE_BV"], "undetermined": []},
+    }
+    first = EVERY.records[0].target
+    run = replace(EVERY, environments={first: facts})
+    told = report(run)
+    V5_0.validate(told)
+    assert told["tests"][0]["environment"]["misc"] == {
+        "target": first.kind,
+        "tool": EVERY.tool,
+        "kernel": "6.12.95",
+        "kernel_version": "#1 SMP",
+        "build_id": "ab12",
+        "config": "cd",
+        "microcode": ["0x2b"],
+        "dmi": {"bios_version": "1.2"},
+        "hypervisor": {"bit": 0, "vendor": ""},
+        "behaviours": ["XFD_WRITE_KEEPS_XSTATE_BV"],
+        "kvm_parameters": {"kvm.ignore_msrs": "N"},
+    }

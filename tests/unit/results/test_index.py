@@ -1,7 +1,10 @@
 """The index over runs: what is new is taken in, what is gone is dropped."""
 
+import os
 import shutil
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from kvmprobe.results.index import INDEX, Index
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import ScenarioRecord, Target
 from kvmprobe.results.run_directory import RunDirectory
+from kvmprobe.results.run_document import read_outcomes
 from kvmprobe.results.verdict import Verdict
 
 OLD, NEW = Target("lab", "6.12.43", "old"), Target("lab", "6.12.95", "new")
@@ -120,3 +124,59 @@ def test_anyone_may_ask_it_in_sql(index, tmp_path):
     index.refresh()
     with sqlite3.connect(index.path) as base:
         assert base.execute("SELECT kernel FROM records").fetchall() == [("6.12.43",)]
+
+
+def test_a_path_that_is_no_run_is_named(index, tmp_path):
+    assert index.refresh([tmp_path / "nothing"]) == [
+        f"{tmp_path / 'nothing'}: no run directory: it has no journal.jsonl"
+    ]
+
+
+def test_an_index_that_is_interrupted_keeps_what_it_has(index, tmp_path, monkeypatch):
+    monkeypatch.setattr("kvmprobe.results.index.read_outcomes", interrupted_at(2))
+    for name in ("one", "two", "three"):
+        write_run(tmp_path / "runs" / name, record("a.1"))
+    with pytest.raises(KeyboardInterrupt):
+        index.refresh()
+    with Index(tmp_path / "runs") as again:
+        assert len(again.runs()) == 1
+
+
+def interrupted_at(number):
+    def read(path):
+        nonlocal number
+        number -= 1
+        if number:
+            return read_outcomes(path)
+        raise KeyboardInterrupt
+
+    return read
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a folder of another user needs root to be made")
+def test_whoever_may_not_write_the_folder_can_ask_all_the_same(tmp_path):
+    # Directories above pytest's are for their owner only, whoever that is.
+    with tempfile.TemporaryDirectory() as shared:
+        Path(shared).chmod(0o755)
+        runs = Path(shared) / "runs"
+        write_run(runs / "one", record("a.1"))
+        write_run(runs / "two", record("a.2"))
+        (runs / "two").chmod(0o700)
+        os.seteuid(65534)
+        try:
+            with Index(runs) as index:
+                complaints, told = index.refresh(), kernels(index)
+        finally:
+            os.seteuid(0)
+        assert (complaints, told) == ([], [("a.1", "6.12.43", "PASS")])
+        assert not index.path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="as above")
+def test_where_no_folder_can_be_made_there_are_no_runs():
+    os.seteuid(65534)
+    try:
+        with Index(Path("/nonexistent/runs")) as index:
+            assert (index.refresh(), index.runs()) == ([], [])
+    finally:
+        os.seteuid(0)

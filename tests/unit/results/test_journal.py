@@ -103,3 +103,39 @@ def test_an_entry_that_does_not_fit_leaves_the_others_whole(path, journal):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert len(read_entries(path)) > 2
+
+
+# ext4 and XFS write a file's pages in any order: what has not got to the disk reads as zeros.
+def torn(path, *lines):
+    with path.open("ab") as file:
+        file.writelines(line + b"\n" for line in lines)
+
+
+HOLE = b"\0" * 40
+RESULT = b'{"type":"result","record":{}}'
+INTENT = b'{"type":"intent","batch":2}'
+
+
+@pytest.mark.parametrize("behind", [(), (RESULT,), (RESULT, INTENT)])
+def test_what_a_panic_left_of_the_last_batch_is_cut_off(path, journal, behind):
+    journal.append(EntryType.INTENT, {"batch": 1})
+    journal.close()
+    torn(path, HOLE, *behind)
+    assert [e["type"] for e in read_entries(path)] == ["begin", "intent"]
+    opened = Journal(path)
+    opened.append(EntryType.END, {})
+    opened.close()
+    assert [e["type"] for e in read_entries(path)] == ["begin", "intent", "end"]
+
+
+def test_a_hole_before_what_was_flushed_is_damage(path, journal):
+    torn(path, HOLE, INTENT, RESULT)
+    with pytest.raises(UsageError, match=r"journal\.jsonl:2: no entry of a journal"):
+        read_entries(path)
+
+
+def test_what_is_no_journal_is_not_cut(path):
+    path.write_bytes(b"mine\nand mine")
+    with pytest.raises(UsageError, match=r"journal\.jsonl:1: no entry of a journal"):
+        Journal(path)
+    assert path.read_bytes() == b"mine\nand mine"

@@ -1,6 +1,7 @@
 """A run's directory: new or refused; payloads by content."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,20 @@ def test_a_missing_payload_is_told(directory):
         ({"XDG_STATE_HOME": "/s", "HOME": "/h"}, "/s/kvmprobe/runs"),
         ({"XDG_STATE_HOME": "s", "HOME": "/h"}, "/h/.local/state/kvmprobe/runs"),
         ({"HOME": "/h"}, "/h/.local/state/kvmprobe/runs"),
-        ({}, "/root/.local/state/kvmprobe/runs"),
+        ({"HOME": ""}, "~/.local/state/kvmprobe/runs"),
+        ({}, "~/.local/state/kvmprobe/runs"),
     ],
 )
-def test_runs_are_kept_where_the_xdg_specification_says(environ, folder):
-    assert runs_folder(environ) == Path(folder)
+def test_runs_are_kept_where_the_xdg_specification_says(environ, folder, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)  # then ~ is what the user database says
+    assert runs_folder(environ) == Path(folder).expanduser()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which needs root")
+def test_a_user_without_a_home_directory_is_told_what_to_give():
+    os.seteuid(123456)
+    try:
+        with pytest.raises(UsageError, match="set HOME or XDG_STATE_HOME, or give --out DIR"):
+            runs_folder({})
+    finally:
+        os.seteuid(0)

@@ -2,6 +2,7 @@ from collections import namedtuple
 
 import pytest
 
+from kvmprobe.errors import UsageError
 from kvmprobe.execution.doctor import room as module
 from kvmprobe.execution.doctor.advice import Readiness
 from kvmprobe.execution.doctor.room import MIB, room
@@ -27,3 +28,8 @@ def test_little_room_is_told_by_how_little_it_is(tmp_path, monkeypatch, free, re
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: Usage(free, 0, free))
     (advice,) = room({"cache": tmp_path})
     assert advice.readiness is readiness
+
+
+def test_a_user_without_such_a_folder_is_told_why():
+    (advice,) = room({"runs": UsageError("no home directory")})
+    assert (advice.readiness, advice.finding) == (Readiness.NOT_READY, "no home directory")

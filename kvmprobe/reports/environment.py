@@ -1,0 +1,68 @@
+"""What of an environment record stands beside each result, where the whole of it is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Of the modules' dozens of parameters those that change what the calls here return, or how a guest
+# runs.
+TELLING_PARAMETERS = frozenset(
+    {
+        "cet",
+        "emulate_invalid_guest_state",
+        "enable_apicv",
+        "ept",
+        "force_emulation_prefix",
+        "ignore_msrs",
+        "nested",
+        "npt",
+        "unrestricted_guest",
+    }
+)
+_PATHS = {
+    "kernel": ("kernel", "release"),
+    "kernel_version": ("kernel", "version"),
+    "build_id": ("environment", "kernel", "build_id"),
+    "config": ("environment", "kernel", "config", "sha256"),
+    "taint": ("environment", "kernel", "taint", "value"),
+    "clocksource": ("environment", "kernel", "clocksource"),
+    "cpu": ("cpu", "brand"),
+    "cpu_signature": ("cpu", "signature"),
+    "microcode": ("environment", "cpu", "microcode"),
+    "dmi": ("environment", "machine", "dmi"),
+    "hypervisor": ("environment", "machine", "hypervisor"),
+    "kvm_modules": ("kvm", "vendor_modules"),
+    "headers": ("environment", "tool", "headers"),
+    "behaviours": ("behaviours", "found"),
+}
+
+
+def brief_environment(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells one environment from another; what is not known is left out.
+
+    :param environment: as :class:`~kvmprobe.results.run_document.RunDocument` has it of a target
+    """
+    told = {name: at(environment, path) for name, path in _PATHS.items()}
+    told["kvm_parameters"] = _parameters(at(environment, ("kvm", "parameters")))
+    return {name: value for name, value in told.items() if value not in (None, {})}
+
+
+def at(record: object, path: tuple[str, ...]) -> object:
+    """Return what stands there in nested mappings; None where nothing does."""
+    for name in path:
+        record = record.get(name) if isinstance(record, Mapping) else None
+    return record
+
+
+def _parameters(modules: object) -> dict[str, str]:
+    """Return the telling ones: ``kvm.ignore_msrs`` and the like."""
+    if not isinstance(modules, Mapping):
+        return {}
+    return {
+        f"{module}.{name}": value
+        for module, of in modules.items()
+        if isinstance(of, Mapping)
+        for name, value in of.items()
+        if name in TELLING_PARAMETERS
+    }
