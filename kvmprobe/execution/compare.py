@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _SHOWN_BYTES = 16
 _SHOWN_ENTRIES = 16
-_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4"})
+_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4", "FCW"})
 _BITMAPS = frozenset(
     {"XSTATE_BV", "XCOMP_BV", "XCR0", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"}
     | {"XCOMP", "XCOMP_GUEST_SUPP"}
