@@ -22,8 +22,8 @@ exit status:
 EXIT_STYLES = """\
 exit styles:
   kselftest  1 also for wrong usage and for a fault of kvmprobe
-  bisect     for `git bisect run`: 125, which skips, if nothing could run or
-             time was up; 128, which ends it, for wrong usage or a fault
+  bisect     for `git bisect run`: 125, which skips, if nothing could run
+             or time was up; 128, which ends it, for usage or a fault
   autotools  77 if nothing could run; 99 for what is neither good nor bad
   always0    0, whatever comes
 """

@@ -34,6 +34,7 @@ def man_page(grammar: argparse.ArgumentParser) -> str:
     lines = [
         f'.TH {grammar.prog.upper()} 1 "" "{grammar.prog} {__version__}" "User Commands"',
         ".nh",
+        ".ad l",
         ".SH NAME",
         *_text(f"{grammar.prog} - {summary[:1].lower() + summary[1:]}"),
         ".SH SYNOPSIS",
