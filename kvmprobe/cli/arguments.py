@@ -220,7 +220,10 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         help="how long without any output counts as a hang (default: %(default)g)",
     )
     program.add_argument(
-        "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"
+        "program",
+        nargs="+",
+        metavar="-- COMMAND",
+        help="the program, by its path here or in the guest, and its arguments",
     )
 
 
