@@ -11,8 +11,8 @@ from kvmprobe.cli.arguments import parser
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 TABLE = README.partition("| command |")[2].partition("\n\n")[0]
-# Of mypy, of scripts/bench, of the programs that `repro` writes.
-OF_OTHERS = {"--strict", "--lab", "--go-on"}
+# Of mypy, of scripts/bench and scripts/record_transcripts, of the programs that `repro` writes.
+OF_OTHERS = {"--strict", "--lab", "--new", "--go-on"}
 
 
 def commands(command):
