@@ -64,10 +64,11 @@ formats:
 DISKS = """\
 disks:
   The disk is mounted before the program starts and unmounted when it has
-  ended. A panic leaves it as it is: what was synchronised is in FILE, and
-  ext4's journal is recovered when `lab exec` boots with it again, which is
-  a boot of its own with a new boot id. `debugfs -R 'rdump / DIR' FILE`
-  copies files out; after a panic, `e2fsck -p FILE` first.
+  ended. A panic leaves it as it is: what was synchronised is in FILE, as a
+  run's directory is; what `run --json` writes is not. ext4's journal is
+  recovered when `lab exec` boots with it again, which is a boot of its own
+  with a new boot id. `debugfs -R 'rdump / DIR' FILE` copies files out;
+  after a panic, `e2fsck -p FILE` first.
 """
 
 
