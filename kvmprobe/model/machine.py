@@ -101,7 +101,7 @@ class Vcpu:
     :ivar xstate_bv: XSTATE_BV in memory, where it is certain
     :ivar xstate_bv_open: bits of it that may be 0 or 1
     :ivar contents: bytes of each component in ``xstate_bv``; of one in ``xstate_bv_open``, what it
-        may have, or else INIT (PKRU aside); of others nothing that counts
+        may have, or else INIT (PKRU aside)
     :ivar stale: bytes of FP and SSE that lie in the fpstate while XSTATE_BV says INIT
     :ivar stale_open: those of them that a save may have overwritten with INIT
     :ivar in_agent: it executes the guest agent, which has left the reset vector behind
