@@ -15,6 +15,14 @@ from kvmprobe.cli.common_arguments import (
     count,
     seconds,
 )
+from kvmprobe.cli.epilogs import (
+    DISKS,
+    EXIT_STATUS,
+    EXIT_STYLES,
+    FORMATS,
+    RESUMING,
+    end_with,
+)
 from kvmprobe.cli.run_arguments import add_run
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
@@ -25,20 +33,6 @@ from kvmprobe.lab.program import SILENCE_SECONDS
 from kvmprobe.reports.formats import Format
 
 SHELLS = ("bash", "zsh", "fish")
-_EXIT_CODES = """\
-exit status:
-    0  everything that ran passed
-       (or, with --known=xfail, known defects explain what did not)
-    1  a divergence or a crash
-    2  usage
-    3  kvmprobe's own fault
-    4  nothing could run
-  124  the run's time was up
-  130  interrupted
-  `probe` ends with 0 if something can be tested here, else with 4,
-  whatever else it advises.
-  `lab exec` ends with the program's status, 255 after a panic.
-"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,9 +40,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="kvmprobe",
         description="Restore a KVM guest's XCR0, XFD and XSTATE in every order; judge each step.",
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    end_with(top, EXIT_STATUS)
     top.add_argument("--version", action="version", version=f"kvmprobe {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_run(commands.add_parser("run", help="run scenarios and judge the kernel"))
@@ -87,7 +80,10 @@ def _add_resume(resume: argparse.ArgumentParser) -> None:
         help="run a scenario during which this host went down K times more, alone; then leave it "
         "(default: %(default)s)",
     )
-    add_exit_style(resume, "the exit status as others count it (default: the list above)")
+    add_exit_style(
+        resume, "the exit status as others count it (default: as `kvmprobe --help` lists it)"
+    )
+    end_with(resume, RESUMING, EXIT_STYLES)
 
 
 def _add_kept(runs: argparse.ArgumentParser) -> None:
@@ -106,8 +102,7 @@ def _add_kept(runs: argparse.ArgumentParser) -> None:
 
 
 def _add_list(listing: argparse.ArgumentParser) -> None:
-    listing.formatter_class = argparse.RawDescriptionHelpFormatter
-    listing.epilog = SELECTION_HELP
+    end_with(listing, SELECTION_HELP)
     add_selection(listing)
     form = listing.add_mutually_exclusive_group()
     form.add_argument(
@@ -139,7 +134,7 @@ def _add_probe(probe: argparse.ArgumentParser) -> None:
 
 
 def _add_report(report: argparse.ArgumentParser) -> None:
-    _add_runs(report, "runs", nargs="+")
+    _add_runs(report, "runs", "RUN", nargs="+")
     report.add_argument(
         "--format",
         choices=[known.value for known in Format],
@@ -148,20 +143,23 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     )
     report.add_argument("--output", type=Path, metavar="FILE", help="write it there")
     add_exit_style(report, "end with the status that the runs deserve, as others count it")
+    end_with(report, FORMATS, EXIT_STYLES)
 
 
 def _add_diff(diff: argparse.ArgumentParser) -> None:
-    _add_runs(diff, "before")
-    _add_runs(diff, "after")
+    _add_runs(diff, "before", "BEFORE")
+    _add_runs(diff, "after", "AFTER")
     diff.add_argument("--markdown", action="store_true", help="for a merge request")
 
 
-def _add_runs(command: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
+def _add_runs(
+    command: argparse.ArgumentParser, name: str, shown: str, nargs: str | None = None
+) -> None:
     command.add_argument(
         name,
         type=Path,
         nargs=nargs,
-        metavar="RUN",
+        metavar=shown,
         help="a run's directory, or what `run --json` wrote",
     )
 
@@ -171,6 +169,8 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
     setup = commands.add_parser("setup", help="build the emulator, once, into the user's cache")
     add_sources(setup)
     program = commands.add_parser("exec", help="run a program on the emulated host")
+    program.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
+    end_with(program, DISKS)
     add_kernel(program)
     program.add_argument(
         "--file",
@@ -221,7 +221,10 @@ def _add_lab(lab: argparse.ArgumentParser) -> None:
         help="how long without any output counts as a hang (default: %(default)g)",
     )
     program.add_argument(
-        "program", nargs="+", metavar="-- COMMAND", help="the program, its arguments"
+        "program",
+        nargs="+",
+        metavar="-- COMMAND",
+        help="the program, by its path here or in the guest, and its arguments",
     )
 
 

@@ -86,6 +86,8 @@ _COMPLETERS: Mapping[str, Completer] = {
     "FILE": shtab.FILE,
     "PATH": shtab.FILE,
     "RUN": shtab.FILE,
+    "BEFORE": shtab.FILE,
+    "AFTER": shtab.FILE,
     "DIR": shtab.DIRECTORY,
     "EXPRESSION": _own("_kvmprobe_scenarios"),
     "SCENARIO": _own("_kvmprobe_scenario_or_file"),

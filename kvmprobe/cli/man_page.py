@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ _WIDTH = 78
 _ENVIRONMENT = {
     "KVMPROBE_CACHE": "where the emulator, kernels and downloads are kept, instead of kvmprobe in "
     "XDG_CACHE_HOME or in ~/.cache",
+    "XDG_STATE_HOME": "where kvmprobe/runs keeps the runs, instead of ~/.local/state",
     "NO_COLOR": "no colours",
     "CI": "no colours and no status line, but lines of text; FORCE_COLOR brings the colours back",
 }
@@ -23,8 +25,8 @@ _ENVIRONMENT = {
 def man_page(grammar: argparse.ArgumentParser) -> str:
     """Return the page's source.
 
-    :param grammar: the command's parser; each command has its help, and may have an epilog, which
-        becomes a section of its own
+    :param grammar: the command's parser; each command has its help, and may have an epilog, whose
+        parts become sections: each begins with a line that is not indented
     """
     commands = list(_commands(grammar))
     summary = (grammar.description or "").rstrip(".")
@@ -32,6 +34,7 @@ def man_page(grammar: argparse.ArgumentParser) -> str:
     lines = [
         f'.TH {grammar.prog.upper()} 1 "" "{grammar.prog} {__version__}" "User Commands"',
         ".nh",
+        ".ad l",
         ".SH NAME",
         *_text(f"{grammar.prog} - {summary[:1].lower() + summary[1:]}"),
         ".SH SYNOPSIS",
@@ -44,9 +47,10 @@ def man_page(grammar: argparse.ArgumentParser) -> str:
     ]
     for command, text in commands:
         lines += _command(command, text)
-    epilogs = [grammar.epilog, *(command.epilog for command, _ in commands)]
-    for epilog in dict.fromkeys(filter(None, epilogs)):
-        lines += _section(epilog)
+    epilogs = [grammar.epilog or "", *(command.epilog or "" for command, _ in commands)]
+    parts = (part for epilog in epilogs for part in re.split(r"^(?=\S)", epilog, flags=re.M))
+    for part in dict.fromkeys(filter(None, map(str.rstrip, parts))):
+        lines += _section(part)
     lines.append(".SH ENVIRONMENT")
     for name, text in _ENVIRONMENT.items():
         lines += [".TP", f".B {name}", *_text(text)]
@@ -106,9 +110,9 @@ def _value(action: argparse.Action) -> str:
     return f"{name}..." if action.nargs in {"+", "*"} else name
 
 
-def _section(epilog: str) -> Iterator[str]:
-    """Return an epilog, whose first line is its heading, as it is laid out."""
-    heading, *rest = epilog.splitlines()
+def _section(part: str) -> Iterator[str]:
+    """Return a part of an epilog, whose first line is its heading, as it is laid out."""
+    heading, *rest = part.splitlines()
     yield f".SH {heading.rstrip(':').upper()}"
     yield ".nf"
     for line in textwrap.dedent("\n".join(rest)).splitlines():

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel, seconds
+from kvmprobe.cli.epilogs import EXIT_STYLES, FORMATS, PRINTING, end_with
 from kvmprobe.cli.host_arguments import add_arm, add_host_checks
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.cli.printing_arguments import add_printing
 from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
 from kvmprobe.reports.formats import Format
 
+if TYPE_CHECKING:
+    import argparse
+
 
 def add_run(run: argparse.ArgumentParser) -> None:
     """Take what ``kvmprobe run`` does."""
-    run.formatter_class = argparse.RawDescriptionHelpFormatter
-    run.epilog = SELECTION_HELP
+    end_with(run, SELECTION_HELP, PRINTING, FORMATS, EXIT_STYLES)
     _add_where(run.add_argument_group("where"))
     add_selection(run.add_argument_group("what"))
     _add_judging(run.add_argument_group("judging"))

@@ -27,16 +27,24 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         for complaint in index.refresh(arguments.also):
             print(f"kvmprobe: {complaint}", file=sys.stderr)
         rows = _asked(index, arguments)
+    if not rows:
+        what = "record like that" if _globs(arguments) else "run"
+        print(f"kvmprobe: no {what} in {runs_folder()}", file=sys.stderr)
     told = [json.dumps([asdict(row) for row in rows], indent=1)]
     print_lines(console, told if arguments.json else map(_line, rows))
     return ExitCode.OK
 
 
 def _asked(index: Index, arguments: argparse.Namespace) -> list[RunRow] | list[RecordRow]:
+    if globs := _globs(arguments):
+        return list(index.records(*globs))
+    return index.runs()
+
+
+def _globs(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return what records were asked for; nothing if the runs were."""
     globs = (arguments.scenario, arguments.kernel, arguments.verdict)
-    if not any(globs):
-        return index.runs()
-    return list(index.records(*(glob or "*" for glob in globs)))
+    return tuple(glob or "*" for glob in globs) if any(globs) else ()
 
 
 def _line(row: RunRow | RecordRow) -> str:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, assert_never
 
-from kvmprobe.abi.numbers import exit_name
+from kvmprobe.abi.numbers import Msr, exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.execution.compare_tables import table_differences
 from kvmprobe.model.guest import VECTOR_FIELD, vector_name
+from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.results.record import ImageDifference
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 _SHOWN_BYTES = 16
 _SHOWN_ENTRIES = 16
-_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4"})
+_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4", "FCW"} | set(map(msr_name, Msr)))
 _BITMAPS = frozenset(
-    {"XSTATE_BV", "XCOMP_BV", "XCR0", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"}
+    {"XSTATE_BV", "XCOMP_BV", "XCR0", "XSS", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"}
     | {"XCOMP", "XCOMP_GUEST_SUPP"}
 )
 
@@ -79,9 +80,9 @@ def _value_text(name: str, value: int) -> str:
         return exit_name(value)
     if name == VECTOR_FIELD:
         return vector_name(value)
-    if name in _REGISTERS:
-        return f"{value:#x}"
-    return names(value) if name in _BITMAPS else str(value)
+    if name in _BITMAPS:
+        return names(value)
+    return f"{value:#x}" if name in _REGISTERS else str(value)
 
 
 def _compare_failed(failed: Failed, op: Op, reply: Reply, host: HostProfile) -> Mismatch | None:

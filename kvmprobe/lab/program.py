@@ -82,7 +82,8 @@ class Hardware:
 class Program:
     """A command and what goes along.
 
-    :ivar command: the program, by path or as found along PATH, and its arguments
+    :ivar command: the program, by its path here, in one of ``files`` by its path in the guest, or
+        as found along PATH; and its arguments
     :ivar files: what it needs beside its libraries and interpreter
     :ivar hardware: what it runs on
     :ivar pycache: where kvmprobe's compiled code is kept if kvmprobe itself goes along, and then
@@ -108,9 +109,9 @@ class Program:
             environment |= own.environment | {"PATH": f"{search}:{own.environment['PATH']}"}
             start = own.command if self.command[0] == own_command.NAME else ()
         if not start:
-            program = guest_files.find_program(self.command[0], search)
-            guest_files.add_program(tree, program, search)
-            start = (str(program),)
+            program = self._program(search)
+            guest_files.add_program(tree, program.path, search)
+            start = (program.guest,)
         for file in self.files:
             _add_file(tree, file)
         return initramfs.Payload(
@@ -120,6 +121,15 @@ class Program:
             environment,
             self.hardware.disk.mount_point if self.hardware.disk else "",
         )
+
+    def _program(self, search: str) -> GuestFile:
+        named = self.command[0]
+        for file in self.files:
+            if Path(named).is_relative_to(file.guest):
+                below = file.path.absolute() / Path(named).relative_to(file.guest)
+                return GuestFile(guest_files.find_program(str(below), search), named)
+        found = guest_files.find_program(named, search)
+        return GuestFile(found, str(found))
 
 
 # A program or library that is named brings its libraries along, as the first one does; so does each

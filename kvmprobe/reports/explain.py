@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _BITMAPS = frozenset(
     {
+        "guest_perm",
+        "host_perm",
         "user_xfeatures",
         "guest_xcr0",
         "guest_xss",

@@ -74,7 +74,9 @@ def test_every_option_stands_below_its_command(command, option):
     assert f"\\fB{option}\\fR" in section
 
 
-@pytest.mark.parametrize("heading", ["EXIT STATUS", "SELECTION", "ENVIRONMENT"])
+@pytest.mark.parametrize(
+    "heading", ["EXIT STATUS", "SELECTION", "EXIT STYLES", "DISKS", "ENVIRONMENT"]
+)
 def test_what_the_help_ends_with_is_a_section(heading):
     assert f"\n{heading}\n" in rendered()
 

@@ -214,6 +214,18 @@ def test_numbers_that_are_neither_are_told_as_they_are():
     assert fields_text({"0xD.0:ECX": 2696}) == "0xD.0:ECX=2696"
 
 
+def test_msrs_are_shown_as_the_manuals_write_them():
+    # SDM vol.3 table 12-12 "Memory Type Setting of PAT Entries Following a Power-up or Reset";
+    # vol.1 §13.1: state component 11 is CET user state
+    shown = fields_text({"PAT": 0x0007_0406_0007_0406, "XSS": 1 << 11})
+    assert shown == "PAT=0x7040600070406, XSS=0x800 (CET_USER)"
+
+
+def test_a_control_word_is_shown_as_the_manuals_write_it():
+    # SDM vol.1 §8.1.5 "x87 FPU Control Word": 037FH after initialisation
+    assert fields_text({"FCW": 895}) == "FCW=0x37f"
+
+
 def guest_output(**registers):
     """The agent's result block: u64s, the vector at 8, RAX at 32."""
     block = bytearray(128)

@@ -46,6 +46,21 @@ def test_a_command_becomes_its_absolute_path_with_its_arguments(tmp_path):
     assert "/data" in payload.files
 
 
+def test_a_command_may_be_a_file_that_goes_along_by_its_path_in_the_guest(tmp_path):
+    script = tmp_path / "own.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    payload = Program(("/tests/own.sh", "a"), (GuestFile(tmp_path, "/tests"),)).payload()
+    assert payload.command == ("/tests/own.sh", "a")
+    assert "/tests/own.sh" in payload.files
+    assert os.path.realpath("/bin/sh") in payload.files
+
+
+def test_a_command_that_does_not_go_along_is_refused_by_its_path_here(tmp_path):
+    with pytest.raises(UsageError, match=str(tmp_path / "absent")):
+        Program(("/tests/absent",), (GuestFile(tmp_path, "/tests"),)).payload()
+
+
 def test_libraries_in_a_named_directory_bring_theirs_along(tmp_path):
     (tmp_path / "deep").mkdir()
     own = str(tmp_path / "deep" / "own.so")

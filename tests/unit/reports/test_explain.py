@@ -25,6 +25,17 @@ def test_each_step_shows_what_is_expected_and_the_rule():
     assert lines[step + 1].startswith("    rule: ARCH_REQ_XCOMP_GUEST_PERM")
 
 
+def test_a_permission_is_shown_by_its_components():
+    # contract §1: granting 18 adds it, and 17 is not dynamic
+    lines = explained(f"restore.cpuid-msrs-xcrs-xsave.{VARIANT}")
+    (line,) = [line for line in lines if line.startswith("    guest_perm: ")]
+    before, after = line.split(" -> ")
+    assert "XTILE_DATA" not in before
+    assert after == before.removeprefix("    guest_perm: ").replace("0x202e7", "0x602e7").replace(
+        ")", "|XTILE_DATA)"
+    )
+
+
 def test_only_what_changed_is_shown():
     lines = explained(f"restore.cpuid-msrs-xcrs-xsave.{VARIANT}")
     step = next(n for n, line in enumerate(lines) if "IA32_XFD=" in line)
