@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import uuid
-from calendar import timegm
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe import __version__
 from kvmprobe.errors import UsageError
 from kvmprobe.execution.aftermath import past_of, settle
-from kvmprobe.execution.journaling import Journaling, boot_id, now
+from kvmprobe.execution.host_files import HostFiles
+from kvmprobe.execution.journaling import Journaling, now, since_epoch
 from kvmprobe.execution.last_words import last_panic
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.plan import NO_PAST, Past
@@ -84,9 +83,9 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
     :raises RunDirectoryError: another process writes it
     """
     directory = RunDirectory.open(path)
-    history = History.of(directory.entries(), boot_id())
+    history = History.of(directory.entries(), HostFiles().boot_id())
     _require_same_kernel(directory.path, history)
-    since = timegm(time.strptime(history.last_begin["time"], "%Y-%m-%dT%H:%M:%SZ"))
+    since = since_epoch(history.last_begin["time"])
     aftermath = settle(history, retries, last_panic(since))
     directory.journal.append(EntryType.BEGIN, _this_attempt(now()))
     os.chdir(history.begin["directory"])
@@ -105,7 +104,7 @@ def _this_attempt(began: str) -> dict[str, Any]:
     return {
         "tool": f"kvmprobe {__version__}",
         "command": sys.argv,
-        "boot_id": boot_id(),
+        "boot_id": HostFiles().boot_id(),
         "time": began,
     }
 
