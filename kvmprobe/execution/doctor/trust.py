@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.execution.doctor.advice import Advice, fine, not_ready, worth_knowing
 from kvmprobe.execution.doctor.once_warnings import CLEAR, OnceWarnings, once_warnings
-from kvmprobe.execution.kernel_log import KMSG
+from kvmprobe.execution.environment import LOCKDOWN, lockdown
+from kvmprobe.execution.kernel_log import KMSG, TAINTED
 from kvmprobe.execution.taint import Weight, letters, taints, weight
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from kvmprobe.execution.host_files import HostFiles
 
-LOCKDOWN = "/sys/kernel/security/lockdown"
 _ROOT_ONLY = "the kernel log, other users' VMs, debugfs and --arm"
 
 
@@ -53,7 +53,7 @@ def layers_below(facts: Mapping[str, Any]) -> Iterator[Advice]:
 
 
 def _taint(files: HostFiles) -> Advice:
-    value = files.number("/proc/sys/kernel/tainted")
+    value = files.number(TAINTED)
     if value is None:
         return worth_knowing("taint", "cannot be read: new warnings may go unnoticed")
     if not value:
@@ -97,10 +97,9 @@ def _kernel_log(files: HostFiles) -> Advice:
 
 
 def _lockdown(files: HostFiles) -> Advice:
-    modes = files.text(LOCKDOWN)
-    if modes is None:
+    mode = lockdown(files)
+    if mode is None:
         return fine("lockdown", f"none that can be seen ({LOCKDOWN}: {files.absent[LOCKDOWN]})")
-    mode = modes.partition("[")[2].partition("]")[0]
     if mode == "none":
         return fine("lockdown", "none")
     told = f"{mode}: debugfs and kexec may be out of reach even for root"
