@@ -5,14 +5,14 @@ The journal is the run; whatever else is made of it (reports, the index) can be 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
-from kvmprobe.results.journal import Journal, begun_name, read_entries, sync_folder, told
+from kvmprobe.results.durable import write_whole
+from kvmprobe.results.journal import Journal, begun_name, read_entries, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,15 +101,8 @@ class RunDirectory:
         scratch = folder / f".{name}.{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(final)
-            sync_folder(folder)
+            write_whole(final, scratch, content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
             raise RunDirectoryError(told(final, error, self.path)) from error
         return name
 
