@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.results.known import label
 from kvmprobe.results.step_json import steps_to_json
 from kvmprobe.results.verdict import LABELLED, Verdict
+from kvmprobe.scenarios.scenario_id import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +179,7 @@ class ScenarioRecord:
     @property
     def family(self) -> str:
         """The first part of the id: which table the scenario belongs to."""
-        return self.id.partition(".")[0]
+        return family_of(self.id)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready data."""
