@@ -74,8 +74,7 @@ def as_expected_failure(record: ScenarioRecord) -> ScenarioRecord:
     if record.foretold and record.verdict is Verdict.PASS:
         ids = " and ".join(record.foretold)
         return replace(record, verdict=Verdict.XPASS, reason=f"{ids} should have shown here")
-    explained = record.known and all(f.known for f in record.findings)
-    if explained and record.verdict in FAILURES - {Verdict.TIMED_OUT}:
+    if record.explained and record.verdict in FAILURES - {Verdict.TIMED_OUT}:
         return replace(record, verdict=Verdict.XFAIL)
     return record
 

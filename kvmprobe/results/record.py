@@ -177,6 +177,16 @@ class ScenarioRecord:
         return self.verdict.value
 
     @property
+    def unexplained(self) -> tuple[Finding, ...]:
+        """The findings that no known defect explains."""
+        return tuple(finding for finding in self.findings if not finding.known)
+
+    @property
+    def explained(self) -> bool:
+        """Whether known defects explain all that is wrong with it."""
+        return bool(self.known) and not self.unexplained
+
+    @property
     def family(self) -> str:
         """The first part of the id: which table the scenario belongs to."""
         return family_of(self.id)
