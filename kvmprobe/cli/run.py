@@ -9,6 +9,7 @@ from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.host_arguments import arming_of, tell
+from kvmprobe.cli.places import refuse_kernel_of_host
 from kvmprobe.cli.printing_arguments import printing_of
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
@@ -74,8 +75,7 @@ def carry_out(arguments: argparse.Namespace, attempt: Attempt, console: Console)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.target == "host" and arguments.kernel:
-        raise UsageError("--kernel means the emulated host; it does not go with --target host")
+    refuse_kernel_of_host(arguments)
     if arguments.target == "host" and arguments.all_crashes and not arguments.hazardous:
         raise UsageError("--all-crashes on this host needs --hazardous")
     if arguments.modules and not arguments.kernel:

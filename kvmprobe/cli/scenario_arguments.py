@@ -73,6 +73,7 @@ def add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "--hazardous", action="store_true", help="on this host too, go on to what can PANIC it"
     )
+    replay.set_defaults(all_crashes=False)  # one scenario has no others of its kind
     add_host_checks(replay)
     add_device(replay)
     add_kernel(replay)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.host_arguments import check_host
 from kvmprobe.cli.live_reports import LiveReports
+from kvmprobe.cli.places import crash_policy, emulated_host
 from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
-from kvmprobe.execution.place import Stakes, ThisHost, timed
-from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.execution.place import ThisHost, timed
+from kvmprobe.execution.runner import Runner
 from kvmprobe.execution.verdicts import as_expected_failure
 from kvmprobe.reports.json_report import JsonReport
 from kvmprobe.results.run_document import Ending
@@ -91,24 +92,14 @@ class Session:
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        # Loaded only where an emulated host is wanted.
-        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
-        from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
-
-        place = EmulatedHost.prepare(
-            archives_of(self._arguments),
-            self._arguments.kernel,
-            self._arguments.modules,
-            status,
-            tarball=self._arguments.tarball,
-        )
+        place = emulated_host(self._arguments, status)
         self._take_all(self._run_at(place, chosen, status))
 
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress
     ) -> list[ScenarioRecord]:
         place = timed(place, self._arguments.scenario_timeout, self._arguments.step_timeout)
-        policy = _hazardous(place, self._arguments)
+        policy = crash_policy(self._arguments, place)
         ledger = self._attempt.ledger
         runner = Runner(place, policy, self.take, status, self._deadline, ledger)
         runner.run(chosen, past=self._attempt.past)
@@ -158,9 +149,3 @@ class Session:
             self._json.finish(self.not_completed, complete=complete)
             self._json.close()
         self._reports.finish(ending)
-
-
-def _hazardous(place: Place, arguments: argparse.Namespace) -> Hazardous:
-    if place.stakes is Stakes.REAL and not arguments.hazardous:
-        return Hazardous.STOP
-    return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND
