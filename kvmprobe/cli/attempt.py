@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe import __version__
 from kvmprobe.errors import UsageError
 from kvmprobe.execution.aftermath import past_of, settle
-from kvmprobe.execution.host_files import HostFiles
+from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.execution.host.last_words import last_panic
 from kvmprobe.execution.journaling import Journaling, now, since_epoch
-from kvmprobe.execution.last_words import last_panic
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.plan import NO_PAST, Past
 from kvmprobe.results.history import History

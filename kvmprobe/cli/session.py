@@ -13,9 +13,9 @@ from kvmprobe.cli.host_arguments import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host
 from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
+from kvmprobe.execution.judge.verdicts import as_expected_failure
 from kvmprobe.execution.place import ThisHost, timed
 from kvmprobe.execution.runner import Runner
-from kvmprobe.execution.verdicts import as_expected_failure
 from kvmprobe.reports.json_report import JsonReport
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict

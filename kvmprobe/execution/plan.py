@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kvmprobe.execution.judge.verdicts import skipped
 from kvmprobe.execution.oracles.companions import companions
 from kvmprobe.execution.preflight import unmet
-from kvmprobe.execution.verdicts import skipped
 from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import Hazard, first_hazard
 from kvmprobe.scenarios.scenario import Need

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.lockstep import agrees_along, explanation
+from kvmprobe.execution.judge.lockstep import agrees_along, explanation
+from kvmprobe.execution.judge.unspecified import judged_bytes
 from kvmprobe.execution.preflight import examine, profile_of, unmet
-from kvmprobe.execution.unspecified import judged_bytes
 from kvmprobe.model.behaviours import variants
 from kvmprobe.results.known import by_id
 from kvmprobe.results.trace import End

@@ -10,7 +10,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.compare import fields_text, returned
+from kvmprobe.execution.judge.compare import fields_text, returned
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf

@@ -10,9 +10,9 @@ import pytest
 
 from kvmprobe.errors import HostStuck
 from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
+from kvmprobe.execution.judge.verdicts import judged
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.runner import Hazardous, Runner
-from kvmprobe.execution.verdicts import judged
 from kvmprobe.progress import Silent
 from kvmprobe.results.record import Target
 from kvmprobe.results.trace import End

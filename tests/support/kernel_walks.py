@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kvmprobe.execution.driver import Request
-from kvmprobe.execution.lockstep import divergences, explanation
+from kvmprobe.execution.judge.lockstep import divergences, explanation
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard

@@ -11,11 +11,11 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from kvmprobe.execution.host.taint import letters
 from kvmprobe.execution.kernel_log import TAINTED
-from kvmprobe.execution.taint import letters
 
 if TYPE_CHECKING:
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 CLEAR = "/sys/kernel/debug/clear_warn_once"
 _WARNED = "W"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.execution.doctor.advice import Advice, fine, not_ready, worth_knowing
 from kvmprobe.execution.doctor.once_warnings import CLEAR, OnceWarnings, once_warnings
-from kvmprobe.execution.environment import LOCKDOWN, lockdown
+from kvmprobe.execution.host.environment import LOCKDOWN, lockdown
+from kvmprobe.execution.host.taint import Weight, letters, taints, weight
 from kvmprobe.execution.kernel_log import KMSG, TAINTED
-from kvmprobe.execution.taint import Weight, letters, taints, weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 _ROOT_ONLY = "the kernel log, other users' VMs, debugfs and --arm"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.compare import compare
-from kvmprobe.execution.expectation import expected_fields
-from kvmprobe.execution.log_signatures import violations
+from kvmprobe.execution.judge.compare import compare
+from kvmprobe.execution.judge.expectation import expected_fields
+from kvmprobe.execution.judge.log_signatures import violations
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.model.machine import Machine
 from kvmprobe.results.known import known_defects

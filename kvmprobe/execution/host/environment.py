@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
 from kvmprobe.bindings import cpuid_dump, headers
-from kvmprobe.execution.host_files import HostFiles
+from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.execution.host.taint import letters, taints
 from kvmprobe.execution.kernel_log import TAINTED
-from kvmprobe.execution.taint import letters, taints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from kvmprobe.errors import Unavailable
-from kvmprobe.execution.host_files import HostFiles
-from kvmprobe.execution.settings import Change, changes_for, denied, number, put
+from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.execution.host.settings import Change, changes_for, denied, number, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

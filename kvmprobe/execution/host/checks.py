@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import Unavailable
 from kvmprobe.execution.doctor.company import other_machines, running_services, shown
+from kvmprobe.execution.host.taint import SPOILING_LETTERS, letters, taints
 from kvmprobe.execution.kernel_log import TAINTED
-from kvmprobe.execution.taint import SPOILING_LETTERS, letters, taints
 
 if TYPE_CHECKING:
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 
 def spoiling_taint(files: HostFiles) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.lockstep import agrees, divergences, explanation, step_records
-from kvmprobe.execution.oops import oops_of
+from kvmprobe.execution.judge.lockstep import agrees, divergences, explanation, step_records
+from kvmprobe.execution.judge.oops import oops_of
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Divergence, ScenarioRecord
