@@ -9,8 +9,8 @@ import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.exit_style import exit_status, style_of
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.terminal import output, tell
 from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError
 from kvmprobe.reports.console import print_lines

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.cli.host_arguments import tell
+from kvmprobe.cli.grammar.host import tell
 from kvmprobe.errors import ExitCode, Unavailable
 from kvmprobe.execution.doctor.examination import examine_host
 from kvmprobe.execution.driver import Driver

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.host_arguments import check_host
+from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.places import crash_policy, emulated_host, refuse_kernel_of_host
 from kvmprobe.cli.scenario import read
 from kvmprobe.cli.terminal import progress

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.attempt import next_attempt
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.run import carry_out
 
 if TYPE_CHECKING:

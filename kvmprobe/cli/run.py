@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.exit_style import outcome
-from kvmprobe.cli.host_arguments import arming_of, tell
+from kvmprobe.cli.grammar.host import arming_of, tell
+from kvmprobe.cli.grammar.printing import printing_of
 from kvmprobe.cli.places import refuse_kernel_of_host
-from kvmprobe.cli.printing_arguments import printing_of
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
 from kvmprobe.cli.terminal import progress

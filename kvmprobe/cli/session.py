@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.host_arguments import check_host
+from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host
 from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable

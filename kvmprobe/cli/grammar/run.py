@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel, seconds
-from kvmprobe.cli.host_arguments import add_arm, add_host_checks
+from kvmprobe.cli.grammar.host import add_arm, add_host_checks
+from kvmprobe.cli.grammar.printing import add_printing
+from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
+from kvmprobe.cli.grammar.shared import add_device, add_exit_style, add_kernel, seconds
 from kvmprobe.cli.live_reports import ReportFile
-from kvmprobe.cli.printing_arguments import add_printing
-from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
 from kvmprobe.reports.formats import Format
 
 

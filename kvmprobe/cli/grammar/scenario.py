@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.common_arguments import add_device, add_kernel, add_sources
-from kvmprobe.cli.host_arguments import add_host_checks
+from kvmprobe.cli.grammar.host import add_host_checks
+from kvmprobe.cli.grammar.shared import add_device, add_kernel, add_sources
 from kvmprobe.cli.scenario import SCENARIO_HELP
 
 if TYPE_CHECKING:
