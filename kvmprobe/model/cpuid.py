@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Step
@@ -42,7 +43,6 @@ COMPACTION = 1 << XSAVEC_BIT | 1 << XSAVES_BIT
 _XSAVE_FEATURES = 0b11111
 # AMX_FP8, TF32, AVX512, MOVRS, and INT8, BF16, COMPLEX, FP16 again.
 _TMUL_FEATURES = 0b1_1101_1111
-_U32 = (1 << 32) - 1
 _XSTATE_LEAVES = (LEAF_XSTATE, LEAF_TILE, LEAF_TMUL)
 # Leaves that differ between the CPUs of one machine: APIC ids, caches, kind of core.
 PER_CPU = frozenset(
@@ -115,9 +115,9 @@ def _xstate_leaf(host: HostProfile, xcr0: int) -> list[CpuidEntry]:
     features = _xsave_features(host)
     size = host.layout.size(xcr0)
     compacted = cpu.compacted_size(xcr0 | xss) if features & COMPACTION else 0
-    first = cpu.at(LEAF_XSTATE, 0)._replace(eax=xcr0 & _U32, ebx=size, ecx=size, edx=xcr0 >> 32)
+    first = cpu.at(LEAF_XSTATE, 0)._replace(eax=xcr0 & U32_MAX, ebx=size, ecx=size, edx=xcr0 >> 32)
     second = cpu.at(LEAF_XSTATE, 1)._replace(
-        eax=features, ebx=compacted, ecx=xss & _U32, edx=xss >> 32
+        eax=features, ebx=compacted, ecx=xss & U32_MAX, edx=xss >> 32
     )
     xfd = 0 if features >> XFD_BIT & 1 else 1 << 2
     places = (cpu.at(LEAF_XSTATE, nr) for nr in numbers((xcr0 | xss) & ~0b11))

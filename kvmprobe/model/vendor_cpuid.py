@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.xstate.cpuid import LEAF_FEATURES, LEAF_XSTATE, XSAVE_BIT, CpuidEntry, CpuidTable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 # XSAVEOPT, XSAVEC, XGETBV with ECX=1; XSAVES and XFD are kept from guests.
 _OFFERED = 0b111
-_U32 = (1 << 32) - 1
 
 
 def as_vendor_keeps(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
@@ -43,7 +42,7 @@ def as_vendor_keeps(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
     if first is not None and not first.flags & _INDEXED:
         return GuestCpuid.of(table.replaced(LEAF_XSTATE, 0, eax=0, ebx=0, ecx=0, edx=0))
     size = host.layout.size(host.kvm_xcr0)
-    xcr0 = {"eax": host.kvm_xcr0 & _U32, "ecx": size, "edx": host.kvm_xcr0 >> 32}
+    xcr0 = {"eax": host.kvm_xcr0 & U32_MAX, "ecx": size, "edx": host.kvm_xcr0 >> 32}
     offered = host.cpu.at(LEAF_XSTATE, 1).eax & _OFFERED
     return GuestCpuid.of(
         table.replaced(LEAF_XSTATE, 0, **xcr0).replaced(LEAF_XSTATE, 1, eax=offered, ecx=0, edx=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
     LEAF_ADDRESS_SIZES,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.host import HostProfile
 
-_U32 = (1 << 32) - 1
 _INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _ZERO = CpuidEntry(0, 0, 0, 0, 0, 0, 0)
@@ -92,7 +91,7 @@ def _same(full: CpuidTable) -> CpuidTable:
 
 
 def _with_xcr0(full: CpuidTable, xcr0: int) -> CpuidTable:
-    return full.replaced(LEAF_XSTATE, 0, eax=xcr0 & _U32, edx=xcr0 >> 32)
+    return full.replaced(LEAF_XSTATE, 0, eax=xcr0 & U32_MAX, edx=xcr0 >> 32)
 
 
 def _without_leaves(full: CpuidTable, *leaves: int) -> CpuidTable:
@@ -211,7 +210,7 @@ def _plain(full: CpuidTable) -> CpuidTable:
 
 
 def _enclaves(full: CpuidTable) -> CpuidTable:
-    xfrm = CpuidEntry(LEAF_SGX, 1, _INDEXED, 0, 0, _U32, _U32)
+    xfrm = CpuidEntry(LEAF_SGX, 1, _INDEXED, 0, 0, U32_MAX, U32_MAX)
     return CpuidTable((*_one_leaf(full).entries, xfrm))
 
 

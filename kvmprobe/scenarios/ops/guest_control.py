@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi.agent import AgentOp, Registers, command
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import guest_control, guest_msr, guest_vector
 from kvmprobe.model.msr import msr_name
 from kvmprobe.scenarios.ops._base import op
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 _MSR_SOURCE = "arch/x86/kvm/x86.c: kvm_set_msr_common, kvm_get_msr_common"
-_LOW = 0xFFFF_FFFF
 
 
 class _RegisterOp(GuestOp):
@@ -40,7 +40,7 @@ class _RegisterOp(GuestOp):
 
 def _wide(value: int, ecx: int) -> Registers:
     """Return a value in EDX:EAX and an index in ECX."""
-    return Registers(rax=value & _LOW, rcx=ecx, rdx=value >> 32)
+    return Registers(rax=value & U32_MAX, rcx=ecx, rdx=value >> 32)
 
 
 @op("guest-xgetbv", "KVM_RUN(XGETBV)", "SDM vol.2 XGETBV")

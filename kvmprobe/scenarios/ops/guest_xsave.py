@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.agent import AgentOp, Registers, command
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import guest_xsave
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
 from kvmprobe.scenarios.ops._base import op
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 ALL = (1 << 64) - 1
-_LOW = 0xFFFF_FFFF
 _SAVES = {
     SaveForm.XSAVE: AgentOp.XSAVE64,
     SaveForm.XSAVEOPT: AgentOp.XSAVEOPT64,
@@ -50,7 +50,7 @@ class _AreaOp(GuestOp):
     @property
     def registers(self) -> Registers:
         """EDX:EAX."""
-        return Registers(rax=self.rfbm & _LOW, rdx=self.rfbm >> 32)
+        return Registers(rax=self.rfbm & U32_MAX, rdx=self.rfbm >> 32)
 
 
 @op("guest-xsave", "KVM_RUN(XSAVE)", "SDM vol.1 §13.7", "SDM vol.2 XSAVE, XSAVEC, XSAVES, XSAVEOPT")
