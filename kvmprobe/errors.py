@@ -46,6 +46,10 @@ class RunDirectoryError(UsageError):
     """A run's directory cannot be written: full, failing, or in use; what it has is kept."""
 
 
+class ReportFileError(UsageError):
+    """A report's file does not take more while the run goes on; what it has is kept."""
+
+
 class Unavailable(KvmprobeError):
     """The host lacks something; ``code`` is the machine-readable reason, such as ``no_kvm``."""
 

@@ -18,6 +18,7 @@ from kvmprobe.errors import (
     ExitCode,
     HostStuck,
     LabError,
+    ReportFileError,
     RunDirectoryError,
     RunTimeout,
     Unavailable,
@@ -34,7 +35,15 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_ENDINGS = (KeyboardInterrupt, RunTimeout, HostStuck, LabError, Unavailable, RunDirectoryError)
+_ENDINGS = (
+    KeyboardInterrupt,
+    RunTimeout,
+    HostStuck,
+    LabError,
+    Unavailable,
+    RunDirectoryError,
+    ReportFileError,
+)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

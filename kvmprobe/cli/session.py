@@ -42,7 +42,7 @@ class Session:
         """Begin its reports with what earlier attempts recorded.
 
         :raises UsageError: a report cannot be written
-        :raises NoSpace: its file system is full
+        :raises ReportFileError: its file system is full
         """
         self.started = time.monotonic()
         self.records: list[ScenarioRecord] = []
@@ -110,7 +110,7 @@ class Session:
         """Record a scenario.
 
         :raises RunDirectoryError: the run's directory does not take it
-        :raises NoSpace: a report's file system is full
+        :raises ReportFileError: a report's file system is full
         """
         if self._arguments.known == "xfail":
             record = as_expected_failure(record)
@@ -139,7 +139,7 @@ class Session:
     def close(self, ending: Ending) -> None:
         """End the journal, the JSON document and the reports.
 
-        :raises NoSpace: a report's file system is full
+        :raises ReportFileError: a report's file system is full
         """
         complete = ending is Ending.COMPLETE
         # A directory that takes no more has been complained of already.

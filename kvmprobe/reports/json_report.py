@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
-from kvmprobe.errors import NoSpace, UsageError
+from kvmprobe.errors import ReportFileError, UsageError
 from kvmprobe.results.durable import write_all
 from kvmprobe.results.record import SCHEMA
 
@@ -70,6 +70,6 @@ class JsonReport:
             self._end += len(content)
             os.ftruncate(self._fd, self._end + len(tail))
         except OSError as error:
-            raise NoSpace(
+            raise ReportFileError(
                 f"--json {self._path}: {error.strerror}; earlier records are kept"
             ) from error
