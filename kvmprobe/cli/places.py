@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
 from kvmprobe.execution.place import Stakes
 from kvmprobe.execution.runner import Hazardous
@@ -20,7 +21,7 @@ def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
 
     :raises UsageError: ``--kernel`` stands beside ``--target host``
     """
-    if arguments.target == "host" and arguments.kernel:
+    if arguments.target is Where.HOST and arguments.kernel:
         raise UsageError("--kernel means the emulated host; it does not go with --target host")
 
 

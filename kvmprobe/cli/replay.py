@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.places import crash_policy, emulated_host, refuse_kernel_of_host
 from kvmprobe.cli.scenario import read
@@ -58,15 +59,15 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 def _run(
     arguments: argparse.Namespace, scenario: Scenario, status: Progress
 ) -> tuple[ScenarioRecord, list[str]]:
-    if arguments.target != "lab" and not arguments.kernel:
+    if arguments.target is not Where.LAB and not arguments.kernel:
         try:
             said = check_host(arguments)
             record, notes = _run_at(ThisHost(arguments.device), arguments, scenario, status)
         except Unavailable:
-            if arguments.target == "host":
+            if arguments.target is Where.HOST:
                 raise
         else:
-            if arguments.target == "host" or record.verdict is not Verdict.SKIPPED:
+            if arguments.target is Where.HOST or record.verdict is not Verdict.SKIPPED:
                 return record, [*said, *notes]
     return _run_at(emulated_host(arguments, status), arguments, scenario, status)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.exit_style import outcome
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, tell
 from kvmprobe.cli.grammar.printing import printing_of
 from kvmprobe.cli.places import refuse_kernel_of_host
@@ -85,7 +86,7 @@ def carry_out(arguments: argparse.Namespace, attempt: Attempt, console: Console)
 
 def _check(arguments: argparse.Namespace) -> None:
     refuse_kernel_of_host(arguments)
-    if arguments.target == "host" and arguments.all_crashes and not arguments.hazardous:
+    if arguments.target is Where.HOST and arguments.all_crashes and not arguments.hazardous:
         raise UsageError("--all-crashes on this host needs --hazardous")
     if arguments.modules and not arguments.kernel:
         raise UsageError("--modules belongs to a bzImage: give it with --kernel")

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host
@@ -59,21 +60,21 @@ class Session:
 
     def run(self, chosen: Callable[[str], bool], status: Progress) -> None:
         """Run on the host, on the emulated host, or on both."""
-        if self._arguments.kernel or self._arguments.target == "lab":
+        if self._arguments.kernel or self._arguments.target is Where.LAB:
             self._run_lab(chosen, status)
             return
         try:
             self.notes += check_host(self._arguments)
             unsuited = self._run_at(ThisHost(self._arguments.device), chosen, status)
         except Unavailable as reason:
-            if self._arguments.target == "host":
+            if self._arguments.target is Where.HOST:
                 raise
             self.notes.append(
                 f"this host cannot run any of it ({reason.code}: {reason}): emulated host only"
             )
             self._run_lab(chosen, status)
             return
-        if unsuited and self._arguments.target == "auto":
+        if unsuited and self._arguments.target is Where.AUTO:
             self._run_unsuited(unsuited, status)
         else:
             self._take_all(unsuited)
@@ -112,7 +113,7 @@ class Session:
         :raises RunDirectoryError: the run's directory does not take it
         :raises ReportFileError: a report's file system is full
         """
-        if self._arguments.known == "xfail":
+        if self._arguments.known is OfKnown.XFAIL:
             record = as_expected_failure(record)
         self._attempt.ledger.record(record)
         self._show(record)

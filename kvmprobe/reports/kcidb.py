@@ -119,7 +119,7 @@ def _test(tool: str, run_id: str, scenario: str, target: Target) -> dict[str, An
         "origin": ORIGIN,
         "path": f"{ORIGIN}.{scenario}",
         "environment": {
-            "comment": "emulated AMX host" if target.kind == "lab" else "this host",
+            "comment": "emulated AMX host" if target.emulated else "this host",
             "misc": {"target": target.kind, "tool": tool},
         },
     }

@@ -35,9 +35,14 @@ class Target:
     source: str
 
     @property
+    def emulated(self) -> bool:
+        """Whether it is the emulated host."""
+        return self.kind == "lab"
+
+    @property
     def description(self) -> str:
         """Place and kernel, for people."""
-        return f"{'this host' if self.kind == 'host' else 'emulated host'}, {self.kernel}"
+        return f"{'emulated host' if self.emulated else 'this host'}, {self.kernel}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli import terminal
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
 from kvmprobe.execution.doctor.once_warnings import renew
 from kvmprobe.execution.host import checks
@@ -57,7 +58,7 @@ def arming_of(arguments: argparse.Namespace) -> Mapping[str, int] | None:
     """
     if arguments.arm is None:
         return None
-    if arguments.kernel or arguments.target == "lab":
+    if arguments.kernel or arguments.target is Where.LAB:
         raise UsageError("--arm is for this host; a run on the emulated one needs none")
     return sensible(HostFiles()) if arguments.arm == _SENSIBLE else settings_of(arguments.arm)
 
