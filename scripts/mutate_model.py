@@ -10,6 +10,7 @@ import argparse
 import gc
 import inspect
 import os
+import re
 import resource
 import signal
 import sys
@@ -57,22 +58,28 @@ class Fate(Enum):
 def install(module: ModuleType, source: str) -> None:
     """Give a module another source, and whoever has something of the old one the new.
 
-    A function that is there before gets the new code; other things are exchanged by reference.
+    A function that is there before gets the new code and defaults; a plain value is exchanged where
+    it was imported under its name, other things by reference.
     """
     before = dict(vars(module))
     exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102
-    exchanged = {}
+    exchanged, values = {}, {}
     for name, old in before.items():
         new = vars(module)[name]
         own = getattr(old, "__module__", None) == module.__name__
         if own and isinstance(inspect.unwrap(old), FunctionType):
-            inspect.unwrap(old).__code__ = inspect.unwrap(new).__code__
+            function, changed = inspect.unwrap(old), inspect.unwrap(new)
+            function.__code__, function.__defaults__ = changed.__code__, changed.__defaults__
             getattr(old, "cache_clear", lambda: None)()
         elif own and new is not old:
             exchanged[id(old)] = new
+        elif not own and new is not old and not name.startswith("_"):
+            values[name] = (old, new)
     for user in [m for name, m in sys.modules.items() if name.startswith("kvmprobe.")]:
         for name, value in list(vars(user).items()):
-            setattr(user, name, _with_exchanged(value, exchanged))
+            old, new = values.get(name, (value, None))
+            by_name = name in values and value is old
+            setattr(user, name, new if by_name else _with_exchanged(value, exchanged))
 
 
 def _with_exchanged(value: Any, exchanged: dict[int, Any]) -> Any:  # noqa: ANN401 - anything
@@ -193,21 +200,29 @@ def _reason(key: str, reasons: dict[str, str]) -> str:
     return next((why for pattern, why in reasons.items() if fnmatchcase(key, pattern)), "")
 
 
+def _survivors_in(printed: str) -> set[str]:
+    """Return the keys of the survivors in the output of an earlier run."""
+    return set(re.findall(r"^survived: (.*) \(line \d+\)$", printed, re.MULTILINE))
+
+
 def main() -> None:
     """Print the survivors and the score."""
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
-    parser.add_argument("glob", nargs="?", default="*", help="only mutants whose key matches")
+    parser.add_argument("glob", nargs="*", default=["*"], help="only mutants whose key matches")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--every", type=int, default=1, help="a sample: only every EVERY-th")
+    parser.add_argument("--again", type=Path, help="only the survivors in what a run printed")
     arguments = parser.parse_args()
     transcripts, started = _transcripts(), time.monotonic()
     equivalent, unreachable = _reasons("equivalent"), _reasons("unreachable")
+    again = _survivors_in(arguments.again.read_text()) if arguments.again else None
     chosen = [
         (mutant, path.stem)
         for path in sorted(MODEL.glob("*.py"))
         if path.stem not in _LEFT_OUT
         for mutant in mutants(path.stem, path.read_text())
-        if fnmatchcase(mutant.key, arguments.glob)
+        if any(fnmatchcase(mutant.key, glob) for glob in arguments.glob)
+        if again is None or mutant.key in again
     ][:: arguments.every]
     gc.collect()
     gc.freeze()

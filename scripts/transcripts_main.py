@@ -1,12 +1,15 @@
 """Records the answers of kernels into ``tests/transcripts``, and tells what changed there.
 
 KERNEL is what ``kvmprobe run --kernel`` takes, or ``host`` for the running kernel.  Recorded are
-all scenarios but the third axis of the restore matrix.
+all scenarios but the third axis of the restore matrix; with ``--new`` those alone that the last
+transcript lacks or had with other calls, and the rest is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     from kvmprobe.execution.place import Place
     from kvmprobe.progress import Progress
+    from kvmprobe.results.transcript import Entry
+    from kvmprobe.scenarios.scenario import Scenario
 
 FOLDER = Path(__file__).parent.parent / "tests" / "transcripts"
 HOST = "host"
@@ -35,10 +40,26 @@ def main() -> None:
     """Record each kernel."""
     parser = argparse.ArgumentParser(prog="record_transcripts", description=__doc__)
     parser.add_argument("kernel", nargs="*", default=DEFAULT, help=f"default: {' '.join(DEFAULT)}")
-    for spec in parser.parse_args().kernel:
+    parser.add_argument("--new", action="store_true", help="keep what is asked as before")
+    arguments = parser.parse_args()
+    for spec in arguments.kernel:
+        path = FOLDER / f"{spec}.xz"
+        old = Transcript.from_bytes(path.read_bytes()) if path.exists() else None
+        known = {entry.scenario: entry for entry in old.entries} if old and arguments.new else {}
+        asked: list[Scenario] = []
         with progress() as status:
-            new = record(_place(spec, status), lambda name: _LEFT_OUT not in name, status)
-        _keep(FOLDER / f"{spec}.xz", new)
+            found = record(_place(spec, status), partial(_wanted, known, asked), status)
+        known |= {entry.scenario: entry for entry in found.entries}
+        entries = tuple(known[scenario] for scenario in asked if scenario in known)
+        _keep(path, replace(found, entries=entries), old)
+
+
+def _wanted(known: dict[Scenario, Entry], asked: list[Scenario], scenario: Scenario) -> bool:
+    """Note what belongs into the transcript; tell whether it must be recorded."""
+    if _LEFT_OUT in scenario.id:
+        return False
+    asked.append(scenario)
+    return scenario not in known
 
 
 def _place(spec: str, status: Progress) -> Place:
@@ -47,8 +68,7 @@ def _place(spec: str, status: Progress) -> Place:
     return EmulatedHost.prepare(Archives(Cache.from_environment()), spec, None, status)
 
 
-def _keep(path: Path, new: Transcript) -> None:
-    old = Transcript.from_bytes(path.read_bytes()) if path.exists() else None
+def _keep(path: Path, new: Transcript, old: Transcript | None) -> None:
     content = new.to_bytes()
     FOLDER.mkdir(exist_ok=True)
     path.write_bytes(content)

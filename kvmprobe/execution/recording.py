@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 
-def record(place: Place, wanted: Callable[[str], bool], progress: Progress) -> Transcript:
+def record(place: Place, wanted: Callable[[Scenario], bool], progress: Progress) -> Transcript:
     """Run the wanted scenarios that make sense at a place, and keep what it answered.
 
     :raises Unavailable: KVM is not usable there
@@ -68,10 +68,10 @@ def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
     return Entry(scenario, trace, known, judged_bytes(scenario, course, len(trace.steps)))
 
 
-def _fit(preflight: Preflight, wanted: Callable[[str], bool]) -> Iterator[Scenario]:
+def _fit(preflight: Preflight, wanted: Callable[[Scenario], bool]) -> Iterator[Scenario]:
     lacking = unmet(preflight).keys()
     for scenario in catalog.scenarios(preflight.profile):
-        if wanted(scenario.id) and not scenario.needs & lacking:
+        if wanted(scenario) and not scenario.needs & lacking:
             yield scenario
 
 

@@ -94,7 +94,7 @@ class Behaviour(Enum):
         Kind.VARIANT,
         "a guest's 0x12.1:EDX:ECX, what enclaves may have in XCR0, is kept within 0xD.0:EDX:EAX",
         "arch/x86/kvm/cpuid.c: __kvm_update_cpuid_runtime, leaf 0x12, as of 6.1",
-        "KVM_SET_CPUID2 with 0xD.0:EAX=3 and all bits in 0x12.1:ECX; KVM_GET_CPUID2 shows 3",
+        "KVM_SET_CPUID2 with 0xD.0:EAX=7 and all bits in 0x12.1:ECX; KVM_GET_CPUID2 shows 7",
     )
     GET_CPUID2_KEEPS_NENT = Description(
         Kind.VARIANT,

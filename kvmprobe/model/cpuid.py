@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Step
@@ -23,14 +22,16 @@ from kvmprobe.xstate.cpuid import (
     LEAF_TILE,
     LEAF_TMUL,
     LEAF_XSTATE,
+    PLACE_WITH_XFD,
     XFD_BIT,
     XSAVEC_BIT,
     XSAVES_BIT,
     CpuidEntry,
     CpuidTable,
     Register,
+    halves,
 )
-from kvmprobe.xstate.features import XTILE, XFeature, numbers
+from kvmprobe.xstate.features import FPSSE, XTILE, XFeature, numbers
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -103,11 +104,9 @@ def supported_table(host: HostProfile, xcr0: int) -> CpuidTable:
             entries += computed.pop(entry.leaf, [])
         else:
             entries.append(entry)
-    # A CPU without AMX need not have the leaves behind 0xD.
-    missing = [e for leaf in computed.values() for e in leaf if e.leaf == LEAF_XSTATE or e.eax]
-    extended = CpuidTable((*entries, *missing)).at(LEAF_EXTENDED_FEATURES, 0)
-    edx = extended.edx & ~AMX_FEATURES | _amx_features(host)
-    return CpuidTable((*entries, *missing)).replaced(LEAF_EXTENDED_FEATURES, 0, edx=edx)
+    table = CpuidTable(tuple(entries))
+    edx = table.at(LEAF_EXTENDED_FEATURES, 0).edx & ~AMX_FEATURES | _amx_features(host)
+    return table.replaced(LEAF_EXTENDED_FEATURES, 0, edx=edx)
 
 
 def _xstate_leaf(host: HostProfile, xcr0: int) -> list[CpuidEntry]:
@@ -115,25 +114,25 @@ def _xstate_leaf(host: HostProfile, xcr0: int) -> list[CpuidEntry]:
     features = _xsave_features(host)
     size = host.layout.size(xcr0)
     compacted = cpu.compacted_size(xcr0 | xss) if features & COMPACTION else 0
-    first = cpu.at(LEAF_XSTATE, 0)._replace(eax=xcr0 & U32_MAX, ebx=size, ecx=size, edx=xcr0 >> 32)
-    second = cpu.at(LEAF_XSTATE, 1)._replace(
-        eax=features, ebx=compacted, ecx=xss & U32_MAX, edx=xss >> 32
-    )
-    xfd = 0 if features >> XFD_BIT & 1 else 1 << 2
-    places = (cpu.at(LEAF_XSTATE, nr) for nr in numbers((xcr0 | xss) & ~0b11))
-    return [first, second, *(place._replace(ecx=place.ecx & ~xfd, edx=0) for place in places)]
+    low, high = halves(xcr0)
+    first = cpu.at(LEAF_XSTATE, 0)._replace(eax=low, ebx=size, ecx=size, edx=high)
+    low, high = halves(xss)
+    second = cpu.at(LEAF_XSTATE, 1)._replace(eax=features, ebx=compacted, ecx=low, edx=high)
+    places = (cpu.at(LEAF_XSTATE, nr) for nr in numbers((xcr0 | xss) & ~FPSSE))
+    hidden = 0 if features & 1 << XFD_BIT else PLACE_WITH_XFD
+    return [first, second, *(place._replace(ecx=place.ecx & ~hidden, edx=0) for place in places)]
 
 
 def _tile_leaf(host: HostProfile) -> list[CpuidEntry]:
     first = host.cpu.at(LEAF_TILE, 0)
-    if not _amx_features(host) >> AMX_TILE_BIT & 1:
+    if not _offers_tiles(host):
         return [_blank(first)]
     return [first, *(host.cpu.at(LEAF_TILE, nr) for nr in range(1, first.eax + 1))]
 
 
 def _tmul_leaf(host: HostProfile) -> list[CpuidEntry]:
     first = host.cpu.at(LEAF_TMUL, 0)
-    if not _amx_features(host) >> AMX_TILE_BIT & 1:
+    if not _offers_tiles(host):
         return [_blank(first)]
     if Behaviour.KNOWS_TMUL_FEATURES not in host.behaviours or not first.eax:
         return [first]
@@ -158,6 +157,10 @@ def _amx_features(host: HostProfile) -> int:
     hides = Behaviour.HIDES_XSAVE_FEATURES in host.behaviours
     offered = host.supported if hides else host.cpu
     return offered.at(LEAF_EXTENDED_FEATURES, 0).edx & AMX_FEATURES
+
+
+def _offers_tiles(host: HostProfile) -> bool:
+    return bool(_amx_features(host) & 1 << AMX_TILE_BIT)
 
 
 def check_xsave2(machine: Machine, by: str = MAIN) -> Step:

@@ -24,19 +24,35 @@ def exported(host: HostProfile, vcpu: Vcpu) -> Outcome:
 
     :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
     """
-    visible = vcpu.user_xfeatures & (vcpu.guest_xcr0 | FPSSE)
-    choices = tuple(
-        _image(host, decided, visible, stored)
-        for decided in fpstate.resolved(host, vcpu, visible)
-        for stored in fpstate.exported_mxcsr(host, decided, visible)
-    )
+    choices = tuple(Done(image=image) for image in images(host, vcpu))
     if len(choices) == 1:
         return choices[0]
     # UNSPECIFIED: XINUSE[i] of SDM vol.1 §13.6; of PKRU it is the host's.
     return OneOf(choices, "components that XSAVES finds in use, and what is exported with them")
 
 
-def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int]) -> Done:
+def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
+    """Return the images that are legal, by what is decided of the components that are open.
+
+    :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
+    """
+    visible = visible_features(vcpu)
+    return tuple(
+        _image(host, decided, visible, stored)
+        for decided in fpstate.resolved(host, vcpu, visible)
+        for stored in fpstate.exported_mxcsr(host, decided, visible)
+    )
+
+
+def visible_features(vcpu: Vcpu) -> int:
+    """Return the components that are not hidden from user space.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xsave2
+    """
+    return vcpu.user_xfeatures & (vcpu.guest_xcr0 | FPSSE)
+
+
+def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int]) -> ExpectedImage:
     xstate_bv = vcpu.xstate_bv & visible
     contents = {nr: _content(host, vcpu, nr) for nr in numbers(xstate_bv)}
     contents.setdefault(XFeature.FP, init_content(XFeature.FP, host.layout))
@@ -51,7 +67,7 @@ def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int])
         host.layout,
         vcpu.uabi_size,
     )
-    return Done(image=ExpectedImage(image, _unspecified(host, vcpu, visible)))
+    return ExpectedImage(image, _unspecified(host, vcpu, visible))
 
 
 def _content(host: HostProfile, vcpu: Vcpu, nr: int) -> bytes:
@@ -72,7 +88,7 @@ def _unspecified(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[Unspecifi
     if stored and vcpu.saved and vcpu.mxcsr_mask != host.mxcsr_mask:
         # UNSPECIFIED: XSAVES rewrites MXCSR_MASK only if it finds SSE modified.
         found.append(Unspecified(MXCSR.stop, b"\xff" * 4, "MXCSR_MASK after a save by hardware"))
-    if vcpu.saved and vcpu.xstate_bv & XFeature.FP.bit:
+    if vcpu.saved:
         found += x87_unspecified(fpstate.content(host, vcpu, XFeature.FP))
     return tuple(found)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
+from kvmprobe.xstate.features import SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, init_content, significant_x87
 from kvmprobe.xstate.tiles import is_certainly_valid
 
@@ -65,9 +65,8 @@ def with_raw_legacy(vcpu: Vcpu, nr: int, given: bytes) -> Vcpu:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu
     """
-    in_use = (vcpu.xstate_bv | vcpu.xstate_bv_open) >> nr & 1
     return vcpu.but(
-        contents={**vcpu.contents, nr: given} if in_use else vcpu.contents,
+        contents={**vcpu.contents, nr: given},
         stale={**vcpu.stale, nr: given},
         stale_open=vcpu.stale_open & ~(1 << nr),
     )
@@ -83,7 +82,7 @@ def with_user_components(vcpu: Vcpu, xstate_bv: int, contents: Mapping[int, byte
         xstate_bv_open=0,
         contents=contents,
         saved=False,
-        **_bytes_left(vcpu, xstate_bv),
+        **_bytes_left(vcpu),
     )
 
 
@@ -105,17 +104,18 @@ def cycle_fpu(host: HostProfile, vcpu: Vcpu) -> Vcpu:
         xstate_bv=kept,
         xstate_bv_open=vcpu.user_xfeatures & ~kept & ~vcpu.xfd,
         contents={nr: held for nr, held in vcpu.contents.items() if (kept | either) >> nr & 1},
-        **_bytes_left(vcpu, kept),
+        **_bytes_left(vcpu),
     )
 
 
-def _bytes_left(vcpu: Vcpu, xstate_bv: int) -> dict[str, object]:
-    """Return what lies under bits that are clear in the new ``xstate_bv``."""
-    cleared = vcpu.xstate_bv & ~xstate_bv & FPSSE
-    maybe_init = (vcpu.stale_open | vcpu.xstate_bv_open) & FPSSE
+def _bytes_left(vcpu: Vcpu) -> dict[str, object]:
+    """Return what lies in the bytes of FP and SSE, should their bits become clear."""
     return {
-        "stale": {**vcpu.stale, **{nr: vcpu.contents[nr] for nr in numbers(cleared)}},
-        "stale_open": maybe_init & ~(vcpu.xstate_bv | xstate_bv),
+        "stale": {
+            nr: vcpu.contents[nr] if vcpu.xstate_bv >> nr & 1 else held
+            for nr, held in vcpu.stale.items()
+        },
+        "stale_open": (vcpu.stale_open | vcpu.xstate_bv_open) & ~vcpu.xstate_bv,
     }
 
 
@@ -188,4 +188,4 @@ def exported_mxcsr(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[tuple[i
     if not vcpu.xstate_bv & visible & SSE_YMM:
         return (init,)
     earlier = vcpu.saved and vcpu.stale_open & ~vcpu.xstate_bv & XFeature.SSE.bit
-    return (stored, init) if earlier and stored != init else (stored,)
+    return tuple(dict.fromkeys((stored, init))) if earlier else (stored,)

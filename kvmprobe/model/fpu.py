@@ -39,7 +39,8 @@ def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
     if len(area) < FPU_SIZE:
         return Step(machine, Failed(errno.EFAULT), rule)
     vcpu = machine.vcpu(vcpu_name)
-    given = dict(zip((XFeature.FP, XFeature.SSE), from_area(area), strict=True))
+    fp, sse = from_area(area)
+    given = {XFeature.FP: fp, XFeature.SSE: sse}
     for nr, held in given.items():
         vcpu = with_raw_legacy(vcpu, nr, held)
     if Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV not in machine.host.behaviours:
@@ -83,8 +84,7 @@ def _legacy(host: HostProfile, vcpu: Vcpu, nr: int) -> tuple[bytes, ...]:
     init = init_content(nr, host.layout)
     if vcpu.xstate_bv >> nr & 1:
         return (content(host, vcpu, nr),)
-    open_bit = vcpu.xstate_bv_open >> nr & 1
-    return (content(host, vcpu, nr), init) if open_bit and nr in vcpu.contents else (init,)
+    return (vcpu.contents[nr], init) if nr in vcpu.contents else (init,)
 
 
 def _area(vcpu: Vcpu, fp: bytes, sse: bytes) -> Done:

@@ -16,6 +16,7 @@ from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
 from kvmprobe.model.sregs import Cr4
+from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import XFeature, names, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, is_init, significant_x87
 
@@ -35,7 +36,7 @@ AGENT_CR4 = 0x620
 class Cr0(IntEnum):
     """Bits of CR0 (SDM vol.3 §2.5 "Control Registers")."""
 
-    PE = 1 << 0
+    PE = 1
     MP = 1 << 1
     EM = 1 << 2
     TS = 1 << 3
@@ -110,12 +111,11 @@ class Guest:
 
     def with_eax_edx(self, value: int, open_bits: int = 0) -> Guest:
         """Return this guest with a value in EDX:EAX; the upper halves become zero."""
+        (low, high), (open_low, open_high) = halves(value), halves(open_bits)
         return replace(
             self,
-            registers=self.registers._replace(rax=value & U32_MAX, rdx=value >> 32),
-            open_registers=self.open_registers._replace(
-                rax=open_bits & U32_MAX, rdx=open_bits >> 32
-            ),
+            registers=self.registers._replace(rax=low, rdx=high),
+            open_registers=self.open_registers._replace(rax=open_low, rdx=open_high),
         )
 
     @property

@@ -26,6 +26,7 @@ from kvmprobe.xstate.cpuid import (
     PKU_BIT,
     CpuidEntry,
     CpuidTable,
+    halves,
 )
 from kvmprobe.xstate.features import DYNAMIC, FPSSE
 
@@ -171,9 +172,8 @@ def current(host: HostProfile, vcpu: Vcpu, guest: GuestCpuid) -> GuestCpuid:
 
 
 def _with_enclaves_limited(table: CpuidTable, xcr0: int) -> CpuidTable:
-    xfrm = table.at(LEAF_SGX, 1)
-    ecx, edx = xfrm.ecx & xcr0 | FPSSE, xfrm.edx & xcr0 >> 32
-    return table.replaced(LEAF_SGX, 1, ecx=ecx, edx=edx)
+    xfrm, (low, high) = table.at(LEAF_SGX, 1), halves(xcr0)
+    return table.replaced(LEAF_SGX, 1, ecx=xfrm.ecx & low | FPSSE, edx=xfrm.edx & high)
 
 
 def _with_bit(register: int, bit: int, value: int) -> int:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import msr, sregs, uabi, xcr
-from kvmprobe.model.outcome import Done, OneOf, Step
-from kvmprobe.xstate.features import FPSSE, XFeature, numbers
-from kvmprobe.xstate.image import is_init, xstate_bv_of
+from kvmprobe.model.exported import images, visible_features
+from kvmprobe.model.outcome import Done, Step
+from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine, Vcpu
@@ -84,22 +84,10 @@ def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
     Bits that were open there are so here, unless XFD is armed; PKRU is taken to be in use by the
     host, and so in the image.
     """
-    host = machine.host
-    target = machine.vcpu(vcpu_name)
-    source = machine.with_vcpu(vcpu_name, had)
-    outcome = uabi.get_xsave2(source, vcpu_name).outcome
-    choices = outcome.choices if isinstance(outcome, OneOf) else (outcome,)
-    images = [c.image.image for c in choices if isinstance(c, Done) and c.image]
-    fullest = max(images, key=lambda image: xstate_bv_of(image).bit_count())
+    found = (expected.image for expected in images(machine.host, had))
+    fullest = max(found, key=lambda image: xstate_bv_of(image).bit_count())
     step = uabi.set_xsave(machine, vcpu_name, fullest)
-    visible = had.user_xfeatures & (had.guest_xcr0 | FPSSE)
     vcpu = step.machine.vcpu(vcpu_name)
-    init = sum(
-        1 << nr
-        for nr in numbers(vcpu.xstate_bv & ~XFeature.PKRU.bit)
-        if is_init(nr, vcpu.contents.get(nr, b""), host.layout)
-    )
-    open_bits = had.xstate_bv_open & visible & ~target.xfd
-    certain = vcpu.xstate_bv & ~(open_bits & (init | XFeature.PKRU.bit))
-    vcpu = vcpu.but(xstate_bv=certain, xstate_bv_open=open_bits)
+    open_bits = had.xstate_bv_open & visible_features(had) & ~vcpu.xfd
+    vcpu = vcpu.but(xstate_bv_open=open_bits)
     return Step(step.machine.with_vcpu(vcpu_name, vcpu), step.outcome, step.rule)

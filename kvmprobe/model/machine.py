@@ -101,9 +101,9 @@ class Vcpu:
     :ivar xstate_bv: XSTATE_BV in memory, where it is certain
     :ivar xstate_bv_open: bits of it that may be 0 or 1
     :ivar contents: bytes of each component in ``xstate_bv``; of one in ``xstate_bv_open``, what it
-        may have, or else INIT (PKRU aside)
+        may have, or else INIT (PKRU aside); of others they do not matter
     :ivar stale: bytes of FP and SSE that lie in the fpstate while XSTATE_BV says INIT
-    :ivar stale_open: those of them that a save may have overwritten with INIT
+    :ivar stale_open: components whose bytes a save may have overwritten with INIT
     :ivar in_agent: it executes the guest agent, which has left the reset vector behind
     :ivar ran: the guest has been entered at least once
     :ivar saved: hardware, not user space, wrote the fpstate last

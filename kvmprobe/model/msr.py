@@ -28,13 +28,15 @@ MAX_IO_MSRS = 256
 # SDM vol.3 table 12-12 "Memory Type Setting of PAT Entries Following a Power-up or Reset".
 PAT_AT_RESET = 0x0007_0406_0007_0406
 _PAT_TYPES = frozenset({0, 1, 4, 5, 6, 7})
-_PLAIN = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
+_PLAIN: dict[int, int] = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
 _SHADOW_STACK_POINTERS = range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1)
 _CET = {Msr.IA32_U_CET, *_SHADOW_STACK_POINTERS}
 # Shadow stacks and indirect branch tracking: leaf, sub-leaf, register, bit.
 _CET_FEATURES = ((7, 0, Register.ECX, 7), (7, 0, Register.EDX, 20))
-_U_CET_SH_STK_EN = 1
-_CANONICAL = 1 << 47
+# SDM vol.1 §17.2 "CET MSRs": SH_STK_EN and WR_SHSTK_EN; reserved, and the base of the legacy
+# bitmap within its page; TRACKER and SUPPRESS, which exclude each other.
+_SHADOW_STACK_BITS, _NEVER, _EITHER = 0b11, 0xF << 6 | 0b11 << 12, 0b11 << 10
+_CANONICAL_BITS = 48
 
 
 def msr_name(index: int) -> str:
@@ -183,7 +185,7 @@ def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
         case _ if _accepts(host, vcpu, index, value):
             return vcpu.but(msrs={**vcpu.msrs, index: value})
         case _:
-            return None if value or index not in host.msrs or _exists(host, vcpu, index) else vcpu
+            return None if value or index not in host.msrs else vcpu
 
 
 def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
@@ -201,7 +203,7 @@ def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
         case Msr.IA32_XSS:
             return vcpu.xss
         case _ if _exists(host, vcpu, index):
-            return vcpu.msrs.get(index, _PLAIN.get(Msr(index), 0))
+            return vcpu.msrs.get(index, _PLAIN.get(index, 0))
         case _:
             return 0 if index in host.msrs else None
 
@@ -225,10 +227,20 @@ def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
     if index == Msr.IA32_PAT:
         return set(value.to_bytes(8, "little")) <= _PAT_TYPES
     if index == Msr.IA32_U_CET:
-        return not value & ~(_U_CET_SH_STK_EN if has_feature(host, vcpu, _CET_FEATURES[0]) else 0)
+        return not value & _refused_u_cet(host, vcpu) and value & _EITHER != _EITHER
     if index in _SHADOW_STACK_POINTERS:
-        return not value % 4 and value < _CANONICAL
-    return value < 1 << 32
+        return not value % 4 and _is_canonical(value)
+    # IA32_SYSENTER_CS beyond 32 bits is not tried: some vendor modules cut it, others keep it.
+    return True
+
+
+def _refused_u_cet(host: HostProfile, vcpu: Vcpu) -> int:
+    stacks, tracking = (has_feature(host, vcpu, feature) for feature in _CET_FEATURES)
+    return _NEVER | (0 if stacks else _SHADOW_STACK_BITS) | (0 if tracking else ~_SHADOW_STACK_BITS)
+
+
+def _is_canonical(value: int) -> bool:
+    return value >> _CANONICAL_BITS - 1 in {0, (1 << 65 - _CANONICAL_BITS) - 1}
 
 
 def _has_cet(host: HostProfile, vcpu: Vcpu, index: int) -> bool:

@@ -17,10 +17,9 @@ from kvmprobe.xstate.cpuid import Register
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
 
-# asm/kvm.h: KVM_X86_REG_MSR, KVM_X86_REG_KVM
+# asm/kvm.h: KVM_X86_REG_MSR
 REG_X86, SIZE_U64 = 0x2000_0000_0000_0000, 0x0030_0000_0000_0000
-_TYPE_MSR, _TYPE_KVM = 2, 3
-_GUEST_SSP = 0
+_TYPE_MSR = 2
 VALUE_FIELD, COUNT_FIELD = "value", "n"
 _RULE = "ONE_REG reads and writes MSRs as KVM_GET_MSRS and KVM_SET_MSRS do: kvm_get_set_one_reg"
 

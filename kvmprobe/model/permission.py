@@ -70,7 +70,7 @@ def _stack_too_small(machine: Machine, components: int, by: str) -> Outcome | No
     least = frame_size(machine.host, components)
     threads = machine.threads(machine.actors[by])
     stacks = [machine.altstacks[actor] for actor in threads if actor in machine.altstacks]
-    return Failed(errno.ENOSPC) if stacks and min(stacks) < least else None
+    return Failed(errno.ENOSPC) if stacks and min(stacks) <= least else None
 
 
 def get_supported(machine: Machine) -> Step:

@@ -73,13 +73,13 @@ def _with_new(machine: Machine, actor: str, process: Process, rule: str) -> Step
 def set_altstack(machine: Machine, size: int, by: str = MAIN) -> Step:
     """sigaltstack: refused if a signal frame with the host permission's components may not fit.
 
-    The frame has less than 1 KiB beside those; sizes that close are not told apart.
+    The frame has less than 1 KiB beside those; sizes that little larger are not told apart.
 
     :see: kernel/signal.c: do_sigaltstack; arch/x86/kernel/signal.c: sigaltstack_size_valid
     """
     rule = "a stack holds the frame of what is permitted (INV-6): signal.c: sigaltstack_size_valid"
     perm = machine.process(by).host_perm
-    if size < MINSIGSTKSZ or (perm & DYNAMIC and size < frame_size(machine.host, perm)):
+    if size < MINSIGSTKSZ or (perm & DYNAMIC and size <= frame_size(machine.host, perm)):
         return Step(machine, Failed(errno.ENOMEM), rule)
     return Step(machine.but(altstacks={**machine.altstacks, by: size}), Done(), rule)
 

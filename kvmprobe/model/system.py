@@ -40,8 +40,6 @@ def check_extension(machine: Machine, cap: KvmCap, on: str, by: str = MAIN) -> S
     value = 1
     if cap is KvmCap.XSAVE2:
         value = machine.host.uabi_size(permitted_xcr0(machine, by))
-    elif cap is KvmCap.XCRS:
-        value = int(machine.host.kvm_xcr0 != 0)
     return Step(machine, denied(machine, on, by) or Done(value), rule)
 
 
@@ -92,8 +90,7 @@ def get_msr_index_list(machine: Machine) -> Step:
 
 
 def _supports_xfd(host: HostProfile) -> bool:
-    entry = host.supported.find(LEAF_XSTATE, 1)
-    return entry is not None and bool(entry.eax >> XFD_BIT & 1)
+    return bool(host.supported.at(LEAF_XSTATE, 1).eax & 1 << XFD_BIT)
 
 
 def get_msr_index_list_short(machine: Machine, room: int) -> Step:

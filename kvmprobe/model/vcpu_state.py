@@ -34,9 +34,10 @@ class State(StrEnum):
 _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp")
 _RUNNABLE = 0
 # linux/kvm.h: UNINITIALIZED, INIT_RECEIVED, HALTED, SIPI_RECEIVED, AP_RESET_HOLD
-_LAPIC_STATES = frozenset({1, 2, 3, 4, 9})
-# asm/kvm.h: KVM_VCPUEVENT_VALID_NMI_PENDING, _SHADOW, _SMM
-_EVENTS_VALID = 1 | 4 | 8
+_SIPI_RECEIVED = 4
+_LAPIC_STATES = frozenset({1, 2, 3, _SIPI_RECEIVED, 9})
+# asm/kvm.h: KVM_VCPUEVENT_VALID_NMI_PENDING, _SHADOW, _SMM; _SIPI_VECTOR, which GET never has
+_EVENTS_VALID, _SIPI_VECTOR_VALID = 1 | 4 | 8, 2
 # SDM vol.3 table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT";
 # EDX, which tells the processor's signature there, is 600H while there is no CPUID: x86.c:
 # kvm_vcpu_reset.  §12.4.7.1 "Local APIC State After Power-Up or Reset".
@@ -97,18 +98,23 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
     return Step(kept, Done(fields=values), rule)
 
 
-def set_state(
-    machine: Machine, vcpu_name: str, state: State, changes: Mapping[str, int] | None = None
-) -> Step:
+def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[str, int]) -> Step:
     """Restore what the last GET returned, with some values changed.
 
-    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs
+    Which events are valid is said to the call and not kept; a vCPU that has received a SIPI starts.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs;
+        arch/x86/kvm/lapic.c: kvm_apic_accept_events
     """
     vcpu = machine.vcpu(vcpu_name)
     rule = f"SET of {state} accepts what GET returned (INV-19): x86.c: kvm_arch_vcpu_ioctl"
-    values = {**machine.saved.get(state, {}), **(changes or {})}
-    if (state is State.LAPIC and not vcpu.lapic) or _refused(vcpu, state, values):
+    values = {**machine.saved.get(state, {}), **changes}
+    if _refused(vcpu, state, values):
         return Step(machine, Failed(errno.EINVAL), rule)
+    if state is State.EVENTS:
+        values["flags"] = RESET[state]["flags"]
+    if values.get("mp_state") == _SIPI_RECEIVED:
+        values["mp_state"] = _RUNNABLE
     vcpu = vcpu.but(state={**vcpu.state, state: values})
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
 
@@ -142,6 +148,8 @@ def _refused(vcpu: Vcpu, state: State, values: Mapping[str, int]) -> bool:
             beyond = any(values.get(name, 0) > U32_MAX for name in ("dr6", "dr7"))
             return beyond or bool(values.get("flags"))
         case State.EVENTS:
-            return bool(values.get("flags", 0) & ~_EVENTS_VALID & ~0b10)
+            return bool(values["flags"] & ~(_EVENTS_VALID | _SIPI_VECTOR_VALID))
+        case State.LAPIC:
+            return not vcpu.lapic
         case _:
             return False

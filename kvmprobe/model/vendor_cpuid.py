@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import GuestCpuid
-from kvmprobe.xstate.cpuid import LEAF_FEATURES, LEAF_XSTATE, XSAVE_BIT, CpuidEntry, CpuidTable
+from kvmprobe.xstate.cpuid import (
+    LEAF_FEATURES,
+    LEAF_XSTATE,
+    XSAVE_BIT,
+    CpuidTable,
+    halves,
+)
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -37,13 +43,11 @@ def as_vendor_keeps(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
         table = table.replaced(LEAF_FEATURES, 0, ecx=features.ecx | 1 << XSAVE_BIT)
     first = table.find(LEAF_XSTATE, 0)
     if first is None and features:
-        table = CpuidTable((*table.entries, CpuidEntry(LEAF_XSTATE, 0, _INDEXED, 0, 0, 0, 0)))
-        first = table.find(LEAF_XSTATE, 0)
-    if first is not None and not first.flags & _INDEXED:
+        table = CpuidTable((*table.entries, table.at(LEAF_XSTATE, 0)))
+    elif first is not None and not first.flags & _INDEXED:
         return GuestCpuid.of(table.replaced(LEAF_XSTATE, 0, eax=0, ebx=0, ecx=0, edx=0))
     size = host.layout.size(host.kvm_xcr0)
-    xcr0 = {"eax": host.kvm_xcr0 & U32_MAX, "ecx": size, "edx": host.kvm_xcr0 >> 32}
+    low, high = halves(host.kvm_xcr0)
+    table = table.replaced(LEAF_XSTATE, 0, eax=low, ecx=size, edx=high)
     offered = host.cpu.at(LEAF_XSTATE, 1).eax & _OFFERED
-    return GuestCpuid.of(
-        table.replaced(LEAF_XSTATE, 0, **xcr0).replaced(LEAF_XSTATE, 1, eax=offered, ecx=0, edx=0)
-    )
+    return GuestCpuid.of(table.replaced(LEAF_XSTATE, 1, eax=offered, ecx=0, edx=0))

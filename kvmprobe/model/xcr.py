@@ -50,7 +50,7 @@ def set_xcr0(machine: Machine, vcpu_name: str, value: int) -> Step:
 
 
 def set_xcrs(
-    machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]], flags: int = 0
+    machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]], flags: int
 ) -> Step:
     """KVM_SET_XCRS with any list: only the first entry for XCR0 counts; no such entry, no change.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
+    IBT_BIT,
     LEAF_ADDRESS_SIZES,
     LEAF_EXTENDED_FEATURES,
     LEAF_FEATURES,
@@ -17,12 +18,14 @@ from kvmprobe.xstate.cpuid import (
     LEAF_XSTATE,
     OSXSAVE_BIT,
     PKU_BIT,
+    SHSTK_BIT,
     XFD_BIT,
     XSAVE_BIT,
     XSAVEC_BIT,
     XSAVES_BIT,
     CpuidEntry,
     CpuidTable,
+    halves,
 )
 from kvmprobe.xstate.features import FPSSE, XTILE, XFeature
 
@@ -50,16 +53,21 @@ class Table(StrEnum):
     TILE_CFG_ALONE = "tile-cfg-alone"
     TILE_DATA_ALONE = "tile-data-alone"
     ALL_XCR0 = "all-xcr0"
+    ALL_BUT_TILE_DATA = "all-but-tile-data"
     LEGACY = "legacy"
     EMPTY = "empty"
     ONE_LEAF = "one-leaf"
     NO_XSTATE_LEAF = "no-xstate-leaf"
     NO_XSAVE = "no-xsave"
     NO_XSAVES = "no-xsaves"
+    NO_XSAVEC = "no-xsavec"
     NO_COMPACTION = "no-compaction"
     NO_PKU = "no-pku"
     NO_XFD = "no-xfd"
     NO_XSS = "no-xss"
+    NO_SHSTK = "no-shstk"
+    NO_IBT = "no-ibt"
+    NO_CET = "no-cet"
     CET = "cet"
     REVERSED = "reversed"
     ONE_REGISTER = "one-register"
@@ -70,6 +78,7 @@ class Table(StrEnum):
     FILLED = "filled"
     BAD_ADDRESS_SIZES = "bad-address-sizes"
     PLAIN = "plain"
+    INDEXED = "indexed"
     ENCLAVES = "enclaves"
 
 
@@ -91,7 +100,8 @@ def _same(full: CpuidTable) -> CpuidTable:
 
 
 def _with_xcr0(full: CpuidTable, xcr0: int) -> CpuidTable:
-    return full.replaced(LEAF_XSTATE, 0, eax=xcr0 & U32_MAX, edx=xcr0 >> 32)
+    low, high = halves(xcr0)
+    return full.replaced(LEAF_XSTATE, 0, eax=low, edx=high)
 
 
 def _without_leaves(full: CpuidTable, *leaves: int) -> CpuidTable:
@@ -121,6 +131,10 @@ def _all_xcr0(full: CpuidTable) -> CpuidTable:
     return _with_xcr0(full, (1 << 64) - 1)
 
 
+def _all_but_tile_data(full: CpuidTable) -> CpuidTable:
+    return _with_xcr0(full, ~XFeature.XTILE_DATA.bit & (1 << 64) - 1)
+
+
 def _legacy(full: CpuidTable) -> CpuidTable:
     return _with_xcr0(full, FPSSE)
 
@@ -146,6 +160,10 @@ def _no_xsaves(full: CpuidTable) -> CpuidTable:
     return _without_features(full, 1 << XSAVES_BIT)
 
 
+def _no_xsavec(full: CpuidTable) -> CpuidTable:
+    return _without_features(full, 1 << XSAVEC_BIT)
+
+
 def _no_compaction(full: CpuidTable) -> CpuidTable:
     return _without_features(full, 1 << XSAVES_BIT | 1 << XSAVEC_BIT)
 
@@ -164,8 +182,24 @@ def _no_xss(full: CpuidTable) -> CpuidTable:
     return full.replaced(LEAF_XSTATE, 1, ecx=0, edx=0)
 
 
+def _no_shstk(full: CpuidTable) -> CpuidTable:
+    ecx = full.at(LEAF_EXTENDED_FEATURES, 0).ecx & ~(1 << SHSTK_BIT)
+    return _no_amx(full).replaced(LEAF_EXTENDED_FEATURES, 0, ecx=ecx)
+
+
+def _no_ibt(full: CpuidTable) -> CpuidTable:
+    plain = _no_amx(full)
+    edx = plain.at(LEAF_EXTENDED_FEATURES, 0).edx & ~(1 << IBT_BIT)
+    return plain.replaced(LEAF_EXTENDED_FEATURES, 0, edx=edx)
+
+
+def _no_cet(full: CpuidTable) -> CpuidTable:
+    return _no_shstk(_no_ibt(full))
+
+
 def _cet(full: CpuidTable) -> CpuidTable:
-    return full.replaced(LEAF_XSTATE, 1, ecx=_CET, edx=0)
+    """Offer CET, and PT, which KVM gives nobody."""
+    return full.replaced(LEAF_XSTATE, 1, ecx=_CET | XFeature.PT.bit, edx=0)
 
 
 def _reversed(full: CpuidTable) -> CpuidTable:
@@ -201,7 +235,7 @@ def _filled(full: CpuidTable) -> CpuidTable:
 
 
 def _bad_address_sizes(full: CpuidTable) -> CpuidTable:
-    return full.replaced(LEAF_ADDRESS_SIZES, 0, eax=_BAD_ADDRESS_SIZES)
+    return full.replaced(LEAF_ADDRESS_SIZES, 0, eax=_BAD_ADDRESS_SIZES, flags=_INDEXED)
 
 
 def _plain(full: CpuidTable) -> CpuidTable:
@@ -209,9 +243,14 @@ def _plain(full: CpuidTable) -> CpuidTable:
     return CpuidTable(tuple(entry._replace(flags=0) for entry in first))
 
 
+def _indexed(full: CpuidTable) -> CpuidTable:
+    return CpuidTable(tuple(e._replace(flags=e.flags | _INDEXED) for e in full.entries))
+
+
 def _enclaves(full: CpuidTable) -> CpuidTable:
     xfrm = CpuidEntry(LEAF_SGX, 1, _INDEXED, 0, 0, U32_MAX, U32_MAX)
-    return CpuidTable((*_one_leaf(full).entries, xfrm))
+    avx = _with_xcr0(_one_leaf(full), FPSSE | XFeature.YMM.bit)
+    return CpuidTable((*avx.entries, xfrm))
 
 
 _VARIANTS: Mapping[Table, Callable[[CpuidTable], CpuidTable]] = {
@@ -220,16 +259,21 @@ _VARIANTS: Mapping[Table, Callable[[CpuidTable], CpuidTable]] = {
     Table.TILE_CFG_ALONE: _tile_cfg_alone,
     Table.TILE_DATA_ALONE: _tile_data_alone,
     Table.ALL_XCR0: _all_xcr0,
+    Table.ALL_BUT_TILE_DATA: _all_but_tile_data,
     Table.LEGACY: _legacy,
     Table.EMPTY: _empty,
     Table.ONE_LEAF: _one_leaf,
     Table.NO_XSTATE_LEAF: _no_xstate_leaf,
     Table.NO_XSAVE: _no_xsave,
     Table.NO_XSAVES: _no_xsaves,
+    Table.NO_XSAVEC: _no_xsavec,
     Table.NO_COMPACTION: _no_compaction,
     Table.NO_PKU: _no_pku,
     Table.NO_XFD: _no_xfd,
     Table.NO_XSS: _no_xss,
+    Table.NO_SHSTK: _no_shstk,
+    Table.NO_IBT: _no_ibt,
+    Table.NO_CET: _no_cet,
     Table.CET: _cet,
     Table.REVERSED: _reversed,
     Table.ONE_REGISTER: _one_register,
@@ -240,6 +284,7 @@ _VARIANTS: Mapping[Table, Callable[[CpuidTable], CpuidTable]] = {
     Table.FILLED: _filled,
     Table.BAD_ADDRESS_SIZES: _bad_address_sizes,
     Table.PLAIN: _plain,
+    Table.INDEXED: _indexed,
     Table.ENCLAVES: _enclaves,
 }
 LITERAL = tuple(_VARIANTS)

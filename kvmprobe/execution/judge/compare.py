@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.errors import errno_name
@@ -60,6 +60,8 @@ def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Mismat
             return None if None in mismatches else mismatches[0]
         case HostDies(reason):
             return Mismatch(f"the host dies ({reason})", returned(reply.result))
+        case _:
+            assert_never(outcome)
 
 
 def returned(result: int) -> str:

@@ -47,6 +47,7 @@ def with_table(table: Table, needs: Needs = ANYWHERE) -> Start:
     return Start(table.value, (ASK, *VCPU, SetCpuid2(table)), needs)
 
 
+NO_SHSTK, NO_IBT, NO_CET = map(with_table, (Table.NO_SHSTK, Table.NO_IBT, Table.NO_CET))
 EMPTY, NO_XSAVE, NO_XSAVES, NO_XSS, NO_PKU, NO_XFD = map(
     with_table,
     (

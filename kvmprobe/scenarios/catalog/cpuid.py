@@ -65,8 +65,10 @@ _ARM, _DISARM = SetXfd(XFeature.XTILE_DATA.bit), SetXfd(0)
 _REARMED: tuple[Op, ...] = (SetXsave(FPSSE), _ARM, _DISARM)
 _OSXSAVE, _PKE = 1 << 18, 1 << 22
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
+_XSS_VALUES = (0, _CET, XFeature.CET_USER.bit, XFeature.PT.bit, 0)
 # What is tried behind each table; no XSTATE with tiles, so no order of these is fatal.
-_TRIED: tuple[Op, ...] = (SetXcrs(_AVX), _TILES, _ARM, SetXsave(FPSSE))
+_FOREIGN = SetXcrs(XFeature.FP.bit | XFeature.PT.bit)
+_TRIED: tuple[Op, ...] = (SetXcrs(_AVX), _TILES, _FOREIGN, _ARM, SetXsave(FPSSE))
 # Tables that leave XSTATE to the guest in different ways.
 _KINDS = (
     Table.FULL,
@@ -76,6 +78,14 @@ _KINDS = (
     Table.ALL_XCR0,
     Table.EMPTY,
     Table.NO_XSTATE_LEAF,
+)
+_CURRENT = (
+    Table.FULL,
+    Table.NO_AMX,
+    Table.NO_XSAVEC,
+    Table.NO_COMPACTION,
+    Table.RUNTIME_FIELDS,
+    Table.INDEXED,
 )
 _VERSION_1 = (Table.FULL, Table.NO_AMX, Table.EMPTY, Table.BAD_ADDRESS_SIZES)
 
@@ -191,12 +201,12 @@ def _read() -> Iterator[Scenario]:
 def _current() -> Iterator[Scenario]:
     """Change what a table's values follow: XCR0, XSS, CR4."""
     for column, ask, needs in _PERMISSIONS:
-        for variant in (Table.FULL, Table.NO_AMX, Table.NO_COMPACTION, Table.RUNTIME_FIELDS):
+        for variant in _CURRENT:
             if variant is Table.NO_AMX or needs:
                 set_all = (SetXcrs(value) for value in _XCR0S)
                 ops = (*ask, *_VCPU, SetCpuid2(variant), *set_all, SetCpuid2(Table.LEGACY))
                 yield _scenario(f"xcr0-{variant}", column, (*ops, SetXcrs(_AVX)), needs)
-    xss = [SetMsrs(((Msr.IA32_XSS, value),)) for value in (0, _CET, XFeature.CET_USER.bit, 0)]
+    xss = [SetMsrs(((Msr.IA32_XSS, value),)) for value in _XSS_VALUES]
     for variant in (Table.NO_AMX, Table.CET, Table.NO_XSS, Table.NO_XSAVES):
         needs = ANYWHERE if variant is Table.NO_AMX else AMX
         ask = (_ASK,) if needs else ()
@@ -205,7 +215,7 @@ def _current() -> Iterator[Scenario]:
     cr4 = [SetSregs(value) for value in (0, _OSXSAVE, _OSXSAVE | _PKE, _PKE, 0)]
     early = (*_VCPU, GetSregs(), *cr4, SetCpuid2(Table.NO_AMX), *cr4)
     yield _scenario("cr4", "no-amx", early)
-    for variant in (Table.NO_XSAVE, Table.NO_PKU, Table.EMPTY):
+    for variant in (Table.NO_XSAVE, Table.NO_PKU, Table.EMPTY, Table.INDEXED):
         ops = (*_VCPU, GetSregs(), SetCpuid2(Table.NO_AMX), cr4[2], SetCpuid2(variant), *cr4)
         needs = ANYWHERE if variant is Table.EMPTY else AMX
         yield _scenario("cr4", variant, (_ASK, *ops) if needs else ops, needs)

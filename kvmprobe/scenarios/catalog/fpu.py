@@ -6,6 +6,7 @@ returns at once and one that enters the guest.
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.cpuid_tables import Table
@@ -49,9 +50,11 @@ _BITMAPS = {
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the same on every host
     """Return the family."""
+    padded = (SetXsaveImage(FPSSE, Oddity.ST_PADDING), _KICK)
     return (
         _scenario("get", "fresh", ()),
         _scenario("get", "init", (SetXsaveImage(_AVX, Oddity.INIT),)),
+        _scenario("get", "init-again", (_FIRST, SetXsave(_AVX), SetXsaveImage(_AVX, Oddity.INIT))),
         *(_scenario("get-after", name, (SetXsave(bv),)) for name, bv in _BITMAPS.items()),
         *(
             _scenario("get-replaced", name, (SetXsave(_AVX), SetXsave(bv)))
@@ -60,6 +63,14 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
         *(
             _scenario("get-replaced-after-run", name, (SetXsave(_AVX), _KICK, SetXsave(bv)))
             for name, bv in _BITMAPS.items()
+        ),
+        *(
+            _scenario(
+                f"get-partly-after-{first}",
+                second,
+                (_FIRST, SetXsave(_BITMAPS[first]), _KICK, _KICK, SetXsave(_BITMAPS[second])),
+            )
+            for first, second in permutations(("fp", "sse", "ymm", "none"), 2)
         ),
         *(_scenario("set", given, (SetFpu(given),)) for given in FpuContent),
         _scenario("set", "twice", (_FIRST, _SECOND)),
@@ -74,7 +85,15 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
         _scenario("mxcsr", "legacy", (SetXsave(FPSSE), SetFpu(FpuContent.GARBAGE))),
         _scenario("mxcsr", "ymm", (SetXsave(XFeature.YMM.bit), SetFpu(FpuContent.GARBAGE))),
         _scenario("x87", "st-padding", (SetXsaveImage(FPSSE, Oddity.ST_PADDING), _KICK)),
+        *(
+            _scenario("set-after-replaced", name, (_KICK, SetXsave(_BITMAPS[name]), _FIRST))
+            for name in ("none", "ymm", "sse")
+        ),
+        _scenario("x87", "padding-replaced", (*padded, SetXsave(XFeature.SSE.bit))),
+        _scenario("x87", "padding-overwritten", (*padded, SetXsave(0), _FIRST)),
+        _scenario("set-after-run", "twice", (SetXsave(0), _KICK, _FIRST, _KICK, _SECOND, _KICK)),
         _scenario("x87", "pointers", (SetXsaveImage(FPSSE, Oddity.X87_POINTERS), _KICK)),
+        _scenario("x87", "reserved", (SetXsave(FPSSE), SetFpu(FpuContent.RESERVED), _KICK, _FIRST)),
         _scenario("x87", "garbage", (SetXsave(FPSSE), SetFpu(FpuContent.GARBAGE), _KICK, _FIRST)),
         _scenario("extent", "exact", _extent()),
         *_cpuid(),

@@ -142,7 +142,17 @@ def _loaded(host: HostProfile) -> tuple[Scenario, ...]:
         scenario(
             f"loaded-{file.name.lower()}",
             PLAIN,
-            (*begin, GuestLoad(file), GuestStore(file), GuestXgetbv(1), *clear, GuestStore(file)),
+            (
+                *begin,
+                GuestLoad(file),
+                GuestStore(file),
+                GuestXgetbv(1),
+                SetXcrs(1),
+                GuestXgetbv(1),
+                SetXcrs(all_of(host, PLAIN)),
+                *clear,
+                GuestStore(file),
+            ),
         )
         for file in VectorFile
     )
@@ -193,6 +203,7 @@ def _mxcsr() -> tuple[Scenario, ...]:
     """MXCSR comes with SSE alone: live correction 2."""
     begin = (SetXcrs(AVX), USE_XSAVE)
     shows = run(AgentOp.STMXCSR)
+    masks = tuple(SetXsaveImage(bv, Oddity.MXCSR_MASK, 0x12345) for bv in (AVX, AVX & ~LEGACY))
     given = {
         "ymm": XFeature.YMM.bit,
         "sse": XFeature.SSE.bit,
@@ -209,6 +220,16 @@ def _mxcsr() -> tuple[Scenario, ...]:
             for name, bv in given.items()
         ),
         scenario(
+            "mxcsr-mask",
+            PLAIN,
+            (*begin, *masks, *shows, GuestLoad(VectorFile.XMM), *masks[:1], GuestLdmxcsr(0x1F80)),
+        ),
+        scenario(
+            "mxcsr-alone",
+            PLAIN,
+            (*begin, SetXsave(0), GuestLdmxcsr(_SEEN_MXCSR), *shows, *masks[1:], GuestLdmxcsr(0)),
+        ),
+        scenario(
             "mxcsr-loaded",
             PLAIN,
             (*begin, GuestLdmxcsr(_SEEN_MXCSR), *shows, SetXsave(XFeature.SSE.bit), *shows),
@@ -220,12 +241,16 @@ def _x87() -> tuple[Scenario, ...]:
     stores = run(AgentOp.FSTP, AgentOp.FNSTSW)
     sets = (*run(AgentOp.FNINIT), GuestFldcw(0x27F), GuestFld(), *run(AgentOp.FLD1))
     shows = (GuestFxsave(), *run(AgentOp.FNSTCW), *stores, *stores, *stores, *run(AgentOp.FNCLEX))
-    given = SetFpu(FpuContent.FIRST)
+    given, beside = SetFpu(FpuContent.FIRST), SetXsave(XFeature.YMM.bit)
+    seen = (GuestXgetbv(1), GuestXsave(SaveForm.XSAVEC), GuestXsave(SaveForm.XSAVEOPT))
+    pointers = (SetXcrs(AVX), USE_XSAVE, *run(AgentOp.FNINIT, AgentOp.FNOP), *seen)
     return (
+        scenario("x87-pointers", PLAIN, (*pointers, *run(AgentOp.FNINIT), *pointers[2:])),
         scenario("x87-loaded", PLAIN, (*sets, *shows)),
         scenario("x87-over-restored", PLAIN, (SetXsave(LEGACY), *sets, *shows)),
         scenario("set-fpu", PLAIN, (SetXsave(LEGACY), given, GuestFxsave(), GetFpu()), ()),
         scenario("set-fpu-in-init", PLAIN, (given, GuestFxsave(), GetFpu()), ()),
+        scenario("set-fpu-beside", PLAIN, (beside, given, GuestFxsave(), GetFpu()), ()),
     )
 
 

@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.agent import AgentOp
+from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
@@ -27,11 +28,14 @@ from kvmprobe.scenarios.catalog._guests import (
     scenario,
 )
 from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest_control import (
     GuestCpuidLeaf,
     GuestLdmxcsr,
+    GuestRdmsr,
     GuestWriteCr0,
     GuestWriteCr4,
+    GuestWrmsr,
     GuestWrpkru,
     GuestXgetbv,
     GuestXsetbv,
@@ -243,15 +247,39 @@ def _control() -> tuple[Scenario, ...]:
         GuestWriteCr4(AGENT_CR4 & ~Cr4.PAE.bit),
         GuestWriteCr4(AGENT_CR4 | 1 << 31),
         GuestWriteCr0(AGENT_CR0 & ~Cr0.PG),
+        GuestWriteCr0(AGENT_CR0 & ~Cr0.PE),
         GuestWriteCr0(AGENT_CR0 | Cr0.NW),
         GuestWriteCr0(AGENT_CR0 | 1 << 32),
     )
     shows = run(AgentOp.READ_CR0, AgentOp.READ_CR4)
+    # What is ignored, always set, may be clear, or goes together.
+    values = (AGENT_CR0 | 0xFFC0, AGENT_CR0 & ~Cr0.ET, AGENT_CR0 & ~Cr0.MP, AGENT_CR0 | Cr0.CD)
+    cached = (*values, AGENT_CR0 | Cr0.CD | Cr0.NW, AGENT_CR0 | 1 << 28, AGENT_CR0)
+    taken = [op for value in cached for op in (GuestWriteCr0(value), shows[0])]
     no_xsave, no_pku = amx("no-xsave", Table.NO_XSAVE), amx("no-pku", Table.NO_PKU)
-    pkru = (*run(AgentOp.RDPKRU), GuestWrpkru(4), GuestWrpkru(4, ecx=1))
+    # Instructions look at the lower halves of their registers alone.
+    wide = 1 << 32
+    pkru = (
+        *run(AgentOp.RDPKRU),
+        GuestWrpkru(4),
+        GuestWrpkru(8, ecx=1),
+        GuestWrpkru(12, edx=1),
+        GuestWrpkru(wide | 16, ecx=wide, edx=wide),
+    )
+    halved = (
+        GuestXgetbv(wide),
+        GuestXsetbv(AVX, wide),
+        GuestCpuidLeaf(wide | 0xD, wide),
+        GuestCpuidLeaf(1, 5),
+        GuestCpuidLeaf(0xD, 63),
+        GuestRdmsr(wide | Msr.IA32_XFD),
+        GuestWrmsr(wide | Msr.IA32_XFD, 0),
+    )
     return (
         *(scenario("cr4", start, (*written, *shows), ()) for start in (TILES, no_xsave, no_pku)),
         scenario("gp-cr", TILES, (*refused, *shows), ()),
+        scenario("cr0", PLAIN, (*taken, GetSregs()), ()),
+        scenario("halves", TILES, (USE_XSAVE, *halved)),
         scenario("ud-pkru", TILES, (USE_XSAVE, *pkru, USE_XSAVE_AND_PKRU, *pkru, *pkru[:1])),
     )
 
@@ -268,5 +296,6 @@ def _cpuid(host: HostProfile) -> tuple[Scenario, ...]:
     steps: list[Op] = [*looks, USE_XSAVE_AND_PKRU]
     for xcr0 in (1, LEGACY, AVX, AVX512_ALL, _ALL, host.kvm_xcr0):
         steps += [GuestXsetbv(xcr0), *looks[:2]]
-    steps += [*looks, USE_XSAVE, *looks, *places, *tile_leaves]
+    others = map(SetCpuid2, (Table.NO_AMX, Table.FULL))
+    steps += [*looks, USE_XSAVE, *looks, *places, *tile_leaves, *others]
     return (scenario("cpuid", TILES, steps, ()),)

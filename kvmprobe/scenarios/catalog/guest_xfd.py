@@ -48,6 +48,7 @@ _GUEST_ARMS, _GUEST_DISARMS = (GuestWrmsr(Msr.IA32_XFD, value) for value in (DAT
 _SHOWS_ERR, _CLEARS_ERR = GuestRdmsr(Msr.IA32_XFD_ERR), GuestWrmsr(Msr.IA32_XFD_ERR, 0)
 _HANDLED: tuple[Op, ...] = (_SHOWS_ERR, _CLEARS_ERR, _GUEST_DISARMS)
 _ASLEEP = Start("tiles", Table.FULL, TILES.needs | {Need.PRIVILEGE})
+_NOWHERE = 0x4000_4000  # no MSR of a processor or of KVM
 _VALUES = (0, DATA, XFeature.XTILE_CFG.bit, 1 << 19, 1 << 63, (1 << 64) - 1, 0)
 
 
@@ -146,10 +147,11 @@ def _lost() -> tuple[Scenario, ...]:
 
 def _access() -> tuple[Scenario, ...]:
     """Who may touch the MSRs: by CPUID until XFD is passed through (correction 11)."""
-    reads = tuple(GuestRdmsr(index) for index in (Msr.IA32_XFD, Msr.IA32_XFD_ERR))
+    reads = tuple(GuestRdmsr(index) for index in (Msr.IA32_XFD, Msr.IA32_XFD_ERR, _NOWHERE))
     writes = tuple(
         GuestWrmsr(index, value) for value in _VALUES for index in (Msr.IA32_XFD_ERR, Msr.IA32_XFD)
     )
+    writes += (GuestWrmsr(_NOWHERE, 0),)
     no_xfd, no_amx = amx("no-xfd", Table.NO_XFD), amx("no-amx", Table.NO_AMX)
     starts: tuple[Start, ...] = (TILES, no_xfd, no_amx, PLAIN)
     passed = (SetXfd(DATA), SetXfd(0), *reads, *writes, *reads)

@@ -12,7 +12,10 @@ from kvmprobe.scenarios.catalog._starts import (
     CFG_ALONE,
     DATA_ALONE,
     EMPTY,
+    NO_CET,
     NO_CPUID,
+    NO_IBT,
+    NO_SHSTK,
     NO_XFD,
     NO_XSAVES,
     NO_XSS,
@@ -57,6 +60,10 @@ _XFD, _XFD_ERR, _XSS, _PAT, _CS = (
 _NOWHERE = 0x4000_4000  # no MSR of a processor or of KVM
 _TILES = XFeature.XTILE_DATA.bit
 _EVERY = (1 << 64) - 1
+_U_CET, _SSPS = Msr.IA32_U_CET, tuple(range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1))
+# Each bit of control; a bitmap's base, which is an address; SUPPRESS with TRACKER and without.
+_U_CET_VALUES = (*(1 << nr for nr in range(16)), 0xC00, 0x3F, 0x7FFF_FFFF_C000, 3, 0)
+_SSP_VALUES = (1, 2, 4, 8, (1 << 47) - 4, 1 << 47, 1 << 48, -(1 << 47) % (1 << 64), _EVERY - 3, 0)
 _PRIVILEGE: Needs = frozenset({Need.PRIVILEGE})
 _READ = (GetMsrs((_PAT, _CS, _XFD, _XFD_ERR, _XSS)),)
 _IMAGE = (GetXsave2(), GetXcrs(), GetXfd())
@@ -76,6 +83,7 @@ _LISTS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((_CS, 13), (_CS, 14), (_PAT, PAT_AT_RESET)),
     ((_XFD, 0), (_XFD_ERR, 0), (_XSS, 0)),
     ((_PAT, _OTHER_PAT), (_NOWHERE, 0), (_CS, 15)),
+    ((_PAT, 0), (_CS, (1 << 32) - 1), (_CS, 20)),
     ((_CS, 17),) * 255,
     ((_CS, 18),) * 256,
     ((_CS, 19),) * 300,
@@ -127,6 +135,12 @@ def _family(row: str, start: Start, *steps: ScenarioStep, needs: Needs = ANYWHER
     return scenario("msrs", row, start, *steps, needs=needs)
 
 
+def _pat(start: Start) -> Scenario:
+    """Each memory type, and what is none, in the first field and in the last."""
+    kinds = (SetMsrs(((_PAT, kind << place),)) for kind in range(9) for place in (0, 56))
+    return _family("pat", start, *_each(*kinds, reading=_READ))
+
+
 def _listed(start: Start) -> Scenario:
     """Save and restore all; without CPUID, listed ones of absent features need not be readable."""
     ops = (GetListedMsrs(), RestoreListedMsrs(0), RestoreListedMsrs(_TILES))
@@ -165,15 +179,24 @@ def _cet(host: HostProfile) -> tuple[Scenario, ...]:
     """MSRs in XSTATE: where there are any, access to them loads and saves the guest FPU."""
     access = AccessCetMsr()
     plain = SetXsave(host.kvm_xcr0 & ~XTILE & 0xE7)
-    ssp = Msr.IA32_PL3_SSP
-    writes = (((Msr.IA32_U_CET, 1), (ssp, 0x1000)), ((ssp, 0x1002),), ((Msr.IA32_U_CET, 0),))
-    ops = (plain, access, *map(SetMsrs, writes), GetMsrs((Msr.IA32_U_CET, ssp, _XFD)))
+    read, one_reg = GetMsrs((_U_CET, *_SSPS, _XFD)), msr_id(_U_CET)
+    values = [SetMsrs(((_U_CET, value), (_CS, 30))) for value in _U_CET_VALUES]
+    stacks = [SetMsrs(((_SSPS[-1], value), (_CS, 31))) for value in _SSP_VALUES]
+    each = [SetMsrs(((ssp, 4 * number), (_CS, 32))) for number, ssp in enumerate(_SSPS, 1)]
+    single = (SetOneReg(one_reg, 0), GetOneReg(one_reg), SetOneReg(one_reg, 1 << 6))
+    ops = (plain, access, *values, *stacks, *each, plain, *single, SetMsrs(((_U_CET, 0),)), read)
     armed = (SetXsave(XTILE), SetXfd(_TILES), access)
+    armed_one_reg = (SetXsave(XTILE), SetXfd(_TILES), GetOneReg(one_reg))
     disarmed = (SetXfd(_TILES), SetXsave(XTILE), access, SetXfd(0), access)
+    lists = (GetRegList(0), GetRegList(1))
     return (
-        *(_family("cet", start, *_each(*ops, reading=_IMAGE)) for start in (NO_CPUID, PLAIN)),
+        *(
+            _family("cet", start, *_each(*ops, read, *lists, reading=_IMAGE))
+            for start in (NO_CPUID, PLAIN, NO_SHSTK, NO_IBT, NO_CET)
+        ),
         _family("cet", TILES, *_each(SetXsave(XTILE), access, *ops, reading=_IMAGE)),
         _family("cet-xsave-then-xfd", TILES, *_each(*armed, reading=_IMAGE)),
+        _family("cet-one-reg-then-xfd", TILES, *_each(*armed_one_reg, reading=_IMAGE)),
         _family("cet-xfd-then-xsave", TILES, *_each(*disarmed, reading=_IMAGE)),
     )
 
@@ -189,6 +212,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
         *(_xss(start) for start in (EMPTY, NO_XSAVES, NO_XSS)),
         *(_listed(start) for start in STARTS[1:]),
         *(_one_reg(start) for start in STARTS),
+        _pat(TILES),
         *_asleep(),
         *_cet(host),
     )

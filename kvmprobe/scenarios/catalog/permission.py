@@ -51,6 +51,8 @@ _C = CreateVcpu()
 _FOREIGN_NUMBERS = (*range(18), 19, 20, 63, 64, 1 << 32 | 18, (1 << 63) | 18, (1 << 64) - 1)
 # Room for the default components' frame, but not for XTILE_DATA's 8 KiB; and for both.
 _SMALL_STACK, _LARGE_STACK = 6144, 65536
+# XTILE_DATA ends at 11008 bytes on every processor so far; a frame has more than that.
+_FRAME_STATE = 11008
 _BEYOND_IDS = (1 << 31) - 1
 
 
@@ -121,6 +123,11 @@ def _inheritance() -> list[Scenario]:
 def _locks() -> list[Scenario]:
     """Do what may freeze guest permission, and have everyone request it."""
     close: tuple[Op, ...] = (CloseDescriptor(VCPU), CloseDescriptor(VM), CloseDescriptor(KVM))
+    by_fork: tuple[Op, ...] = (
+        CheckExtension(KvmCap.XSAVE2, by=FORK),
+        CreateVcpu(_VCPU1, by=FORK),
+        CreateVm(_VM1, FORK),
+    )
     own_vm: tuple[Op, ...] = (CreateVm(_VM1, FORK), CreateVcpu(_VCPU1, _VM1, by=FORK))
     chains: dict[str, tuple[Op, ...]] = {
         "vm": _VM_OPS,
@@ -130,6 +137,9 @@ def _locks() -> list[Scenario]:
         "closed": (*_VM_OPS, _C, *close),
         "closed-granted": (_P, *_VM_OPS, _C, *close),
         "closed-forked": (*_VM_OPS, _C, *close, _spawn(FORK)),
+        "closed-forked-used": (*_VM_OPS, *close[1:], _spawn(FORK), by_fork[0], by_fork[2]),
+        "closed-behind-fork": (*_VM_OPS, _C, _spawn(FORK), *close, *by_fork),
+        "closed-twice": (*_VM_OPS, *close[1:], *close[1:], _C, CreateVm(_VM1)),
         "closed-exec": (*_VM_OPS, _C, *close, _spawn(EXEC)),
         "thread-vcpu": (*_VM_OPS, _spawn(THREAD), CreateVcpu(by=THREAD)),
         "shared-mm-vcpu": (*_VM_OPS, _spawn(SHARED), CreateVcpu(by=SHARED)),
@@ -160,7 +170,8 @@ def _altstacks() -> list[Scenario]:
     small, large = SetAltstack(_SMALL_STACK), SetAltstack(_LARGE_STACK)
     thread_small = SetAltstack(_SMALL_STACK, THREAD)
     chains: dict[str, tuple[Op, ...]] = {
-        "tiny": (SetAltstack(1024), small, _HOST_P),
+        "tiny": (*map(SetAltstack, (1024, 2047, 2048)), small, _HOST_P),
+        "frame": (SetAltstack(_FRAME_STATE), _HOST_P, large, _HOST_P, SetAltstack(_FRAME_STATE)),
         "small": (small, _HOST_P, RequestPermission(3), large, _HOST_P, small),
         "small-guest": (small, _P, _P),
         "large": (large, _HOST_P, small, large),

@@ -8,8 +8,11 @@ from kvmprobe.model.sregs import Cr4
 from kvmprobe.scenarios.catalog._starts import (
     EMPTY,
     NO_AMX,
+    NO_CET,
     NO_CPUID,
+    NO_IBT,
     NO_PKU,
+    NO_SHSTK,
     NO_XSAVE,
     PLAIN,
     STARTS,
@@ -64,7 +67,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     early = (GetSregs(), SetSregs(_XSAVE), *NO_AMX, SetSregs(_XSAVE), SetSregs(_FX), *NO_AMX)
     return (
         *(s for start in STARTS for s in _of(start, host)),
-        *(_bits(start) for start in (EMPTY, NO_XSAVE, NO_PKU)),
+        *(_bits(start) for start in (EMPTY, NO_XSAVE, NO_PKU, NO_SHSTK, NO_IBT, NO_CET)),
         scenario("sregs", "before-cpuid", NO_CPUID, *_steps(*early)),
         scenario("sregs", "run", PLAIN, *_steps(GetSregs(), SetSregs(_XSAVE), RunUntilHalt())),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model.msr import PAT_AT_RESET
 from kvmprobe.model.sregs import Cr4
 from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
 
 _CR4 = Cr4.OSFXSR.bit | Cr4.OSXMMEXCPT.bit | Cr4.OSXSAVE.bit
+# Every legal one; those of capabilities that nobody has enabled; none.
+_EVENT_FLAGS = (0, 1, 2, 4, 8, 0xF, 0x10, 0x20, 0x40, 1 << 31)
 _KVM_TOOL = "kvmtool: x86/kvm-cpu.c"
 _SAVES: dict[str, Op] = {
     "regs": GetRegs(),
@@ -246,13 +248,15 @@ def _states() -> tuple[Scenario, ...]:
     """Each kind of state alone: get, set, get; in a VM with an interrupt controller and without."""
     kinds: dict[str, tuple[Op, ...]] = {
         "regs": (GetRegs(), SetRegs(), SetRegs(0x1122_3344_5566_7788), SetRegs(0)),
-        "events": (GetVcpuEvents(), SetVcpuEvents()),
-        "mp-state": (GetMpState(), SetMpState(), *map(SetMpState, (10, 3, 0, 99))),
+        "events": (GetVcpuEvents(), SetVcpuEvents(), *map(SetVcpuEvents, _EVENT_FLAGS)),
+        "mp-state": (GetMpState(), SetMpState(), *map(SetMpState, (99, *range(12), 0))),
         "debugregs": (
             GetDebugregs(),
             SetDebugregs(),
             SetDebugregs(0x1000),
             SetDebugregs(0x2000, flags=1),
+            *(SetDebugregs(0x3000, dr6=value) for value in (U32_MAX, U32_MAX + 1, 0)),
+            *(SetDebugregs(0x4000, dr7=value) for value in (U32_MAX - 1, U32_MAX, U32_MAX + 1, 0)),
             SetDebugregs(),
         ),
     }
@@ -272,6 +276,12 @@ def _states() -> tuple[Scenario, ...]:
             steps = [ScenarioStep(op) for op in begin]
             steps += [ScenarioStep(op, ops[:1] + _READ[:1]) for op in ops]
             found.append(Scenario(f"vmm.state-{kind}.{chip}", f"state-{kind}", chip, tuple(steps)))
+    # The same VM and vCPU anew, without an interrupt controller: what was saved finds no APIC.
+    anew = (CreateVm(), CreateIrqchip(), CreateVcpu(), GetLapic(), SetLapic(), CreateVm())
+    ops = (OpenKvm(), *anew, CreateVcpu(), SetLapic())
+    found.append(
+        Scenario("vmm.state-lapic.lost", "state-lapic", "lost", tuple(map(ScenarioStep, ops)))
+    )
     return tuple(found)
 
 

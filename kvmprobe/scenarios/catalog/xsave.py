@@ -30,12 +30,13 @@ from kvmprobe.xstate.layout import HEADER_RESERVED, KVM_XSAVE_SIZE
 from kvmprobe.xstate.oddities import Oddity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.ops import Op
 
 FP, SSE, YMM = XFeature.FP.bit, XFeature.SSE.bit, XFeature.YMM.bit
+OPMASK = XFeature.OPMASK.bit
 PKRU, DATA, CFG = XFeature.PKRU.bit, XFeature.XTILE_DATA.bit, XFeature.XTILE_CFG.bit
 AVX = FPSSE | YMM
 EVERYTHING = AVX | AVX512
@@ -198,8 +199,33 @@ def _mxcsr() -> tuple[Scenario, ...]:
             )
             for name, bv in users.items()
         ),
-        scenario("mxcsr-hidden", LEGACY, "", (SetXsaveImage(YMM, Oddity.MXCSR, _ODD_MXCSR),)),
+        scenario(
+            "mxcsr-hidden",
+            LEGACY,
+            "",
+            (
+                SetXsaveImage(YMM, Oddity.MXCSR, _ODD_MXCSR),
+                RunImmediateExit(),
+                SetXsaveImage(YMM, Oddity.MXCSR_MASK, masks[0]),
+                RunImmediateExit(),
+                SetXsaveImage(OPMASK, Oddity.MXCSR_MASK, masks[0]),
+            ),
+        ),
+        scenario("mxcsr-foreign", PLAIN, "", _mxcsr_foreign(masks[0])),
     )
+
+
+def _mxcsr_foreign(mask: int) -> Iterator[Op]:
+    """Give MXCSR and its mask with SSE or without, and have them stay behind without SSE."""
+    for bv in (FP, SSE, YMM, OPMASK, SSE_YMM):
+        yield SetXsaveImage(bv, Oddity.MXCSR_MASK, mask)
+        yield RunImmediateExit()
+        yield SetXsave(OPMASK)
+        yield RunImmediateExit()
+        yield SetXsaveImage(bv | SSE, Oddity.MXCSR, _ODD_MXCSR)
+        yield SetXsave(OPMASK)
+        yield RunImmediateExit()
+        yield RunImmediateExit()
 
 
 def _pkru() -> tuple[Scenario, ...]:

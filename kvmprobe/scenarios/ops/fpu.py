@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
@@ -21,7 +22,7 @@ from kvmprobe.scenarios.ops._base import Op, op
 from kvmprobe.scenarios.ops.lifecycle import VCPU
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.fpu_area import FCW, FPU_SIZE, MXCSR, PADDING, POINTERS, REGISTERS, to_area
-from kvmprobe.xstate.image import init_content
+from kvmprobe.xstate.image import FCW_INIT, init_content
 from kvmprobe.xstate.oddities import random_content
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Step
 
 _GARBAGE = 0xEE
+# SDM vol.1 §8.1.5 "x87 FPU Control Word": bits 6, 7 and 13 to 15
+_FCW_RESERVED = 0xE0C0
 _NULL = Immediate(0)
 
 
@@ -43,6 +46,8 @@ class FpuContent(StrEnum):
     SECOND = "second"
     POINTERS = "pointers"
     """As FIRST, and FOP, FIP and FDP are not zero."""
+    RESERVED = "reserved"
+    """As FIRST, and the reserved bits of FCW are set."""
     GARBAGE = "garbage"
     """As FIRST; padding, the bytes behind each ST register and MXCSR are not zero."""
 
@@ -57,6 +62,8 @@ def fpu_area(given: FpuContent, host: HostProfile) -> bytes:
     area = bytearray(to_area(*contents))
     if given is FpuContent.POINTERS:
         area[POINTERS.start : POINTERS.stop] = bytes(range(1, len(POINTERS) + 1))
+    if given is FpuContent.RESERVED:
+        area[FCW.start : FCW.stop] = struct.pack("<H", FCW_INIT | _FCW_RESERVED)
     if given is FpuContent.GARBAGE:
         reserved = [PADDING, range(MXCSR.start, FPU_SIZE)]
         reserved += [range(start + 10, start + 16) for start in range(0, REGISTERS.stop, 16)]

@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi.agent import AgentOp, Registers, command
-from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import guest_control, guest_msr, guest_vector
 from kvmprobe.model.msr import msr_name
 from kvmprobe.scenarios.ops._base import op
 from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.ops.lifecycle import VCPU
+from kvmprobe.xstate.cpuid import halves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,8 @@ class _RegisterOp(GuestOp):
 
 def _wide(value: int, ecx: int) -> Registers:
     """Return a value in EDX:EAX and an index in ECX."""
-    return Registers(rax=value & U32_MAX, rcx=ecx, rdx=value >> 32)
+    low, high = halves(value)
+    return Registers(rax=low, rcx=ecx, rdx=high)
 
 
 @op("guest-xgetbv", "KVM_RUN(XGETBV)", "SDM vol.2 XGETBV")
@@ -180,10 +181,11 @@ class GuestCpuidLeaf(_RegisterOp):
 @op("guest-wrpkru", "KVM_RUN(WRPKRU)", "SDM vol.2 WRPKRU")
 @dataclass(frozen=True, slots=True)
 class GuestWrpkru(_RegisterOp):
-    """Write PKRU; ``ecx`` must be zero."""
+    """Write PKRU; ``ecx`` and ``edx`` must be zero, in their lower halves."""
 
     pkru: int
     ecx: int = 0
+    edx: int = 0
     vcpu: str = VCPU
     code = AgentOp.WRPKRU
     statement = "INV-22"
@@ -191,8 +193,8 @@ class GuestWrpkru(_RegisterOp):
 
     @property
     def registers(self) -> Registers:
-        """EAX."""
-        return Registers(rax=self.pkru, rcx=self.ecx)
+        """EAX, ECX and EDX."""
+        return Registers(rax=self.pkru, rcx=self.ecx, rdx=self.edx)
 
     @property
     def mnemonic(self) -> str:

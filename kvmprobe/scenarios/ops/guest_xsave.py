@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.agent import AgentOp, Registers, command
-from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import guest_xsave
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
 from kvmprobe.scenarios.ops._base import op
 from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.ops.lifecycle import VCPU
 from kvmprobe.xstate import patterns
+from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import MPX, names, numbers
 from kvmprobe.xstate.image import place_of
 from kvmprobe.xstate.layout import HEADER_OFFSET, LEGACY_SIZE, MXCSR
@@ -50,7 +50,8 @@ class _AreaOp(GuestOp):
     @property
     def registers(self) -> Registers:
         """EDX:EAX."""
-        return Registers(rax=self.rfbm & U32_MAX, rdx=self.rfbm >> 32)
+        low, high = halves(self.rfbm)
+        return Registers(rax=low, rdx=high)
 
 
 @op("guest-xsave", "KVM_RUN(XSAVE)", "SDM vol.1 §13.7", "SDM vol.2 XSAVE, XSAVEC, XSAVES, XSAVEOPT")

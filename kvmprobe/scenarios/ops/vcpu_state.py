@@ -141,10 +141,15 @@ class GetVcpuEvents(_Get):
 )
 @dataclass(frozen=True, slots=True)
 class SetVcpuEvents(_Set):
-    """Restore pending events: none."""
+    """Restore pending events: none, of the kinds that these flags call valid."""
 
+    flags: int = RESET[State.EVENTS]["flags"]
     state: ClassVar[State] = State.EVENTS
     spec: ClassVar[ioctls.IoctlSpec] = ioctls.SET_VCPU_EVENTS
+
+    def changes(self) -> Mapping[str, int]:
+        """Return the flags."""
+        return {"flags": self.flags}
 
 
 @op("get-mp-state", "KVM_GET_MP_STATE", f"{_API}: KVM_GET_MP_STATE")
@@ -190,20 +195,22 @@ class GetDebugregs(_Get):
     "set-debugregs",
     "KVM_SET_DEBUGREGS",
     f"{_API}: KVM_SET_DEBUGREGS",
-    errnos={"EINVAL": "flags, or DR7 beyond 32 bits"},
+    errnos={"EINVAL": "flags, or DR6 or DR7 beyond 32 bits"},
 )
 @dataclass(frozen=True, slots=True)
 class SetDebugregs(_Set):
-    """Restore the debug registers, with this DR0 and these flags."""
+    """Restore the debug registers, with this DR0, DR6 and DR7, and these flags."""
 
     db0: int = 0
     flags: int = 0
+    dr6: int = RESET[State.DEBUGREGS]["dr6"]
+    dr7: int = RESET[State.DEBUGREGS]["dr7"]
     state: ClassVar[State] = State.DEBUGREGS
     spec: ClassVar[ioctls.IoctlSpec] = ioctls.SET_DEBUGREGS
 
     def changes(self) -> Mapping[str, int]:
-        """Return DR0 and flags."""
-        return {"db0": self.db0, "flags": self.flags}
+        """Return DR0, DR6, DR7 and flags."""
+        return {"db0": self.db0, "dr6": self.dr6, "dr7": self.dr7, "flags": self.flags}
 
 
 _NO_LAPIC = {"EINVAL": "no local APIC in the kernel"}

@@ -1,6 +1,7 @@
 """REGS, VCPU_EVENTS, MP_STATE, DEBUGREGS and LAPIC: asm/kvm.h, and the SDM's reset state."""
 
 import errno
+from functools import partial
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_a_fresh_vcpu_is_as_reset_leaves_it(state, name, value):
 @pytest.mark.parametrize("state", State)
 def test_what_was_saved_can_be_restored_and_is_read_back(state):
     saved = get_state(with_irqchip(), VCPU, state)
-    restored = set_state(saved.machine, VCPU, state)
+    restored = set_state(saved.machine, VCPU, state, {})
     assert restored.outcome == Done()
     assert fields(restored.machine, state) == saved.outcome.fields
 
@@ -55,7 +56,7 @@ def test_a_changed_value_is_read_back_among_the_saved_ones():
     assert (got["rbx"], got["rip"]) == (7, 0xFFF0)
 
 
-@pytest.mark.parametrize("access", [get_state, set_state])
+@pytest.mark.parametrize("access", [get_state, partial(set_state, changes={})])
 def test_without_an_interrupt_controller_there_is_no_lapic(access):
     # lapic.c: KVM_GET_LAPIC and KVM_SET_LAPIC are EINVAL without lapic_in_kernel
     assert access(machine_with_vcpu(), VCPU, State.LAPIC).outcome == Failed(errno.EINVAL)
@@ -67,6 +68,20 @@ def test_mp_states_that_a_lapic_allows(number, with_lapic):
     machine = get_state(with_irqchip(), VCPU, State.MP_STATE).machine
     outcome = set_state(machine, VCPU, State.MP_STATE, {"mp_state": number}).outcome
     assert outcome == (Done() if with_lapic else Failed(errno.EINVAL))
+
+
+def test_a_vcpu_that_received_a_sipi_starts():
+    # lapic.c: kvm_apic_accept_events, called by KVM_GET_MP_STATE: 4 is SIPI_RECEIVED
+    machine = get_state(with_irqchip(), VCPU, State.MP_STATE).machine
+    started = set_state(machine, VCPU, State.MP_STATE, {"mp_state": 4}).machine
+    assert fields(started, State.MP_STATE) == {"mp_state": 0}
+
+
+def test_which_events_were_given_is_not_read_back():
+    # x86.c: kvm_vcpu_ioctl_x86_get_vcpu_events: NMI_PENDING, SHADOW and SMM, always
+    machine = get_state(machine_with_vcpu(), VCPU, State.EVENTS).machine
+    given = set_state(machine, VCPU, State.EVENTS, {"flags": 2}).machine
+    assert fields(given, State.EVENTS)["flags"] == 1 | 4 | 8
 
 
 def test_without_a_lapic_only_runnable_is_a_legal_mp_state():

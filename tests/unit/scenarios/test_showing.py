@@ -10,6 +10,7 @@ from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.results.trace import End
 from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.scenario import Need
 from kvmprobe.scenarios.showing import shows
 from tests.support.fake_kernel import trace_of
 
@@ -28,8 +29,9 @@ def test_a_correct_kernel_shows_nothing():
 @pytest.mark.parametrize("behaviour", sorted(DEFECTS, key=lambda d: d.name))
 def test_a_defect_shows_where_the_judge_sees_a_divergence(behaviour):
     # The judge compares what a kernel answered, byte by byte, with what a correct one may answer.
+    # After guest code the defective kernel may answer alike: the judge sees one of its answers.
     host, course = sapphire_rapids(), defective(behaviour)
-    sample = list(SCENARIOS.values())[::17]
+    sample = [s for s in SCENARIOS.values() if Need.GUEST_CODE not in s.needs][::17]
     seen = [s.id for s in sample if divergences(s, host, trace_of(s, host, behaviour))]
     died = [s.id for s in sample if trace_of(s, host, behaviour).end is End.LOST]
     shown = [s.id for s in sample if shows(s, CORRECT, course)]

@@ -127,8 +127,10 @@ def test_rip_and_rflags_are_the_last_of_18_registers():
 
 
 def test_debug_registers_have_their_flags_behind_dr7():
-    expected = ((0, struct.pack("<Q", 5)), (48, struct.pack("<Q", 1)))
-    assert argument(SetDebugregs(5, flags=1)).patches == expected
+    # asm/kvm.h: struct kvm_debugregs: db[4], dr6, dr7, flags
+    expected = ((0, 5), (32, 6), (40, 7), (48, 1))
+    patches = argument(SetDebugregs(5, flags=1, dr6=6, dr7=7)).patches
+    assert patches == tuple((offset, struct.pack("<Q", value)) for offset, value in expected)
 
 
 def test_dr7_is_the_sixth_word():
@@ -137,7 +139,8 @@ def test_dr7_is_the_sixth_word():
 
 
 def test_events_go_back_as_they_came():
-    assert argument(SetVcpuEvents()).patches == ()
+    # asm/kvm.h: flags at 20: NMI_PENDING, SHADOW, SMM, as GET says
+    assert argument(SetVcpuEvents()).patches == ((20, struct.pack("<I", 1 | 4 | 8)),)
 
 
 def test_out_lies_at_the_reset_vector():
