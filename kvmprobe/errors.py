@@ -46,6 +46,10 @@ class RunDirectoryError(UsageError):
     """A run's directory cannot be written: full, failing, or in use; what it has is kept."""
 
 
+class ReportFileError(UsageError):
+    """A report's file does not take more while the run goes on; what it has is kept."""
+
+
 class OutputLost(KvmprobeError):
     """Standard output takes no more; ``reader_gone`` where it is a pipe that nobody reads."""
 

@@ -81,6 +81,7 @@ def exit_name(reason: int) -> str:
     return f"KVM_EXIT_{KvmExit(reason).name if reason in set(KvmExit) else reason}"
 
 
+U32_MAX = 0xFFFF_FFFF
 KVM_X86_XCOMP_GUEST_SUPP = 0
 KVM_MAX_CPUID_ENTRIES = 256
 KVM_CPUID_FLAG_SIGNIFICANT_INDEX = 1

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import cpuid
-
-from kvmprobe.bindings.host_cpu import Registers, leaf
+from kvmprobe.bindings.host_cpu import Registers, answer, leaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +33,7 @@ def dump() -> list[Leaf]:
     """Return the leaves of the basic, the hypervisor's and the extended range, in that order."""
     found = list(_range(0, leaf(0).eax))
     if hypervisor_vendor():
-        found += _range(HYPERVISOR, _read(HYPERVISOR, 0).eax)
+        found += _range(HYPERVISOR, answer(HYPERVISOR, 0).eax)
     return found + list(_range(EXTENDED, leaf(EXTENDED).eax))
 
 
@@ -46,7 +44,7 @@ def hypervisor_vendor() -> str:
     """
     if not leaf(1).ecx & _HYPERVISOR_BIT:
         return ""
-    _, *words = _read(HYPERVISOR, 0)
+    _, *words = answer(HYPERVISOR, 0)
     signature = b"".join(word.to_bytes(4, "little") for word in words).rstrip(b"\0")
     # A processor that has no such leaf answers with the data of another one.
     return signature.decode() if signature.isascii() and signature.decode().isprintable() else ""
@@ -63,16 +61,12 @@ def _range(base: int, maximum: int) -> Iterator[Leaf]:
 
 
 def _leaf(number: int) -> Iterator[Leaf]:
-    first = _read(number, 0)
+    first = answer(number, 0)
     yield Leaf(number, 0, *first)
     subleaves = _SUBLEAVES.get(number)
     if subleaves:
         for nr in subleaves(number, first):
-            yield Leaf(number, nr, *_read(number, nr))
-
-
-def _read(number: int, subleaf: int) -> Registers:
-    return Registers(*(value & 0xFFFF_FFFF for value in cpuid.cpuid_count(number, subleaf)))
+            yield Leaf(number, nr, *answer(number, nr))
 
 
 def _told_by_eax(_number: int, first: Registers) -> Iterator[int]:
@@ -84,7 +78,7 @@ def _bits_of(value: int) -> Iterator[int]:
 
 
 def _xstate(number: int, first: Registers) -> Iterator[int]:
-    second = _read(number, 1)
+    second = answer(number, 1)
     yield 1
     components = first.eax | first.edx << 32 | second.ecx | second.edx << 32
     yield from (nr for nr in _bits_of(components) if nr > 1)
@@ -96,7 +90,7 @@ def _until(no_more: Callable[[Registers], bool]) -> Callable[[int, Registers], I
         while not no_more(last) and nr < _MOST_SUBLEAVES:
             nr += 1
             yield nr
-            last = _read(number, nr)
+            last = answer(number, nr)
 
     return subleaves
 
@@ -104,7 +98,7 @@ def _until(no_more: Callable[[Registers], bool]) -> Callable[[int, Registers], I
 def _sgx(number: int, _first: Registers) -> Iterator[int]:
     yield 1
     for nr in range(2, _MOST_SUBLEAVES):
-        if not _read(number, nr).eax & 0xF:
+        if not answer(number, nr).eax & 0xF:
             return
         yield nr
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cpuid
 import psutil
 
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.bindings._ffi import ffi, lib
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ def leaf(number: int, subleaf: int = 0) -> Registers:
     base = number & _EXTENDED
     if number > cpuid.cpuid_count(base, 0)[0]:
         return _NOTHING
-    return Registers(*(register & 0xFFFF_FFFF for register in cpuid.cpuid_count(number, subleaf)))
+    return answer(number, subleaf)
+
+
+def answer(number: int, subleaf: int) -> Registers:
+    """Return what CPUID answers, also beyond the maximum, which the hypervisor's leaves are."""
+    return Registers(*(register & U32_MAX for register in cpuid.cpuid_count(number, subleaf)))
 
 
 def own_leaf(number: int, subleaf: int) -> Registers:

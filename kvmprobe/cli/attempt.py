@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import uuid
-from calendar import timegm
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe import __version__
 from kvmprobe.errors import ScenarioError, UsageError
 from kvmprobe.execution.aftermath import past_of, settle
-from kvmprobe.execution.journaling import Journaling, boot_id, now
-from kvmprobe.execution.last_words import last_panic
+from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.execution.host.last_words import last_panic
+from kvmprobe.execution.journaling import Journaling, now, since_epoch
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.plan import NO_PAST, Past
 from kvmprobe.results.history import History
@@ -94,8 +93,8 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
     """
     directory = RunDirectory.open(path)
     try:
-        history = History.of(directory.entries(), boot_id())
-        since = timegm(time.strptime(history.last_begin["time"], "%Y-%m-%dT%H:%M:%SZ"))
+        history = History.of(directory.entries(), HostFiles().boot_id())
+        since = since_epoch(history.last_begin["time"])
         argv, folder = list(history.begin["argv"]), Path(history.begin["directory"])
     except ScenarioError as error:
         raise UsageError(f"{directory.path / JOURNAL}: {error}") from error
@@ -121,7 +120,7 @@ def _this_attempt(began: str) -> dict[str, Any]:
     return {
         "tool": f"kvmprobe {__version__}",
         "command": sys.argv,
-        "boot_id": boot_id(),
+        "boot_id": HostFiles().boot_id(),
         "time": began,
     }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import shtab
 
-from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.errors import ExitCode
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.kernel_store import labels

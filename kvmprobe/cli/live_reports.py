@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kvmprobe.errors import NoSpace, UsageError
+from kvmprobe.errors import ReportFileError, UsageError
 from kvmprobe.reports.formats import Format, live
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LiveReports:
     def add(self, record: ScenarioRecord) -> None:
         """Give each a scenario's record.
 
-        :raises NoSpace: the file system is full
+        :raises ReportFileError: its file system is full, or fails
         """
         for report in self._reports:
             report.add(record)
@@ -66,7 +66,7 @@ class LiveReports:
     def finish(self, ending: Ending) -> None:
         """End each, and close its file.
 
-        :raises NoSpace: the file system is full
+        :raises ReportFileError: its file system is full, or fails
         """
         for report, file in zip(self._reports, self._files, strict=True):
             report.finish(ending)
@@ -89,7 +89,7 @@ class _File:
             while content:
                 content = content[os.write(self._fd, content) :]
         except OSError as error:
-            raise NoSpace(f"--report {self._path}: {error.strerror}") from error
+            raise ReportFileError(f"--report {self._path}: {error.strerror}") from error
 
     def close(self) -> None:
         os.close(self._fd)

@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.exit_style import exit_status, style_of
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.terminal import output, tell
 from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError, OutputLost
 from kvmprobe.reports.console import print_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.man_page import man_page
 from kvmprobe.errors import ExitCode
 

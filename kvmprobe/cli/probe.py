@@ -11,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.cli.host_arguments import tell
+from kvmprobe.cli.grammar.host import tell
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
-from kvmprobe.execution.arming import disarm, leftover
 from kvmprobe.execution.doctor.examination import examine_host
 from kvmprobe.execution.driver import Driver
-from kvmprobe.execution.host_files import HostFiles
+from kvmprobe.execution.host.arming import disarm, leftover
+from kvmprobe.execution.host.files import HostFiles
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import classes, examine
 from kvmprobe.reports.behaviours import behaviour_data, behaviour_lines

@@ -6,12 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.host_arguments import check_host
+from kvmprobe.cli.grammar.choices import Where
+from kvmprobe.cli.grammar.host import check_host
+from kvmprobe.cli.places import crash_policy, emulated_host, refuse_kernel_of_host
 from kvmprobe.cli.scenario import read
 from kvmprobe.cli.terminal import progress
-from kvmprobe.errors import ExitCode, Unavailable, UsageError
-from kvmprobe.execution.place import Stakes, ThisHost
-from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.errors import ExitCode, Unavailable
+from kvmprobe.execution.place import ThisHost
+from kvmprobe.execution.runner import Runner
 from kvmprobe.reports.console import print_lines, show
 from kvmprobe.reports.json_report import JsonReport
 from kvmprobe.results.verdict import Verdict
@@ -39,8 +41,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises UsageError: the arguments contradict each other, or the file cannot be read
     :raises ScenarioError: the file describes no scenario
     """
-    if arguments.target == "host" and arguments.kernel:
-        raise UsageError("--kernel means the emulated host; it does not go with --target host")
+    refuse_kernel_of_host(arguments)
     started = time.monotonic()
     scenario = read(arguments.file)
     with progress() as status:
@@ -58,40 +59,24 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 def _run(
     arguments: argparse.Namespace, scenario: Scenario, status: Progress
 ) -> tuple[ScenarioRecord, list[str]]:
-    if arguments.target != "lab" and not arguments.kernel:
+    if arguments.target is not Where.LAB and not arguments.kernel:
         try:
             said = check_host(arguments)
             record, notes = _run_at(ThisHost(arguments.device), arguments, scenario, status)
         except Unavailable:
-            if arguments.target == "host":
+            if arguments.target is Where.HOST:
                 raise
         else:
-            if arguments.target == "host" or record.verdict is not Verdict.SKIPPED:
+            if arguments.target is Where.HOST or record.verdict is not Verdict.SKIPPED:
                 return record, [*said, *notes]
-    return _run_at(_emulated(arguments, status), arguments, scenario, status)
+    return _run_at(emulated_host(arguments, status), arguments, scenario, status)
 
 
 def _run_at(
     place: Place, arguments: argparse.Namespace, scenario: Scenario, status: Progress
 ) -> tuple[ScenarioRecord, list[str]]:
     records: list[ScenarioRecord] = []
-    stop = place.stakes is Stakes.REAL and not arguments.hazardous
-    policy = Hazardous.STOP if stop else Hazardous.FIRST_OF_A_KIND
-    runner = Runner(place, policy, records.append, status)
+    runner = Runner(place, crash_policy(arguments, place), records.append, status)
     runner.run(lambda _: True, lambda _: (scenario,))
     (record,) = [*records, *runner.unsuited]
     return record, runner.blind_spots
-
-
-def _emulated(arguments: argparse.Namespace, status: Progress) -> Place:
-    # Loaded only where an emulated host is wanted.
-    from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
-    from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
-
-    return EmulatedHost.prepare(
-        archives_of(arguments),
-        arguments.kernel,
-        arguments.modules,
-        status,
-        tarball=arguments.tarball,
-    )

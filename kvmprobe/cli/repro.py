@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.scenario import named
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises UsageError: there is no such scenario, or the arguments contradict each other
     """
     _check(arguments)
-    preflight = _examined(arguments.device) if arguments.target == "host" else None
+    preflight = _examined(arguments.device) if arguments.target is Where.HOST else None
     host = preflight.profile if preflight else sapphire_rapids()
     scenario = named(arguments.scenario, host)
     text = program(scenario, host, Profile.EXAMINED if preflight else Profile.ASSUMED)
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.target == "host" and (arguments.kernel or arguments.not_on):
+    if arguments.target is Where.HOST and (arguments.kernel or arguments.not_on):
         raise UsageError("--kernel and --not-on mean the emulated host, not --target host")
     if arguments.output == _STANDARD_OUTPUT and _wants_verification(arguments):
         raise UsageError("--verify needs a file; --output - is none")

@@ -6,8 +6,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
-from kvmprobe.cli.arguments import parser
 from kvmprobe.cli.attempt import next_attempt
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.run import carry_out
 from kvmprobe.errors import UsageError
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.exit_style import outcome
-from kvmprobe.cli.host_arguments import arming_of, tell
-from kvmprobe.cli.printing_arguments import printing_of
+from kvmprobe.cli.grammar.choices import Where
+from kvmprobe.cli.grammar.host import arming_of, tell
+from kvmprobe.cli.grammar.printing import printing_of
+from kvmprobe.cli.places import refuse_kernel_of_host
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
 from kvmprobe.cli.terminal import progress
@@ -18,12 +20,13 @@ from kvmprobe.errors import (
     HostStuck,
     LabError,
     OutputLost,
+    ReportFileError,
     RunDirectoryError,
     RunTimeout,
     Unavailable,
     UsageError,
 )
-from kvmprobe.execution.arming import armed
+from kvmprobe.execution.host.arming import armed
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.live import Live
 from kvmprobe.reports.remaining import remaining_lines
@@ -42,6 +45,7 @@ _ENDINGS = (
     Unavailable,
     RunDirectoryError,
     OutputLost,
+    ReportFileError,
 )
 
 
@@ -83,9 +87,8 @@ def carry_out(arguments: argparse.Namespace, attempt: Attempt, console: Console)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.target == "host" and arguments.kernel:
-        raise UsageError("--kernel means the emulated host; it does not go with --target host")
-    if arguments.target == "host" and arguments.all_crashes and not arguments.hazardous:
+    refuse_kernel_of_host(arguments)
+    if arguments.target is Where.HOST and arguments.all_crashes and not arguments.hazardous:
         raise UsageError("--all-crashes on this host needs --hazardous")
     if arguments.modules and not arguments.kernel:
         raise UsageError("--modules belongs to a bzImage: give it with --kernel")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ExitCode
 from kvmprobe.reports.console import print_lines
@@ -14,8 +14,11 @@ from kvmprobe.results.run_directory import runs_folder
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from rich.console import Console
+
+SCHEMA = "kvmprobe-runs/1"
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -27,11 +30,10 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         for complaint in index.refresh(arguments.also):
             print(f"kvmprobe: {complaint}", file=sys.stderr)
         rows = _asked(index, arguments)
-    if not rows:
+    if not rows and not arguments.json:
         what = "record like that" if _globs(arguments) else "run"
         print(f"kvmprobe: no {what} in {runs_folder()}", file=sys.stderr)
-    told = [json.dumps([asdict(row) for row in rows], indent=1)]
-    print_lines(console, told if arguments.json else map(_line, rows))
+    print_lines(console, [_document(rows)] if arguments.json else map(_line, rows))
     return ExitCode.OK
 
 
@@ -45,6 +47,20 @@ def _globs(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Return what records were asked for; nothing if the runs were."""
     globs = (arguments.scenario, arguments.kernel, arguments.verdict)
     return tuple(glob or "*" for glob in globs) if any(globs) else ()
+
+
+def _document(rows: Sequence[RunRow] | Sequence[RecordRow]) -> str:
+    """Return the rows as JSON, a record's members named as in ``kvmprobe-run/1``."""
+    listed: dict[str, list[dict[str, Any]]] = {"runs": [], "scenarios": []}
+    for row in rows:
+        match row:
+            case RunRow():
+                listed["runs"].append(asdict(row))
+            case RecordRow():
+                data = asdict(row)
+                named = {"id": data.pop("scenario"), "known": data.pop("known").split()}
+                listed["scenarios"].append(named | data)
+    return json.dumps({"schema": SCHEMA, **listed}, indent=1)
 
 
 def _line(row: RunRow | RecordRow) -> str:

@@ -9,12 +9,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.host_arguments import check_host
+from kvmprobe.cli.grammar.choices import OfKnown, Where
+from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
+from kvmprobe.cli.places import crash_policy, emulated_host
 from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
-from kvmprobe.execution.place import Stakes, ThisHost, timed
-from kvmprobe.execution.runner import Hazardous, Runner
-from kvmprobe.execution.verdicts import as_expected_failure
+from kvmprobe.execution.judge.verdicts import as_expected_failure
+from kvmprobe.execution.place import ThisHost, timed
+from kvmprobe.execution.runner import Runner
 from kvmprobe.reports.json_report import JsonReport
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict
@@ -41,7 +43,7 @@ class Session:
         """Begin its reports with what earlier attempts recorded.
 
         :raises UsageError: a report cannot be written
-        :raises NoSpace: its file system is full
+        :raises ReportFileError: its file system is full
         """
         self.started = time.monotonic()
         self.records: list[ScenarioRecord] = []
@@ -58,21 +60,21 @@ class Session:
 
     def run(self, chosen: Callable[[str], bool], status: Progress) -> None:
         """Run on the host, on the emulated host, or on both."""
-        if self._arguments.kernel or self._arguments.target == "lab":
+        if self._arguments.kernel or self._arguments.target is Where.LAB:
             self._run_lab(chosen, status)
             return
         try:
             self.notes += check_host(self._arguments)
             unsuited = self._run_at(ThisHost(self._arguments.device), chosen, status)
         except Unavailable as reason:
-            if self._arguments.target == "host":
+            if self._arguments.target is Where.HOST:
                 raise
             self.notes.append(
                 f"this host cannot run any of it ({reason.code}: {reason}): emulated host only"
             )
             self._run_lab(chosen, status)
             return
-        if unsuited and self._arguments.target == "auto":
+        if unsuited and self._arguments.target is Where.AUTO:
             self._run_unsuited(unsuited, status)
         else:
             self._take_all(unsuited)
@@ -91,24 +93,14 @@ class Session:
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        # Loaded only where an emulated host is wanted.
-        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
-        from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
-
-        place = EmulatedHost.prepare(
-            archives_of(self._arguments),
-            self._arguments.kernel,
-            self._arguments.modules,
-            status,
-            tarball=self._arguments.tarball,
-        )
+        place = emulated_host(self._arguments, status)
         self._take_all(self._run_at(place, chosen, status))
 
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress
     ) -> list[ScenarioRecord]:
         place = timed(place, self._arguments.scenario_timeout, self._arguments.step_timeout)
-        policy = _hazardous(place, self._arguments)
+        policy = crash_policy(self._arguments, place)
         ledger = self._attempt.ledger
         runner = Runner(place, policy, self.take, status, self._deadline, ledger)
         runner.run(chosen, past=self._attempt.past)
@@ -119,9 +111,9 @@ class Session:
         """Record a scenario.
 
         :raises RunDirectoryError: the run's directory does not take it
-        :raises NoSpace: a report's file system is full
+        :raises ReportFileError: a report's file system is full
         """
-        if self._arguments.known == "xfail":
+        if self._arguments.known is OfKnown.XFAIL:
             record = as_expected_failure(record)
         self._attempt.ledger.record(record)
         self._show(record)
@@ -148,7 +140,7 @@ class Session:
     def close(self, ending: Ending) -> None:
         """End the journal, the JSON document and the reports.
 
-        :raises NoSpace: a report's file system is full
+        :raises ReportFileError: a report's file system is full
         """
         complete = ending is Ending.COMPLETE
         # A directory that takes no more has been complained of already.
@@ -158,9 +150,3 @@ class Session:
             self._json.finish(self.not_completed, complete=complete)
             self._json.close()
         self._reports.finish(ending)
-
-
-def _hazardous(place: Place, arguments: argparse.Namespace) -> Hazardous:
-    if place.stakes is Stakes.REAL and not arguments.hazardous:
-        return Hazardous.STOP
-    return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND

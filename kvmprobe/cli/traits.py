@@ -5,14 +5,13 @@ Hazards and defects are those of a Sapphire Rapids host whose kernel may have ev
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.showing import shows
 from kvmprobe.scenarios.traits import all_tags, op_names, tags
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 class Traits:
     """One scenario's, each worked out when it is first asked for."""
 
-    def __init__(self, scenario: Scenario, models: _Models) -> None:
+    def __init__(self, scenario: Scenario, courses: Courses) -> None:
         self.scenario = scenario
-        self._models = models
+        self._courses = courses
 
     @cached_property
     def ops(self) -> tuple[str, ...]:
@@ -44,7 +43,7 @@ class Traits:
     @cached_property
     def hazard(self) -> Hazard | None:
         """Its first fatal load on a kernel that has known defects."""
-        return first_hazard(self.scenario, self._models.host, frozenset(known_defects()))
+        return first_hazard(self.scenario, self._courses, frozenset(known_defects()))
 
     @cached_property
     def hazard_ids(self) -> tuple[str, ...]:
@@ -55,40 +54,20 @@ class Traits:
     @cached_property
     def defects(self) -> tuple[str, ...]:
         """Identifiers of the known defects that it shows."""
-        correct = self._models.correct
-        found = tuple(
-            defect
-            for defect, course in self._models.defective.items()
-            if shows(self.scenario, correct, course)
-        )
-        for course in (correct, *self._models.defective.values()):
-            course.forget_if_long()
-        return found
-
-
-class _Models:
-    """The host, and its courses with no defect and with each one."""
-
-    def __init__(self) -> None:
-        self.host = sapphire_rapids()
-
-    @cached_property
-    def correct(self) -> Course:
-        return Course(self.host)
-
-    @cached_property
-    def defective(self) -> Mapping[str, Course]:
-        return {
-            defect.id: Course(replace(self.host, behaviours=self.host.behaviours | {behaviour}))
+        correct = self._courses.with_defects()
+        return tuple(
+            defect.id
             for behaviour, defect in known_defects().items()
-        }
+            if shows(self.scenario, correct, self._courses.with_defects(frozenset({behaviour})))
+        )
 
 
 @cache
 def catalogue() -> Sequence[Traits]:
     """Return every scenario's, in the catalogue's order; ids are the same for every host."""
-    models = _Models()
-    return tuple(Traits(scenario, models) for scenario in catalog.scenarios(models.host))
+    host = sapphire_rapids()
+    courses = Courses(host)
+    return tuple(Traits(scenario, courses) for scenario in catalog.scenarios(host))
 
 
 def known_tags() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.execution.plan import Past
 from kvmprobe.results.record import Crash, ScenarioRecord
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.scenario_id import row_and_column_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def _blamed(
     panic: PanicReport | None,
 ) -> ScenarioRecord:
     held = history.held.get(scenario_id) if downfalls[-1].foreseen else None
-    _, row, column = (*scenario_id.split(".", 2), "", "")[:3]
+    row, column = row_and_column_of(scenario_id)
     target = downfalls[-1].target
     blank = ScenarioRecord(scenario_id, row, column, target, Verdict.CRASHED)
     record = held.record if held else blank

@@ -6,7 +6,6 @@ It asks for permission and creates vCPUs, so the process is of no use for scenar
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, ArchPrctlCode, KvmCap
@@ -14,7 +13,8 @@ from kvmprobe.bindings import guest_trial, host_cpu
 from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
 from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.errors import KernelCallError, Unavailable
-from kvmprobe.execution import environment
+from kvmprobe.execution.host import environment
+from kvmprobe.execution.host.files import HostFiles
 from kvmprobe.scenarios.calls import pack
 from kvmprobe.xstate.cpuid import (
     AMX_TILE_BIT,
@@ -37,6 +37,7 @@ SYSCTLS = (
     "kernel/hardlockup_panic",
     "kernel/sysrq",
 )
+_MODULES, _USERFAULTFD = "/sys/module", "/proc/sys/vm/unprivileged_userfaultfd"
 _VENDOR_MODULES = ("kvm_intel", "kvm_amd", "kvm_pvm")
 
 
@@ -45,7 +46,7 @@ def gather(device: str) -> dict[str, Any]:
 
     Where KVM is not usable, ``kvm`` is None and ``kvm_unavailable`` tells why.
     """
-    uname = os.uname()
+    uname, files = os.uname(), HostFiles()
     with host_cpu.pinned():
         facts: dict[str, Any] = {
             "kernel": {
@@ -55,14 +56,14 @@ def gather(device: str) -> dict[str, Any]:
             },
             "cpu": _cpu(),
             "xcomp": _xcomp(),
-            "userfaultfd": _userfaultfd(),
+            "userfaultfd": _userfaultfd(files),
             "environment": environment.gather(uname.release),
-            "settings": {name: _sysctl(name) for name in SYSCTLS},
+            "settings": {name: files.number(f"/proc/sys/{name}") for name in SYSCTLS},
             "kvm": None,
         }
         try:
             with Kvm.open(device) as kvm:
-                facts["kvm"] = _kvm(kvm)
+                facts["kvm"] = _kvm(kvm, files)
         except Unavailable as reason:
             facts["kvm_unavailable"] = {"code": reason.code, "message": str(reason)}
     return facts
@@ -127,10 +128,12 @@ def _xcomp() -> dict[str, int]:
     return found
 
 
-def _kvm(kvm: Kvm) -> dict[str, Any]:
+def _kvm(kvm: Kvm, files: HostFiles) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "vendor_modules": [name for name in _VENDOR_MODULES if _module(name).exists()],
-        "parameters": {name: _parameters(name) for name in ("kvm", *_VENDOR_MODULES)},
+        "vendor_modules": [name for name in _VENDOR_MODULES if files.exists(f"{_MODULES}/{name}")],
+        "parameters": {
+            name: files.texts(f"{_MODULES}/{name}/parameters") for name in ("kvm", *_VENDOR_MODULES)
+        },
         "cap_xsave": kvm.check_extension(KvmCap.XSAVE),
         "cap_xcrs": kvm.check_extension(KvmCap.XCRS),
         "cap_xsave2": kvm.check_extension(KvmCap.XSAVE2),
@@ -152,30 +155,8 @@ def _kvm(kvm: Kvm) -> dict[str, Any]:
     return facts
 
 
-def _module(name: str) -> Path:
-    return Path("/sys/module") / name
-
-
-def _parameters(name: str) -> dict[str, str]:
-    folder = _module(name) / "parameters"
-    found: dict[str, str] = {}
-    for path in sorted(folder.glob("*")):
-        try:
-            found[path.name] = path.read_text().strip()
-        except OSError:
-            found[path.name] = "unreadable"
-    return found
-
-
-def _userfaultfd() -> str:
+def _userfaultfd(files: HostFiles) -> str:
     """Return why faults in the kernel cannot be served from user space, or nothing."""
     if os.geteuid() == 0:
-        return "" if Path("/proc/sys/vm/unprivileged_userfaultfd").exists() else "not in the kernel"
+        return "" if files.exists(_USERFAULTFD) else "not in the kernel"
     return "not root"
-
-
-def _sysctl(name: str) -> int | None:
-    try:
-        return int((Path("/proc/sys") / name).read_text())
-    except OSError:
-        return None

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
+from calendar import timegm
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.execution.kernel_log import mark
@@ -24,20 +24,18 @@ if TYPE_CHECKING:
     from kvmprobe.results.run_directory import RunDirectory
     from kvmprobe.results.trace import Trace
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_id() -> str:
-    """Return the kernel's name for this boot.
-
-    :see: drivers/char/random.c: proc_do_uuid
-    """
-    return _BOOT_ID.read_text(encoding="ascii").strip()
+# ISO 8601, UTC.
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def now() -> str:
-    """Return the time, UTC, as ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    """Return the time as entries have it."""
+    return time.strftime(_TIME, time.gmtime())
+
+
+def since_epoch(text: str) -> int:
+    """Return an entry's time in seconds since the epoch."""
+    return timegm(time.strptime(text, _TIME))
 
 
 class Journaling:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kvmprobe.execution.judge.verdicts import skipped
 from kvmprobe.execution.oracles.companions import companions
 from kvmprobe.execution.preflight import unmet
-from kvmprobe.execution.verdicts import skipped
+from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import Hazard, first_hazard
 from kvmprobe.scenarios.scenario import Need
 
@@ -84,8 +85,10 @@ def plan(
         else:
             fit.append(scenario)
 
+    courses = Courses(preflight.profile)
+
     def planned(scenario: Scenario) -> Planned:
-        hazard = first_hazard(scenario, preflight.profile, preflight.suspected)
+        hazard = first_hazard(scenario, courses, preflight.suspected)
         again = scenario.id in past.recorded
         return Planned(scenario, hazard, scenario.id in past.alone, again)
 

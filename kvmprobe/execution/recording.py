@@ -11,22 +11,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.lockstep import agrees_along, explanation
+from kvmprobe.execution.judge.lockstep import agrees_along, explanation
+from kvmprobe.execution.judge.unspecified import judged_bytes
 from kvmprobe.execution.preflight import examine, profile_of, unmet
-from kvmprobe.execution.unspecified import judged_bytes
 from kvmprobe.model.behaviours import variants
 from kvmprobe.results.known import by_id
 from kvmprobe.results.trace import End
 from kvmprobe.results.transcript import Entry, Transcript
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.course import Courses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
-    from kvmprobe.model.behaviours import Behaviour
+    from kvmprobe.model.behaviours import Behaviour, Behaviours
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.trace import Trace
@@ -60,11 +60,11 @@ def record(place: Place, wanted: Callable[[Scenario], bool], progress: Progress)
 
 
 def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
-    courses = _Courses(replace(host, behaviours=variants(host.behaviours)))
+    courses = Courses(host)
     known: tuple[str, ...] = ()
-    if not agrees_along(scenario, courses.with_defects(()), trace):
+    if not agrees_along(scenario, courses.with_defects(), trace):
         known = explanation(scenario, host, trace, crashed=False)
-    course = courses.with_defects(known)
+    course = courses.with_defects(_behaviours(known))
     return Entry(scenario, trace, known, judged_bytes(scenario, course, len(trace.steps)))
 
 
@@ -85,37 +85,23 @@ def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
     """
     host = profile_of(transcript.facts)
     expected = variants(transcript.behaviours) ^ frozenset(flipped)
-    courses = _Courses(replace(host, behaviours=expected))
+    courses = Courses(replace(host, behaviours=expected))
     for entry in transcript.entries:
         if not _judged_alike(entry, courses):
             yield entry.scenario.id
 
 
-class _Courses:
-    """A course for each set of defects, on top of the host's own behaviours."""
-
-    def __init__(self, host: HostProfile) -> None:
-        self._host = host
-        self._courses: dict[tuple[str, ...], Course] = {}
-
-    def with_defects(self, known: tuple[str, ...]) -> Course:
-        """Return the course of the host with the defects of these identifiers."""
-        course = self._courses.get(known)
-        if course is None:
-            defects = frozenset(by_id(defect).behaviour for defect in known)
-            behaviours = self._host.behaviours | defects
-            course = self._courses[known] = Course(replace(self._host, behaviours=behaviours))
-        course.forget_if_long()
-        return course
+def _behaviours(known: tuple[str, ...]) -> Behaviours:
+    return frozenset(by_id(defect).behaviour for defect in known)
 
 
-def _judged_alike(entry: Entry, courses: _Courses) -> bool:
+def _judged_alike(entry: Entry, courses: Courses) -> bool:
     scenario, trace = entry.scenario, entry.trace
     if trace.end not in {End.DONE, End.HELD} or trace.taint:
         return False
-    course = courses.with_defects(entry.known)
+    course = courses.with_defects(_behaviours(entry.known))
     if judged_bytes(scenario, course, len(trace.steps)) < entry.judged:
         return False
-    if entry.known and agrees_along(scenario, courses.with_defects(()), trace):
+    if entry.known and agrees_along(scenario, courses.with_defects(), trace):
         return False
     return agrees_along(scenario, course, trace)

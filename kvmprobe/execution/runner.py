@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
+from kvmprobe.execution.judge.verdicts import judged, with_findings
 from kvmprobe.execution.kernel_log import WATCHED
 from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.link import LinkLostError
@@ -24,7 +25,6 @@ from kvmprobe.execution.oracles.session import Oracles
 from kvmprobe.execution.place import Stakes
 from kvmprobe.execution.plan import NO_PAST, Past, Planned, plan
 from kvmprobe.execution.preflight import examine
-from kvmprobe.execution.verdicts import judged, with_findings
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog

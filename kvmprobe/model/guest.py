@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kvmprobe.abi.agent import NO_EXCEPTION, RESULT_SIZE, Registers
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
 from kvmprobe.model.sregs import Cr4
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 VECTOR_FIELD = "vector"
 NO_BITS = Registers()
-LOW = 0xFFFF_FFFF
 # What the agent has written to the control registers before its first command.
 AGENT_CR0 = 0x8001_0033
 AGENT_CR4 = 0x620
@@ -121,12 +121,12 @@ class Guest:
     @property
     def edx_eax(self) -> int:
         """The value in EDX:EAX."""
-        return (self.registers.rdx & LOW) << 32 | self.registers.rax & LOW
+        return (self.registers.rdx & U32_MAX) << 32 | self.registers.rax & U32_MAX
 
     @property
     def ecx(self) -> int:
         """The value in ECX."""
-        return self.registers.rcx & LOW
+        return self.registers.rcx & U32_MAX
 
     @property
     def held(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.agent import Registers
-from kvmprobe.model.guest import LOW, Cr0, Vector
+from kvmprobe.abi.numbers import U32_MAX
+from kvmprobe.model.guest import Cr0, Vector
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.sregs import Cr4, legal_cr4
@@ -128,9 +129,9 @@ def wrpkru(guest: Guest) -> Guest:
 
     :see: SDM vol.2 WRPKRU; arch/x86/kvm/x86.c: kvm_load_host_xsave_state
     """
-    zero = guest.ecx == 0 and not guest.registers.rdx & LOW
+    zero = guest.ecx == 0 and not guest.registers.rdx & U32_MAX
     guest.require((guest.vcpu.cr4 & Cr4.PKE.bit, Vector.UD), (zero, Vector.GP))
-    return guest.with_vcpu(pkru=guest.registers.rax & LOW)
+    return guest.with_vcpu(pkru=guest.registers.rax & U32_MAX)
 
 
 def cpuid(guest: Guest) -> Guest:
@@ -139,6 +140,6 @@ def cpuid(guest: Guest) -> Guest:
     :see: arch/x86/kvm/cpuid.c: kvm_emulate_cpuid, kvm_update_cpuid_runtime
     """
     held = current(guest.host, guest.vcpu, guest.vcpu.cpuid or GuestCpuid())
-    found = CpuidTable(held.entries).find(guest.registers.rax & LOW, guest.ecx)
+    found = CpuidTable(held.entries).find(guest.registers.rax & U32_MAX, guest.ecx)
     told = Registers(found.eax, found.ebx, found.ecx, found.edx) if found else Registers()
     return guest.but(registers=told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.guest import Vector, disabled
 from kvmprobe.xstate.features import XTILE, XFeature
 from kvmprobe.xstate.tiles import BYTES_PER_ROW, PALETTE, ROWS, TILES
@@ -119,7 +120,7 @@ def tdpbssd(guest: Guest) -> Guest:
                 a = struct.unpack_from("4b", left, m * BYTES_PER_ROW + 4 * k)
                 b = struct.unpack_from("4b", right, k * BYTES_PER_ROW + 4 * n)
                 sums[m][n] += sum(x * y for x, y in zip(a, b, strict=True))
-    words = [value & 0xFFFF_FFFF for row in sums for value in row]
+    words = [value & U32_MAX for row in sums for value in row]
     return _with_tile(guest, 0, struct.pack(f"<{len(words)}I", *words))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, Vcpu, Vm
 from kvmprobe.model.outcome import Failed, NewDescriptor, Step
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 # KVM_MAX_VCPU_IDS is 4 times CONFIG_KVM_MAX_NR_VCPUS, which is 4096 at most.
 _MAX_VCPU_IDS = 1 << 14
-_U32 = (1 << 32) - 1
 
 
 def open_kvm(machine: Machine) -> Step:
@@ -61,7 +61,7 @@ def create_vcpu(
         return Step(machine, refusal, f"{rule}; kvm_main.c: kvm_vm_ioctl (INV-41)")
     behaviours = machine.host.behaviours
     if Behaviour.VCPU_ID_TRUNCATED in behaviours:
-        vcpu_id &= _U32
+        vcpu_id &= U32_MAX
     if vcpu_id >= _MAX_VCPU_IDS:
         return Step(machine, Failed(errno.EINVAL), f"{rule}; an id beyond all freezes nothing")
     vm, process = machine.vm(vm_name), machine.process(by)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import msr
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
@@ -38,7 +39,7 @@ def get_one_reg(machine: Machine, vcpu_name: str, register_id: int) -> Step:
     """
     if not _is_msr(machine, register_id):
         return Step(machine, Failed(errno.EINVAL), _RULE)
-    index = register_id & 0xFFFF_FFFF
+    index = register_id & U32_MAX
     step = msr.get_msrs(machine, vcpu_name, [index])
     match step.outcome:
         case Done(1, fields):
@@ -57,7 +58,7 @@ def set_one_reg(machine: Machine, vcpu_name: str, register_id: int, value: int) 
     """
     if not _is_msr(machine, register_id):
         return Step(machine, Failed(errno.EINVAL), _RULE)
-    step = msr.set_msrs(machine, vcpu_name, [(register_id & 0xFFFF_FFFF, value)])
+    step = msr.set_msrs(machine, vcpu_name, [(register_id & U32_MAX, value)])
     match step.outcome:
         case Done(1):
             return Step(step.machine, Done(), _RULE)

@@ -11,7 +11,7 @@ import errno
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import KvmExit
+from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.model.run import EXIT_FIELD, run_until_halt
 
@@ -67,7 +67,6 @@ RESET: Mapping[State, Mapping[str, int]] = {
     },
     State.LAPIC: {"id": 0, "tpr": 0, "dfr": 0xFFFF_FFFF, "svr": 0xFF},
 }
-_U32 = (1 << 32) - 1
 
 
 def create_irqchip(machine: Machine, vm_name: str = "vm") -> Step:
@@ -146,7 +145,7 @@ def _refused(vcpu: Vcpu, state: State, values: Mapping[str, int]) -> bool:
             legal = {_RUNNABLE, *(_LAPIC_STATES if vcpu.lapic else ())}
             return values.get("mp_state") not in legal
         case State.DEBUGREGS:
-            beyond = any(values.get(name, 0) > _U32 for name in ("dr6", "dr7"))
+            beyond = any(values.get(name, 0) > U32_MAX for name in ("dr6", "dr7"))
             return beyond or bool(values.get("flags"))
         case State.EVENTS:
             return bool(values["flags"] & ~(_EVENTS_VALID | _SIPI_VECTOR_VALID))

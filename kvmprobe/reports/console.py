@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from kvmprobe.reports.excerpt import crash_lines, divergence_lines
 from kvmprobe.reports.findings import finding_lines, unexplained_lines
 from kvmprobe.reports.table import table
 from kvmprobe.results.known import by_id
-from kvmprobe.results.verdict import FAILURES, LABELLED, Verdict
+from kvmprobe.results.verdict import FAILURES, LABELLED, Verdict, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,8 +96,7 @@ def _families(records: Sequence[ScenarioRecord]) -> list[str]:
         width = max(map(len, counts))
         lines.append(f"families on {target.description}")
         for family, of in counts.items():
-            parts = ", ".join(f"{of[v]} {v.value}" for v in Verdict if of[v])
-            lines.append(f"  {family:{width}}  {parts}")
+            lines.append(f"  {family:{width}}  {', '.join(counted(of))}")
     return lines
 
 
@@ -178,14 +178,7 @@ def details(record: ScenarioRecord) -> list[str]:
 
 
 def _divergence(found: Divergence, record: ScenarioRecord) -> list[str]:
-    lines = [
-        f"  step {found.step}: {found.after}",
-        f"    {found.call}",
-        f"      expected: {found.expected}",
-        f"      observed: {found.observed}",
-        *(f"      {detail}" for detail in found.details),
-        f"      rule:     {found.rule}",
-    ]
+    lines = [f"  {line}" for line in divergence_lines(found)]
     log = record.steps[found.step].kernel_log if found.step < len(record.steps) else ()
     return lines + [f"      kernel:   {line}" for line in log]
 
@@ -193,10 +186,7 @@ def _divergence(found: Divergence, record: ScenarioRecord) -> list[str]:
 def _crash(crash: Crash) -> list[str]:
     report = crash.report.splitlines()
     return [
-        f"  step {crash.step}: {crash.during}",
-        f"    {crash.text}",
-        f"      in {crash.function or 'an unknown function'}",
-        *(f"         {frame}" for frame in crash.frames),
+        *(f"  {line}" for line in crash_lines(crash)),
         "      its console:",
         *(f"        {line}" for line in report[:_LOG_LINES]),
         *(

@@ -13,7 +13,7 @@ from kvmprobe.reports.excerpt import NOT_COMPLETED, headline, place, printable
 from kvmprobe.results.comparison import Change, Comparison, signature
 from kvmprobe.results.known import by_id, label
 from kvmprobe.results.run_document import Ending
-from kvmprobe.results.verdict import Verdict
+from kvmprobe.results.verdict import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,8 +87,7 @@ def verdict(compared: Comparison) -> str:
 
 
 def _run(run: RunDocument) -> str:
-    counts = Counter(record.verdict for record in run.records)
-    parts = [f"{counts[v]} {v.value}" for v in Verdict if counts[v]]
+    parts = counted(Counter(record.verdict for record in run.records))
     if run.not_completed:
         parts.append(f"{len(run.not_completed)} {NOT_COMPLETED}")
     where = "; ".join(map(place, run.targets)) or "nothing ran"

@@ -53,14 +53,13 @@ def failure_lines(record: ScenarioRecord) -> list[str]:
         for defect in map(by_id, record.known)
     ]
     if record.divergences:
-        lines += _divergence(record.divergences[0])
+        lines += divergence_lines(record.divergences[0])
         if len(record.divergences) > 1:
             lines.append(f"{len(record.divergences) - 1} more divergences follow")
-    for finding in record.findings:
-        if not finding.known:
-            lines += _finding(finding)
+    for finding in record.unexplained:
+        lines += [*finding_head(finding), *(f"    {detail}" for detail in finding.details)]
     if record.crash:
-        lines += _crash(record.crash)
+        lines += crash_lines(record.crash)
     if record.hang:
         lines += record.hang.lines()
     lines += record.reason.splitlines()
@@ -79,7 +78,8 @@ def log_lines(record: ScenarioRecord) -> Iterator[str]:
         yield from map(printable, record.crash.report.splitlines())
 
 
-def _divergence(found: Divergence) -> list[str]:
+def divergence_lines(found: Divergence) -> list[str]:
+    """Return where it shows, what was expected and observed, and by which rule."""
     return [
         f"step {found.step}: {found.after}",
         f"  {found.call}",
@@ -90,14 +90,16 @@ def _divergence(found: Divergence) -> list[str]:
     ]
 
 
-def _finding(found: Finding) -> list[str]:
+def finding_head(found: Finding) -> list[str]:
+    """Return which oracle found what, and in comparison with which scenario."""
     lines = [f"step {found.step}: {found.oracle} ({found.invariant}): {found.text}"]
     if found.other:
         lines.append(f"  there: {found.other}")
-    return lines + [f"    {detail}" for detail in found.details]
+    return lines
 
 
-def _crash(crash: Crash) -> list[str]:
+def crash_lines(crash: Crash) -> list[str]:
+    """Return who died of what, where, and called by whom."""
     return [
         f"step {crash.step}: {crash.during}",
         f"  {crash.text}",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.reports.excerpt import finding_head
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kvmprobe.results.record import Finding, ScenarioRecord, Target
+    from kvmprobe.results.record import ScenarioRecord, Target
 
 _SHOWN_DETAILS = 6
 
@@ -35,17 +37,9 @@ def finding_lines(records: Iterable[ScenarioRecord]) -> Iterator[str]:
 def unexplained_lines(record: ScenarioRecord) -> list[str]:
     """Return what the oracles found in one scenario and no known defect explains."""
     lines: list[str] = []
-    for finding in record.findings:
-        if not finding.known:
-            lines += _lines(finding)
-    return lines
-
-
-def _lines(finding: Finding) -> list[str]:
-    lines = [f"  step {finding.step}: {finding.oracle} ({finding.invariant}): {finding.text}"]
-    if finding.other:
-        lines.append(f"    there: {finding.other}")
-    lines += [f"      {detail}" for detail in finding.details[:_SHOWN_DETAILS]]
-    if len(finding.details) > _SHOWN_DETAILS:
-        lines.append(f"      and {len(finding.details) - _SHOWN_DETAILS} more differences")
+    for finding in record.unexplained:
+        lines += [f"  {line}" for line in finding_head(finding)]
+        lines += [f"      {detail}" for detail in finding.details[:_SHOWN_DETAILS]]
+        if len(finding.details) > _SHOWN_DETAILS:
+            lines.append(f"      and {len(finding.details) - _SHOWN_DETAILS} more differences")
     return lines

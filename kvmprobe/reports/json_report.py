@@ -12,7 +12,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
-from kvmprobe.errors import NoSpace, UsageError
+from kvmprobe.errors import ReportFileError, UsageError
+from kvmprobe.results.durable import write_all
 from kvmprobe.results.record import SCHEMA
 
 if TYPE_CHECKING:
@@ -65,16 +66,10 @@ class JsonReport:
         targets = json.dumps([asdict(t) for t in self._targets])
         tail = f'\n],\n"targets": {targets},\n"summary": {json.dumps(summary)}}}\n'.encode()
         try:
-            _write_all(self._fd, content + tail, self._end)
+            write_all(self._fd, content + tail, self._end)
             self._end += len(content)
             os.ftruncate(self._fd, self._end + len(tail))
         except OSError as error:
-            raise NoSpace(
+            raise ReportFileError(
                 f"--json {self._path}: {error.strerror}; earlier records are kept"
             ) from error
-
-
-def _write_all(fd: int, content: bytes, offset: int) -> None:
-    while content:
-        written = os.pwrite(fd, content, offset)
-        content, offset = content[written:], offset + written

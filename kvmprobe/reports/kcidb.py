@@ -120,7 +120,7 @@ def _test(run: RunDocument, run_id: str, scenario: str, target: Target) -> dict[
         "origin": ORIGIN,
         "path": f"{ORIGIN}.{scenario}",
         "environment": {
-            "comment": "emulated AMX host" if target.kind == "lab" else "this host",
+            "comment": "emulated AMX host" if target.emulated else "this host",
             "misc": {
                 "target": target.kind,
                 "tool": run.tool,

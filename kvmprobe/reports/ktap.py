@@ -21,6 +21,7 @@ from kvmprobe.reports.excerpt import (
 )
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.scenario_id import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,8 +86,8 @@ class KtapRun:
         self._write = write
         self._number = number
         self._left = Counter(planned)
-        self._open: dict[str, list[ScenarioRecord]] = {_family(i): [] for i in self._left}
-        self._size = Counter(_family(i) for i in self._left.elements())
+        self._open: dict[str, list[ScenarioRecord]] = {family_of(i): [] for i in self._left}
+        self._size = Counter(family_of(i) for i in self._left.elements())
         self._targets: dict[Target, None] = {}
         self._families = len(self._open)
         self._failed = 0
@@ -116,7 +117,7 @@ class KtapRun:
     def _close(self, family: str) -> None:
         """Write a family in one piece, so that the file never ends within it."""
         records = self._open.pop(family)
-        missing = [i for i in self._left.elements() if _family(i) == family]
+        missing = [i for i in self._left.elements() if family_of(i) == family]
         count = len(records) + len(missing)
         lines = [VERSION, f"1..{count}"]
         for number, record in enumerate(records, 1):
@@ -163,7 +164,3 @@ def _diagnostic(text: str) -> str:
 
 def _indented(level: int, lines: Iterable[str]) -> list[str]:
     return [_LEVEL * level + line for line in lines]
-
-
-def _family(scenario: str) -> str:
-    return scenario.partition(".")[0]

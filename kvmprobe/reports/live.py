@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kvmprobe.reports.console import Told, brief, details, kind_of, print_lines, show
-from kvmprobe.reports.printing import Known, Printing, explained
-from kvmprobe.results.verdict import FAILURES, Verdict
+from kvmprobe.reports.printing import Known, Printing
+from kvmprobe.results.verdict import FAILURES, Verdict, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,13 +38,12 @@ class Live:
         """Print a record, if it is to be printed."""
         if record.verdict in _FAILED:
             self._counts[record.verdict] += 1
-            parts = (f"{self._counts[v]} {v.value}" for v in Verdict if self._counts[v])
-            self.tally(", ".join(parts))
+            self.tally(", ".join(counted(self._counts)))
         if record.verdict not in self._printing.verdicts:
             return
         if record.verdict not in _FAILED:
             print_lines(self._console, [brief(record)])
-        elif explained(record) and self._printing.known is not Known.AS_OTHERS:
+        elif record.explained and self._printing.known is not Known.AS_OTHERS:
             self._condense(record)
         else:
             self._print_failure(record)
@@ -55,8 +54,8 @@ class Live:
 
     def told(self, record: ScenarioRecord) -> Told:
         """Tell whether the details of such a failure have been printed, or are not wanted."""
-        counted = explained(record) and self._printing.known is Known.COUNTED
-        if counted or record.verdict not in self._printing.verdicts:
+        only_counted = record.explained and self._printing.known is Known.COUNTED
+        if only_counted or record.verdict not in self._printing.verdicts:
             return Told.NEVER
         return Told.IN_FULL if kind_of(record) in self._in_full else Told.NOT_YET
 

@@ -12,8 +12,6 @@ from kvmprobe.results.verdict import FAILURES, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kvmprobe.results.record import ScenarioRecord
-
 _KNOWN, _ALL = "known", "all"
 _VERDICTS = {verdict.value.lower().replace("_", "-"): verdict for verdict in Verdict}
 NAMES = (*_VERDICTS, _KNOWN, _ALL)
@@ -55,11 +53,6 @@ class Printing:
             known = Known.CONDENSED
         on = self.verdicts | touched if switch is Switch.ON else self.verdicts - touched
         return replace(self, verdicts=on, known=known)
-
-
-def explained(record: ScenarioRecord) -> bool:
-    """Tell whether known defects explain all that is wrong with a record."""
-    return bool(record.known) and all(finding.known for finding in record.findings)
 
 
 def _full(name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from kvmprobe.scenarios.scenario_id import family_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,7 +21,7 @@ def remaining_lines(ids: Sequence[str], resume: str = "") -> list[str]:
     """
     if not ids:
         return []
-    families = Counter(name.partition(".")[0] for name in ids)
+    families = Counter(map(family_of, ids))
     of_each = ", ".join(f"{family} {count}" for family, count in families.items())
     lines = [f"kvmprobe: {len(ids)} scenarios did not complete: {of_each}"]
     lines += [f"  {name}" for name in ids[:_SHOWN_IDS]]

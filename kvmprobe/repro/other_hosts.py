@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model.behaviours import Behaviour, Kind, variants
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
@@ -45,7 +45,6 @@ _OF_VENDORS = frozenset(
     }
 )
 _VERSIONS = tuple(b for b in Behaviour if b.kind is Kind.VARIANT and b not in _OF_VENDORS)
-_U32 = (1 << 32) - 1
 _ANOTHER_LEAF = CpuidEntry(0, 0, 0, 0x20, 0, 0, 0)
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _OTHER_MSRS = frozenset({Msr.IA32_XSS, Msr.IA32_U_CET, Msr.IA32_S_CET, Msr.IA32_PL3_SSP})
@@ -90,7 +89,7 @@ def versions(host: HostProfile) -> list[tuple[str, HostProfile]]:
 def _other_table(table: CpuidTable) -> CpuidTable:
     for leaf, registers in _KEPT.items():
         entry = table.at(leaf, 0)
-        flipped = {name: getattr(entry, name) ^ _U32 & ~kept for name, kept in registers}
+        flipped = {name: getattr(entry, name) ^ U32_MAX & ~kept for name, kept in registers}
         table = table.replaced(leaf, 0, **flipped)
     xss = table.at(LEAF_XSTATE, 1).ecx ^ _CET
     return CpuidTable((_ANOTHER_LEAF, *table.replaced(LEAF_XSTATE, 1, ecx=xss).entries))

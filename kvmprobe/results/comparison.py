@@ -148,11 +148,10 @@ def fails(record: ScenarioRecord) -> bool:
 
 def signature(record: ScenarioRecord) -> tuple[str, ...]:
     """Return what makes two failures of one scenario the same."""
-    unexplained = [finding for finding in record.findings if not finding.known]
     if record.divergences:
         return record.divergences[0].signature
-    if unexplained:
-        return (unexplained[0].oracle, unexplained[0].text)
+    if record.unexplained:
+        return (record.unexplained[0].oracle, record.unexplained[0].text)
     if record.crash:
         return ("crash", record.crash.during, record.crash.function)
     return (record.verdict.value, record.reason)

@@ -65,6 +65,11 @@ def lines(text: str) -> list[str]:
     return [line for line in text.replace("\r", "").split("\n") if line.strip()]
 
 
+def unstamped(line: str) -> str:
+    """Return a line without its level, its time and who printed it."""
+    return _STAMP.sub("", line)
+
+
 def is_panicking(console: bytearray, start: int) -> bool:
     """Tell whether a panic was announced at or after byte ``start``, or across it."""
     return console.find(_PANIC.encode(), max(0, start - len(_PANIC))) >= 0
@@ -98,7 +103,7 @@ class _Said:
 
     def __init__(self, text: str) -> None:
         self.printed = lines(text)
-        self.bare = [_STAMP.sub("", line) for line in self.printed]
+        self.bare = [unstamped(line) for line in self.printed]
         self.spans = list(self._find_spans())
 
     # A report lasts to its end marker, or to the next start if that is missing.

@@ -6,7 +6,6 @@ process's work on the run: it begins with a ``begin`` entry and has the followin
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -15,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
+from kvmprobe.results.durable import write_all, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,15 +83,8 @@ class Journal:
         scratch = path.with_name(begun_name(path))
         first = {"type": EntryType.BEGIN.value, "schema": SCHEMA, **content}
         try:
-            with scratch.open("wb") as file:
-                file.write(_to_json(first).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(path)
-            sync_folder(path.parent)
+            write_whole(path, scratch, _to_json(first).encode() + b"\n")
         except OSError as error:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
             raise RunDirectoryError(f"{path}: {error.strerror}") from error
         return cls(path)
 
@@ -102,7 +95,7 @@ class Journal:
         """
         line = _to_json({"type": kind.value, **content}).encode() + b"\n"
         try:
-            _write_all(self._fd, line, self._end)
+            write_all(self._fd, line, self._end)
         except OSError as error:
             os.ftruncate(self._fd, self._end)
             raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
@@ -135,15 +128,6 @@ def told(file: Path, error: OSError, run: Path) -> str:
 def begun_name(path: Path) -> str:
     """Return what a journal is called before it has its first entry."""
     return f".{path.name}.new"
-
-
-def sync_folder(path: Path) -> None:
-    """Have a folder's names on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:
@@ -190,9 +174,3 @@ def _torn(content: bytes, offset: int) -> bool:
     line, _, behind = content[offset:].partition(b"\n")
     flushed = min((i for f in _FLUSHED if (i := behind.find(f)) >= 0), default=len(behind))
     return b"\0" in line and not behind[flushed:].partition(b"\n")[2]
-
-
-def _write_all(fd: int, content: bytes, offset: int) -> None:
-    while content:
-        written = os.pwrite(fd, content, offset)
-        content, offset = content[written:], offset + written

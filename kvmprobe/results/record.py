@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.results.known import label
 from kvmprobe.results.step_json import steps_to_json
 from kvmprobe.results.verdict import LABELLED, Verdict
+from kvmprobe.scenarios.scenario_id import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +35,14 @@ class Target:
     source: str
 
     @property
+    def emulated(self) -> bool:
+        """Whether it is the emulated host."""
+        return self.kind == "lab"
+
+    @property
     def description(self) -> str:
         """Place and kernel, for people."""
-        return f"{'this host' if self.kind == 'host' else 'emulated host'}, {self.kernel}"
+        return f"{'emulated host' if self.emulated else 'this host'}, {self.kernel}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +182,19 @@ class ScenarioRecord:
         return self.verdict.value
 
     @property
+    def unexplained(self) -> tuple[Finding, ...]:
+        """The findings that no known defect explains."""
+        return tuple(finding for finding in self.findings if not finding.known)
+
+    @property
+    def explained(self) -> bool:
+        """Whether known defects explain all that is wrong with it."""
+        return bool(self.known) and not self.unexplained
+
+    @property
     def family(self) -> str:
         """The first part of the id: which table the scenario belongs to."""
-        return self.id.partition(".")[0]
+        return family_of(self.id)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready data."""

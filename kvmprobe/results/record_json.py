@@ -24,6 +24,7 @@ from kvmprobe.results.record import (
 )
 from kvmprobe.results.step_json import values_of_calls
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.scenario_id import row_and_column_of
 from kvmprobe.xstate.diff import DifferingRegion
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 # lab-needs: names are stable and dotted; nothing else may reach a report's names.
 _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_ROW_AND_COLUMN = 2
 _Observer = tuple[str, tuple[str, ...]]
 
 
@@ -57,8 +57,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
     scenario_id = str(data["id"])
     if not _ID.fullmatch(scenario_id):
         raise ValueError("its id has other characters than letters, digits, '_', '-' and dots")
-    parts = scenario_id.split(".", _ROW_AND_COLUMN)
-    _, row, column = (*parts, "", "")[: _ROW_AND_COLUMN + 1]
+    row, column = row_and_column_of(scenario_id)
     crash, hang = data["crash"], data.get("hang")
     return ScenarioRecord(
         id=scenario_id,

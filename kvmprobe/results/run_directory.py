@@ -5,7 +5,6 @@ The journal is the run; whatever else is made of it (reports, the index) can be 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pwd
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
-from kvmprobe.results.journal import Journal, begun_name, read_entries, sync_folder, told
+from kvmprobe.results.durable import write_whole
+from kvmprobe.results.journal import Journal, begun_name, read_entries, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,15 +123,8 @@ class RunDirectory:
         scratch = folder / f".{name}.{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(final)
-            sync_folder(folder)
+            write_whole(final, scratch, content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
             raise RunDirectoryError(told(final, error, self.path)) from error
         return name
 

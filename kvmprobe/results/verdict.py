@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Verdict(Enum):
@@ -21,6 +25,11 @@ class Verdict(Enum):
     def sign(self) -> str:
         """One character."""
         return _SIGNS[self]
+
+
+def counted(counts: Mapping[Verdict, int]) -> list[str]:
+    """Return ``2 DIVERGED`` for each verdict that there is."""
+    return [f"{counts[v]} {v.value}" for v in Verdict if counts.get(v)]
 
 
 _SIGNS = {

@@ -5,16 +5,19 @@ Scenarios begin alike; who judges many of them for the same host need not repeat
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.model.behaviours import variants
 from kvmprobe.model.machine import Machine
 
 if TYPE_CHECKING:
+    from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.outcome import Step
     from kvmprobe.scenarios.ops import Op
 
-_MOST = 20_000
+_MOST = 2_000
 
 
 class Course:
@@ -38,3 +41,20 @@ class Course:
         """Drop the steps when they are many; to be called between scenarios."""
         if len(self._steps) > _MOST:
             self._steps.clear()
+
+
+class Courses:
+    """A course for each set of defects of a host's kernel, beside the host's own variants."""
+
+    def __init__(self, host: HostProfile) -> None:
+        self._host = replace(host, behaviours=variants(host.behaviours))
+        self._courses: dict[Behaviours, Course] = {}
+
+    def with_defects(self, defects: Behaviours = frozenset()) -> Course:
+        """Return the course of the host with just these defects; to be called for each scenario."""
+        course = self._courses.get(defects)
+        if course is None:
+            behaviours = self._host.behaviours | defects
+            course = self._courses[defects] = Course(replace(self._host, behaviours=behaviours))
+        course.forget_if_long()
+        return course

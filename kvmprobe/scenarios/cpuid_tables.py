@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
     IBT_BIT,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.host import HostProfile
 
-_U32 = (1 << 32) - 1
 _INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _ZERO = CpuidEntry(0, 0, 0, 0, 0, 0, 0)
@@ -249,7 +248,7 @@ def _indexed(full: CpuidTable) -> CpuidTable:
 
 
 def _enclaves(full: CpuidTable) -> CpuidTable:
-    xfrm = CpuidEntry(LEAF_SGX, 1, _INDEXED, 0, 0, _U32, _U32)
+    xfrm = CpuidEntry(LEAF_SGX, 1, _INDEXED, 0, 0, U32_MAX, U32_MAX)
     avx = _with_xcr0(_one_leaf(full), FPSSE | XFeature.YMM.bit)
     return CpuidTable((*avx.entries, xfrm))
 

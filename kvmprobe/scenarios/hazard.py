@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.behaviours import Behaviour, Behaviours, Kind, variants
-from kvmprobe.model.machine import Machine
+from kvmprobe.model.behaviours import Kind
 from kvmprobe.model.outcome import HostDies
 
 if TYPE_CHECKING:
-    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.behaviours import Behaviours
+    from kvmprobe.scenarios.course import Course, Courses
     from kvmprobe.scenarios.scenario import Scenario
 
 
@@ -33,26 +33,25 @@ class Hazard:
         return "+".join(sorted(d.name for d in self.defects))
 
 
-def first_hazard(scenario: Scenario, host: HostProfile, suspected: Behaviours) -> Hazard | None:
+def first_hazard(scenario: Scenario, courses: Courses, suspected: Behaviours) -> Hazard | None:
     """Return the first fatal load that the fewest of the ``suspected`` defects suffice for."""
     defects = sorted((d for d in suspected if d.kind is Kind.DEFECT), key=lambda d: d.name)
-    if _fatal_step(scenario, host, frozenset(defects)) is None:
+    if fatal_step(scenario, courses.with_defects(frozenset(defects))) is None:
         return None
     for count in range(len(defects) + 1):
         for chosen in combinations(defects, count):
-            found = _fatal_step(scenario, host, frozenset(chosen))
+            found = fatal_step(scenario, courses.with_defects(frozenset(chosen)))
             if found is not None:
                 step, reason = found
                 return Hazard(step, frozenset(chosen), reason)
     return None
 
 
-def _fatal_step(
-    scenario: Scenario, host: HostProfile, defects: frozenset[Behaviour]
-) -> tuple[int, str] | None:
-    machine = Machine.fresh(replace(host, behaviours=variants(host.behaviours) | defects))
+def fatal_step(scenario: Scenario, course: Course) -> tuple[int, str] | None:
+    """Return the number, from 0, of the step that kills a course's host, and what it meets."""
+    machine = course.start
     for number, op in scenario.ops():
-        step = op.step(machine)
+        step = course.step(machine, op)
         if isinstance(step.outcome, HostDies):
             return number, step.outcome.reason
         machine = step.machine

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from kvmprobe.scenarios.scenario_id import family_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -62,7 +64,7 @@ class Scenario:
     @property
     def family(self) -> str:
         """The first part of the id."""
-        return self.id.partition(".")[0]
+        return family_of(self.id)
 
     def ops(self) -> Iterator[tuple[int, Op]]:
         """Yield (step number from 0, op) in the order they are issued."""

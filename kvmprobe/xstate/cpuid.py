@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
 from kvmprobe.errors import LayoutError
 from kvmprobe.xstate.features import FPSSE, numbers
 
 _HEADER = struct.Struct("=II")
 _ENTRY = struct.Struct("=7I12x")
 _VERSION_1_ENTRY = struct.Struct("=5I4x")
-_SIGNIFICANT_INDEX = 1
 _HEAD_SIZE = 576
 _ALIGNMENT = 64
 
@@ -46,7 +46,7 @@ PLACE_WITH_XFD = 1 << 2
 
 def halves(value: int) -> tuple[int, int]:
     """Return what EAX, or ECX, and EDX hold of a value of 64 bits."""
-    return value & (1 << 32) - 1, value >> 32
+    return value & U32_MAX, value >> 32
 
 
 class Register(Enum):
@@ -113,14 +113,14 @@ class CpuidTable:
         """Return the place of the entry that :meth:`find` finds, or None."""
         for number, entry in enumerate(self.entries):
             if entry.leaf == leaf and (
-                entry.subleaf == subleaf or not entry.flags & _SIGNIFICANT_INDEX
+                entry.subleaf == subleaf or not entry.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX
             ):
                 return number
         return None
 
     def at(self, leaf: int, subleaf: int) -> CpuidEntry:
         """Return the entry of a sub-leaf, all zero if the table has none."""
-        blank = CpuidEntry(leaf, subleaf, _SIGNIFICANT_INDEX, 0, 0, 0, 0)
+        blank = CpuidEntry(leaf, subleaf, KVM_CPUID_FLAG_SIGNIFICANT_INDEX, 0, 0, 0, 0)
         return self.find(leaf, subleaf) or blank
 
     def replaced(self, leaf: int, subleaf: int, **registers: int) -> CpuidTable:

@@ -90,10 +90,6 @@ class Layout:
         extended = [self.component(nr).end for nr in numbers(bitmap & ~FPSSE)]
         return max([EXTENDED_OFFSET, *extended])
 
-    def restricted(self, bitmap: int) -> Layout:
-        """Return the layout with only the components in ``bitmap``."""
-        return Layout(tuple(c for c in self.components if bitmap >> c.nr & 1))
-
     def name_of(self, offset: int) -> str:
         """Name the field or component that a byte of an image belongs to."""
         return self.region_of(offset, offset + 1)[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.grammar.parser import parser
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

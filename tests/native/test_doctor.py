@@ -11,7 +11,7 @@ import pytest
 
 from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.execution.doctor.company import other_machines
-from kvmprobe.execution.host_files import HostFiles
+from kvmprobe.execution.host.files import HostFiles
 
 COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
 TOPICS = {

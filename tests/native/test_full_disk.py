@@ -78,5 +78,6 @@ def test_a_report_that_does_not_fit_leaves_the_run_to_be_reported_again(
     file = str(root / "report")
     option = [*report, file if report == ["--json"] else f"jsonl={file}"]
     ended = kvmprobe(*RUN, "--out", str(path), *option)
-    assert "No space left on device" in ended.stderr
+    told = "No space left on device" in ended.stderr
+    assert (ended.returncode, told) == (ExitCode.USAGE, True), ended.stderr
     assert read_run(path).ending is Ending.CUT_SHORT

@@ -10,9 +10,9 @@ import pytest
 
 from kvmprobe.errors import HostStuck
 from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
+from kvmprobe.execution.judge.verdicts import judged
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.runner import Hazardous, Runner
-from kvmprobe.execution.verdicts import judged
 from kvmprobe.progress import Silent
 from kvmprobe.results.record import Target
 from kvmprobe.results.trace import End
@@ -22,6 +22,7 @@ from tests.support.places import ENDLESS, RawCall, WatchedHost, child_of, freeze
 
 TARGET = Target("host", "", "")
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may read a kernel stack")
+IN_THE_GUEST_SECONDS = 0.05
 
 
 @pytest.fixture
@@ -103,7 +104,14 @@ def frozen():
 @pytest.fixture
 def unkillable(frozen, link, host):
     driver = Driver(link, quick(1.0))
-    freezer_thread = threading.Thread(target=frozen, args=(link,))
+
+    def freeze_in_the_guest():
+        # Only the guest, which never exits, takes so long: all calls before it have returned.
+        while sum(child_of(link.pid).cpu_times()[:2]) < IN_THE_GUEST_SECONDS:
+            pass
+        frozen(link)
+
+    freezer_thread = threading.Thread(target=freeze_in_the_guest)
     freezer_thread.start()
     with pytest.raises(TraceLostError) as caught:
         list(driver.traces([Request(ENDLESS, hold=1)] * 3, host))

@@ -20,31 +20,32 @@ def kvmprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
 
 
-def test_host_run_has_no_divergence_but_what_known_defects_explain(tmp_path):
-    path = tmp_path / "run.json"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Run everything that this host can, once; return how it ended and its document."""
+    path = tmp_path_factory.mktemp("whole") / "run.json"
     ended = kvmprobe(*LOCAL, "--known", "xfail", "--json", str(path))
-    counts = json.loads(path.read_text())["summary"]["counts"]
+    return ended, json.loads(path.read_text())
+
+
+def test_host_run_has_no_divergence_but_what_known_defects_explain(whole):
+    ended, document = whole
+    counts = document["summary"]["counts"]
     assert (ended.returncode, set(counts) <= {"PASS", "XFAIL", "SKIPPED"}) == (ExitCode.OK, True), (
         ended.stdout
     )
 
 
-def test_what_oracles_find_is_explained_by_known_defects(tmp_path):
-    path = tmp_path / "run.json"
-    kvmprobe(*LOCAL, "--json", str(path))
-    scenarios = json.loads(path.read_text())["scenarios"]
-    found = [(s["id"], f["text"], f["known"]) for s in scenarios for f in s["findings"]]
+def test_what_oracles_find_is_explained_by_known_defects(whole):
+    _, document = whole
+    found = [(s["id"], f["text"], f["known"]) for s in document["scenarios"] for f in s["findings"]]
     assert [finding for finding in found if not finding[2]] == []
 
 
-def test_skipped_scenarios_carry_a_reason_code(tmp_path):
-    path = tmp_path / "run.json"
-    kvmprobe(*LOCAL, "--json", str(path))
-    reasons = {
-        s["reason"].split(":")[0]
-        for s in json.loads(path.read_text())["scenarios"]
-        if s["verdict"] == "SKIPPED"
-    }
+def test_skipped_scenarios_carry_a_reason_code(whole):
+    _, document = whole
+    skipped = [s for s in document["scenarios"] if s["verdict"] == "SKIPPED"]
+    reasons = {s["reason"].split(":")[0] for s in skipped}
     assert reasons <= {"no_amx_cpu", "no_amx_kvm", "no_guest_code", "no_userfaultfd"}
 
 

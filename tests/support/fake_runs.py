@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kvmprobe.execution.judge.verdicts import judged, with_findings
 from kvmprobe.execution.oracles.session import Oracles
-from kvmprobe.execution.verdicts import judged, with_findings
 from kvmprobe.results.record import Crash, Target
 from kvmprobe.results.run_document import RunDocument
 from kvmprobe.results.trace import End

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kvmprobe.execution.driver import Request
-from kvmprobe.execution.lockstep import divergences, explanation
+from kvmprobe.execution.judge.lockstep import divergences, explanation
 from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
 from tests.support.random_walks import Walk
 
@@ -18,7 +19,7 @@ class KernelWalk(Walk):
 
     def teardown(self):
         scenario = self.scenario()
-        hazard = first_hazard(scenario, self.host, DEFECTS)
+        hazard = first_hazard(scenario, Courses(self.host), DEFECTS)
         if hazard is not None:
             scenario = scenario.upto(hazard.step)
         [(_, trace)] = self.driver.traces([Request(scenario, hold=1)], self.host)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 _VM_DESCRIPTOR = "anon_inode:kvm-vm"
 _DEBUGFS, _DEBUGFS_VM = "/sys/kernel/debug/kvm", re.compile(r"(\d+)-\d+")

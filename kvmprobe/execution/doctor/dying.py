@@ -12,7 +12,7 @@ from kvmprobe.execution.doctor.advice import Advice, fine, not_ready, worth_know
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 _KERNEL = "/proc/sys/kernel"
 _SYSRQ_ALL, _SYSRQ_REBOOT = 1, 0x80

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 CRASH_KERNEL = "/sys/kernel/kexec_crash_loaded"
 PSTORE, PSTORE_BACKEND = "/sys/fs/pstore", "/sys/module/pstore/parameters/backend"

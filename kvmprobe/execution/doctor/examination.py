@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kvmprobe.errors import UsageError
-    from kvmprobe.execution.arming import Armed
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.arming import Armed
+    from kvmprobe.execution.host.files import HostFiles
 
 
 def examine_host(

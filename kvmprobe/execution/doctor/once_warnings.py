@@ -11,10 +11,11 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.taint import letters
+from kvmprobe.execution.host.taint import letters
+from kvmprobe.execution.kernel_log import TAINTED
 
 if TYPE_CHECKING:
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 CLEAR = "/sys/kernel/debug/clear_warn_once"
 _WARNED = "W"
@@ -30,7 +31,7 @@ class OnceWarnings(Enum):
 
 def once_warnings(files: HostFiles) -> OnceWarnings:
     """Tell their state; changes nothing."""
-    value = files.number("/proc/sys/kernel/tainted")
+    value = files.number(TAINTED)
     if value is not None and _WARNED not in letters(value):
         return OnceWarnings.UNUSED
     if os.access(files.path(CLEAR), os.W_OK):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.execution.doctor.advice import Advice, fine, not_ready, worth_knowing
 from kvmprobe.execution.doctor.once_warnings import CLEAR, OnceWarnings, once_warnings
-from kvmprobe.execution.kernel_log import KMSG
-from kvmprobe.execution.taint import Weight, letters, taints, weight
+from kvmprobe.execution.host.environment import LOCKDOWN, lockdown
+from kvmprobe.execution.host.taint import Weight, letters, taints, weight
+from kvmprobe.execution.kernel_log import KMSG, TAINTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
-LOCKDOWN = "/sys/kernel/security/lockdown"
 _ROOT_ONLY = "the kernel log, other users' VMs, debugfs and --arm"
 
 
@@ -53,7 +53,7 @@ def layers_below(facts: Mapping[str, Any]) -> Iterator[Advice]:
 
 
 def _taint(files: HostFiles) -> Advice:
-    value = files.number("/proc/sys/kernel/tainted")
+    value = files.number(TAINTED)
     if value is None:
         return worth_knowing("taint", "cannot be read: new warnings may go unnoticed")
     if not value:
@@ -97,10 +97,9 @@ def _kernel_log(files: HostFiles) -> Advice:
 
 
 def _lockdown(files: HostFiles) -> Advice:
-    modes = files.text(LOCKDOWN)
-    if modes is None:
+    mode = lockdown(files)
+    if mode is None:
         return fine("lockdown", f"none that can be seen ({LOCKDOWN}: {files.absent[LOCKDOWN]})")
-    mode = modes.partition("[")[2].partition("]")[0]
     if mode == "none":
         return fine("lockdown", "none")
     told = f"{mode}: debugfs and kexec may be out of reach even for root"

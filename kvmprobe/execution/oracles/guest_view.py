@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.agent import NO_EXCEPTION, RESULT_SIZE, AgentOp, AgentResult
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.results.record import Finding
 from kvmprobe.scenarios.calls import RunGuest
 from kvmprobe.xstate.features import names
@@ -53,11 +53,11 @@ def instruction(event: Event) -> Instruction | None:
     op, _, rax, _, rcx, rdx = _COMMAND.unpack_from(event.call.command)
     result = AgentResult.parse(event.output)
     given, got = _joined(rdx, rax), _joined(result.rdx, result.rax)
-    return Instruction(AgentOp(op), rcx & 0xFFFF_FFFF, given, got, result.vector)
+    return Instruction(AgentOp(op), rcx & U32_MAX, given, got, result.vector)
 
 
 def _joined(high: int, low: int) -> int:
-    return (high & 0xFFFF_FFFF) << 32 | low & 0xFFFF_FFFF
+    return (high & U32_MAX) << 32 | low & U32_MAX
 
 
 def guest_and_host(event: Event, told: Told) -> Iterator[Finding]:

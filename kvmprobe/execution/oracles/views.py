@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, Msr
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX, Msr
 from kvmprobe.execution.oracles.event import (
     cpuid_of,
     msrs,
@@ -48,10 +48,10 @@ _RUNTIME = {
     (0x1, 0, "ecx"): 1 << 27,
     (0x1, 0, "edx"): 1 << 9,
     (0x7, 0, "ecx"): 1 << 4,
-    (LEAF_XSTATE, 0, "ebx"): 0xFFFF_FFFF,
-    (LEAF_XSTATE, 1, "ebx"): 0xFFFF_FFFF,
+    (LEAF_XSTATE, 0, "ebx"): U32_MAX,
+    (LEAF_XSTATE, 1, "ebx"): U32_MAX,
     # What enclaves may have in XCR0, on kernels before 6.4; sub-leaf 1, or one entry for all.
-    **{(LEAF_SGX, nr, name): 0xFFFF_FFFF for nr in (0, 1) for name in ("ecx", "edx")},
+    **{(LEAF_SGX, nr, name): U32_MAX for nr in (0, 1) for name in ("ecx", "edx")},
 }
 
 

@@ -188,12 +188,12 @@ def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:
 
 
 def _before_sending(case: Case, disclosure: Disclosure) -> Iterator[str]:
-    if case.record.target.kind == "lab" and disclosure.audience is Audience.PRIVATE:
+    if case.record.target.emulated and disclosure.audience is Audience.PRIVATE:
         yield (
             "Reproduce it on silicon first: this was an emulated CPU, and what only emulators "
             "show is outside the kernel's threat model (Documentation/process/threat-model.rst)."
         )
-    elif case.record.target.kind == "lab":
+    elif case.record.target.emulated:
         yield "Reproduce it on silicon first: this was an emulated CPU, which could be wrong."
     if len(case.defects) > 1:
         ids = ", ".join(defect.id for defect in case.defects)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.text import quoted
 from kvmprobe.reports.html_report.console_log import telling_lines
+from kvmprobe.results.console_text import unstamped
 
 if TYPE_CHECKING:
     from kvmprobe.results.record import Crash
 
-_STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
 # Which kernel it was, in its own words.
 _KERNEL = re.compile(r"CPU: \d+ .*(?:Not tainted|Tainted: )|Hardware name: ")
 _FRAME = re.compile(r"\s*\w[\w.]*\+0x[0-9a-f]+/0x[0-9a-f]+")
@@ -25,7 +25,7 @@ def trimmed_log(crash: Crash) -> list[str]:
     Time stamps, registers, code bytes, frames that the kernel marks with ``?``, and what is told
     twice are left out; ``[...]`` stands where the text is longer than a mail should be.
     """
-    lines = [_STAMP.sub("", line).rstrip() for line in crash.report.splitlines()]
+    lines = [unstamped(line).rstrip() for line in crash.report.splitlines()]
     telling = set(telling_lines(crash, lines))
     start = next((n for n in sorted(telling) if _is_headline(crash, lines[n])), 0)
     told = [

@@ -46,7 +46,7 @@ def surroundings(case: Case) -> list[str]:
 
 def _machine(case: Case) -> dict[str, str]:
     """Return what it ran on; what an emulator tells of its processor is only a name."""
-    if case.record.target.kind == "lab":
+    if case.record.target.emulated:
         return {"machine": _EMULATED}
     signature = at(case.environment, _SIGNATURE)
     named = f"{signature:#x}" if isinstance(signature, int) else ""

@@ -26,6 +26,7 @@ from kvmprobe.reports.html_report.summary import (
 )
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.scenario_id import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ def page(runs: Sequence[RunDocument]) -> str:
         ticked=[v for v in Verdict if v not in _QUIET or not kinds],
         hidden_kinds=sum(max(0, n - _SHOWN_KINDS) for n in of_defects.values()),
         oracles=oracle_findings(columns),
-        families=list(dict.fromkeys(i.partition(".")[0] for i in ids)),
+        families=list(dict.fromkeys(map(family_of, ids))),
         defects=sorted({d for c in columns for r in c.records for d in r.known}),
         payload=payload(columns, ids),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model.msr import PAT_AT_RESET
 from kvmprobe.model.sregs import Cr4
 from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
 
 _CR4 = Cr4.OSFXSR.bit | Cr4.OSXMMEXCPT.bit | Cr4.OSXSAVE.bit
-_U32 = (1 << 32) - 1
 # Every legal one; those of capabilities that nobody has enabled; none.
 _EVENT_FLAGS = (0, 1, 2, 4, 8, 0xF, 0x10, 0x20, 0x40, 1 << 31)
 _KVM_TOOL = "kvmtool: x86/kvm-cpu.c"
@@ -256,8 +255,8 @@ def _states() -> tuple[Scenario, ...]:
             SetDebugregs(),
             SetDebugregs(0x1000),
             SetDebugregs(0x2000, flags=1),
-            *(SetDebugregs(0x3000, dr6=value) for value in (_U32, _U32 + 1, 0)),
-            *(SetDebugregs(0x4000, dr7=value) for value in (_U32 - 1, _U32, _U32 + 1, 0)),
+            *(SetDebugregs(0x3000, dr6=value) for value in (U32_MAX, U32_MAX + 1, 0)),
+            *(SetDebugregs(0x4000, dr7=value) for value in (U32_MAX - 1, U32_MAX, U32_MAX + 1, 0)),
             SetDebugregs(),
         ),
     }

@@ -8,7 +8,7 @@ import pytest
 
 from kvmprobe import __version__
 from kvmprobe.cli.live_reports import LiveReports, ReportFile
-from kvmprobe.errors import NoSpace
+from kvmprobe.errors import ReportFileError
 from kvmprobe.reports.formats import Format, rendered
 from kvmprobe.results.run_document import Ending, RunDocument
 from tests.support.runs import EVERY, EVERY_VERDICT, MISSING
@@ -53,7 +53,7 @@ def test_what_was_recorded_is_in_the_file_at_once(wanted, tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
 def test_a_full_disk_is_told_as_such():
-    with pytest.raises(NoSpace, match="No space left on device"):
+    with pytest.raises(ReportFileError, match="No space left on device"):
         LiveReports([ReportFile(Format.KTAP, Path("/dev/full"))], BEGUN, [])
 
 

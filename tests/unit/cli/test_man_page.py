@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import kvmprobe
-from kvmprobe.cli.arguments import parser
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.man_page import man_page
 
 PAGE = man_page(parser())

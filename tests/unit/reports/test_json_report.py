@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kvmprobe.errors import NoSpace, UsageError
+from kvmprobe.errors import ReportFileError, UsageError
 from kvmprobe.reports.json_report import JsonReport
 from kvmprobe.results.record import (
     CallRecord,
@@ -116,5 +116,5 @@ def test_unwritable_path_is_a_usage_error(tmp_path):
 def test_full_disk_is_told_as_such():
     from pathlib import Path
 
-    with pytest.raises(NoSpace, match="No space left on device"):
+    with pytest.raises(ReportFileError, match="No space left on device"):
         JsonReport(Path("/dev/full"), [])

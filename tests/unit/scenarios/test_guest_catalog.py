@@ -10,6 +10,7 @@ from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.machine import Machine
 from kvmprobe.scenarios.calls import RunGuest
 from kvmprobe.scenarios.catalog import guest, migration
+from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.scenario import Need
@@ -126,13 +127,15 @@ def test_gp_of(instruction, seen):
 
 
 def test_a_correct_kernel_survives_all_of_it():
-    assert [s.id for s in EVERY if first_hazard(s, AMX_HOST, frozenset())] == []
+    courses = Courses(AMX_HOST)
+    assert [s.id for s in EVERY if first_hazard(s, courses, frozenset())] == []
 
 
 def test_only_the_open_defect_makes_a_guests_own_tiles_fatal():
     # live correction 12
     suspected = frozenset({Behaviour.XFD_WRITE_KEEPS_XSTATE_BV})
-    fatal = [s.id for s in EVERY if first_hazard(s, AMX_HOST, suspected)]
+    courses = Courses(AMX_HOST)
+    fatal = [s.id for s in EVERY if first_hazard(s, courses, suspected)]
     assert fatal == ["guest.lost-armed-by-host.tiles"]
 
 

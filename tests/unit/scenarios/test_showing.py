@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kvmprobe.cli.traits import catalogue
-from kvmprobe.execution.lockstep import divergences
+from kvmprobe.execution.judge.lockstep import divergences
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.results.trace import End

@@ -52,10 +52,6 @@ def test_order_by_number_may_differ_from_order_by_offset():
     assert Layout.of([apx, opmask, ymm]).components == (ymm, opmask, apx)
 
 
-def test_restricted_keeps_only_what_is_in_the_bitmap():
-    assert AMX_LAYOUT.restricted(0x204).bitmap == 0x207
-
-
 @pytest.mark.parametrize(
     ("offset", "name"),
     [

@@ -3,9 +3,9 @@
 import pytest
 
 from kvmprobe.errors import ExitCode, Unavailable
-from kvmprobe.execution import host_checks
 from kvmprobe.execution.doctor.advice import Readiness
 from kvmprobe.execution.doctor.company import Machine, company, other_machines, uptime
+from kvmprobe.execution.host import checks
 from tests.support.host_tree import HostTree
 
 # virt/kvm/kvm_main.c: anon_inode_getfile("kvm-vm"); a vCPU's is "anon_inode:kvm-vcpu:0".
@@ -74,12 +74,12 @@ def test_a_run_that_may_kill_the_host_is_refused_beside_other_machines(host):
     with pytest.raises(
         Unavailable, match=r"1 other .* firecracker \(pid 200\).*--shared"
     ) as refused:
-        host_checks.refuse_company(host.files, OWN)
+        checks.refuse_company(host.files, OWN)
     assert (refused.value.code, refused.value.exit_code) == ("busy", ExitCode.NOTHING_RAN)
 
 
 def test_a_run_alone_is_not_refused(host):
-    host_checks.refuse_company(host.files, OWN)
+    checks.refuse_company(host.files, OWN)
 
 
 # Documentation/admin-guide/tainted-kernels.rst: M 4, B 5, D 7, W 9, L 14.
@@ -87,27 +87,27 @@ def test_a_run_alone_is_not_refused(host):
 def test_a_kernel_that_had_a_fault_is_refused(host, bit):
     host.put("/proc/sys/kernel/tainted", str(1 << bit))
     with pytest.raises(Unavailable, match="--allow-tainted") as refused:
-        host_checks.refuse_tainted(host.files)
+        checks.refuse_tainted(host.files)
     assert (refused.value.code, refused.value.exit_code) == ("tainted", ExitCode.NOTHING_RAN)
 
 
 @pytest.mark.parametrize("value", [0, 1 << 0 | 1 << 12 | 1 << 13])
 def test_a_clean_kernel_and_one_with_foreign_modules_are_not_refused(host, value):
     host.put("/proc/sys/kernel/tainted", str(value))
-    host_checks.refuse_tainted(host.files)
+    checks.refuse_tainted(host.files)
 
 
 def test_what_a_run_goes_on_with_is_noted(host):
     host.put("/proc/sys/kernel/tainted", str(1 << 9))
     host.process(200, "firecracker", [VM])
-    taint, machines = host_checks.notes(host.files, OWN)
+    taint, machines = checks.notes(host.files, OWN)
     assert ("W: the kernel issued a warning" in taint, "firecracker" in machines) == (True, True)
 
 
 def test_services_get_a_warning_before_a_hazardous_run(host):
-    assert host_checks.service_warning(host.files) == ""
+    assert checks.service_warning(host.files) == ""
     host.process(300, "kubelet")
-    assert "INTERRUPTS kubelet" in host_checks.service_warning(host.files)
+    assert "INTERRUPTS kubelet" in checks.service_warning(host.files)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.common_arguments import add_device, add_kernel, add_sources
-from kvmprobe.cli.host_arguments import add_host_checks
+from kvmprobe.cli.grammar.choices import Where
+from kvmprobe.cli.grammar.host import add_host_checks
+from kvmprobe.cli.grammar.shared import add_device, add_kernel, add_sources
 from kvmprobe.cli.scenario import SCENARIO_HELP
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ def add_repro(repro: argparse.ArgumentParser) -> None:
     )
     repro.add_argument(
         "--target",
-        choices=("host", "lab"),
-        default="lab",
+        type=Where.parse,
+        choices=[Where.HOST, Where.LAB],
+        default=Where.LAB,
         help="write it for this host's CPU and KVM, or for a Sapphire Rapids, which the emulated "
         "host is (default: %(default)s)",
     )
@@ -65,14 +67,16 @@ def add_replay(replay: argparse.ArgumentParser) -> None:
     )
     replay.add_argument(
         "--target",
-        choices=("auto", "host", "lab"),
-        default="auto",
+        type=Where.parse,
+        choices=list(Where),
+        default=Where.AUTO,
         help="this host, the emulated host, or the host if it can run it (default: %(default)s)",
     )
     replay.add_argument("--json", type=Path, metavar="FILE", help="write the record to FILE")
     replay.add_argument(
         "--hazardous", action="store_true", help="on this host too, go on to what can PANIC it"
     )
+    replay.set_defaults(all_crashes=False)  # one scenario has no others of its kind
     add_host_checks(replay)
     add_device(replay)
     add_kernel(replay)

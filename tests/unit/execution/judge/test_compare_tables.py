@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvmprobe.execution.compare import compare
-from kvmprobe.execution.compare_tables import table_differences
+from kvmprobe.execution.judge.compare import compare
+from kvmprobe.execution.judge.compare_tables import table_differences
 from kvmprobe.model.outcome import Done, ExpectedTable
 from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kvmprobe.execution.expectation import expected_fields
-from kvmprobe.execution.lockstep import step_records
+from kvmprobe.execution.judge.expectation import expected_fields
+from kvmprobe.execution.judge.lockstep import step_records
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import (
     Done,

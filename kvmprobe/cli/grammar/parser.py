@@ -6,16 +6,8 @@ import argparse
 from pathlib import Path
 
 from kvmprobe import __version__
-from kvmprobe.cli.bugreport_arguments import add_bugreport
-from kvmprobe.cli.common_arguments import (
-    add_device,
-    add_exit_style,
-    add_kernel,
-    add_sources,
-    count,
-    seconds,
-)
-from kvmprobe.cli.epilogs import (
+from kvmprobe.cli.grammar.bugreport import add_bugreport
+from kvmprobe.cli.grammar.epilogs import (
     DISKS,
     EXIT_STATUS,
     EXIT_STYLES,
@@ -23,10 +15,18 @@ from kvmprobe.cli.epilogs import (
     RESUMING,
     end_with,
 )
-from kvmprobe.cli.run_arguments import add_run
+from kvmprobe.cli.grammar.run import add_run
+from kvmprobe.cli.grammar.scenario import add_replay, add_repro
+from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
+from kvmprobe.cli.grammar.shared import (
+    add_device,
+    add_exit_style,
+    add_kernel,
+    add_sources,
+    count,
+    seconds,
+)
 from kvmprobe.cli.scenario import SCENARIO_HELP
-from kvmprobe.cli.scenario_arguments import add_replay, add_repro
-from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
 from kvmprobe.lab.disk import MOUNT_POINT
 from kvmprobe.lab.program import SILENCE_SECONDS

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from kvmprobe.errors import Unavailable, UsageError
-from kvmprobe.execution.arming import Armed, armed, disarm, leftover
-from kvmprobe.execution.settings import Change, sensible, settings_of
+from kvmprobe.execution.host.arming import Armed, armed, disarm, leftover
+from kvmprobe.execution.host.settings import Change, sensible, settings_of
 from tests.support.host_tree import HostTree
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"

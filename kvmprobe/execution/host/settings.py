@@ -11,7 +11,7 @@ from kvmprobe.errors import Unavailable, UsageError, errno_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 # Documentation/admin-guide/sysctl/kernel.rst
 SETTINGS = (

@@ -6,15 +6,15 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.compare import compare
-from kvmprobe.execution.expectation import expected_fields
-from kvmprobe.execution.log_signatures import violations
+from kvmprobe.execution.judge.compare import compare
+from kvmprobe.execution.judge.expectation import expected_fields
+from kvmprobe.execution.judge.log_signatures import violations
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import HostDies
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import CallRecord, Divergence, StepRecord
 from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.hazard import fatal_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,14 +123,9 @@ def _predicts(
     defective = replace(host, behaviours=variants(host.behaviours) | defects)
     if not agrees(scenario, defective, trace):
         return False
-    return not crashed or _dies_at(scenario, defective, len(trace.steps))
+    return not crashed or _dies_at(scenario, Course(defective), len(trace.steps))
 
 
-def _dies_at(scenario: Scenario, host: HostProfile, step_number: int) -> bool:
-    machine = Machine.fresh(host)
-    for number, op in scenario.ops():
-        transition = op.step(machine)
-        if isinstance(transition.outcome, HostDies):
-            return number == step_number
-        machine = transition.machine
-    return False
+def _dies_at(scenario: Scenario, course: Course, step_number: int) -> bool:
+    found = fatal_step(scenario, course)
+    return found is not None and found[0] == step_number

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kvmprobe.execution.environment import gather
+from kvmprobe.execution.host.environment import gather
 from tests.support.host_tree import HostTree
 
 RELEASE = "6.12.95"

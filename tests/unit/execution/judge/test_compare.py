@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from kvmprobe.execution.compare import compare, fields_text, returned
+from kvmprobe.execution.judge.compare import compare, fields_text, returned
 from kvmprobe.model.outcome import (
     Done,
     ExpectedBytes,

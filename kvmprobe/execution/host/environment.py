@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
 from kvmprobe.bindings import cpuid_dump, headers
-from kvmprobe.execution.host_files import HostFiles
-from kvmprobe.execution.taint import letters, taints
+from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.execution.host.taint import letters, taints
+from kvmprobe.execution.kernel_log import TAINTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+LOCKDOWN = "/sys/kernel/security/lockdown"
 NOTES, CONFIG, CPUINFO = "/sys/kernel/notes", "/proc/config.gz", "/proc/cpuinfo"
 VULNERABILITIES = "/sys/devices/system/cpu/vulnerabilities"
 CLOCKSOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
@@ -73,7 +75,7 @@ def gather(release: str, files: HostFiles | None = None) -> dict[str, Any]:
             "config": _config(files, release),
             "cmdline": files.text("/proc/cmdline"),
             "taint": _taint(files),
-            "lockdown": _chosen(files.text("/sys/kernel/security/lockdown")),
+            "lockdown": lockdown(files),
             "clocksource": files.text(CLOCKSOURCE),
         },
         "cpu": {
@@ -136,7 +138,7 @@ def _digest(source: str, text: bytes) -> dict[str, str]:
 
 
 def _taint(files: HostFiles) -> dict[str, Any] | None:
-    value = files.number("/proc/sys/kernel/tainted")
+    value = files.number(TAINTED)
     if value is None:
         return None
     meanings = [taint.meaning for taint in taints(value)]
@@ -150,8 +152,9 @@ def _dmi(files: HostFiles) -> dict[str, str]:
     return {name: value for name in there if (value := files.text(f"{_DMI}/{name}")) is not None}
 
 
-def _chosen(text: str | None) -> str | None:
-    """Return the word in brackets: ``none [integrity] confidentiality``."""
+def lockdown(files: HostFiles) -> str | None:
+    """Return the mode: the word in brackets of ``none [integrity] confidentiality``."""
+    text = files.text(LOCKDOWN)
     return None if text is None else text.partition("[")[2].partition("]")[0]
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from kvmprobe.execution.taint import Weight, letters, taints, weight
+from kvmprobe.execution.host.taint import Weight, letters, taints, weight
 
 # Documentation/admin-guide/tainted-kernels.rst: the table "The Taint bits", bit and letter.
 TABLE = dict(enumerate("PFSRMBUDAWCIOEL")) | {15: "K", 16: "X", 17: "T", 18: "N", 19: "J"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvmprobe.execution.lockstep import divergences, explanation, step_records
+from kvmprobe.execution.judge.lockstep import divergences, explanation, step_records
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios import catalog

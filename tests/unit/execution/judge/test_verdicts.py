@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvmprobe.execution.verdicts import as_expected_failure, judged, skipped, with_findings
+from kvmprobe.execution.judge.verdicts import as_expected_failure, judged, skipped, with_findings
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.results.record import Crash, Finding, Target
 from kvmprobe.results.trace import End, Trace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from kvmprobe.abi.numbers import Msr, exit_name
 from kvmprobe.errors import errno_name
-from kvmprobe.execution.compare_tables import table_differences
+from kvmprobe.execution.judge.compare_tables import table_differences
 from kvmprobe.model.guest import VECTOR_FIELD, vector_name
 from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.common_arguments import add_device, add_exit_style, add_kernel, seconds
-from kvmprobe.cli.epilogs import EXIT_STYLES, FORMATS, PRINTING, end_with
-from kvmprobe.cli.host_arguments import add_arm, add_host_checks
+from kvmprobe.cli.grammar.choices import OfKnown, Where
+from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, FORMATS, PRINTING, end_with
+from kvmprobe.cli.grammar.host import add_arm, add_host_checks
+from kvmprobe.cli.grammar.printing import add_printing
+from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
+from kvmprobe.cli.grammar.shared import add_device, add_exit_style, add_kernel, seconds
 from kvmprobe.cli.live_reports import ReportFile
-from kvmprobe.cli.printing_arguments import add_printing
-from kvmprobe.cli.selection_arguments import SELECTION_HELP, add_selection
 from kvmprobe.reports.formats import Format
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def add_run(run: argparse.ArgumentParser) -> None:
 def _add_where(where: argparse._ArgumentGroup) -> None:
     where.add_argument(
         "--target",
-        choices=("auto", "host", "lab"),
-        default="auto",
+        type=Where.parse,
+        choices=list(Where),
+        default=Where.AUTO,
         help="this host, the emulated host, or what fits: the host, and the emulated one for what "
         "the host's KVM cannot do (default: %(default)s)",
     )
@@ -42,8 +44,9 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
 def _add_judging(judging: argparse._ArgumentGroup) -> None:
     judging.add_argument(
         "--known",
-        choices=("fail", "xfail"),
-        default="fail",
+        type=OfKnown.parse,
+        choices=list(OfKnown),
+        default=OfKnown.FAIL,
         help="what known defects explain is a failure, or expected: XFAIL, and XPASS where one "
         "should have shown and did not (default: %(default)s)",
     )

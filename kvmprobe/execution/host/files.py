@@ -57,6 +57,13 @@ class HostFiles:
                 found[path.name] = "unreadable"
         return found
 
+    def boot_id(self) -> str:
+        """Return the kernel's name for this boot; empty where it cannot be read.
+
+        :see: drivers/char/random.c: proc_do_uuid
+        """
+        return self.text("/proc/sys/kernel/random/boot_id") or ""
+
     def entries(self, folder: str) -> list[Path]:
         """Return what is in a folder, sorted; nothing where there is none."""
         try:

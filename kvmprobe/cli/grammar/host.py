@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli import terminal
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
-from kvmprobe.execution import host_checks
 from kvmprobe.execution.doctor.once_warnings import renew
-from kvmprobe.execution.host_files import HostFiles
-from kvmprobe.execution.settings import DEFAULT, SETTINGS, sensible, settings_of
+from kvmprobe.execution.host import checks
+from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.execution.host.settings import DEFAULT, SETTINGS, sensible, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +58,7 @@ def arming_of(arguments: argparse.Namespace) -> Mapping[str, int] | None:
     """
     if arguments.arm is None:
         return None
-    if arguments.kernel or arguments.target == "lab":
+    if arguments.kernel or arguments.target is Where.LAB:
         raise UsageError("--arm is for this host; a run on the emulated one needs none")
     return sensible(HostFiles()) if arguments.arm == _SENSIBLE else settings_of(arguments.arm)
 
@@ -69,12 +70,12 @@ def check_host(arguments: argparse.Namespace) -> list[str]:
     """
     files, own_pid = HostFiles(), os.getpid()
     if not arguments.allow_tainted:
-        host_checks.refuse_tainted(files)
+        checks.refuse_tainted(files)
     if arguments.hazardous:
         if not arguments.shared:
-            host_checks.refuse_company(files, own_pid)
-        tell(host_checks.service_warning(files))
-    return [note for note in (*host_checks.notes(files, own_pid), renew(files)) if note]
+            checks.refuse_company(files, own_pid)
+        tell(checks.service_warning(files))
+    return [note for note in (*checks.notes(files, own_pid), renew(files)) if note]
 
 
 def tell(line: str) -> None:

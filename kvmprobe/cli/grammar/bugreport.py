@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.scenario import SCENARIO_HELP
 
 if TYPE_CHECKING:
@@ -35,5 +36,8 @@ def add_bugreport(bugreport: argparse.ArgumentParser) -> None:
         help="write the C program there instead of into the mail",
     )
     bugreport.add_argument(
-        "--target", choices=("host", "lab"), help="where it failed, if the run has both"
+        "--target",
+        type=Where.parse,
+        choices=[Where.HOST, Where.LAB],
+        help="where it failed, if the run has both",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.execution.verdicts import judged
+from kvmprobe.execution.judge.verdicts import judged
 from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import Target
 from kvmprobe.results.trace import End
@@ -16,7 +16,7 @@ from kvmprobe.scenarios import catalog
 from tests.support.fake_kernel import trace_of
 from tests.support.hosts import AMX_HOST
 
-GOLDEN = Path(__file__).parents[2] / "golden/console/6.12.43-xfd-then-xsave.log"
+GOLDEN = Path(__file__).parents[3] / "golden/console/6.12.43-xfd-then-xsave.log"
 TEXT = GOLDEN.read_text().partition("\n\n")[2].partition("Kernel panic")[0]
 # Its task, by its CPU line: "CPU: 0 UID: 0 PID: 119 Comm: xfd".
 LOG = tuple(line.partition("] ")[2] for line in TEXT.splitlines())

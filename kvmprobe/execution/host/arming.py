@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from kvmprobe.errors import Unavailable
-from kvmprobe.execution.host_files import HostFiles
-from kvmprobe.execution.settings import Change, changes_for, denied, number, put
+from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.execution.host.settings import Change, changes_for, denied, number, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 # A reboot clears this directory, and the settings.
 STATE_FILE = Path("/run/kvmprobe/armed.json")
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,7 +66,7 @@ def armed(
         try:
             # ORDER: under the lock, so that no value of another run's is taken for the host's own.
             changes = changes_for(files, wanted)
-            _write(file, Armed(os.getpid(), files.text(_BOOT_ID) or "", changes))
+            _write(file, Armed(os.getpid(), files.boot_id(), changes))
             for change in changes:
                 put(files, change.name, change.after)
                 tell(f"armed: {change}")
@@ -110,7 +109,7 @@ def leftover(state_file: Path = STATE_FILE, files: HostFiles | None = None) -> A
     except (OSError, ValueError, KeyError, TypeError):
         # No file, locked by its owner, or not written to its end: then nothing had been changed.
         return None
-    now = (files or HostFiles()).text(_BOOT_ID) or ""
+    now = (files or HostFiles()).boot_id()
     return left if left.boot_id == now else None
 
 

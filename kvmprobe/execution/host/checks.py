@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import Unavailable
 from kvmprobe.execution.doctor.company import other_machines, running_services, shown
-from kvmprobe.execution.taint import SPOILING_LETTERS, letters, taints
+from kvmprobe.execution.host.taint import SPOILING_LETTERS, letters, taints
+from kvmprobe.execution.kernel_log import TAINTED
 
 if TYPE_CHECKING:
-    from kvmprobe.execution.host_files import HostFiles
+    from kvmprobe.execution.host.files import HostFiles
 
 
 def spoiling_taint(files: HostFiles) -> str:
     """Return the taint that makes results worthless, with its meaning; empty if there is none."""
-    value = files.number("/proc/sys/kernel/tainted") or 0
+    value = files.number(TAINTED) or 0
     spoiling = [taint for taint in taints(value) if taint.letter in SPOILING_LETTERS]
     told = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in spoiling)
     return f"{letters(value)} ({told})" if spoiling else ""

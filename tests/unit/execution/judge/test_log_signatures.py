@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvmprobe.execution.log_signatures import violations
+from kvmprobe.execution.judge.log_signatures import violations
 
 
 @pytest.mark.parametrize(

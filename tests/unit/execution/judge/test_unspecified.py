@@ -1,6 +1,6 @@
 from collections import Counter
 
-from kvmprobe.execution.unspecified import open_bytes, open_in
+from kvmprobe.execution.judge.unspecified import open_bytes, open_in
 from kvmprobe.model.outcome import (
     Done,
     ExpectedBytes,

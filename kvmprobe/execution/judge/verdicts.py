@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.lockstep import agrees, divergences, explanation, step_records
-from kvmprobe.execution.oops import oops_of
+from kvmprobe.execution.judge.lockstep import agrees, divergences, explanation, step_records
+from kvmprobe.execution.judge.oops import oops_of
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Divergence, ScenarioRecord
@@ -74,8 +74,7 @@ def as_expected_failure(record: ScenarioRecord) -> ScenarioRecord:
     if record.foretold and record.verdict is Verdict.PASS:
         ids = " and ".join(record.foretold)
         return replace(record, verdict=Verdict.XPASS, reason=f"{ids} should have shown here")
-    explained = record.known and all(f.known for f in record.findings)
-    if explained and record.verdict in FAILURES - {Verdict.TIMED_OUT}:
+    if record.explained and record.verdict in FAILURES - {Verdict.TIMED_OUT}:
         return replace(record, verdict=Verdict.XFAIL)
     return record
 
