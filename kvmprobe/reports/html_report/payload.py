@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.reports.html_report.columns import Column
     from kvmprobe.results.record import (
+        CallRecord,
         Crash,
         Divergence,
         Finding,
@@ -68,6 +69,7 @@ class _Packer:
     def __init__(self) -> None:
         self._texts = Pool[str]()
         self._fields = Pool[Packed]()
+        self._calls = Pool[Packed]()
         self._steps = Pool[Packed]()
         self._traces = Pool[Packed]()
         self._divergences = Pool[Packed]()
@@ -83,6 +85,7 @@ class _Packer:
         return {
             "texts": self._texts.values,
             "fields": self._fields.values,
+            "calls": self._calls.values,
             "steps": self._steps.values,
             "traces": self._traces.values,
             "divergences": self._divergences.values,
@@ -116,25 +119,20 @@ class _Packer:
         return tuple(packed)
 
     def _step(self, step: StepRecord) -> int:
-        results = tuple(call.result for call in step.calls)
-        self._errnos |= {-result: errno_name(-result) for result in results if result < 0}
-        packed: list[Any] = [
-            self._texts.number(step.calls[0].text if step.calls else ""),
-            results,
-            self._named(call.fields for call in step.calls),
-            self._named(call.expected for call in step.calls),
-            self._named(call.undetermined for call in step.calls),
-            self._all(step.kernel_log),
-        ]
-        while len(packed) > 1 and packed[-1] in (_NOTHING, 0):
-            packed.pop()
-        return self._steps.number(tuple(packed))
+        calls = tuple(self._call(call) for call in step.calls)
+        return self._steps.number((calls, *((self._all(log),) if (log := step.kernel_log) else ())))
 
-    def _named(self, of_calls: Iterable[Mapping[str, int]]) -> int:
-        """Return the number of name and value, alternating; the last call's value stands."""
-        values: dict[str, int] = {}
-        for of_call in of_calls:
-            values |= of_call
+    def _call(self, call: CallRecord) -> int:
+        if call.result < 0:
+            self._errnos[-call.result] = errno_name(-call.result)
+        values = (call.fields, call.expected, call.undetermined)
+        packed = [self._texts.number(call.text), call.result, *map(self._named, values)]
+        while len(packed) > 2 and packed[-1] == 0:
+            packed.pop()
+        return self._calls.number(tuple(packed))
+
+    def _named(self, values: Mapping[str, int]) -> int:
+        """Return the number of name and value, alternating."""
         if EXIT_FIELD in values:
             self._exits[hex(values[EXIT_FIELD])] = exit_name(values[EXIT_FIELD])
         pairs = ((self._texts.number(name), hex(value)) for name, value in values.items())

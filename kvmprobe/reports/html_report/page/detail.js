@@ -65,7 +65,8 @@ function facts(record, column) {
     const defect = data.defects[id];
     const name = defect.cve ? `${defect.cve} (${id})` : id;
     const fixed = defect.fixed_in ? `; fixed in ${defect.fixed_in}` : "";
-    entries.push(["known as", `${name}, ${defect.status}${fixed}: ${defect.title}`], ["reference", defect.reference]);
+    entries.push(["known as", `${name}, ${defect.status}${fixed}: ${defect.title}`]);
+    if (defect.reference) entries.push(["reference", defect.reference]);
   }
   if (!record.known.length && record.verdict.failure && (record.divergences.length || record.crash)) {
     entries.push(["known as", "not known: no combination of known defects predicts this"]);

@@ -23,7 +23,8 @@ function has(pool, number) {
 
 const anyFound = (numbers = []) => numbers.some((number) => filters.found[number]);
 const SEARCHED = {
-  steps: ([op, , , , , log]) => filters.found[op] || anyFound(log),
+  calls: ([op]) => filters.found[op],
+  steps: ([calls, log]) => calls.some((call) => has("calls", call)) || anyFound(log),
   traces: (steps) => steps.some((step) => has("steps", step)),
   divergences: ([, after, call, expected, observed, rule, details]) =>
     anyFound([after, call, expected, observed, rule]) || anyFound(details),

@@ -48,7 +48,7 @@ function timeline(record) {
   const steps = [...record.steps];
   const crashed = record.crash && record.crash.step >= steps.length;
   if (crashed) {
-    steps.push({ op: record.crash.during, results: [], observed: new Map(), expected: new Map(), open: new Map(), log: [] });
+    steps.push({ op: record.crash.during, observers: [], observed: new Map(), expected: new Map(), open: new Map(), log: [] });
   }
   const registers = histories(steps);
   if (!registers.length) return null;
@@ -137,7 +137,9 @@ function hitBox(step, i, place, bottom, registers) {
     if (!point) continue;
     const model = `0x${point.model.toString(16)}`;
     const kernel = point.kernel === null ? "not read" : `0x${point.kernel.toString(16)}`;
-    lines.push(kernel === model ? `${name} ${kernel}` : `${name} kernel ${kernel}, model ${model}`);
+    const reader = step.observers.findLast((call) => call.observed.has(name));
+    const by = reader && reader.text ? `, ${reader.text}` : "";
+    lines.push(kernel === model ? `${name} ${kernel}${by}` : `${name} kernel ${kernel}, model ${model}${by}`);
   }
   return svg("rect", { x: place.x, y: 0, width: place.width, height: bottom, class: "hit" }, svg("title", {}, lines.join("\n")));
 }
