@@ -56,6 +56,9 @@ class RunDocument:
     :ivar name: what its file or directory is called; empty where it was not read from one
     :ivar run_id: a UUID; empty where it has none
     :ivar began: when, UTC, as ISO 8601; empty where it is not known
+    :ivar ended: the same of its last attempt's end; empty where that came to none
+    :ivar attempts: how often it was begun or resumed; 0 where that is not known
+    :ivar notes: what the run said of itself
     :ivar environments: what the worker told of each target, as JSON-ready data
     """
 
@@ -67,6 +70,9 @@ class RunDocument:
     name: str = field(default="", compare=False)
     run_id: str = ""
     began: str = ""
+    ended: str = ""
+    attempts: int = 0
+    notes: tuple[str, ...] = ()
     environments: Mapping[Target, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -113,16 +119,19 @@ def _read_directory(path: Path) -> RunDocument:
         facts = {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
     except (ScenarioError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
-    complete = bool(history.end and history.end.get("complete"))
+    end = history.end or {}
     return RunDocument(
         tool=str(history.begin.get("tool", "")),
         command=tuple(map(str, history.begin.get("command", ()))),
         records=tuple(history.records.values()),
         not_completed=history.not_completed,
-        ending=Ending.COMPLETE if complete else Ending.CUT_SHORT,
+        ending=Ending.COMPLETE if end.get("complete") else Ending.CUT_SHORT,
         name=path.resolve().name,
         run_id=str(history.begin.get("run_id", "")),
         began=str(history.begin.get("time", "")),
+        ended=str(end.get("time", "")),
+        attempts=history.attempts,
+        notes=tuple(map(str, end.get("notes", ()))),
         environments=facts,
     )
 

@@ -121,6 +121,20 @@ def test_the_timeline_shows_where_kernel_and_model_part(crashed):
     assert {"10▲", "11✕"} <= set(texts(crashed, "#detail svg text"))
 
 
+def test_each_observer_has_its_line_where_it_reads_something_new(crashed):
+    # O1 once more: what KVM_GET_XSAVE2 reads in step 10 diverges; KVM_GET_MSRS reads the new XFD.
+    lines = texts(crashed, "#step-10 tr")
+    assert [line for line in lines if "KVM_GET_XSAVE2" in line and "expected 0x20000" in line]
+    assert [line for line in lines if "KVM_GET_MSRS" in line and "XFD=0x40000" in line]
+    assert len(every(crashed, "#step-10 tr.diverges")) == 1
+
+
+def test_observers_that_read_what_they_had_read_share_a_line(crashed):
+    # CPUID alone changes none of the registers.
+    lines = texts(crashed, "#step-7 tr.observer")
+    assert [line for line in lines if line.endswith("as before") and "KVM_GET_XSAVE2, " in line]
+
+
 def test_the_map_shows_which_bytes_differ(crashed):
     labels = [e.get_attribute("aria-label") for e in every(crashed, "#detail .box svg")]
     # SDM vol.1 13.4.2: XSTATE_BV is bytes 512-519; XTILE_DATA is 8192 bytes from 2816 on.

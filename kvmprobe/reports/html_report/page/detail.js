@@ -86,11 +86,11 @@ function divergencesOf(record) {
 }
 
 function divergenceBox(found, kind) {
-  return el("div", { class: kind }, el("h4", {}, `step ${found.step}: ${found.after}`),
+  return el("div", { class: kind }, el("h4", {}, breakable(`step ${found.step}: ${found.after}`)),
     el("dl", { class: "two" },
       el("dt", {}, "seen by"), el("dd", {}, found.call),
-      el("dt", {}, "expected"), el("dd", {}, found.expected),
-      el("dt", {}, "observed"), el("dd", { class: "observed" }, found.observed),
+      el("dt", {}, "expected"), el("dd", {}, breakable(found.expected)),
+      el("dt", {}, "observed"), el("dd", { class: "observed" }, breakable(found.observed)),
       el("dt", {}, "rule"), el("dd", {}, found.rule)),
     found.details.length ? el("ul", { class: "details mono" }, found.details.map((line) => el("li", {}, line))) : null,
     found.image ? imageMap(found.image) : null);

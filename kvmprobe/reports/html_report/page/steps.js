@@ -33,7 +33,7 @@ function callRow(number, call, wrong, read) {
   const nothing = !number && call.result >= 0 && !read.length && !missing.length;
   return el("tr", { class: [number ? null : "observer", wrong ? "diverges" : null].filter(Boolean).join(" ") || null },
     el("td", { class: "nr" }, number),
-    el("td", {}, call.text || (number ? "" : "an observer")),
+    el("td", {}, breakable(call.text || (number ? "" : "an observer"))),
     el("td", { class: "result" }, returned(call.result)),
     el("td", {}, read.map(([name, value]) => seen(name, value, call)), missing.map((name) => seen(name, "not read", call)),
       nothing ? el("span", { class: "same" }, "as before") : ""));
@@ -49,7 +49,7 @@ function quietRow(group) {
 
 function seen(name, value, call) {
   const expected = call.expected.get(name), open = call.open.get(name);
-  const shown = [`${name}=${valueText(name, value)}`, open ? el("span", { class: "same" }, ` (${valueText(name, open)} either way)`) : ""];
+  const shown = [breakable(`${name}=${valueText(name, value)}`), open ? el("span", { class: "same" }, ` (${valueText(name, open)} either way)`) : ""];
   if (expected === undefined || expected === value) return [el("span", { class: "value" }, shown), " "];
-  return el("div", {}, el("span", { class: "wrong" }, shown), ` expected ${valueText(name, expected)}`);
+  return el("div", {}, el("span", { class: "wrong" }, shown), breakable(` expected ${valueText(name, expected)}`));
 }
