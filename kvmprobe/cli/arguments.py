@@ -14,6 +14,7 @@ from kvmprobe.cli.common_arguments import (
     add_sources,
     seconds,
 )
+from kvmprobe.cli.report import PAGE
 from kvmprobe.cli.run_arguments import add_run
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.cli.scenario_arguments import add_replay, add_repro
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add_replay(commands.add_parser("replay", help="run a scenario from its JSON form"))
     _add_probe(commands.add_parser("probe", help="tell what this CPU, kernel and KVM offer"))
     _add_report(
-        commands.add_parser("report", help="write runs in a format for programs, or as a page")
+        commands.add_parser("report", help="make one HTML page of runs, or a report for programs")
     )
     _add_diff(commands.add_parser("diff", help="tell what changed from one run to another"))
     add_bugreport(
@@ -142,10 +143,17 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     report.add_argument(
         "--format",
         choices=[known.value for known in Format],
-        required=True,
-        help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page",
+        default=Format.HTML.value,
+        help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page"
+        " (default: %(default)s)",
     )
-    report.add_argument("--output", type=Path, metavar="FILE", help="write it there")
+    report.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"write it there; `-` is standard output (default: {PAGE} for a page, which is"
+        " refused if that is there already; else standard output)",
+    )
     add_exit_style(report, "end with the status that the runs deserve, as others count it")
 
 
