@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import KvmExit, exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.model import cpuid, guest_cpuid, system
+from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.repro.ctext import Names, bitmap, block, number, string
 from kvmprobe.repro.expectation import DESCRIPTOR
 from kvmprobe.repro.fill import statements
@@ -139,6 +141,8 @@ def expected_text(expected: Expectation) -> str:
 
 
 def _value(name: str, value: int) -> str:
+    if name == EXIT_FIELD and value in set(KvmExit):
+        return exit_name(value)
     return bitmap(value) if name in _BITMAPS else number(value)
 
 

@@ -15,6 +15,8 @@ from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.repro.other_hosts import correct, featured, versions
 from kvmprobe.results.known import known_defects
+from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.showing import shows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,12 +83,12 @@ def _merge(
 
 
 def showing(scenario: Scenario, host: HostProfile) -> tuple[str, ...]:
-    """Return the known defects, by identifier, with which a kernel answers otherwise."""
-    plain = [e for e, _ in _walk(scenario, correct(host))]
+    """Return the known defects, by identifier, with which a kernel must answer otherwise."""
+    plain = Course(correct(host))
     return tuple(
         known_defects()[defect].id
         for defect in sorted(DEFECTS & known_defects().keys(), key=lambda d: d.name)
-        if [e for e, _ in _walk(scenario, _with(host, defect))] != plain
+        if shows(scenario, plain, Course(_with(host, defect)))
     )
 
 
