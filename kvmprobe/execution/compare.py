@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.execution.compare_tables import table_differences
+from kvmprobe.model.fpu import FCW_FIELD
 from kvmprobe.model.guest import VECTOR_FIELD, vector_name
 from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.model.run import EXIT_FIELD
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _SHOWN_BYTES = 16
 _SHOWN_ENTRIES = 16
-_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4"})
+_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4", FCW_FIELD})
 _BITMAPS = frozenset(
     {"XSTATE_BV", "XCOMP_BV", "XCR0", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"}
     | {"XCOMP", "XCOMP_GUEST_SUPP"}

@@ -25,6 +25,14 @@ def fact_text(facts: object, path: Path) -> str:
     return "" if value is None or isinstance(value, Mapping) else str(value)
 
 
+def hypervisor(facts: object) -> str:
+    """Return whether the host is itself a guest, and whose."""
+    told = fact(facts, ("environment", "machine", "hypervisor"))
+    if not isinstance(told, Mapping):
+        return ""
+    return f"yes, {told.get('vendor') or 'without a signature'}" if told.get("bit") else "no"
+
+
 def module_parameters(facts: object) -> dict[str, dict[str, str]]:
     """Return the parameters of KVM's modules, by module."""
     modules = fact(facts, ("kvm", "parameters"))

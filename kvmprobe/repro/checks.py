@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import errorcode
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ class Checker:
                 return [f"check_descriptor({name}, ret);"]
             case result:
                 inner = self._output_lines(expected, issued)
-                wanted = f"check({name}, ret, {result})"
+                wanted = f"check({name}, ret, {_result(result)})"
         if not inner:
             return [f"{wanted};"]
         opened = f"if ({wanted})"
@@ -138,6 +139,11 @@ def expected_text(expected: Expectation) -> str:
             return DESCRIPTOR
         case int(result):
             return f"-{errno_name(-result)}" if result < 0 else str(result)
+
+
+def _result(result: int) -> str:
+    """Return it with its errno's name, where user space has one."""
+    return f"-{errorcode[-result]}" if -result in errorcode else str(result)
 
 
 def _value(name: str, value: int) -> str:

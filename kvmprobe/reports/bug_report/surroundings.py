@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.text import item
-from kvmprobe.reports.told import fact, fact_text, module_parameters
+from kvmprobe.reports.told import fact, fact_text, hypervisor, module_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,6 @@ _KERNEL_FACTS = (
 _CPU_FACTS = (
     ("CPU", ("cpu", "brand")),
     ("microcode", ("environment", "cpu", "microcode")),
-    ("hypervisor", ("environment", "machine", "hypervisor", "vendor")),
 )
 _SIGNATURE = ("cpu", "signature")
 _EMULATED = "emulated Sapphire Rapids (Bochs, patched to know XFD); not confirmed on silicon"
@@ -49,7 +48,8 @@ def surroundings(case: Case) -> list[str]:
     target, facts = case.record.target, case.environment
     told = {
         "kernel": fact_text(facts, ("kernel", "release")) or target.kernel,
-        "package": target.source,
+        # Of this host the source says its version, which follows.
+        "package": target.source if target.kind == "lab" else "",
         **_texts(facts, _KERNEL_FACTS),
         **_machine(case),
         **_parameters(facts),
@@ -63,7 +63,12 @@ def _machine(case: Case) -> dict[str, str]:
         return {"machine": _EMULATED}
     signature = fact(case.environment, _SIGNATURE)
     named = f"{signature:#x}" if isinstance(signature, int) else ""
-    return {**_texts(case.environment, _CPU_FACTS), "CPUID.1:EAX": named}
+    return {
+        **_texts(case.environment, _CPU_FACTS),
+        "CPUID.1:EAX": named,
+        "under a hypervisor": hypervisor(case.environment),
+        "KVM": fact_text(case.environment, ("kvm", "vendor_modules")),
+    }
 
 
 def _texts(facts: object, wanted: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, str]:

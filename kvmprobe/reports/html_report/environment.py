@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.told import fact, fact_text, module_parameters
+from kvmprobe.reports.told import fact, fact_text, hypervisor, module_parameters
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -83,15 +83,6 @@ def _vulnerabilities(facts: object) -> str:
     return "; ".join(f"{name}: {text}" for name, text in of_cpu if text != _NOT_AFFECTED)
 
 
-def _hypervisor(facts: object) -> str:
-    hypervisor = fact(facts, ("environment", "machine", "hypervisor"))
-    if not isinstance(hypervisor, Mapping):
-        return ""
-    if not hypervisor.get("bit"):
-        return "no"
-    return f"yes, {hypervisor.get('vendor') or 'without a signature'}"
-
-
 def _firmware(facts: object) -> str:
     dmi = fact(facts, ("environment", "machine", "dmi"))
     return ", ".join(map(str, dmi.values())) if isinstance(dmi, Mapping) else ""
@@ -119,6 +110,7 @@ def _parameters(module: str) -> Reader:
 
 
 _KVM: dict[str, Reader] = {
+    "modules": _at("kvm", "vendor_modules"),
     "offers guests": _offered,
     "real-mode guest": _at("kvm", "guest_code", "real_mode"),
     "long-mode guest": _at("kvm", "guest_code", "long_mode"),
@@ -140,7 +132,7 @@ _READERS: dict[str, dict[str, Reader]] = {
         "microcode": _at("environment", "cpu", "microcode"),
         "vulnerable or mitigated": _vulnerabilities,
     },
-    "machine": {"firmware": _firmware, "under a hypervisor": _hypervisor},
+    "machine": {"firmware": _firmware, "under a hypervisor": hypervisor},
     "KVM": _KVM,
     "tool": {
         "kvmprobe": _at("environment", "tool", "version"),

@@ -126,6 +126,12 @@ def test_a_program_names_only_defects_that_must_show():
     assert "O3" not in head
 
 
+def test_an_errno_has_its_name():
+    # B4: without permission, XCR0[18:17] is refused.
+    refused = CATALOG["restore.cpuid-xcrs-msrs-xsave.perm-none.xfd-zero.bv-zero"]
+    assert 'XTILE_DATA)", ret, -EINVAL)' in program(refused, HOST)
+
+
 def test_an_exit_reason_has_the_kernels_name():
     assert 'expect_value("exit_reason", u32_at(run_vcpu_out), KVM_EXIT_HLT, 0)' in program(O1, HOST)
 
