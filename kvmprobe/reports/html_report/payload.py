@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.errors import errno_name
+from kvmprobe.model.guest import VECTOR_FIELD, vector_name
 from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.reports.html_report.console_log import telling_lines
 from kvmprobe.reports.html_report.pool import Pool
@@ -36,6 +37,8 @@ Packed = tuple[Any, ...]
 _VERDICTS = tuple(Verdict)
 _NOTHING: Packed = ()
 _MILLISECONDS = 1000
+# Fields whose values have names.
+_NAMES = {EXIT_FIELD: exit_name, VECTOR_FIELD: vector_name}
 
 
 def payload(columns: Sequence[Column], ids: Sequence[str]) -> dict[str, Any]:
@@ -77,7 +80,7 @@ class _Packer:
         self._findings = Pool[Packed]()
         self._crashes = Pool[Packed]()
         self._errnos: dict[int, str] = {}
-        self._exits: dict[str, str] = {}
+        self._named_values: dict[str, dict[str, str]] = {field: {} for field in _NAMES}
         self._fields.number(_NOTHING)
 
     def pools(self) -> dict[str, Any]:
@@ -93,7 +96,7 @@ class _Packer:
             "findings": self._findings.values,
             "crashes": self._crashes.values,
             "errnos": self._errnos,
-            "exits": self._exits,
+            "names": self._named_values,
         }
 
     def column(self, column: Column, ids: Sequence[str]) -> list[Packed | int]:
@@ -133,8 +136,8 @@ class _Packer:
 
     def _named(self, values: Mapping[str, int]) -> int:
         """Return the number of name and value, alternating."""
-        if EXIT_FIELD in values:
-            self._exits[hex(values[EXIT_FIELD])] = exit_name(values[EXIT_FIELD])
+        for field in _NAMES.keys() & values.keys():
+            self._named_values[field][hex(values[field])] = _NAMES[field](values[field])
         pairs = ((self._texts.number(name), hex(value)) for name, value in values.items())
         return self._fields.number(tuple(part for pair in pairs for part in pair))
 

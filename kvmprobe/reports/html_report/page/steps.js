@@ -12,7 +12,7 @@ function stepsTable(record) {
       observers.map((group) => (group.length === 1 ? callRow("", group[0].call, wrong(group[0].call), group[0].news) : quietRow(group))));
   });
   if (record.crash) {
-    bodies.push(el("tbody", {}, el("tr", { class: "diverges" }, el("td", { class: "nr" }, String(record.crash.step)),
+    bodies.push(el("tbody", { id: `step-${record.crash.step}` }, el("tr", { class: "diverges" }, el("td", { class: "nr" }, String(record.crash.step)),
       el("td", {}, record.crash.during), el("td", {}, ""), el("td", { class: "wrong" }, `✕ ${record.crash.who}`))));
   }
   return el("div", { class: "scroll" }, el("table", { class: "steps" },
@@ -49,7 +49,8 @@ function quietRow(group) {
 
 function seen(name, value, call) {
   const expected = call.expected.get(name), open = call.open.get(name);
-  const shown = [breakable(`${name}=${valueText(name, value)}`), open ? el("span", { class: "same" }, ` (${valueText(name, open)} either way)`) : ""];
-  if (expected === undefined || expected === value) return [el("span", { class: "value" }, shown), " "];
-  return el("div", {}, el("span", { class: "wrong" }, shown), breakable(` expected ${valueText(name, expected)}`));
+  const shown = breakable(`${name}=${valueText(name, value)}`);
+  const either = open ? el("span", { class: "same" }, breakable(` (${valueText(name, open)} either way)`)) : "";
+  if (expected === undefined || expected === value) return [el("span", { class: "value" }, shown, either), " "];
+  return el("div", {}, el("span", { class: "wrong" }, shown), breakable(` expected ${valueText(name, expected)}`), either);
 }

@@ -73,7 +73,7 @@ def test_errnos_and_exit_reasons_have_their_names():
     data = packed(record(steps=(STEP,)))
     # errno-base.h: EINVAL 22; linux/kvm.h: KVM_EXIT_HLT 5
     assert data["errnos"] == {22: "EINVAL (22)"}
-    assert data["exits"] == {"0x5": "KVM_EXIT_HLT"}
+    assert data["names"]["exit_reason"] == {"0x5": "KVM_EXIT_HLT"}
 
 
 def test_equal_steps_and_traces_are_written_once():
