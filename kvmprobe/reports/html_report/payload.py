@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kvmprobe.reports.html_report.columns import Column
+    from kvmprobe.results.hang import Hang
     from kvmprobe.results.record import (
         CallRecord,
         Crash,
@@ -115,7 +116,7 @@ class _Packer:
             tuple(self._finding(found) for found in record.findings),
             self._crash(record.crash) if record.crash else -1,
             record.foretold,
-            self._all(record.hang.lines()) if record.hang else _NOTHING,
+            self._hang(record.hang) if record.hang else _NOTHING,
         ]
         while packed[-1] in (_NOTHING, -1):
             packed.pop()
@@ -174,6 +175,9 @@ class _Packer:
                 *self._all((crash.victim,) if crash.victim else ()),
             )
         )
+
+    def _hang(self, hang: Hang) -> Packed:
+        return (hang.step, self._texts.number(hang.during), self._all(hang.lines()))
 
     def _all(self, texts: Iterable[str]) -> Packed:
         return tuple(self._texts.number(text) for text in texts)

@@ -89,7 +89,7 @@ function recordOf(column, row) {
     findings: (findings || []).map(findingOf),
     crash: (crash ?? -1) < 0 ? null : crashOf(crash),
     foretold: foretold || [],
-    hang: texts(hang),
+    hang: hang ? { step: hang[0], during: text(hang[1]), lines: texts(hang[2]) } : null,
   };
 }
 

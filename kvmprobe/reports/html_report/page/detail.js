@@ -42,7 +42,8 @@ function detailBody(record, column, row) {
     divergencesOf(record),
     findingsOf(record, column),
     record.crash && crashSection(record.crash),
-    record.hang.length ? [el("h3", {}, "Its tasks when its time was up"), el("pre", { class: "box mono" }, record.hang.join("\n"))] : null,
+    record.hang && [el("h3", {}, `No end in step ${record.hang.step}: ${record.hang.during}`),
+      el("pre", { class: "console mono", tabindex: 0, "aria-label": "tasks when the time was up" }, record.hang.lines.join("\n"))],
     record.steps.length ? [el("h3", {}, "Steps"), stepsTable(record)] : null,
   ].flat(2).filter(Boolean);
 }

@@ -33,11 +33,12 @@ const SEARCHED = {
 };
 
 function mentions(record) {
-  const [, , trace, , reason, divergences, findings, crash] = record;
+  const [, , trace, , reason, divergences, findings, crash, , hang] = record;
   return has("traces", trace) || ((reason ?? -1) >= 0 && filters.found[reason])
     || (divergences || []).some((number) => has("divergences", number))
     || (findings || []).some((number) => has("findings", number))
-    || ((crash ?? -1) >= 0 && has("crashes", crash));
+    || ((crash ?? -1) >= 0 && has("crashes", crash))
+    || Boolean(hang?.length && (filters.found[hang[1]] || anyFound(hang[2])));
 }
 
 function fitsRecord(column, row) {

@@ -11,13 +11,16 @@ function stepsTable(record) {
       step.log.map((line) => el("tr", {}, el("td", {}), el("td", { class: "log", colspan: 3 }, line))),
       observers.map((group) => (group.length === 1 ? callRow("", group[0].call, wrong(group[0].call), group[0].news) : quietRow(group))));
   });
-  if (record.crash) {
-    bodies.push(el("tbody", { id: `step-${record.crash.step}` }, el("tr", { class: "diverges" }, el("td", { class: "nr" }, String(record.crash.step)),
-      el("td", {}, record.crash.during), el("td", {}, ""), el("td", { class: "wrong" }, `✕ ${record.crash.who}`))));
-  }
+  if (record.crash) bodies.push(lastRow(record.crash, record.crash.who));
+  else if (record.hang) bodies.push(lastRow(record.hang, "no end in time"));
   return el("div", { class: "scroll" }, el("table", { class: "steps" },
     el("thead", {}, el("tr", {}, ["#", "call, and what observed it", "result", "read; by observers where it changed"].map((name) => el("th", { scope: "col" }, name)))),
     bodies));
+}
+
+function lastRow({ step, during }, what) {
+  return el("tbody", { id: `step-${step}` }, el("tr", { class: "diverges" }, el("td", { class: "nr" }, String(step)),
+    el("td", {}, during), el("td", {}, ""), el("td", { class: "wrong" }, `✕ ${what}`)));
 }
 
 // What an observer reads for the first time, or reads otherwise than it did.
