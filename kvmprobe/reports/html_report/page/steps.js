@@ -5,7 +5,9 @@ function stepsTable(record) {
   const bodies = record.steps.map((step, number) => {
     const wrong = (call) => diverging.has(`${number} ${call.text}`) || call.expected.size > 0;
     const op = step.call && callRow(String(number), step.call, wrong(step.call), [...step.call.observed]);
-    const observers = grouped(step.observers.map((call, place) => ({ call, news: newsOf(call, before), place })),
+    // Older records do not name them, and have their values with the op.
+    const told = step.observers.filter((call) => call.text || call.result < 0);
+    const observers = grouped(told.map((call, place) => ({ call, news: newsOf(call, before), place })),
       ({ call, news, place }) => (news.length || wrong(call) || call.result < 0 ? place : "quiet"));
     return el("tbody", { id: `step-${number}` }, op,
       step.log.map((line) => el("tr", {}, el("td", {}), el("td", { class: "log", colspan: 3 }, line))),
@@ -44,7 +46,7 @@ function callRow(number, call, wrong, read) {
 
 // Observers that read what they had read.
 function quietRow(group) {
-  const names = group.map(({ call }) => call.text || "an observer");
+  const names = group.map(({ call }) => call.text);
   return el("tr", { class: "observer" }, el("td", { class: "nr" }), el("td", {}, names.join(", ")),
     el("td", { class: "result" }, group.map(({ call }) => returned(call.result)).join(", ")),
     el("td", {}, el("span", { class: "same" }, "as before")));
