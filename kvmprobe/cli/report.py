@@ -1,8 +1,9 @@
-"""``kvmprobe report``: runs that are over, in a format that programs read."""
+"""``kvmprobe report``: runs that are over, as a page for people or in a format for programs."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.exit_style import outcome
@@ -13,16 +14,22 @@ from kvmprobe.results.run_document import Ending, RunDocument, read_run
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rich.console import Console
+
+PAGE = Path("report.html")
+STANDARD_OUTPUT = Path("-")
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     """Write the report; the status is about that, unless an exit style asks for the runs' own."""
     runs = [read_run(path) for path in arguments.runs]
-    text = rendered(Format(arguments.format), runs)
-    _write(arguments.output, text.encode("utf-8", "backslashreplace"))
+    wanted = Format(arguments.format)
+    output = arguments.output
+    if output is None and wanted is not Format.HTML:
+        output = STANDARD_OUTPUT
+    text = rendered(wanted, runs)
+    _write(output, text.encode("utf-8", "backslashreplace"))
     for path, told in zip(arguments.runs, runs, strict=True):
         if told.ending is Ending.CUT_SHORT:
             print(f"kvmprobe: {path}: the run was cut short", file=sys.stderr)
@@ -37,11 +44,16 @@ def _of_runs(runs: Sequence[RunDocument]) -> ExitCode:
 
 
 def _write(path: Path | None, content: bytes) -> None:
-    if path is None:
+    if path == STANDARD_OUTPUT:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
     try:
-        path.write_bytes(content)
+        with PAGE.open("xb") if path is None else path.open("wb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise UsageError(f"{PAGE} is there already: name a file with --output") from error
     except OSError as error:
-        raise UsageError(f"--output {path}: {error.strerror}") from error
+        raise UsageError(f"--output {path or PAGE}: {error.strerror}") from error
+    if path is None:
+        print(f"kvmprobe: written to {PAGE}", file=sys.stderr)

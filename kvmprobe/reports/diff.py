@@ -18,7 +18,7 @@ from kvmprobe.results.verdict import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kvmprobe.results.comparison import Compared
+    from kvmprobe.results.comparison import Compared, DefectChange
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.run_document import RunDocument
 
@@ -46,7 +46,7 @@ def diff_lines(compared: Comparison) -> Iterator[str]:
         yield "known defects, by the scenarios that show them"
         for defect in defects:
             counts = f"{len(defect.before)} -> {len(defect.after)}"
-            yield f"  {defect.id:4} {defect.becomes.value:12} {counts:10}  {_title(defect.id)}"
+            yield f"  {defect.id:4} {defect.becomes.value:12} {counts:10}  {_told(defect)}"
     for change, heading in _HEADINGS.items():
         if found := compared.having(change):
             yield ""
@@ -69,7 +69,7 @@ def diff_markdown(compared: Comparison) -> Iterator[str]:
         yield "|---|---|---:|---:|---|"
         for defect in defects:
             counts = f"{len(defect.before)} | {len(defect.after)}"
-            what = f"**{defect.becomes.value}** | {counts} | {_escaped(_title(defect.id))}"
+            what = f"**{defect.becomes.value}** | {counts} | {_escaped(_told(defect))}"
             yield f"| {defect.id} | {what} |"
     for change, heading in _HEADINGS.items():
         if found := compared.having(change):
@@ -95,8 +95,10 @@ def _run(run: RunDocument) -> str:
     return printable(f"{where}: {', '.join(parts)}{ending}")
 
 
-def _title(defect: str) -> str:
-    return f"{by_id(defect).label()}: {by_id(defect).title}"
+def _told(defect: DefectChange) -> str:
+    known = by_id(defect.id)
+    left = len(defect.not_again)
+    return f"{f'{left} did not run again; ' if left else ''}{known.label()}: {known.title}"
 
 
 def _groups(change: Change, found: Iterable[Compared]) -> list[list[Compared]]:
@@ -167,7 +169,8 @@ def _markdown_of(group: Sequence[Compared]) -> Iterator[str]:
         yield ""
         yield from (f"    {line}" for line in shown)
     yield ""
-    yield f"<details><summary>{len(group)} scenarios</summary>"
+    noun = "scenario" if len(group) == 1 else "scenarios"
+    yield f"<details><summary>{len(group)} {noun}</summary>"
     yield ""
     yield from (f"* `{_line(scenario)}`" for scenario in group)
     yield ""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from kvmprobe.reports.told import fact, module_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Of the modules' dozens of parameters those that change what the calls here return, or how a guest
 # runs.
@@ -43,26 +47,16 @@ def brief_environment(environment: Mapping[str, Any]) -> dict[str, Any]:
 
     :param environment: as :class:`~kvmprobe.results.run_document.RunDocument` has it of a target
     """
-    told = {name: at(environment, path) for name, path in _PATHS.items()}
-    told["kvm_parameters"] = _parameters(at(environment, ("kvm", "parameters")))
+    told = {name: fact(environment, path) for name, path in _PATHS.items()}
+    told["kvm_parameters"] = _parameters(module_parameters(environment))
     return {name: value for name, value in told.items() if value not in (None, {})}
 
 
-def at(record: object, path: tuple[str, ...]) -> object:
-    """Return what stands there in nested mappings; None where nothing does."""
-    for name in path:
-        record = record.get(name) if isinstance(record, Mapping) else None
-    return record
-
-
-def _parameters(modules: object) -> dict[str, str]:
+def _parameters(modules: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Return the telling ones: ``kvm.ignore_msrs`` and the like."""
-    if not isinstance(modules, Mapping):
-        return {}
     return {
         f"{module}.{name}": value
         for module, of in modules.items()
-        if isinstance(of, Mapping)
         for name, value in of.items()
         if name in TELLING_PARAMETERS
     }

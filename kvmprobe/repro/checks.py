@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from errno import errorcode
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import KvmExit, exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.model import cpuid, guest_cpuid, system
+from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.repro.ctext import Names, bitmap, block, number, string
 from kvmprobe.repro.expectation import DESCRIPTOR
 from kvmprobe.repro.fill import statements
@@ -62,7 +65,7 @@ class Checker:
                 return [f"check_descriptor({name}, ret);"]
             case result:
                 inner = self._output_lines(expected, issued)
-                wanted = f"check({name}, ret, {result})"
+                wanted = f"check({name}, ret, {_result(result)})"
         if not inner:
             return [f"{wanted};"]
         opened = f"if ({wanted})"
@@ -138,7 +141,14 @@ def expected_text(expected: Expectation) -> str:
             return f"-{errno_name(-result)}" if result < 0 else str(result)
 
 
+def _result(result: int) -> str:
+    """Return it with its errno's name, where user space has one."""
+    return f"-{errorcode[-result]}" if -result in errorcode else str(result)
+
+
 def _value(name: str, value: int) -> str:
+    if name == EXIT_FIELD and value in set(KvmExit):
+        return exit_name(value)
     return bitmap(value) if name in _BITMAPS else number(value)
 
 

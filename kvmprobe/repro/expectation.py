@@ -83,7 +83,7 @@ def _merge(
 
 
 def showing(scenario: Scenario, host: HostProfile) -> tuple[str, ...]:
-    """Return the known defects, by identifier, with which a kernel answers otherwise."""
+    """Return the known defects, by identifier, with which a kernel must answer otherwise."""
     plain = Course(correct(host))
     return tuple(
         known_defects()[defect].id

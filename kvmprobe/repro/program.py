@@ -15,7 +15,7 @@ from kvmprobe.repro.issue import Issuer
 from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.surroundings import Surroundings
-from kvmprobe.results.citation import without_numbers
+from kvmprobe.results.citation import with_paths, without_numbers
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.calls import (
     MAIN,
@@ -96,8 +96,8 @@ class _Writer:
             "Makes one sequence of KVM calls and checks what comes of each.  Every step tells what",
             "is expected, and what of the documentation, the SDM or the kernel says so.",
             "",
-            f"Build: cc {flags} -o repro repro.c",
-            f"Run:   ./repro{f' [{GO_ON}]' if self._gated else ''}",
+            f"Build: cc {flags} -o reproducer reproducer.c",
+            f"Run:   ./reproducer{f' [{GO_ON}]' if self._gated else ''}",
             "Exit:  0 not reproduced: the kernel behaves as expected",
             "       1 reproduced: something came out otherwise",
             "       2 cannot run here: no /dev/kvm, no AMX, another CPU than it was written for,",
@@ -116,7 +116,8 @@ class _Writer:
 
     def _known(self) -> list[str]:
         by_id = {defect.id: defect for defect in known_defects().values()}
-        return [f"Shows {i}: {by_id[i].title}." for i in showing(self._scenario, self._host)]
+        shown = [by_id[i] for i in showing(self._scenario, self._host)]
+        return [f"Shows: {d.title} (kvmprobe's {d.label()})." for d in shown]
 
     def _step(self, number: int, ops: tuple[Op, ...], wanted: list[Expectation]) -> list[str]:
         self._checker.begin(number)
@@ -233,7 +234,7 @@ def _by_whomever(call: Call) -> Call:
 
 
 def _why(expected: Expectation) -> str:
-    text = without_numbers(expected.rule)
+    text = with_paths(without_numbers(expected.rule))
     if expected.depends_on:
         text += f".  Not judged where it depends on {', '.join(expected.depends_on)}"
     return text

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-# Numbers of kvmprobe's own list of statements, which nobody else has.
+# Numbers of kvmprobe's own lists of statements and of defects, which nobody else has.
 _INV = r"INV-\d+(?: to INV-\d+)?"
-_NUMBERED = re.compile(rf" \({_INV}(?:, {_INV})*\)|{_INV}, | \(contract [\d.]+\)")
+_NUMBERED = re.compile(rf" \({_INV}(?:, {_INV})*\)|{_INV}, | \(contract [\d.]+\)|(?<=\()O\d+, ")
 _NAMED = re.compile(r"(?<![\w/.])(?P<file>\w+\.c)(?=: (?P<function>\w+))")
 _FOLDERS = {
     "core.c": "arch/x86/kernel/fpu",

@@ -59,7 +59,7 @@ class Compared:
 
 
 class Becomes(Enum):
-    """What became of a known defect."""
+    """What became of a known defect, by the scenarios that ran in both runs."""
 
     NEW = "new"
     FIXED = "fixed"
@@ -86,13 +86,18 @@ class DefectChange:
     @property
     def becomes(self) -> Becomes:
         """What became of it; fixed means that every scenario that showed it ran again."""
-        if self.before == self.after:
-            return Becomes.UNCHANGED
         if not self.before:
             return Becomes.NEW if self.after & self.in_both else Becomes.FIRST_TESTED
+        if self.before & self.in_both == self.after & self.in_both != frozenset():
+            return Becomes.UNCHANGED
         if not self.after:
             return Becomes.FIXED if self.before <= self.in_both else Becomes.NOT_TESTED
         return Becomes.CHANGED
+
+    @property
+    def not_again(self) -> frozenset[str]:
+        """The scenarios that showed it and did not run again."""
+        return self.before - self.in_both
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class History:
     :ivar begin: the first attempt's entry
     :ivar last_begin: the last attempt's
     :ivar end: the last attempt's end entry, or None where it came to none
+    :ivar attempts: how many there were
     :ivar records: the last one of each scenario on each target
     :ivar held: the scenarios that were stopped before a fatal load
     :ivar outputs: of each record, hashes of what was read: by step and call, ``3.0``
@@ -64,6 +65,7 @@ class History:
     begin: Entry
     last_begin: Entry
     end: Entry | None = None
+    attempts: int = 0
     records: dict[tuple[Target, str], ScenarioRecord] = field(default_factory=dict)
     held: dict[str, Held] = field(default_factory=dict)
     outputs: dict[tuple[Target, str], dict[str, str]] = field(default_factory=dict)
@@ -156,6 +158,7 @@ class _Reading:
             entry["planned"]
         self.history.begin = self.history.begin or entry
         self.history.last_begin = entry
+        self.history.attempts += 1
         self.history.end = None
 
     def _intend(self, entry: Entry) -> None:

@@ -56,6 +56,9 @@ class RunDocument:
     :ivar name: what its file or directory is called; empty where it was not read from one
     :ivar run_id: a UUID; empty where it has none
     :ivar began: when, UTC, as ISO 8601; empty where it is not known
+    :ivar ended: the same of its last attempt's end; empty where that came to none
+    :ivar attempts: how often it was begun or resumed; 0 where that is not known
+    :ivar notes: what the run said of itself
     :ivar environments: what was found out about each target, as JSON-ready data: its worker's
         facts, and its kernel's ``behaviours``
     """
@@ -68,6 +71,9 @@ class RunDocument:
     name: str = field(default="", compare=False)
     run_id: str = ""
     began: str = ""
+    ended: str = ""
+    attempts: int = 0
+    notes: tuple[str, ...] = ()
     environments: Mapping[Target, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -134,13 +140,16 @@ def _history(path: Path, entries_of: Callable[[Path], Iterable[dict[str, Any]]])
 def _of_history(
     path: Path, history: History, environments: Mapping[Target, Mapping[str, Any]]
 ) -> RunDocument:
-    complete = bool(history.end and history.end.get("complete"))
+    end = history.end or {}
     return replace(
         begun_run(history.begin, environments),
         records=tuple(history.records.values()),
         not_completed=history.not_completed,
-        ending=Ending.COMPLETE if complete else Ending.CUT_SHORT,
+        ending=Ending.COMPLETE if end.get("complete") else Ending.CUT_SHORT,
         name=path.resolve().name,
+        ended=str(end.get("time", "")),
+        attempts=history.attempts,
+        notes=tuple(map(str, end.get("notes", ()))),
     )
 
 

@@ -121,6 +121,29 @@ def test_the_timeline_shows_where_kernel_and_model_part(crashed):
     assert {"10▲", "11✕"} <= set(texts(crashed, "#detail svg text"))
 
 
+def test_each_observer_has_its_line_where_it_reads_something_new(crashed):
+    # O1 once more: what KVM_GET_XSAVE2 reads in step 10 diverges; KVM_GET_MSRS reads the new XFD.
+    lines = texts(crashed, "#step-10 tr")
+    assert [line for line in lines if "KVM_GET_XSAVE2" in line and "expected 0x20000" in line]
+    assert [line for line in lines if "KVM_GET_MSRS" in line and "XFD=0x40000" in line]
+    assert len(every(crashed, "#step-10 tr.diverges")) == 1
+
+
+def test_observers_that_read_what_they_had_read_share_a_line(crashed):
+    # CPUID alone changes none of the registers.
+    lines = texts(crashed, "#step-7 tr.observer")
+    assert [line for line in lines if line.endswith("as before") and "KVM_GET_XSAVE2, " in line]
+
+
+def test_a_click_on_the_timeline_shows_its_step_in_the_table(crashed):
+    box = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return b.top"
+    assert crashed.execute_script(box, "#step-10") > 900
+    # The rectangle is transparent; a driver's click would ask what it is on.
+    chosen = "arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    crashed.execute_script(chosen, one(crashed, '#detail svg [data-step="10"]'))
+    wait(crashed, lambda: 0 < crashed.execute_script(box, "#step-10") < 900)
+
+
 def test_the_map_shows_which_bytes_differ(crashed):
     labels = [e.get_attribute("aria-label") for e in every(crashed, "#detail .box svg")]
     # SDM vol.1 13.4.2: XSTATE_BV is bytes 512-519; XTILE_DATA is 8192 bytes from 2816 on.
@@ -217,6 +240,16 @@ def test_n_and_p_step_through_what_is_listed(opened):
     press(opened, "n")
     wait(opened, lambda: heading(opened) == listed[1])
     press(opened, "p")
+    wait(opened, lambda: heading(opened) == listed[0])
+
+
+def test_the_panels_buttons_step_as_n_and_p_do(opened):
+    listed = rows(opened)
+    press(opened, "n")
+    wait(opened, lambda: heading(opened) == listed[0])
+    one(opened, '#detail button[data-go="1"]').click()
+    wait(opened, lambda: heading(opened) == listed[1])
+    one(opened, '#detail button[data-go="-1"]').click()
     wait(opened, lambda: heading(opened) == listed[0])
 
 

@@ -86,7 +86,7 @@ def test_the_directory_has_the_kernels_behaviours(run):
 
 @pytest.mark.parametrize("report", ["ktap", "junit", "kcidb", "jsonl", "html"])
 def test_reports_are_made_of_a_directory(run, report):
-    ended = kvmprobe("report", str(run[0]), "--format", report)
+    ended = kvmprobe("report", str(run[0]), "--format", report, "--output", "-")
     assert (ended.returncode, ended.stderr, "fpu.set.first" in ended.stdout) == (0, "", True)
 
 

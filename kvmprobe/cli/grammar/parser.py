@@ -26,6 +26,7 @@ from kvmprobe.cli.grammar.shared import (
     count,
     seconds,
 )
+from kvmprobe.cli.report import PAGE
 from kvmprobe.cli.scenario import SCENARIO_HELP
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
 from kvmprobe.lab.disk import MOUNT_POINT
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add_replay(commands.add_parser("replay", help="run a scenario from its JSON form"))
     _add_probe(commands.add_parser("probe", help="tell what this CPU, kernel and KVM offer"))
     _add_report(
-        commands.add_parser("report", help="write runs in a format for programs, or as a page")
+        commands.add_parser("report", help="make one HTML page of runs, or a report for programs")
     )
     _add_diff(commands.add_parser("diff", help="tell what changed from one run to another"))
     add_bugreport(
@@ -138,10 +139,17 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     report.add_argument(
         "--format",
         choices=[known.value for known in Format],
-        required=True,
-        help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page",
+        default=Format.HTML.value,
+        help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page"
+        " (default: %(default)s)",
     )
-    report.add_argument("--output", type=Path, metavar="FILE", help="write it there")
+    report.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"write it there; `-` is standard output (default: {PAGE} for a page, which is"
+        " refused if that is there already; else standard output)",
+    )
     add_exit_style(report, "end with the status that the runs deserve, as others count it")
     end_with(report, FORMATS, EXIT_STYLES)
 

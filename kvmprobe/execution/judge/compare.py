@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from kvmprobe.abi.numbers import Msr, exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.execution.judge.compare_tables import table_differences
+from kvmprobe.model.fpu import FCW_FIELD
 from kvmprobe.model.guest import VECTOR_FIELD, vector_name
 from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import Done, ExpectedImage, Failed, HostDies, NewDescriptor, OneOf
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 _SHOWN_BYTES = 16
 _SHOWN_ENTRIES = 16
-_REGISTERS = frozenset({"rax", "rbx", "rcx", "rdx", "cr0", "cr4", "FCW"} | set(map(msr_name, Msr)))
+_REGISTERS = frozenset(
+    {"rax", "rbx", "rcx", "rdx", "cr0", "cr4", FCW_FIELD} | set(map(msr_name, Msr))
+)
 _BITMAPS = frozenset(
     {"XSTATE_BV", "XCOMP_BV", "XCR0", "XSS", "XFD", "XFD_ERR", "0xD.0:EDX:EAX"}
     | {"XCOMP", "XCOMP_GUEST_SUPP"}

@@ -33,6 +33,10 @@ _RETURNS = "returns"
 _NAMES = re.compile(r" \((?:\w+\|){3,}\w+\)")
 
 
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"
+
+
 def words(case: Case) -> str:
     """Return the sequence as a sentence: the calls that matter, in their order."""
     calls = [_call(text) for text in _texts(case)]
@@ -43,7 +47,7 @@ def words(case: Case) -> str:
         begins = f"asks for guest permission for {components}, creates"
     main = [call for call in calls[:-1] if call not in _BEGINNING] + calls[-1:]
     listed = [
-        f"{call} ({count} times)" if (count := len(list(same))) > 1 else call
+        f"{call} ({_times(count)})" if (count := len(list(same))) > 1 else call
         for call, same in groupby(main)
     ]
     vcpus = calls.count("KVM_CREATE_VCPU")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections import Counter
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kvmprobe import __version__
 from kvmprobe.reports.html_report.columns import columns_of, scenario_ids
+from kvmprobe.reports.html_report.environment import environment
 from kvmprobe.reports.html_report.payload import payload
 from kvmprobe.reports.html_report.summary import (
     kinds_of_failure,
@@ -65,7 +67,7 @@ def page(runs: Sequence[RunDocument]) -> str:
     style = _part("style.css")
     body = "".join(_part(name) for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{body}}})();\n'
-    environment = Environment(
+    jinja = Environment(
         loader=PackageLoader("kvmprobe.reports.html_report", _PAGE),
         autoescape=True,
         undefined=StrictUndefined,
@@ -73,13 +75,17 @@ def page(runs: Sequence[RunDocument]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     # Only these two are markup: they are the project's own files.
-    environment.globals |= {"style": style, "script": script}
-    text = environment.get_template("page.html.j2").render(
+    jinja.globals |= {"style": style, "script": script}
+    text = jinja.get_template("page.html.j2").render(
         version=__version__,
         policy=_policy(style, script),
         runs=runs,
+        moment=_moment,
+        quoted=shlex.join,
+        dated=any(run.began for run in runs),
+        environment=environment(columns),
         unfinished=[r for r in runs if r.ending is Ending.CUT_SHORT or r.not_completed],
         columns=columns,
         scenario_count=len(ids),
@@ -97,6 +103,11 @@ def page(runs: Sequence[RunDocument]) -> str:
     )
     # Half a surrogate pair, which JSON can hold, has no UTF-8.
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _moment(time: str) -> str:
+    """Return a time as people write it; the page says that it is UTC."""
+    return time.replace("T", " ").removesuffix("Z")
 
 
 def _part(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.errors import errno_name
+from kvmprobe.model.guest import VECTOR_FIELD, vector_name
 from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.reports.html_report.console_log import telling_lines
 from kvmprobe.reports.html_report.pool import Pool
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kvmprobe.reports.html_report.columns import Column
+    from kvmprobe.results.hang import Hang
     from kvmprobe.results.record import (
+        CallRecord,
         Crash,
         Divergence,
         Finding,
@@ -35,6 +38,8 @@ Packed = tuple[Any, ...]
 _VERDICTS = tuple(Verdict)
 _NOTHING: Packed = ()
 _MILLISECONDS = 1000
+# Fields whose values have names.
+_NAMES = {EXIT_FIELD: exit_name, VECTOR_FIELD: vector_name}
 
 
 def payload(columns: Sequence[Column], ids: Sequence[str]) -> dict[str, Any]:
@@ -68,6 +73,7 @@ class _Packer:
     def __init__(self) -> None:
         self._texts = Pool[str]()
         self._fields = Pool[Packed]()
+        self._calls = Pool[Packed]()
         self._steps = Pool[Packed]()
         self._traces = Pool[Packed]()
         self._divergences = Pool[Packed]()
@@ -75,7 +81,7 @@ class _Packer:
         self._findings = Pool[Packed]()
         self._crashes = Pool[Packed]()
         self._errnos: dict[int, str] = {}
-        self._exits: dict[str, str] = {}
+        self._named_values: dict[str, dict[str, str]] = {field: {} for field in _NAMES}
         self._fields.number(_NOTHING)
 
     def pools(self) -> dict[str, Any]:
@@ -83,6 +89,7 @@ class _Packer:
         return {
             "texts": self._texts.values,
             "fields": self._fields.values,
+            "calls": self._calls.values,
             "steps": self._steps.values,
             "traces": self._traces.values,
             "divergences": self._divergences.values,
@@ -90,7 +97,7 @@ class _Packer:
             "findings": self._findings.values,
             "crashes": self._crashes.values,
             "errnos": self._errnos,
-            "exits": self._exits,
+            "names": self._named_values,
         }
 
     def column(self, column: Column, ids: Sequence[str]) -> list[Packed | int]:
@@ -109,34 +116,29 @@ class _Packer:
             tuple(self._finding(found) for found in record.findings),
             self._crash(record.crash) if record.crash else -1,
             record.foretold,
-            self._all(record.hang.lines()) if record.hang else _NOTHING,
+            self._hang(record.hang) if record.hang else _NOTHING,
         ]
         while packed[-1] in (_NOTHING, -1):
             packed.pop()
         return tuple(packed)
 
     def _step(self, step: StepRecord) -> int:
-        results = tuple(call.result for call in step.calls)
-        self._errnos |= {-result: errno_name(-result) for result in results if result < 0}
-        packed: list[Any] = [
-            self._texts.number(step.calls[0].text if step.calls else ""),
-            results,
-            self._named(call.fields for call in step.calls),
-            self._named(call.expected for call in step.calls),
-            self._named(call.undetermined for call in step.calls),
-            self._all(step.kernel_log),
-        ]
-        while len(packed) > 1 and packed[-1] in (_NOTHING, 0):
-            packed.pop()
-        return self._steps.number(tuple(packed))
+        calls = tuple(self._call(call) for call in step.calls)
+        return self._steps.number((calls, *((self._all(log),) if (log := step.kernel_log) else ())))
 
-    def _named(self, of_calls: Iterable[Mapping[str, int]]) -> int:
-        """Return the number of name and value, alternating; the last call's value stands."""
-        values: dict[str, int] = {}
-        for of_call in of_calls:
-            values |= of_call
-        if EXIT_FIELD in values:
-            self._exits[hex(values[EXIT_FIELD])] = exit_name(values[EXIT_FIELD])
+    def _call(self, call: CallRecord) -> int:
+        if call.result < 0:
+            self._errnos[-call.result] = errno_name(-call.result)
+        values = (call.fields, call.expected, call.undetermined)
+        packed = [self._texts.number(call.text), call.result, *map(self._named, values)]
+        while len(packed) > 2 and packed[-1] == 0:
+            packed.pop()
+        return self._calls.number(tuple(packed))
+
+    def _named(self, values: Mapping[str, int]) -> int:
+        """Return the number of name and value, alternating."""
+        for field in _NAMES.keys() & values.keys():
+            self._named_values[field][hex(values[field])] = _NAMES[field](values[field])
         pairs = ((self._texts.number(name), hex(value)) for name, value in values.items())
         return self._fields.number(tuple(part for pair in pairs for part in pair))
 
@@ -173,6 +175,9 @@ class _Packer:
                 *self._all((crash.victim,) if crash.victim else ()),
             )
         )
+
+    def _hang(self, hang: Hang) -> Packed:
+        return (hang.step, self._texts.number(hang.during), self._all(hang.lines()))
 
     def _all(self, texts: Iterable[str]) -> Packed:
         return tuple(self._texts.number(text) for text in texts)

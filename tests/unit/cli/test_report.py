@@ -38,8 +38,33 @@ def after(tmp_path):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_report_goes_to_standard_output(name, every, capsysbinary):
+    assert main(["report", every, "--format", name, "--output", "-"]) == ExitCode.OK
+    assert capsysbinary.readouterr().out.decode() == rendered(Format(name), [EVERY])
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "html"])
+def test_formats_for_programs_go_to_standard_output_unless_told_otherwise(
+    name, every, capsysbinary
+):
     assert main(["report", every, "--format", name]) == ExitCode.OK
     assert capsysbinary.readouterr().out.decode() == rendered(Format(name), [EVERY])
+
+
+def test_a_report_is_a_page_in_a_new_file_unless_told_otherwise(
+    every, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", every]) == ExitCode.OK
+    assert (tmp_path / "report.html").read_text() == rendered(Format.HTML, [EVERY])
+    assert capsys.readouterr() == ("", "kvmprobe: written to report.html\n")
+
+
+def test_a_page_that_was_not_named_overwrites_nothing(every, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report.html").write_text("mine")
+    assert main(["report", every]) == ExitCode.USAGE
+    assert (tmp_path / "report.html").read_text() == "mine"
+    assert "report.html is there already: name a file with --output" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -55,7 +80,7 @@ def test_a_run_that_was_cut_makes_every_report(name, every, tmp_path, capsysbina
     path = tmp_path / "cut.json"
     for cut in cuts((tmp_path / "run.json").read_bytes()):
         path.write_bytes(cut)
-        assert main(["report", str(path), "--format", name]) == ExitCode.OK
+        assert main(["report", str(path), "--format", name, "--output", "-"]) == ExitCode.OK
         assert b"cut short" in capsysbinary.readouterr().err
 
 

@@ -1,5 +1,7 @@
 """``kvmprobe runs`` where there is nothing to list."""
 
+import json
+
 import pytest
 
 from kvmprobe.cli.main import main
@@ -26,5 +28,6 @@ def test_that_no_record_is_asked_for_is_said(told):
     assert told("--verdict", "CRASHED") == (0, "", expected)
 
 
-def test_the_document_is_a_list_all_the_same(told):
-    assert told("--json")[1] == "[]\n"
+def test_the_document_is_one_all_the_same(told):
+    document = {"schema": "kvmprobe-runs/1", "runs": [], "scenarios": []}
+    assert json.loads(told("--json")[1]) == document

@@ -16,6 +16,7 @@ def test_numbers_of_our_own_are_left_out():
         "xstate.c: __copy_xstate_to_uabi_buf"
     )
     assert not re.search("INV|contract", without_numbers("both agree (contract 7.4): x86.c: f"))
+    assert without_numbers("leaf 0xD (O4, a quirk): cpuid.c: f") == "leaf 0xD (a quirk): cpuid.c: f"
 
 
 # Where each function is in Linux 7.0.

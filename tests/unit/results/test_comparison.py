@@ -102,6 +102,7 @@ def test_scenarios_come_in_the_first_runs_order():
         ([diverged("a", O1)], [diverged("a", O1)], Becomes.UNCHANGED),
         ([diverged("a", O1)], [passed("a")], Becomes.FIXED),
         ([diverged("a", O1), diverged("b", O1)], [passed("a")], Becomes.NOT_TESTED),
+        ([diverged("a", O1), diverged("b", O1)], [diverged("a", O1)], Becomes.UNCHANGED),
         ([passed("a")], [diverged("a", O1)], Becomes.NEW),
         ([skipped("a")], [diverged("a", O1)], Becomes.FIRST_TESTED),
         ([diverged("a", O1), passed("b")], [passed("a"), diverged("b", O1)], Becomes.CHANGED),
@@ -110,6 +111,12 @@ def test_scenarios_come_in_the_first_runs_order():
 def test_a_defect_has_become_something(before, after, expected):
     (defect,) = compare(run_of_records(*before), run_of_records(*after)).defects
     assert (defect.id, defect.becomes) == ("O1", expected)
+
+
+def test_scenarios_that_showed_a_defect_and_did_not_run_again_are_told():
+    before = run_of_records(diverged("a", O1), diverged("b", O1))
+    (defect,) = compare(before, run_of_records(diverged("a", O1))).defects
+    assert defect.not_again == {"b"}
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,17 @@ function fieldsOf(number = 0) {
   return values;
 }
 
+function callOf(number) {
+  const [op, result, observed, expected, open] = data.calls[number];
+  return { text: text(op), result, observed: fieldsOf(observed), expected: fieldsOf(expected), open: fieldsOf(open) };
+}
+
+// A step: its op, its observers, and what all of them read, the last value of each field.
 function stepOf(number) {
-  const [op, results, observed, expected, open, log] = data.steps[number];
-  return {
-    op: text(op),
-    results: results || [],
-    observed: fieldsOf(observed),
-    expected: fieldsOf(expected),
-    open: fieldsOf(open),
-    log: texts(log),
-  };
+  const [numbers, log] = data.steps[number];
+  const [op, ...observers] = numbers.map(callOf);
+  const all = (kind) => new Map([op, ...observers].flatMap((call) => (call ? [...call[kind]] : [])));
+  return { op: op ? op.text : "", call: op, observers, observed: all("observed"), expected: all("expected"), open: all("open"), log: texts(log) };
 }
 
 function divergenceOf(number) {
@@ -88,7 +89,7 @@ function recordOf(column, row) {
     findings: (findings || []).map(findingOf),
     crash: (crash ?? -1) < 0 ? null : crashOf(crash),
     foretold: foretold || [],
-    hang: texts(hang),
+    hang: hang ? { step: hang[0], during: text(hang[1]), lines: texts(hang[2]) } : null,
   };
 }
 

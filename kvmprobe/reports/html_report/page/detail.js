@@ -42,7 +42,8 @@ function detailBody(record, column, row) {
     divergencesOf(record),
     findingsOf(record, column),
     record.crash && crashSection(record.crash),
-    record.hang.length ? [el("h3", {}, "Its tasks when its time was up"), el("pre", { class: "box mono" }, record.hang.join("\n"))] : null,
+    record.hang && [el("h3", {}, `No end in step ${record.hang.step}: ${record.hang.during}`),
+      el("pre", { class: "console mono", tabindex: 0, "aria-label": "tasks when the time was up" }, record.hang.lines.join("\n"))],
     record.steps.length ? [el("h3", {}, "Steps"), stepsTable(record)] : null,
   ].flat(2).filter(Boolean);
 }
@@ -65,7 +66,8 @@ function facts(record, column) {
     const defect = data.defects[id];
     const name = defect.cve ? `${defect.cve} (${id})` : id;
     const fixed = defect.fixed_in ? `; fixed in ${defect.fixed_in}` : "";
-    entries.push(["known as", `${name}, ${defect.status}${fixed}: ${defect.title}`], ["reference", defect.reference]);
+    entries.push(["known as", `${name}, ${defect.status}${fixed}: ${defect.title}`]);
+    if (defect.reference) entries.push(["reference", defect.reference]);
   }
   if (!record.known.length && record.verdict.failure && (record.divergences.length || record.crash)) {
     entries.push(["known as", "not known: no combination of known defects predicts this"]);
@@ -85,11 +87,11 @@ function divergencesOf(record) {
 }
 
 function divergenceBox(found, kind) {
-  return el("div", { class: kind }, el("h4", {}, `step ${found.step}: ${found.after}`),
+  return el("div", { class: kind }, el("h4", {}, breakable(`step ${found.step}: ${found.after}`)),
     el("dl", { class: "two" },
       el("dt", {}, "seen by"), el("dd", {}, found.call),
-      el("dt", {}, "expected"), el("dd", {}, found.expected),
-      el("dt", {}, "observed"), el("dd", { class: "observed" }, found.observed),
+      el("dt", {}, "expected"), el("dd", {}, breakable(found.expected)),
+      el("dt", {}, "observed"), el("dd", { class: "observed" }, breakable(found.observed)),
       el("dt", {}, "rule"), el("dd", {}, found.rule)),
     found.details.length ? el("ul", { class: "details mono" }, found.details.map((line) => el("li", {}, line))) : null,
     found.image ? imageMap(found.image) : null);

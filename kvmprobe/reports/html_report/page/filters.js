@@ -23,7 +23,8 @@ function has(pool, number) {
 
 const anyFound = (numbers = []) => numbers.some((number) => filters.found[number]);
 const SEARCHED = {
-  steps: ([op, , , , , log]) => filters.found[op] || anyFound(log),
+  calls: ([op]) => filters.found[op],
+  steps: ([calls, log]) => calls.some((call) => has("calls", call)) || anyFound(log),
   traces: (steps) => steps.some((step) => has("steps", step)),
   divergences: ([, after, call, expected, observed, rule, details]) =>
     anyFound([after, call, expected, observed, rule]) || anyFound(details),
@@ -32,11 +33,12 @@ const SEARCHED = {
 };
 
 function mentions(record) {
-  const [, , trace, , reason, divergences, findings, crash] = record;
+  const [, , trace, , reason, divergences, findings, crash, , hang] = record;
   return has("traces", trace) || ((reason ?? -1) >= 0 && filters.found[reason])
     || (divergences || []).some((number) => has("divergences", number))
     || (findings || []).some((number) => has("findings", number))
-    || ((crash ?? -1) >= 0 && has("crashes", crash));
+    || ((crash ?? -1) >= 0 && has("crashes", crash))
+    || Boolean(hang?.length && (filters.found[hang[1]] || anyFound(hang[2])));
 }
 
 function fitsRecord(column, row) {

@@ -44,7 +44,7 @@ function drawOrders() {
   const present = data.verdicts.filter((verdict) => [...rows.values()].some((cells) => [...cells.values()].some((n) => verdictOf(packed(column, n)) === verdict)));
   field("orders-legend").replaceChildren(
     el("span", { class: "mono" }, present.map((verdict) => `${verdict.sign} ${verdict.name}`).join("  ")),
-    el("span", {}, `in each block, left to right: ${[...middle].join(", ")}`),
+    middle.size ? el("span", {}, `in each block, left to right: ${[...middle].join(", ")}`) : "",
     el("span", {}, `in each group: ${[...last].join(", ")}`));
   dimOrders();
   markCurrent(detail.column, detail.row);

@@ -36,7 +36,7 @@ function shortNames(bits) {
 }
 
 function valueText(name, value) {
-  if (name === "exit_reason") return data.exits[value] || value;
+  if (data.names[name]) return data.names[name][value] || value;
   if (!BITMAPS.has(name) || value === "0x0") return value;
   return `${value} (${bitsOf(registerOf(value)).map(featureName).join("|")})`;
 }

@@ -30,6 +30,8 @@ function step(by) {
 }
 
 panel.addEventListener("click", (event) => {
+  const drawn = event.target.closest("[data-step]");
+  if (drawn) panel.querySelector(`#step-${drawn.dataset.step}`)?.scrollIntoView({ block: "center" });
   const button = event.target.closest("button");
   if (!button) return;
   if (button.dataset.close !== undefined) leave();

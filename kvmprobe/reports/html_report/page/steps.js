@@ -1,29 +1,61 @@
-// The steps as a table: what was asked, what came back, what was read and changed by it.
+// The steps as a table: what was asked, what came back; below each its observers and what they read.
 function stepsTable(record) {
-  const diverging = new Set(record.divergences.map((d) => d.step));
+  const diverging = new Set(record.divergences.map((d) => `${d.step} ${d.call}`));
   const before = new Map();
-  const rows = record.steps.map((step, number) => {
-    const read = [...step.observed].filter(([name, value]) => before.get(name) !== value || step.expected.has(name));
-    for (const [name, value] of step.observed) before.set(name, value);
-    const missing = [...step.expected.keys()].filter((name) => !step.observed.has(name));
-    return el("tr", { class: diverging.has(number) ? "diverges" : null, id: `step-${number}` },
-      el("td", { class: "nr" }, String(number)),
-      el("td", {}, step.op, step.log.map((line) => el("div", { class: "log" }, line))),
-      el("td", { class: "result" }, step.results.length ? returned(step.results[0]) : ""),
-      el("td", {}, read.map(([name, value]) => seen(name, value, step.expected.get(name))),
-        missing.map((name) => seen(name, "not read", step.expected.get(name))),
-        step.observed.size && !read.length && !missing.length ? el("span", { class: "same" }, "as before") : ""));
+  const bodies = record.steps.map((step, number) => {
+    const wrong = (call) => diverging.has(`${number} ${call.text}`) || call.expected.size > 0;
+    const op = step.call && callRow(String(number), step.call, wrong(step.call), [...step.call.observed]);
+    // Older records do not name them, and have their values with the op.
+    const told = step.observers.filter((call) => call.text || call.result < 0);
+    const observers = grouped(told.map((call, place) => ({ call, news: newsOf(call, before), place })),
+      ({ call, news, place }) => (news.length || wrong(call) || call.result < 0 ? place : "quiet"));
+    return el("tbody", { id: `step-${number}` }, op,
+      step.log.map((line) => el("tr", {}, el("td", {}), el("td", { class: "log", colspan: 3 }, line))),
+      observers.map((group) => (group.length === 1 ? callRow("", group[0].call, wrong(group[0].call), group[0].news) : quietRow(group))));
   });
-  if (record.crash) {
-    rows.push(el("tr", { class: "diverges" }, el("td", { class: "nr" }, String(record.crash.step)),
-      el("td", {}, record.crash.during), el("td", {}, ""), el("td", { class: "wrong" }, `✕ ${record.crash.who}`)));
-  }
+  if (record.crash) bodies.push(lastRow(record.crash, record.crash.who));
+  else if (record.hang) bodies.push(lastRow(record.hang, "no end in time"));
   return el("div", { class: "scroll" }, el("table", { class: "steps" },
-    el("thead", {}, el("tr", {}, ["#", "call", "result", "read afterwards, where it changed"].map((name) => el("th", { scope: "col" }, name)))),
-    el("tbody", {}, rows)));
+    el("thead", {}, el("tr", {}, ["#", "call, and what observed it", "result", "read; by observers where it changed"].map((name) => el("th", { scope: "col" }, name)))),
+    bodies));
 }
 
-function seen(name, value, expected) {
-  if (expected === undefined) return [el("span", { class: "value" }, `${name}=${valueText(name, value)}`), " "];
-  return el("div", {}, el("span", { class: "wrong" }, `${name}=${valueText(name, value)}`), ` expected ${valueText(name, expected)}`);
+function lastRow({ step, during }, what) {
+  return el("tbody", { id: `step-${step}` }, el("tr", { class: "diverges" }, el("td", { class: "nr" }, String(step)),
+    el("td", {}, during), el("td", {}, ""), el("td", { class: "wrong" }, `✕ ${what}`)));
+}
+
+// What an observer reads for the first time, or reads otherwise than it did.
+function newsOf(call, before) {
+  const key = (name) => `${call.text} ${name}`;
+  const news = [...call.observed].filter(([name, value]) => before.get(key(name)) !== value || call.expected.has(name));
+  for (const [name, value] of call.observed) before.set(key(name), value);
+  return news;
+}
+
+function callRow(number, call, wrong, read) {
+  const missing = [...call.expected.keys()].filter((name) => !call.observed.has(name));
+  const nothing = !number && call.result >= 0 && !read.length && !missing.length;
+  return el("tr", { class: [number ? null : "observer", wrong ? "diverges" : null].filter(Boolean).join(" ") || null },
+    el("td", { class: "nr" }, number),
+    el("td", {}, breakable(call.text || (number ? "" : "an observer"))),
+    el("td", { class: "result" }, returned(call.result)),
+    el("td", {}, read.map(([name, value]) => seen(name, value, call)), missing.map((name) => seen(name, "not read", call)),
+      nothing ? el("span", { class: "same" }, "as before") : ""));
+}
+
+// Observers that read what they had read.
+function quietRow(group) {
+  const names = group.map(({ call }) => call.text);
+  return el("tr", { class: "observer" }, el("td", { class: "nr" }), el("td", {}, names.join(", ")),
+    el("td", { class: "result" }, group.map(({ call }) => returned(call.result)).join(", ")),
+    el("td", {}, el("span", { class: "same" }, "as before")));
+}
+
+function seen(name, value, call) {
+  const expected = call.expected.get(name), open = call.open.get(name);
+  const shown = breakable(`${name}=${valueText(name, value)}`);
+  const either = open ? el("span", { class: "same" }, breakable(` (${valueText(name, open)} either way)`)) : "";
+  if (expected === undefined || expected === value) return [el("span", { class: "value" }, shown, either), " "];
+  return el("div", {}, el("span", { class: "wrong" }, shown), breakable(` expected ${valueText(name, expected)}`), either);
 }

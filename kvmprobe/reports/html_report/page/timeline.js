@@ -1,8 +1,8 @@
 // The picture of XCR0, XFD, XSTATE_BV and XFD_ERR by step: for each bit the kernel above the model.
-const LABELS = 172, TOP = 176, KERNEL = 9, MODEL = 7, LANE = 23, NAME = 17;
+const LABELS = 172, TOP = 194, KERNEL = 9, MODEL = 7, LANE = 23, NAME = 17;
 // Columns of steps that read a register share what room there is; others are only as wide as a text.
 const WIDEST = 64, NARROWEST = 20, NARROW = 14, MARGIN = 44;
-const LONGEST_OP = 27, LONGEST_LANE = 27;
+const LONGEST_OP = 30, LONGEST_LANE = 27;
 
 // What each register held at each step; null where it was not read.
 function histories(steps) {
@@ -39,8 +39,11 @@ function lanesOf(points) {
 
 const differs = (cell) => cell && !cell.open && cell.kernel !== cell.model;
 
-function shortOp(op) {
-  const short = op.replace(/ \([A-Z0-9_|]+\)/g, "").replace(/^(KVM_|ARCH_)/, "").replace("IA32_", "");
+// An errno without its number.
+const refusal = (step) => (step.call && step.call.result < 0 ? ` ${returned(step.call.result).split(" ", 1)[0]}` : "");
+
+function shortOp(step) {
+  const short = step.op.replace(/ \([A-Z0-9_|]+\)/g, "").replace(/^(KVM_|ARCH_)/, "").replace("IA32_", "") + refusal(step);
   return short.length > LONGEST_OP ? `${short.slice(0, LONGEST_OP - 1)}…` : short;
 }
 
@@ -48,7 +51,7 @@ function timeline(record) {
   const steps = [...record.steps];
   const crashed = record.crash && record.crash.step >= steps.length;
   if (crashed) {
-    steps.push({ op: record.crash.during, results: [], observed: new Map(), expected: new Map(), open: new Map(), log: [] });
+    steps.push({ op: record.crash.during, observers: [], observed: new Map(), expected: new Map(), open: new Map(), log: [] });
   }
   const registers = histories(steps);
   if (!registers.length) return null;
@@ -100,7 +103,7 @@ function stepColumn(step, i, place, bottom, marks) {
   if (marks.dies) parts.push(svg("rect", { x: place.x + 4, y: TOP, width: place.width - 8, height: bottom - TOP, class: "dies" }));
   parts.push(svg("text", {
     transform: `translate(${middle + 3.5} ${TOP - 8}) rotate(-90)`, class: marks.diverges || marks.dies ? "t-alarm" : "",
-  }, shortOp(step.op)));
+  }, shortOp(step)));
   const sign = marks.dies ? "✕" : marks.first ? "▲" : "";
   parts.push(svg("text", { x: middle, y: bottom + 12, "text-anchor": "middle",
     class: marks.diverges || marks.dies ? "t-alarm" : "t-quiet" }, `${i}${sign}`));
@@ -131,15 +134,17 @@ function drawnLane(lane, y, xs) {
 }
 
 function hitBox(step, i, place, bottom, registers) {
-  const lines = [`step ${i}: ${step.op}`];
+  const lines = [`step ${i}: ${step.op}${step.call ? `, ${returned(step.call.result)}` : ""}`];
   for (const { name, points } of registers) {
     const point = points[i];
     if (!point) continue;
     const model = `0x${point.model.toString(16)}`;
     const kernel = point.kernel === null ? "not read" : `0x${point.kernel.toString(16)}`;
-    lines.push(kernel === model ? `${name} ${kernel}` : `${name} kernel ${kernel}, model ${model}`);
+    const reader = step.observers.findLast((call) => call.observed.has(name));
+    const by = reader && reader.text ? `, ${reader.text}` : "";
+    lines.push(kernel === model ? `${name} ${kernel}${by}` : `${name} kernel ${kernel}, model ${model}${by}`);
   }
-  return svg("rect", { x: place.x, y: 0, width: place.width, height: bottom, class: "hit" }, svg("title", {}, lines.join("\n")));
+  return svg("rect", { x: place.x, y: 0, width: place.width, height: bottom, class: "hit", "data-step": i }, svg("title", {}, lines.join("\n")));
 }
 
 // The picture in words: where kernel and model part, or that they do not.

@@ -142,8 +142,14 @@ def test_a_failure_that_nothing_explains_is_told_by_what_it_shows():
 FACTS = {
     "kernel": {"release": "7.3.4+deb13", "version": "#1 SMP"},
     "cpu": {"brand": "Xeon", "signature": 0x806F8},
-    "environment": {"cpu": {"microcode": ["0x2b000590"]}, "machine": None},
-    "kvm": {"parameters": {"kvm_intel": {"nested": "Y", "ple_gap": "1"}, "kvm": {}}},
+    "environment": {
+        "cpu": {"microcode": ["0x2b000590"]},
+        "machine": {"hypervisor": {"bit": 1, "vendor": "KVMKVMKVM"}},
+    },
+    "kvm": {
+        "vendor_modules": ["kvm_intel"],
+        "parameters": {"kvm_intel": {"nested": "Y", "ple_gap": "1"}, "kvm": {}},
+    },
 }
 
 
@@ -155,11 +161,12 @@ def environment(case):
 def test_facts_of_the_target_are_the_environment():
     assert environment(fail(O2, on_silicon(BAD))) == [
         "  kernel: 7.3.4+deb13",
-        "  package: linux-image 7.3.4-1",
         "  version: #1 SMP",
         "  CPU: Xeon",
         "  microcode: 0x2b000590",
         "  CPUID.1:EAX: 0x806f8",
+        "  under a hypervisor: yes, KVMKVMKVM",
+        "  KVM: kvm_intel",
         "  kvm_intel: nested=Y",
     ]
 

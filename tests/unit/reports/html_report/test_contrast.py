@@ -13,6 +13,7 @@ ON_GROUNDS = [
     *[(ink, "soft", TEXT) for ink in ("ink", "quiet")],
     *[("alarm", ground, TEXT) for ground in ("ground", "panel", "alarm-soft")],
     *[("ink", ground, TEXT) for ground in ("alarm-soft", "mark")],
+    ("quiet", "alarm-soft", TEXT),
     *[(v, f"{v}-ground", TEXT) for v in ("pass", "fail", "crash", "xfail", "xpass", "time")],
     ("broken", "broken-ground", TEXT),
     ("skip", "ground", TEXT),

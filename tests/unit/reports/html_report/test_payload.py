@@ -50,21 +50,30 @@ def test_equal_values_have_one_number():
     assert pool.values == ["a", "b"]
 
 
-def test_a_step_has_call_results_and_values():
+def test_a_step_has_its_calls_and_its_log():
     data = packed(record(steps=(STEP,)))
-    op, results, observed, expected, undetermined, log = data["steps"][0]
-    assert (data["texts"][op], results) == ("KVM_RUN", (-22, 0))
-    assert named(data, data["fields"][observed]) == {"exit_reason": "0x5", "XCR0": "0x7"}
-    assert named(data, data["fields"][expected]) == {"XCR0": "0x3"}
-    assert named(data, data["fields"][undetermined]) == {"XCR0": "0x1"}
+    calls, log = data["steps"][0]
+    told = [(data["texts"][data["calls"][c][0]], data["calls"][c][1]) for c in calls]
+    assert told == [("KVM_RUN", -22), ("KVM_GET_XCRS", 0)]
     assert [data["texts"][line] for line in log] == ["a line"]
+
+
+def test_each_call_has_the_values_that_it_read():
+    data = packed(record(steps=(STEP,)))
+    run, get = data["calls"]
+    assert [named(data, data["fields"][number]) for number in run[2:]] == [{"exit_reason": "0x5"}]
+    assert [named(data, data["fields"][number]) for number in get[2:]] == [
+        {"XCR0": "0x7"},
+        {"XCR0": "0x3"},
+        {"XCR0": "0x1"},
+    ]
 
 
 def test_errnos_and_exit_reasons_have_their_names():
     data = packed(record(steps=(STEP,)))
     # errno-base.h: EINVAL 22; linux/kvm.h: KVM_EXIT_HLT 5
     assert data["errnos"] == {22: "EINVAL (22)"}
-    assert data["exits"] == {"0x5": "KVM_EXIT_HLT"}
+    assert data["names"]["exit_reason"] == {"0x5": "KVM_EXIT_HLT"}
 
 
 def test_equal_steps_and_traces_are_written_once():
