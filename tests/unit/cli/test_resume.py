@@ -6,7 +6,7 @@ import pytest
 
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
-from kvmprobe.execution.journaling import boot_id
+from kvmprobe.execution.host.files import HostFiles
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.run_directory import RunDirectory
 
@@ -16,7 +16,7 @@ BEGIN = {
     "command": ["kvmprobe", "run"],
     "argv": ["run", "--target", "host"],
     "directory": "/",
-    "boot_id": boot_id(),
+    "boot_id": HostFiles().boot_id(),
     "time": "2026-01-01T00:00:00Z",
     "planned": ["xcrs.single.cpuid"],
 }
