@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _JUDGING = frozenset({"run", "resume", "replay"})
+# What they read is read before they print; an OSError without a file's name is standard output's.
+_PRINTING = frozenset({"list", "man", "completion", "report", "explain", "bugreport"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,22 +51,31 @@ def _ended(arguments: argparse.Namespace) -> int:
     console = output()
     console.timestamps = getattr(arguments, "timestamps", False)
     try:
-        return _dispatch(arguments, console)
+        code = _dispatch(arguments, console)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         tell("kvmprobe: interrupted")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError as gone:
-        # Python must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _unread(OutputLost(gone), arguments.command)
     except OutputLost as lost:
         return _unread(lost, arguments.command)
     except KvmprobeError as error:
         return _fail(error)
-    except Exception:
-        traceback.print_exc()
-        print("kvmprobe: this is a bug in kvmprobe, please report it", file=sys.stderr)
-        return ExitCode.TOOL_BUG
+    except Exception as error:
+        return _unforeseen(error, arguments.command)
+    return code
+
+
+def _unforeseen(error: Exception, command: str) -> int:
+    """Tell an output that cannot be written from a fault of kvmprobe's own."""
+    if isinstance(error, OSError) and (
+        isinstance(error, BrokenPipeError) or (command in _PRINTING and not error.filename)
+    ):
+        # Python must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _unread(OutputLost(error), command)
+    traceback.print_exception(error)
+    print("kvmprobe: this is a bug in kvmprobe, please report it", file=sys.stderr)
+    return ExitCode.TOOL_BUG
 
 
 def _open_standard_streams() -> None:

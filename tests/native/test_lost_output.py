@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_a_run_whose_reader_has_gone_is_cut_short_and_says_how_to_go_on(unread, 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
 def test_a_run_whose_output_does_not_fit_says_so(tmp_path):
-    with open("/dev/full", "w") as full:  # noqa: PTH123
+    with Path("/dev/full").open("w") as full:
         ended = run_into(full, tmp_path / "run")
     assert ended.returncode == ExitCode.USAGE
     assert ended.stderr.endswith("kvmprobe: standard output: No space left on device\n")
@@ -69,3 +70,13 @@ def test_a_run_without_standard_streams_is_recorded(closed, tmp_path):
     ended = subprocess.run(["sh", "-c", f"set -f; {words} {closed}"], cwd=tmp_path, check=False)
     assert ended.returncode == ExitCode.OK
     assert read_run(tmp_path / "run").ending is Ending.COMPLETE
+
+
+@pytest.mark.parametrize("words", [["list"], ["man"], ["completion", "bash"], ["ops"]])
+def test_what_only_prints_says_that_it_could_not(words):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            arguments(*words), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    expected = "kvmprobe: standard output: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (ExitCode.USAGE, expected)
