@@ -1,4 +1,4 @@
-"""The exit status as others count it: kselftest's runner, git bisect, automake's driver."""
+"""The exit status as others count it: kselftest, git bisect, automake, kvm-unit-tests, LTP."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class ExitStyle(Enum):
     KSELFTEST = "kselftest"
     BISECT = "bisect"
     AUTOTOOLS = "autotools"
+    KUT = "kut"
+    LTP = "ltp"
     ALWAYS0 = "always0"
 
 
@@ -56,11 +58,33 @@ _AUTOTOOLS = {
     ExitCode.RUN_TIMEOUT: 99,
     ExitCode.INTERRUPTED: 99,
 }
+# :see: kvm-unit-tests scripts/runtime.bash: 77 is SKIP, 124 a timeout, else FAIL
+_KUT = {
+    ExitCode.OK: 0,
+    ExitCode.DIVERGED: 1,
+    ExitCode.USAGE: 2,
+    ExitCode.TOOL_BUG: 3,
+    ExitCode.NOTHING_RAN: 77,
+    ExitCode.RUN_TIMEOUT: 124,
+    ExitCode.INTERRUPTED: 130,
+}
+# :see: LTP include/tst_res_flags.h: TFAIL 1, TBROK 2, TCONF 32
+_LTP = {
+    ExitCode.OK: 0,
+    ExitCode.DIVERGED: 1,
+    ExitCode.USAGE: 2,
+    ExitCode.TOOL_BUG: 2,
+    ExitCode.NOTHING_RAN: 32,
+    ExitCode.RUN_TIMEOUT: 2,
+    ExitCode.INTERRUPTED: 2,
+}
 _STATUSES = {
     ExitStyle.DEFAULT: {code: int(code) for code in ExitCode},
     ExitStyle.KSELFTEST: _KSELFTEST,
     ExitStyle.BISECT: _BISECT,
     ExitStyle.AUTOTOOLS: _AUTOTOOLS,
+    ExitStyle.KUT: _KUT,
+    ExitStyle.LTP: _LTP,
     ExitStyle.ALWAYS0: dict.fromkeys(ExitCode, 0),
 }
 

@@ -25,6 +25,8 @@ exit styles:
   bisect     for `git bisect run`: 125, which skips, if nothing could run
              or time was up; 128, which ends it, for usage or a fault
   autotools  77 if nothing could run; 99 for what is neither good nor bad
+  kut        kvm-unit-tests: 77 if nothing could run
+  ltp        1 TFAIL, 32 TCONF if nothing could run, 2 TBROK for the rest
   always0    0, whatever comes
 """
 PRINTING = """\

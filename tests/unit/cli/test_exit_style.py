@@ -9,21 +9,26 @@ from kvmprobe.results.verdict import Verdict
 # kselftest.rst and kselftest.h: 0 pass, 1 fail, 4 skip; runner.sh: 124 is timeout(1)'s.
 # git-bisect(1): 0 good, 1-127 except 125 bad, 125 cannot be tested, from 128 on the end.
 # automake's manual, Scripts-based Testsuites: 0 pass, 77 skip, 99 hard error, others fail.
+# kvm-unit-tests scripts/runtime.bash: 0 pass, 77 skip, 124 timeout, others fail.
+# LTP include/tst_res_flags.h: TPASS 0, TFAIL 1, TBROK 2, TCONF 32.
 @pytest.mark.parametrize(
-    ("code", "kselftest", "bisect", "autotools"),
+    ("code", "kselftest", "bisect", "autotools", "kut", "ltp"),
     [
-        (ExitCode.OK, 0, 0, 0),
-        (ExitCode.DIVERGED, 1, 1, 1),
-        (ExitCode.USAGE, 1, 128, 99),
-        (ExitCode.TOOL_BUG, 1, 128, 99),
-        (ExitCode.NOTHING_RAN, 4, 125, 77),
-        (ExitCode.RUN_TIMEOUT, 124, 125, 99),
-        (ExitCode.INTERRUPTED, 130, 130, 99),
+        (ExitCode.OK, 0, 0, 0, 0, 0),
+        (ExitCode.DIVERGED, 1, 1, 1, 1, 1),
+        (ExitCode.USAGE, 1, 128, 99, 2, 2),
+        (ExitCode.TOOL_BUG, 1, 128, 99, 3, 2),
+        (ExitCode.NOTHING_RAN, 4, 125, 77, 77, 32),
+        (ExitCode.RUN_TIMEOUT, 124, 125, 99, 124, 2),
+        (ExitCode.INTERRUPTED, 130, 130, 99, 130, 2),
     ],
 )
-def test_each_outcome_has_its_status(code, kselftest, bisect, autotools):
-    styles = (ExitStyle.KSELFTEST, ExitStyle.BISECT, ExitStyle.AUTOTOOLS)
-    assert tuple(exit_status(style, code) for style in styles) == (kselftest, bisect, autotools)
+def test_each_outcome_has_its_status(code, kselftest, bisect, autotools, kut, ltp):
+    assert exit_status(ExitStyle.KSELFTEST, code) == kselftest
+    assert exit_status(ExitStyle.BISECT, code) == bisect
+    assert exit_status(ExitStyle.AUTOTOOLS, code) == autotools
+    assert exit_status(ExitStyle.KUT, code) == kut
+    assert exit_status(ExitStyle.LTP, code) == ltp
     assert exit_status(ExitStyle.DEFAULT, code) == code
     assert exit_status(ExitStyle.ALWAYS0, code) == 0
 
