@@ -9,6 +9,8 @@ from kvmprobe import __version__
 from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.run import carry_out
+from kvmprobe.cli.select import all_ids
+from kvmprobe.cli.terminal import tell
 from kvmprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,4 +34,10 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             f"{attempt.path}: begun by {attempt.begin['tool']} with arguments that "
             f"kvmprobe {__version__} does not take: {shlex.join(argv)}"
         ) from refused
+    begun.timeout = arguments.timeout or begun.timeout
+    if gone := set(attempt.planned) - set(all_ids()):
+        tell(
+            f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in this "
+            f"one's catalogue, so they stay without a record: {', '.join(sorted(gone))}"
+        )
     return carry_out(begun, attempt, console)

@@ -108,6 +108,23 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     assert f"kvmprobe resume {path}" in ended.stderr
 
 
+def test_a_resumed_run_may_have_another_deadline(tmp_path):
+    path = tmp_path / "run"
+    kvmprobe("run", "--target", "host", *SELECT, "--timeout", "0.2", "--out", str(path))
+    again = kvmprobe("resume", str(path), "--timeout", "60")
+    assert again.returncode in {ExitCode.OK, ExitCode.DIVERGED}
+    assert read_run(path).ending is Ending.COMPLETE
+
+
+def test_what_the_catalogue_no_longer_has_is_named(tmp_path):
+    path = tmp_path / "run"
+    kvmprobe("run", "--target", "host", "--select", "xcrs.*", "--out", str(path))
+    journal = path / JOURNAL
+    journal.write_text(journal.read_text().replace('"planned":[', '"planned":["gone.for.good",'))
+    ended = kvmprobe("resume", str(path))
+    assert "so they stay without a record: gone.for.good" in ended.stderr
+
+
 def test_a_second_resume_at_the_same_time_is_refused(tmp_path):
     path = tmp_path / "run"
     kvmprobe("run", "--target", "host", "--select", "xcrs.*", "--out", str(path))

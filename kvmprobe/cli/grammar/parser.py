@@ -81,6 +81,12 @@ def _add_resume(resume: argparse.ArgumentParser) -> None:
         help="run a scenario during which this host went down K times more, alone; then leave it "
         "(default: %(default)s)",
     )
+    resume.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="end this attempt after that (default: what the run was begun with)",
+    )
     add_exit_style(
         resume, "the exit status as others count it (default: as `kvmprobe --help` lists it)"
     )
