@@ -23,9 +23,11 @@ NOT_EXERCISED = pytest.StashKey[dict[tuple[str, str], int]]()
 
 def pytest_configure(config):
     config.stash[NOT_EXERCISED] = defaultdict(int)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Started in a shell's background: the tests' own processes would ignore it, too.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # From a shell's background, or nohup; the tests' own processes would ignore it, too.
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
     # Runs of the tests' own are not the user's.
     config.stash[STATE_FOLDER] = tempfile.TemporaryDirectory(prefix="kvmprobe-tests-")
     os.environ["XDG_STATE_HOME"] = config.stash[STATE_FOLDER].name
