@@ -93,6 +93,11 @@ def test_a_scenario_that_did_nothing_is_recorded_without_steps():
     assert (record.steps, record.reason) == ((), "gone")
 
 
+def test_a_scenario_without_steps_passes():
+    record = judged(SCENARIO.upto(0), AMX_HOST, Trace(), TARGET)
+    assert (record.verdict, record.steps) == (Verdict.PASS, ())
+
+
 def test_a_skipped_scenario_has_its_code_and_reason():
     record = skipped(SCENARIO, TARGET, "no_amx_cpu", "the CPU has no AMX")
     assert (record.verdict, record.reason) == (
