@@ -197,8 +197,8 @@ class Runner:
             return
         cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
         if trace.end is End.HELD and self._goes_on:
-            steps = planned.scenario.steps
-            self._ledger.held(record, steps[min(len(trace.steps), len(steps) - 1)].op.text)
+            _, load = planned.scenario.behind(len(trace.steps))
+            self._ledger.held(record, load)
             self._held.append((planned, record))
             return
         if trace.end is End.HELD or (cut_short and not self._goes_on):

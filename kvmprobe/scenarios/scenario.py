@@ -72,6 +72,14 @@ class Scenario:
             for op in step.ops:
                 yield number, op
 
+    def behind(self, step_count: int) -> tuple[int, str]:
+        """Return number and text of the step behind the first ones; of the last, if all are told.
+
+        A scenario without steps has none to name: 0 and nothing.
+        """
+        number = max(min(step_count, len(self.steps) - 1), 0)
+        return number, self.steps[number].op.text if self.steps else ""
+
     def upto(self, step_count: int) -> Scenario:
         """Return the scenario with only its first steps."""
         return replace(self, steps=self.steps[:step_count])

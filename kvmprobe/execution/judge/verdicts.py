@@ -29,8 +29,7 @@ def judged(
     """
     tainted = _taint(trace)
     found = divergences(scenario, host, trace) + tainted
-    step = max(min(len(trace.steps), len(scenario.steps) - 1), 0)
-    during = scenario.steps[step].op.text if scenario.steps else ""
+    step, during = scenario.behind(len(trace.steps))
     crash = crash or oops_of(trace)
     if crash is not None:
         crash = replace(crash, step=step, during=during)
