@@ -78,8 +78,6 @@ class Runner:
         self._progress = progress
         self._deadline = deadline
         self._ledger = ledger or NoLedger()
-        self._listed: Callable[[HostProfile], Sequence[Scenario]] = catalog.scenarios
-        self._past = NO_PAST
         self._preflight: Preflight | None = None
         self._oracles: Oracles | None = None
         self._held: list[tuple[Planned, ScenarioRecord]] = []
@@ -102,13 +100,14 @@ class Runner:
         :raises RunTimeout: the deadline passed; ``remaining`` tells what did not complete
         :raises HostStuck: a task cannot be killed; ``remaining`` as above
         """
-        self._listed, self._past = listed, past
         self._progress.stage(f"{self._place.target.description}: probing")
         planned: deque[Planned] | None = None
         while planned is None or planned:
             with self._place.open() as link:
                 driver = self._driver(link)
-                planned = self._plan(wanted, driver) if planned is None else planned
+                if planned is None:
+                    scenarios = listed(self._examined.profile)
+                    planned = self._plan(scenarios, wanted, past, driver)
                 self._progress.stage(f"{self._place.target.description}: scenarios")
                 if self._drain(driver, planned, hold=1):
                     self._crash_phase(driver)
@@ -140,13 +139,18 @@ class Runner:
         assert self._preflight is not None  # noqa: S101 - set before anything is planned
         return self._preflight
 
-    def _plan(self, wanted: Callable[[str], bool], driver: Driver) -> deque[Planned]:
+    def _plan(
+        self,
+        scenarios: Sequence[Scenario],
+        wanted: Callable[[str], bool],
+        past: Past,
+        driver: Driver,
+    ) -> deque[Planned]:
         preflight = self._examined
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
         self._ledger.place(self._place.target, self._place.stakes, preflight.told)
-        listed = self._listed(preflight.profile)
-        made = plan(listed, wanted, preflight, self._place.target, self._past)
+        made = plan(scenarios, wanted, preflight, self._place.target, past)
         self.unsuited += made.unsuited
         self._crashed += made.crashed
         self.remaining = dict.fromkeys(p.scenario.id for p in made.planned if not p.recorded)
