@@ -50,9 +50,12 @@ def wanted(select: Sequence[str], exclude: Sequence[str] = ()) -> Callable[[str]
 
 
 def in_catalog_order(records: Iterable[ScenarioRecord]) -> list[ScenarioRecord]:
-    """Return records as the catalogue lists their scenarios, whenever they ran."""
+    """Return records as the catalogue lists their scenarios, whenever they ran.
+
+    Behind them stand those of an earlier attempt that this catalogue does not have.
+    """
     rank = {name: place for place, name in enumerate(all_ids())}
-    return sorted(records, key=lambda record: rank[record.id])
+    return sorted(records, key=lambda record: rank.get(record.id, len(rank)))
 
 
 def _read(option: str, text: str) -> Expression:

@@ -125,6 +125,16 @@ def test_what_the_catalogue_no_longer_has_is_named(tmp_path):
     assert "so they stay without a record: gone.for.good" in ended.stderr
 
 
+def test_a_record_of_what_the_catalogue_no_longer_has_stays(tmp_path):
+    path = tmp_path / "run"
+    kvmprobe("run", "--target", "host", "--select", "xcrs.*", "--out", str(path))
+    journal = path / JOURNAL
+    journal.write_text(journal.read_text().replace("xcrs.single.cpuid", "gone.for.good"))
+    ended = kvmprobe("resume", str(path))
+    assert ended.returncode in {ExitCode.OK, ExitCode.DIVERGED}, ended.stderr
+    assert "gone.for.good" in {record.id for record in read_run(path).records}
+
+
 def test_a_second_resume_at_the_same_time_is_refused(tmp_path):
     path = tmp_path / "run"
     kvmprobe("run", "--target", "host", "--select", "xcrs.*", "--out", str(path))
