@@ -1,9 +1,10 @@
 """``kvmprobe lab exec`` as a user types it, with a program that is not ours to change."""
 
 import subprocess
-import sys
 
 import pytest
+
+from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.lab
 SCRIPT = """
@@ -24,7 +25,7 @@ def ended(tmp_path_factory):
     options += ["--kernel-log", folder / "log", "--file", f"{folder}/data:/opt/data"]
     options += ["--file", "/bin/grep", "--", "sh", "-c", SCRIPT, "sh", "--kernel"]
     run = subprocess.run(
-        [sys.executable, "-m", "kvmprobe.cli.main", "lab", "exec", *options],
+        [*COMMAND, "lab", "exec", *options],
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import COMMAND
+
 pytestmark = pytest.mark.lab
 ROOT = Path(__file__).parents[2]
 GUIDE = Path(__file__).parent / "programs" / "library_guide.py"
@@ -45,7 +47,7 @@ def lines():
     command = ["lab", "exec", "--kernel", "7.3.4", "--memory", "600", *options]
     program = [os.path.realpath(sys.executable), "-S", "-B", str(GUIDE), *arguments]
     ended = subprocess.run(
-        [sys.executable, "-m", "kvmprobe.cli.main", *command, "--", *program],
+        [*COMMAND, *command, "--", *program],
         capture_output=True,
         text=True,
         check=False,

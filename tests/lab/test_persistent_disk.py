@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -11,9 +10,9 @@ from kvmprobe.errors import ExitCode
 from kvmprobe.lab.program import PANIC_STATUS
 from kvmprobe.results.run_document import read_run
 from kvmprobe.results.verdict import Verdict
+from tests.support.command import kvmprobe
 
 pytestmark = pytest.mark.lab
-COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
 NEWEST = "7.3.4"
 SYSTEM_TOOLS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 WRITE_AND_PANIC = """
@@ -32,8 +31,7 @@ MOST_BOOTS = 6
 
 
 def run(*words):
-    command = [*COMMAND, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return kvmprobe(*map(str, words))
 
 
 def on_disk(disk, *words, kernel=NEWEST, options=()):

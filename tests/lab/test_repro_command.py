@@ -1,14 +1,14 @@
 """``kvmprobe repro``: its programs show the known defects where they are, and only there."""
 
 import subprocess
-import sys
 
 import pytest
 
 from kvmprobe.errors import ExitCode
+from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.lab
-COMMAND = [sys.executable, "-m", "kvmprobe.cli.main", "repro"]
+REPRO = [*COMMAND, "repro"]
 O1 = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
 O2 = "fpu.set.first"
 O3 = "restore.xsave-xcrs-msrs-cpuid.perm-granted.xfd-armed.bv-legacy"
@@ -18,7 +18,7 @@ B4 = "restore.cpuid-xcrs-msrs-xsave.perm-none.xfd-zero.bv-zero"
 
 def repro(folder, *arguments):
     ended = subprocess.run(
-        [*COMMAND, "--output", str(folder / "repro.c"), *arguments],
+        [*REPRO, "--output", str(folder / "repro.c"), *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -11,9 +10,9 @@ import psutil
 import pytest
 
 from kvmprobe.errors import ExitCode
+from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.lab
-COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
 TILES = "restore.*.perm-granted.xfd-armed.bv-tiles"
 XSAVE_LAST = {
     "cpuid-msrs-xcrs-xsave",

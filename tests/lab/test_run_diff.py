@@ -1,7 +1,6 @@
 """``kvmprobe diff`` of two real kernels, one with a defect that the other has fixed."""
 
 import subprocess
-import sys
 
 import pytest
 
@@ -9,6 +8,7 @@ from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
 from kvmprobe.results.comparison import Becomes, compare
 from kvmprobe.results.run_document import read_run
+from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.lab
 TILES = "restore.*.perm-granted.xfd-armed.bv-tiles"
@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     paths = [folder / f"{kernel}.json" for kernel in ("6.12.43", "6.12.95")]
     for path in paths:
-        command = [sys.executable, "-m", "kvmprobe.cli.main", "run", "--kernel", path.stem]
+        command = [*COMMAND, "run", "--kernel", path.stem]
         ended = subprocess.run(
             [*command, "--select", TILES, "--json", str(path)],
             capture_output=True, text=True, check=False,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kvmprobe.bindings import Kvm, Regs
+from kvmprobe.errors import KernelCallError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import examine
@@ -53,3 +54,16 @@ def examined():
     place = ThisHost()
     with place.open() as link:
         return examine(Driver(link, place.timing))
+
+
+@pytest.fixture
+def refused():
+    """Calls what has to be refused with an errno that has a meaning."""
+
+    def check(number, call, *arguments):
+        with pytest.raises(KernelCallError) as caught:
+            call(*arguments)
+        assert caught.value.errno == number, str(caught.value)
+        assert caught.value.meaning
+
+    return check

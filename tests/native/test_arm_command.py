@@ -2,15 +2,14 @@
 
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
 from kvmprobe.errors import ExitCode
+from tests.support.command import COMMAND
 from tests.support.panic_setting import CHANGEABLE, OTHER, borrowed, value
 
-COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
 RUN = [*COMMAND, "run", "--target", "host", "--known", "xfail"]
 ARM = ["--arm", f"panic={OTHER}"]
 SOME = ["--select", "xcrs.*"]

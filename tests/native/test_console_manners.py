@@ -1,15 +1,15 @@
 """``kvmprobe run`` on this host, on a terminal and interrupted from its keyboard."""
 
 import re
-import sys
 
 import pytest
 
 from kvmprobe.errors import ExitCode
+from tests.support.command import COMMAND
 from tests.support.terminal import INTERRUPT, on_terminal
 
 pytestmark = pytest.mark.kvm
-RUN = [sys.executable, "-m", "kvmprobe.cli.main", "run", "--target", "host"]
+RUN = [*COMMAND, "run", "--target", "host"]
 STATUS = re.compile(r"\d+/\d+  \d+/s  0:00:\d\d  ")
 SMALL = ["--select", "fpu.*, xcrs.*", "--exclude", "tag:amx"]
 

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ import pytest
 from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.execution.doctor.company import other_machines
 from kvmprobe.execution.host.files import HostFiles
+from tests.support.command import COMMAND
 
-COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
 TOPICS = {
     "panic", "panic_on_oops", "panic_on_warn", "hung_task_panic", "softlockup_panic", "sysrq",
     "lockup detection", "kdump", "pstore", "netconsole", "serial console", "watchdog", "taint",

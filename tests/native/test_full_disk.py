@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -12,6 +11,7 @@ from kvmprobe.errors import ExitCode
 from kvmprobe.results.journal import read_entries
 from kvmprobe.results.run_directory import JOURNAL, is_run_directory
 from kvmprobe.results.run_document import Ending, read_run
+from tests.support.command import kvmprobe
 
 pytestmark = [
     pytest.mark.kvm,
@@ -21,11 +21,6 @@ RUN = ["run", "--target", "host", "--select", "xcrs.*"]
 ROOM = 4096
 # A page is the least that a tmpfs can grow by; the run needs about 30.
 SIZES = [*range(1, 12), *range(12, 40, 4)]
-
-
-def kvmprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvmprobe.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def mount(*options: str) -> None:

@@ -2,20 +2,20 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kvmprobe.errors import ExitCode
 from kvmprobe.results.run_document import Ending, read_run
+from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.kvm
 SECONDS = 60
 
 
 def arguments(*words):
-    return [sys.executable, "-m", "kvmprobe.cli.main", *words]
+    return [*COMMAND, *words]
 
 
 def run_into(stdout, out):

@@ -17,6 +17,7 @@ from kvmprobe.errors import ExitCode
 from kvmprobe.results.journal import read_entries
 from kvmprobe.results.run_directory import JOURNAL, is_run_directory
 from kvmprobe.results.run_document import Ending, read_run
+from tests.support.command import kvmprobe
 
 pytestmark = pytest.mark.kvm
 # Small; some pass, known defects explain some, some cannot run here.  Once a guest
@@ -94,11 +95,6 @@ def test_reports_of_a_resumed_run_hold_all_of_it(whole, tmp_path):
     status(forked("resume", str(tmp_path / "run")))
     told = json.loads(document.read_text())
     assert {s["id"] for s in told["scenarios"]} == {record.id for record in run.records}
-
-
-def kvmprobe(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvmprobe.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path):

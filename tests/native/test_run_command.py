@@ -3,21 +3,16 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import psutil
 import pytest
 
 from kvmprobe.errors import ExitCode
+from tests.support.command import COMMAND, kvmprobe
 
 pytestmark = pytest.mark.kvm
-COMMAND = [sys.executable, "-m", "kvmprobe.cli.main"]
 LOCAL = ["run", "--target", "host"]
-
-
-def kvmprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.resources import files
 
 import jsonschema
@@ -14,14 +12,10 @@ import referencing
 from kvmprobe.results.journal import read_entries
 from kvmprobe.results.run_directory import JOURNAL, payload
 from kvmprobe.results.run_document import read_run
+from tests.support.command import kvmprobe
 
 pytestmark = pytest.mark.kvm
 SCHEMAS = files("kvmprobe.results") / "schemas"
-
-
-def kvmprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvmprobe.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

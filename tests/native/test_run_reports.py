@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -16,6 +15,7 @@ from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
 from kvmprobe.reports.formats import Format, rendered
 from kvmprobe.results.run_document import Ending, read_run
+from tests.support.command import COMMAND
 from tests.unit.reports.test_junit import SCHEMA as XUNIT2
 from tests.unit.reports.test_lines import SCHEMA as LINES
 
@@ -32,7 +32,7 @@ def command(tmp_path, *selected):
 
 def started(tmp_path):
     """Start a run of everything; return it when its first lines are there."""
-    arguments = [sys.executable, "-m", "kvmprobe.cli.main", *command(tmp_path)]
+    arguments = [*COMMAND, *command(tmp_path)]
     running = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     path, deadline = tmp_path / "jsonl", time.monotonic() + SECONDS
     while not path.exists() or path.read_bytes().count(b"\n") < 20:

@@ -26,17 +26,6 @@ PDPTRS_VALID = 1
 
 
 @pytest.fixture
-def refused():
-    def check(number, call, *arguments):
-        with pytest.raises(KernelCallError) as caught:
-            call(*arguments)
-        assert caught.value.errno == number, str(caught.value)
-        assert caught.value.meaning
-
-    return check
-
-
-@pytest.fixture
 def with_irqchip(vm):
     vm.create_irqchip()
     with vm.create_vcpu(0) as created:

@@ -31,17 +31,6 @@ def eventfd():
     os.close(fd)
 
 
-@pytest.fixture
-def refused():
-    def check(number, call, *arguments):
-        with pytest.raises(KernelCallError) as caught:
-            call(*arguments)
-        assert caught.value.errno == number, str(caught.value)
-        assert caught.value.meaning
-
-    return check
-
-
 def test_an_unknown_type_of_vm_is_einval(kvm, refused):
     # kvm_arch_init_vm refuses a type of which KVM_CAP_VM_TYPES has no bit
     refused(errno.EINVAL, kvm.create_vm, 77)
