@@ -6,7 +6,7 @@ struct input {
     size_t size;
 };
 
-/* A call's result, or why it was not made.  Actors hand it on, so it has no pointers. */
+/* A call's result, or why it was not made.  Tasks hand it on, so it has no pointers. */
 struct answer {
     long result;
     int held;

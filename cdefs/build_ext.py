@@ -24,7 +24,7 @@ DECLARATIONS = (
     "kvm_vcpu.h",
     "kvm_state.h",
     "run_head.h",
-    "guest_agent.h",
+    "guest_payload.h",
     "executor.h",
     "shim.h",
 )
@@ -32,18 +32,18 @@ SOURCES = (
     "preamble.c",
     "run_head.h",
     "layout_checks.c",
-    "guest_agent.h",
+    "guest_payload.h",
     "executor.h",
     "answer.h",
     "hold.c",
     "guest_run.c",
     "sleeping.c",
     "kernel_calls.c",
-    "actors.c",
+    "tasks.c",
     "executor.c",
 )
 # Relative to the project, as setuptools wants it.
-ASSEMBLY = ("cdefs/guest_agent.S", "cdefs/actor_image.S")
+ASSEMBLY = ("cdefs/guest_payload.S", "cdefs/task_image.S")
 
 
 class BuildFfi(build_ext):

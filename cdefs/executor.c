@@ -154,7 +154,7 @@ static enum kvmprobe_end run_scenario(
             if (answer.lacks[0])
                 return broken(session, number, step, answer.lacks);
             if (answer.held)
-                return KVMPROBE_HELD;
+                return KVMPROBE_GATED;
             say("%s[%ld", position ? "," : "", answer.result);
             if (call->output)
                 say_output(call);
@@ -169,7 +169,7 @@ static enum kvmprobe_end run_scenario(
 }
 
 /* Waits for a scenario's process. */
-static enum kvmprobe_late overdue(const struct kvmprobe_session *session, const struct kvmprobe_request *request, pid_t pid)
+static enum kvmprobe_overrun overdue(const struct kvmprobe_session *session, const struct kvmprobe_request *request, pid_t pid)
 {
     struct pollfd process = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
     int left = request->deadline_ms, begun = -1, now = 0, ready = 0;
@@ -184,7 +184,7 @@ static enum kvmprobe_late overdue(const struct kvmprobe_session *session, const 
         left -= wait;
     }
     close(process.fd);
-    return ready ? KVMPROBE_IN_TIME : left > 0 ? KVMPROBE_LATE_STEP : KVMPROBE_LATE_SCENARIO;
+    return ready ? KVMPROBE_IN_TIME : left > 0 ? KVMPROBE_OVERRUN_STEP : KVMPROBE_OVERRUN_SCENARIO;
 }
 
 static void serve(struct kvmprobe_session *session, int from, int to)
@@ -210,7 +210,7 @@ static void serve(struct kvmprobe_session *session, int from, int to)
         ended.late = KVMPROBE_IN_TIME;
         while (waitpid(pid, &ended.status, 0) < 0 && errno == EINTR)
             ;
-        /* Its actors are ours now, and killed. */
+        /* Its tasks are ours now, and killed. */
         while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
             ;
         if (!write_whole(to, &ended, sizeof(ended)))

@@ -10,19 +10,19 @@ enum kvmprobe_kind {
     KVMPROBE_ALT_STACK,    /* sigaltstack; `argument` is its size */
     KVMPROBE_LIMIT,        /* no more descriptors */
     KVMPROBE_SPAWN,        /* `argument` is an enum kvmprobe_relation */
-    KVMPROBE_MAP_AGENT,
-    KVMPROBE_SHARE_AGENT,
+    KVMPROBE_MAP_PAYLOAD,
+    KVMPROBE_SHARE_PAYLOAD,
     KVMPROBE_RUN,          /* KVM_RUN; its output is the exit reason */
-    KVMPROBE_RUN_GUEST     /* a command of the guest agent; its output the result block and data */
+    KVMPROBE_RUN_GUEST     /* a command of the guest payload; its output the result block and data */
 };
 enum kvmprobe_relation { KVMPROBE_THREAD, KVMPROBE_FORK, KVMPROBE_SHARED_MM, KVMPROBE_EXEC };
-enum kvmprobe_late { KVMPROBE_IN_TIME, KVMPROBE_LATE_SCENARIO, KVMPROBE_LATE_STEP };
-enum kvmprobe_end { KVMPROBE_DONE = 0, KVMPROBE_HELD = 3, KVMPROBE_BROKEN = 4 };
+enum kvmprobe_overrun { KVMPROBE_IN_TIME, KVMPROBE_OVERRUN_SCENARIO, KVMPROBE_OVERRUN_STEP };
+enum kvmprobe_end { KVMPROBE_DONE = 0, KVMPROBE_GATED = 3, KVMPROBE_BROKEN = 4 };
 enum kvmprobe_limit {
     KVMPROBE_DESCRIPTORS = 32,
     KVMPROBE_CAPTURES = 64,
     KVMPROBE_MEMORIES = 8,
-    KVMPROBE_ACTORS = 8,
+    KVMPROBE_TASKS = 8,
     KVMPROBE_ADDRESSES = 4096
 };
 
@@ -41,7 +41,7 @@ struct kvmprobe_patch {
     const uint8_t *bytes;
 };
 
-/* Descriptors, captures, memories and actors are numbers below the limits; -1 is none. */
+/* Descriptors, captures, memories and tasks are numbers below the limits; -1 is none. */
 struct kvmprobe_call {
     enum kvmprobe_kind kind;
     int on;
@@ -62,7 +62,7 @@ struct kvmprobe_call {
 };
 
 /* Who makes calls in the scenario's stead, and the pipes to it. */
-struct kvmprobe_actor {
+struct kvmprobe_task {
     enum kvmprobe_relation relation;
     int pid;                 /* 0 if there is none */
     int process;             /* pidfd, or -1 for a thread */
@@ -82,8 +82,8 @@ struct kvmprobe_session {
     unsigned long long xfd[32];
     const struct kvmprobe_call *captured[64];
     size_t run_size;
-    uint8_t *memories[8];      /* of the guest agent */
-    struct kvmprobe_actor actors[8];
+    uint8_t *memories[8];      /* of the guest payload */
+    struct kvmprobe_task tasks[8];
     int *begun;                /* steps that a scenario has begun; shared with its process */
 };
 
@@ -100,7 +100,7 @@ struct kvmprobe_request {
 /* How a scenario's process ended: `status` as waitpid(2) tells it.  Before that, if its time or a step's is up: which, and
  * its id. */
 struct kvmprobe_ended {
-    enum kvmprobe_late late;
+    enum kvmprobe_overrun late;
     int pid;
     int status;
 };

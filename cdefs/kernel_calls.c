@@ -1,4 +1,4 @@
-/* Issues one call, in the scenario's own process or in an actor. */
+/* Issues one call, in the scenario's own process or in a task. */
 
 /* The kernel is to say what a call on a closed descriptor comes to. */
 enum { CLOSED = -2 };
@@ -116,10 +116,10 @@ static long issue(
         return set_alt_stack(call->argument);
     case KVMPROBE_LIMIT:
         return limit_descriptors();
-    case KVMPROBE_MAP_AGENT:
-        return map_agent(session, call);
-    case KVMPROBE_SHARE_AGENT:
-        return share_agent(session->fds[call->on], session->memories[call->memory]);
+    case KVMPROBE_MAP_PAYLOAD:
+        return map_payload(session, call);
+    case KVMPROBE_SHARE_PAYLOAD:
+        return share_payload(session->fds[call->on], session->memories[call->memory]);
     case KVMPROBE_RUN:
         return run(session, call);
     case KVMPROBE_RUN_GUEST:
@@ -137,8 +137,8 @@ static const char *missing(const struct kvmprobe_session *session, const struct 
         return "a call on a descriptor that is not open";
     if ((call->kind == KVMPROBE_RUN || call->kind == KVMPROBE_RUN_GUEST) && !session->run_areas[call->on])
         return "KVM_RUN without a run area";
-    if (call->memory >= 0 && call->kind != KVMPROBE_MAP_AGENT && !session->memories[call->memory])
-        return "the agent's memory is used, but was not mapped";
+    if (call->memory >= 0 && call->kind != KVMPROBE_MAP_PAYLOAD && !session->memories[call->memory])
+        return "the payload's memory is used, but was not mapped";
     return NULL;
 }
 

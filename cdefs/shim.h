@@ -11,8 +11,8 @@ uint32_t kvmprobe_header_version(void);
 
 uint8_t *kvmprobe_at_page_end(size_t size);
 
-size_t kvmprobe_agent_code_size(void);
-void kvmprobe_agent_fill(uint8_t *memory);
+size_t kvmprobe_payload_code_size(void);
+void kvmprobe_payload_fill(uint8_t *memory);
 
 /* Forks a process that runs requests from `from` in children of its own and answers each on `to` with a
  * struct kvmprobe_ended, until the end of file.  A child whose time is up it answers for twice: then, and when whoever

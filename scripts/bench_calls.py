@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.repro.assembly import Parts, assemble
 from kvmprobe.repro.ctext import block, comment
+from kvmprobe.repro.environment import Environment
 from kvmprobe.repro.issue import Issuer
-from kvmprobe.repro.surroundings import Surroundings
 from kvmprobe.scenarios.calls import Ioctl, Output
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def build(scenarios: Sequence[Scenario], host: HostProfile, directory: Path) -> 
 
 
 def _text(scenarios: Sequence[Sequence[Call]], host: HostProfile) -> str:
-    around = Surroundings([call for calls in scenarios for call in calls])
+    around = Environment([call for calls in scenarios for call in calls])
     issuer = Issuer(around, host.layout, gated=False)
     functions = [
         _scenario(f"scenario_{number}", calls, issuer, around)
@@ -77,7 +77,7 @@ def _text(scenarios: Sequence[Sequence[Call]], host: HostProfile) -> str:
     return assemble(Parts(head, around.declarations, body), host.layout)
 
 
-def _scenario(name: str, calls: Sequence[Call], issuer: Issuer, around: Surroundings) -> str:
+def _scenario(name: str, calls: Sequence[Call], issuer: Issuer, around: Environment) -> str:
     lines: list[str] = []
     for call in calls:
         issued = issuer.issue(call)
@@ -90,7 +90,7 @@ def _scenario(name: str, calls: Sequence[Call], issuer: Issuer, around: Surround
     return f"static void {name}(void)\n{{\n{block(lines)}\n}}"
 
 
-def _kept(call: Call, around: Surroundings) -> str:
+def _kept(call: Call, around: Environment) -> str:
     if not isinstance(call, Ioctl) or not isinstance(call.argument, Output):
         return ""
     capture = call.argument.capture

@@ -113,7 +113,7 @@ def measure(kernel: str) -> None:
     print(f"  last verdict, {verdicts.crashed} crashes aside, after {verdicts.last}; target 120 s")
     each = (verdicts.last.wall - verdicts.first.wall) / max(1, verdicts.count - 1)
     print(f"  a scenario took {each * 1e3:.1f} ms")
-    print("  scenarios a second by family (``guest`` and ``migrate`` use the guest agent):")
+    print("  scenarios a second by family (``guest`` and ``migrate`` use the guest payload):")
     for name, family in verdicts.families.items():
         rate, calls = family.count / family.seconds, family.calls / family.seconds
         print(f"    {name:12} {family.count:5} scenarios, {rate:6.1f}/s, {calls:7.1f} calls/s")

@@ -16,10 +16,10 @@ import bench_calls
 import psutil
 
 from kvmprobe.execution.driver import Driver, Request
-from kvmprobe.execution.judge.verdicts import judged
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import examine
+from kvmprobe.judge.verdicts import judged
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu

@@ -1,7 +1,7 @@
-"""The table of contract statements: the rules, oracles, scenarios and tests that stand for each.
+"""The table of contract statements: the rules, checkers, scenarios and tests that stand for each.
 
 Statements are in tests/contract/contract_statements.toml and, the invariants, in
-kvmprobe/execution/oracles/invariants.py.  Which scenarios reach a rule is found by running the
+kvmprobe/checkers/invariants.py.  Which scenarios reach a rule is found by running the
 model over the catalogue.
 """
 
@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.execution.oracles.invariants import INVARIANTS, Check
+from kvmprobe.checkers.invariants import INVARIANTS, Check
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
@@ -38,7 +38,7 @@ _HEADING = """\
 # What stands for each statement of the kernel contract
 
 Written by `scripts/contract_table`; a contract test checks that it is fresh, and that nothing is
-without an entry.  Rules are functions of `kvmprobe/model`, oracles of `kvmprobe/execution/oracles`;
+without an entry.  Rules are functions of `kvmprobe/model`, checkers of `kvmprobe/checkers`;
 families are those of the scenarios that reach the rules, or whose ids are named with the statement.
 """
 
@@ -51,7 +51,7 @@ class Row:
     name: str
     text: str
     rules: list[str] = field(default_factory=list)
-    oracles: list[str] = field(default_factory=list)
+    checkers: list[str] = field(default_factory=list)
     scenarios: list[str] = field(default_factory=list)
     left_out: str = ""
 
@@ -64,8 +64,8 @@ class Row:
 
     @property
     def tests(self) -> list[str]:
-        """Test files that use a rule or an oracle by its name."""
-        wanted = [name.partition(".")[2] or name for name in (*self.rules, *self.oracles)]
+        """Test files that use a rule or a checker by its name."""
+        wanted = [name.partition(".")[2] or name for name in (*self.rules, *self.checkers)]
         if not wanted:
             return []
         pattern = re.compile(rf"\b({'|'.join(map(re.escape, wanted))})\(")
@@ -159,7 +159,7 @@ def rows() -> Iterator[Row]:
             invariant.name,
             invariant.statement,
             rules=sorted({*citing(invariant.name), *invariant.rules}),
-            oracles=list(invariant.oracles),
+            checkers=list(invariant.checkers),
             left_out=left_out,
         )
 
@@ -189,7 +189,7 @@ def problems() -> list[str]:
             for glob in row.scenarios
             if not any(fnmatchcase(name, glob) for name in scenario_ids())
         ]
-        if not (row.rules or row.oracles or row.scenarios or row.left_out):
+        if not (row.rules or row.checkers or row.scenarios or row.left_out):
             found.append(f"{where}: nothing stands for it")
     return found
 
@@ -202,9 +202,9 @@ def table() -> str:
         if row.section != section:
             section = row.section
             lines += [f"## {section}", ""]
-            lines += ["| id | statement | rules | oracles | families | tests |"]
+            lines += ["| id | statement | rules | checkers | families | tests |"]
             lines += ["|---|---|---|---|---|---|"]
-        parts = [row.name, row.text, _names(row.rules), _names(row.oracles)]
+        parts = [row.name, row.text, _names(row.rules), _names(row.checkers)]
         families = ", ".join(row.families)
         if row.left_out:
             families = f"{families}; not: {row.left_out}" if families else f"not: {row.left_out}"

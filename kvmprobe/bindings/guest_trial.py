@@ -5,16 +5,16 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import (
+from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR, exit_name
+from kvmprobe.abi.payload import (
     COMMAND_SIZE,
     NO_EXCEPTION,
     RESULT_SIZE,
-    AgentOp,
-    AgentResult,
+    PayloadOp,
+    PayloadResult,
     Registers,
     command,
 )
-from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR, exit_name
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.bindings.exits import HltExit, InternalErrorExit, IoExit
 from kvmprobe.errors import KernelCallError
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 RUNS = "runs"
 
 _CR4_OSXSAVE = 1 << 18
-_COMMAND = slice(lib.KVMPROBE_AGENT_COMMAND, lib.KVMPROBE_AGENT_COMMAND + COMMAND_SIZE)
-_RESULT = slice(lib.KVMPROBE_AGENT_RESULT, lib.KVMPROBE_AGENT_RESULT + RESULT_SIZE)
+_COMMAND = slice(lib.KVMPROBE_PAYLOAD_COMMAND, lib.KVMPROBE_PAYLOAD_COMMAND + COMMAND_SIZE)
+_RESULT = slice(lib.KVMPROBE_PAYLOAD_RESULT, lib.KVMPROBE_PAYLOAD_RESULT + RESULT_SIZE)
 
 
 def real_mode(kvm: Kvm) -> str:
@@ -44,9 +44,9 @@ def real_mode(kvm: Kvm) -> str:
 
 
 def long_mode(kvm: Kvm) -> str:
-    """Have the guest agent set CR4.OSXSAVE and execute XGETBV; return ``runs``, or what it did."""
-    image = bytearray(lib.KVMPROBE_AGENT_MEMORY_SIZE + mmap.PAGESIZE)
-    lib.kvmprobe_agent_fill(ffi.from_buffer("uint8_t[]", image))
+    """Set CR4.OSXSAVE and execute XGETBV in a guest; return ``runs``, or what it did."""
+    image = bytearray(lib.KVMPROBE_PAYLOAD_MEMORY_SIZE + mmap.PAGESIZE)
+    lib.kvmprobe_payload_fill(ffi.from_buffer("uint8_t[]", image))
     try:
         with kvm.create_vm() as vm:
             memory = vm.map_memory(0, 0, bytes(image[: -mmap.PAGESIZE]))
@@ -60,12 +60,12 @@ def long_mode(kvm: Kvm) -> str:
 
 def _read_xcr0(vcpu: VcpuFd, memory: mmap.mmap) -> str:
     registers, told = Registers(), 0
-    for op in (AgentOp.READ_CR4, AgentOp.WRITE_CR4, AgentOp.XGETBV):
+    for op in (PayloadOp.READ_CR4, PayloadOp.WRITE_CR4, PayloadOp.XGETBV):
         memory[_COMMAND] = command(op, registers)
         ended = vcpu.run()
-        if not isinstance(ended, IoExit) or ended.port != lib.KVMPROBE_AGENT_PORT:
+        if not isinstance(ended, IoExit) or ended.port != lib.KVMPROBE_PAYLOAD_PORT:
             return _told(ended)
-        result = AgentResult.parse(memory[_RESULT])
+        result = PayloadResult.parse(memory[_RESULT])
         if result.vector != NO_EXCEPTION:
             return f"{op.name} gave exception {result.vector}"
         registers = Registers(rax=result.cr4 | _CR4_OSXSAVE)

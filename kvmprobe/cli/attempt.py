@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe import __version__
 from kvmprobe.errors import ScenarioError, UsageError
 from kvmprobe.execution.aftermath import past_of, settle
-from kvmprobe.execution.host.files import HostFiles
-from kvmprobe.execution.host.last_words import last_panic
 from kvmprobe.execution.journaling import Journaling, now, since_epoch
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.plan import NO_PAST, Past
+from kvmprobe.host.files import HostFiles
+from kvmprobe.host.last_words import last_panic
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.run_directory import JOURNAL, RunDirectory, runs_folder

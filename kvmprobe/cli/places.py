@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
-from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Hazardous
 
 if TYPE_CHECKING:
@@ -45,6 +45,6 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> Place:
 
 def crash_policy(arguments: argparse.Namespace, place: Place) -> Hazardous:
     """Return what to do at a place with scenarios that can kill it."""
-    if place.stakes is Stakes.REAL and not arguments.hazardous:
+    if place.risk is Risk.REAL and not arguments.hazardous:
         return Hazardous.STOP
     return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.cli.grammar.host import tell
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
-from kvmprobe.execution.doctor.examination import examine_host
 from kvmprobe.execution.driver import Driver
-from kvmprobe.execution.host.arming import disarm, leftover
-from kvmprobe.execution.host.files import HostFiles
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import classes, examine
+from kvmprobe.host.arming import disarm, leftover
+from kvmprobe.host.doctor.examination import examine_host
+from kvmprobe.host.files import HostFiles
 from kvmprobe.reports.behaviours import behaviour_data, behaviour_lines
 from kvmprobe.reports.doctor import doctor_lines
 from kvmprobe.reports.facts import fact_lines
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from kvmprobe.execution.doctor.advice import Advice
     from kvmprobe.execution.preflight import Preflight
+    from kvmprobe.host.doctor.advice import Advice
 
 SCHEMA = "kvmprobe-probe/1"
 

@@ -78,5 +78,5 @@ def _run_at(
     records: list[ScenarioRecord] = []
     runner = Runner(place, crash_policy(arguments, place), records.append, status)
     runner.run(lambda _: True, lambda _: (scenario,))
-    (record,) = [*records, *runner.unsuited]
+    (record,) = [*records, *runner.not_runnable]
     return record, runner.blind_spots

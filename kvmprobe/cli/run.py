@@ -26,7 +26,7 @@ from kvmprobe.errors import (
     Unavailable,
     UsageError,
 )
-from kvmprobe.execution.host.arming import armed
+from kvmprobe.host.arming import armed
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.live import Live
 from kvmprobe.reports.remaining import remaining_lines

@@ -14,9 +14,9 @@ from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host
 from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
-from kvmprobe.execution.judge.verdicts import as_expected_failure
 from kvmprobe.execution.place import ThisHost, timed
 from kvmprobe.execution.runner import Runner
+from kvmprobe.judge.verdicts import as_expected_failure
 from kvmprobe.reports.json_report import JsonReport
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict
@@ -65,7 +65,7 @@ class Session:
             return
         try:
             self.notes += check_host(self._arguments)
-            unsuited = self._run_at(ThisHost(self._arguments.device), chosen, status)
+            not_runnable = self._run_at(ThisHost(self._arguments.device), chosen, status)
         except Unavailable as reason:
             if self._arguments.target is Where.HOST:
                 raise
@@ -74,22 +74,22 @@ class Session:
             )
             self._run_lab(chosen, status)
             return
-        if unsuited and self._arguments.target is Where.AUTO:
-            self._run_unsuited(unsuited, status)
+        if not_runnable and self._arguments.target is Where.AUTO:
+            self._run_not_runnable(not_runnable, status)
         else:
-            self._take_all(unsuited)
+            self._take_all(not_runnable)
 
-    def _run_unsuited(self, unsuited: list[ScenarioRecord], status: Progress) -> None:
+    def _run_not_runnable(self, not_runnable: list[ScenarioRecord], status: Progress) -> None:
         """Run on the emulated host what this host cannot."""
         try:
-            self._run_lab({record.id for record in unsuited}.__contains__, status)
+            self._run_lab({record.id for record in not_runnable}.__contains__, status)
         except (MissingTools, DownloadFailed) as missing:
-            self._take_all(unsuited)
+            self._take_all(not_runnable)
             self.notes.append(f"nor is there an emulated host for them: {missing}")
             return
         self.notes += [
             f"{count} scenarios ran on the emulated host, because here: {reason}"
-            for reason, count in Counter(record.reason for record in unsuited).items()
+            for reason, count in Counter(record.reason for record in not_runnable).items()
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
@@ -105,7 +105,7 @@ class Session:
         runner = Runner(place, policy, self.take, status, self._deadline, ledger)
         runner.run(chosen, past=self._attempt.past)
         self.notes += runner.blind_spots
-        return runner.unsuited
+        return runner.not_runnable
 
     def take(self, record: ScenarioRecord) -> None:
         """Record a scenario.

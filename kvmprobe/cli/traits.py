@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.showing import shows
 from kvmprobe.scenarios.traits import all_tags, op_names, tags
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class Traits:
     """One scenario's, each worked out when it is first asked for."""
 
-    def __init__(self, scenario: Scenario, courses: Courses) -> None:
+    def __init__(self, scenario: Scenario, model_runs: ModelRuns) -> None:
         self.scenario = scenario
-        self._courses = courses
+        self._model_runs = model_runs
 
     @cached_property
     def ops(self) -> tuple[str, ...]:
@@ -37,13 +37,13 @@ class Traits:
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """Family, needs, actors."""
+        """Family, needs, tasks."""
         return tags(self.scenario)
 
     @cached_property
     def hazard(self) -> Hazard | None:
         """Its first fatal load on a kernel that has known defects."""
-        return first_hazard(self.scenario, self._courses, frozenset(known_defects()))
+        return first_hazard(self.scenario, self._model_runs, frozenset(known_defects()))
 
     @cached_property
     def hazard_ids(self) -> tuple[str, ...]:
@@ -54,11 +54,11 @@ class Traits:
     @cached_property
     def defects(self) -> tuple[str, ...]:
         """Identifiers of the known defects that it shows."""
-        correct = self._courses.with_defects()
+        correct = self._model_runs.with_defects()
         return tuple(
             defect.id
             for behaviour, defect in known_defects().items()
-            if shows(self.scenario, correct, self._courses.with_defects(frozenset({behaviour})))
+            if shows(self.scenario, correct, self._model_runs.with_defects(frozenset({behaviour})))
         )
 
 
@@ -66,8 +66,8 @@ class Traits:
 def catalogue() -> Sequence[Traits]:
     """Return every scenario's, in the catalogue's order; ids are the same for every host."""
     host = sapphire_rapids()
-    courses = Courses(host)
-    return tuple(Traits(scenario, courses) for scenario in catalog.scenarios(host))
+    model_runs = ModelRuns(host)
+    return tuple(Traits(scenario, model_runs) for scenario in catalog.scenarios(host))
 
 
 def known_tags() -> tuple[str, ...]:

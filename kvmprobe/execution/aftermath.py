@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmprobe.results.console_text import PanicReport
-    from kvmprobe.results.history import Downfall, History
+    from kvmprobe.results.history import History, HostCrash
 
 _UNTOLD = "the host went down; what it said is not known"
 
@@ -37,11 +37,11 @@ def settle(history: History, retries: int, panic: PanicReport | None) -> Afterma
     :param panic: what the host said when it went down last, if that is known
     """
     made = Aftermath()
-    for scenario_id, downfalls in history.suspects.items():
-        alone = sum(fall.alone for fall in downfalls)
-        if downfalls[-1].foreseen or alone > retries:
-            told = panic if downfalls[-1].boot_id == history.ended_boots[-1] else None
-            made.blamed.append(_blamed(scenario_id, downfalls, history, told))
+    for scenario_id, host_crashes in history.suspects.items():
+        alone = sum(fall.alone for fall in host_crashes)
+        if host_crashes[-1].foreseen or alone > retries:
+            told = panic if host_crashes[-1].boot_id == history.ended_boots[-1] else None
+            made.blamed.append(_blamed(scenario_id, host_crashes, history, told))
         else:
             made.again.append(scenario_id)
     return made
@@ -59,16 +59,16 @@ def past_of(history: History, aftermath: Aftermath) -> Past:
 
 def _blamed(
     scenario_id: str,
-    downfalls: Sequence[Downfall],
+    host_crashes: Sequence[HostCrash],
     history: History,
     panic: PanicReport | None,
 ) -> ScenarioRecord:
-    held = history.held.get(scenario_id) if downfalls[-1].foreseen else None
+    held = history.held.get(scenario_id) if host_crashes[-1].foreseen else None
     row, column = row_and_column_of(scenario_id)
-    target = downfalls[-1].target
+    target = host_crashes[-1].target
     blank = ScenarioRecord(scenario_id, row, column, target, Verdict.CRASHED)
     record = held.record if held else blank
-    times = "once" if len(downfalls) == 1 else f"{len(downfalls)} times"
+    times = "once" if len(host_crashes) == 1 else f"{len(host_crashes)} times"
     return replace(
         record,
         verdict=Verdict.CRASHED,

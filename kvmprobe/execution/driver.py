@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import WorkerError
-from kvmprobe.execution.hung_tasks import Late
 from kvmprobe.execution.link import LinkLostError
+from kvmprobe.host.hung_tasks import Overrun
 from kvmprobe.results.hang import hang_from_worker
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
 from kvmprobe.scenarios.calls import to_wire
@@ -161,7 +161,7 @@ class Driver:
             note = f"killed by signal {end['signal']}"
         elif status is End.TIMEOUT:
             hang = hang_from_worker(end["hang"], end["k"])
-            of_step = Late(end["hang"]["late"]) is Late.STEP
+            of_step = Overrun(end["hang"]["late"]) is Overrun.STEP
             what = f" of step {len(steps)}" if of_step else ""
             note = hang.note(f"no end{what} within {end['deadline']:g} s")
         last_log = tuple(end["k"]) if status in {End.SIGNAL, End.TIMEOUT} else ()

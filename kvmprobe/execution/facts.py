@@ -13,8 +13,8 @@ from kvmprobe.bindings import guest_trial, host_cpu
 from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
 from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.errors import KernelCallError, Unavailable
-from kvmprobe.execution.host import environment
-from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.host import environment
+from kvmprobe.host.files import HostFiles
 from kvmprobe.scenarios.calls import pack
 from kvmprobe.xstate.cpuid import (
     AMX_TILE_BIT,

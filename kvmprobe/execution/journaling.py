@@ -12,8 +12,8 @@ from calendar import timegm
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.execution.kernel_log import mark
-from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.place import Risk
+from kvmprobe.host.kernel_log import mark
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.run_document import Ending
 
@@ -52,18 +52,18 @@ class Journaling:
         self.environments = dict(environments or {})
         self._directory = directory
         self._journal = directory.journal
-        self._stakes = Stakes.EXPENDABLE
+        self._risk = Risk.EXPENDABLE
         self._batch = 0
         self._outputs: dict[str, dict[str, str]] = {}
 
-    def place(self, target: Target, stakes: Stakes, facts: Mapping[str, Any]) -> None:
+    def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
         """Keep the target and its facts."""
         self.environments[target] = facts
-        self._stakes = stakes
+        self._risk = risk
         content = json.dumps(facts, indent=1, sort_keys=True).encode()
         entry = {
             "target": asdict(target),
-            "real": stakes is Stakes.REAL,
+            "real": risk is Risk.REAL,
             "facts": self._directory.keep(content),
             "time": now(),
         }
@@ -79,7 +79,7 @@ class Journaling:
 
     def held(self, record: ScenarioRecord, before: str) -> None:
         """Keep what a scenario showed before a fatal load."""
-        self._journal.append(EntryType.HELD, {"record": record.to_json(), "before": before})
+        self._journal.append(EntryType.GATED, {"record": record.to_json(), "before": before})
 
     def read(self, scenario_id: str, trace: Trace) -> None:
         """Keep what was read; the record that follows names it."""
@@ -116,6 +116,6 @@ class Journaling:
         content = {"batch": self._batch, "scenarios": list(scenario_ids), **entry}
         self._journal.append(EntryType.INTENT, content)
         self._journal.sync()
-        if self._stakes is Stakes.REAL:
+        if self._risk is Risk.REAL:
             fatal = "may be fatal: " if entry["goes_on"] else ""
             mark(f"batch {self._batch}: {fatal}{' '.join(scenario_ids)}")

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import WorkerError
-from kvmprobe.execution.hung_tasks import Late, kill, living, looked_at, tasks_below
 from kvmprobe.execution.prepared import NONE, Namespaces, Prepared
 from kvmprobe.execution.transport import CHANNEL_PORT
+from kvmprobe.host.hung_tasks import Overrun, kill, living, looked_at, tasks_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kvmprobe.execution.hung_tasks import Tasks
     from kvmprobe.execution.prepared import CData
+    from kvmprobe.host.hung_tasks import Tasks
     from kvmprobe.scenarios.calls import Call
 
 EXIT_DONE: int = lib.KVMPROBE_DONE
-EXIT_HELD: int = lib.KVMPROBE_HELD
+EXIT_GATED: int = lib.KVMPROBE_GATED
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
 # After SIGKILL, in seconds: freeing a guest takes some, and the emulated host is slow.
 KILL_SECONDS = 10.0
 _ENDED = struct.Struct("=3i")
-_LATE = {lib.KVMPROBE_LATE_SCENARIO: Late.SCENARIO, lib.KVMPROBE_LATE_STEP: Late.STEP}
+_OVERRUN = {
+    lib.KVMPROBE_OVERRUN_SCENARIO: Overrun.SCENARIO,
+    lib.KVMPROBE_OVERRUN_STEP: Overrun.STEP,
+}
 
 
 class Ended(NamedTuple):
@@ -43,7 +46,7 @@ class Ended(NamedTuple):
 class Overdue(NamedTuple):
     """Tasks of a process that did not end in time, and those that SIGKILL did not end either."""
 
-    late: Late
+    late: Overrun
     tasks: list[dict[str, Any]]
     unkillable: list[dict[str, Any]]
 
@@ -54,7 +57,9 @@ def watch(pid: int, seconds: float) -> Ended:
     try:
         hang = None
         if not _readable(process, seconds):
-            hang = _end(Late.SCENARIO, tasks_below(pid), lambda: _readable(process, KILL_SECONDS))
+            hang = _end(
+                Overrun.SCENARIO, tasks_below(pid), lambda: _readable(process, KILL_SECONDS)
+            )
         if hang and hang.unkillable:
             return Ended(0, hang)
         return Ended(os.waitpid(pid, 0)[1], hang)
@@ -62,7 +67,7 @@ def watch(pid: int, seconds: float) -> Ended:
         os.close(process)
 
 
-def _end(late: Late, tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
+def _end(late: Overrun, tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
     """Look at tasks, kill them, and look again at those that live on."""
     seen = looked_at(tasks)
     kill(tasks)
@@ -113,14 +118,14 @@ class Zygote:
             self._requests,
             struct.pack(f"=6i{len(addresses)}Q", *request, len(addresses), *addresses),
         )
-        # Without an answer its process has ended, and an actor that was killed with it has not.
-        late, pid, status = lib.KVMPROBE_LATE_SCENARIO, self._pid, 0
+        # Without an answer its process has ended, and a task that was killed with it has not.
+        late, pid, status = lib.KVMPROBE_OVERRUN_SCENARIO, self._pid, 0
         if _readable(self._answers, request.deadline_ms / 1000 + KILL_SECONDS):
             late, pid, status = self._answer()
         if late == lib.KVMPROBE_IN_TIME:
             return Ended(status)
         tasks = [task for task in tasks_below(pid) if task[0] != self._pid]
-        hang = _end(_LATE[late], tasks, lambda: _readable(self._answers, KILL_SECONDS))
+        hang = _end(_OVERRUN[late], tasks, lambda: _readable(self._answers, KILL_SECONDS))
         return Ended(0 if hang.unkillable else self._answer()[2], hang)
 
     def _answer(self) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kvmprobe.execution.place import Stakes
+    from kvmprobe.execution.place import Risk
     from kvmprobe.results.record import ScenarioRecord, Target
     from kvmprobe.results.trace import Trace
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Ledger(Protocol):
     """Takes intents; the records themselves go to the runner's sink."""
 
-    def place(self, target: Target, stakes: Stakes, facts: Mapping[str, Any]) -> None:
+    def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
         """Take the target of all that follows, and what was found out about it."""
 
     def intend(self, scenario_ids: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ class Ledger(Protocol):
 class NoLedger:
     """Keeps nothing."""
 
-    def place(self, target: Target, stakes: Stakes, facts: Mapping[str, Any]) -> None:
+    def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
         """Drop it."""
 
     def intend(self, scenario_ids: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvmprobe.execution.link import Link
 
 
-class Stakes(Enum):
+class Risk(Enum):
     """What a crash of the place costs."""
 
     REAL = "a machine that people use"
@@ -34,7 +34,7 @@ class Place(Protocol):
         """Deadlines there."""
 
     @property
-    def stakes(self) -> Stakes:
+    def risk(self) -> Risk:
         """What a crash costs."""
 
     def open(self) -> Link:
@@ -47,7 +47,7 @@ class ThisHost:
 
     device: str = "/dev/kvm"
     timing: Timing = field(default_factory=Timing)
-    stakes: Stakes = Stakes.REAL
+    risk: Risk = Risk.REAL
 
     @property
     def target(self) -> Target:
@@ -73,9 +73,9 @@ class Timed:
         return self.place.target
 
     @property
-    def stakes(self) -> Stakes:
+    def risk(self) -> Risk:
         """Of the place."""
-        return self.place.stakes
+        return self.place.risk
 
     def open(self) -> Link:
         """Open the place."""

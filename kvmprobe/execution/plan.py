@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.judge.verdicts import skipped
-from kvmprobe.execution.oracles.companions import companions
+from kvmprobe.checkers.companions import companions
 from kvmprobe.execution.preflight import unmet
-from kvmprobe.scenarios.course import Courses
+from kvmprobe.judge.verdicts import skipped
 from kvmprobe.scenarios.hazard import Hazard, first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.scenario import Need
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Plan:
     """What to run, in order; what cannot run here; and who crashed before, as it was planned."""
 
     planned: list[Planned] = field(default_factory=list)
-    unsuited: list[ScenarioRecord] = field(default_factory=list)
+    not_runnable: list[ScenarioRecord] = field(default_factory=list)
     crashed: list[tuple[Planned, ScenarioRecord]] = field(default_factory=list)
 
 
@@ -81,14 +81,14 @@ def plan(
             continue
         reasons = [lacking[need] for need in Need if need in scenario.needs & lacking.keys()]
         if reasons:
-            made.unsuited.append(skipped(scenario, target, *reasons[0]))
+            made.not_runnable.append(skipped(scenario, target, *reasons[0]))
         else:
             fit.append(scenario)
 
-    courses = Courses(preflight.profile)
+    model_runs = ModelRuns(preflight.profile)
 
     def planned(scenario: Scenario) -> Planned:
-        hazard = first_hazard(scenario, courses, preflight.suspected)
+        hazard = first_hazard(scenario, model_runs, preflight.suspected)
         again = scenario.id in past.recorded
         return Planned(scenario, hazard, scenario.id in past.alone, again)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import Unavailable, errno_name
 from kvmprobe.execution.driver import Request
-from kvmprobe.execution.judge.lockstep import predicts
+from kvmprobe.judge.lockstep import predicts
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Behaviours
 from kvmprobe.model.host import HostProfile
 from kvmprobe.scenarios.calls import unpack

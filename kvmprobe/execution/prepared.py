@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from kvmprobe.abi import agent, ioctls
+from kvmprobe.abi import ioctls, payload
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import ScenarioError
 from kvmprobe.scenarios.calls import (
@@ -24,8 +24,8 @@ from kvmprobe.scenarios.calls import (
     LimitDescriptors,
     Literal,
     LiteralAtPageEnd,
-    MapAgent,
     MapMemory,
+    MapPayload,
     OpenKvm,
     Output,
     OutputAtPageEnd,
@@ -34,7 +34,7 @@ from kvmprobe.scenarios.calls import (
     RunGuest,
     RunVcpu,
     SetAltStack,
-    ShareAgent,
+    SharePayload,
     SleepingLiteral,
     Spawn,
 )
@@ -82,7 +82,7 @@ class Namespaces:
     descriptors: Names
     captures: Names
     memories: Names
-    actors: Names
+    tasks: Names
 
     @classmethod
     def empty(cls) -> Self:
@@ -91,7 +91,7 @@ class Namespaces:
             Names(lib.KVMPROBE_DESCRIPTORS),
             Names(lib.KVMPROBE_CAPTURES),
             Names(lib.KVMPROBE_MEMORIES),
-            Names(lib.KVMPROBE_ACTORS),
+            Names(lib.KVMPROBE_TASKS),
         )
 
 
@@ -109,7 +109,7 @@ class Prepared:
         self._names = names
         self._kept: list[CData] = []
         self.call.on = names.descriptors.number(getattr(lowered, "on", ""))
-        self.call.by = names.actors.number(getattr(lowered, "by", ""))
+        self.call.by = names.tasks.number(getattr(lowered, "by", ""))
         match lowered:
             case Ioctl():
                 self._ioctl(lowered)
@@ -117,11 +117,11 @@ class Prepared:
                 self._arch_prctl(lowered)
             case MapMemory():
                 self._map(lowered)
-            case MapAgent(_, memory):
-                self.call.kind = lib.KVMPROBE_MAP_AGENT
+            case MapPayload(_, memory):
+                self.call.kind = lib.KVMPROBE_MAP_PAYLOAD
                 self.call.memory = names.memories.number(memory)
-            case ShareAgent(_, memory):
-                self.call.kind = lib.KVMPROBE_SHARE_AGENT
+            case SharePayload(_, memory):
+                self.call.kind = lib.KVMPROBE_SHARE_PAYLOAD
                 self.call.memory = names.memories.number(memory)
             case RunVcpu(_, immediate_exit):
                 self.call.kind = lib.KVMPROBE_RUN
@@ -153,7 +153,7 @@ class Prepared:
                 self.call.kind = lib.KVMPROBE_LIMIT
             case Spawn(binds, relation):
                 self.call.kind = lib.KVMPROBE_SPAWN
-                self.call.binds = self._names.actors.number(binds)
+                self.call.binds = self._names.tasks.number(binds)
                 self.call.argument = _RELATIONS[relation]
 
     def _ioctl(self, lowered: Ioctl) -> None:
@@ -201,13 +201,13 @@ class Prepared:
                 raise ScenarioError(f"not an argument of that call: {other!r:.100}")
 
     def _run_guest(self, lowered: RunGuest) -> None:
-        command = lowered.command.ljust(agent.COMMAND_SIZE, b"\0")
-        if max(len(command) - agent.COMMAND_SIZE, lowered.data_size) > agent.DATA_SIZE:
-            raise ScenarioError(f"the guest agent has {agent.DATA_SIZE} bytes of data")
+        command = lowered.command.ljust(payload.COMMAND_SIZE, b"\0")
+        if max(len(command) - payload.COMMAND_SIZE, lowered.data_size) > payload.DATA_SIZE:
+            raise ScenarioError(f"the guest payload has {payload.DATA_SIZE} bytes of data")
         self.call.kind = lib.KVMPROBE_RUN_GUEST
         self.call.memory = self._names.memories.number(lowered.memory)
         self._give_input(self._pointer(command), len(command))
-        self._give_output(bytes(agent.RESULT_SIZE + lowered.data_size))
+        self._give_output(bytes(payload.RESULT_SIZE + lowered.data_size))
 
     def _map(self, lowered: MapMemory) -> None:
         size = _whole_pages(len(lowered.content))

@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.judge.lockstep import agrees_along, explanation
-from kvmprobe.execution.judge.unspecified import judged_bytes
 from kvmprobe.execution.preflight import examine, profile_of, unmet
+from kvmprobe.judge.lockstep import agrees_along, explanation
+from kvmprobe.judge.unspecified import judged_bytes
 from kvmprobe.model.behaviours import variants
 from kvmprobe.results.known import by_id
 from kvmprobe.results.trace import End
 from kvmprobe.results.transcript import Entry, Transcript
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.course import Courses
+from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,12 +60,12 @@ def record(place: Place, wanted: Callable[[Scenario], bool], progress: Progress)
 
 
 def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
-    courses = Courses(host)
+    model_runs = ModelRuns(host)
     known: tuple[str, ...] = ()
-    if not agrees_along(scenario, courses.with_defects(), trace):
+    if not agrees_along(scenario, model_runs.with_defects(), trace):
         known = explanation(scenario, host, trace, crashed=False)
-    course = courses.with_defects(_behaviours(known))
-    return Entry(scenario, trace, known, judged_bytes(scenario, course, len(trace.steps)))
+    model_run = model_runs.with_defects(_behaviours(known))
+    return Entry(scenario, trace, known, judged_bytes(scenario, model_run, len(trace.steps)))
 
 
 def _fit(preflight: Preflight, wanted: Callable[[Scenario], bool]) -> Iterator[Scenario]:
@@ -85,9 +85,9 @@ def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
     """
     host = profile_of(transcript.facts)
     expected = variants(transcript.behaviours) ^ frozenset(flipped)
-    courses = Courses(replace(host, behaviours=expected))
+    model_runs = ModelRuns(replace(host, behaviours=expected))
     for entry in transcript.entries:
-        if not _judged_alike(entry, courses):
+        if not _judged_alike(entry, model_runs):
             yield entry.scenario.id
 
 
@@ -95,13 +95,13 @@ def _behaviours(known: tuple[str, ...]) -> Behaviours:
     return frozenset(by_id(defect).behaviour for defect in known)
 
 
-def _judged_alike(entry: Entry, courses: Courses) -> bool:
+def _judged_alike(entry: Entry, model_runs: ModelRuns) -> bool:
     scenario, trace = entry.scenario, entry.trace
-    if trace.end not in {End.DONE, End.HELD} or trace.taint:
+    if trace.end not in {End.DONE, End.GATED} or trace.taint:
         return False
-    course = courses.with_defects(_behaviours(entry.known))
-    if judged_bytes(scenario, course, len(trace.steps)) < entry.judged:
+    model_run = model_runs.with_defects(_behaviours(entry.known))
+    if judged_bytes(scenario, model_run, len(trace.steps)) < entry.judged:
         return False
-    if entry.known and agrees_along(scenario, courses.with_defects(), trace):
+    if entry.known and agrees_along(scenario, model_runs.with_defects(), trace):
         return False
-    return agrees_along(scenario, course, trace)
+    return agrees_along(scenario, model_run, trace)

@@ -15,16 +15,16 @@ from enum import Enum
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.judge.verdicts import judged, with_findings
-from kvmprobe.execution.kernel_log import WATCHED
 from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.link import LinkLostError
-from kvmprobe.execution.oracles.session import Oracles
-from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.place import Risk
 from kvmprobe.execution.plan import NO_PAST, Past, Planned, plan
 from kvmprobe.execution.preflight import examine
+from kvmprobe.host.kernel_log import WATCHED
+from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 # Scenarios that are open at once.  A panic of a real host leaves as many in doubt.
-_BATCH = {Stakes.REAL: 32, Stakes.EXPENDABLE: 64}
+_BATCH = {Risk.REAL: 32, Risk.EXPENDABLE: 64}
 
 
 class Hazardous(Enum):
@@ -59,7 +59,7 @@ class Runner:
     """One run at one place.
 
     :ivar remaining: ids of scenarios that are planned and not recorded yet
-    :ivar unsuited: records of the scenarios that cannot run here; not given to the sink
+    :ivar not_runnable: records of the scenarios that cannot run here; not given to the sink
     :ivar blind_spots: what could not be watched here, and why
     """
 
@@ -79,12 +79,12 @@ class Runner:
         self._deadline = deadline
         self._ledger = ledger or NoLedger()
         self._preflight: Preflight | None = None
-        self._oracles: Oracles | None = None
+        self._checkers: Checkers | None = None
         self._held: list[tuple[Planned, ScenarioRecord]] = []
         self._crashed: list[tuple[Planned, ScenarioRecord]] = []
         self._total = 0
         self.remaining: dict[str, None] = {}
-        self.unsuited: list[ScenarioRecord] = []
+        self.not_runnable: list[ScenarioRecord] = []
         self.blind_spots: list[str] = []
 
     def run(
@@ -125,7 +125,7 @@ class Runner:
             driver = Driver(link, self._place.timing)
             if self._preflight is None:
                 self._preflight = examine(driver)
-                self._oracles = Oracles(self._preflight.profile)
+                self._checkers = Checkers(self._preflight.profile)
         except LinkLostError as lost:
             if lost.crash is None and not lost.hung:
                 raise
@@ -149,9 +149,9 @@ class Runner:
         preflight = self._examined
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
-        self._ledger.place(self._place.target, self._place.stakes, preflight.told)
+        self._ledger.place(self._place.target, self._place.risk, preflight.told)
         made = plan(scenarios, wanted, preflight, self._place.target, past)
-        self.unsuited += made.unsuited
+        self.not_runnable += made.not_runnable
         self._crashed += made.crashed
         self.remaining = dict.fromkeys(p.scenario.id for p in made.planned if not p.recorded)
         self._total = len(self.remaining)
@@ -181,7 +181,7 @@ class Runner:
 
     def _batch(self, planned: deque[Planned]) -> list[Planned]:
         """Return what is open at once, and lost if the host goes down."""
-        first = list(islice(planned, _BATCH[self._place.stakes]))
+        first = list(islice(planned, _BATCH[self._place.risk]))
         together = list(takewhile(lambda p: not p.alone, first))
         return together or first[:1]
 
@@ -200,12 +200,12 @@ class Runner:
         if planned.recorded:
             return
         cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
-        if trace.end is End.HELD and self._goes_on:
+        if trace.end is End.GATED and self._goes_on:
             _, load = planned.scenario.behind(len(trace.steps))
             self._ledger.held(record, load)
             self._held.append((planned, record))
             return
-        if trace.end is End.HELD or (cut_short and not self._goes_on):
+        if trace.end is End.GATED or (cut_short and not self._goes_on):
             note = "stopped before a guest-FPU load that can panic this host; --hazardous goes on"
             record = replace(record, reason=note)
         self._emit(record)
@@ -216,17 +216,17 @@ class Runner:
             record = replace(record, verdict=Verdict.TIMED_OUT)
         if not planned.recorded:
             self._emit(record)
-        if lost.unkillable and self._place.stakes is Stakes.REAL:
+        if lost.unkillable and self._place.risk is Risk.REAL:
             raise HostStuck(f"{record.id}: {record.reason}")
 
     def _judged(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
     ) -> ScenarioRecord:
-        """Judge by the model, then by the oracles, which do not ask it."""
-        assert self._oracles is not None  # noqa: S101 - set when the place was examined
+        """Judge by the model, then by the checkers, which do not ask it."""
+        assert self._checkers is not None  # noqa: S101 - set when the place was examined
         record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
-        across = self._oracles.across(scenario, trace, record.known)
-        record = with_findings(record, (*self._oracles.within(scenario, trace), *across))
+        across = self._checkers.across(scenario, trace, record.known)
+        record = with_findings(record, (*self._checkers.within(scenario, trace), *across))
         if record.verdict is not Verdict.PASS:
             self._ledger.read(record.id, trace)
         return record

@@ -22,9 +22,9 @@ import time
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_HELD, Limits, Session, watch
-from kvmprobe.execution.kernel_log import KernelLog
+from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, EXIT_GATED, Limits, Session, watch
 from kvmprobe.execution.transport import PipeTransport, PortTransport
+from kvmprobe.host.kernel_log import KernelLog
 from kvmprobe.scenarios.calls import from_wire
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ DEVICE_VARIABLE = "KVMPROBE_DEVICE"
 TRANSPORT_VARIABLE, PORT, PIPE = "KVMPROBE_TRANSPORT", "port", "pipe"
 _NO_NUMBER = -1
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-_ENDS = {EXIT_DONE: "done", EXIT_HELD: "held", EXIT_BROKEN: "broken"}
+_ENDS = {EXIT_DONE: "done", EXIT_GATED: "held", EXIT_BROKEN: "broken"}
 
 
 class Worker:

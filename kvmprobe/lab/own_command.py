@@ -27,7 +27,7 @@ _FOLDER = "/usr/local/bin"
 # What is loaded only when it is needed, data and modules, asking an interpreter does not show.
 _WHOLE = ("kvmprobe", "rich", "jinja2")
 # Always needed late; named, it goes along compiled.
-_LATE = ("importlib.readers",)
+_OVERRUN = ("importlib.readers",)
 _NOT_FOR_PROGRAMS = {
     *("__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip"),
     *("site-packages", "dist-packages"),
@@ -43,7 +43,7 @@ def add_own_command(tree: FileTree, pycache: Path) -> PythonProgram:
     modules = tuple(
         module.name for module in pkgutil.walk_packages(kvmprobe.__path__, f"{kvmprobe.__name__}.")
     )
-    program = add_python(tree, _MODULE, pycache, also=(*modules, *_LATE))
+    program = add_python(tree, _MODULE, pycache, also=(*modules, *_OVERRUN))
     for file in (*_standard_library(), *(f for name in _WHOLE for f in _files_of(name))):
         if str(file) not in tree:
             tree.add(file)

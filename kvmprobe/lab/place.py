@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from kvmprobe.errors import BootFailed
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import LinkLostError
-from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.place import Risk
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
 from kvmprobe.lab.machine import Machine
@@ -111,7 +111,7 @@ class EmulatedHost:
     image: BootImage
     phases: list[Phase]
     timing: Timing = field(default_factory=lambda: Timing(scenario=_SCENARIO_SECONDS, start=180.0))
-    stakes: Stakes = Stakes.EXPENDABLE
+    risk: Risk = Risk.EXPENDABLE
 
     @classmethod
     def prepare(

@@ -1,4 +1,4 @@
-"""A guest that executes one instruction: KVM_RUN, the agent's command in it, and its result.
+"""A guest that executes one instruction: KVM_RUN, the payload's command in it, and its result.
 
 Each entry loads the guest's fpstate into the registers (XRSTORS) and each exit to user space saves
 it (XSAVES), so that what an instruction leaves in a register is what the ioctls show.
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from kvmprobe.abi.agent import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.abi.numbers import U32_MAX
+from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
 from kvmprobe.model.sregs import Cr4
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 VECTOR_FIELD = "vector"
 NO_BITS = Registers()
-# What the agent has written to the control registers before its first command.
-AGENT_CR0 = 0x8001_0033
-AGENT_CR4 = 0x620
+# What the payload has written to the control registers before its first command.
+PAYLOAD_CR0 = 0x8001_0033
+PAYLOAD_CR4 = 0x620
 
 
 class Cr0(IntEnum):
@@ -82,7 +82,7 @@ class Guest:
     :ivar state: content of every component but PKRU, which is in ``vcpu``
     :ivar mxcsr: the register; the vCPU's is the one in its fpstate
     :ivar open_registers: bits that are legal either way
-    :ivar memory: what the instruction must leave in the agent's data area
+    :ivar memory: what the instruction must leave in the payload's data area
     :ivar unspecified: what in ``memory`` is legal either way
     """
 
@@ -183,7 +183,7 @@ def execute(
     instruction: Callable[[Guest], Guest],
     rule: str,
 ) -> Step:
-    """KVM_RUN until the agent has executed one instruction and told what came of it.
+    """KVM_RUN until the payload has executed one instruction and told what came of it.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_load_guest_fpu, kvm_put_guest_fpu
     """
@@ -205,15 +205,15 @@ def execute(
 
 
 def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
-    """Load the fpstate; a vCPU that comes from its reset first runs the agent's start.
+    """Load the fpstate; a vCPU that comes from its reset first runs the payload's start.
 
     XRSTORS loads MXCSR only with SSE state.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
         SDM vol.1 §13.8.2 "Compacted Form of XRSTOR"
     """
-    if not vcpu.in_agent:
-        vcpu = vcpu.but(cr0=AGENT_CR0, cr4=AGENT_CR4, in_agent=True)
+    if not vcpu.in_payload:
+        vcpu = vcpu.but(cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, in_payload=True)
     loaded = vcpu.xstate_bv | vcpu.xstate_bv_open
     contents = {nr: held for nr, held in vcpu.contents.items() if loaded >> nr & 1}
     state = {

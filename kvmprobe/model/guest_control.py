@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import Registers
 from kvmprobe.abi.numbers import U32_MAX
+from kvmprobe.abi.payload import Registers
 from kvmprobe.model.guest import Cr0, Vector
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid

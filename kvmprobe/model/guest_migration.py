@@ -58,7 +58,7 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
         case Part.SREGS:
             vcpu = vcpu.but(cr0=had.cr0, cr4=had.cr4)
         case Part.REGS:
-            vcpu = vcpu.but(in_agent=had.in_agent)
+            vcpu = vcpu.but(in_payload=had.in_payload)
         case _:
             pass
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)

@@ -104,7 +104,7 @@ class Vcpu:
         may have, or else INIT (PKRU aside); of others they do not matter
     :ivar stale: bytes of FP and SSE that lie in the fpstate while XSTATE_BV says INIT
     :ivar stale_open: components whose bytes a save may have overwritten with INIT
-    :ivar in_agent: it executes the guest agent, which has left the reset vector behind
+    :ivar in_payload: it executes the guest payload, which has left the reset vector behind
     :ivar ran: the guest has been entered at least once
     :ivar saved: hardware, not user space, wrote the fpstate last
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
@@ -133,7 +133,7 @@ class Vcpu:
     xfd_err: int = 0
     cr0: int = CR0_RESET
     cr4: int = 0
-    in_agent: bool = False
+    in_payload: bool = False
     ran: bool = False
     saved: bool = False
     xfd_passthrough: bool = False
@@ -160,8 +160,8 @@ class Vcpu:
 class Machine:
     """A scenario's process, the processes it made, its VMs' vCPUs.
 
-    :ivar actors: the process that each actor belongs to (a thread shares its creator's)
-    :ivar altstacks: bytes of the alternate signal stack of each actor that has one
+    :ivar tasks: the process that each task belongs to (a thread shares its creator's)
+    :ivar altstacks: bytes of the alternate signal stack of each task that has one
     :ivar vms: by the name of their descriptors
     :ivar vcpus: by the name of their descriptors
     :ivar captured: CPUID tables that later calls refer to, by name
@@ -172,7 +172,7 @@ class Machine:
 
     host: HostProfile
     processes: Mapping[str, Process]
-    actors: Mapping[str, str] = field(default_factory=lambda: {MAIN: MAIN})
+    tasks: Mapping[str, str] = field(default_factory=lambda: {MAIN: MAIN})
     altstacks: Mapping[str, int] = field(default_factory=dict)
     vms: Mapping[str, Vm] = field(default_factory=dict)
     vcpus: Mapping[str, Vcpu] = field(default_factory=dict)
@@ -196,19 +196,19 @@ class Machine:
         """Whether that is frozen."""
         return self.processes[MAIN].perm_locked
 
-    def process(self, actor: str) -> Process:
-        """Return the process that an actor belongs to."""
-        if actor not in self.actors:
-            raise ModelBug(f"no actor {actor!r}; the scenario never spawned it")
-        return self.processes[self.actors[actor]]
+    def process(self, task: str) -> Process:
+        """Return the process that a task belongs to."""
+        if task not in self.tasks:
+            raise ModelBug(f"no task {task!r}; the scenario never spawned it")
+        return self.processes[self.tasks[task]]
 
     def threads(self, process: str) -> tuple[str, ...]:
-        """Return the actors that belong to a process."""
-        return tuple(a for a, owner in self.actors.items() if owner == process)
+        """Return the tasks that belong to a process."""
+        return tuple(a for a, owner in self.tasks.items() if owner == process)
 
-    def with_process(self, actor: str, process: Process) -> Machine:
-        """Return the machine with an actor's process replaced."""
-        return replace(self, processes={**self.processes, self.actors[actor]: process})
+    def with_process(self, task: str, process: Process) -> Machine:
+        """Return the machine with a task's process replaced."""
+        return replace(self, processes={**self.processes, self.tasks[task]: process})
 
     def vm(self, name: str) -> Vm:
         """Return a VM; one that no step created is the scenario's own, without vCPUs."""

@@ -68,8 +68,8 @@ def _without_change(machine: Machine, permitted: int, feature_nr: int) -> Outcom
 
 def _stack_too_small(machine: Machine, components: int, by: str) -> Outcome | None:
     least = frame_size(machine.host, components)
-    threads = machine.threads(machine.actors[by])
-    stacks = [machine.altstacks[actor] for actor in threads if actor in machine.altstacks]
+    threads = machine.threads(machine.tasks[by])
+    stacks = [machine.altstacks[task] for task in threads if task in machine.altstacks]
     return Failed(errno.ENOSPC) if stacks and min(stacks) <= least else None
 
 

@@ -20,54 +20,54 @@ if TYPE_CHECKING:
 MINSIGSTKSZ = 2048
 
 
-def spawn_thread(machine: Machine, actor: str) -> Step:
+def spawn_thread(machine: Machine, task: str) -> Step:
     """Clone with CLONE_THREAD by the scenario's process: permission is the whole group's.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_clone; kernel/fork.c: copy_process
     """
-    actors = {**machine.actors, actor: machine.actors[MAIN]}
+    tasks = {**machine.tasks, task: machine.tasks[MAIN]}
     rule = "a thread shares its group's permission (INV-2, INV-4): core.c: fpu_clone"
-    return Step(machine.but(actors=actors), Done(), rule)
+    return Step(machine.but(tasks=tasks), Done(), rule)
 
 
-def fork(machine: Machine, actor: str) -> Step:
+def fork(machine: Machine, task: str) -> Step:
     """Clone without flags: a copy of memory, descriptors, permission, its lock, and signal stack.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_inherit_perms; kernel/fork.c: copy_process
     """
     parent = machine.process(MAIN)
-    child = parent.but(memory=actor, files=actor)
-    copies = {(actor, name) for owner, name in machine.closed if owner == parent.files}
+    child = parent.but(memory=task, files=task)
+    copies = {(task, name) for owner, name in machine.closed if owner == parent.files}
     altstacks = dict(machine.altstacks)
     if MAIN in altstacks:
-        altstacks[actor] = altstacks[MAIN]
+        altstacks[task] = altstacks[MAIN]
     forked = machine.but(closed=machine.closed | copies, altstacks=altstacks)
     rule = "fork copies permission and its lock (INV-5): core.c: fpu_inherit_perms"
-    return _with_new(forked, actor, child, rule)
+    return _with_new(forked, task, child, rule)
 
 
-def share_memory(machine: Machine, actor: str) -> Step:
+def share_memory(machine: Machine, task: str) -> Step:
     """Clone with CLONE_VM | CLONE_FILES: its own permission, copied; same memory, descriptors.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_inherit_perms; kernel/fork.c: copy_process
     """
     rule = "a thread group of its own copies permission and lock (INV-5): core.c: fpu_inherit_perms"
-    return _with_new(machine, actor, machine.process(MAIN), rule)
+    return _with_new(machine, task, machine.process(MAIN), rule)
 
 
-def exec_image(machine: Machine, actor: str) -> Step:
+def exec_image(machine: Machine, task: str) -> Step:
     """Fork, then execve: default permission, no lock, no signal stack, no descriptors.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_flush_thread; fs/exec.c: begin_new_exec
     """
     rule = "exec resets permission and its lock (INV-5): core.c: fpu_flush_thread"
-    return _with_new(machine, actor, fresh_process(machine.host, actor), rule)
+    return _with_new(machine, task, fresh_process(machine.host, task), rule)
 
 
-def _with_new(machine: Machine, actor: str, process: Process, rule: str) -> Step:
-    processes = {**machine.processes, actor: process}
-    actors = {**machine.actors, actor: actor}
-    return Step(machine.but(processes=processes, actors=actors), Done(), rule)
+def _with_new(machine: Machine, task: str, process: Process, rule: str) -> Step:
+    processes = {**machine.processes, task: process}
+    tasks = {**machine.tasks, task: task}
+    return Step(machine.but(processes=processes, tasks=tasks), Done(), rule)
 
 
 def set_altstack(machine: Machine, size: int, by: str = MAIN) -> Step:

@@ -116,5 +116,5 @@ def get_sregs(machine: Machine, vcpu_name: str) -> Step:
 def _fields(vcpu: Vcpu) -> dict[str, int]:
     # SDM vol.3 table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT"
     entry = {"cs_base": 0xFFFF_0000, "cs_selector": 0xF000, "cr2": 0, "cr3": 0, "efer": 0}
-    fixed = {} if vcpu.in_agent else entry
+    fixed = {} if vcpu.in_payload else entry
     return {CR0_FIELD: vcpu.cr0, CR4_FIELD: vcpu.cr4, **fixed}

@@ -121,7 +121,7 @@ def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
     if record.divergences:
         return record.divergences[0].signature
     if record.findings:
-        return (record.findings[0].oracle, record.findings[0].text)
+        return (record.findings[0].checker, record.findings[0].text)
     return (record.reason,)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.doctor.advice import Readiness
+from kvmprobe.host.doctor.advice import Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmprobe.execution.doctor.advice import Advice
+    from kvmprobe.host.doctor.advice import Advice
 
 
 def doctor_lines(told: Sequence[Advice]) -> list[str]:

@@ -47,7 +47,7 @@ def headline(record: ScenarioRecord) -> str:
 
 
 def failure_lines(record: ScenarioRecord) -> list[str]:
-    """Return what is known, the first divergence, what oracles found, and where the host died."""
+    """Return what is known, the first divergence, what checkers found, and where the host died."""
     lines = [
         f"{defect.label(record.target.kernel)}: {defect.title}"
         for defect in map(by_id, record.known)
@@ -91,8 +91,8 @@ def divergence_lines(found: Divergence) -> list[str]:
 
 
 def finding_head(found: Finding) -> list[str]:
-    """Return which oracle found what, and in comparison with which scenario."""
-    lines = [f"step {found.step}: {found.oracle} ({found.invariant}): {found.text}"]
+    """Return which checker found what, and in comparison with which scenario."""
+    lines = [f"step {found.step}: {found.checker} ({found.invariant}): {found.text}"]
     if found.other:
         lines.append(f"  there: {found.other}")
     return lines

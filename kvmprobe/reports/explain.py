@@ -10,13 +10,13 @@ from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.execution.judge.compare import fields_text, returned
+from kvmprobe.judge.compare import fields_text, returned
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.results.known import known_defects
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.xstate.features import XFeature, names
 from kvmprobe.xstate.image import xstate_bv_of
 
@@ -145,7 +145,7 @@ def _number(name: str, value: int) -> str:
 
 
 def _hazard(scenario: Scenario, host: HostProfile) -> list[str]:
-    hazard = first_hazard(scenario, Courses(host), DEFECTS)
+    hazard = first_hazard(scenario, ModelRuns(host), DEFECTS)
     if hazard is None:
         return ["hazards: none, whatever known defect the kernel has"]
     ids = " and ".join(sorted(known_defects()[defect].id for defect in hazard.defects))

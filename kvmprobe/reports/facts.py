@@ -6,7 +6,7 @@ from typing import Any
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.errors import errno_name
-from kvmprobe.execution.host.taint import letters
+from kvmprobe.host.taint import letters
 from kvmprobe.xstate.features import XFeature, names
 
 _FEATURES = ("xsaves", "xfd", "amx_tile")

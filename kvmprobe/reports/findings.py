@@ -1,4 +1,4 @@
-"""What the oracles found, in few lines: how many of a kind, and what explains them."""
+"""What the checkers found, in few lines: how many of a kind, and what explains them."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _SHOWN_DETAILS = 6
 
 
 def finding_lines(records: Iterable[ScenarioRecord]) -> Iterator[str]:
-    """Yield a line an oracle: ``order-independence: 96 pairs, O3; 12 pairs, O1``."""
+    """Yield a line a checker: ``order-independence: 96 pairs, O3; 12 pairs, O1``."""
     counts: dict[Target, dict[str, dict[str, int]]] = {}
     pairs: set[str] = set()
     for record in records:
         for finding in record.findings:
             if finding.other:
-                pairs.add(finding.oracle)
-            of_oracle = counts.setdefault(record.target, {}).setdefault(finding.oracle, {})
+                pairs.add(finding.checker)
+            of_checker = counts.setdefault(record.target, {}).setdefault(finding.checker, {})
             known = " and ".join(finding.known) or "not known"
-            of_oracle[known] = of_oracle.get(known, 0) + 1
-    for target, oracles in counts.items():
+            of_checker[known] = of_checker.get(known, 0) + 1
+    for target, checkers in counts.items():
         yield ""
         yield f"found without the model on {target.description}"
-        for oracle, kinds in oracles.items():
-            unit = "pairs" if oracle in pairs else "scenarios"
+        for checker, kinds in checkers.items():
+            unit = "pairs" if checker in pairs else "scenarios"
             parts = "; ".join(f"{count} {unit}, {known}" for known, count in kinds.items())
-            yield f"  {oracle}: {parts}"
+            yield f"  {checker}: {parts}"
 
 
 def unexplained_lines(record: ScenarioRecord) -> list[str]:
-    """Return what the oracles found in one scenario and no known defect explains."""
+    """Return what the checkers found in one scenario and no known defect explains."""
     lines: list[str] = []
     for finding in record.unexplained:
         lines += [f"  {line}" for line in finding_head(finding)]

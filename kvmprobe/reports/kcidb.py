@@ -51,7 +51,7 @@ def kcidb(runs: Iterable[RunDocument]) -> str:
     told = list(runs)
     targets = list(dict.fromkeys(target for run in told for target in run.targets))
     records = [record for run in told for record in run.records]
-    defects = sorted({defect for r in records for defect in (*r.known, *r.foretold)})
+    defects = sorted({defect for r in records for defect in (*r.known, *r.expected_defects)})
     report = {
         "version": VERSION,
         "checkouts": [_checkout(target) for target in targets],
@@ -151,7 +151,7 @@ def _incidents(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
     for record in run.records:
         for defect in record.known:
             yield _incident(run_id, record, defect) | {"present": True}
-        for defect in record.foretold:
+        for defect in record.expected_defects:
             yield _incident(run_id, record, defect) | {"present": False}
 
 

@@ -39,7 +39,7 @@ def assemble(parts: Parts, layout: Layout) -> str:
     """Return the file.
 
     :param layout: gives the places of components that the program names
-    :raises Unavailable: it has the guest agent, and the extension module is not built
+    :raises Unavailable: it has the guest payload, and the extension module is not built
     """
     found = chunks.needed(parts.text)
     used = chunks.words(parts.text)
@@ -55,7 +55,7 @@ def assemble(parts: Parts, layout: Layout) -> str:
         f"{_LICENSE}\n{parts.head}",
         "\n".join(["#define _GNU_SOURCE", *(f"#include <{h}>" for h in sorted(headers))]),
         "\n".join(constants),
-        guest.code() if "map_agent" in used else "",
+        guest.code() if "map_payload" in used else "",
         *(chunk.text for chunk in found if not chunk.is_constant),
         parts.declared,
         *parts.body,

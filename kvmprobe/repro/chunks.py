@@ -21,8 +21,8 @@ _FILES = (
     "here.c",
     "load.c",
     "sleeping.c",
-    "agent.c",
-    "actors.c",
+    "payload.c",
+    "tasks.c",
 )
 ALWAYS = (
     "errno.h",

@@ -15,7 +15,7 @@ from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.repro.other_hosts import correct, featured, versions
 from kvmprobe.results.known import known_defects
-from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.model_run import ModelRun
 from kvmprobe.scenarios.showing import shows
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ def _merge(
 
 def showing(scenario: Scenario, host: HostProfile) -> tuple[str, ...]:
     """Return the known defects, by identifier, with which a kernel must answer otherwise."""
-    plain = Course(correct(host))
+    plain = ModelRun(correct(host))
     return tuple(
         known_defects()[defect].id
         for defect in sorted(DEFECTS & known_defects().keys(), key=lambda d: d.name)
-        if shows(scenario, plain, Course(_with(host, defect)))
+        if shows(scenario, plain, ModelRun(_with(host, defect)))
     )
 
 

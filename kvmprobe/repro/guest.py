@@ -1,12 +1,12 @@
-"""The guest agent in a program: its code, and the commands it is given."""
+"""The guest payload in a program: its code, and the commands it is given."""
 
 from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import COMMAND_SIZE, AgentOp
-from kvmprobe.bindings.agent_image import agent_code, agent_reset
+from kvmprobe.abi.payload import COMMAND_SIZE, PayloadOp
+from kvmprobe.bindings.payload_image import payload_code, payload_reset
 from kvmprobe.repro.ctext import byte_list, number
 from kvmprobe.repro.fill import statements
 
@@ -19,14 +19,14 @@ _LEAST_IMAGE = 576
 
 
 def code() -> str:
-    """Return the agent's machine code as C.
+    """Return the payload's machine code as C.
 
     :raises Unavailable: the extension module, which has it, is not built
     """
     return "\n\n".join(
         [
-            _array("agent_code", agent_code(), "What the guest executes, at AGENT_CODE."),
-            _array("agent_reset", agent_reset(), "At the reset vector: go there."),
+            _array("payload_code", payload_code(), "What the guest executes, at PAYLOAD_CODE."),
+            _array("payload_reset", payload_reset(), "At the reset vector: go there."),
         ]
     )
 
@@ -37,7 +37,7 @@ def _array(name: str, content: bytes, purpose: str) -> str:
 
 
 def command_lines(command: bytes, memory: str, layout: Layout) -> list[str]:
-    """Return the statements that leave a command, and its data, in the agent's memory."""
+    """Return the statements that leave a command, and its data, in the payload's memory."""
     opcode, operand, *registers = _COMMAND.unpack_from(command)
     data = command[COMMAND_SIZE:]
     named = [
@@ -47,16 +47,16 @@ def command_lines(command: bytes, memory: str, layout: Layout) -> list[str]:
     ]
     tmm = [f"\t.operand = {operand},"] if operand else []
     lines = [
-        "const struct agent_command command = {",
-        f"\t.instruction = {opcode}, /* {AgentOp(opcode).name} */",
+        "const struct payload_command command = {",
+        f"\t.instruction = {opcode}, /* {PayloadOp(opcode).name} */",
         *tmm,
         *named,
         "};",
         "",
-        f"memcpy({memory} + AGENT_COMMAND, &command, sizeof(command));",
+        f"memcpy({memory} + PAYLOAD_COMMAND, &command, sizeof(command));",
     ]
     if data:
-        to = f"{memory} + AGENT_DATA"
+        to = f"{memory} + PAYLOAD_DATA"
         lines.append(f"memset({to}, 0, {len(data)});")
         lines += statements(data, to, layout if len(data) >= _LEAST_IMAGE else None)
     return lines

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.agent import RESULT_SIZE
 from kvmprobe.abi.numbers import ArchPrctlCode
+from kvmprobe.abi.payload import RESULT_SIZE
 from kvmprobe.errors import ScenarioError
 from kvmprobe.repro.ctext import block, identifier, number
 from kvmprobe.repro.fill import statements
@@ -31,8 +31,8 @@ from kvmprobe.scenarios.calls import (
     LimitDescriptors,
     Literal,
     LiteralAtPageEnd,
-    MapAgent,
     MapMemory,
+    MapPayload,
     OpenKvm,
     Output,
     OutputAtPageEnd,
@@ -41,7 +41,7 @@ from kvmprobe.scenarios.calls import (
     RunGuest,
     RunVcpu,
     SetAltStack,
-    ShareAgent,
+    SharePayload,
     SleepingLiteral,
     Spawn,
 )
@@ -49,7 +49,7 @@ from kvmprobe.scenarios.calls import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvmprobe.repro.surroundings import Surroundings
+    from kvmprobe.repro.environment import Environment
     from kvmprobe.scenarios.calls import Call
     from kvmprobe.xstate.layout import Layout
 
@@ -87,7 +87,7 @@ class Issuer:
     :param gated: stop before a load of the guest's FPU that the host would not survive
     """
 
-    def __init__(self, around: Surroundings, layout: Layout, *, gated: bool) -> None:
+    def __init__(self, around: Environment, layout: Layout, *, gated: bool) -> None:
         self._around = around
         self._layout = layout
         self._gated = gated
@@ -126,22 +126,22 @@ class Issuer:
                 return self._run(call, out)
             case RunGuest():
                 return self._run_guest(call, out)
-            case MapMemory() | MapAgent() | ShareAgent():
+            case MapMemory() | MapPayload() | SharePayload():
                 return _Body(self._memory_lines(call))
             case OpenKvm() | Close() | SetAltStack() | LimitDescriptors() | Spawn():
                 return self._of_process(call)
 
-    def _memory_lines(self, call: MapMemory | MapAgent | ShareAgent) -> list[str]:
+    def _memory_lines(self, call: MapMemory | MapPayload | SharePayload) -> list[str]:
         vm = self._around.descriptor(call.on)
         match call:
             case MapMemory(_, slot, address, content):
                 place = f"{vm}, {slot}, {number(address)}, memory, sizeof(memory)"
                 first = f"static uint8_t memory[{len(content)}];"
                 return [first, "", *statements(content, "memory"), f"return set_memory({place});"]
-            case MapAgent(_, memory):
-                return [f"return map_agent({vm}, &{self._around.memory(memory)});"]
-            case ShareAgent(_, memory):
-                return [f"return share_agent({vm}, {self._around.memory(memory)});"]
+            case MapPayload(_, memory):
+                return [f"return map_payload({vm}, &{self._around.memory(memory)});"]
+            case SharePayload(_, memory):
+                return [f"return share_payload({vm}, {self._around.memory(memory)});"]
 
     def _of_process(self, call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn) -> _Body:
         match call:
@@ -155,7 +155,7 @@ class Issuer:
             case LimitDescriptors():
                 return _Body(["return limit_descriptors();"])
             case Spawn(binds, relation):
-                return _Body([f"return {_SPAWNS[relation]}(&{self._around.actor(binds)});"])
+                return _Body([f"return {_SPAWNS[relation]}(&{self._around.task(binds)});"])
 
     def _bind(self, variable: str, name: str) -> list[str]:
         more = []

@@ -6,8 +6,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.agent import AgentOp
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap, Msr
+from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.repro.ctext import number
 from kvmprobe.repro.fill import statements
 from kvmprobe.scenarios.calls import (
@@ -50,7 +50,7 @@ def wish(call: Call) -> str:
             return "run_vcpu_immediate_exit"
         case RunGuest(command=command):
             (opcode,) = struct.unpack_from("=I", command)
-            return f"guest {AgentOp(opcode).name}"
+            return f"guest {PayloadOp(opcode).name}"
         case _:
             return _wish_of_process(call)
 

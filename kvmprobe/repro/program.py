@@ -9,12 +9,12 @@ from kvmprobe import __version__
 from kvmprobe.repro.assembly import Parts, assemble, named_components
 from kvmprobe.repro.checks import Checker, expected_text
 from kvmprobe.repro.ctext import block, comment, identifier, number
+from kvmprobe.repro.environment import Environment
 from kvmprobe.repro.expectation import DESCRIPTOR, expectations, showing
 from kvmprobe.repro.fill import component_name
 from kvmprobe.repro.issue import Issuer
 from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.repro.pieces import loads_guest_fpu
-from kvmprobe.repro.surroundings import Surroundings
 from kvmprobe.results.citation import with_paths, without_numbers
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.calls import (
@@ -59,7 +59,7 @@ def program(scenario: Scenario, host: HostProfile, profile: Profile = Profile.AS
 
     :param host: what the program is for: the places of components, what KVM offers
     :raises ScenarioError: it makes a call that no program can make
-    :raises Unavailable: it runs the guest agent, and the extension module is not built
+    :raises Unavailable: it runs the guest payload, and the extension module is not built
     """
     return _Writer(scenario, host, profile).text()
 
@@ -70,7 +70,7 @@ class _Writer:
         self._profile = profile
         self._host = host
         self._calls = calls = [op.lower(host) for _, op in scenario.ops()]
-        self._around = Surroundings(calls)
+        self._around = Environment(calls)
         self._gated = host.amx and any(map(loads_guest_fpu, calls))
         self._issuer = Issuer(self._around, host.layout, gated=self._gated)
         self._checker = Checker(self._around.names, host.layout)
@@ -83,7 +83,7 @@ class _Writer:
             "\n".join(self._step(number, ops_of_step, [next(wanted) for _ in ops_of_step]))
             for number, ops_of_step in enumerate(s.ops for s in self._scenario.steps)
         ]
-        body = [*self._checker.data, *self._issuer.functions, *self._actor_parts(), *steps]
+        body = [*self._checker.data, *self._issuer.functions, *self._task_parts(), *steps]
         parts = Parts(self._head(), self._around.declarations, [*body, self._main()])
         return assemble(parts, self._host.layout)
 
@@ -154,7 +154,7 @@ class _Writer:
         if by == MAIN:
             return f"{made.issued.function}()"
         asked = self._asked.setdefault(made.issued.function, made.issued.function.upper())
-        return f"ask(&{self._around.actor(by)}, ASK_{asked})"
+        return f"ask(&{self._around.task(by)}, ASK_{asked})"
 
     def _keep(self, made: _Made) -> list[str]:
         call = made.call
@@ -170,7 +170,7 @@ class _Writer:
             lines += ["else", '\tgive_up("there is nothing to restore");']
         return lines
 
-    def _actor_parts(self) -> list[str]:
+    def _task_parts(self) -> list[str]:
         if not self._asked and not any(isinstance(c, Spawn) for c in self._calls):
             return []
         enumerators = ", ".join(f"ASK_{name}" for name in self._asked.values())
@@ -181,7 +181,7 @@ class _Writer:
             for line in (f"case ASK_{name}:", f"\treturn {function}();")
         ]
         body = ["switch (call) {", *cases, "}", "return -ENOSYS;"]
-        text = f"static long call_of_actor(int call)\n{{\n{block(body)}\n}}"
+        text = f"static long call_of_task(int call)\n{{\n{block(body)}\n}}"
         return [*enum, text]
 
     def _main(self) -> str:
@@ -229,7 +229,7 @@ class _Writer:
 
 
 def _by_whomever(call: Call) -> Call:
-    """Return the call as one that anybody makes: an actor calls the same function."""
+    """Return the call as one that anybody makes: a task calls the same function."""
     return replace(call, by=MAIN) if isinstance(call, Ioctl | ArchPrctl | SetAltStack) else call
 
 

@@ -2,7 +2,7 @@
 
 A scenario *fails* where it shows something that a correct kernel would not, also where that was
 expected (XFAIL).  A failure's signature is its first divergence, the rest follows from it; where
-nothing diverged, what an oracle found, where the host died, or the reason.  Whether the host died
+nothing diverged, what a checker found, where the host died, or the reason.  Whether the host died
 of it is no part of it: only the first of each kind of hazard goes on to its crash.
 """
 
@@ -156,7 +156,7 @@ def signature(record: ScenarioRecord) -> tuple[str, ...]:
     if record.divergences:
         return record.divergences[0].signature
     if record.unexplained:
-        return (record.unexplained[0].oracle, record.unexplained[0].text)
+        return (record.unexplained[0].checker, record.unexplained[0].text)
     if record.crash:
         return ("crash", record.crash.during, record.crash.function)
     return (record.verdict.value, record.reason)

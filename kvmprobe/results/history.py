@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Downfall:
+class HostCrash:
     """The host went down while this scenario was open.
 
     :ivar alone: nothing else was
@@ -58,7 +58,7 @@ class History:
     :ivar held: the scenarios that were stopped before a fatal load
     :ivar outputs: of each record, hashes of what was read: by step and call, ``3.0``
     :ivar facts: of each target, the hash of what its worker told
-    :ivar downfalls: of each suspect, in order
+    :ivar host_crashes: of each suspect, in order
     :ivar ended_boots: boot ids that are over, in order
     """
 
@@ -70,7 +70,7 @@ class History:
     held: dict[str, Held] = field(default_factory=dict)
     outputs: dict[tuple[Target, str], dict[str, str]] = field(default_factory=dict)
     facts: dict[Target, str] = field(default_factory=dict)
-    downfalls: dict[str, list[Downfall]] = field(default_factory=dict)
+    host_crashes: dict[str, list[HostCrash]] = field(default_factory=dict)
     ended_boots: list[str] = field(default_factory=list)
 
     @classmethod
@@ -102,10 +102,10 @@ class History:
         return tuple(i for i in self.planned if i not in recorded)
 
     @property
-    def suspects(self) -> dict[str, list[Downfall]]:
+    def suspects(self) -> dict[str, list[HostCrash]]:
         """Downfalls of the scenarios that have no record yet."""
         left = set(self.not_completed)
-        return {i: told for i, told in self.downfalls.items() if i in left}
+        return {i: told for i, told in self.host_crashes.items() if i in left}
 
 
 class _Reading:
@@ -117,7 +117,7 @@ class _Reading:
         self._place: Target | None = None
         self._real = False
         self._targets: dict[tuple[str, str], Target] = {}
-        self._open: dict[str, Downfall] = {}
+        self._open: dict[str, HostCrash] = {}
 
     def take(self, entry: Entry) -> None:
         match EntryType(entry["type"]):
@@ -130,7 +130,7 @@ class _Reading:
                 self.history.facts[self._place] = entry["facts"]
             case EntryType.INTENT:
                 self._intend(entry)
-            case EntryType.HELD:
+            case EntryType.GATED:
                 record = self._record(entry["record"])
                 self._open.pop(record.id, None)
                 self.history.held[record.id] = Held(record, entry["before"])
@@ -147,8 +147,8 @@ class _Reading:
         """Blame what was open in another boot; in the same one, only the process had ended."""
         if self._boot_id and boot_id != self._boot_id:
             self.history.ended_boots.append(self._boot_id)
-            for scenario_id, downfall in self._open.items():
-                self.history.downfalls.setdefault(scenario_id, []).append(downfall)
+            for scenario_id, host_crash in self._open.items():
+                self.history.host_crashes.setdefault(scenario_id, []).append(host_crash)
         self._open.clear()
         self._boot_id = boot_id
 
@@ -166,7 +166,7 @@ class _Reading:
             return
         alone = len(entry["scenarios"]) == 1
         for scenario_id in entry["scenarios"]:
-            self._open[scenario_id] = Downfall(self._place, alone, entry["goes_on"], self._boot_id)
+            self._open[scenario_id] = HostCrash(self._place, alone, entry["goes_on"], self._boot_id)
 
     def _record(self, data: Mapping[str, Any]) -> ScenarioRecord:
         target = self._targets.get((data["target"], data["kernel"]))

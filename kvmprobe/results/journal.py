@@ -33,7 +33,7 @@ class EntryType(Enum):
     """A target was probed: its identity, what a crash of it costs, its facts' hash."""
     INTENT = "intent"
     """These scenarios are about to run; ``goes_on`` where a fatal load may be made."""
-    HELD = "held"
+    GATED = "held"
     """A scenario was stopped before a fatal load; what it showed so far."""
     RESULT = "result"
     """A scenario's record, and the hashes of what was read where it did not pass."""

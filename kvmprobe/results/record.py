@@ -106,9 +106,9 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What an oracle found without asking the model.
+    """What a checker found without asking the model.
 
-    :ivar oracle: its name
+    :ivar checker: its name
     :ivar invariant: what of the contract it broke, ``INV-29`` or ``§9``
     :ivar step: number of the step that shows it, from 0
     :ivar text: what is inconsistent
@@ -117,7 +117,7 @@ class Finding:
     :ivar known: identifiers of the known defects that explain both scenarios, or empty
     """
 
-    oracle: str
+    checker: str
     invariant: str
     step: int
     text: str
@@ -152,9 +152,9 @@ class Crash:
 class ScenarioRecord:
     """One scenario's outcome.
 
-    :ivar findings: what oracles found in the trace, or between it and another order's
+    :ivar findings: what checkers found in the trace, or between it and another order's
     :ivar known: identifiers of known defects that explain all divergences, or empty
-    :ivar foretold: identifiers of defects that this kernel has and that should have shown here
+    :ivar expected_defects: identifiers of this kernel's defects that should have shown here
     :ivar hang: what was going on when its time was up
     :ivar duration: seconds, 0 where nothing ran
     """
@@ -169,7 +169,7 @@ class ScenarioRecord:
     divergences: tuple[Divergence, ...] = ()
     findings: tuple[Finding, ...] = ()
     known: tuple[str, ...] = ()
-    foretold: tuple[str, ...] = ()
+    expected_defects: tuple[str, ...] = ()
     crash: Crash | None = None
     hang: Hang | None = None
     duration: float = 0.0
@@ -207,7 +207,7 @@ class ScenarioRecord:
             "reason": self.reason,
             "known": list(self.known),
             "label": self.label,
-            "foretold": list(self.foretold),
+            "expected_defects": list(self.expected_defects),
             "divergence": asdict(first) if first else None,
             "divergences": [asdict(d) for d in self.divergences],
             "findings": [asdict(f) for f in self.findings],

@@ -73,7 +73,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
             for f in data["findings"]
         ),
         known=_defects(data["known"]),
-        foretold=_defects(data["foretold"]),
+        expected_defects=_defects(data["expected_defects"]),
         crash=Crash(**crash | {"frames": tuple(crash["frames"])}) if crash else None,
         hang=hang_from_json(hang) if hang else None,
         duration=float(data["duration"]),

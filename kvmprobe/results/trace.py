@@ -14,7 +14,7 @@ class End(Enum):
     """How the scenario's process ended."""
 
     DONE = "done"
-    HELD = "held"
+    GATED = "held"
     SIGNAL = "signal"
     TIMEOUT = "timeout"
     BROKEN = "broken"

@@ -105,7 +105,7 @@ Argument = (
 
 
 class Relation(StrEnum):
-    """What an actor, who makes calls in the scenario's stead, is to the scenario's own process.
+    """What a task, who makes calls in the scenario's stead, is to the scenario's own process.
 
     All but THREAD are thread groups of their own; SHARED_MM shares the memory and so may use the
     VM; EXEC is forked and then runs a new image, which has no descriptors and can only do
@@ -123,7 +123,7 @@ MAIN = ""
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Have the scenario's process create an actor; it lives until the scenario ends."""
+    """Have the scenario's process create a task; it lives until the scenario ends."""
 
     binds: str
     relation: Relation
@@ -191,16 +191,16 @@ class MapMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class MapAgent:
-    """Give VM ``on`` the guest agent in fresh memory, called ``binds``, and its reset vector."""
+class MapPayload:
+    """Give VM ``on`` the guest payload in fresh memory, called ``binds``, and its reset vector."""
 
     on: str
     binds: str
 
 
 @dataclass(frozen=True, slots=True)
-class ShareAgent:
-    """Give VM ``on`` the agent's memory that another VM has, as it is now."""
+class SharePayload:
+    """Give VM ``on`` the payload's memory that another VM has, as it is now."""
 
     on: str
     memory: str
@@ -219,11 +219,11 @@ class RunVcpu:
 
 @dataclass(frozen=True, slots=True)
 class RunGuest:
-    """Give the guest agent in ``memory`` one command, and KVM_RUN until it has carried it out.
+    """Give the guest payload in ``memory`` one command, and KVM_RUN until it has carried it out.
 
-    Returns 0, -errno of KVM_RUN, or the exit reason
-    that was not the agent's; its output is the agent's result block and ``data_size`` bytes of its
-    data area.  Loads the guest's fpstate into the host's registers.
+    Returns 0, -errno of KVM_RUN, or the exit reason if it was not the payload's.  The output is the
+    payload's result block and ``data_size`` bytes of its data area.  Loads the guest's fpstate into
+    the host's registers.
     """
 
     on: str
@@ -241,8 +241,8 @@ Call = (
     | LimitDescriptors
     | Spawn
     | MapMemory
-    | MapAgent
-    | ShareAgent
+    | MapPayload
+    | SharePayload
     | RunVcpu
     | RunGuest
 )

@@ -11,7 +11,7 @@ from kvmprobe.model.outcome import HostDies
 
 if TYPE_CHECKING:
     from kvmprobe.model.behaviours import Behaviours
-    from kvmprobe.scenarios.course import Course, Courses
+    from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
 
@@ -33,25 +33,25 @@ class Hazard:
         return "+".join(sorted(d.name for d in self.defects))
 
 
-def first_hazard(scenario: Scenario, courses: Courses, suspected: Behaviours) -> Hazard | None:
+def first_hazard(scenario: Scenario, model_runs: ModelRuns, suspected: Behaviours) -> Hazard | None:
     """Return the first fatal load that the fewest of the ``suspected`` defects suffice for."""
     defects = sorted((d for d in suspected if d.kind is Kind.DEFECT), key=lambda d: d.name)
-    if fatal_step(scenario, courses.with_defects(frozenset(defects))) is None:
+    if fatal_step(scenario, model_runs.with_defects(frozenset(defects))) is None:
         return None
     for count in range(len(defects) + 1):
         for chosen in combinations(defects, count):
-            found = fatal_step(scenario, courses.with_defects(frozenset(chosen)))
+            found = fatal_step(scenario, model_runs.with_defects(frozenset(chosen)))
             if found is not None:
                 step, reason = found
                 return Hazard(step, frozenset(chosen), reason)
     return None
 
 
-def fatal_step(scenario: Scenario, course: Course) -> tuple[int, str] | None:
-    """Return the number, from 0, of the step that kills a course's host, and what it meets."""
-    machine = course.start
+def fatal_step(scenario: Scenario, model_run: ModelRun) -> tuple[int, str] | None:
+    """Return the number, from 0, of the step that kills a model_run's host, and what it meets."""
+    machine = model_run.start
     for number, op in scenario.ops():
-        step = course.step(machine, op)
+        step = model_run.step(machine, op)
         if isinstance(step.outcome, HostDies):
             return number, step.outcome.reason
         machine = step.machine

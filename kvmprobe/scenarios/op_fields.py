@@ -51,7 +51,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The name of a descriptor, a vCPU or an actor; empty where none is meant."""
+    """The name of a descriptor, a vCPU or a task; empty where none is meant."""
 
     def check(self, value: object) -> None:
         """Raise :class:`Wrong` unless the field can have this value."""

@@ -7,16 +7,16 @@ from kvmprobe.scenarios.calls import (
     Call,
     Captured,
     Ioctl,
-    MapAgent,
+    MapPayload,
     OpenKvm,
     Output,
     RunGuest,
-    ShareAgent,
+    SharePayload,
     Spawn,
 )
 
 # As many as cdefs/executor.h has room for.
-_ROOM = {"descriptor": 32, "output": 64, "memory": 8, "actor": 8}
+_ROOM = {"descriptor": 32, "output": 64, "memory": 8, "task": 8}
 
 
 class References:
@@ -31,18 +31,18 @@ class References:
         :raises ScenarioError: nothing before it binds that name, or there are too many names
         """
         self._check("descriptor", getattr(call, "on", ""))
-        self._check("actor", getattr(call, "by", ""))
-        if isinstance(call, ShareAgent | RunGuest):
+        self._check("task", getattr(call, "by", ""))
+        if isinstance(call, SharePayload | RunGuest):
             self._check("memory", call.memory)
         argument = getattr(call, "argument", None)
         if isinstance(argument, Captured):
             self._check("output", argument.name)
         if isinstance(call, Ioctl | OpenKvm):
             self._bind("descriptor", call.binds)
-        if isinstance(call, MapAgent):
+        if isinstance(call, MapPayload):
             self._bind("memory", call.binds)
         if isinstance(call, Spawn):
-            self._bind("actor", call.binds)
+            self._bind("task", call.binds)
         if isinstance(argument, Output):
             self._bind("output", argument.capture)
 

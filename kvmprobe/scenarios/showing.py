@@ -8,11 +8,11 @@ from kvmprobe.model.outcome import Done, OneOf
 
 if TYPE_CHECKING:
     from kvmprobe.model.outcome import ExpectedImage, Outcome
-    from kvmprobe.scenarios.course import Course
+    from kvmprobe.scenarios.model_run import ModelRun
     from kvmprobe.scenarios.scenario import Scenario
 
 
-def shows(scenario: Scenario, correct: Course, defective: Course) -> bool:
+def shows(scenario: Scenario, correct: ModelRun, defective: ModelRun) -> bool:
     """Tell whether some call's answer on the defective host is none that the correct one gives."""
     before, other = correct.start, defective.start
     for _, op in scenario.ops():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.calls import Relation
-from kvmprobe.scenarios.ops.process import SpawnActor
+from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.scenario import Need
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def needs(scenario: Scenario) -> tuple[str, ...]:
 
 
 def tags(scenario: Scenario) -> tuple[str, ...]:
-    """Return its family, its needs and what its actors are to its own process."""
-    actors = (op.relation.value for _, op in scenario.ops() if isinstance(op, SpawnActor))
-    return tuple(dict.fromkeys((scenario.family, *needs(scenario), *actors)))
+    """Return its family, its needs and what its tasks are to its own process."""
+    tasks = (op.relation.value for _, op in scenario.ops() if isinstance(op, SpawnTask))
+    return tuple(dict.fromkeys((scenario.family, *needs(scenario), *tasks)))
 
 
 def all_tags(scenarios: Iterable[Scenario]) -> tuple[str, ...]:

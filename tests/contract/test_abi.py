@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kvmprobe.abi import agent, ioctls, numbers
-from kvmprobe.abi.agent import AgentOp
+from kvmprobe.abi import ioctls, numbers, payload
 from kvmprobe.abi.capabilities import Capability
 from kvmprobe.abi.numbers import ArchPrctlCode, InternalError, KvmCap, KvmExit, Msr
+from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.bindings import tables
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.bindings.events import DebugControl
@@ -199,41 +199,41 @@ def test_an_unlisted_exit_is_told_by_number():
     assert (numbers.exit_name(5), numbers.exit_name(99)) == ("KVM_EXIT_HLT", "KVM_EXIT_99")
 
 
-@pytest.mark.parametrize("op", AgentOp, ids=lambda o: o.name)
-def test_each_command_of_the_agent_is_the_assemblers(op):
-    assert op == getattr(lib, f"KVMPROBE_AGENT_{op.name}")
+@pytest.mark.parametrize("op", PayloadOp, ids=lambda o: o.name)
+def test_each_command_of_the_payload_is_the_assemblers(op):
+    assert op == getattr(lib, f"KVMPROBE_PAYLOAD_{op.name}")
 
 
-def test_the_agent_has_no_other_commands():
-    assert sorted(AgentOp) == list(range(lib.KVMPROBE_AGENT_COMMANDS))
+def test_the_payload_has_no_other_commands():
+    assert sorted(PayloadOp) == list(range(lib.KVMPROBE_PAYLOAD_COMMANDS))
 
 
-@pytest.mark.parametrize("field", agent.RESULT)
-def test_each_field_of_the_agents_result_is_where_the_assembler_puts_it(field):
-    assert agent.RESULT[field] == getattr(lib, f"KVMPROBE_AGENT_RESULT_{field.upper()}")
+@pytest.mark.parametrize("field", payload.RESULT)
+def test_each_field_of_the_payloads_result_is_where_the_assembler_puts_it(field):
+    assert payload.RESULT[field] == getattr(lib, f"KVMPROBE_PAYLOAD_RESULT_{field.upper()}")
 
 
 @pytest.mark.parametrize(
     "name", ["COMMAND_SIZE", "RESULT_SIZE", "DATA_SIZE", "NO_EXCEPTION", "NO_COMMAND"]
 )
-def test_each_constant_of_the_agent_is_the_assemblers(name):
-    assert getattr(agent, name) == getattr(lib, f"KVMPROBE_AGENT_{name}")
+def test_each_constant_of_the_payload_is_the_assemblers(name):
+    assert getattr(payload, name) == getattr(lib, f"KVMPROBE_PAYLOAD_{name}")
 
 
 @pytest.mark.parametrize("field", ["OPERAND", "RAX", "RBX", "RCX", "RDX", "OFFSET"])
-def test_each_field_of_a_command_is_where_the_agent_reads_it(field):
+def test_each_field_of_a_command_is_where_the_payload_reads_it(field):
     name = field.lower()
-    if name in agent.Registers._fields:
-        text = agent.command(AgentOp.NOP, agent.Registers(**{name: 0x55}))
+    if name in payload.Registers._fields:
+        text = payload.command(PayloadOp.NOP, payload.Registers(**{name: 0x55}))
     else:
-        text = agent.command(AgentOp.NOP, **{name: 0x55})
-    assert text.index(b"\x55") == getattr(lib, f"KVMPROBE_AGENT_COMMAND_{field}")
-    assert len(text) == agent.COMMAND_SIZE
+        text = payload.command(PayloadOp.NOP, **{name: 0x55})
+    assert text.index(b"\x55") == getattr(lib, f"KVMPROBE_PAYLOAD_COMMAND_{field}")
+    assert len(text) == payload.COMMAND_SIZE
 
 
-def test_the_agent_fits_before_its_commands():
-    room = lib.KVMPROBE_AGENT_COMMAND - lib.KVMPROBE_AGENT_CODE
-    assert lib.kvmprobe_agent_code_size() <= room
+def test_the_payload_fits_before_its_commands():
+    room = lib.KVMPROBE_PAYLOAD_COMMAND - lib.KVMPROBE_PAYLOAD_CODE
+    assert lib.kvmprobe_payload_code_size() <= room
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_the_agent_fits_before_its_commands():
         ("DESCRIPTORS", "fds"),
         ("CAPTURES", "captured"),
         ("MEMORIES", "memories"),
-        ("ACTORS", "actors"),
+        ("TASKS", "tasks"),
     ],
 )
 def test_each_limit_of_the_executor_is_the_arrays(limit, field):

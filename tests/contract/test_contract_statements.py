@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.execution.oracles import invariants
-from kvmprobe.execution.oracles.invariants import INVARIANTS, Check
-from kvmprobe.execution.oracles.session import ORACLES, Oracles
+from kvmprobe.checkers import invariants
+from kvmprobe.checkers.invariants import INVARIANTS, Check
+from kvmprobe.checkers.session import CHECKERS, Checkers
 from scripts import contract_coverage
 
 DIRECT = [i for i in INVARIANTS if i.check is Check.DIRECT]
@@ -29,19 +29,19 @@ def test_the_invariants_are_inv_1_to_inv_43():
 
 
 @pytest.mark.parametrize("invariant", DIRECT, ids=lambda i: i.name)
-def test_a_direct_check_names_oracles_that_exist(invariant):
-    names = {oracle.__name__ for oracle in ORACLES} | {"across"}
-    assert invariant.oracles
-    assert set(invariant.oracles) <= names
+def test_a_direct_check_names_checkers_that_exist(invariant):
+    names = {checker.__name__ for checker in CHECKERS} | {"across"}
+    assert invariant.checkers
+    assert set(invariant.checkers) <= names
 
 
-@pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: o.__name__)
-def test_every_oracle_says_which_statement_it_checks(oracle):
-    text = inspect.getdoc(oracle) or ""
+@pytest.mark.parametrize("checker", CHECKERS, ids=lambda o: o.__name__)
+def test_every_checker_says_which_statement_it_checks(checker):
+    text = inspect.getdoc(checker) or ""
     assert "INV-" in text or "§" in text
 
 
-def test_the_oracles_do_not_ask_the_model():
+def test_the_checkers_do_not_ask_the_model():
     # What they find must hold whatever the model believes; behaviours are facts that were probed.
     folder = Path(inspect.getsourcefile(invariants)).parent
     lines = [line for path in folder.glob("*.py") for line in path.read_text().splitlines()]
@@ -49,5 +49,5 @@ def test_the_oracles_do_not_ask_the_model():
     assert asked == {"kvmprobe.model.host", "kvmprobe.model.behaviours"}
 
 
-def test_comparing_orders_is_an_oracle_of_the_session():
-    assert "other orders" in (inspect.getdoc(Oracles.across) or "")
+def test_comparing_orders_is_a_checker_of_the_session():
+    assert "other orders" in (inspect.getdoc(Checkers.across) or "")

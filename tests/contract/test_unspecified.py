@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.execution.judge.unspecified import open_bytes
+from kvmprobe.judge.unspecified import open_bytes
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios import catalog
 

@@ -83,7 +83,7 @@ def test_silent_orders_are_found_without_a_rule_about_them(fixed):
     # KVM_SET_CPUID2 before both: 3 pairs, 3 values of XCR0; 2 pairs that kick: O1.
     _, document = fixed
     found = [f for s in document["scenarios"] for f in s["findings"]]
-    pairs = Counter(tuple(f["known"]) for f in found if f["oracle"] == "order-independence")
+    pairs = Counter(tuple(f["known"]) for f in found if f["checker"] == "order-independence")
     assert pairs == {("O3",): 72, ("O1",): 11}
 
 

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from kvmprobe.errors import UsageError
-from kvmprobe.execution.host.arming import armed, disarm, leftover
+from kvmprobe.host.arming import armed, disarm, leftover
 from tests.support.panic_setting import CHANGEABLE, OTHER, borrowed, value
 
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from kvmprobe.execution.host.arming import armed
+from kvmprobe.host.arming import armed
 with armed({"kernel.panic": 97}, lambda line: None, Path(sys.argv[1])):
     print("armed", flush=True)
     time.sleep(60)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.bindings.kvm import Kvm
-from kvmprobe.execution.doctor.company import other_machines
-from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.host.doctor.company import other_machines
+from kvmprobe.host.files import HostFiles
 from tests.support.command import COMMAND
 
 TOPICS = {

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.agent import RESULT_SIZE, AgentOp, AgentResult, Registers, command
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, ArchPrctlCode, KvmExit
+from kvmprobe.abi.payload import RESULT_SIZE, PayloadOp, PayloadResult, Registers, command
 from kvmprobe.errors import ScenarioError
 from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, Limits, Session
 from kvmprobe.scenarios.calls import (
@@ -29,8 +29,8 @@ from kvmprobe.scenarios.calls import (
     LimitDescriptors,
     Literal,
     LiteralAtPageEnd,
-    MapAgent,
     MapMemory,
+    MapPayload,
     OpenKvm,
     Output,
     OutputAtPageEnd,
@@ -39,7 +39,7 @@ from kvmprobe.scenarios.calls import (
     RunGuest,
     RunVcpu,
     SetAltStack,
-    ShareAgent,
+    SharePayload,
     SleepingLiteral,
     Spawn,
 )
@@ -246,13 +246,13 @@ def test_an_alternate_stack_is_taken_or_too_small(execute, by):
 
 
 @pytest.mark.parametrize("by", MEMBERS)
-def test_an_actor_has_the_descriptors_from_before(execute, by):
+def test_a_task_has_the_descriptors_from_before(execute, by):
     call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by=by)
     assert execute(OPEN, Spawn(by, by), call, GET_API_VERSION).results[2:] == [12, 12]
 
 
 @pytest.mark.parametrize("by", [Relation.THREAD, Relation.SHARED_MM])
-def test_an_actor_with_our_memory_uses_the_vm(execute, by):
+def test_a_task_with_our_memory_uses_the_vm(execute, by):
     ran = execute(
         Spawn(by, by),
         *WITH_CPUID,
@@ -265,13 +265,13 @@ def test_an_actor_with_our_memory_uses_the_vm(execute, by):
     assert ran.output(-3)[XSTATE_BV_OFFSET] == 1
 
 
-def test_an_actor_with_memory_of_its_own_may_not_use_the_vm(execute):
+def test_a_task_with_memory_of_its_own_may_not_use_the_vm(execute):
     # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
     call = get_xsave(Output(4096), by="other")
     assert execute(*VCPU, Spawn("other", Relation.FORK), call).results[-1] == -errno.EIO
 
 
-def test_what_a_forked_actor_opens_stays_there(execute):
+def test_what_a_forked_task_opens_stays_there(execute):
     vm = Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "vm", by="other")
     vcpu = Ioctl(ioctls.CREATE_VCPU.number, "vm", Immediate(0), "vcpu", by="other")
     prepare = OPEN, Spawn("other", Relation.FORK), vm, vcpu
@@ -281,7 +281,7 @@ def test_what_a_forked_actor_opens_stays_there(execute):
     assert ran.code == EXIT_BROKEN
 
 
-def test_a_forked_actor_is_passed_what_was_captured_later(execute):
+def test_a_forked_task_is_passed_what_was_captured_later(execute):
     ran = execute(
         OPEN,
         Spawn("other", Relation.FORK),
@@ -294,7 +294,7 @@ def test_a_forked_actor_is_passed_what_was_captured_later(execute):
     assert ran.results[-2:] == [0, 0]
 
 
-def test_an_actor_with_a_program_of_its_own_can_do_no_ioctl(execute):
+def test_a_task_with_a_program_of_its_own_can_do_no_ioctl(execute):
     call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by="other")
     ran = execute(OPEN, Spawn("other", Relation.EXEC), call)
     assert ran.code == EXIT_BROKEN
@@ -318,13 +318,13 @@ ENDLESS = (
 
 @pytest.mark.parametrize("last", [GET_API_VERSION, ENDLESS[-1]], ids=["done", "killed"])
 @pytest.mark.parametrize("relation", ALL)
-def test_actors_end_with_their_scenario(execute, relation, last):
+def test_tasks_end_with_their_scenario(execute, relation, last):
     ran = execute(Spawn("other", relation), *ENDLESS[:-1], last, seconds=0.3)
     assert (ran.ended.hang is not None) == (last is ENDLESS[-1])
     assert ran.left == 1
 
 
-def test_a_scenario_dies_of_what_its_actor_dies_of(execute):
+def test_a_scenario_dies_of_what_its_task_dies_of(execute):
     # KVM_RUN by a thread group with our memory, which we kill as an Oops would.
     by_other = Ioctl(ioctls.RUN.number, "vcpu", Immediate(0), by="other")
     calls = (*ENDLESS[:-1], Spawn("other", Relation.SHARED_MM), by_other)
@@ -332,12 +332,12 @@ def test_a_scenario_dies_of_what_its_actor_dies_of(execute):
     if child == 0:
         ran = execute(*calls)
         os._exit(ran.ended.status & 0x7F)
-    actor = None
-    while actor is None:
+    task = None
+    while task is None:
         family = psutil.Process(child).children(recursive=True)
-        actor = family[2] if len(family) > 2 else None
+        task = family[2] if len(family) > 2 else None
         time.sleep(0.01)
-    actor.send_signal(signal.SIGKILL)
+    task.send_signal(signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == signal.SIGKILL
 
 
@@ -368,42 +368,42 @@ def test_without_userfaultfd_a_sleeping_call_is_broken(execute):
     assert os.strerror(errno.EMFILE) in ran.lines[-1]["traceback"]
 
 
-# The guest agent
+# The guest payload
 
-AGENT = (*WITH_CPUID, MapAgent("vm", "ram"))
+PAYLOAD = (*WITH_CPUID, MapPayload("vm", "ram"))
 
 
-def test_the_agent_runs_or_ends_with_an_exit_reason(execute):
-    run = RunGuest("vcpu", "ram", command(AgentOp.READ_CR4), 0)
-    ran = execute(*AGENT, run)
-    result = AgentResult.parse(ran.output(-1))
+def test_the_payload_runs_or_ends_with_an_exit_reason(execute):
+    run = RunGuest("vcpu", "ram", command(PayloadOp.READ_CR4), 0)
+    ran = execute(*PAYLOAD, run)
+    result = PayloadResult.parse(ran.output(-1))
     # Where guests have no long mode, KVM's emulator gives up.
     assert (ran.results[-1], result.sequence) in ((0, 1), (KvmExit.INTERNAL_ERROR, 0))
 
 
-def test_an_agent_that_cannot_enter_long_mode_shuts_down(execute):
+def test_a_payload_that_cannot_enter_long_mode_shuts_down(execute):
     # Without CPUID the guest may not set EFER.LME.
-    run = RunGuest("vcpu", "ram", command(AgentOp.NOP), 0)
-    assert execute(*VCPU, MapAgent("vm", "ram"), run).results[-1] == KvmExit.SHUTDOWN
+    run = RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0)
+    assert execute(*VCPU, MapPayload("vm", "ram"), run).results[-1] == KvmExit.SHUTDOWN
 
 
 def test_a_commands_data_is_there_when_the_guest_is_not(execute):
-    run = RunGuest("vcpu", "ram", command(AgentOp.NOP, Registers(), data=b"data"), 6)
-    ran = execute(*VCPU, MapAgent("vm", "ram"), run)
+    run = RunGuest("vcpu", "ram", command(PayloadOp.NOP, Registers(), data=b"data"), 6)
+    ran = execute(*VCPU, MapPayload("vm", "ram"), run)
     assert ran.output(-1) == bytes(RESULT_SIZE) + b"data\0\0"
 
 
-def test_the_agents_memory_can_be_shared_with_another_vm(execute):
+def test_the_payloads_memory_can_be_shared_with_another_vm(execute):
     other = Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "other")
-    assert execute(*AGENT, other, ShareAgent("other", "ram")).results[-1] == 0
+    assert execute(*PAYLOAD, other, SharePayload("other", "ram")).results[-1] == 0
 
 
 def test_memory_that_was_not_mapped_is_a_mistake_of_the_scenario(execute):
-    ran = execute(*VCPU, RunGuest("vcpu", "ram", command(AgentOp.NOP), 0))
+    ran = execute(*VCPU, RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0))
     assert ran.code == EXIT_BROKEN
     assert "was not mapped" in ran.lines[-1]["traceback"]
 
 
-def test_more_data_than_the_agent_has_is_refused(execute):
+def test_more_data_than_the_payload_has_is_refused(execute):
     with pytest.raises(ScenarioError, match="bytes of data"):
-        execute(RunGuest("vcpu", "ram", command(AgentOp.NOP), 0x4001))
+        execute(RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0x4001))

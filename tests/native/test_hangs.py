@@ -10,9 +10,9 @@ import pytest
 
 from kvmprobe.errors import HostStuck
 from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
-from kvmprobe.execution.judge.verdicts import judged
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.judge.verdicts import judged
 from kvmprobe.progress import Silent
 from kvmprobe.results.record import Target
 from kvmprobe.results.trace import End
@@ -80,9 +80,9 @@ def test_a_hang_in_the_kernel_is_told_with_its_stack(stopped):
 
 
 @pytest.mark.parametrize("relation", [Relation.FORK, Relation.SHARED_MM], ids=lambda r: r.name)
-def test_the_actors_of_a_hang_are_told_too(link, host, relation):
+def test_the_tasks_of_a_hang_are_told_too(link, host, relation):
     calls = (*(step.op.lower(host) for step in ENDLESS.steps[:-1]), Spawn("other", relation))
-    scenario = sequence("test.actor", *map(RawCall, calls), RawCall(RunVcpu("vcpu0", 0)))
+    scenario = sequence("test.task", *map(RawCall, calls), RawCall(RunVcpu("vcpu0", 0)))
     trace = hung(link, host, scenario)
     assert len({task.pid for task in trace.hang.tasks}) == 2
 

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from kvmprobe.execution.driver import Driver, Request
-from kvmprobe.execution.judge.verdicts import judged
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import unmet
+from kvmprobe.judge.verdicts import judged
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, OneOf
 from kvmprobe.repro.other_hosts import Profile

@@ -32,7 +32,7 @@ def test_every_testable_scenario_has_no_divergence(run):
 
 def test_every_scenario_is_run_or_accounted_for(run):
     runner, preflight, records = run
-    found = sorted(r.id for r in [*records, *runner.unsuited])
+    found = sorted(r.id for r in [*records, *runner.not_runnable])
     assert found == sorted(s.id for s in catalog.scenarios(preflight.profile))
 
 
@@ -40,12 +40,12 @@ def test_scenarios_are_left_out_only_for_what_they_need(run):
     runner, preflight, _ = run
     lacking = unmet(preflight).keys()
     needing = [s.id for s in catalog.scenarios(preflight.profile) if s.needs & lacking]
-    assert [r.id for r in runner.unsuited] == needing
+    assert [r.id for r in runner.not_runnable] == needing
 
 
 def test_what_is_left_out_says_why(run):
     runner, _, _ = run
-    reasons = {r.reason.partition(":")[0] for r in runner.unsuited}
+    reasons = {r.reason.partition(":")[0] for r in runner.not_runnable}
     assert reasons <= {"no_amx_cpu", "no_amx_kvm", "no_guest_code", "no_userfaultfd"}
 
 
@@ -59,7 +59,7 @@ def test_the_kernel_logged_no_warning(run):
     assert [r.id for r in records if any(d.call == "kernel log" for d in r.divergences)] == []
 
 
-def test_what_the_oracles_find_is_explained_by_known_defects(run):
+def test_what_the_checkers_find_is_explained_by_known_defects(run):
     """XCR0 as it was set, sizes by two interfaces, and all else that needs no model."""
     _, _, records = run
     found = [(r.id, f.text) for r in records for f in r.findings if not f.known]

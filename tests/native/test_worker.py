@@ -16,10 +16,10 @@ import pytest
 
 from kvmprobe.errors import WorkerError
 from kvmprobe.execution.driver import Driver, Request, Timing
-from kvmprobe.execution.judge.verdicts import judged
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.runner import Hazardous, Runner
+from kvmprobe.judge.verdicts import judged
 from kvmprobe.progress import Silent
 from kvmprobe.results.record import Target
 from kvmprobe.results.trace import End

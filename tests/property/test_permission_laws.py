@@ -19,12 +19,12 @@ MAKERS = {
     "exec": process.exec_image,
 }
 feature_numbers = st.sampled_from([0, 17, 18, 18, 18, 19, 20, 1 << 32 | 18])
-actors = st.sampled_from(["", *MAKERS])
+tasks = st.sampled_from(["", *MAKERS])
 DEFAULT = 0x202E7
 
 
 class Processes(RuleBasedStateMachine):
-    """A process and its actors, who ask for permission and create vCPUs in any order."""
+    """A process and its tasks, who ask for permission and create vCPUs in any order."""
 
     def __init__(self):
         super().__init__()
@@ -33,8 +33,8 @@ class Processes(RuleBasedStateMachine):
     def take(self, step):
         before = self.machine
         self.machine = step.machine
-        for actor in before.actors:
-            old, new = before.process(actor), self.machine.process(actor)
+        for task in before.tasks:
+            old, new = before.process(task), self.machine.process(task)
             # xstate.rst: a permission is never taken back; kernel contract 1: nor is the lock.
             assert not old.guest_perm & ~new.guest_perm
             assert not old.host_perm & ~new.host_perm
@@ -43,15 +43,15 @@ class Processes(RuleBasedStateMachine):
             assert not old.perm_locked or old.guest_perm == new.guest_perm
         return step.outcome
 
-    def who(self, actor):
-        return actor if actor in self.machine.actors else ""
+    def who(self, task):
+        return task if task in self.machine.tasks else ""
 
     @rule(relation=st.sampled_from(sorted(MAKERS)))
     def spawn(self, relation):
-        if relation not in self.machine.actors:
+        if relation not in self.machine.tasks:
             self.take(MAKERS[relation](self.machine, relation))
 
-    @rule(by=actors, nr=feature_numbers)
+    @rule(by=tasks, nr=feature_numbers)
     def request_for_guests(self, by, nr):
         by = self.who(by)
         before = self.machine.process(by)
@@ -63,7 +63,7 @@ class Processes(RuleBasedStateMachine):
         # INV-2: the host's own permission stays.
         assert self.machine.process(by).host_perm == before.host_perm
 
-    @rule(by=actors, nr=feature_numbers)
+    @rule(by=tasks, nr=feature_numbers)
     def request_for_the_host(self, by, nr):
         by = self.who(by)
         before = self.machine.process(by)
@@ -72,11 +72,11 @@ class Processes(RuleBasedStateMachine):
         assert outcome != Failed(errno.EBUSY)
         assert self.machine.process(by).guest_perm == before.guest_perm
 
-    @rule(by=actors, size=st.sampled_from([1024, 6144, 65536]))
+    @rule(by=tasks, size=st.sampled_from([1024, 6144, 65536]))
     def set_a_signal_stack(self, by, size):
         self.take(process.set_altstack(self.machine, size, self.who(by)))
 
-    @rule(by=actors.filter(lambda actor: actor != "exec"), number=st.sampled_from([0, 1, 1 << 31]))
+    @rule(by=tasks.filter(lambda task: task != "exec"), number=st.sampled_from([0, 1, 1 << 31]))
     def create_a_vcpu(self, by, number):
         by = self.who(by)
         name = f"{VCPU}-{by}-{number}"
@@ -98,8 +98,8 @@ class Processes(RuleBasedStateMachine):
     @invariant()
     def whoever_has_permission_has_stacks_for_it(self):
         # contract 1: ENOSPC before the grant, ENOMEM after it.  A frame has all of XTILE_DATA.
-        for actor, size in self.machine.altstacks.items():
-            assert not self.machine.process(actor).host_perm & B18 or size >= 8192
+        for task, size in self.machine.altstacks.items():
+            assert not self.machine.process(task).host_perm & B18 or size >= 8192
 
 
 TestProcesses = Processes.TestCase

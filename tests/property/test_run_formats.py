@@ -60,7 +60,7 @@ RECORDS = st.builds(
         st.builds(Finding, TEXTS, TEXTS, STEPS, TEXTS, DETAILS, TEXTS, KNOWN), max_size=1
     ).map(tuple),
     known=KNOWN,
-    foretold=KNOWN,
+    expected_defects=KNOWN,
     crash=st.none() | st.builds(Crash, STEPS, TEXTS, TEXTS, TEXTS, DETAILS, TEXTS, TEXTS),
     hang=st.none() | st.builds(Hang, TASKS, TASKS, DETAILS, STEPS, TEXTS),
     duration=st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),

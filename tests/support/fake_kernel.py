@@ -6,7 +6,7 @@ import struct
 from dataclasses import replace
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.agent import RESULT_SIZE
+from kvmprobe.abi.payload import RESULT_SIZE
 from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.model.system import COUNT_FIELD, LISTED_MSRS
@@ -19,7 +19,7 @@ from kvmprobe.scenarios.calls import (
     OutputBehind,
     RunGuest,
 )
-from kvmprobe.scenarios.course import Course
+from kvmprobe.scenarios.model_run import ModelRun
 
 CANARY = 0xA5
 
@@ -29,20 +29,20 @@ def trace_of(scenario, host, *behaviours):
 
     It ends before the step in which the host dies; ``end`` is LOST then.
     """
-    return trace_along(scenario, Course(replace(host, behaviours=frozenset(behaviours))))
+    return trace_along(scenario, ModelRun(replace(host, behaviours=frozenset(behaviours))))
 
 
-def trace_along(scenario, course):
-    """As :func:`trace_of`, on the kernel of a course that knows the beginnings of other ones."""
-    machine = course.start
+def trace_along(scenario, model_run):
+    """As :func:`trace_of`, on the kernel of a model_run that knows the beginnings of other ones."""
+    machine = model_run.start
     steps = []
     for step in scenario.steps:
         replies = []
         for op in step.ops:
-            transition = course.step(machine, op)
+            transition = model_run.step(machine, op)
             if isinstance(transition.outcome, HostDies):
                 return Trace(tuple(steps), End.LOST, "the host died")
-            replies.append(reply_of(transition.outcome, op, course.host))
+            replies.append(reply_of(transition.outcome, op, model_run.host))
             machine = transition.machine
         steps.append(TraceStep(tuple(replies)))
     return Trace(tuple(steps))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import LinkLostError
-from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.place import Risk
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import get_supported
 from kvmprobe.model.machine import Machine
@@ -73,7 +73,7 @@ class FakePlace:
     """
 
     host: object
-    stakes: Stakes = Stakes.REAL
+    risk: Risk = Risk.REAL
     facts: dict | None = None
     promised: object = None
     obedient: bool = True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvmprobe.execution.judge.verdicts import judged, with_findings
-from kvmprobe.execution.oracles.session import Oracles
+from kvmprobe.checkers.session import Checkers
+from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.results.record import Crash, Target
 from kvmprobe.results.run_document import RunDocument
 from kvmprobe.results.trace import End
@@ -49,7 +49,7 @@ def run_of(kernel, scenarios, *behaviours):
     """The run of these scenarios on a kernel with exactly these behaviours."""
     host = replace(AMX_HOST, behaviours=frozenset(behaviours))
     target = Target("lab", kernel, f"linux-image {kernel}-1")
-    oracles = Oracles(host)
+    checkers = Checkers(host)
     records = []
     for place, scenario in enumerate(scenarios):
         trace = trace_of(scenario, AMX_HOST, *behaviours)
@@ -57,8 +57,8 @@ def run_of(kernel, scenarios, *behaviours):
         crash = CRASH if trace.end is End.LOST else None
         record = judged(scenario, host, trace, target, crash)
         found = (
-            *oracles.within(scenario, trace),
-            *oracles.across(scenario, trace, record.known),
+            *checkers.within(scenario, trace),
+            *checkers.across(scenario, trace, record.known),
         )
         records.append(with_findings(record, found))
     return RunDocument("kvmprobe 0", ("kvmprobe", "run"), tuple(records), name=f"{kernel}.json")

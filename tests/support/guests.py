@@ -1,10 +1,10 @@
-"""A vCPU in the guest agent, and what one instruction makes of it."""
+"""A vCPU in the guest payload, and what one instruction makes of it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from kvmprobe.abi.agent import NO_EXCEPTION, Registers
+from kvmprobe.abi.payload import NO_EXCEPTION, Registers
 from kvmprobe.model import guest
 from kvmprobe.model.machine import GuestCpuid
 from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu
@@ -16,9 +16,9 @@ UD, NM, GP, NONE = 6, 7, 13, NO_EXCEPTION
 LOW = 0xFFFF_FFFF
 
 
-def in_agent(table=None, **fields):
+def in_payload(table=None, **fields):
     """A vCPU with all of the AMX host's CPUID, OSXSAVE and XCR0, but for ``fields``."""
-    fields = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "xcr0": ALL, "in_agent": True, **fields}
+    fields = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "xcr0": ALL, "in_payload": True, **fields}
     machine = amx_vcpu()
     cpuid = GuestCpuid.of(AMX_HOST.supported if table is None else table)
     return machine.with_vcpu(VCPU, replace(machine.vcpu(VCPU), cpuid=cpuid, **fields))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.host.files import HostFiles
 
 
 class HostTree:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from kvmprobe.execution.driver import Request
-from kvmprobe.execution.judge.lockstep import divergences, explanation
+from kvmprobe.judge.lockstep import divergences, explanation
 from kvmprobe.model.behaviours import DEFECTS, variants
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from tests.support.random_walks import Walk
 
 
@@ -24,7 +24,7 @@ class KernelWalk(Walk):
 
     def teardown(self):
         scenario = self.scenario()
-        hazard = first_hazard(scenario, Courses(self.kernel), DEFECTS)
+        hazard = first_hazard(scenario, ModelRuns(self.kernel), DEFECTS)
         if hazard is not None:
             scenario = scenario.upto(hazard.step)
         [(_, trace)] = self.driver.traces([Request(scenario, hold=1)], self.kernel)

@@ -11,7 +11,7 @@ import psutil
 
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR
 from kvmprobe.execution.driver import Timing
-from kvmprobe.execution.place import Stakes, ThisHost
+from kvmprobe.execution.place import Risk, ThisHost
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.scenarios.calls import Ioctl, Literal, MapMemory, OpenKvm, RunVcpu
 from kvmprobe.scenarios.ops import Op
@@ -74,7 +74,7 @@ class WatchedHost:
     device: str = "/dev/kvm"
     timing: Timing = field(default_factory=Timing)
     links: list = field(default_factory=list)
-    stakes = Stakes.REAL
+    risk = Risk.REAL
 
     @property
     def target(self):

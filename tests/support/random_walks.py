@@ -18,10 +18,18 @@ from kvmprobe.scenarios.ops.xsave import GetXsave2
 from kvmprobe.scenarios.scenario import Need, Scenario, ScenarioStep
 from tests.support.hosts import xstate_bv
 
-# One vCPU that halts; ops on others, on the guest agent or on closed descriptors stay away.
+# One vCPU that halts; ops on others, on the guest payload or on closed descriptors stay away.
 START = (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu())
 AMX_START = (OpenKvm(), RequestGuestPermission(18), *START[1:], GetSupportedCpuid(), SetCpuid2())
-_UNFIT = {"MapMemory", "MapAgent", "ShareAgent", "RunGuest", "Close", "LimitDescriptors", "Spawn"}
+_UNFIT = {
+    "MapMemory",
+    "MapPayload",
+    "SharePayload",
+    "RunGuest",
+    "Close",
+    "LimitDescriptors",
+    "Spawn",
+}
 # Which listed MSRs can be read depends on all of the guest's CPUID (contract INV-26, INV-27).
 # A guest that halts does not get as far as an OUT; with the LAPIC in the kernel it does not exit.
 _UNFIT_OPS = {"get-listed-msrs", "restore-listed-msrs", "run-until-out", "create-irqchip"}

@@ -89,7 +89,7 @@ EVERY_VERDICT = (
     replace(
         passed("kick.b"),
         verdict=Verdict.XPASS,
-        foretold=("O1",),
+        expected_defects=("O1",),
         reason="O1 should have shown here",
     ),
     replace(

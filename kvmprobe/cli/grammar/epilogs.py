@@ -55,9 +55,9 @@ formats:
   html   one page that needs no other and no network; COLUMN/SCENARIO
          after # in its address is one record
   --json writes one document, kvmprobe-run/1, a scenario a line: id,
-  target, kernel, verdict, reason, known, label, foretold, divergence,
-  divergences, findings, crash, hang, observers, steps, duration; the
-  summary has complete, not_completed and counts.
+  target, kernel, verdict, reason, known, label, expected_defects,
+  divergence, divergences, findings, crash, hang, observers, steps,
+  duration; the summary has complete, not_completed and counts.
   Of a run that was cut short ktap has `not ok ... # ERROR` for what is
   missing, junit a suite kvmprobe.not-completed, kcidb tests with the
   status MISS, jsonl no summary. ktap and jsonl grow while a run goes on,

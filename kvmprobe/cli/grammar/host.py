@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli import terminal
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
-from kvmprobe.execution.doctor.once_warnings import renew
-from kvmprobe.execution.host import checks
-from kvmprobe.execution.host.files import HostFiles
-from kvmprobe.execution.host.settings import DEFAULT, SETTINGS, sensible, settings_of
+from kvmprobe.host import checks
+from kvmprobe.host.doctor.once_warnings import renew
+from kvmprobe.host.files import HostFiles
+from kvmprobe.host.settings import DEFAULT, SETTINGS, sensible, settings_of
 
 if TYPE_CHECKING:
     import argparse

@@ -13,7 +13,7 @@ selection:
   and parentheses. A term is one of
     GLOB         an id, such as 'restore.*'; also id:GLOB
     op:GLOB      an op: set-xsave, SET_XSAVE, KVM_RUN; `ops` lists them
-    tag:GLOB     a family, need or actor: restore, amx, guest-code, fork
+    tag:GLOB     a family, need or task: restore, amx, guest-code, fork
     hazard:GLOB  a known defect that makes it fatal to the host: O1, or any
     defect:GLOB  a known defect that it shows: O3, or any
   Hazards and defects are what the model says of a Sapphire Rapids host.

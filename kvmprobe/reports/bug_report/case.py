@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Needs
 
 _CLAIMS = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.XFAIL})
-# The oracle that looks for XSTATE_BV and XFD with a bit in common: the next load is fatal.
+# The checker that looks for XSTATE_BV and XFD with a bit in common: the next load is fatal.
 _FATAL_STATE = "INV-29"
 
 
@@ -73,7 +73,7 @@ class Case:
 
     @property
     def findings(self) -> list[Finding]:
-        """What oracles found that stands for itself: not what the known defects explain."""
+        """What checkers found that stands for itself: not what the known defects explain."""
         return [f for f in self.record.findings if not f.known]
 
     @property

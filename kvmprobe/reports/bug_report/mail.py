@@ -17,11 +17,11 @@ from kvmprobe.reports.bug_report.disclosure import (
     lacking_series,
     standing_of,
 )
+from kvmprobe.reports.bug_report.environment import environment
 from kvmprobe.reports.bug_report.kernels import kernel_lines
 from kvmprobe.reports.bug_report.log import trimmed_log
 from kvmprobe.reports.bug_report.recipients import subsystem_of
 from kvmprobe.reports.bug_report.sequence import conditions, table, words
-from kvmprobe.reports.bug_report.surroundings import surroundings
 from kvmprobe.reports.bug_report.text import (
     SCISSORS,
     header,
@@ -113,7 +113,7 @@ def _body(case: Case) -> list[str]:
         paragraph(f"Expected: {_expected(case)}"),
         [*paragraph(f"Observed: {_observed(case)}"), *_evidence(case)],
         _other_order(case),
-        ["Environment:", *surroundings(case)],
+        ["Environment:", *environment(case)],
         paragraph(
             f"Found with {case.tool or 'kvmprobe'}, scenario {case.record.id}.  What a correct "
             "kernel does is the claim of its model of the guest's FPU state."

@@ -21,8 +21,8 @@ from kvmprobe.reports.html_report.columns import columns_of, scenario_ids
 from kvmprobe.reports.html_report.environment import environment
 from kvmprobe.reports.html_report.payload import payload
 from kvmprobe.reports.html_report.summary import (
+    checker_findings,
     kinds_of_failure,
-    oracle_findings,
     reasons_skipped,
     verdict_counts,
 )
@@ -96,7 +96,7 @@ def page(runs: Sequence[RunDocument]) -> str:
         shown_kinds=_SHOWN_KINDS,
         ticked=[v for v in Verdict if v not in _QUIET or not kinds],
         hidden_kinds=sum(max(0, n - _SHOWN_KINDS) for n in of_defects.values()),
-        oracles=oracle_findings(columns),
+        checkers=checker_findings(columns),
         families=list(dict.fromkeys(map(family_of, ids))),
         defects=sorted({d for c in columns for r in c.records for d in r.known}),
         payload=payload(columns, ids),

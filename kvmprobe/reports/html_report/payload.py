@@ -115,7 +115,7 @@ class _Packer:
             tuple(self._divergence(found) for found in record.divergences),
             tuple(self._finding(found) for found in record.findings),
             self._crash(record.crash) if record.crash else -1,
-            record.foretold,
+            record.expected_defects,
             self._hang(record.hang) if record.hang else _NOTHING,
         ]
         while packed[-1] in (_NOTHING, -1):
@@ -160,7 +160,7 @@ class _Packer:
         return self._images.number((image.size, *regions))
 
     def _finding(self, found: Finding) -> int:
-        texts = self._all((found.oracle, found.invariant, found.text, found.other))
+        texts = self._all((found.checker, found.invariant, found.text, found.other))
         return self._findings.number((found.step, *texts, self._all(found.details), found.known))
 
     def _crash(self, crash: Crash) -> int:

@@ -1,4 +1,4 @@
-"""What a page says before any script ran: counts, kinds of failure, what the oracles found."""
+"""What a page says before any script ran: counts, kinds of failure, what the checkers found."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Kind:
 
 
 @dataclass(slots=True)
-class Oracle:
-    """One oracle's findings that the same known defects explain, counted by column."""
+class Checker:
+    """One checker's findings that the same known defects explain, counted by column."""
 
     name: str
     invariants: dict[str, None]
@@ -98,21 +98,21 @@ def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
     if record.crash:
         return (record.crash.during, record.crash.headline)
     if record.findings:
-        return (record.findings[0].oracle, record.findings[0].text)
+        return (record.findings[0].checker, record.findings[0].text)
     return (record.reason or record.verdict.value,)
 
 
-def oracle_findings(columns: Sequence[Column]) -> list[Oracle]:
-    """Return what was found without the model, by oracle and by what explains it."""
-    found: dict[tuple[str, tuple[str, ...]], Oracle] = {}
+def checker_findings(columns: Sequence[Column]) -> list[Checker]:
+    """Return what was found without the model, by checker and by what explains it."""
+    found: dict[tuple[str, tuple[str, ...]], Checker] = {}
     for number, column in enumerate(columns):
         for record in column.records:
             for finding in record.findings:
                 example = (number, record.id)
-                oracle = found.setdefault(
-                    (finding.oracle, finding.known),
-                    Oracle(finding.oracle, {}, finding.known, finding.text, example),
+                checker = found.setdefault(
+                    (finding.checker, finding.known),
+                    Checker(finding.checker, {}, finding.known, finding.text, example),
                 )
-                oracle.invariants[finding.invariant] = None
-                oracle.counts[number] += 1
+                checker.invariants[finding.invariant] = None
+                checker.counts[number] += 1
     return sorted(found.values(), key=lambda o: (bool(o.known), o.name))

@@ -1,15 +1,15 @@
-"""How scenarios with the guest agent begin, and the steps they share."""
+"""How scenarios with the guest payload begin, and the steps they share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0
+from kvmprobe.model.guest import PAYLOAD_CR0, PAYLOAD_CR4, Cr0
 from kvmprobe.model.sregs import Cr4
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
-from kvmprobe.scenarios.ops.guest import GuestExecute, MapAgent
+from kvmprobe.scenarios.ops.guest import GuestExecute, MapPayload
 from kvmprobe.scenarios.ops.guest_control import GuestWriteCr0, GuestWriteCr4
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd
@@ -22,7 +22,7 @@ from kvmprobe.xstate.features import AVX512, MPX, XTILE, XFeature
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kvmprobe.abi.agent import AgentOp
+    from kvmprobe.abi.payload import PayloadOp
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.ops import Op
 
@@ -31,16 +31,16 @@ LEGACY, AVX = 0x3, 0x7
 AVX512_ALL = AVX | AVX512
 OBSERVERS: tuple[Op, ...] = (GetXsave2(), GetXcrs(), GetXfd())
 ASK = RequestGuestPermission(XFeature.XTILE_DATA)
-USE_XSAVE = GuestWriteCr4(AGENT_CR4 | Cr4.OSXSAVE.bit)
-USE_XSAVE_AND_PKRU = GuestWriteCr4(AGENT_CR4 | Cr4.OSXSAVE.bit | Cr4.PKE.bit)
-TASK_SWITCHED = GuestWriteCr0(AGENT_CR0 | Cr0.TS)
-NO_FPU = GuestWriteCr0(AGENT_CR0 | Cr0.EM)
-PLAIN_CR0 = GuestWriteCr0(AGENT_CR0)
+USE_XSAVE = GuestWriteCr4(PAYLOAD_CR4 | Cr4.OSXSAVE.bit)
+USE_XSAVE_AND_PKRU = GuestWriteCr4(PAYLOAD_CR4 | Cr4.OSXSAVE.bit | Cr4.PKE.bit)
+TASK_SWITCHED = GuestWriteCr0(PAYLOAD_CR0 | Cr0.TS)
+NO_FPU = GuestWriteCr0(PAYLOAD_CR0 | Cr0.EM)
+PLAIN_CR0 = GuestWriteCr0(PAYLOAD_CR0)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A vCPU with the agent and this CPUID, and the part of the id that names it."""
+    """A vCPU with the payload and this CPUID, and the part of the id that names it."""
 
     part: str
     table: Table
@@ -50,7 +50,7 @@ class Start:
     def ops(self) -> tuple[Op, ...]:
         """Return what comes before the first instruction."""
         asks = (ASK,) if Need.AMX in self.needs else ()
-        return (*asks, OpenKvm(), CreateVm(), MapAgent(), CreateVcpu(), SetCpuid2(self.table))
+        return (*asks, OpenKvm(), CreateVm(), MapPayload(), CreateVcpu(), SetCpuid2(self.table))
 
 
 _WITH_AMX = frozenset({Need.GUEST_CODE, Need.AMX})
@@ -85,6 +85,6 @@ def all_of(host: HostProfile, start: Start) -> int:
     return every if Need.AMX in start.needs else every & ~XTILE
 
 
-def run(*codes: AgentOp) -> tuple[Op, ...]:
+def run(*codes: PayloadOp) -> tuple[Op, ...]:
     """Return instructions without operands, in this order."""
     return tuple(GuestExecute(code) for code in codes)

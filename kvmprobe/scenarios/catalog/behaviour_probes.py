@@ -19,7 +19,7 @@ from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
-from kvmprobe.scenarios.ops.process import SpawnActor
+from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
@@ -52,7 +52,7 @@ _ALL = (
         ANYWHERE,
         OpenKvm(),
         CreateVm(),
-        SpawnActor(_OTHER, Relation.SHARED_MM),
+        SpawnTask(_OTHER, Relation.SHARED_MM),
         CreateVcpu(),
         CreateVcpu(by=_OTHER),
         RequestGuestPermission(XFeature.XTILE_DATA, by=_OTHER),

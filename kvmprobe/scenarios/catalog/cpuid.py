@@ -24,7 +24,7 @@ from kvmprobe.scenarios.ops.cpuid import (
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
-from kvmprobe.scenarios.ops.process import SpawnActor
+from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
@@ -100,7 +100,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001
         *_refused(),
         *_read(),
         *_current(),
-        *_by_actors(),
+        *_by_tasks(),
     )
 
 
@@ -221,21 +221,21 @@ def _current() -> Iterator[Scenario]:
         yield _scenario("cr4", variant, (_ASK, *ops) if needs else ops, needs)
 
 
-def _by_actors() -> Iterator[Scenario]:
+def _by_tasks() -> Iterator[Scenario]:
     """Let others give tables and ask: permission is the caller's, the vCPU the memory's."""
     for relation in Relation.THREAD, Relation.FORK, Relation.SHARED_MM:
-        actor = relation.value
-        table, give = GetSupportedCpuid(by=actor), SetCpuid2(Table.FULL, by=actor)
-        ask = RequestGuestPermission(XFeature.XTILE_DATA, by=actor)
-        spawn, own = SpawnActor(actor, relation), SetCpuid2(Table.FULL)
+        task = relation.value
+        table, give = GetSupportedCpuid(by=task), SetCpuid2(Table.FULL, by=task)
+        ask = RequestGuestPermission(XFeature.XTILE_DATA, by=task)
+        spawn, own = SpawnTask(task, relation), SetCpuid2(Table.FULL)
         granted = (_ASK, OpenKvm(), CreateVm(), CreateVcpu(), spawn, table, give, own)
-        yield _scenario("by-actor-granted", actor, granted, AMX)
-        plain = SetCpuid2(Table.NO_AMX, by=actor)
-        without = (*_VCPU, spawn, plain, GetCpuid2(by=actor), RunUntilHalt(), plain)
-        yield _scenario("by-actor-plain", actor, without)
+        yield _scenario("by-actor-granted", task, granted, AMX)
+        plain = SetCpuid2(Table.NO_AMX, by=task)
+        without = (*_VCPU, spawn, plain, GetCpuid2(by=task), RunUntilHalt(), plain)
+        yield _scenario("by-actor-plain", task, without)
         if relation is Relation.FORK:
             continue
         # A forked process would have neither the VM's descriptor nor its memory.
         asked = (OpenKvm(), spawn, CreateVm(), table, ask, table, CreateVcpu(), give, own)
-        again = (CheckXsave2(), SetCpuid2(Table.NO_AMX), own, give, GetCpuid2(by=actor))
-        yield _scenario("by-actor", actor, (*asked, *again), AMX)
+        again = (CheckXsave2(), SetCpuid2(Table.NO_AMX), own, give, GetCpuid2(by=task))
+        yield _scenario("by-actor", task, (*asked, *again), AMX)

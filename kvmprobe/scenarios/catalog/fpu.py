@@ -25,7 +25,7 @@ from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave, SetXsaveImage
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
 from kvmprobe.xstate.features import AVX512, FPSSE, SSE_YMM, XTILE, XFeature
 from kvmprobe.xstate.fpu_area import FPU_SIZE
-from kvmprobe.xstate.oddities import Oddity
+from kvmprobe.xstate.malformations import Malformation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,11 +50,13 @@ _BITMAPS = {
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the same on every host
     """Return the family."""
-    padded = (SetXsaveImage(FPSSE, Oddity.ST_PADDING), _KICK)
+    padded = (SetXsaveImage(FPSSE, Malformation.ST_PADDING), _KICK)
     return (
         _scenario("get", "fresh", ()),
-        _scenario("get", "init", (SetXsaveImage(_AVX, Oddity.INIT),)),
-        _scenario("get", "init-again", (_FIRST, SetXsave(_AVX), SetXsaveImage(_AVX, Oddity.INIT))),
+        _scenario("get", "init", (SetXsaveImage(_AVX, Malformation.INIT),)),
+        _scenario(
+            "get", "init-again", (_FIRST, SetXsave(_AVX), SetXsaveImage(_AVX, Malformation.INIT))
+        ),
         *(_scenario("get-after", name, (SetXsave(bv),)) for name, bv in _BITMAPS.items()),
         *(
             _scenario("get-replaced", name, (SetXsave(_AVX), SetXsave(bv)))
@@ -84,7 +86,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
         _scenario("set-init-after", "legacy", (SetXsave(FPSSE), SetFpu(FpuContent.INIT))),
         _scenario("mxcsr", "legacy", (SetXsave(FPSSE), SetFpu(FpuContent.GARBAGE))),
         _scenario("mxcsr", "ymm", (SetXsave(XFeature.YMM.bit), SetFpu(FpuContent.GARBAGE))),
-        _scenario("x87", "st-padding", (SetXsaveImage(FPSSE, Oddity.ST_PADDING), _KICK)),
+        _scenario("x87", "st-padding", (SetXsaveImage(FPSSE, Malformation.ST_PADDING), _KICK)),
         *(
             _scenario("set-after-replaced", name, (_KICK, SetXsave(_BITMAPS[name]), _FIRST))
             for name in ("none", "ymm", "sse")
@@ -92,7 +94,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
         _scenario("x87", "padding-replaced", (*padded, SetXsave(XFeature.SSE.bit))),
         _scenario("x87", "padding-overwritten", (*padded, SetXsave(0), _FIRST)),
         _scenario("set-after-run", "twice", (SetXsave(0), _KICK, _FIRST, _KICK, _SECOND, _KICK)),
-        _scenario("x87", "pointers", (SetXsaveImage(FPSSE, Oddity.X87_POINTERS), _KICK)),
+        _scenario("x87", "pointers", (SetXsaveImage(FPSSE, Malformation.X87_POINTERS), _KICK)),
         _scenario("x87", "reserved", (SetXsave(FPSSE), SetFpu(FpuContent.RESERVED), _KICK, _FIRST)),
         _scenario("x87", "garbage", (SetXsave(FPSSE), SetFpu(FpuContent.GARBAGE), _KICK, _FIRST)),
         _scenario("extent", "exact", _extent()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import AgentOp
+from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
 from kvmprobe.scenarios.catalog import guest_faults, guest_xfd
@@ -39,7 +39,7 @@ from kvmprobe.scenarios.ops.run import RunImmediateExit
 from kvmprobe.scenarios.ops.xcrs import SetXcrs
 from kvmprobe.scenarios.ops.xsave import SetXsave, SetXsaveImage
 from kvmprobe.xstate.features import XTILE, XFeature
-from kvmprobe.xstate.oddities import Oddity
+from kvmprobe.xstate.malformations import Malformation
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -73,8 +73,8 @@ def _reads(file: VectorFile) -> tuple[Op, ...]:
 
 
 _LOOKS: dict[str, tuple[Op, ...]] = {
-    "x87": (*run(AgentOp.FNSTCW, AgentOp.FNSTSW), GuestFxsave(), *run(AgentOp.FSTP)),
-    "xmm": (GuestStore(VectorFile.XMM), *run(AgentOp.STMXCSR)),
+    "x87": (*run(PayloadOp.FNSTCW, PayloadOp.FNSTSW), GuestFxsave(), *run(PayloadOp.FSTP)),
+    "xmm": (GuestStore(VectorFile.XMM), *run(PayloadOp.STMXCSR)),
     "ymm": _reads(VectorFile.YMM),
     "zmm": (*_reads(VectorFile.ZMM), *_reads(VectorFile.K)),
 }
@@ -110,10 +110,10 @@ def _restored(host: HostProfile) -> tuple[Scenario, ...]:
                 USE_XSAVE,
                 SetXcrs(tiles),
                 SetXsave(XTILE),
-                *run(AgentOp.STTILECFG),
+                *run(PayloadOp.STTILECFG),
                 *(GuestTilestored(tile) for tile in range(8)),
                 SetXsave(LEGACY),
-                *run(AgentOp.STTILECFG),
+                *run(PayloadOp.STTILECFG),
             ),
         ),
         scenario(
@@ -137,7 +137,7 @@ def _restored(host: HostProfile) -> tuple[Scenario, ...]:
 def _loaded(host: HostProfile) -> tuple[Scenario, ...]:
     """Show by GET_XSAVE2, and in the guest at the next entry, what the guest has loaded."""
     begin = (SetXcrs(all_of(host, PLAIN)), USE_XSAVE)
-    clear = run(AgentOp.VZEROUPPER, AgentOp.VZEROALL)
+    clear = run(PayloadOp.VZEROUPPER, PayloadOp.VZEROALL)
     return tuple(
         scenario(
             f"loaded-{file.name.lower()}",
@@ -202,8 +202,10 @@ def _restored_by_guest(host: HostProfile) -> tuple[Scenario, ...]:
 def _mxcsr() -> tuple[Scenario, ...]:
     """MXCSR comes with SSE alone: live correction 2."""
     begin = (SetXcrs(AVX), USE_XSAVE)
-    shows = run(AgentOp.STMXCSR)
-    masks = tuple(SetXsaveImage(bv, Oddity.MXCSR_MASK, 0x12345) for bv in (AVX, AVX & ~LEGACY))
+    shows = run(PayloadOp.STMXCSR)
+    masks = tuple(
+        SetXsaveImage(bv, Malformation.MXCSR_MASK, 0x12345) for bv in (AVX, AVX & ~LEGACY)
+    )
     given = {
         "ymm": XFeature.YMM.bit,
         "sse": XFeature.SSE.bit,
@@ -215,7 +217,7 @@ def _mxcsr() -> tuple[Scenario, ...]:
             scenario(
                 f"mxcsr-{name}",
                 PLAIN,
-                (*begin, SetXsaveImage(bv, Oddity.MXCSR, _SEEN_MXCSR), *shows, GuestXsave()),
+                (*begin, SetXsaveImage(bv, Malformation.MXCSR, _SEEN_MXCSR), *shows, GuestXsave()),
             )
             for name, bv in given.items()
         ),
@@ -238,14 +240,21 @@ def _mxcsr() -> tuple[Scenario, ...]:
 
 
 def _x87() -> tuple[Scenario, ...]:
-    stores = run(AgentOp.FSTP, AgentOp.FNSTSW)
-    sets = (*run(AgentOp.FNINIT), GuestFldcw(0x27F), GuestFld(), *run(AgentOp.FLD1))
-    shows = (GuestFxsave(), *run(AgentOp.FNSTCW), *stores, *stores, *stores, *run(AgentOp.FNCLEX))
+    stores = run(PayloadOp.FSTP, PayloadOp.FNSTSW)
+    sets = (*run(PayloadOp.FNINIT), GuestFldcw(0x27F), GuestFld(), *run(PayloadOp.FLD1))
+    shows = (
+        GuestFxsave(),
+        *run(PayloadOp.FNSTCW),
+        *stores,
+        *stores,
+        *stores,
+        *run(PayloadOp.FNCLEX),
+    )
     given, beside = SetFpu(FpuContent.FIRST), SetXsave(XFeature.YMM.bit)
     seen = (GuestXgetbv(1), GuestXsave(SaveForm.XSAVEC), GuestXsave(SaveForm.XSAVEOPT))
-    pointers = (SetXcrs(AVX), USE_XSAVE, *run(AgentOp.FNINIT, AgentOp.FNOP), *seen)
+    pointers = (SetXcrs(AVX), USE_XSAVE, *run(PayloadOp.FNINIT, PayloadOp.FNOP), *seen)
     return (
-        scenario("x87-pointers", PLAIN, (*pointers, *run(AgentOp.FNINIT), *pointers[2:])),
+        scenario("x87-pointers", PLAIN, (*pointers, *run(PayloadOp.FNINIT), *pointers[2:])),
         scenario("x87-loaded", PLAIN, (*sets, *shows)),
         scenario("x87-over-restored", PLAIN, (SetXsave(LEGACY), *sets, *shows)),
         scenario("set-fpu", PLAIN, (SetXsave(LEGACY), given, GuestFxsave(), GetFpu()), ()),
@@ -274,7 +283,7 @@ def _tiles() -> tuple[Scenario, ...]:
         scenario(
             "tiles-multiplied",
             TILES,
-            (*begin, GuestLdtilecfg(), *loads[:3], *run(AgentOp.TDPBSSD), GuestTilestored(0)),
+            (*begin, GuestLdtilecfg(), *loads[:3], *run(PayloadOp.TDPBSSD), GuestTilestored(0)),
         ),
         scenario(
             "tiles-released",
@@ -283,7 +292,7 @@ def _tiles() -> tuple[Scenario, ...]:
                 *begin,
                 GuestLdtilecfg(),
                 loads[0],
-                *run(AgentOp.TILERELEASE, AgentOp.STTILECFG),
+                *run(PayloadOp.TILERELEASE, PayloadOp.STTILECFG),
                 GuestXsave(SaveForm.XSAVEC),
                 GuestLdtilecfg(),
                 GuestTilestored(0),
@@ -294,11 +303,11 @@ def _tiles() -> tuple[Scenario, ...]:
 
 def _pkru() -> tuple[Scenario, ...]:
     """PKRU is the guest's with CR4.PKE or XCR0[9]; SET_XSAVE without bit 9 leaves it (INV-22)."""
-    shows = run(AgentOp.RDPKRU)
+    shows = run(PayloadOp.RDPKRU)
     restored = [
         op
         for value in _PKRU_VALUES
-        for op in (SetXsaveImage(_PKRU, Oddity.PKRU, value), *shows, SetXsave(LEGACY), *shows)
+        for op in (SetXsaveImage(_PKRU, Malformation.PKRU, value), *shows, SetXsave(LEGACY), *shows)
     ]
     written = [op for value in _PKRU_VALUES for op in (GuestWrpkru(value), *shows)]
     with_xcr0 = (SetXcrs(_PKRU | AVX), GuestXsave(), GuestXrstor(_PKRU), *shows, GuestXsave())
@@ -313,8 +322,8 @@ def _pkru() -> tuple[Scenario, ...]:
                 USE_XSAVE_AND_PKRU,
                 GuestWrpkru(0xC),
                 USE_XSAVE,
-                SetXsaveImage(_PKRU, Oddity.PKRU, 0x30),
-                *run(AgentOp.NOP),
+                SetXsaveImage(_PKRU, Malformation.PKRU, 0x30),
+                *run(PayloadOp.NOP),
                 USE_XSAVE_AND_PKRU,
                 *shows,
             ),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import AgentOp
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.model.guest import AGENT_CR0, AGENT_CR4, Cr0
+from kvmprobe.abi.payload import PayloadOp
+from kvmprobe.model.guest import PAYLOAD_CR0, PAYLOAD_CR4, Cr0
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
 from kvmprobe.model.sregs import Cr4
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 _ALL = AVX512_ALL | XTILE
 _XCR0_SEEN = (GetXcrs(),)
 _X87: tuple[Op, ...] = (
-    *run(AgentOp.FNOP, AgentOp.FNSTCW, AgentOp.FNSTSW, AgentOp.FWAIT),
+    *run(PayloadOp.FNOP, PayloadOp.FNSTCW, PayloadOp.FNSTSW, PayloadOp.FWAIT),
     GuestFldcw(0x27F),
     GuestFxsave(),
     GuestFxrstor(),
@@ -71,12 +71,12 @@ _X87: tuple[Op, ...] = (
 _SSE: tuple[Op, ...] = (
     GuestStore(VectorFile.XMM),
     GuestLoad(VectorFile.XMM),
-    *run(AgentOp.STMXCSR),
+    *run(PayloadOp.STMXCSR),
     GuestLdmxcsr(0x1F80),
 )
 _AVX: tuple[Op, ...] = (
     *(GuestStore(file) for file in (VectorFile.YMM, VectorFile.ZMM, VectorFile.K)),
-    *run(AgentOp.VZEROUPPER, AgentOp.VZEROALL),
+    *run(PayloadOp.VZEROUPPER, PayloadOp.VZEROALL),
 )
 _XSAVE: tuple[Op, ...] = (
     *(GuestXsave(form) for form in SaveForm),
@@ -85,11 +85,11 @@ _XSAVE: tuple[Op, ...] = (
 )
 _TILES: tuple[Op, ...] = (
     GuestLdtilecfg(),
-    *run(AgentOp.STTILECFG),
+    *run(PayloadOp.STTILECFG),
     GuestTileloadd(),
     GuestTilestored(),
     GuestTilezero(),
-    *run(AgentOp.TDPBSSD, AgentOp.TILERELEASE),
+    *run(PayloadOp.TDPBSSD, PayloadOp.TILERELEASE),
 )
 _XCR: tuple[Op, ...] = (GuestXgetbv(0), GuestXgetbv(1), GuestXsetbv(1), GuestXsetbvUser(1))
 
@@ -112,7 +112,9 @@ def _without_osxsave() -> tuple[Scenario, ...]:
     """CR4.OSXSAVE=0: #UD, whatever XCR0 has."""
     each = (*_XCR, *_XSAVE, *_AVX, *_TILES)
     return (
-        scenario("ud-osxsave", TILES, (SetXcrs(_ALL), *run(AgentOp.UD2), *each, USE_XSAVE, *each)),
+        scenario(
+            "ud-osxsave", TILES, (SetXcrs(_ALL), *run(PayloadOp.UD2), *each, USE_XSAVE, *each)
+        ),
         scenario("ud-xsaves", amx("no-xsaves", Table.NO_XSAVES), (USE_XSAVE, *_XSAVE)),
     )
 
@@ -123,7 +125,7 @@ def _without_xcr0() -> tuple[Scenario, ...]:
     steps: list[Op] = []
     for xcr0 in (1, LEGACY, AVX, AVX512_ALL):
         steps += [SetXcrs(xcr0), *_AVX[:3], *_TILES]
-    kept = (SetXcrs(_ALL), *_AVX[:3], *run(AgentOp.STTILECFG), GuestTilestored(1))
+    kept = (SetXcrs(_ALL), *_AVX[:3], *run(PayloadOp.STTILECFG), GuestTilestored(1))
     return (scenario("ud-xcr0", TILES, (*begin, *steps, *kept)),)
 
 
@@ -131,7 +133,7 @@ def _task_switched() -> tuple[Scenario, ...]:
     each = (*_X87, *_SSE, *_AVX[:3], *_XSAVE)
     begin = (SetXcrs(AVX512_ALL), USE_XSAVE, SetXsave(AVX512_ALL))
     return (
-        scenario("nm-ts", PLAIN, (*begin, TASK_SWITCHED, *each, *run(AgentOp.CLTS), *each)),
+        scenario("nm-ts", PLAIN, (*begin, TASK_SWITCHED, *each, *run(PayloadOp.CLTS), *each)),
         scenario("nm-ts-cr0", PLAIN, (*begin, TASK_SWITCHED, *each[:3], PLAIN_CR0, *each[:3])),
         scenario("nm-em", PLAIN, (*begin, NO_FPU, *_X87, *_SSE, PLAIN_CR0, *_X87[:1], GuestFld())),
     )
@@ -166,7 +168,7 @@ def _headers() -> tuple[Scenario, ...]:
 
 def _tile_faults() -> tuple[Scenario, ...]:
     begin = (SetXcrs(_ALL), USE_XSAVE)
-    shows = run(AgentOp.STTILECFG)
+    shows = run(PayloadOp.STTILECFG)
     refused = [
         op
         for configuration in Configuration
@@ -188,7 +190,7 @@ def _tile_faults() -> tuple[Scenario, ...]:
                 *shows,
             ),
         ),
-        scenario("narrow", TILES, (*begin, *narrow, *run(AgentOp.TILERELEASE), *shows), ()),
+        scenario("narrow", TILES, (*begin, *narrow, *run(PayloadOp.TILERELEASE), *shows), ()),
     )
 
 
@@ -235,32 +237,37 @@ def _by_both() -> tuple[Op, ...]:
     looks = (GuestXgetbv(0), GuestCpuidLeaf(0xD, 0), GuestCpuidLeaf(1), GetXcrs())
     return (
         *(SetXcrs(AVX), *looks, GuestXsetbv(LEGACY), *looks, SetXcrs(AVX512_ALL), *looks),
-        *(GetSregs(), SetSregs(AGENT_CR4), *looks, SetXcrs(1), GetSregs()),
-        *(SetSregs(AGENT_CR4 | Cr4.OSXSAVE.bit), *looks, GetSregs()),
+        *(GetSregs(), SetSregs(PAYLOAD_CR4), *looks, SetXcrs(1), GetSregs()),
+        *(SetSregs(PAYLOAD_CR4 | Cr4.OSXSAVE.bit), *looks, GetSregs()),
     )
 
 
 def _control() -> tuple[Scenario, ...]:
     """CR4.OSXSAVE and CR4.PKE need CPUID; CR0 and CR4 otherwise by the SDM."""
-    written = (USE_XSAVE, USE_XSAVE_AND_PKRU, GuestWriteCr4(AGENT_CR4))
+    written = (USE_XSAVE, USE_XSAVE_AND_PKRU, GuestWriteCr4(PAYLOAD_CR4))
     refused = (
-        GuestWriteCr4(AGENT_CR4 & ~Cr4.PAE.bit),
-        GuestWriteCr4(AGENT_CR4 | 1 << 31),
-        GuestWriteCr0(AGENT_CR0 & ~Cr0.PG),
-        GuestWriteCr0(AGENT_CR0 & ~Cr0.PE),
-        GuestWriteCr0(AGENT_CR0 | Cr0.NW),
-        GuestWriteCr0(AGENT_CR0 | 1 << 32),
+        GuestWriteCr4(PAYLOAD_CR4 & ~Cr4.PAE.bit),
+        GuestWriteCr4(PAYLOAD_CR4 | 1 << 31),
+        GuestWriteCr0(PAYLOAD_CR0 & ~Cr0.PG),
+        GuestWriteCr0(PAYLOAD_CR0 & ~Cr0.PE),
+        GuestWriteCr0(PAYLOAD_CR0 | Cr0.NW),
+        GuestWriteCr0(PAYLOAD_CR0 | 1 << 32),
     )
-    shows = run(AgentOp.READ_CR0, AgentOp.READ_CR4)
+    shows = run(PayloadOp.READ_CR0, PayloadOp.READ_CR4)
     # What is ignored, always set, may be clear, or goes together.
-    values = (AGENT_CR0 | 0xFFC0, AGENT_CR0 & ~Cr0.ET, AGENT_CR0 & ~Cr0.MP, AGENT_CR0 | Cr0.CD)
-    cached = (*values, AGENT_CR0 | Cr0.CD | Cr0.NW, AGENT_CR0 | 1 << 28, AGENT_CR0)
+    values = (
+        PAYLOAD_CR0 | 0xFFC0,
+        PAYLOAD_CR0 & ~Cr0.ET,
+        PAYLOAD_CR0 & ~Cr0.MP,
+        PAYLOAD_CR0 | Cr0.CD,
+    )
+    cached = (*values, PAYLOAD_CR0 | Cr0.CD | Cr0.NW, PAYLOAD_CR0 | 1 << 28, PAYLOAD_CR0)
     taken = [op for value in cached for op in (GuestWriteCr0(value), shows[0])]
     no_xsave, no_pku = amx("no-xsave", Table.NO_XSAVE), amx("no-pku", Table.NO_PKU)
     # Instructions look at the lower halves of their registers alone.
     wide = 1 << 32
     pkru = (
-        *run(AgentOp.RDPKRU),
+        *run(PayloadOp.RDPKRU),
         GuestWrpkru(4),
         GuestWrpkru(8, ecx=1),
         GuestWrpkru(12, edx=1),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import AgentOp
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
 from kvmprobe.scenarios.catalog._guests import (
     AVX512_ALL,
@@ -61,7 +61,7 @@ def _flow() -> tuple[Scenario, ...]:
     """TILELOADD -> #NM, look, clear, again; armed by either side."""
     load, store = GuestTileloadd(2), GuestTilestored(2)
     again = (*_HANDLED, load, store)
-    uses: tuple[Op, ...] = (load, store, GuestTilezero(1), *run(AgentOp.TDPBSSD))
+    uses: tuple[Op, ...] = (load, store, GuestTilezero(1), *run(PayloadOp.TDPBSSD))
     twice = [op for use in uses for op in (use, _SHOWS_ERR, _CLEARS_ERR)]
     return (
         scenario("nm-armed-by-host", TILES, (*_BEGIN, SetXfd(DATA), load, *again)),
@@ -83,9 +83,9 @@ def _flow() -> tuple[Scenario, ...]:
 
 def _without_nm() -> tuple[Scenario, ...]:
     """Do without tile data; #NM of CR0.TS leaves XFD_ERR alone (correction 8)."""
-    released = run(AgentOp.STTILECFG, AgentOp.TILERELEASE, AgentOp.STTILECFG)
+    released = run(PayloadOp.STTILECFG, PayloadOp.TILERELEASE, PayloadOp.STTILECFG)
     armed = (*_BEGIN, SetXfd(DATA))
-    uses_x87 = run(AgentOp.FNOP, AgentOp.CLTS, AgentOp.FNOP)
+    uses_x87 = run(PayloadOp.FNOP, PayloadOp.CLTS, PayloadOp.FNOP)
     return (
         scenario("no-nm-configuration", TILES, (*armed, GuestLdtilecfg(), *released, _SHOWS_ERR)),
         scenario("nm-of-ts", TILES, (*armed, TASK_SWITCHED, *uses_x87, _SHOWS_ERR)),
@@ -126,10 +126,10 @@ def _by_xsave() -> tuple[Scenario, ...]:
 def _lost() -> tuple[Scenario, ...]:
     """Tiles under an armed XFD: the next save drops them, whoever armed (correction 12)."""
     loaded = (*_BEGIN, GuestTileloadd(5))
-    shows = (GuestTilestored(5), *run(AgentOp.STTILECFG))
+    shows = (GuestTilestored(5), *run(PayloadOp.STTILECFG))
     return (
         scenario("lost-armed-by-guest", TILES, (*loaded, _GUEST_ARMS, _GUEST_DISARMS, *shows)),
-        scenario("lost-armed-by-host", TILES, (*loaded, SetXfd(DATA), *run(AgentOp.STTILECFG))),
+        scenario("lost-armed-by-host", TILES, (*loaded, SetXfd(DATA), *run(PayloadOp.STTILECFG))),
         scenario("lost-armed-asleep", _ASLEEP, (*loaded, SetXfdAsleep(DATA), *shows[1:])),
         scenario("kept-host-arms-and-disarms", TILES, (*loaded, SetXfd(DATA), SetXfd(0))),
         scenario(

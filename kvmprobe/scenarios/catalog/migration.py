@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import AgentOp
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.scenarios.catalog._guests import (
@@ -25,7 +25,7 @@ from kvmprobe.scenarios.catalog._guests import (
     run,
 )
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
-from kvmprobe.scenarios.ops.guest import GuestExecute, ShareAgent
+from kvmprobe.scenarios.ops.guest import GuestExecute, SharePayload
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
 from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
@@ -126,7 +126,7 @@ def _move(state: State, order: str, source: str, number: int) -> tuple[ScenarioS
     observers = tuple(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS))
     saved = tuple(SaveVcpu(part, source) for part in _SAVE_ORDER)
     cpuid = SetCpuid2(state.start.table, vcpu=vcpu)
-    made = (CreateVm(vm), ShareAgent(vm), CreateVcpu(vcpu, vm), cpuid)
+    made = (CreateVm(vm), SharePayload(vm), CreateVcpu(vcpu, vm), cpuid)
     return (
         *(ScenarioStep(op) for op in (*saved, *made)),
         *(ScenarioStep(RestoreVcpu(Part(part), vcpu, source), observers) for part in order.split()),
@@ -147,7 +147,7 @@ def _looks(state: State, vcpu: str) -> tuple[Op, ...]:
             GuestTileloadd(tile, vcpu),
             GuestTilestored(tile, vcpu),
         )
-    codes = (AgentOp.READ_CR0, AgentOp.READ_CR4, AgentOp.STMXCSR)
+    codes = (PayloadOp.READ_CR0, PayloadOp.READ_CR4, PayloadOp.STMXCSR)
     return (
         GuestXgetbv(0, vcpu),
         *reads_msrs,

@@ -1,6 +1,6 @@
 """Every pair of restore calls in both orders, with all that they need done before, read back fully.
 
-What an order must not change silently is judged by an oracle that holds the two against each other;
+What an order must not change silently is judged by a checker that holds the two against each other;
 the model says what each returns.
 """
 

@@ -30,7 +30,7 @@ from kvmprobe.scenarios.ops.permission import (
     RequestPermission,
     UnknownOption,
 )
-from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SetAltstack, SpawnActor
+from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SetAltstack, SpawnTask
 from kvmprobe.scenarios.ops.system import CheckExtension
 from kvmprobe.scenarios.ops.xsave import GetXsave2
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
@@ -61,17 +61,17 @@ def bitmaps(by: str = MAIN) -> tuple[Op, ...]:
     return (GetPermission(by), GetGuestPermission(by))
 
 
-def _spawn(relation: str) -> SpawnActor:
-    return SpawnActor(relation, Relation(relation))
+def _spawn(relation: str) -> SpawnTask:
+    return SpawnTask(relation, Relation(relation))
 
 
 def _scenario(row: str, column: str, *ops: Op, watch: tuple[str, ...]) -> Scenario:
     """Read, after each op, the permissions of all who are watched and exist by then."""
     steps, alive, watched = [], {MAIN}, tuple(dict.fromkeys(watch))
     for op in ops:
-        if isinstance(op, SpawnActor):
-            alive.add(op.actor)
-        seen = tuple(get for actor in watched if actor in alive for get in bitmaps(actor))
+        if isinstance(op, SpawnTask):
+            alive.add(op.task)
+        seen = tuple(get for task in watched if task in alive for get in bitmaps(task))
         steps.append(ScenarioStep(op, seen))
     return Scenario(f"{FAMILY}.{row}.{column}", row, column, tuple(steps))
 
@@ -102,7 +102,7 @@ def _requests() -> list[Scenario]:
 
 
 def _inheritance() -> list[Scenario]:
-    """Spawn an actor from each state of permission; what comes later is each one's own."""
+    """Spawn a task from each state of permission; what comes later is each one's own."""
     before: dict[str, tuple[Op, ...]] = {
         "nothing": (),
         "guest": (_P,),
@@ -157,11 +157,11 @@ def _locks() -> list[Scenario]:
     }
     found = []
     for column, ops in chains.items():
-        actors = (MAIN, *(op.actor for op in ops if isinstance(op, SpawnActor)))
-        asks = [RequestGuestPermission(TILES, actor) for actor in actors]
-        host_asks = [RequestPermission(TILES, actor) for actor in actors]
+        tasks = (MAIN, *(op.task for op in ops if isinstance(op, SpawnTask)))
+        asks = [RequestGuestPermission(TILES, task) for task in tasks]
+        host_asks = [RequestPermission(TILES, task) for task in tasks]
         chain = (*ops, *asks, *host_asks)
-        found.append(_scenario("lock", column, *chain, watch=actors))
+        found.append(_scenario("lock", column, *chain, watch=tasks))
     return found
 
 
@@ -219,8 +219,8 @@ def _altstacks() -> list[Scenario]:
             RequestPermission(TILES, EXEC),
         ),
     }
-    actors = (MAIN, *_RELATIONS)
-    return [_scenario("altstack", column, *ops, watch=actors) for column, ops in chains.items()]
+    tasks = (MAIN, *_RELATIONS)
+    return [_scenario("altstack", column, *ops, watch=tasks) for column, ops in chains.items()]
 
 
 def _orders() -> list[Scenario]:
@@ -289,5 +289,5 @@ def _orders() -> list[Scenario]:
             enable,
         ),
     }
-    actors = (MAIN, *_RELATIONS)
-    return [_scenario("order", column, *ops, watch=actors) for column, ops in chains.items()]
+    tasks = (MAIN, *_RELATIONS)
+    return [_scenario("order", column, *ops, watch=tasks) for column, ops in chains.items()]

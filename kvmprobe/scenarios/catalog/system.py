@@ -24,7 +24,7 @@ from kvmprobe.scenarios.ops.lifecycle import (
     OpenKvm,
 )
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
-from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SpawnActor
+from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SpawnTask
 from kvmprobe.scenarios.ops.system import (
     CheckExtension,
     GetDeviceAttr,
@@ -64,8 +64,8 @@ def _scenario(row: str, column: str, *ops: Op) -> Scenario:
     return Scenario(f"{FAMILY}.{row}.{column}", row, column, steps)
 
 
-def _spawn(relation: str) -> SpawnActor:
-    return SpawnActor(relation, Relation(relation))
+def _spawn(relation: str) -> SpawnTask:
+    return SpawnTask(relation, Relation(relation))
 
 
 def _all_extensions(by: str = MAIN) -> tuple[Op, ...]:

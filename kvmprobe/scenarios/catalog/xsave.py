@@ -27,7 +27,7 @@ from kvmprobe.scenarios.ops.xsave import (
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
 from kvmprobe.xstate.features import AVX512, FPSSE, SSE_YMM, XTILE, XFeature
 from kvmprobe.xstate.layout import HEADER_RESERVED, KVM_XSAVE_SIZE
-from kvmprobe.xstate.oddities import Oddity
+from kvmprobe.xstate.malformations import Malformation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -137,29 +137,32 @@ def _refused() -> tuple[Op, ...]:
     header = len(HEADER_RESERVED)
     return (
         SetXsave(AVX),
-        *(SetXsaveImage(0, Oddity.XCOMP_BV, 1 << nr) for nr in range(64)),
-        SetXsaveImage(AVX, Oddity.XCOMP_BV, 1 << 63 | AVX),
-        *(SetXsaveImage(FPSSE, Oddity.RESERVED, place) for place in range(header)),
+        *(SetXsaveImage(0, Malformation.XCOMP_BV, 1 << nr) for nr in range(64)),
+        SetXsaveImage(AVX, Malformation.XCOMP_BV, 1 << 63 | AVX),
+        *(SetXsaveImage(FPSSE, Malformation.RESERVED, place) for place in range(header)),
     )
 
 
 def _ignored(guest: Guest) -> tuple[Op, ...]:
     every = EVERYTHING | PKRU | XTILE if guest is TILES else AVX
     return (
-        SetXsaveImage(every, Oddity.PADDING),
-        SetXsaveImage(0, Oddity.PADDING),
-        SetXsaveImage(every, Oddity.SOFTWARE, (1 << 64) - 1),
-        SetXsaveImage(FPSSE, Oddity.SOFTWARE, 0x4650_5853),
-        SetXsaveImage(0, Oddity.ABSENT),
-        SetXsaveImage(YMM, Oddity.ABSENT),
-        SetXsaveImage(FPSSE, Oddity.ABSENT),
+        SetXsaveImage(every, Malformation.PADDING),
+        SetXsaveImage(0, Malformation.PADDING),
+        SetXsaveImage(every, Malformation.SOFTWARE, (1 << 64) - 1),
+        SetXsaveImage(FPSSE, Malformation.SOFTWARE, 0x4650_5853),
+        SetXsaveImage(0, Malformation.ABSENT),
+        SetXsaveImage(YMM, Malformation.ABSENT),
+        SetXsaveImage(FPSSE, Malformation.ABSENT),
     )
 
 
 def _mxcsr() -> tuple[Scenario, ...]:
     users = {"none": 0, "fp": FP, "sse": SSE, "ymm": YMM, "others": AVX512, "all": EVERYTHING}
     bits = {
-        name: (SetXsave(AVX), *(SetXsaveImage(bv, Oddity.MXCSR, 1 << bit) for bit in range(32)))
+        name: (
+            SetXsave(AVX),
+            *(SetXsaveImage(bv, Malformation.MXCSR, 1 << bit) for bit in range(32)),
+        )
         for name, bv in users.items()
     }
     orders = {
@@ -179,8 +182,8 @@ def _mxcsr() -> tuple[Scenario, ...]:
                 PLAIN,
                 name,
                 (
-                    SetXsaveImage(first, Oddity.MXCSR, 0x1F00),
-                    SetXsaveImage(second, Oddity.MXCSR, _ODD_MXCSR),
+                    SetXsaveImage(first, Malformation.MXCSR, 0x1F00),
+                    SetXsaveImage(second, Malformation.MXCSR, _ODD_MXCSR),
                     RunImmediateExit(),
                     RunImmediateExit(),
                 ),
@@ -193,8 +196,8 @@ def _mxcsr() -> tuple[Scenario, ...]:
                 PLAIN,
                 name,
                 (
-                    *(SetXsaveImage(bv, Oddity.MXCSR_MASK, mask) for mask in masks),
-                    SetXsaveImage(bv, Oddity.MXCSR_MASK, masks[0]),
+                    *(SetXsaveImage(bv, Malformation.MXCSR_MASK, mask) for mask in masks),
+                    SetXsaveImage(bv, Malformation.MXCSR_MASK, masks[0]),
                 ),
             )
             for name, bv in users.items()
@@ -204,11 +207,11 @@ def _mxcsr() -> tuple[Scenario, ...]:
             LEGACY,
             "",
             (
-                SetXsaveImage(YMM, Oddity.MXCSR, _ODD_MXCSR),
+                SetXsaveImage(YMM, Malformation.MXCSR, _ODD_MXCSR),
                 RunImmediateExit(),
-                SetXsaveImage(YMM, Oddity.MXCSR_MASK, masks[0]),
+                SetXsaveImage(YMM, Malformation.MXCSR_MASK, masks[0]),
                 RunImmediateExit(),
-                SetXsaveImage(OPMASK, Oddity.MXCSR_MASK, masks[0]),
+                SetXsaveImage(OPMASK, Malformation.MXCSR_MASK, masks[0]),
             ),
         ),
         scenario("mxcsr-foreign", PLAIN, "", _mxcsr_foreign(masks[0])),
@@ -218,11 +221,11 @@ def _mxcsr() -> tuple[Scenario, ...]:
 def _mxcsr_foreign(mask: int) -> Iterator[Op]:
     """Give MXCSR and its mask with SSE or without, and have them stay behind without SSE."""
     for bv in (FP, SSE, YMM, OPMASK, SSE_YMM):
-        yield SetXsaveImage(bv, Oddity.MXCSR_MASK, mask)
+        yield SetXsaveImage(bv, Malformation.MXCSR_MASK, mask)
         yield RunImmediateExit()
         yield SetXsave(OPMASK)
         yield RunImmediateExit()
-        yield SetXsaveImage(bv | SSE, Oddity.MXCSR, _ODD_MXCSR)
+        yield SetXsaveImage(bv | SSE, Malformation.MXCSR, _ODD_MXCSR)
         yield SetXsave(OPMASK)
         yield RunImmediateExit()
         yield RunImmediateExit()
@@ -230,13 +233,13 @@ def _mxcsr_foreign(mask: int) -> Iterator[Op]:
 
 def _pkru() -> tuple[Scenario, ...]:
     values = (0xC, 0x5555_5554, 0, 0xFFFF_FFFF, 0x1234_5678_0000_0004)
-    given = [SetXsaveImage(PKRU, Oddity.PKRU, value) for value in values]
+    given = [SetXsaveImage(PKRU, Malformation.PKRU, value) for value in values]
     kept = (
-        SetXsaveImage(PKRU | FPSSE, Oddity.PKRU, 0xC),
+        SetXsaveImage(PKRU | FPSSE, Malformation.PKRU, 0xC),
         SetXsave(FPSSE),
         SetXsave(0),
         RunImmediateExit(),
-        SetXsaveImage(PKRU, Oddity.PKRU, 0),
+        SetXsaveImage(PKRU, Malformation.PKRU, 0),
         SetXsave(FPSSE),
     )
     return (
@@ -252,13 +255,13 @@ def _contents() -> tuple[Scenario, ...]:
     seeds = range(1, 4)
     return (
         *(
-            scenario("random", guest, str(seed), (SetXsaveImage(bv, Oddity.RANDOM, seed),))
+            scenario("random", guest, str(seed), (SetXsaveImage(bv, Malformation.RANDOM, seed),))
             for guest, bv in ((PLAIN, EVERYTHING), (TILES, EVERYTHING | PKRU | XTILE))
             for seed in seeds
         ),
-        scenario("x87", PLAIN, "st-padding", (SetXsaveImage(AVX, Oddity.ST_PADDING),)),
-        scenario("x87", PLAIN, "st-padding-alone", (SetXsaveImage(FP, Oddity.ST_PADDING),)),
-        scenario("x87", PLAIN, "pointers", (SetXsaveImage(FP, Oddity.X87_POINTERS),)),
+        scenario("x87", PLAIN, "st-padding", (SetXsaveImage(AVX, Malformation.ST_PADDING),)),
+        scenario("x87", PLAIN, "st-padding-alone", (SetXsaveImage(FP, Malformation.ST_PADDING),)),
+        scenario("x87", PLAIN, "pointers", (SetXsaveImage(FP, Malformation.X87_POINTERS),)),
     )
 
 
@@ -283,7 +286,7 @@ def _through_a_run() -> tuple[Scenario, ...]:
             for name, bv in bitmaps.items()
         ),
         *(
-            scenario("init", guest, name, (SetXsave(bv), SetXsaveImage(bv, Oddity.INIT)))
+            scenario("init", guest, name, (SetXsave(bv), SetXsaveImage(bv, Malformation.INIT)))
             for guest, bitmaps in with_guest
             for name, bv in bitmaps.items()
             if bv
@@ -323,13 +326,13 @@ def _tiles() -> tuple[Scenario, ...]:
     return (
         scenario("tiles", TILES, "data-alone", (SetXsave(DATA),)),
         scenario("tiles", TILES, "data-and-legacy", (SetXsave(DATA | AVX),)),
-        scenario("tiles", TILES, "zero-data", (SetXsaveImage(DATA, Oddity.INIT),)),
+        scenario("tiles", TILES, "zero-data", (SetXsaveImage(DATA, Malformation.INIT),)),
         *(
             scenario(
                 "tiles",
                 TILES,
                 f"palette-{palette}",
-                (SetXsaveImage(XTILE, Oddity.TILE_CONFIGURATION, palette), SetXsave(FPSSE)),
+                (SetXsaveImage(XTILE, Malformation.TILE_CONFIGURATION, palette), SetXsave(FPSSE)),
             )
             for palette in (0, 2, 255)
         ),
@@ -337,7 +340,7 @@ def _tiles() -> tuple[Scenario, ...]:
             "tiles",
             TILES,
             "palette-2-run",
-            (SetXsaveImage(XTILE, Oddity.TILE_CONFIGURATION, 2), RunImmediateExit()),
+            (SetXsaveImage(XTILE, Malformation.TILE_CONFIGURATION, 2), RunImmediateExit()),
         ),
         scenario("armed", TILES, "disarmed", (arm, SetXsave(XTILE), disarm, SetXsave(XTILE))),
         scenario(

@@ -23,7 +23,7 @@ from kvmprobe.scenarios.ops.lifecycle import VCPU
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.fpu_area import FCW, FPU_SIZE, MXCSR, PADDING, POINTERS, REGISTERS, to_area
 from kvmprobe.xstate.image import FCW_INIT, init_content
-from kvmprobe.xstate.oddities import random_content
+from kvmprobe.xstate.malformations import random_content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

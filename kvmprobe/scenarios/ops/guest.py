@@ -1,4 +1,4 @@
-"""The guest agent, and what it executes without operands."""
+"""The guest payload, and what it executes without operands."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from kvmprobe.abi.agent import RESULT, AgentOp, Registers, command
+from kvmprobe.abi.payload import RESULT, PayloadOp, Registers, command
 from kvmprobe.model import guest, guest_control, guest_tiles, guest_vector
 from kvmprobe.model.guest import VECTOR_FIELD
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.scenarios.calls import Call, RunGuest
-from kvmprobe.scenarios.calls import MapAgent as MapAgentCall
-from kvmprobe.scenarios.calls import ShareAgent as ShareAgentCall
+from kvmprobe.scenarios.calls import MapPayload as MapPayloadCall
+from kvmprobe.scenarios.calls import SharePayload as SharePayloadCall
 from kvmprobe.scenarios.ops._base import Op, op
 from kvmprobe.scenarios.ops.lifecycle import VCPU, VM
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
 
-AGENT = "agent"
+PAYLOAD = "payload"
 
 
 @op(
-    "map-agent",
-    "KVM_SET_USER_MEMORY_REGION(agent)",
+    "map-payload",
+    "KVM_SET_USER_MEMORY_REGION(payload)",
     "Documentation/virt/kvm/api.rst: KVM_SET_USER_MEMORY_REGION",
 )
 @dataclass(frozen=True, slots=True)
-class MapAgent(Op):
-    """Give the guest the agent, behind the reset vector."""
+class MapPayload(Op):
+    """Give the guest the payload, behind the reset vector."""
 
     vm: str = VM
 
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         """Lower to fresh memory."""
-        return MapAgentCall(self.vm, AGENT)
+        return MapPayloadCall(self.vm, PAYLOAD)
 
     def step(self, machine: Machine) -> Step:
         """Expect success; guest memory is no part of the model."""
@@ -47,19 +47,19 @@ class MapAgent(Op):
 
 
 @op(
-    "share-agent",
-    "KVM_SET_USER_MEMORY_REGION(the same agent)",
+    "share-payload",
+    "KVM_SET_USER_MEMORY_REGION(the same payload)",
     "Documentation/virt/kvm/api.rst: KVM_SET_USER_MEMORY_REGION",
 )
 @dataclass(frozen=True, slots=True)
-class ShareAgent(Op):
+class SharePayload(Op):
     """Give another VM the memory of the first one's guest, as it is now."""
 
     vm: str
 
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         """Lower to the first VM's memory."""
-        return ShareAgentCall(self.vm, AGENT)
+        return SharePayloadCall(self.vm, PAYLOAD)
 
     def step(self, machine: Machine) -> Step:
         """Expect success."""
@@ -79,7 +79,7 @@ class GuestOp(Op):
 
     @abstractmethod
     def command(self, host: HostProfile) -> bytes:
-        """Return what the agent is told."""
+        """Return what the payload is told."""
 
     @abstractmethod
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:
@@ -96,11 +96,11 @@ class GuestOp(Op):
         return Registers()
 
     def lower(self, host: HostProfile) -> Call:
-        """Lower to a KVM_RUN that ends with the agent's answer."""
-        return RunGuest(self.vcpu, AGENT, self.command(host), self.size_of_data(host))
+        """Lower to a KVM_RUN that ends with the payload's answer."""
+        return RunGuest(self.vcpu, PAYLOAD, self.command(host), self.size_of_data(host))
 
     def size_of_data(self, host: HostProfile) -> int:  # noqa: ARG002
-        """Return the bytes of the agent's data area that are read behind it."""
+        """Return the bytes of the payload's data area that are read behind it."""
         return 0
 
     def step(self, machine: Machine) -> Step:
@@ -117,27 +117,27 @@ class GuestOp(Op):
         return f"KVM_RUN: {self.mnemonic}{where}"
 
 
-_PLAIN: dict[AgentOp, tuple[Callable[[Guest], Guest], int]] = {
-    AgentOp.NOP: (guest_control.nothing, 0),
-    AgentOp.UD2: (guest_control.ud2, 0),
-    AgentOp.READ_CR0: (guest_control.read_cr0, 0),
-    AgentOp.READ_CR4: (guest_control.read_cr4, 0),
-    AgentOp.CLTS: (guest_control.clts, 0),
-    AgentOp.RDPKRU: (guest_control.rdpkru, 0),
-    AgentOp.FNINIT: (guest_vector.fninit, 0),
-    AgentOp.FNOP: (guest_vector.fnop, 0),
-    AgentOp.FNCLEX: (guest_vector.fnclex, 0),
-    AgentOp.FWAIT: (guest_vector.fwait, 0),
-    AgentOp.FLD1: (guest_vector.fld1, 0),
-    AgentOp.FSTP: (guest_vector.fstp, 10),
-    AgentOp.FNSTCW: (guest_vector.fnstcw, 2),
-    AgentOp.FNSTSW: (guest_vector.fnstsw, 2),
-    AgentOp.STMXCSR: (guest_vector.stmxcsr, 4),
-    AgentOp.VZEROALL: (guest_vector.vzeroall, 0),
-    AgentOp.VZEROUPPER: (guest_vector.vzeroupper, 0),
-    AgentOp.TILERELEASE: (guest_tiles.tilerelease, 0),
-    AgentOp.STTILECFG: (guest_tiles.sttilecfg, 64),
-    AgentOp.TDPBSSD: (guest_tiles.tdpbssd, 0),
+_PLAIN: dict[PayloadOp, tuple[Callable[[Guest], Guest], int]] = {
+    PayloadOp.NOP: (guest_control.nothing, 0),
+    PayloadOp.UD2: (guest_control.ud2, 0),
+    PayloadOp.READ_CR0: (guest_control.read_cr0, 0),
+    PayloadOp.READ_CR4: (guest_control.read_cr4, 0),
+    PayloadOp.CLTS: (guest_control.clts, 0),
+    PayloadOp.RDPKRU: (guest_control.rdpkru, 0),
+    PayloadOp.FNINIT: (guest_vector.fninit, 0),
+    PayloadOp.FNOP: (guest_vector.fnop, 0),
+    PayloadOp.FNCLEX: (guest_vector.fnclex, 0),
+    PayloadOp.FWAIT: (guest_vector.fwait, 0),
+    PayloadOp.FLD1: (guest_vector.fld1, 0),
+    PayloadOp.FSTP: (guest_vector.fstp, 10),
+    PayloadOp.FNSTCW: (guest_vector.fnstcw, 2),
+    PayloadOp.FNSTSW: (guest_vector.fnstsw, 2),
+    PayloadOp.STMXCSR: (guest_vector.stmxcsr, 4),
+    PayloadOp.VZEROALL: (guest_vector.vzeroall, 0),
+    PayloadOp.VZEROUPPER: (guest_vector.vzeroupper, 0),
+    PayloadOp.TILERELEASE: (guest_tiles.tilerelease, 0),
+    PayloadOp.STTILECFG: (guest_tiles.sttilecfg, 64),
+    PayloadOp.TDPBSSD: (guest_tiles.tdpbssd, 0),
 }
 
 
@@ -151,12 +151,12 @@ _PLAIN: dict[AgentOp, tuple[Callable[[Guest], Guest], int]] = {
 class GuestExecute(GuestOp):
     """Execute an instruction without operands of the scenario's choice."""
 
-    executes: AgentOp
+    executes: PayloadOp
     vcpu: str = VCPU
 
     def __post_init__(self) -> None:
         """Accept the instruction's number."""
-        object.__setattr__(self, "executes", AgentOp(self.executes))
+        object.__setattr__(self, "executes", PayloadOp(self.executes))
 
     @property
     def mnemonic(self) -> str:

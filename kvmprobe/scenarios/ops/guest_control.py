@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from kvmprobe.abi.agent import AgentOp, Registers, command
+from kvmprobe.abi.payload import PayloadOp, Registers, command
 from kvmprobe.model import guest_control, guest_msr, guest_vector
 from kvmprobe.model.msr import msr_name
 from kvmprobe.scenarios.ops._base import op
@@ -26,7 +26,7 @@ _MSR_SOURCE = "arch/x86/kvm/x86.c: kvm_set_msr_common, kvm_get_msr_common"
 class _RegisterOp(GuestOp):
     """An instruction whose operands are in registers."""
 
-    code: ClassVar[AgentOp]
+    code: ClassVar[PayloadOp]
     model: ClassVar[Callable[[Guest], Guest]]
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
@@ -51,7 +51,7 @@ class GuestXgetbv(_RegisterOp):
 
     index: int = 0
     vcpu: str = VCPU
-    code = AgentOp.XGETBV
+    code = PayloadOp.XGETBV
     model = guest_control.xgetbv
 
     @property
@@ -73,7 +73,7 @@ class GuestXsetbv(_RegisterOp):
     xcr0: int
     index: int = 0
     vcpu: str = VCPU
-    code = AgentOp.XSETBV
+    code = PayloadOp.XSETBV
     statement = "INV-40"
     model = guest_control.xsetbv
 
@@ -95,7 +95,7 @@ class GuestXsetbvUser(_RegisterOp):
 
     xcr0: int
     vcpu: str = VCPU
-    code = AgentOp.XSETBV_CPL3
+    code = PayloadOp.XSETBV_CPL3
     statement = "INV-40"
     model = guest_control.xsetbv_by_user
 
@@ -117,7 +117,7 @@ class GuestRdmsr(_RegisterOp):
 
     index: int
     vcpu: str = VCPU
-    code = AgentOp.RDMSR
+    code = PayloadOp.RDMSR
     statement = "INV-25, INV-39"
     model = guest_msr.rdmsr
 
@@ -140,7 +140,7 @@ class GuestWrmsr(_RegisterOp):
     index: int
     value: int
     vcpu: str = VCPU
-    code = AgentOp.WRMSR
+    code = PayloadOp.WRMSR
     statement = "INV-25"
     model = guest_msr.wrmsr
 
@@ -163,7 +163,7 @@ class GuestCpuidLeaf(_RegisterOp):
     leaf: int
     subleaf: int = 0
     vcpu: str = VCPU
-    code = AgentOp.CPUID
+    code = PayloadOp.CPUID
     statement = "INV-35"
     model = guest_control.cpuid
 
@@ -187,7 +187,7 @@ class GuestWrpkru(_RegisterOp):
     ecx: int = 0
     edx: int = 0
     vcpu: str = VCPU
-    code = AgentOp.WRPKRU
+    code = PayloadOp.WRPKRU
     statement = "INV-22"
     model = guest_control.wrpkru
 
@@ -209,7 +209,7 @@ class GuestWriteCr0(_RegisterOp):
 
     cr0: int
     vcpu: str = VCPU
-    code = AgentOp.WRITE_CR0
+    code = PayloadOp.WRITE_CR0
     model = guest_control.write_cr0
 
     @property
@@ -230,7 +230,7 @@ class GuestWriteCr4(_RegisterOp):
 
     cr4: int
     vcpu: str = VCPU
-    code = AgentOp.WRITE_CR4
+    code = PayloadOp.WRITE_CR4
     statement = "INV-34"
     model = guest_control.write_cr4
 
@@ -260,7 +260,7 @@ class GuestLdmxcsr(GuestOp):
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Put the value into the data area."""
-        return command(AgentOp.LDMXCSR, data=self.mxcsr.to_bytes(4, "little"))
+        return command(PayloadOp.LDMXCSR, data=self.mxcsr.to_bytes(4, "little"))
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Load it."""

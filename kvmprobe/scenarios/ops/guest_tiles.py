@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import AgentOp, Registers, command
+from kvmprobe.abi.payload import PayloadOp, Registers, command
 from kvmprobe.model import guest_tiles
 from kvmprobe.model.guest_tiles import TILE_SIZE
 from kvmprobe.scenarios.ops._base import op
@@ -90,7 +90,7 @@ class GuestLdtilecfg(GuestOp):
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Put it into the data area."""
-        return command(AgentOp.LDTILECFG, data=configuration_bytes(self.configuration))
+        return command(PayloadOp.LDTILECFG, data=configuration_bytes(self.configuration))
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Load it."""
@@ -126,7 +126,7 @@ class GuestTileloadd(_TileOp):
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Put the rows into the data area."""
         data = tile_rows(self.tile)
-        return command(AgentOp.TILELOADD, self.registers, operand=self.tile, data=data)
+        return command(PayloadOp.TILELOADD, self.registers, operand=self.tile, data=data)
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Load them."""
@@ -148,7 +148,7 @@ class GuestTilestored(_TileOp):
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Fill the data area beforehand."""
-        return command(AgentOp.TILESTORED, self.registers, operand=self.tile, data=_BEFORE)
+        return command(PayloadOp.TILESTORED, self.registers, operand=self.tile, data=_BEFORE)
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Store its rows."""
@@ -175,7 +175,7 @@ class GuestTilezero(GuestOp):
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Have it cleared."""
-        return command(AgentOp.TILEZERO, operand=self.tile)
+        return command(PayloadOp.TILEZERO, operand=self.tile)
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Clear it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import AgentOp, command
+from kvmprobe.abi.payload import PayloadOp, command
 from kvmprobe.model import guest_vector
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.scenarios.ops._base import op
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 _PI = struct.pack("<QH", 0xC90F_DAA2_2168_C235, 0x4000)
 _LOADS = {
-    VectorFile.XMM: AgentOp.LOAD_XMM,
-    VectorFile.YMM: AgentOp.LOAD_YMM,
-    VectorFile.ZMM: AgentOp.LOAD_ZMM,
-    VectorFile.K: AgentOp.LOAD_K,
+    VectorFile.XMM: PayloadOp.LOAD_XMM,
+    VectorFile.YMM: PayloadOp.LOAD_YMM,
+    VectorFile.ZMM: PayloadOp.LOAD_ZMM,
+    VectorFile.K: PayloadOp.LOAD_K,
 }
 _STORES = {
-    VectorFile.XMM: AgentOp.STORE_XMM,
-    VectorFile.YMM: AgentOp.STORE_YMM,
-    VectorFile.ZMM: AgentOp.STORE_ZMM,
-    VectorFile.K: AgentOp.STORE_K,
+    VectorFile.XMM: PayloadOp.STORE_XMM,
+    VectorFile.YMM: PayloadOp.STORE_YMM,
+    VectorFile.ZMM: PayloadOp.STORE_ZMM,
+    VectorFile.K: PayloadOp.STORE_K,
 }
 
 
@@ -113,7 +113,7 @@ class GuestFldcw(GuestOp):
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Put the value into the data area."""
-        return command(AgentOp.FLDCW, data=self.fcw.to_bytes(2, "little"))
+        return command(PayloadOp.FLDCW, data=self.fcw.to_bytes(2, "little"))
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Load it."""
@@ -134,7 +134,7 @@ class GuestFld(GuestOp):
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Put the value into the data area."""
-        return command(AgentOp.FLD, data=_PI)
+        return command(PayloadOp.FLD, data=_PI)
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Push it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.agent import AgentOp, Registers, command
+from kvmprobe.abi.payload import PayloadOp, Registers, command
 from kvmprobe.model import guest_xsave
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
 from kvmprobe.scenarios.ops._base import op
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 ALL = (1 << 64) - 1
 _SAVES = {
-    SaveForm.XSAVE: AgentOp.XSAVE64,
-    SaveForm.XSAVEOPT: AgentOp.XSAVEOPT64,
-    SaveForm.XSAVEC: AgentOp.XSAVEC64,
-    SaveForm.XSAVES: AgentOp.XSAVES64,
+    SaveForm.XSAVE: PayloadOp.XSAVE64,
+    SaveForm.XSAVEOPT: PayloadOp.XSAVEOPT64,
+    SaveForm.XSAVEC: PayloadOp.XSAVEC64,
+    SaveForm.XSAVES: PayloadOp.XSAVES64,
 }
-_RESTORES = {RestoreForm.XRSTOR: AgentOp.XRSTOR64, RestoreForm.XRSTORS: AgentOp.XRSTORS64}
+_RESTORES = {RestoreForm.XRSTOR: PayloadOp.XRSTOR64, RestoreForm.XRSTORS: PayloadOp.XRSTORS64}
 
 
 def area_size(host: HostProfile) -> int:
@@ -157,7 +157,7 @@ class GuestFxsave(GuestOp):
 
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Clear the data area beforehand."""
-        return command(AgentOp.FXSAVE64, data=bytes(LEGACY_SIZE))
+        return command(PayloadOp.FXSAVE64, data=bytes(LEGACY_SIZE))
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
         """Save."""
@@ -187,7 +187,7 @@ class GuestFxrstor(GuestOp):
 
     def command(self, host: HostProfile) -> bytes:
         """Put the area into the data area."""
-        return command(AgentOp.FXRSTOR64, data=self.area(host))
+        return command(PayloadOp.FXRSTOR64, data=self.area(host))
 
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:
         """Restore."""

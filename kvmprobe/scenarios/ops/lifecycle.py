@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 KVM, VM, VCPU = "kvm", "vm", "vcpu0"
 
 
-def by_whom(actor: str) -> str:
-    """Return what a text adds for a call that an actor makes."""
-    return f" by {actor}" if actor else ""
+def by_whom(task: str) -> str:
+    """Return what a text adds for a call that a task makes."""
+    return f" by {task}" if task else ""
 
 
 @op(

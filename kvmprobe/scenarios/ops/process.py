@@ -1,4 +1,4 @@
-"""Actors, who make calls in the scenario's stead; alternate signal stacks; descriptor limits."""
+"""Tasks, who make calls in the scenario's stead; alternate signal stacks; descriptor limits."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
 
 
 @op(
-    "spawn-actor",
+    "spawn-task",
     "clone(2)",
     "arch/x86/kernel/fpu/core.c: fpu_clone",
     "arch/x86/kernel/fpu/core.c: fpu_flush_thread",
 )
 @dataclass(frozen=True, slots=True)
-class SpawnActor(Op):
-    """Create an actor, who has what the scenario's process has now, as far as its relation goes."""
+class SpawnTask(Op):
+    """Create a task, who has what the scenario's process has now, as far as its relation goes."""
 
-    actor: str
+    task: str
     relation: Relation
 
     def __post_init__(self) -> None:
@@ -51,16 +51,16 @@ class SpawnActor(Op):
 
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         """Lower to clone(2), and execve(2) behind it for a new image."""
-        return Spawn(self.actor, self.relation)
+        return Spawn(self.task, self.relation)
 
     def step(self, machine: Machine) -> Step:
         """Copy, share or reset permission."""
-        return _SPAWN[self.relation](machine, self.actor)
+        return _SPAWN[self.relation](machine, self.task)
 
     @property
     def text(self) -> str:
-        """Name the actor and the relation."""
-        return f"{self.kernel_call} {self.actor} ({self.relation})"
+        """Name the task and the relation."""
+        return f"{self.kernel_call} {self.task} ({self.relation})"
 
 
 @op(

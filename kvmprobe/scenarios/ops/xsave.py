@@ -21,7 +21,7 @@ from kvmprobe.scenarios.ops.lifecycle import VCPU
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
-from kvmprobe.xstate.oddities import Oddity, odd_image
+from kvmprobe.xstate.malformations import Malformation, malformed_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,18 +89,18 @@ class SetXsaveImage(Op):
     """Restore the pattern of each component in ``xstate_bv``, in an image that is odd."""
 
     xstate_bv: int
-    oddity: Oddity = Oddity.NONE
+    malformation: Malformation = Malformation.NONE
     number: int = 0
 
     def __post_init__(self) -> None:
-        """Accept the oddity's text."""
-        object.__setattr__(self, "oddity", Oddity(self.oddity))
+        """Accept the malformation's text."""
+        object.__setattr__(self, "malformation", Malformation(self.malformation))
 
     def image(self, host: HostProfile) -> bytes:
         """Return the uabi image, as large as any vCPU of this host reads."""
         size = largest_image(host)
-        return odd_image(
-            self.xstate_bv, self.oddity, self.number, host.layout, size, host.mxcsr_mask
+        return malformed_image(
+            self.xstate_bv, self.malformation, self.number, host.layout, size, host.mxcsr_mask
         )
 
     def lower(self, host: HostProfile) -> Call:
@@ -113,8 +113,12 @@ class SetXsaveImage(Op):
 
     @property
     def text(self) -> str:
-        """Name the components and the oddity."""
-        odd = "" if self.oddity is Oddity.NONE else f", {self.oddity} {self.number:#x}"
+        """Name the components and the malformation."""
+        odd = (
+            ""
+            if self.malformation is Malformation.NONE
+            else f", {self.malformation} {self.number:#x}"
+        )
         return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}{odd}"
 
 

@@ -179,42 +179,42 @@ static void describe_inner(int with_ept)
 }
 
 /* What one inner guest went through; the names of the checks differ by how its memory is translated. */
-struct course {
+struct model_run {
 	u64 described, launched, reason_cpuid, length_cpuid, reason_nm, information_nm, xfd_err, resumed, reason_vmcall,
 		calls, answered, tiles, kept, relaunch_error;
 };
 
-static struct course run_inner(int with_ept)
+static struct model_run run_inner(int with_ept)
 {
-	struct course course = { 0 };
+	struct model_run model_run = { 0 };
 
 	called_back = answer = 0;
 	vmclear(control_structure);
 	vmptrld(control_structure);
 	describe_inner(with_ept);
-	course.described = !write_failed;
+	model_run.described = !write_failed;
 	wrmsr(MSR_XFD, TILEDATA);
-	course.launched = !enter_inner(0);
-	course.reason_cpuid = get(EXIT_REASON);
-	course.length_cpuid = get(INSTRUCTION_LENGTH);
+	model_run.launched = !enter_inner(0);
+	model_run.reason_cpuid = get(EXIT_REASON);
+	model_run.length_cpuid = get(INSTRUCTION_LENGTH);
 	put(GUEST_RIP, get(GUEST_RIP) + get(INSTRUCTION_LENGTH));
-	course.resumed = !enter_inner(1);
-	course.reason_nm = get(EXIT_REASON);
-	course.information_nm = get(EXIT_INTERRUPTION);
-	course.xfd_err = rdmsr(MSR_XFD_ERR);
+	model_run.resumed = !enter_inner(1);
+	model_run.reason_nm = get(EXIT_REASON);
+	model_run.information_nm = get(EXIT_INTERRUPTION);
+	model_run.xfd_err = rdmsr(MSR_XFD_ERR);
 	wrmsr(MSR_XFD_ERR, 0);
 	wrmsr(MSR_XFD, 0);
 	enter_inner(1);
-	course.reason_vmcall = get(EXIT_REASON);
-	course.tiles = xgetbv(1) & TILES;
+	model_run.reason_vmcall = get(EXIT_REASON);
+	model_run.tiles = xgetbv(1) & TILES;
 	fill(seen, 0, sizeof seen);
 	GUEST_TRY(TILESTORED0_RDI_RSI, "D"(seen), "S"(64ull));
-	course.kept = same(seen, rows, 1024);
-	course.calls = called_back;
-	course.answered = answer != 0xffffffff;
-	course.relaunch_error = enter_inner(0) ? get(INSTRUCTION_ERROR) : 0;
+	model_run.kept = same(seen, rows, 1024);
+	model_run.calls = called_back;
+	model_run.answered = answer != 0xffffffff;
+	model_run.relaunch_error = enter_inner(0) ? get(INSTRUCTION_ERROR) : 0;
 	tilerelease();
-	return course;
+	return model_run;
 }
 
 static void hypervisor(void)
@@ -234,7 +234,7 @@ static void hypervisor(void)
 	check("vmclear", V3 "25.11", 0, vmclear(control_structure));
 	check("vmptrld", V3 "25.11", 0, vmptrld(control_structure));
 
-	struct course plain = run_inner(0), mapped = run_inner(1);
+	struct model_run plain = run_inner(0), mapped = run_inner(1);
 	check("vmwrite", V3 "25.11", 1, plain.described);
 	check("vmlaunch", V3 "27", 1, plain.launched);
 	check("cpuid-exits", V3 "26.1.2", EXIT_CPUID, plain.reason_cpuid);

@@ -6,7 +6,7 @@ import pytest
 
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
-from kvmprobe.execution.host.files import HostFiles
+from kvmprobe.host.files import HostFiles
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.run_directory import RunDirectory
 

@@ -60,7 +60,7 @@ def test_a_need_is_a_tag(tag, need):
     assert chosen(f"tag:{tag}") == [s.id for s in SCENARIOS if need in s.needs]
 
 
-def test_an_actor_is_a_tag():
+def test_a_task_is_a_tag():
     assert "permission.get.thread" in chosen("tag:thread")
     assert "permission.get.main" not in chosen("tag:thread")
 

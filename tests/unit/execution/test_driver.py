@@ -87,7 +87,7 @@ def test_kernel_messages_of_the_end_belong_to_the_last_step():
         (end(status="signal", signal=11), End.SIGNAL, "killed by signal 11"),
         (late("scenario"), End.TIMEOUT, "no end within 10 s"),
         (late("step"), End.TIMEOUT, "no end of step 0 within 10 s"),
-        (end(status="held"), End.HELD, ""),
+        (end(status="held"), End.GATED, ""),
     ],
     ids=["signal", "timeout", "step", "held"],
 )

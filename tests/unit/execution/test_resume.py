@@ -181,7 +181,7 @@ def test_orders_are_compared_across_attempts(lab):
             frozenset((r["id"], f["other"]))
             for r in one.results
             for f in r["findings"]
-            if f["oracle"] == "order-independence"
+            if f["checker"] == "order-independence"
         }
         for one in (attempts, whole)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvmprobe.errors import RunTimeout, Unavailable
-from kvmprobe.execution.place import Stakes
+from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.progress import Silent
@@ -25,8 +25,8 @@ def is_restore(scenario_id, variant=VARIANT):
 # 30 orders; B1 needs cpuid < msrs < xsave, O1 cpuid < xsave < msrs: 4!/3! = 4 orders each.
 
 
-def run(host, hazardous=Hazardous.STOP, *, stakes=Stakes.REAL, wanted=VARIANT):
-    place, records = FakePlace(host, stakes), []
+def run(host, hazardous=Hazardous.STOP, *, risk=Risk.REAL, wanted=VARIANT):
+    place, records = FakePlace(host, risk), []
     runner = Runner(place, hazardous, records.append, Silent())
     runner.run(lambda scenario_id: is_restore(scenario_id, wanted))
     return place, records, runner
@@ -44,13 +44,13 @@ def stopped():
 @pytest.fixture(scope="module")
 def first_of_a_kind():
     host = with_behaviours(AMX_HOST, B1, O1)
-    return run(host, Hazardous.FIRST_OF_A_KIND, stakes=Stakes.EXPENDABLE)
+    return run(host, Hazardous.FIRST_OF_A_KIND, risk=Risk.EXPENDABLE)
 
 
 @pytest.fixture(scope="module")
 def every():
     host = with_behaviours(AMX_HOST, B1)
-    return run(host, Hazardous.EVERY, stakes=Stakes.EXPENDABLE)
+    return run(host, Hazardous.EVERY, risk=Risk.EXPENDABLE)
 
 
 def test_a_correct_kernel_passes_every_order():
@@ -164,21 +164,21 @@ def test_nothing_remains(fixture, request):
 
 def test_a_host_without_amx_leaves_out_what_needs_it():
     _, records, runner = run(AVX512_HOST, wanted="perm-none.xfd-zero.bv-legacy")
-    assert (len(records), len(runner.unsuited)) == (30, 0)
+    assert (len(records), len(runner.not_runnable)) == (30, 0)
 
 
 def test_what_is_left_out_carries_a_reason_code():
     place = FakePlace(AVX512_HOST, facts=facts_of(AVX512_HOST, amx_tile=0))
     runner = Runner(place, Hazardous.STOP, lambda _: None, Silent())
     runner.run(is_restore)
-    assert {r.reason.partition(":")[0] for r in runner.unsuited} == {"no_amx_cpu"}
+    assert {r.reason.partition(":")[0] for r in runner.not_runnable} == {"no_amx_cpu"}
 
 
 def test_a_kvm_without_amx_on_a_cpu_with_it_has_its_own_code():
     place = FakePlace(AVX512_HOST, facts=facts_of(AVX512_HOST, amx_tile=1))
     runner = Runner(place, Hazardous.STOP, lambda _: None, Silent())
     runner.run(is_restore)
-    assert {r.reason.partition(":")[0] for r in runner.unsuited} == {"no_amx_kvm"}
+    assert {r.reason.partition(":")[0] for r in runner.not_runnable} == {"no_amx_kvm"}
 
 
 def test_a_deadline_that_passed_ends_the_run():

@@ -2,12 +2,12 @@
 
 import pytest
 
-from kvmprobe.abi.agent import Registers
+from kvmprobe.abi.payload import Registers
 from kvmprobe.model import guest
 from kvmprobe.model.guest_control import nothing, read_cr0, ud2
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.model.uabi import get_xsave2, set_xsave
-from tests.support.guests import ALL, NONE, UD, in_agent, run, step, vector
+from tests.support.guests import ALL, NONE, UD, in_payload, run, step, vector
 from tests.support.hosts import B0, B1, B2, B18, TILES, VCPU, amx_vcpu, image
 
 CONTENTS = {17: b"\x11" * 64, 18: b"\x12" * 8192}
@@ -19,54 +19,54 @@ def restored(machine, xstate_bv, contents=None, **fields):
 
 def test_an_entry_with_xstate_bv_under_an_armed_xfd_kills_the_host():
     # kernel contract 5.4: XRSTORS raises #NM in the host
-    machine = in_agent(xstate_bv=B18, contents=CONTENTS, xfd=B18)
+    machine = in_payload(xstate_bv=B18, contents=CONTENTS, xfd=B18)
     assert isinstance(step(machine, nothing).outcome, HostDies)
 
 
-def test_a_vcpu_that_comes_from_reset_has_the_agents_control_registers():
-    # cdefs/guest_agent.S: PG, WP, NE, ET, MP, PE; PAE, OSFXSR, OSXMMEXCPT
+def test_a_vcpu_that_comes_from_reset_has_the_payloads_control_registers():
+    # cdefs/guest_payload.S: PG, WP, NE, ET, MP, PE; PAE, OSFXSR, OSXMMEXCPT
     fields = step(amx_vcpu(), nothing).outcome.fields
     assert (fields["cr0"], fields["cr4"]) == (0x8001_0033, 0x620)
 
 
 def test_what_the_host_set_in_cr4_before_the_first_entry_is_gone():
-    machine = in_agent(cr4=1 << 18, in_agent=False)
+    machine = in_payload(cr4=1 << 18, in_payload=False)
     assert step(machine, nothing).machine.vcpu(VCPU).cr4 == 0x620
 
 
 def test_an_entry_counts_as_a_run():
-    assert run(in_agent(), nothing).vcpu(VCPU).ran
+    assert run(in_payload(), nothing).vcpu(VCPU).ran
 
 
 def test_no_exception_is_0x100():
-    assert vector(in_agent(), nothing) == NONE
+    assert vector(in_payload(), nothing) == NONE
 
 
 def test_an_exception_tells_its_vector_and_an_error_code_of_0():
-    fields = step(in_agent(), ud2).outcome.fields
+    fields = step(in_payload(), ud2).outcome.fields
     assert (fields["vector"], fields["error_code"], fields["rip"]) == (UD, 0, 0)
 
 
 def test_registers_are_as_they_were_at_an_exception():
     given = Registers(1, 2, 3, 4)
-    fields = guest.execute(in_agent(), VCPU, given, ud2, "rule").outcome.fields
+    fields = guest.execute(in_payload(), VCPU, given, ud2, "rule").outcome.fields
     assert [fields[name] for name in ("rax", "rbx", "rcx", "rdx")] == [1, 2, 3, 4]
 
 
 def test_read_registers_are_told():
-    assert step(in_agent(), read_cr0).outcome.fields["rax"] == 0x8001_0033
+    assert step(in_payload(), read_cr0).outcome.fields["rax"] == 0x8001_0033
 
 
 @pytest.mark.parametrize("nr", [0, 1, 2, 5, 6, 7, 17, 18])
 def test_what_the_host_restored_is_in_the_guests_registers(nr):
     size = {0: 152, 1: 256, 2: 256, 5: 64, 6: 512, 7: 1024, 17: 64, 18: 8192}[nr]
-    machine = restored(in_agent(), 1 << nr, {nr: b"\x5a" * size})
+    machine = restored(in_payload(), 1 << nr, {nr: b"\x5a" * size})
     entered = guest.entered(machine.host, machine.vcpu(VCPU), Registers())
     assert entered.content(nr) == b"\x5a" * size
 
 
 def test_what_it_did_not_is_init_there():
-    machine = restored(in_agent(), B1, {1: b"\x5a" * 256})
+    machine = restored(in_payload(), B1, {1: b"\x5a" * 256})
     entered = guest.entered(machine.host, machine.vcpu(VCPU), Registers())
     assert (entered.content(2), entered.content(0)[:2]) == (bytes(256), b"\x7f\x03")
 
@@ -76,25 +76,25 @@ def test_what_it_did_not_is_init_there():
 )
 def test_mxcsr_reaches_the_guest_with_sse_alone(xstate_bv, mxcsr):
     # live correction 2: YMM without SSE stores MXCSR, and the guest has 0x1f80
-    machine = restored(in_agent(), xstate_bv, {0: b"\x7f\x02" + bytes(150)}, mxcsr=0x1FA0)
+    machine = restored(in_payload(), xstate_bv, {0: b"\x7f\x02" + bytes(150)}, mxcsr=0x1FA0)
     assert guest.entered(machine.host, machine.vcpu(VCPU), Registers()).mxcsr == mxcsr
 
 
 def test_an_entry_that_touches_nothing_shows_what_was_restored():
-    machine = restored(in_agent(guest_xcr0=ALL), TILES, CONTENTS)
+    machine = restored(in_payload(guest_xcr0=ALL), TILES, CONTENTS)
     shown = get_xsave2(run(machine, nothing), VCPU).outcome.choices[0].image.image
     assert shown[2816:11008] == CONTENTS[18]
 
 
 def test_what_an_armed_xfd_disables_is_saved_as_init():
     # SDM vol.1 §13.14: XSAVES saves bit i of XSTATE_BV as 0
-    machine = restored(in_agent(), TILES, CONTENTS)
+    machine = restored(in_payload(), TILES, CONTENTS)
     armed = run(machine, lambda g: g.with_vcpu(xfd=B18)).vcpu(VCPU)
     assert not (armed.xstate_bv | armed.xstate_bv_open) & B18
 
 
 def test_and_is_init_once_it_is_disarmed():
-    machine = restored(in_agent(), TILES, CONTENTS)
+    machine = restored(in_payload(), TILES, CONTENTS)
     machine = run(machine, lambda g: g.with_vcpu(xfd=B18), lambda g: g.with_vcpu(xfd=0))
     entered = guest.entered(machine.host, machine.vcpu(VCPU), Registers())
     assert entered.content(18) == bytes(8192)

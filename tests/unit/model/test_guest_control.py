@@ -24,7 +24,7 @@ from tests.support.guests import (
     PKE,
     UD,
     edx_eax,
-    in_agent,
+    in_payload,
     run,
     step,
     vector,
@@ -39,7 +39,7 @@ NO_OSXSAVE = {"cr4": 0x620}
 @pytest.mark.parametrize("mask", MASKS)
 def test_xsetbv_takes_what_set_xcrs_takes(mask):
     # INV-40
-    machine = in_agent(xcr0=1)
+    machine = in_payload(xcr0=1)
     by_host = set_xcr0(machine, VCPU, mask)
     by_guest = step(machine, xsetbv, mask)
     accepted = by_guest.outcome.fields["vector"] == NONE
@@ -48,45 +48,45 @@ def test_xsetbv_takes_what_set_xcrs_takes(mask):
 
 
 def test_xsetbv_of_another_register_is_gp():
-    assert vector(in_agent(), xsetbv, 1, ecx=1) == GP
+    assert vector(in_payload(), xsetbv, 1, ecx=1) == GP
 
 
 @pytest.mark.parametrize("instruction", [xgetbv, xsetbv, xsetbv_by_user])
 def test_without_osxsave_xgetbv_and_xsetbv_are_ud(instruction):
-    assert vector(in_agent(**NO_OSXSAVE), instruction, 1) == UD
+    assert vector(in_payload(**NO_OSXSAVE), instruction, 1) == UD
 
 
 def test_a_user_may_not_write_even_a_legal_xcr0():
-    assert vector(in_agent(), xsetbv_by_user, 1) == GP
+    assert vector(in_payload(), xsetbv_by_user, 1) == GP
 
 
 def test_xgetbv_reads_xcr0():
-    assert edx_eax(step(in_agent(xcr0=7), xgetbv).outcome) == 7
+    assert edx_eax(step(in_payload(xcr0=7), xgetbv).outcome) == 7
 
 
 def test_xgetbv_of_a_register_that_is_not_there_is_gp():
-    assert vector(in_agent(), xgetbv, ecx=2) == GP
+    assert vector(in_payload(), xgetbv, ecx=2) == GP
 
 
 def test_xgetbv_1_tells_what_is_in_use_and_leaves_init_open():
     # SDM vol.1 §13.6: XINUSE of a component in INIT state may be 1
-    machine = set_xsave(in_agent(xcr0=7), VCPU, image(B1, {1: b"\x5a" * 256})).machine
+    machine = set_xsave(in_payload(xcr0=7), VCPU, image(B1, {1: b"\x5a" * 256})).machine
     outcome = step(machine, xgetbv, ecx=1).outcome
     assert (outcome.fields["rax"], outcome.open_fields["rax"]) == (2, 5)
 
 
 def test_clts_clears_ts_alone():
-    assert run(in_agent(cr0=0x8001_003B), clts).vcpu(VCPU).cr0 == 0x8001_0033
+    assert run(in_payload(cr0=0x8001_003B), clts).vcpu(VCPU).cr0 == 0x8001_0033
 
 
 @pytest.mark.parametrize("cr0", [0x0001_0033, 0x8001_0032, 0xA001_0033, 0x1_8001_0033])
 def test_illegal_cr0_is_gp(cr0):
     # SDM vol.3 §2.5: no PG in 64-bit mode, PG without PE, NW without CD, upper half
-    assert vector(in_agent(), write_cr0, rax=cr0) == GP
+    assert vector(in_payload(), write_cr0, rax=cr0) == GP
 
 
 def test_et_of_cr0_stays():
-    assert step(in_agent(), write_cr0, rax=0x8001_0023).machine.vcpu(VCPU).cr0 == 0x8001_0033
+    assert step(in_payload(), write_cr0, rax=0x8001_0023).machine.vcpu(VCPU).cr0 == 0x8001_0033
 
 
 @pytest.mark.parametrize(
@@ -94,41 +94,41 @@ def test_et_of_cr0_stays():
 )
 def test_a_bit_of_cr4_needs_its_feature_in_cpuid(bit, feature):
     # INV-34
-    assert vector(in_agent(without_feature(*feature)), write_cr4, rax=0x620 | bit) == GP
+    assert vector(in_payload(without_feature(*feature)), write_cr4, rax=0x620 | bit) == GP
 
 
 def test_with_it_the_bit_is_set():
-    machine = step(in_agent(**NO_OSXSAVE), write_cr4, rax=0x620 | OSXSAVE | PKE).machine
+    machine = step(in_payload(**NO_OSXSAVE), write_cr4, rax=0x620 | OSXSAVE | PKE).machine
     assert step(machine, read_cr4).outcome.fields["rax"] == 0x620 | OSXSAVE | PKE
 
 
 def test_cr4_without_pae_is_gp_in_long_mode():
-    assert vector(in_agent(), write_cr4, rax=0x600) == GP
+    assert vector(in_payload(), write_cr4, rax=0x600) == GP
 
 
 @pytest.mark.parametrize("instruction", [rdpkru, wrpkru])
 def test_pkru_without_cr4_pke_is_ud(instruction):
-    assert vector(in_agent(), instruction) == UD
+    assert vector(in_payload(), instruction) == UD
 
 
 @pytest.mark.parametrize("instruction", [rdpkru, wrpkru])
 def test_pkru_with_ecx_is_gp(instruction):
-    assert vector(in_agent(cr4=0x620 | PKE), instruction, ecx=1) == GP
+    assert vector(in_payload(cr4=0x620 | PKE), instruction, ecx=1) == GP
 
 
 def test_wrpkru_with_edx_is_gp():
-    assert vector(in_agent(cr4=0x620 | PKE), wrpkru, 1 << 32) == GP
+    assert vector(in_payload(cr4=0x620 | PKE), wrpkru, 1 << 32) == GP
 
 
 def test_what_wrpkru_wrote_rdpkru_reads():
-    machine = step(in_agent(cr4=0x620 | PKE), wrpkru, 0xC).machine
+    machine = step(in_payload(cr4=0x620 | PKE), wrpkru, 0xC).machine
     assert edx_eax(step(machine, rdpkru).outcome) == 0xC
 
 
 @pytest.mark.parametrize(("xstate_bv", "pkru"), [(B9, 0x30), (B0, 0xC)])
 def test_an_image_without_pkru_leaves_the_guests(xstate_bv, pkru):
     # INV-22
-    machine = step(in_agent(cr4=0x620 | PKE), wrpkru, 0xC).machine
+    machine = step(in_payload(cr4=0x620 | PKE), wrpkru, 0xC).machine
     contents = {9: b"\x30" + bytes(7), 0: b"\x7f\x02" + bytes(150)}
     machine = set_xsave(machine, VCPU, image(xstate_bv, contents)).machine
     assert edx_eax(step(machine, rdpkru).outcome) == pkru
@@ -137,9 +137,9 @@ def test_an_image_without_pkru_leaves_the_guests(xstate_bv, pkru):
 @pytest.mark.parametrize(("xcr0", "size"), [(1, 576), (7, 832), (0xE7, 2688), (ALL, 11008)])
 def test_cpuid_tells_the_size_of_xcr0s_image(xcr0, size):
     # INV-35; offsets of Sapphire Rapids: YMM ends at 832, Hi16_ZMM at 2688, XTILE_DATA at 11008
-    assert step(in_agent(xcr0=xcr0), cpuid, 0xD).outcome.fields["rbx"] == size
+    assert step(in_payload(xcr0=xcr0), cpuid, 0xD).outcome.fields["rbx"] == size
 
 
 def test_cpuid_shows_osxsave_as_cr4_has_it():
-    shown = [step(in_agent(cr4=cr4), cpuid, 1).outcome.fields["rcx"] for cr4 in (0x620, 0x40620)]
+    shown = [step(in_payload(cr4=cr4), cpuid, 1).outcome.fields["rcx"] for cr4 in (0x620, 0x40620)]
     assert [ecx >> 27 & 1 for ecx in shown] == [0, 1]

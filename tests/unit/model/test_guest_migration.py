@@ -9,7 +9,7 @@ from kvmprobe.model.guest_migration import Part, restore, save
 from kvmprobe.model.lifecycle import create_vcpu
 from kvmprobe.model.outcome import Failed
 from kvmprobe.model.uabi import set_xsave
-from tests.support.guests import ALL, OSXSAVE, in_agent, run
+from tests.support.guests import ALL, OSXSAVE, in_payload, run
 from tests.support.hosts import AMX_LAYOUT, B9, B18, TILES, VCPU, image
 
 TARGET = "vcpu1"
@@ -41,7 +41,7 @@ def moved(machine, *parts):
 
 
 def with_tiles(**fields):
-    machine = in_agent(**fields)
+    machine = in_payload(**fields)
     return set_xsave(machine, VCPU, image(TILES | B9, CONTENTS)).machine
 
 
@@ -63,13 +63,13 @@ def test_pkru_is_moved_in_the_image():
     assert moved(with_tiles(), Part.XSAVE).pkru == 0xC
 
 
-def test_control_registers_are_moved_and_the_agent_goes_on():
+def test_control_registers_are_moved_and_the_payload_goes_on():
     target = moved(with_tiles(), Part.SREGS, Part.REGS)
-    assert (target.cr4, target.in_agent) == (0x620 | OSXSAVE, True)
+    assert (target.cr4, target.in_payload) == (0x620 | OSXSAVE, True)
 
 
 def test_what_the_source_leaves_open_is_open_in_the_target():
     # after a run, XINUSE of a component in INIT state: SDM vol.1 §13.6
-    machine = run(in_agent(), nothing)
+    machine = run(in_payload(), nothing)
     target = moved(machine, Part.XSAVE)
     assert (target.xstate_bv & AMX_LAYOUT.bitmap & ~B9, target.xstate_bv_open & 7) == (0, 7)

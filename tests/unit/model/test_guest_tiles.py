@@ -7,7 +7,7 @@ import pytest
 
 from kvmprobe.model import guest_tiles as tiles
 from kvmprobe.xstate.tiles import tile_configuration
-from tests.support.guests import ALL, GP, NM, NONE, UD, in_agent, memory, run, step, vector
+from tests.support.guests import ALL, GP, NM, NONE, UD, in_payload, memory, run, step, vector
 from tests.support.hosts import B18, VCPU
 
 FULL = tile_configuration()
@@ -25,7 +25,7 @@ each_user = pytest.mark.parametrize("instruction", USERS.values(), ids=USERS)
 
 
 def configured(**fields):
-    return run(in_agent(**fields), configure)
+    return run(in_payload(**fields), configure)
 
 
 def changed(**places):
@@ -38,18 +38,18 @@ def changed(**places):
 
 @each
 def test_without_osxsave_it_is_ud(instruction):
-    assert vector(in_agent(cr4=0x620), instruction) == UD
+    assert vector(in_payload(cr4=0x620), instruction) == UD
 
 
 @each
 @pytest.mark.parametrize("xcr0", [1, 0xE7, ALL & ~B18])
 def test_without_both_tile_components_in_xcr0_it_is_ud(instruction, xcr0):
-    assert vector(in_agent(xcr0=xcr0), instruction) == UD
+    assert vector(in_payload(xcr0=xcr0), instruction) == UD
 
 
 @each_user
 def test_without_a_configuration_it_is_ud(instruction):
-    assert vector(in_agent(), instruction) == UD
+    assert vector(in_payload(), instruction) == UD
 
 
 @each_user
@@ -93,7 +93,7 @@ def test_a_configuration_can_be_stored():
 
 
 def test_without_one_zeros_are_stored():
-    assert memory(in_agent(), tiles.sttilecfg) == bytes(64)
+    assert memory(in_payload(), tiles.sttilecfg) == bytes(64)
 
 
 def test_configuring_clears_tile_data():
@@ -141,12 +141,12 @@ def test_a_small_tile_takes_and_gives_its_shape_alone():
 
     row = b"\x5a" * 56
     expected = ROWS[:8] + row + ROWS[64:72] + row + b"\x5a" * 896
-    assert memory(in_agent(), both) == expected
+    assert memory(in_payload(), both) == expected
 
 
 def test_an_unused_tile_is_ud():
     unused = partial(tiles.ldtilecfg, configuration=changed(at20=0, at50=0))
-    assert vector(run(in_agent(), unused), load) == UD
+    assert vector(run(in_payload(), unused), load) == UD
 
 
 def test_products_of_signed_bytes_are_added_up():

@@ -8,7 +8,7 @@ import pytest
 from kvmprobe.model import guest_vector as vectors
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.uabi import set_xsave
-from tests.support.guests import GP, NM, NONE, UD, in_agent, memory, run, step, vector
+from tests.support.guests import GP, NM, NONE, UD, in_payload, memory, run, step, vector
 from tests.support.hosts import B0, B1, VCPU, image
 
 TS, EM = {"cr0": 0x8001_003B}, {"cr0": 0x8001_0037}
@@ -33,7 +33,7 @@ TOO_LITTLE = {VectorFile.YMM: 0x3, VectorFile.ZMM: 0x67, VectorFile.K: 0x7}
 
 @each_file
 def test_what_was_loaded_is_stored(file):
-    assert memory(run(in_agent(), LOADS[file]), STORES[file]) == PATTERN[file]
+    assert memory(run(in_payload(), LOADS[file]), STORES[file]) == PATTERN[file]
 
 
 @pytest.mark.parametrize(
@@ -47,28 +47,28 @@ def test_what_was_loaded_is_stored(file):
 )
 def test_it_lies_in_the_files_components(file, sizes):
     # SDM vol.1 §13.5: XMM, the upper halves of YMM0-15, of ZMM0-15, ZMM16-31, and k0-7
-    contents = run(in_agent(), LOADS[file]).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[file]).vcpu(VCPU).contents
     assert {nr: len(content) for nr, content in contents.items()} == sizes
 
 
 def test_a_ymm_register_is_split_between_sse_and_ymm_state():
     # YMM3 is bytes 96-127 of the file
-    contents = run(in_agent(), LOADS[VectorFile.YMM]).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[VectorFile.YMM]).vcpu(VCPU).contents
     assert contents[1][48:64] + contents[2][48:64] == PATTERN[VectorFile.YMM][96:128]
 
 
 def test_zmm16_lies_in_hi16_zmm_alone():
-    contents = run(in_agent(), LOADS[VectorFile.ZMM]).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[VectorFile.ZMM]).vcpu(VCPU).contents
     assert contents[7][:64] == PATTERN[VectorFile.ZMM][1024:1088]
 
 
 def test_loading_ymm_clears_the_rest_of_zmm():
-    machine = run(in_agent(), LOADS[VectorFile.ZMM], LOADS[VectorFile.YMM])
+    machine = run(in_payload(), LOADS[VectorFile.ZMM], LOADS[VectorFile.YMM])
     assert 6 not in machine.vcpu(VCPU).contents
 
 
 def test_loading_xmm_leaves_the_rest():
-    machine = run(in_agent(), LOADS[VectorFile.ZMM], LOADS[VectorFile.XMM])
+    machine = run(in_payload(), LOADS[VectorFile.ZMM], LOADS[VectorFile.XMM])
     assert {2, 6, 7} <= machine.vcpu(VCPU).contents.keys()
 
 
@@ -76,65 +76,65 @@ def test_loading_xmm_leaves_the_rest():
     ("instruction", "left"), [(vectors.vzeroall, {7}), (vectors.vzeroupper, {1, 7})]
 )
 def test_vzero_clears_the_first_sixteen(instruction, left):
-    contents = run(in_agent(), LOADS[VectorFile.ZMM], instruction).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[VectorFile.ZMM], instruction).vcpu(VCPU).contents
     assert contents.keys() == left
 
 
 @each_file
 def test_under_ts_it_is_nm(file):
-    assert vector(in_agent(**TS), STORES[file]) == NM
+    assert vector(in_payload(**TS), STORES[file]) == NM
 
 
 @pytest.mark.parametrize("file", TOO_LITTLE)
 @pytest.mark.parametrize("fields", [{"cr4": 0x620}, {}], ids=["osxsave", "xcr0"])
 def test_without_osxsave_or_xcr0_it_is_ud_whatever_ts_is(file, fields):
     fields = fields or {"xcr0": TOO_LITTLE[file]}
-    assert vector(in_agent(**fields, **TS), STORES[file]) == UD
+    assert vector(in_payload(**fields, **TS), STORES[file]) == UD
 
 
 @pytest.mark.parametrize("fields", [{"cr4": 0x420}, EM], ids=["osfxsr", "em"])
 def test_sse_needs_osfxsr_and_no_em(fields):
-    assert vector(in_agent(**fields), STORES[VectorFile.XMM]) == UD
+    assert vector(in_payload(**fields), STORES[VectorFile.XMM]) == UD
 
 
 def test_sse_needs_no_osxsave():
-    assert vector(in_agent(cr4=0x620, xcr0=1), STORES[VectorFile.XMM]) == NONE
+    assert vector(in_payload(cr4=0x620, xcr0=1), STORES[VectorFile.XMM]) == NONE
 
 
 def test_mxcsr_is_loaded_and_stored():
-    machine = run(in_agent(), partial(vectors.ldmxcsr, value=0x1FA0))
+    machine = run(in_payload(), partial(vectors.ldmxcsr, value=0x1FA0))
     assert memory(machine, vectors.stmxcsr) == struct.pack("<I", 0x1FA0)
 
 
 def test_mxcsr_alone_makes_sse_state_in_use():
     # SDM vol.1 §13.11: XSAVES takes SSE for in use if MXCSR is not 1F80H
-    vcpu = run(in_agent(), partial(vectors.ldmxcsr, value=0x1FA0)).vcpu(VCPU)
+    vcpu = run(in_payload(), partial(vectors.ldmxcsr, value=0x1FA0)).vcpu(VCPU)
     assert (vcpu.xstate_bv & B1, vcpu.mxcsr) == (B1, 0x1FA0)
 
 
 def test_an_illegal_mxcsr_is_gp():
-    assert vector(in_agent(), partial(vectors.ldmxcsr, value=1 << 16)) == GP
+    assert vector(in_payload(), partial(vectors.ldmxcsr, value=1 << 16)) == GP
 
 
 @each_x87
 @pytest.mark.parametrize("fields", [TS, EM], ids=["ts", "em"])
 def test_x87_under_ts_or_em_is_nm(instruction, fields):
-    assert vector(in_agent(**fields), instruction) == NM
+    assert vector(in_payload(**fields), instruction) == NM
 
 
 def test_fwait_heeds_ts_with_mp_alone():
     # SDM vol.3 table 2-2: MP=1, TS=1
-    heeds = [vector(in_agent(cr0=cr0), vectors.fwait) for cr0 in (0x8001_003B, 0x8001_0039)]
+    heeds = [vector(in_payload(cr0=cr0), vectors.fwait) for cr0 in (0x8001_003B, 0x8001_0039)]
     assert heeds == [NM, NONE]
 
 
 def test_the_control_word_is_loaded_with_bit_6_set():
-    machine = run(in_agent(), partial(vectors.fldcw, value=0x23F))
+    machine = run(in_payload(), partial(vectors.fldcw, value=0x23F))
     assert memory(machine, vectors.fnstcw) == struct.pack("<H", 0x27F)
 
 
 def test_what_was_pushed_is_popped_last_first():
-    machine = run(in_agent(), partial(vectors.fld, value=PI), vectors.fld1)
+    machine = run(in_payload(), partial(vectors.fld, value=PI), vectors.fld1)
     assert memory(machine, vectors.fstp) == ONE
     assert memory(run(machine, vectors.fstp), vectors.fstp) == PI
 
@@ -142,35 +142,35 @@ def test_what_was_pushed_is_popped_last_first():
 @pytest.mark.parametrize(("pushes", "status"), [(0, 0), (1, 7 << 11), (3, 5 << 11)])
 def test_top_goes_down_with_each_push(pushes, status):
     # SDM vol.1 §8.1.3: TOP is bits 13:11 of the status word
-    machine = run(in_agent(), *[vectors.fld1] * pushes)
+    machine = run(in_payload(), *[vectors.fld1] * pushes)
     assert memory(machine, vectors.fnstsw) == struct.pack("<H", status)
 
 
 def test_popping_an_empty_stack_gives_the_indefinite():
     # SDM vol.1 §8.5.1.1: IE and SF set, C1 clear; TOP is 1 afterwards
-    machine = in_agent()
+    machine = in_payload()
     assert memory(machine, vectors.fstp) == struct.pack("<QH", 0xC000 << 48, 0xFFFF)
     assert memory(run(machine, vectors.fstp), vectors.fnstsw) == struct.pack("<H", 0x0841)
 
 
 def test_pushing_onto_a_full_stack_gives_it_too():
     # IE, SF and C1; the ninth push leaves TOP at 7
-    machine = run(in_agent(), *[vectors.fld1] * 9)
+    machine = run(in_payload(), *[vectors.fld1] * 9)
     assert memory(machine, vectors.fnstsw) == struct.pack("<H", 0x3A41)
 
 
 def test_fnclex_clears_the_flags():
-    machine = run(in_agent(), *[vectors.fld1] * 9, vectors.fnclex)
+    machine = run(in_payload(), *[vectors.fld1] * 9, vectors.fnclex)
     assert memory(machine, vectors.fnstsw) == struct.pack("<H", 0x3A00)
 
 
 def test_fninit_empties_the_stack_and_keeps_the_registers():
     content = b"\x7f\x02\x00\x00\xff" + bytes(19) + b"\x11" * 128
-    machine = set_xsave(in_agent(), VCPU, image(B0, {0: content})).machine
+    machine = set_xsave(in_payload(), VCPU, image(B0, {0: content})).machine
     held = run(machine, vectors.fninit).vcpu(VCPU).contents[0]
     assert held == b"\x7f\x03" + bytes(22) + b"\x11" * 128
 
 
 def test_fnop_leaves_open_where_the_last_instruction_was():
-    outcome = step(run(in_agent(), vectors.fnop), vectors.fnstcw).outcome
+    outcome = step(run(in_payload(), vectors.fnop), vectors.fnstcw).outcome
     assert outcome.memory.content == b"\x7f\x03"

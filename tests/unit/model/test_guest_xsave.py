@@ -14,7 +14,7 @@ from tests.support.guests import (
     NM,
     NONE,
     UD,
-    in_agent,
+    in_payload,
     memory,
     run,
     step,
@@ -40,7 +40,7 @@ each_form = pytest.mark.parametrize("form", SaveForm)
 
 def holding(xstate_bv, **fields):
     mxcsr_value = fields.pop("mxcsr", 0x1F80)
-    machine = in_agent(**fields)
+    machine = in_payload(**fields)
     return set_xsave(machine, VCPU, image(xstate_bv, CONTENTS, mxcsr=mxcsr_value)).machine
 
 
@@ -66,22 +66,22 @@ def open_bits(done):
 
 @each_form
 def test_without_osxsave_it_is_ud(form):
-    assert vector(in_agent(cr4=0x620), SAVES[form], EVERY) == UD
+    assert vector(in_payload(cr4=0x620), SAVES[form], EVERY) == UD
 
 
 @each_form
 def test_under_ts_it_is_nm(form):
-    assert vector(in_agent(**TS), SAVES[form], EVERY) == NM
+    assert vector(in_payload(**TS), SAVES[form], EVERY) == NM
 
 
 @each_form
 def test_an_area_off_its_alignment_is_gp(form):
-    assert vector(in_agent(), partial(SAVES[form], offset=8), EVERY) == GP
+    assert vector(in_payload(), partial(SAVES[form], offset=8), EVERY) == GP
 
 
 def test_xsaves_and_xrstors_need_their_cpuid_the_others_do_not():
     # kernel contract 10: KVM enables XSAVES for guests that have it
-    machine = in_agent(without_feature(0xD, 1, "eax", 3))
+    machine = in_payload(without_feature(0xD, 1, "eax", 3))
     found = [vector(machine, SAVES[form], EVERY) for form in SaveForm]
     found.append(vector(machine, restores(RestoreForm.XRSTORS, xcomp_bv=COMPACTED)))
     assert found == [NONE, NONE, NONE, UD, UD]
@@ -142,7 +142,7 @@ def test_what_xfd_disables_is_saved_as_init_without_nm(form):
 
 
 def test_pkru_is_saved_where_xcr0_has_it():
-    content = memory(in_agent(pkru=0xC), SAVES[SaveForm.XSAVE], EVERY)
+    content = memory(in_payload(pkru=0xC), SAVES[SaveForm.XSAVE], EVERY)
     assert (content[2688:2696], header(content)[0] & B9) == (b"\x0c" + bytes(7), B9)
 
 
@@ -169,15 +169,15 @@ def test_an_illegal_area_is_gp_and_changes_nothing(fields):
 
 
 def test_xrstors_takes_the_compacted_format_alone():
-    assert vector(in_agent(), restores(RestoreForm.XRSTORS), EVERY) == GP
+    assert vector(in_payload(), restores(RestoreForm.XRSTORS), EVERY) == GP
 
 
 def test_a_standard_area_with_a_bit_that_xcr0_lacks_is_gp():
-    assert vector(in_agent(xcr0=3), restores(xstate_bv=B2), EVERY) == GP
+    assert vector(in_payload(xcr0=3), restores(xstate_bv=B2), EVERY) == GP
 
 
 def test_an_illegal_mxcsr_is_not_looked_at_without_sse_and_avx():
-    assert vector(in_agent(), restores(mxcsr=1 << 31), B0) == NONE
+    assert vector(in_payload(), restores(mxcsr=1 << 31), B0) == NONE
 
 
 def test_what_rfbm_asks_for_and_the_area_lacks_becomes_init():
@@ -192,7 +192,7 @@ def test_what_rfbm_does_not_ask_for_stays():
 
 def test_a_component_is_loaded_from_its_standard_place():
     restore = restores(xstate_bv=B18, contents={18: CONTENTS[18]})
-    machine = step(in_agent(), restore, EVERY).machine
+    machine = step(in_payload(), restore, EVERY).machine
     assert machine.vcpu(VCPU).contents[18] == CONTENTS[18]
 
 
@@ -201,7 +201,7 @@ def test_and_from_its_compacted_one(form):
     content = bytearray(area(xstate_bv=B17, xcomp_bv=COMPACTED | B2 | B17))
     content[832:896] = CONTENTS[17]
     restore = partial(xsave.xrstor, form=form, memory=bytes(content))
-    assert step(in_agent(), restore, EVERY).machine.vcpu(VCPU).contents[17] == CONTENTS[17]
+    assert step(in_payload(), restore, EVERY).machine.vcpu(VCPU).contents[17] == CONTENTS[17]
 
 
 @pytest.mark.parametrize(
@@ -232,23 +232,23 @@ def test_mxcsr_is_loaded_by_the_formats_rule(fields, rfbm, expected):
     ],
 )
 def test_loading_what_xfd_disables_is_nm(form, fields):
-    done = step(in_agent(xfd=B18), restores(form, **fields), EVERY)
+    done = step(in_payload(xfd=B18), restores(form, **fields), EVERY)
     assert (done.outcome.fields["vector"], done.machine.vcpu(VCPU).xfd_err) == (NM, B18)
 
 
 @pytest.mark.parametrize(("xstate_bv", "rfbm"), [(B17, EVERY), (TILES, B17)])
 def test_initialising_or_not_asking_for_it_is_not(xstate_bv, rfbm):
-    assert vector(in_agent(xfd=B18), restores(xstate_bv=xstate_bv), rfbm) == NONE
+    assert vector(in_payload(xfd=B18), restores(xstate_bv=xstate_bv), rfbm) == NONE
 
 
 def test_pkru_is_restored():
     restore = restores(xstate_bv=B9, contents={9: b"\x30" + bytes(7)})
-    assert step(in_agent(), restore, EVERY).machine.vcpu(VCPU).pkru == 0x30
+    assert step(in_payload(), restore, EVERY).machine.vcpu(VCPU).pkru == 0x30
 
 
 @pytest.mark.parametrize("cr0", [0x8001_003B, 0x8001_0037])
 def test_fxsave_under_ts_or_em_is_nm(cr0):
-    assert vector(in_agent(cr0=cr0), partial(xsave.fxsave, before=bytes(512))) == NM
+    assert vector(in_payload(cr0=cr0), partial(xsave.fxsave, before=bytes(512))) == NM
 
 
 def test_fxsave_shows_x87_sse_and_mxcsr_and_its_mask():
@@ -265,4 +265,4 @@ def test_fxrstor_replaces_both_and_leaves_avx():
 
 def test_fxrstor_of_an_illegal_mxcsr_is_gp():
     fxrstor = partial(xsave.fxrstor, memory=image(3, mxcsr=1 << 31)[:512])
-    assert vector(in_agent(), fxrstor) == GP
+    assert vector(in_payload(), fxrstor) == GP

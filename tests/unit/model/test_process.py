@@ -28,20 +28,20 @@ MAKE = {"thread": spawn_thread, "fork": fork, "shared-mm": share_memory, "exec":
 COPIES = ["fork", "shared-mm"]
 SMALL, LARGE = 6144, 65536
 
-each_actor = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+each_task = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 
 
 def spawned(relation, machine):
     return MAKE[relation](machine, OTHER).machine
 
 
-@each_actor
-def test_an_actor_can_always_be_made(make):
+@each_task
+def test_a_task_can_always_be_made(make):
     assert make(FRESH, OTHER).outcome == Done()
 
 
-@each_actor
-def test_making_an_actor_leaves_its_maker_as_it_was(make):
+@each_task
+def test_making_a_task_leaves_its_maker_as_it_was(make):
     assert make(LOCKED, OTHER).machine.process("") == LOCKED.process("")
 
 

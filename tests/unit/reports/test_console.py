@@ -130,7 +130,7 @@ def finding(*known, other=""):
     return Finding("order-independence", "INV-37", 3, "a and b", ("XMM",), other, known)
 
 
-def test_findings_are_counted_by_oracle_and_by_what_explains_them():
+def test_findings_are_counted_by_checker_and_by_what_explains_them():
     records = [
         record(Verdict.DIVERGED, known=("O3",), findings=(finding("O3", other="a.c"),)),
         record(Verdict.DIVERGED, known=("O3",), findings=(finding("O3", other="a.d"),)),

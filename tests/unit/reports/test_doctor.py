@@ -1,4 +1,4 @@
-from kvmprobe.execution.doctor.advice import fine, not_ready, worth_knowing
+from kvmprobe.host.doctor.advice import fine, not_ready, worth_knowing
 from kvmprobe.reports.doctor import doctor_lines
 
 TOLD = (

@@ -9,14 +9,15 @@ from kvmprobe.repro import chunks
 from kvmprobe.repro.ctext import block
 from kvmprobe.repro.fill import component_name, statements
 from kvmprobe.xstate import patterns
-from kvmprobe.xstate.oddities import Oddity, odd_image
+from kvmprobe.xstate.malformations import Malformation, malformed_image
 from tests.support.reproducers import build
 
 HOST = sapphire_rapids()
 SIZE = 11008
 TILES = 0x60000
 ODD = {
-    f"{oddity.value}": odd_image(0x602E7, oddity, 3, HOST.layout, SIZE, 0xFFFF) for oddity in Oddity
+    f"{malformation.value}": malformed_image(0x602E7, malformation, 3, HOST.layout, SIZE, 0xFFFF)
+    for malformation in Malformation
 }
 IMAGES = {
     "tiles": patterns.image(TILES, HOST.layout, SIZE, 0xFFFF),

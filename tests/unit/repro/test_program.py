@@ -2,8 +2,8 @@
 
 import pytest
 
-from kvmprobe.abi.agent import NO_EXCEPTION, RESULT, AgentOp
 from kvmprobe.abi.numbers import ArchPrctlCode
+from kvmprobe.abi.payload import NO_EXCEPTION, RESULT, PayloadOp
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.repro import chunks
 from kvmprobe.repro.ended import Ended, Result
@@ -14,7 +14,7 @@ from kvmprobe.scenarios.ops.lifecycle import CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import AccessCetMsr, GetXfd
 from kvmprobe.scenarios.ops.one_reg import GetOneReg
 from kvmprobe.scenarios.ops.permission import GetPermission
-from kvmprobe.scenarios.ops.process import SpawnActor
+from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.run import RunImmediateExit
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from tests.support.hosts import AVX512_HOST
@@ -73,7 +73,7 @@ def test_what_makes_a_program_differ_is_the_scenario_alone():
 
 @pytest.mark.parametrize("name", ["checks", "int", "close", "EXIT", "9", "a-b"])
 def test_names_of_a_scenario_cannot_clash_with_the_programs(name):
-    written = text(OpenKvm(), CreateVm(name), SpawnActor(name, "thread"), GetPermission(name))
+    written = text(OpenKvm(), CreateVm(name), SpawnTask(name, "thread"), GetPermission(name))
     assert f"static int {name} = -1" not in written or name == "EXIT"
 
 
@@ -136,10 +136,10 @@ def test_an_exit_reason_has_the_kernels_name():
     assert 'expect_value("exit_reason", u32_at(run_vcpu_out), KVM_EXIT_HLT, 0)' in program(O1, HOST)
 
 
-def test_an_actor_calls_the_function_that_the_process_calls():
-    written = text(GetPermission(), SpawnActor("other", "fork"), GetPermission("other"))
+def test_a_task_calls_the_function_that_the_process_calls():
+    written = text(GetPermission(), SpawnTask("other", "fork"), GetPermission("other"))
     assert written.count("ARCH_GET_XCOMP_PERM, ") == 1
-    assert "ask(&actor_other, ASK_GET_XCOMP_PERM)" in written
+    assert "ask(&task_other, ASK_GET_XCOMP_PERM)" in written
 
 
 def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
@@ -147,12 +147,12 @@ def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
     assert "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf" in program(O1, HOST)
 
 
-def test_a_program_counts_the_agents_commands_and_results_as_the_agent_does():
+def test_a_program_counts_the_payloads_commands_and_results_as_the_payload_does():
     ready = "\n".join(chunk.text for chunk in chunks.all_chunks())
-    for op in (AgentOp.READ_CR4, AgentOp.WRITE_CR4, AgentOp.XGETBV):
+    for op in (PayloadOp.READ_CR4, PayloadOp.WRITE_CR4, PayloadOp.XGETBV):
         assert f"{op.name} = {op.value}," in ready
-    assert f"AGENT_RESULT_VECTOR = {RESULT['vector']}," in ready
-    assert f"AGENT_RESULT_CR4 = {RESULT['cr4']}," in ready
+    assert f"PAYLOAD_RESULT_VECTOR = {RESULT['vector']}," in ready
+    assert f"PAYLOAD_RESULT_CR4 = {RESULT['cr4']}," in ready
     assert f"NO_EXCEPTION = {NO_EXCEPTION:#x}," in ready
 
 

@@ -97,7 +97,7 @@ def test_a_suspect_that_has_a_record_in_the_end_is_none():
     told = history(
         begin(), place(), intent("a.1"), begin(BOOT_B), place(), intent("a.1"), result("a.1")
     )
-    assert (told.suspects, len(told.downfalls["a.1"])) == ({}, 1)
+    assert (told.suspects, len(told.host_crashes["a.1"])) == ({}, 1)
 
 
 def test_a_reboot_after_an_orderly_end_blames_nobody():

@@ -93,7 +93,7 @@ def test_other_details_are_another_signature():
 def test_findings_are_written_out_with_the_other_scenario():
     finding = Finding("order-independence", "INV-37", 3, "a and b", ("XMM",), "restore.y", ("O3",))
     (written,) = json.loads(json.dumps(replace(RECORD, findings=(finding,)).to_json()))["findings"]
-    assert (written["oracle"], written["other"], written["known"]) == (
+    assert (written["checker"], written["other"], written["known"]) == (
         "order-independence",
         "restore.y",
         ["O3"],

@@ -7,9 +7,9 @@ import pytest
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.machine import Machine
 from kvmprobe.scenarios.catalog import cpuid
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.cpuid_tables import LITERAL
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from tests.support.hosts import AMX_HOST, AVX512_HOST
 
 ALL = cpuid.scenarios(AMX_HOST)
@@ -17,7 +17,7 @@ ALL = cpuid.scenarios(AMX_HOST)
 
 @pytest.mark.parametrize("scenario", ALL, ids=lambda s: s.id)
 def test_no_defect_makes_it_fatal(scenario):
-    assert first_hazard(scenario, Courses(AMX_HOST), DEFECTS) is None
+    assert first_hazard(scenario, ModelRuns(AMX_HOST), DEFECTS) is None
 
 
 def test_every_variant_is_tried_with_and_without_permission():

@@ -107,11 +107,11 @@ def test_what_is_wrong_is_told_with_its_path(content, message):
 
 
 UNBOUND = [
-    (step("get-supported-cpuid", by="nobody"), "no actor is called 'nobody'"),
+    (step("get-supported-cpuid", by="nobody"), "no task is called 'nobody'"),
     (step("close", on="vm7"), "no descriptor is called 'vm7'"),
     (step("set-cpuid2"), "no output is called 'supported-cpuid'"),
-    (step("share-agent", vm="vm"), "no memory is called 'agent'"),
-    (step("guest-execute", executes=0), "no memory is called 'agent'"),
+    (step("share-payload", vm="vm"), "no memory is called 'payload'"),
+    (step("guest-execute", executes=0), "no memory is called 'payload'"),
     (step("set-sregs", cr4=0), "no output is called 'sregs'"),
 ]
 

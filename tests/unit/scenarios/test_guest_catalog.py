@@ -4,14 +4,14 @@ import struct
 
 import pytest
 
-from kvmprobe.abi.agent import AgentOp
+from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.machine import Machine
 from kvmprobe.scenarios.calls import RunGuest
 from kvmprobe.scenarios.catalog import guest, migration
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.scenario import Need
 from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES
@@ -23,7 +23,7 @@ BY_HOST = {
 }
 EVERY = BY_HOST["amx"]
 # They raise #MF and #XM, of which the contract says nothing.
-NOT_USED = {AgentOp.FSQRT, AgentOp.SQRTPS}
+NOT_USED = {PayloadOp.FSQRT, PayloadOp.SQRTPS}
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -65,14 +65,14 @@ def test_some_of_it_runs_without_amx(family):
     assert any(Need.AMX not in s.needs for s in FAMILIES[family].scenarios(AVX512_HOST))
 
 
-def test_every_command_of_the_agent_is_used():
+def test_every_command_of_the_payload_is_used():
     used = set()
     for scenario in EVERY:
         for op in commands(scenario):
             call = op.lower(AMX_HOST)
             assert isinstance(call, RunGuest)
-            used.add(AgentOp(struct.unpack_from("<I", call.command)[0]))
-    assert set(AgentOp) - used == NOT_USED
+            used.add(PayloadOp(struct.unpack_from("<I", call.command)[0]))
+    assert set(PayloadOp) - used == NOT_USED
 
 
 @pytest.mark.parametrize(
@@ -127,15 +127,15 @@ def test_gp_of(instruction, seen):
 
 
 def test_a_correct_kernel_survives_all_of_it():
-    courses = Courses(AMX_HOST)
-    assert [s.id for s in EVERY if first_hazard(s, courses, frozenset())] == []
+    model_runs = ModelRuns(AMX_HOST)
+    assert [s.id for s in EVERY if first_hazard(s, model_runs, frozenset())] == []
 
 
 def test_only_the_open_defect_makes_a_guests_own_tiles_fatal():
     # live correction 12
     suspected = frozenset({Behaviour.XFD_WRITE_KEEPS_XSTATE_BV})
-    courses = Courses(AMX_HOST)
-    fatal = [s.id for s in EVERY if first_hazard(s, courses, suspected)]
+    model_runs = ModelRuns(AMX_HOST)
+    fatal = [s.id for s in EVERY if first_hazard(s, model_runs, suspected)]
     assert fatal == ["guest.lost-armed-by-host.tiles"]
 
 

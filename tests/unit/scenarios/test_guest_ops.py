@@ -1,13 +1,13 @@
-"""What ops of the guest tell the agent: cdefs/guest_agent.h."""
+"""What ops of the guest tell the payload: cdefs/guest_payload.h."""
 
 import struct
 
 import pytest
 
-from kvmprobe.abi.agent import AgentOp
+from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
-from kvmprobe.scenarios.calls import Captured, Ioctl, MapAgent, RunGuest, ShareAgent
+from kvmprobe.scenarios.calls import Captured, Ioctl, MapPayload, RunGuest, SharePayload
 from kvmprobe.scenarios.ops import guest as ops
 from kvmprobe.scenarios.ops import guest_control as control
 from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
@@ -33,30 +33,30 @@ def data(op):
     return op.lower(AMX_HOST).command[64:]
 
 
-def test_the_agent_is_mapped_and_shared_by_name():
-    assert ops.MapAgent().lower(AMX_HOST) == MapAgent("vm", "agent")
-    assert ops.ShareAgent("vm1").lower(AMX_HOST) == ShareAgent("vm1", "agent")
+def test_the_payload_is_mapped_and_shared_by_name():
+    assert ops.MapPayload().lower(AMX_HOST) == MapPayload("vm", "payload")
+    assert ops.SharePayload("vm1").lower(AMX_HOST) == SharePayload("vm1", "payload")
 
 
 def test_a_command_runs_its_vcpu():
     call = control.GuestXgetbv(vcpu="vcpu1").lower(AMX_HOST)
     assert isinstance(call, RunGuest)
-    assert (call.on, call.memory, call.data_size) == ("vcpu1", "agent", 0)
+    assert (call.on, call.memory, call.data_size) == ("vcpu1", "payload", 0)
 
 
 @pytest.mark.parametrize(
     ("op", "expected"),
     [
-        (control.GuestXgetbv(1), (AgentOp.XGETBV, 0, 0, 0, 1, 0, 0)),
-        (control.GuestXsetbv(1 << 63 | 7), (AgentOp.XSETBV, 0, 7, 0, 0, 1 << 31, 0)),
-        (control.GuestRdmsr(0x1C4), (AgentOp.RDMSR, 0, 0, 0, 0x1C4, 0, 0)),
-        (control.GuestWrmsr(0x1C5, B18), (AgentOp.WRMSR, 0, B18, 0, 0x1C5, 0, 0)),
-        (control.GuestCpuidLeaf(0xD, 1), (AgentOp.CPUID, 0, 0xD, 0, 1, 0, 0)),
-        (control.GuestWriteCr4(0x620), (AgentOp.WRITE_CR4, 0, 0x620, 0, 0, 0, 0)),
-        (GuestTileloadd(5), (AgentOp.TILELOADD, 5, 0, 0, 0, 64, 0)),
+        (control.GuestXgetbv(1), (PayloadOp.XGETBV, 0, 0, 0, 1, 0, 0)),
+        (control.GuestXsetbv(1 << 63 | 7), (PayloadOp.XSETBV, 0, 7, 0, 0, 1 << 31, 0)),
+        (control.GuestRdmsr(0x1C4), (PayloadOp.RDMSR, 0, 0, 0, 0x1C4, 0, 0)),
+        (control.GuestWrmsr(0x1C5, B18), (PayloadOp.WRMSR, 0, B18, 0, 0x1C5, 0, 0)),
+        (control.GuestCpuidLeaf(0xD, 1), (PayloadOp.CPUID, 0, 0xD, 0, 1, 0, 0)),
+        (control.GuestWriteCr4(0x620), (PayloadOp.WRITE_CR4, 0, 0x620, 0, 0, 0, 0)),
+        (GuestTileloadd(5), (PayloadOp.TILELOADD, 5, 0, 0, 0, 64, 0)),
         (
             GuestXsave(SaveForm.XSAVEC, rfbm=1 << 63 | 2, offset=8),
-            (AgentOp.XSAVEC64, 0, 2, 0, 0, 1 << 31, 8),
+            (PayloadOp.XSAVEC64, 0, 2, 0, 0, 1 << 31, 8),
         ),
     ],
     ids=lambda value: value.text if hasattr(value, "text") else "",

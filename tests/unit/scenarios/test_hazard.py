@@ -8,8 +8,8 @@ import pytest
 
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.scenarios.catalog import restore
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from tests.support.hosts import AMX_HOST, with_behaviours
 
 B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
@@ -38,8 +38,8 @@ def ids(orders):
 
 
 def flagged(*suspected):
-    courses = Courses(AMX_HOST)
-    return {s.id for s in AMX if first_hazard(s, courses, frozenset(suspected))}
+    model_runs = ModelRuns(AMX_HOST)
+    return {s.id for s in AMX if first_hazard(s, model_runs, frozenset(suspected))}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def scenario(order):
 
 
 def test_the_hazard_is_the_last_step():
-    found = first_hazard(scenario("cpuid-msrs-xsave-xcrs"), Courses(AMX_HOST), frozenset({B1}))
+    found = first_hazard(scenario("cpuid-msrs-xsave-xcrs"), ModelRuns(AMX_HOST), frozenset({B1}))
     assert found.step == len(scenario("cpuid-msrs-xsave-xcrs").steps) - 1
 
 
@@ -74,16 +74,16 @@ def test_the_hazard_is_the_last_step():
     ids=["B1", "O1"],
 )
 def test_only_the_defects_that_suffice_are_blamed(order, defect):
-    assert first_hazard(scenario(order), Courses(AMX_HOST), DEFECTS).defects == {defect}
+    assert first_hazard(scenario(order), ModelRuns(AMX_HOST), DEFECTS).defects == {defect}
 
 
 def test_defects_found_on_the_host_are_blamed_like_suspected_ones():
     # Preflight puts what it found into the profile's behaviours and among the suspected.
     host = with_behaviours(AMX_HOST, B1, O1)
-    found = first_hazard(scenario("cpuid-msrs-xsave-xcrs"), Courses(host), frozenset({B1, O1}))
+    found = first_hazard(scenario("cpuid-msrs-xsave-xcrs"), ModelRuns(host), frozenset({B1, O1}))
     assert found.names == "SET_XSAVE_KEEPS_XFD_ARMED"
 
 
 def test_the_reason_names_the_component():
-    found = first_hazard(scenario("cpuid-msrs-xsave-xcrs"), Courses(AMX_HOST), frozenset({B1}))
+    found = first_hazard(scenario("cpuid-msrs-xsave-xcrs"), ModelRuns(AMX_HOST), frozenset({B1}))
     assert "XTILE_DATA" in found.reason

@@ -25,12 +25,12 @@ from kvmprobe.scenarios.ops.permission import (
     RequestPermission,
     UnknownOption,
 )
-from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SetAltstack, SpawnActor
+from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SetAltstack, SpawnTask
 from tests.support.hosts import AMX_HOST, AVX512_HOST
 
 FAMILY = permission.scenarios(AMX_HOST)
 BY_ID = {s.id: s for s in FAMILY}
-ACTORS = ("", "thread", "fork", "shared-mm", "exec")
+TASKS = ("", "thread", "fork", "shared-mm", "exec")
 REQUESTS = (RequestGuestPermission, RequestPermission)
 
 
@@ -58,7 +58,7 @@ def outcomes(scenario_id, host=AMX_HOST):
         (RequestGuestPermission(18, "fork"), ArchPrctl(0x1025, Immediate(18), "fork")),
         (GetToNowhere(0x1022), ArchPrctl(0x1022, Immediate(0))),
         (UnknownOption(0x1026), ArchPrctl(0x1026, Immediate(0))),
-        (SpawnActor("fork", "fork"), Spawn("fork", Relation.FORK)),
+        (SpawnTask("fork", "fork"), Spawn("fork", Relation.FORK)),
         (SetAltstack(4096, "thread"), SetAltStack(4096, "thread")),
         (LimitOwnDescriptors(), LimitDescriptors()),
     ],
@@ -81,7 +81,7 @@ def test_a_number_beyond_16_bits_is_shown_in_hexadecimal():
 
 
 @pytest.mark.parametrize("request_op", REQUESTS)
-@pytest.mark.parametrize("by", ACTORS)
+@pytest.mark.parametrize("by", TASKS)
 @pytest.mark.parametrize("nr", [*range(21), 1 << 32 | 18, (1 << 64) - 1])
 def test_everyone_asks_for_every_number(request_op, by, nr):
     # INV-3: 0..17, 19, 20 and above, with a set bit beyond 32 and ~0.
@@ -89,7 +89,7 @@ def test_everyone_asks_for_every_number(request_op, by, nr):
 
 
 @pytest.mark.parametrize("get", [GetSupported, GetPermission, GetGuestPermission])
-@pytest.mark.parametrize("by", ACTORS)
+@pytest.mark.parametrize("by", TASKS)
 def test_everyone_reads_every_bitmap(get, by):
     assert get(by) in ops(get)
 

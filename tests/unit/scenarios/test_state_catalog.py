@@ -4,8 +4,8 @@ import pytest
 
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.scenarios.catalog import msrs, sregs, vmm, xcrs
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.scenario import Need
 from tests.support.hosts import AMX_HOST, AVX512_HOST, cet_host
 
@@ -55,12 +55,12 @@ def test_a_sleep_in_the_kernel_takes_privilege():
 def test_with_o1_exactly_one_access_to_a_cet_msr_endangers_the_host():
     # known-bugs O1: on a kernel with CET, SET_XSAVE, SET_MSRS(XFD), KVM_GET_MSRS(U_CET)
     host = cet_host()
-    courses = Courses(host)
-    found = {s.id for s in msrs.scenarios(host) if first_hazard(s, courses, frozenset({O1}))}
+    model_runs = ModelRuns(host)
+    found = {s.id for s in msrs.scenarios(host) if first_hazard(s, model_runs, frozenset({O1}))}
     assert found == {"msrs.cet-xsave-then-xfd.tiles"}
 
 
 def test_without_cet_only_runs_behind_a_sleep_endanger_the_host():
-    courses = Courses(AMX_HOST)
-    found = {s.id for s in msrs.scenarios(AMX_HOST) if first_hazard(s, courses, DEFECTS)}
+    model_runs = ModelRuns(AMX_HOST)
+    found = {s.id for s in msrs.scenarios(AMX_HOST) if first_hazard(s, model_runs, DEFECTS)}
     assert found == {"msrs.asleep-before-xsave.tiles", "msrs.asleep-behind-xsave.tiles"}

@@ -4,8 +4,8 @@ import pytest
 
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.scenarios.catalog import vmm
-from kvmprobe.scenarios.course import Courses
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.model_run import ModelRuns
 from tests.support.hosts import AMX_HOST, with_behaviours
 
 SCENARIOS = {s.id: s for s in vmm.scenarios(AMX_HOST)}
@@ -55,8 +55,8 @@ def test_every_order_of_the_three_calls_is_somebodys_or_tried():
 
 def test_no_conforming_source_endangers_a_host():
     # contract 9: "safe in practice because a conforming source never produces BV[18] with XFD[18]"
-    courses = Courses(with_behaviours(AMX_HOST))
-    assert [i for i, s in SCENARIOS.items() if first_hazard(s, courses, DEFECTS - O2_O3)] == []
+    model_runs = ModelRuns(with_behaviours(AMX_HOST))
+    assert [i for i, s in SCENARIOS.items() if first_hazard(s, model_runs, DEFECTS - O2_O3)] == []
 
 
 def test_cloud_hypervisor_sets_the_fpu_behind_xsave():

@@ -19,7 +19,7 @@ from kvmprobe.scenarios.ops.xsave import (
     SetXsaveAtPageEnd,
     SetXsaveImage,
 )
-from kvmprobe.xstate.oddities import Oddity
+from kvmprobe.xstate.malformations import Malformation
 from tests.support.hosts import AMX_HOST, AVX512_HOST, mxcsr, xstate_bv
 
 
@@ -45,12 +45,12 @@ def test_the_call_is_the_contracts(op, number):
     assert op.lower(AMX_HOST).number == number
 
 
-def test_an_image_without_an_oddity_is_that_of_set_xsave():
+def test_an_image_without_a_malformation_is_that_of_set_xsave():
     assert SetXsaveImage(0x602E7).image(AMX_HOST) == SetXsave(0x602E7).image(AMX_HOST)
 
 
 def test_an_odd_image_is_odd():
-    given = argument(SetXsaveImage(0x7, Oddity.MXCSR, 0x1_1F80)).content
+    given = argument(SetXsaveImage(0x7, Malformation.MXCSR, 0x1_1F80)).content
     assert (xstate_bv(given), mxcsr(given), len(given)) == (0x7, 0x1_1F80, 11008)
 
 
@@ -60,8 +60,8 @@ def test_components_without_a_place_are_asked_for_all_the_same():
     )
 
 
-def test_an_oddity_can_be_given_by_its_text():
-    assert SetXsaveImage(0, "padding", 0) == SetXsaveImage(0, Oddity.PADDING, 0)
+def test_a_malformation_can_be_given_by_its_text():
+    assert SetXsaveImage(0, "padding", 0) == SetXsaveImage(0, Malformation.PADDING, 0)
 
 
 def test_the_old_call_has_room_for_more_than_it_may_write():
@@ -118,7 +118,7 @@ def test_garbage_is_in_padding_and_mxcsr_alone():
     ("op", "text"),
     [
         (SetXsaveImage(0x7), "KVM_SET_XSAVE XSTATE_BV=0x7 (FP|SSE|YMM)"),
-        (SetXsaveImage(0, Oddity.RESERVED, 3), "KVM_SET_XSAVE XSTATE_BV=0, reserved 0x3"),
+        (SetXsaveImage(0, Malformation.RESERVED, 3), "KVM_SET_XSAVE XSTATE_BV=0, reserved 0x3"),
         (GetXsave2AtPageEnd(4095), "KVM_GET_XSAVE2 into 4095 bytes"),
         (SetFpu(FpuContent.SECOND), "KVM_SET_FPU second"),
     ],

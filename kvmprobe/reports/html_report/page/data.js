@@ -51,10 +51,10 @@ function imageOf(number) {
 }
 
 function findingOf(number) {
-  const [step, oracle, invariant, what, other, details, known] = data.findings[number];
+  const [step, checker, invariant, what, other, details, known] = data.findings[number];
   return {
     step,
-    oracle: text(oracle),
+    checker: text(checker),
     invariant: text(invariant),
     what: text(what),
     other: text(other),
@@ -78,7 +78,7 @@ function crashOf(number) {
 }
 
 function recordOf(column, row) {
-  const [verdict, ms, trace, known, reason, divergences, findings, crash, foretold, hang] = packed(column, row);
+  const [verdict, ms, trace, known, reason, divergences, findings, crash, expected_defects, hang] = packed(column, row);
   return {
     verdict: data.verdicts[verdict],
     ms,
@@ -88,7 +88,7 @@ function recordOf(column, row) {
     divergences: (divergences || []).map(divergenceOf),
     findings: (findings || []).map(findingOf),
     crash: (crash ?? -1) < 0 ? null : crashOf(crash),
-    foretold: foretold || [],
+    expected_defects: expected_defects || [],
     hang: hang ? { step: hang[0], during: text(hang[1]), lines: texts(hang[2]) } : null,
   };
 }

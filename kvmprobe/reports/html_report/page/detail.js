@@ -72,7 +72,7 @@ function facts(record, column) {
   if (!record.known.length && record.verdict.failure && (record.divergences.length || record.crash)) {
     entries.push(["known as", "not known: no combination of known defects predicts this"]);
   }
-  if (record.foretold.length) entries.push(["foretold", record.foretold.join(", ")]);
+  if (record.expected_defects.length) entries.push(["expected_defects", record.expected_defects.join(", ")]);
   if (record.reason) entries.push(["reason", record.reason]);
   if (record.ms) entries.push(["took", `${record.ms} ms`]);
   return el("dl", { class: "facts" }, entries.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
@@ -102,7 +102,7 @@ function findingsOf(record, column) {
   return [el("h3", {}, "Found without the model"), ...record.findings.map((found) => {
     const other = data.ids.indexOf(found.other);
     const link = other >= 0 && packed(column, other) ? el("a", { class: "open", href: `#${column}/${found.other}` }, found.other) : found.other;
-    return el("div", { class: "box" }, el("h4", {}, `step ${found.step}: ${found.oracle} (${found.invariant})`),
+    return el("div", { class: "box" }, el("h4", {}, `step ${found.step}: ${found.checker} (${found.invariant})`),
       el("div", {}, found.what),
       el("div", { class: "quiet" }, found.known.length ? `explained by ${found.known.join(" and ")}` : "no known defect explains it"),
       found.other ? el("div", { class: "mono" }, "compared with ", link) : null,

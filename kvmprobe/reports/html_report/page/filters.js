@@ -28,7 +28,7 @@ const SEARCHED = {
   traces: (steps) => steps.some((step) => has("steps", step)),
   divergences: ([, after, call, expected, observed, rule, details]) =>
     anyFound([after, call, expected, observed, rule]) || anyFound(details),
-  findings: ([, oracle, invariant, what, other, details]) => anyFound([oracle, invariant, what, other]) || anyFound(details),
+  findings: ([, checker, invariant, what, other, details]) => anyFound([checker, invariant, what, other]) || anyFound(details),
   crashes: ([, during, headline, fn, frames, lines]) => anyFound([during, headline, fn]) || anyFound(frames) || anyFound(lines),
 };
 

@@ -1,11 +1,11 @@
-"""Counts, kinds of failure, and what the oracles found."""
+"""Counts, kinds of failure, and what the checkers found."""
 
 from dataclasses import replace
 
 from kvmprobe.reports.html_report.columns import columns_of
 from kvmprobe.reports.html_report.summary import (
+    checker_findings,
     kinds_of_failure,
-    oracle_findings,
     reasons_skipped,
     verdict_counts,
 )
@@ -89,9 +89,9 @@ def test_skips_are_counted_by_reason():
     assert reasons_skipped(columns(*skipped)) == [("7.3.4", "no_amx_kvm: so", 3)]
 
 
-def test_findings_are_counted_by_oracle_and_by_what_explains_them():
+def test_findings_are_counted_by_checker_and_by_what_explains_them():
     explained = replace(FINDING, known=("O2",))
-    found = oracle_findings(
+    found = checker_findings(
         columns(
             record("a.a", findings=(explained,)),
             record("a.b", findings=(explained, FINDING)),

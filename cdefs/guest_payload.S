@@ -1,0 +1,349 @@
+/* The guest payload: comes up from the reset vector, carries out the command in its memory, tells by an OUT that the
+ * result is there, and again.  It touches no FPU or vector register of its own accord and leaves CR4.OSXSAVE to
+ * commands.  Linear is physical; all at once is mapped a second time, USER higher, for CPL 3, so that neither PKRU nor
+ * SMEP and SMAP apply to the payload itself. */
+#include "guest_payload.h"
+
+#define PML4 0x1000
+#define PDPT 0x2000
+#define PD 0x3000
+#define IDT 0x4000
+#define TSS 0x4800
+#define STACK 0x8000                    /* grows down from the code */
+#define USER 0x200000
+
+#define VECTORS 32
+#define RETURN_FROM_USER 0x20           /* INT behind a command at CPL 3 */
+
+#define CODE32 0x08
+#define DATA32 0x10
+#define CODE64 0x18
+#define USER_CODE64 0x23
+#define USER_DATA 0x2b
+#define TASK 0x30
+
+#define ADDRESS(label) (label - kvmprobe_payload_code + KVMPROBE_PAYLOAD_CODE)
+#define COMMAND(field) (KVMPROBE_PAYLOAD_COMMAND + KVMPROBE_PAYLOAD_COMMAND_##field)
+#define RESULT(field) (KVMPROBE_PAYLOAD_RESULT + KVMPROBE_PAYLOAD_RESULT_##field)
+
+    .section .rodata
+    .globl kvmprobe_payload_reset, kvmprobe_payload_code, kvmprobe_payload_code_end
+    .hidden kvmprobe_payload_reset, kvmprobe_payload_code, kvmprobe_payload_code_end
+
+    .balign 16
+kvmprobe_payload_reset:
+    .code16
+    ljmp $0, $KVMPROBE_PAYLOAD_CODE
+    .balign 16
+
+kvmprobe_payload_code:
+    cli
+    xor %ax, %ax
+    mov %ax, %ds
+    lgdtl ADDRESS(gdt_pointer)
+    mov %cr0, %eax
+    or $1, %eax                         /* PE */
+    mov %eax, %cr0
+    ljmpl $CODE32, $ADDRESS(protected_mode)
+
+    .code32
+protected_mode:
+    mov $DATA32, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    movl $(PDPT | 7), PML4
+    movl $(PD | 7), PDPT
+    movl $0x83, PD                      /* 2 MiB: present, writable */
+    movl $0x87, PD + 8                  /* and for CPL 3 */
+    mov $PML4, %eax
+    mov %eax, %cr3
+    mov $0x620, %eax                    /* PAE, OSFXSR, OSXMMEXCPT */
+    mov %eax, %cr4
+    mov $0xc0000080, %ecx               /* EFER.LME */
+    rdmsr
+    or $0x100, %eax
+    wrmsr
+    mov $0x80010033, %eax               /* PG, WP, NE, ET, MP, PE */
+    mov %eax, %cr0
+    ljmp $CODE64, $ADDRESS(long_mode)
+
+    .code64
+long_mode:
+    mov $STACK, %esp
+    mov $ADDRESS(vectors), %eax
+    mov $IDT, %edi
+    mov $(VECTORS + 1), %ecx
+1:  movzwl %ax, %edx
+    or $(CODE64 << 16), %edx
+    mov %edx, (%rdi)
+    mov %eax, %edx
+    mov $0x8e00, %dx                    /* present interrupt gate */
+    mov %edx, 4(%rdi)
+    movq $0, 8(%rdi)
+    add $16, %eax
+    add $16, %edi
+    dec %ecx
+    jnz 1b
+    movb $0xee, IDT + 16 * RETURN_FROM_USER + 5     /* for CPL 3 */
+    lidt ADDRESS(idt_pointer)
+    movq $STACK, TSS + 4
+    movw $0x68, TSS + 0x66
+    movb $0x89, ADDRESS(gdt) + TASK + 5 /* not busy, also when another vCPU has loaded it */
+    mov $TASK, %eax
+    ltr %ax
+
+next_command:
+    mov $STACK, %esp
+    cld
+    lea no_command(%rip), %r14
+    mov KVMPROBE_PAYLOAD_COMMAND, %eax
+    cmp $KVMPROBE_PAYLOAD_COMMANDS, %eax
+    jae 1f
+    lea commands(%rip), %r14
+    movslq (%r14, %rax, 4), %r14
+    add $KVMPROBE_PAYLOAD_CODE, %r14
+1:  mov COMMAND(OPERAND), %r13d
+    mov COMMAND(OFFSET), %rdi
+    add $KVMPROBE_PAYLOAD_DATA, %rdi
+    mov COMMAND(RAX), %rax
+    mov COMMAND(RBX), %rbx
+    mov COMMAND(RCX), %rcx
+    mov COMMAND(RDX), %rdx
+    jmp *%r14
+
+no_command:
+    movq $KVMPROBE_PAYLOAD_NO_COMMAND, RESULT(VECTOR)
+    movq $0, RESULT(RETURNED)
+    jmp tell_no_exception
+finished:
+    movq $KVMPROBE_PAYLOAD_NO_EXCEPTION, RESULT(VECTOR)
+    movq $1, RESULT(RETURNED)
+tell_no_exception:
+    movq $0, RESULT(ERROR_CODE)
+    movq $0, RESULT(RIP)
+    mov %rax, RESULT(RAX)
+tell:
+    mov %rbx, RESULT(RBX)
+    mov %rcx, RESULT(RCX)
+    mov %rdx, RESULT(RDX)
+    mov %cr0, %rax
+    mov %rax, RESULT(CR0)
+    mov %cr2, %rax
+    mov %rax, RESULT(CR2)
+    mov %cr4, %rax
+    mov %rax, RESULT(CR4)
+    mov KVMPROBE_PAYLOAD_COUNTER, %rax
+    inc %rax
+    mov %rax, KVMPROBE_PAYLOAD_COUNTER
+    mov %rax, RESULT(SEQUENCE)
+    out %al, $KVMPROBE_PAYLOAD_PORT
+    jmp next_command
+
+exception:                              /* on the stack: vector, error code, RIP, ... */
+    mov %rax, RESULT(RAX)
+    mov (%rsp), %rax
+    mov %rax, RESULT(VECTOR)
+    mov 8(%rsp), %rax
+    mov %rax, RESULT(ERROR_CODE)
+    mov 16(%rsp), %rax
+    sub %r15, %rax
+    mov %rax, RESULT(RIP)
+    movq $0, RESULT(RETURNED)
+    jmp tell
+
+    .balign 16
+vectors:
+    .set vector, 0
+    .rept VECTORS
+    .balign 16
+    /* #DF, #TS to #PF, #AC, #CP, #VC and #SX have an error code. */
+    .if (1 << vector & 0x60227d00) == 0
+    push $0
+    .endif
+    push $vector
+    jmp exception
+    .set vector, vector + 1
+    .endr
+    .balign 16
+    jmp finished
+
+    .balign 8
+gdt:
+    .quad 0
+    .quad 0x00cf9b000000ffff            /* CODE32 */
+    .quad 0x00cf93000000ffff            /* DATA32 */
+    .quad 0x00af9b000000ffff            /* CODE64 */
+    .quad 0x00affb000000ffff            /* USER_CODE64 */
+    .quad 0x00cff3000000ffff            /* USER_DATA */
+    .quad 0x0000890000000067 + (TSS << 16), 0
+gdt_pointer:
+    .word gdt_pointer - gdt - 1
+    .long ADDRESS(gdt)
+idt_pointer:
+    .word 16 * (VECTORS + 1) - 1
+    .quad IDT
+
+/* A command's code; R15 is the address of its first instruction, RDI that of its memory operand. */
+.macro command number
+target_\number:
+    lea 1f(%rip), %r15
+1:
+.endm
+
+.macro simple number, instruction:vararg
+    command \number
+    \instruction
+    jmp finished
+.endm
+
+/* As `command`, for code with one entry a tile, each 16 bytes long. */
+.macro tile_command number
+target_\number:
+    lea 1f(%rip), %r15
+    and $7, %r13d
+    shl $4, %r13d
+    add %r13, %r15
+    jmp *%r15
+    .balign 16
+1:
+.endm
+
+#define TO_7 0, 1, 2, 3, 4, 5, 6, 7
+#define TO_15 TO_7, 8, 9, 10, 11, 12, 13, 14, 15
+#define TO_31 TO_15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+#define TO_53 TO_31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53
+
+    simple KVMPROBE_PAYLOAD_NOP, nop
+    simple KVMPROBE_PAYLOAD_UD2, ud2
+    simple KVMPROBE_PAYLOAD_CPUID, cpuid
+    simple KVMPROBE_PAYLOAD_RDMSR, rdmsr
+    simple KVMPROBE_PAYLOAD_WRMSR, wrmsr
+    simple KVMPROBE_PAYLOAD_READ_CR0, mov %cr0, %rax
+    simple KVMPROBE_PAYLOAD_WRITE_CR0, mov %rax, %cr0
+    simple KVMPROBE_PAYLOAD_READ_CR4, mov %cr4, %rax
+    simple KVMPROBE_PAYLOAD_WRITE_CR4, mov %rax, %cr4
+    simple KVMPROBE_PAYLOAD_CLTS, clts
+    simple KVMPROBE_PAYLOAD_XGETBV, xgetbv
+    simple KVMPROBE_PAYLOAD_XSETBV, xsetbv
+
+    command KVMPROBE_PAYLOAD_XSETBV_CPL3
+    mov $(USER + ADDRESS(at_cpl3)), %r15d
+    push $USER_DATA
+    push $0
+    push $2
+    push $USER_CODE64
+    push %r15
+    iretq
+at_cpl3:
+    xsetbv
+    int $RETURN_FROM_USER
+
+    simple KVMPROBE_PAYLOAD_RDPKRU, rdpkru
+    simple KVMPROBE_PAYLOAD_WRPKRU, wrpkru
+    simple KVMPROBE_PAYLOAD_FNINIT, fninit
+    simple KVMPROBE_PAYLOAD_FLDCW, fldcw (%rdi)
+    simple KVMPROBE_PAYLOAD_FNSTCW, fnstcw (%rdi)
+    simple KVMPROBE_PAYLOAD_FNSTSW, fnstsw (%rdi)
+    simple KVMPROBE_PAYLOAD_FNCLEX, fnclex
+    simple KVMPROBE_PAYLOAD_FNOP, fnop
+    simple KVMPROBE_PAYLOAD_FWAIT, fwait
+    simple KVMPROBE_PAYLOAD_FLD1, fld1
+    simple KVMPROBE_PAYLOAD_FLD, fldt (%rdi)
+    simple KVMPROBE_PAYLOAD_FSTP, fstpt (%rdi)
+    simple KVMPROBE_PAYLOAD_FSQRT, fsqrt
+    simple KVMPROBE_PAYLOAD_LDMXCSR, ldmxcsr (%rdi)
+    simple KVMPROBE_PAYLOAD_STMXCSR, stmxcsr (%rdi)
+    simple KVMPROBE_PAYLOAD_SQRTPS, sqrtps %xmm0, %xmm0
+
+    command KVMPROBE_PAYLOAD_LOAD_XMM
+    .irp n, TO_15
+    movups 16 * \n(%rdi), %xmm\n
+    .endr
+    jmp finished
+    command KVMPROBE_PAYLOAD_STORE_XMM
+    .irp n, TO_15
+    movups %xmm\n, 16 * \n(%rdi)
+    .endr
+    jmp finished
+
+    command KVMPROBE_PAYLOAD_LOAD_YMM
+    .irp n, TO_15
+    vmovups 32 * \n(%rdi), %ymm\n
+    .endr
+    jmp finished
+    command KVMPROBE_PAYLOAD_STORE_YMM
+    .irp n, TO_15
+    vmovups %ymm\n, 32 * \n(%rdi)
+    .endr
+    jmp finished
+
+    command KVMPROBE_PAYLOAD_LOAD_ZMM
+    .irp n, TO_31
+    vmovups 64 * \n(%rdi), %zmm\n
+    .endr
+    jmp finished
+    command KVMPROBE_PAYLOAD_STORE_ZMM
+    .irp n, TO_31
+    vmovups %zmm\n, 64 * \n(%rdi)
+    .endr
+    jmp finished
+
+    command KVMPROBE_PAYLOAD_LOAD_K
+    .irp n, TO_7
+    kmovq 8 * \n(%rdi), %k\n
+    .endr
+    jmp finished
+    command KVMPROBE_PAYLOAD_STORE_K
+    .irp n, TO_7
+    kmovq %k\n, 8 * \n(%rdi)
+    .endr
+    jmp finished
+
+    simple KVMPROBE_PAYLOAD_VZEROALL, vzeroall
+    simple KVMPROBE_PAYLOAD_VZEROUPPER, vzeroupper
+
+    simple KVMPROBE_PAYLOAD_FXSAVE64, fxsave64 (%rdi)
+    simple KVMPROBE_PAYLOAD_FXRSTOR64, fxrstor64 (%rdi)
+    simple KVMPROBE_PAYLOAD_XSAVE64, xsave64 (%rdi)
+    simple KVMPROBE_PAYLOAD_XSAVEC64, xsavec64 (%rdi)
+    simple KVMPROBE_PAYLOAD_XSAVES64, xsaves64 (%rdi)
+    simple KVMPROBE_PAYLOAD_XSAVEOPT64, xsaveopt64 (%rdi)
+    simple KVMPROBE_PAYLOAD_XRSTOR64, xrstor64 (%rdi)
+    simple KVMPROBE_PAYLOAD_XRSTORS64, xrstors64 (%rdi)
+
+    simple KVMPROBE_PAYLOAD_LDTILECFG, ldtilecfg (%rdi)
+    simple KVMPROBE_PAYLOAD_STTILECFG, sttilecfg (%rdi)
+
+    tile_command KVMPROBE_PAYLOAD_TILELOADD
+    .irp n, TO_7
+    .balign 16
+    tileloadd (%rdi, %rdx, 1), %tmm\n
+    jmp finished
+    .endr
+    tile_command KVMPROBE_PAYLOAD_TILESTORED
+    .irp n, TO_7
+    .balign 16
+    tilestored %tmm\n, (%rdi, %rdx, 1)
+    jmp finished
+    .endr
+    tile_command KVMPROBE_PAYLOAD_TILEZERO
+    .irp n, TO_7
+    .balign 16
+    tilezero %tmm\n
+    jmp finished
+    .endr
+
+    simple KVMPROBE_PAYLOAD_TILERELEASE, tilerelease
+    simple KVMPROBE_PAYLOAD_TDPBSSD, tdpbssd %tmm2, %tmm1, %tmm0
+
+    .balign 4
+commands:
+    .irp n, TO_53
+    .long target_\n - kvmprobe_payload_code
+    .endr
+    .if . - commands != 4 * KVMPROBE_PAYLOAD_COMMANDS
+    .error "the table of commands does not fit their number"
+    .endif
+kvmprobe_payload_code_end:
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,143 @@
+"""The guest payload's commands and blocks (``cdefs/guest_payload.h``).  Layer: abi, pure.
+
+A command is a header of COMMAND_SIZE bytes and what goes to the payload's data area; its result a
+block of RESULT_SIZE bytes and the beginning of the data area.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple, Self
+
+COMMAND_SIZE = 64
+RESULT_SIZE = 128
+DATA_SIZE = 0x4000
+NO_EXCEPTION = 0x100
+NO_COMMAND = 0x101
+
+_COMMAND = struct.Struct("<II5Q16x")
+_RESULT = struct.Struct("<12Q32x")
+
+
+class PayloadOp(IntEnum):
+    """What the payload can be told to do: mostly one instruction.
+
+    Memory operands are in the data area; TILELOADD and TILESTORED take their stride from RDX, the
+    XSAVE family its RFBM from EDX:EAX, the tile instructions their TMM from the operand.
+    """
+
+    NOP = 0
+    UD2 = 1
+    CPUID = 2
+    RDMSR = 3
+    WRMSR = 4
+    READ_CR0 = 5
+    WRITE_CR0 = 6
+    READ_CR4 = 7
+    WRITE_CR4 = 8
+    CLTS = 9
+    XGETBV = 10
+    XSETBV = 11
+    XSETBV_CPL3 = 12
+    RDPKRU = 13
+    WRPKRU = 14
+    FNINIT = 15
+    FLDCW = 16
+    FNSTCW = 17
+    FNSTSW = 18
+    FNCLEX = 19
+    FNOP = 20
+    FWAIT = 21
+    FLD1 = 22
+    FLD = 23
+    FSTP = 24
+    FSQRT = 25
+    LDMXCSR = 26
+    STMXCSR = 27
+    SQRTPS = 28
+    LOAD_XMM = 29
+    STORE_XMM = 30
+    LOAD_YMM = 31
+    STORE_YMM = 32
+    LOAD_ZMM = 33
+    STORE_ZMM = 34
+    LOAD_K = 35
+    STORE_K = 36
+    VZEROALL = 37
+    VZEROUPPER = 38
+    FXSAVE64 = 39
+    FXRSTOR64 = 40
+    XSAVE64 = 41
+    XSAVEC64 = 42
+    XSAVES64 = 43
+    XSAVEOPT64 = 44
+    XRSTOR64 = 45
+    XRSTORS64 = 46
+    LDTILECFG = 47
+    STTILECFG = 48
+    TILELOADD = 49
+    TILESTORED = 50
+    TILEZERO = 51
+    TILERELEASE = 52
+    TDPBSSD = 53
+
+
+class Registers(NamedTuple):
+    """What a command begins with."""
+
+    rax: int = 0
+    rbx: int = 0
+    rcx: int = 0
+    rdx: int = 0
+
+
+_ZEROS = Registers()
+
+
+def command(
+    op: PayloadOp,
+    registers: Registers = _ZEROS,
+    *,
+    operand: int = 0,
+    offset: int = 0,
+    data: bytes = b"",
+) -> bytes:
+    """Encode a command.
+
+    :param operand: number of a TMM
+    :param offset: of the memory operand, in bytes from the data area
+    :param data: for the beginning of the data area; the rest of it stays as it is
+    """
+    return _COMMAND.pack(op, operand, *registers, offset & (1 << 64) - 1) + data
+
+
+class PayloadResult(NamedTuple):
+    """The result block.
+
+    :ivar sequence: how many commands were carried out in this memory
+    :ivar vector: of the exception, or NO_EXCEPTION; NO_COMMAND of an opcode that there is not
+    :ivar rip: of the exception, in bytes from the command's first instruction
+    :ivar returned: 1 if there was no exception
+    """
+
+    sequence: int
+    vector: int
+    error_code: int
+    rip: int
+    rax: int
+    rbx: int
+    rcx: int
+    rdx: int
+    cr0: int
+    cr2: int
+    cr4: int
+    returned: int
+
+    @classmethod
+    def parse(cls, output: bytes) -> Self:
+        """Decode the beginning of a command's output."""
+        return cls(*_RESULT.unpack_from(output))
+
+
+RESULT = {name: 8 * position for position, name in enumerate(PayloadResult._fields)}

@@ -1,0 +1,168 @@
+"""A trace as lowered calls and replies, with the structures in them decoded by the kernel's ABI."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.scenarios.calls import (
+    CANARY,
+    MAIN,
+    ArchPrctl,
+    Captured,
+    Immediate,
+    Ioctl,
+    RunGuest,
+    RunVcpu,
+)
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
+from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, XSTATE_BV
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.calls import Call
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+
+_NAMES = {spec.number: spec.name for spec in ioctls.ALL}
+_U64 = struct.Struct("=Q")
+_MSR_ENTRY = struct.Struct("=IIQ")
+_XCR_ENTRY = struct.Struct("=IIQ")
+_COUNT = struct.Struct("=I")
+_OLD_ENTRY = struct.Struct("=5I4x")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One call and its reply.
+
+    :ivar name: ``KVM_SET_XSAVE`` for an ioctl, the kind of the call for any other
+    :ivar result: what it returned, or -errno
+    :ivar output: the whole output buffer; empty where there is none or the call failed
+    """
+
+    step: int
+    op: Op
+    call: Call
+    name: str
+    result: int
+    output: bytes
+
+    @property
+    def on(self) -> str:
+        """Name of the descriptor; empty where the call needs none."""
+        return self.call.on if isinstance(self.call, Ioctl | RunVcpu | RunGuest) else ""
+
+    @property
+    def by(self) -> str:
+        """Name of the task who made it."""
+        return self.call.by if isinstance(self.call, Ioctl | ArchPrctl) else MAIN
+
+    @property
+    def loads(self) -> bool:
+        """Whether it is KVM_RUN, which loads the guest's FPU state whatever it returns."""
+        return isinstance(self.call, RunVcpu | RunGuest)
+
+
+class Lowered:
+    """The lowered form of ops, each made once."""
+
+    def __init__(self, host: HostProfile) -> None:
+        self._host = host
+        self._calls: dict[Op, tuple[Call, str]] = {}
+
+    def call(self, op: Op) -> tuple[Call, str]:
+        """Return the call, and its name."""
+        known = self._calls.get(op)
+        if known is None:
+            call = op.lower(self._host)
+            kind = type(call).__name__
+            name = _NAMES.get(call.number, kind) if isinstance(call, Ioctl) else kind
+            known = self._calls[op] = (call, name)
+        return known
+
+    def events(self, scenario: Scenario, trace: Trace) -> Iterator[Event]:
+        """Yield what was called and answered, in order, as far as the trace goes."""
+        for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
+            for op, reply in zip(step.ops, seen.replies, strict=False):
+                call, name = self.call(op)
+                output = reply.output if reply.output and reply.result >= 0 else b""
+                yield Event(number, op, call, name, reply.result, output)
+
+
+def input_of(call: Call, captured: Mapping[str, bytes]) -> bytes:
+    """Return the bytes that the kernel read; none where that is not known."""
+    if not isinstance(call, Ioctl):
+        return b""
+    match call.argument:
+        case Captured(name, patches):
+            content = bytearray(captured.get(name, b""))
+            for offset, patch in patches if content else ():
+                content[offset : offset + len(patch)] = patch
+            return bytes(content)
+        case argument:
+            return getattr(argument, "content", b"")
+
+
+def immediate_of(call: Call) -> int | None:
+    """Return an integer argument."""
+    match call:
+        case Ioctl(argument=Immediate(value)) | ArchPrctl(argument=Immediate(value)):
+            return value
+        case _:
+            return None
+
+
+def written_image(output: bytes, host: HostProfile) -> bytes:
+    """Return the uabi image without the bytes behind it that the kernel left alone."""
+    if output.count(CANARY, KVM_XSAVE_SIZE) == len(output) - KVM_XSAVE_SIZE:
+        return output[:KVM_XSAVE_SIZE]
+    return output[: host.uabi_size(host.kvm_xcr0)]
+
+
+def u64(content: bytes, offset: int) -> int:
+    """Return eight bytes as a number."""
+    value: int = _U64.unpack_from(content, offset)[0]
+    return value
+
+
+def xstate_bv(image: bytes) -> int:
+    """Return an image's XSTATE_BV."""
+    return u64(image, XSTATE_BV.start)
+
+
+def msrs(content: bytes) -> list[tuple[int, int]]:
+    """Return (index, value) of each entry of ``struct kvm_msrs``."""
+    (count,) = _COUNT.unpack_from(content)
+    entries = _MSR_ENTRY.iter_unpack(content[8 : 8 + 16 * count])
+    return [(index, value) for index, _, value in entries]
+
+
+def xcr0_of(content: bytes) -> int | None:
+    """Return XCR0 of ``struct kvm_xcrs``, None where it has flags, too many entries or no XCR0."""
+    count, flags = struct.unpack_from("=II", content)
+    if flags or count > 16:
+        return None
+    entries = _XCR_ENTRY.iter_unpack(content[8 : 8 + 16 * count])
+    return next((value for index, _, value in entries if index == 0), None)
+
+
+def cpuid_of(content: bytes) -> CpuidTable | None:
+    """Return a CPUID table, None where there is none or its count is more than it holds."""
+    if len(content) < 8 or len(content) < 8 + 40 * _COUNT.unpack_from(content)[0]:
+        return None
+    return CpuidTable.from_bytes(content)
+
+
+def old_cpuid_of(content: bytes) -> CpuidTable | None:
+    """Return the table in ``struct kvm_cpuid``, whose entries have no sub-leaf."""
+    if len(content) < 8:
+        return None
+    (count,) = _COUNT.unpack_from(content)
+    entries = _OLD_ENTRY.iter_unpack(content[8 : 8 + _OLD_ENTRY.size * count])
+    return CpuidTable(tuple(CpuidEntry(leaf, 0, 0, *registers) for leaf, *registers in entries))

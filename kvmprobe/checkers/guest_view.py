@@ -1,0 +1,95 @@
+"""What the guest sees is what the host reads and set."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, PayloadOp, PayloadResult
+from kvmprobe.results.record import Finding
+from kvmprobe.scenarios.calls import RunGuest
+from kvmprobe.xstate.features import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmprobe.checkers.event import Event
+    from kvmprobe.checkers.told import Told
+
+_COMMAND = struct.Struct("<II4Q")
+_DEVICE_NOT_AVAILABLE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction that the guest executed.
+
+    :ivar index: ECX, which names a register
+    :ivar given: EDX:EAX before it
+    :ivar got: EDX:EAX after it
+    :ivar vector: of the exception it raised, or NO_EXCEPTION
+    """
+
+    op: PayloadOp
+    index: int
+    given: int
+    got: int
+    vector: int
+
+    @property
+    def done(self) -> bool:
+        """Whether it raised no exception."""
+        return self.vector == NO_EXCEPTION
+
+
+def instruction(event: Event) -> Instruction | None:
+    """Return what the guest executed, None where it did not get so far."""
+    if not isinstance(event.call, RunGuest) or event.result != 0:
+        return None
+    if len(event.output) < RESULT_SIZE:
+        return None
+    op, _, rax, _, rcx, rdx = _COMMAND.unpack_from(event.call.command)
+    result = PayloadResult.parse(event.output)
+    given, got = _joined(rdx, rax), _joined(result.rdx, result.rax)
+    return Instruction(PayloadOp(op), rcx & U32_MAX, given, got, result.vector)
+
+
+def _joined(high: int, low: int) -> int:
+    return (high & U32_MAX) << 32 | low & U32_MAX
+
+
+def guest_and_host(event: Event, told: Told) -> Iterator[Finding]:
+    """Hold XGETBV and RDMSR in the guest against what the host last set or read (INV-40)."""
+    vcpu, executed = told.vcpu(event), instruction(event)
+    if vcpu is None or executed is None or not executed.done:
+        return
+    match executed.op:
+        case PayloadOp.XGETBV if executed.index == 0:
+            what, known = "XCR0", vcpu.xcr0
+        case PayloadOp.RDMSR if executed.index in set(Msr):
+            what, known = Msr(executed.index).name, vcpu.msrs.get(executed.index)
+        case _:
+            return
+    if known is not None and known != executed.got:
+        text = f"the guest reads {what} as {names(executed.got)}, the host has {names(known)}"
+        yield Finding("guest-and-host", "INV-40", event.step, text)
+
+
+def writes(executed: Instruction) -> dict[int | None, int | None]:
+    """Return what an instruction leaves in XCR0 (None) and in MSRs; None where that is not known.
+
+    #NM in the guest may set XFD_ERR.
+    """
+    if executed.vector == _DEVICE_NOT_AVAILABLE:
+        return {Msr.IA32_XFD_ERR: None}
+    if not executed.done:
+        return {}
+    match executed.op:
+        case PayloadOp.XSETBV | PayloadOp.XSETBV_CPL3 if executed.index == 0:
+            return {None: executed.given}
+        case PayloadOp.WRMSR:
+            return {executed.index: executed.given}
+        case _:
+            return {}

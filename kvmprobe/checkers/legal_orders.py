@@ -1,0 +1,103 @@
+"""The silent differences between two orders that the contract allows; each with its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import ArchPrctlCode, Msr
+from kvmprobe.checkers.event import input_of, msrs, xstate_bv
+from kvmprobe.scenarios.calls import ArchPrctl
+from kvmprobe.xstate.features import DYNAMIC
+from kvmprobe.xstate.layout import EXTENDED_OFFSET
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.scenarios.calls import Call
+
+    Named = tuple[Call, str]
+
+_RESTORE = frozenset(
+    {
+        "KVM_SET_CPUID",
+        "KVM_SET_CPUID2",
+        "KVM_SET_XCRS",
+        "KVM_SET_MSRS",
+        "KVM_SET_XSAVE",
+        "KVM_SET_FPU",
+        "KVM_SET_SREGS",
+        "KVM_SET_SREGS2",
+        "KVM_SET_REGS",
+        "KVM_SET_DEBUGREGS",
+        "KVM_SET_VCPU_EVENTS",
+        "KVM_SET_LAPIC",
+        "KVM_SET_MP_STATE",
+        "RunVcpu",
+    }
+)
+_REQUESTS = {ArchPrctlCode.REQ_XCOMP_PERM, ArchPrctlCode.REQ_XCOMP_GUEST_PERM}
+_SAME_STATE = (
+    {"KVM_SET_FPU", "KVM_SET_XSAVE"},
+    {"KVM_SET_SREGS", "KVM_SET_SREGS2"},
+    {"KVM_SET_CPUID", "KVM_SET_CPUID2"},
+)
+
+
+def last_writer(first: Named, second: Named) -> bool:
+    """Tell whether two calls write the same state, so that the later one counts.
+
+    So do two writes of one register; KVM_SET_FPU and KVM_SET_XSAVE, both of x87 and SSE (contract
+    §7.4).  What is no restore call at all, a read or a fork, depends on its place by its nature.
+    """
+    if not (_restores(first) and _restores(second)):
+        return True
+    (first_call, first_name), (second_call, second_name) = first, second
+    if _descriptor(first_call) != _descriptor(second_call):
+        return False
+    pair = {first_name, second_name}
+    if pair == {"KVM_SET_MSRS"}:
+        return bool(_indices(first_call) & _indices(second_call))
+    return len(pair) == 1 or any(pair <= same for same in _SAME_STATE)
+
+
+def legal(prefix: Sequence[Named], first: Named, second: Named) -> bool:
+    """Tell whether the contract allows that the order of two calls matters silently."""
+    return any(rule(prefix, first, second) for rule in LEGAL)
+
+
+def disarming_after_restore(prefix: Sequence[Named], first: Named, second: Named) -> bool:
+    """KVM_SET_XSAVE drops a component with XFD armed; disarm first, and it is kept.
+
+    :see: contract §9 "A,F then F0", INV-28; SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
+    """
+    pair = {first[1]: first[0], second[1]: second[0]}
+    if pair.keys() != {"KVM_SET_XSAVE", "KVM_SET_MSRS"}:
+        return False
+    image = input_of(pair["KVM_SET_XSAVE"], {})
+    restored = xstate_bv(image) & DYNAMIC if len(image) >= EXTENDED_OFFSET else DYNAMIC
+    armed = 0
+    for call, name in prefix:
+        armed = _xfd(call, armed) if name == "KVM_SET_MSRS" else armed
+    return bool(restored & armed & ~_xfd(pair["KVM_SET_MSRS"], armed))
+
+
+LEGAL = (disarming_after_restore,)
+
+
+def _restores(named: Named) -> bool:
+    call, name = named
+    return name in _RESTORE or (isinstance(call, ArchPrctl) and call.code in _REQUESTS)
+
+
+def _descriptor(call: Call) -> str:
+    return call.code.__str__() if isinstance(call, ArchPrctl) else getattr(call, "on", "")
+
+
+def _indices(call: Call) -> set[int]:
+    content = input_of(call, {})
+    return {index for index, _ in msrs(content)} if content else set()
+
+
+def _xfd(call: Call, before: int) -> int:
+    content = input_of(call, {})
+    return dict(msrs(content)).get(Msr.IA32_XFD, before) if content else before

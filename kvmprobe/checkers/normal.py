@@ -1,0 +1,47 @@
+"""Images as they compare after the guest's FPU state went through the processor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.checkers.event import xstate_bv
+from kvmprobe.xstate.features import SSE_YMM, XFeature, numbers
+from kvmprobe.xstate.image import decode, is_init
+from kvmprobe.xstate.layout import MXCSR, MXCSR_MASK, XSTATE_BV
+
+if TYPE_CHECKING:
+    from kvmprobe.xstate.layout import Layout
+
+# FOP, FIP and FDP: AMD saves them only with an exception pending.
+_POINTERS = range(6, 24)
+_ST_PADDING = [32 + 16 * st + byte for st in range(8) for byte in range(10, 16)]
+
+
+def normal_image(first: bytes, second: bytes, layout: Layout) -> tuple[bytes, bytes]:
+    """Return two images without what a load and a save leave open.
+
+    A component in INIT state may have its XSTATE_BV bit or not; PKRU's follows the host's.
+
+    :see: contract §7.5; SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
+    """
+    stored = xstate_bv(first) & xstate_bv(second)
+    return _normal(first, stored, layout), _normal(second, stored, layout)
+
+
+def _normal(image: bytes, stored: int, layout: Layout) -> bytes:
+    normal = bytearray(image)
+    fields = decode(image, layout)
+    bits = sum(
+        1 << nr
+        for nr in numbers(fields.xstate_bv)
+        if nr in fields.contents and not is_init(nr, fields.contents[nr], layout)
+    )
+    if not stored & XFeature.PKRU.bit and fields.xstate_bv & XFeature.PKRU.bit:
+        bits &= ~XFeature.PKRU.bit
+        place = layout.component(XFeature.PKRU)
+        normal[place.offset : place.end] = bytes(place.size)
+    normal[XSTATE_BV.start : XSTATE_BV.stop] = bits.to_bytes(8, "little")
+    blank = [*_POINTERS, *MXCSR_MASK, *_ST_PADDING]
+    for offset in blank if stored & SSE_YMM else [*blank, *MXCSR]:
+        normal[offset] = 0
+    return bytes(normal)

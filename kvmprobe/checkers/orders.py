@@ -1,0 +1,200 @@
+"""Two orders of the same calls: an order may be enforced by an error, but may not matter silently.
+
+Scenarios that make the same calls and differ by one swap of neighbours are held against each other,
+whatever family they are of.  If every call returned the same in both and the state read back
+afterwards differs, the order mattered and nobody was told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.checkers.event import written_image, xstate_bv
+from kvmprobe.checkers.legal_orders import last_writer, legal
+from kvmprobe.checkers.normal import normal_image
+from kvmprobe.checkers.stability import image_details
+from kvmprobe.checkers.told import IMAGES
+from kvmprobe.results.record import Finding
+from kvmprobe.scenarios.calls import Ioctl
+from kvmprobe.xstate.features import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kvmprobe.checkers.event import Lowered
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.trace import Reply, Trace
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What the observers of one step gave; ``loaded``: the guest's FPU was loaded before."""
+
+    step: int
+    observers: tuple[Op, ...]
+    replies: tuple[Reply, ...]
+    loaded: bool
+
+
+@dataclass(slots=True)
+class _Run:
+    scenario_id: str
+    results: tuple[int, ...]
+    read_backs: tuple[ReadBack, ...]
+    known: tuple[str, ...]
+
+
+class Orders:
+    """The runs of one kernel so far, by the order of their calls."""
+
+    def __init__(self, host: HostProfile, lowered: Lowered) -> None:
+        self._host = host
+        self._lowered = lowered
+        self._numbers: dict[Op, int] = {}
+        self._ops: list[Op] = []
+        self._runs: dict[tuple[int, ...], list[_Run]] = {}
+        self._outputs: dict[bytes, bytes] = {}
+        self._found: dict[str, tuple[Finding, ...]] = {}
+
+    def compare(
+        self, scenario: Scenario, trace: Trace, known: tuple[str, ...]
+    ) -> tuple[Finding, ...]:
+        """Hold a run against those before it whose order is one swap away."""
+        earlier = self._found.get(scenario.id)
+        if earlier is not None:
+            return earlier
+        order = tuple(self._number(step.op) for step in scenario.steps)
+        run = self._run(scenario, trace, known)
+        self._runs.setdefault(order, []).append(run)
+        found = tuple(self._findings(order, run))
+        self._found[scenario.id] = found
+        return found
+
+    def _number(self, op: Op) -> int:
+        number = self._numbers.get(op)
+        if number is None:
+            number = self._numbers[op] = len(self._ops)
+            self._ops.append(op)
+        return number
+
+    def _run(self, scenario: Scenario, trace: Trace, known: tuple[str, ...]) -> _Run:
+        results: list[int] = []
+        before_load: ReadBack | None = None
+        last: ReadBack | None = None
+        loaded = False
+        for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
+            call, name = self._lowered.call(step.op)
+            result = seen.replies[0].result
+            binds = (isinstance(call, Ioctl) and call.binds) or name == "OpenKvm"
+            results.append(0 if binds and result > 0 else result)
+            if name in {"RunVcpu", "RunGuest"}:
+                before_load = before_load or last
+                loaded = True
+            if step.observers:
+                last = ReadBack(number, step.observers, self._kept(seen.replies[1:]), loaded)
+        read_backs = tuple(r for r in (before_load, last) if r is not None)
+        return _Run(scenario.id, tuple(results), read_backs, known)
+
+    def _kept(self, replies: Sequence[Reply]) -> tuple[Reply, ...]:
+        """Keep each distinct output once; most scenarios end in a state that another ended in."""
+        kept = []
+        for reply in replies:
+            output = reply.output
+            if output is not None:
+                output = self._outputs.setdefault(output, output)
+            kept.append(type(reply)(reply.result, output))
+        return tuple(kept)
+
+    def _findings(self, order: tuple[int, ...], run: _Run) -> Iterator[Finding]:
+        for place in range(len(order) - 1):
+            first, second = order[place], order[place + 1]
+            if first == second or not self._may_matter(order, place):
+                continue
+            swapped = (*order[:place], second, first, *order[place + 2 :])
+            for other in self._runs.get(swapped, ()):
+                yield from self._compared(place, run, other, (self._ops[first], self._ops[second]))
+
+    def _may_matter(self, order: Sequence[int], place: int) -> bool:
+        calls = [self._lowered.call(self._ops[number]) for number in order[: place + 2]]
+        *prefix, first, second = calls
+        return not last_writer(first, second) and not legal([*prefix], first, second)
+
+    def _compared(
+        self, place: int, run: _Run, other: _Run, ops: tuple[Op, Op]
+    ) -> Iterator[Finding]:
+        both = _common(place, run.read_backs, other.read_backs)
+        if both is None:
+            return
+        here, there = both
+        count = here.step + 1
+        mine, theirs = list(run.results[:count]), list(other.results[:count])
+        mine[place], mine[place + 1] = mine[place + 1], mine[place]
+        if mine != theirs:
+            return
+        details = tuple(self._differences(here, there))
+        if details:
+            first, second = sorted((ops[0].text, ops[1].text))
+            known = tuple(dict.fromkeys((*run.known, *other.known)))
+            text = f"{first} and {second}: both orders return the same and leave another state"
+            yield Finding(
+                "order-independence",
+                "INV-37",
+                here.step,
+                text,
+                details,
+                other=other.scenario_id,
+                known=known,
+            )
+
+    def _differences(self, here: ReadBack, there: ReadBack) -> Iterator[str]:
+        for op, mine, theirs in zip(here.observers, here.replies, there.replies, strict=True):
+            if mine.result != theirs.result:
+                yield f"{op.text}: {mine.result} here, {theirs.result} there"
+                continue
+            if mine.result < 0 or mine.output is None or theirs.output is None:
+                continue
+            _, name = self._lowered.call(op)
+            if name in IMAGES:
+                yield from self._image_differences(op, mine.output, theirs.output, here.loaded)
+            elif mine.output != theirs.output and not (here.loaded and name == "KVM_GET_FPU"):
+                yield from _field_differences(op, mine.output, theirs.output, self._host)
+
+    def _image_differences(
+        self,
+        op: Op,
+        mine: bytes,
+        theirs: bytes,
+        loaded: bool,  # noqa: FBT001 - a fact about the read-back
+    ) -> Iterator[str]:
+        first, second = written_image(mine, self._host), written_image(theirs, self._host)
+        if len(first) != len(second):
+            yield f"{op.text}: {len(first)} bytes here, {len(second)} there"
+            return
+        if loaded:
+            first, second = normal_image(first, second, self._host.layout)
+        if first != second:
+            bits = f"XSTATE_BV={names(xstate_bv(first))} here, {names(xstate_bv(second))} there"
+            yield f"{op.text}: {bits}"
+            yield from image_details(first, second, self._host)
+
+
+def _common(
+    place: int, mine: Sequence[ReadBack], theirs: Sequence[ReadBack]
+) -> tuple[ReadBack, ReadBack] | None:
+    """Return the first read-backs behind both calls, at the same place in both runs."""
+    for here in mine:
+        for there in theirs:
+            same = (here.step, here.observers) == (there.step, there.observers)
+            if same and here.step > place:
+                return here, there
+    return None
+
+
+def _field_differences(op: Op, mine: bytes, theirs: bytes, host: HostProfile) -> Iterator[str]:
+    first, second = op.read(mine, host), op.read(theirs, host)
+    for name, value in first.items():
+        if second.get(name) != value:
+            yield f"{op.text}: {name} is {value:#x} here, {second.get(name, 0):#x} there"

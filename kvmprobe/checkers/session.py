@@ -1,0 +1,72 @@
+"""All checkers over one run: each trace by itself, and each order against its neighbours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.checkers import bounds, closure, guest_view, permissions, stability, views
+from kvmprobe.checkers.event import Event, Lowered
+from kvmprobe.checkers.orders import Orders
+from kvmprobe.checkers.told import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.record import Finding
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.scenario import Scenario
+
+    Checker = Callable[[Event, Told], Iterator[Finding]]
+
+CHECKERS: tuple[Checker, ...] = (
+    stability.steadiness,
+    views.fpu_and_xsave,
+    views.xsave_and_xsave2,
+    views.set_and_get,
+    views.restored_and_saved,
+    views.xstate_and_xfd,
+    guest_view.guest_and_host,
+    closure.advertised_is_accepted,
+    closure.listed_is_readable,
+    bounds.image_form,
+    bounds.old_get_xsave,
+    bounds.fresh_vcpu,
+    bounds.legal_header,
+    permissions.requests,
+    permissions.bitmaps,
+    permissions.growth,
+    permissions.sizes,
+    permissions.supported_table,
+    permissions.unpermitted,
+    permissions.other_memory,
+)
+
+
+class Checkers:
+    """The checkers over one kernel's traces, in the order in which they come in."""
+
+    def __init__(self, host: HostProfile) -> None:
+        self._host = host
+        self._lowered = Lowered(host)
+        self._orders = Orders(host, self._lowered)
+
+    def within(self, scenario: Scenario, trace: Trace) -> tuple[Finding, ...]:
+        """Return what one trace shows by itself, each kind where it shows first."""
+        told = Told(self._host)
+        found: dict[tuple[str, ...], Finding] = {}
+        for event in self._lowered.events(scenario, trace):
+            for checker in CHECKERS:
+                for finding in checker(event, told):
+                    found.setdefault((finding.checker, finding.invariant, finding.text), finding)
+            told.take(event)
+        return tuple(found.values())
+
+    def across(
+        self, scenario: Scenario, trace: Trace, known: tuple[str, ...]
+    ) -> tuple[Finding, ...]:
+        """Return how a trace differs from those of other orders that came in before it.
+
+        :param known: the defects that explain what diverged in this scenario
+        """
+        return self._orders.compare(scenario, trace, known)

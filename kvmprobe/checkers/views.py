@@ -1,0 +1,220 @@
+"""Two views of one state agree: by two calls, or what was set and what is read back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX, Msr
+from kvmprobe.checkers.event import (
+    cpuid_of,
+    msrs,
+    u64,
+    written_image,
+    xcr0_of,
+    xstate_bv,
+)
+from kvmprobe.checkers.told import FPU_MSRS, IMAGES
+from kvmprobe.results.record import Finding
+from kvmprobe.xstate.cpuid import LEAF_SGX, LEAF_XSTATE
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names
+from kvmprobe.xstate.image import MXCSR_INIT, decode, init_content
+from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmprobe.checkers.event import Event
+    from kvmprobe.checkers.told import Told, VcpuTold
+    from kvmprobe.xstate.cpuid import CpuidTable
+    from kvmprobe.xstate.image import XsaveFields
+    from kvmprobe.xstate.layout import Layout
+
+# Where struct kvm_fpu and the legacy area (SDM vol.1 table 10-2) have the same thing: name, bytes
+# of the one, bytes of the other.  KVM_GET_FPU has never told MXCSR.
+_LEGACY = (
+    ("ST registers", slice(0, 128), slice(32, 160)),
+    ("FCW", slice(128, 130), slice(0, 2)),
+    ("FSW", slice(130, 132), slice(2, 4)),
+    ("FTW", slice(132, 133), slice(4, 5)),
+    ("FOP", slice(134, 136), slice(6, 8)),
+    ("FIP", slice(136, 144), slice(8, 16)),
+    ("FDP", slice(144, 152), slice(16, 24)),
+    ("XMM registers", slice(152, 408), slice(160, 416)),
+)
+_CR4 = slice(248, 256)
+_OSXSAVE_IN_CR4, _OSXSAVE_IN_CPUID = 18, 27
+# Leaf, sub-leaf and register that KVM keeps up to date by itself, and the bits of it.
+_RUNTIME = {
+    (0x1, 0, "ecx"): 1 << 27,
+    (0x1, 0, "edx"): 1 << 9,
+    (0x7, 0, "ecx"): 1 << 4,
+    (LEAF_XSTATE, 0, "ebx"): U32_MAX,
+    (LEAF_XSTATE, 1, "ebx"): U32_MAX,
+    # What enclaves may have in XCR0, on kernels before 6.4; sub-leaf 1, or one entry for all.
+    **{(LEAF_SGX, nr, name): U32_MAX for nr in (0, 1) for name in ("ecx", "edx")},
+}
+
+
+def fpu_and_xsave(event: Event, told: Told) -> Iterator[Finding]:
+    """Hold KVM_GET_FPU against the legacy area of KVM_GET_XSAVE2 in the same state (§7.4)."""
+    vcpu = told.vcpu(event)
+    if vcpu is None or not event.output:
+        return
+    if event.name == "KVM_GET_FPU":
+        fpu, image = event.output, _image(vcpu)
+    elif event.name in IMAGES:
+        fpu, image = vcpu.reading("KVM_GET_FPU"), event.output
+    else:
+        return
+    if not fpu or not image:
+        return
+    details = tuple(
+        f"{name}: KVM_GET_FPU {fpu[here][:8].hex()}, KVM_GET_XSAVE2 {image[there][:8].hex()}"
+        for name, here, there in _LEGACY
+        if fpu[here] != image[there]
+    )
+    if details:
+        text = "KVM_GET_FPU and KVM_GET_XSAVE2 show different x87 and SSE state"
+        yield Finding("two-views", "§7.4", event.step, text, details)
+
+
+def xsave_and_xsave2(event: Event, told: Told) -> Iterator[Finding]:
+    """Hold KVM_GET_XSAVE against the first 4096 bytes of KVM_GET_XSAVE2 (INV-13)."""
+    vcpu = told.vcpu(event)
+    other = {"KVM_GET_XSAVE": "KVM_GET_XSAVE2", "KVM_GET_XSAVE2": "KVM_GET_XSAVE"}.get(event.name)
+    if vcpu is None or other is None or not event.output:
+        return
+    before = vcpu.reading(other)
+    if before and before[:KVM_XSAVE_SIZE] != event.output[:KVM_XSAVE_SIZE]:
+        text = "KVM_GET_XSAVE and KVM_GET_XSAVE2 give different images of one state"
+        yield Finding("two-views", "INV-13", event.step, text)
+
+
+def set_and_get(event: Event, told: Told) -> Iterator[Finding]:
+    """Hold XCR0, MSRs and CPUID against what was last accepted (INV-23, INV-25, INV-26, INV-35)."""
+    vcpu = told.vcpu(event)
+    if vcpu is None or not event.output:
+        return
+    match event.name:
+        case "KVM_GET_XCRS":
+            read = xcr0_of(event.output)
+            if vcpu.xcr0 is not None and read != vcpu.xcr0:
+                yield _differs("INV-23", event, "XCR0", vcpu.xcr0, read or 0)
+        case "KVM_GET_MSRS":
+            for index, value in msrs(event.output)[: event.result]:
+                if index in FPU_MSRS and vcpu.msrs.get(index, value) != value:
+                    yield _differs("INV-25", event, Msr(index).name, vcpu.msrs[index], value)
+        case "KVM_GET_CPUID2":
+            yield from _cpuid(event, vcpu, told)
+        case _:
+            return
+
+
+def _differs(invariant: str, event: Event, what: str, accepted: int, read: int) -> Finding:
+    text = f"{what} was accepted as {names(accepted)} and reads as {names(read)}"
+    return Finding("set-and-get", invariant, event.step, text)
+
+
+def _cpuid(event: Event, vcpu: VcpuTold, told: Told) -> Iterator[Finding]:
+    read = cpuid_of(event.output)
+    if read is None:
+        return
+    accepted = None if told.rewrites_cpuid else vcpu.table
+    if accepted is not None and (changed := _changed_entries(accepted, read)):
+        text = "KVM_GET_CPUID2 gives other entries than KVM_SET_CPUID2 accepted"
+        yield Finding("set-and-get", "§4", event.step, text, changed)
+    xstate = read.find(LEAF_XSTATE, 0)
+    # Without that flag KVM takes one entry for every sub-leaf, and what it last wrote counts.
+    indexed = xstate is not None and xstate.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX
+    if xstate and indexed and vcpu.xcr0 is not None and vcpu.xcr0 & ~told.host.layout.bitmap == 0:
+        size = told.host.layout.size(vcpu.xcr0)
+        if xstate.ebx != size:
+            text = f"CPUID 0xD.0:EBX is {xstate.ebx}, but XCR0={vcpu.xcr0:#x} takes {size} bytes"
+            yield Finding("two-views", "INV-35", event.step, text)
+    sregs = vcpu.reading("KVM_GET_SREGS")
+    features = read.find(0x1, 0)
+    if sregs and features and not told.rewrites_cpuid:
+        osxsave = u64(sregs[_CR4], 0) >> _OSXSAVE_IN_CR4 & 1
+        if features.ecx >> _OSXSAVE_IN_CPUID & 1 != osxsave:
+            text = f"CPUID 1:ECX.OSXSAVE is not CR4.OSXSAVE, which is {osxsave}"
+            yield Finding("two-views", "INV-35", event.step, text)
+
+
+def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[str, ...]:
+    def fixed(table: CpuidTable) -> list[tuple[int, ...]]:
+        return [
+            (
+                e.leaf,
+                e.subleaf,
+                e.flags,
+                *(
+                    getattr(e, register) & ~_RUNTIME.get((e.leaf, e.subleaf, register), 0)
+                    for register in ("eax", "ebx", "ecx", "edx")
+                ),
+            )
+            for e in table.entries
+        ]
+
+    there = fixed(read)
+    return tuple(
+        f"{leaf:#x}.{subleaf}: {' '.join(f'{r:#x}' for r in registers)} is not there"
+        for leaf, subleaf, flags, *registers in fixed(accepted)
+        if (leaf, subleaf, flags, *registers) not in there and (leaf or any(registers))
+    )
+
+
+def restored_and_saved(event: Event, told: Told) -> Iterator[Finding]:
+    """Expect back what KVM_SET_XSAVE was given, and all else INIT (INV-20, INV-21).
+
+    A component is lost if the guest's CPUID does not show it, or with XFD armed for it (INV-28).
+    """
+    vcpu = told.vcpu(event)
+    if vcpu is None or not vcpu.image or not event.output:
+        return
+    if event.name not in IMAGES:
+        return
+    layout = told.host.layout
+    image = written_image(event.output, told.host)
+    given, read = decode(vcpu.image[: len(image)], layout), decode(image, layout)
+    visible = (vcpu.table.xcr0 if vcpu.table else 0) | FPSSE
+    come, gone = read.xstate_bv & ~given.xstate_bv, given.xstate_bv & ~read.xstate_bv
+    gone &= visible & ~vcpu.msrs.get(Msr.IA32_XFD, ~0)
+    wrong = [f"XSTATE_BV has gained {names(come)}"] if come else []
+    wrong += [f"XSTATE_BV has lost {names(gone)}"] if gone else []
+    for nr, shown in read.contents.items():
+        kept = given.xstate_bv & read.xstate_bv & 1 << nr
+        if not come >> nr & 1 and shown != _returned(nr, given, kept, layout):
+            wrong.append(f"{names(1 << nr)} is {'not what was given' if kept else 'not INIT'}")
+    mxcsr = given.mxcsr if read.xstate_bv & SSE_YMM else MXCSR_INIT
+    if read.mxcsr != mxcsr:
+        wrong.append(f"MXCSR is {read.mxcsr:#x}, not {mxcsr:#x}")
+    if wrong:
+        text = "KVM_GET_XSAVE2 does not give back what KVM_SET_XSAVE accepted"
+        yield Finding("set-and-get", "INV-20", event.step, text, tuple(wrong))
+
+
+def _returned(nr: int, given: XsaveFields, kept: int, layout: Layout) -> bytes:
+    if not kept:
+        return init_content(nr, layout)
+    content = given.contents[nr]
+    return content[:4] + bytes(len(content) - 4) if nr == XFeature.PKRU else content
+
+
+def xstate_and_xfd(event: Event, told: Told) -> Iterator[Finding]:
+    """Expect XSTATE_BV and XFD to have no bit in common, read in the same state (INV-29)."""
+    vcpu = told.vcpu(event)
+    if vcpu is None or not event.output:
+        return
+    if event.name == "KVM_GET_MSRS":
+        image, xfd = _image(vcpu), dict(msrs(event.output)[: event.result]).get(Msr.IA32_XFD, 0)
+    elif event.name in IMAGES:
+        image, xfd = event.output, vcpu.msrs.get(Msr.IA32_XFD, 0)
+    else:
+        return
+    if image and (both := xstate_bv(image) & xfd):
+        text = f"XSTATE_BV and XFD both have {names(both)}: the next guest-FPU load faults"
+        yield Finding("xstate-and-xfd", "INV-29", event.step, text)
+
+
+def _image(vcpu: VcpuTold) -> bytes:
+    return vcpu.reading("KVM_GET_XSAVE2") or vcpu.reading("KVM_GET_XSAVE")

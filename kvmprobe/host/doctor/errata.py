@@ -1,0 +1,157 @@
+"""Processor errata that look like a kernel that loses FPU state.
+
+Each names its source; what is in none that we know is not listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.host.doctor.advice import Advice, fine, worth_knowing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+INTEL, AMD = "GenuineIntel", "AuthenticAMD"
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """Vendor and leaf 1 EAX, taken apart.
+
+    :see: SDM vol.2 CPUID, "Version Information Returned by CPUID in EAX"
+    """
+
+    vendor: str
+    family: int
+    model: int
+    stepping: int
+
+    @classmethod
+    def of(cls, vendor: str, signature: int) -> Processor:
+        """Take a signature apart; family and model with their extensions."""
+        family = signature >> 8 & 0xF
+        model = signature >> 4 & 0xF
+        if family in {6, 15}:
+            model |= signature >> 12 & 0xF0
+        if family == 15:
+            family += signature >> 20 & 0xFF
+        return cls(vendor, family, model, signature & 0xF)
+
+    def __str__(self) -> str:
+        return f"{self.vendor} {self.family:#x}-{self.model:#x}-{self.stepping:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Erratum:
+    """One, and where it is told of.
+
+    :ivar models: of the family
+    :ivar mended: the microcode revisions that mend it, by (first model, last model, stepping or
+        None for all); a processor that is not listed stays as it is
+    """
+
+    name: str
+    vendor: str
+    family: int
+    models: tuple[range, ...]
+    effect: str
+    source: str
+    mended: tuple[tuple[int, int, int | None, int], ...] = ()
+
+    def concerns(self, processor: Processor, microcode: int | None) -> bool:
+        """Tell whether a processor with that microcode has it; None: a revision that is unknown."""
+        if (processor.vendor, processor.family) != (self.vendor, self.family):
+            return False
+        if not any(processor.model in models for models in self.models):
+            return False
+        return not any(
+            first <= processor.model <= last
+            and stepping in {None, processor.stepping}
+            and microcode is not None
+            and microcode >= revision
+            for first, last, stepping, revision in self.mended
+        )
+
+
+ERRATA = (
+    Erratum(
+        "SPR4",
+        INTEL,
+        6,
+        (range(0x8F, 0x90),),
+        "a VM exit during XSAVE may leave zeros for AMX state: tiles are lost without the kernel's "
+        "doing",
+        "as OpenZFS describes it in pull request 15168, for issue 14989",
+    ),
+    Erratum(
+        "1386",
+        AMD,
+        0x17,
+        (range(0x100),),
+        "XSAVES may fail to save XMM registers: they return to an older value",
+        "AMD revision guide 56323; Linux commits b0563468eeac and 29ba89f18952, amd.c: "
+        "fix_erratum_1386",
+        # The table erratum_1386_microcode.
+        ((0x01, 0x01, 0x2, 0x0800126E), (0x31, 0x31, 0x0, 0x08301052)),
+    ),
+    Erratum(
+        "Zenbleed",
+        AMD,
+        0x17,
+        # As 522b1d69219d lists them.
+        (range(0x30, 0x50), range(0x60, 0x80), range(0x90, 0x92), range(0xA0, 0xB0)),
+        "vector registers may show what another context left in them (CVE-2023-20593); Linux sets "
+        "a chicken bit where the microcode does not mend it",
+        "Linux commits 522b1d69219d and 5c84b051bd4e, amd.c: cpu_has_zenbleed_microcode",
+        (
+            (0x30, 0x3F, None, 0x0830107B),
+            (0x60, 0x67, None, 0x0860010C),
+            (0x68, 0x6F, None, 0x08608107),
+            (0x70, 0x7F, None, 0x08701033),
+            (0xA0, 0xAF, None, 0x08A00009),
+        ),
+    ),
+)
+# /proc/cpuinfo's own word, arch/x86/include/asm/cpufeatures.h: X86_BUG_FXSAVE_LEAK.
+_FXSAVE_LEAK = "fxsave_leak"
+_FXSAVE_LEAK_EFFECT = (
+    "FXSAVE and XSAVE leave FOP, FIP and FDP alone unless an x87 exception is pending "
+    "(X86_BUG_FXSAVE_LEAK)"
+)
+
+
+def errata(facts: Mapping[str, Any]) -> tuple[Advice, ...]:
+    """Name the errata of the processor that the facts tell of.
+
+    :param facts: the worker's, of this host
+    """
+    cpu, environment = facts["cpu"], facts["environment"]
+    processor = Processor.of(cpu["vendor"], cpu["signature"])
+    microcode = _oldest(environment["cpu"]["microcode"])
+    virtual = environment["machine"]["hypervisor"]["bit"]
+    found = [
+        worth_knowing(
+            "errata",
+            f"erratum {erratum.name}: {erratum.effect} ({erratum.source})",
+            "update the microcode, or confirm a finding on another processor",
+        )
+        for erratum in ERRATA
+        if erratum.concerns(processor, microcode)
+    ]
+    if _FXSAVE_LEAK in environment["cpu"]["bugs"]:
+        found.append(worth_knowing("errata", _FXSAVE_LEAK_EFFECT))
+    if found:
+        return tuple(found)
+    said = f"kvmprobe knows of none of {processor} that could be taken for a kernel's fault"
+    if virtual:
+        told = f"{said}; but the hypervisor may tell another processor than it runs on"
+        return (worth_knowing("errata", told),)
+    return (fine("errata", said),)
+
+
+def _oldest(revisions: list[str]) -> int | None:
+    numbers = [int(text, 0) for text in revisions if text.startswith("0x")]
+    return min(numbers) if numbers else None

@@ -1,0 +1,123 @@
+"""The kernel settings that ``--arm`` may change: names, what is sensible, reading, writing."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import Unavailable, UsageError, errno_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.host.files import HostFiles
+
+# Documentation/admin-guide/sysctl/kernel.rst
+SETTINGS = (
+    "kernel.panic",
+    "kernel.panic_on_oops",
+    "kernel.panic_on_warn",
+    "kernel.panic_on_rcu_stall",
+    "kernel.hung_task_panic",
+    "kernel.hung_task_timeout_secs",
+    "kernel.softlockup_panic",
+    "kernel.hardlockup_panic",
+    "kernel.sysrq",
+)
+# A host in trouble dies, and one that died comes back.
+DEFAULT: Mapping[str, int] = {
+    "kernel.panic": 10,
+    "kernel.panic_on_oops": 1,
+    "kernel.softlockup_panic": 1,
+    "kernel.hung_task_panic": 1,
+}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting, as ``sysctl`` names it."""
+
+    name: str
+    before: int
+    after: int
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.after} (was {self.before})"
+
+
+def settings_of(text: str) -> dict[str, int]:
+    """Read ``NAME=VALUE[,NAME=VALUE...]``; ``kernel.`` may be left out.
+
+    :raises UsageError: a name that is not in SETTINGS, or a value that is no number
+    """
+    found: dict[str, int] = {}
+    for item in text.split(","):
+        name, _, value = item.strip().partition("=")
+        full = name if name.startswith("kernel.") else f"kernel.{name}"
+        if full not in SETTINGS:
+            raise UsageError(f"--arm: {name!r} is none of {', '.join(SETTINGS)}")
+        try:
+            found[full] = int(value)
+        except ValueError:
+            raise UsageError(f"--arm: {item.strip()!r}: give {full} a number") from None
+    return found
+
+
+def sensible(files: HostFiles) -> dict[str, int]:
+    """Return DEFAULT without what this kernel does not have.
+
+    Where kernel.panic already brings a host back, it stays as it is.
+    """
+    now = {name: number(files, name) for name in DEFAULT}
+    comes_back = bool(now["kernel.panic"])
+    return {
+        name: value
+        for name, value in DEFAULT.items()
+        if now[name] is not None and not (name == "kernel.panic" and comes_back)
+    }
+
+
+def changes_for(files: HostFiles, wanted: Mapping[str, int]) -> tuple[Change, ...]:
+    """Return what has to be changed for the settings to be as wanted.
+
+    :raises UsageError: this kernel has no such setting
+    """
+    found: list[Change] = []
+    for name, value in wanted.items():
+        before = number(files, name)
+        if before is None:
+            raise UsageError(f"--arm: {name} cannot be read: this kernel does not have it")
+        if before != value:
+            found.append(Change(name, before, value))
+    return tuple(found)
+
+
+def number(files: HostFiles, name: str) -> int | None:
+    """Return a setting's value; None if it cannot be read."""
+    return files.number(_file(name))
+
+
+def put(files: HostFiles, name: str, value: int) -> None:
+    """Give a setting a value.
+
+    :raises Unavailable: ``not_root``
+    :raises UsageError: the kernel refuses that value
+    """
+    try:
+        files.path(_file(name)).write_text(f"{value}\n")
+    except OSError as error:
+        if error.errno in _DENIED:
+            raise denied(f"write {name}", error) from error
+        raise UsageError(f"--arm: {name}={value}: {errno_name(error.errno or 0)}") from error
+
+
+def denied(attempt: str, error: OSError) -> Unavailable:
+    """Return the error for what only root can do."""
+    what = errno_name(error.errno or 0)
+    return Unavailable("not_root", f"--arm: cannot {attempt}: {what}; root can, on the host itself")
+
+
+def _file(name: str) -> str:
+    return f"/proc/sys/{name.replace('.', '/')}"

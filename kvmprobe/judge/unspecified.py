@@ -1,0 +1,129 @@
+"""How much of what a kernel answers the model leaves open: bytes, by reason.
+
+What is open is not judged, so a number that grows is a model that says less.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.behaviours import variants
+from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import Done, Failed, OneOf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import ExpectedTable, Outcome, Unspecified
+    from kvmprobe.scenarios.model_run import ModelRun
+    from kvmprobe.scenarios.scenario import Scenario
+
+_REGISTER_SIZE = 4
+_FIELD_SIZE = 8
+_ENTRY_SIZE = 4 * _REGISTER_SIZE
+
+
+def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
+    """Return the bytes that a correct kernel of this host may answer either way, by reason."""
+    found: Counter[str] = Counter()
+    machine = Machine.fresh(replace(host, behaviours=variants(host.behaviours)))
+    for _, op in scenario.ops():
+        step = op.step(machine)
+        found += open_in(step.outcome)
+        machine = step.machine
+    return found
+
+
+def judged_bytes(scenario: Scenario, model_run: ModelRun, step_count: int) -> int:
+    """Return how many bytes of a kernel's answers the model determines, up to a step."""
+    machine, total = model_run.start, 0
+    for number, op in scenario.ops():
+        if number == step_count:
+            break
+        step = model_run.step(machine, op)
+        total += _judged_in(step.outcome)
+        machine = step.machine
+    return total
+
+
+def _judged_in(outcome: Outcome) -> int:
+    match outcome:
+        case Done() | Failed():
+            said = _FIELD_SIZE * len(outcome.fields)
+            if isinstance(outcome, Done):
+                said += len(outcome.image.image) if outcome.image else 0
+                said += len(outcome.memory.content) if outcome.memory else 0
+                said += _ENTRY_SIZE * len(outcome.table.table.entries) if outcome.table else 0
+            return said - open_in(outcome).total()
+        case OneOf(choices):
+            return min(map(_judged_in, choices)) - open_in(outcome).total()
+        case _:
+            return 0
+
+
+def open_in(outcome: Outcome) -> Counter[str]:
+    """Return the bytes that one expectation leaves open; of choices, those in which they differ."""
+    match outcome:
+        case Done():
+            return _open_in_done(outcome)
+        case OneOf(choices, reason):
+            each = [_open_in_done(choice) for choice in choices]
+            most = Counter({why: max(one[why] for one in each) for why in set().union(*each)})
+            return most + Counter({reason: _differing(choices)})
+        case _:
+            return Counter()
+
+
+def _open_in_done(done: Done) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for name, bits in done.open_fields.items():
+        found[f"the field {name}"] += _bytes_of(bits)
+    for part in (done.image, done.memory):
+        found += _places(part.unspecified if part else ())
+    if done.table:
+        found[done.table.reason] += _registers(done.table)
+    return +found
+
+
+def _places(places: Iterable[Unspecified]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for place in places:
+        found[place.reason] += len(place.bits) - place.bits.count(0)
+    return found
+
+
+def _registers(expected: ExpectedTable) -> int:
+    leaves = [leaf for leaf, _ in expected.unspecified]
+    return _REGISTER_SIZE * sum(leaves.count(entry.leaf) for entry in expected.table.entries)
+
+
+def _differing(choices: tuple[Done, ...]) -> int:
+    first = choices[0]
+    names = {name for choice in choices for name in choice.fields}
+    values = sum(
+        max(_bytes_of(choice.fields.get(name, 0) ^ first.fields.get(name, 0)) for choice in choices)
+        for name in names
+    )
+    results = int(len({choice.value for choice in choices}) > 1)
+    images = [choice.image.image if choice.image else b"" for choice in choices]
+    memories = [choice.memory.content if choice.memory else b"" for choice in choices]
+    return results + values + _unequal(images) + _unequal(memories)
+
+
+def _unequal(contents: list[bytes]) -> int:
+    size = max(map(len, contents))
+    if len(set(contents)) == 1:
+        return 0
+    first, *others = [int.from_bytes(content.ljust(size, b"\0"), "little") for content in contents]
+    differing = 0
+    for other in others:
+        differing |= first ^ other
+    return _bytes_of(differing)
+
+
+def _bytes_of(bits: int) -> int:
+    content = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+    return len(content) - content.count(0)

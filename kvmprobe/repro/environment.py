@@ -1,0 +1,128 @@
+"""The variables of a program: descriptors, run areas, guest memory, outputs, what is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.repro import chunks
+from kvmprobe.repro.ctext import Names, identifier
+from kvmprobe.scenarios.calls import (
+    Captured,
+    Ioctl,
+    MapPayload,
+    OpenKvm,
+    Output,
+    Relation,
+    RunGuest,
+    RunVcpu,
+    Spawn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kvmprobe.scenarios.calls import Call
+
+_SEPARATE = frozenset({Relation.FORK, Relation.EXEC})
+_ALIGNMENT = 64
+
+
+class Environment:
+    """Declares the variables that a scenario's calls refer to.
+
+    :ivar names: identifiers taken so far
+    :ivar runs: vCPUs that are run, by the scenario's names
+    :ivar shared_size: bytes that this process and others it forks write and read
+    """
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.names = Names(chunks.reserved())
+        self.runs = {c.on for c in calls if isinstance(c, RunVcpu | RunGuest)}
+        self.shared_size = 0
+        self._separate = any(isinstance(c, Spawn) and c.relation in _SEPARATE for c in calls)
+        self._declared: list[str] = []
+        self._descriptors = {
+            name: self._declare(name, "static int {} = -1;") for name in _descriptors(calls)
+        }
+        self._areas = {
+            name: self._declare(f"{name} run", "static struct kvm_run *{};")
+            for name in sorted(self.runs)
+        }
+        self._memories = {
+            c.binds: self._declare(f"{c.binds} memory", "static uint8_t *{};")
+            for c in calls
+            if isinstance(c, MapPayload)
+        }
+        self._tasks = {
+            c.binds: self._declare(f"task {c.binds}", "static struct task {};")
+            for c in calls
+            if isinstance(c, Spawn)
+        }
+        if self.runs:
+            self._declared.append("static size_t run_size;")
+        self._kept = {name: self.output(f"kept {name}", size) for name, size in _kept(calls)}
+        self.kept_sizes = dict(_kept(calls))
+
+    @property
+    def declarations(self) -> str:
+        """Return them as C."""
+        return "\n".join(self._declared)
+
+    def descriptor(self, name: str) -> str:
+        """Return the variable of a descriptor."""
+        return self._descriptors[name]
+
+    def run_area(self, name: str) -> str:
+        """Return the variable of a vCPU's run area."""
+        return self._areas[name]
+
+    def memory(self, name: str) -> str:
+        """Return the variable of a payload's memory."""
+        return self._memories[name]
+
+    def task(self, name: str) -> str:
+        """Return the variable of a task."""
+        return self._tasks[name]
+
+    def kept(self, name: str) -> str:
+        """Return the buffer of what was captured under a name."""
+        return self._kept[name]
+
+    def output(self, wish: str, size: int) -> str:
+        """Declare a buffer of ``size`` bytes."""
+        if not self._separate:
+            return self._declare(wish, f"static uint8_t {{}}[{size}];")
+        place, self.shared_size = self.shared_size, self.shared_size + -(-size // _ALIGNMENT) * 64
+        return self._declare(wish, f"#define {{}} (shared + {place})")
+
+    def output_pointer(self, wish: str) -> str:
+        """Declare a pointer to a buffer that a call makes."""
+        return self._declare(wish, "static uint8_t *{};")
+
+    def _declare(self, wish: str, form: str) -> str:
+        name = self.names.fresh(identifier(wish))
+        self._declared.append(form.format(name))
+        return name
+
+
+def _descriptors(calls: Iterable[Call]) -> list[str]:
+    found: dict[str, None] = {}
+    for call in calls:
+        on = getattr(call, "on", "")
+        binds = call.binds if isinstance(call, Ioctl | OpenKvm) else ""
+        found |= dict.fromkeys(name for name in (on, binds) if name)
+    return list(found)
+
+
+def _kept(calls: Iterable[Call]) -> list[tuple[str, int]]:
+    """Return what is captured and used, with the size of the largest output under that name."""
+    used = {
+        c.argument.name for c in calls if isinstance(c, Ioctl) and isinstance(c.argument, Captured)
+    }
+    sizes: dict[str, int] = {}
+    for call in calls:
+        if isinstance(call, Ioctl) and isinstance(call.argument, Output):
+            output = call.argument
+            if output.capture in used:
+                sizes[output.capture] = max(sizes.get(output.capture, 0), output.size)
+    return list(sizes.items())

@@ -1,0 +1,196 @@
+"""Uabi images that are odd in one place: what KVM_SET_XSAVE refuses, ignores or stores as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kvmprobe.xstate import patterns
+from kvmprobe.xstate.features import XFeature, numbers
+from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, place_of
+from kvmprobe.xstate.layout import (
+    HEADER_RESERVED,
+    MXCSR,
+    MXCSR_MASK,
+    SOFTWARE_WORD,
+    X87_REGISTERS,
+    XCOMP_BV,
+    XSTATE_BV,
+)
+from kvmprobe.xstate.tiles import tile_configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvmprobe.xstate.layout import Layout
+
+_GARBAGE = 0xEE
+_FTW_RESERVED = 5
+_POINTERS = range(6, 24)
+_FCW_FSW = struct.pack("=HH", patterns.FCW_PATTERN, 0)
+
+
+class Malformation(StrEnum):
+    """What is odd in an image of patterns; some take a number that says more."""
+
+    NONE = "none"
+    XCOMP_BV = "xcomp-bv"
+    """XCOMP_BV is the number."""
+    RESERVED = "reserved"
+    """The byte of that number, of the 48 reserved ones in the header, is not zero."""
+    MXCSR = "mxcsr"
+    """MXCSR is the number."""
+    MXCSR_MASK = "mxcsr-mask"
+    """MXCSR_MASK is the number."""
+    SOFTWARE = "software"
+    """The software word is the number."""
+    PADDING = "padding"
+    """All that lies between the components is not zero."""
+    ABSENT = "absent"
+    """Components that XSTATE_BV lacks have a pattern all the same."""
+    INIT = "init"
+    """Components that XSTATE_BV has are in INIT state, and MXCSR too."""
+    PKRU = "pkru"
+    """The eight bytes of PKRU are the number."""
+    ST_PADDING = "st-padding"
+    """The bytes behind each ST register, and the one behind FTW, are not zero."""
+    X87_POINTERS = "x87-pointers"
+    """FOP, FIP and FDP are not zero."""
+    TILE_CONFIGURATION = "tile-configuration"
+    """The first byte of TILECFG, the palette, is the number."""
+    RANDOM = "random"
+    """Components are random by that number, and none has a form that a CPU may rewrite."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An image in the making."""
+
+    image: bytearray
+    xstate_bv: int
+    number: int
+    layout: Layout
+
+    def put(self, place: range) -> None:
+        """Write the number, as much of it as fits."""
+        limit = (1 << 8 * len(place)) - 1
+        self.image[place.start : place.stop] = (self.number & limit).to_bytes(len(place), "little")
+
+    def write(self, nr: int, content: bytes) -> None:
+        """Write a content at its place; where the image or the layout has none, leave it out."""
+        if not self.layout.bitmap >> nr & 1:
+            return
+        for place in place_of(nr, self.layout):
+            if place.stop <= len(self.image):
+                self.image[place.start : place.stop] = content[: len(place)]
+            content = content[len(place) :]
+
+
+def malformed_image(
+    xstate_bv: int,
+    malformation: Malformation,
+    number: int,
+    layout: Layout,
+    size: int,
+    mxcsr_mask: int,
+) -> bytes:
+    """Return a uabi image of ``size`` bytes that has this malformation.
+
+    Components that the layout has no place for, or that have no pattern, are zero.
+    """
+    whole = bytearray(patterns.image(xstate_bv, layout, size, mxcsr_mask))
+    draft = _Draft(whole, xstate_bv, number, layout)
+    _CHANGES[malformation](draft)
+    return bytes(draft.image)
+
+
+def _nothing(draft: _Draft) -> None:
+    del draft
+
+
+def _reserved(draft: _Draft) -> None:
+    draft.image[HEADER_RESERVED.start + draft.number % len(HEADER_RESERVED)] = _GARBAGE
+
+
+def _padding(draft: _Draft) -> None:
+    used = [range(416), SOFTWARE_WORD, range(XSTATE_BV.start, HEADER_RESERVED.stop)]
+    used += [range(component.offset, component.end) for component in draft.layout.components]
+    taken = {offset for place in used for offset in place}
+    for offset in set(range(len(draft.image))) - taken:
+        draft.image[offset] = _GARBAGE
+
+
+def _absent(draft: _Draft) -> None:
+    for nr in numbers(patterns.patterned(draft.layout) & ~draft.xstate_bv):
+        draft.write(nr, patterns.content(nr, draft.layout))
+
+
+def _init(draft: _Draft) -> None:
+    for nr in numbers(patterns.patterned(draft.layout) & draft.xstate_bv):
+        draft.write(nr, init_content(nr, draft.layout))
+    draft.number = MXCSR_INIT
+    draft.put(MXCSR)
+
+
+def _pkru(draft: _Draft) -> None:
+    draft.write(XFeature.PKRU, struct.pack("=Q", draft.number & (1 << 64) - 1))
+
+
+def _st_padding(draft: _Draft) -> None:
+    draft.image[_FTW_RESERVED] = _GARBAGE
+    for st in range(8):
+        start = X87_REGISTERS.start + 16 * st + 10
+        draft.image[start : start + 6] = bytes([_GARBAGE]) * 6
+
+
+def _x87_pointers(draft: _Draft) -> None:
+    draft.image[_POINTERS.start : _POINTERS.stop] = bytes(range(1, len(_POINTERS) + 1))
+
+
+def _tile_configuration(draft: _Draft) -> None:
+    tiles = bytes([draft.number & 0xFF]) + tile_configuration()[1:]
+    draft.write(XFeature.XTILE_CFG, tiles)
+
+
+def _random(draft: _Draft) -> None:
+    for nr in numbers(patterns.patterned(draft.layout) & draft.xstate_bv):
+        draft.write(nr, random_content(nr, draft.number, draft.layout))
+
+
+_CHANGES: dict[Malformation, Callable[[_Draft], None]] = {
+    Malformation.NONE: _nothing,
+    Malformation.XCOMP_BV: lambda draft: draft.put(XCOMP_BV),
+    Malformation.RESERVED: _reserved,
+    Malformation.MXCSR: lambda draft: draft.put(MXCSR),
+    Malformation.MXCSR_MASK: lambda draft: draft.put(MXCSR_MASK),
+    Malformation.SOFTWARE: lambda draft: draft.put(SOFTWARE_WORD),
+    Malformation.PADDING: _padding,
+    Malformation.ABSENT: _absent,
+    Malformation.INIT: _init,
+    Malformation.PKRU: _pkru,
+    Malformation.ST_PADDING: _st_padding,
+    Malformation.X87_POINTERS: _x87_pointers,
+    Malformation.TILE_CONFIGURATION: _tile_configuration,
+    Malformation.RANDOM: _random,
+}
+
+
+def random_content(nr: int, seed: int, layout: Layout) -> bytes:
+    """Return bytes of a component that look random, and are the same for the same ``seed``.
+
+    What a CPU may rewrite is as in the pattern: x87 control and status word and pointers, what is
+    reserved, the tile configuration.
+    """
+    if nr == XFeature.XTILE_CFG:
+        return patterns.content(nr, layout)
+    size = len(init_content(nr, layout))
+    drawn = hashlib.shake_128(f"{seed} {nr}".encode()).digest(size)
+    if nr == XFeature.PKRU:
+        return drawn[:4] + bytes(size - 4)
+    if nr == XFeature.FP:
+        registers = b"".join(drawn[24 + 16 * st : 34 + 16 * st] + bytes(6) for st in range(8))
+        return _FCW_FSW + drawn[4:5] + bytes(len(FP_INIT) - 5 - len(registers)) + registers
+    return drawn

@@ -1,0 +1,198 @@
+"""What one trace shows by itself: replies of a correct kernel, one of them changed by hand."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from kvmprobe.checkers.session import Checkers
+from kvmprobe.results.trace import Reply
+from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
+from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
+from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
+from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
+from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from tests.support.fake_kernel import trace_of, with_reply
+from tests.support.hosts import AMX_HOST, B18
+
+ASK = RequestGuestPermission(18)
+READS = (GetXsave2(), GetXcrs(), GetXfd())
+VCPU = (OpenKvm(), CreateVm(), CreateVcpu())
+GUEST = (ASK, *VCPU, GetSupportedCpuid(), SetCpuid2(Table.FULL))
+
+
+def sequence(*ops):
+    return Scenario("test", "test", "", tuple(ScenarioStep(op) for op in ops))
+
+
+def found(ops, changed=None, result=None, patches=()):
+    """Kinds of findings in a correct trace, with the reply of one op exchanged.
+
+    :param changed: number of the op, negative from the end
+    :param patches: (offset, bytes) in its output
+    """
+    scenario = sequence(*ops)
+    trace = trace_of(scenario, AMX_HOST)
+    if changed is not None:
+        place = changed % len(ops)
+        reply = trace.steps[place].replies[0]
+        output = bytearray(reply.output or b"")
+        for offset, content in patches:
+            output[offset : offset + len(content)] = content
+        new = Reply(reply.result if result is None else result, bytes(output) or None)
+        trace = with_reply(trace, place, 0, new)
+    findings = Checkers(AMX_HOST).within(scenario, trace)
+    return {(f.checker, f.invariant) for f in findings}
+
+
+def u64(value):
+    return struct.pack("<Q", value)
+
+
+@pytest.mark.parametrize("ops", [(*VCPU, *READS), (*GUEST, *READS, SetXsave(0x60003), *READS)])
+def test_a_correct_trace_has_none(ops):
+    assert found(ops) == set()
+
+
+def test_a_failing_call_that_changes_xcr0_is_found():
+    # SDM vol.1 13.3: YMM needs SSE, so XCR0=5 is refused; struct kvm_xcrs has the value at 16
+    ops = (*GUEST, GetXcrs(), SetXcrs(5), GetXcrs())
+    assert ("failing-call", "INV-19") in found(ops, -1, patches=[(16, u64(5))])
+
+
+def test_a_read_that_changes_state_is_found():
+    ops = (*GUEST, SetXsave(0x3), GetXsave2(), GetXcrs(), GetXsave2())
+    assert ("steady-read", "INV-19") in found(ops, -1, patches=[(160, b"\0")])
+
+
+def test_a_call_that_changes_what_it_is_not_about_is_found():
+    ops = (*GUEST, SetXsave(0x3), GetXsave2(), SetXcrs(3), GetXsave2())
+    assert ("isolation", "INV-38") in found(ops, -1, patches=[(160, b"\0")])
+
+
+def test_xstate_that_is_not_what_was_restored_is_found():
+    ops = (*GUEST, SetXsave(0x3), GetXsave2())
+    assert ("set-and-get", "INV-20") in found(ops, -1, patches=[(160, b"\0\0\0\0")])
+
+
+def test_a_component_that_is_lost_is_found():
+    ops = (*GUEST, SetXsave(0x3), GetXsave2())
+    assert ("set-and-get", "INV-20") in found(ops, -1, patches=[(512, b"\1")])
+
+
+def test_xfd_that_reads_back_otherwise_is_found():
+    # struct kvm_msrs: 8 bytes of head, then index, reserved, value
+    ops = (*GUEST, SetXfd(B18), GetXfd())
+    assert ("set-and-get", "INV-25") in found(ops, -1, patches=[(16, u64(0))])
+
+
+def test_xstate_bv_with_xfd_armed_is_found_in_either_order_of_reading():
+    bit = [(514, b"\6")]
+    for reads, changed in (((GetXsave2(), GetXfd()), -2), ((GetXfd(), GetXsave2()), -1)):
+        ops = (*GUEST, SetXsave(0x60003), SetXfd(B18), *reads)
+        assert ("xstate-and-xfd", "INV-29") in found(ops, changed, patches=bit)
+
+
+@pytest.mark.parametrize("offset", [416, 463, 472, 511, 520, 575])
+def test_a_reserved_byte_that_is_set_is_found(offset):
+    # contract §7.1, INV-16
+    assert ("image-form", "INV-16") in found((*VCPU, GetXsave2()), -1, patches=[(offset, b"\1")])
+
+
+def test_bytes_behind_the_image_are_found():
+    assert ("extent", "INV-14") in found((*VCPU, GetXsave2()), -1, patches=[(4096, b"\0")])
+
+
+def test_a_new_vcpu_that_is_not_in_its_initial_state_is_found():
+    # SDM vol.1 13.6: XCR0 is 1 after RESET
+    assert ("fresh-vcpu", "INV-15") in found((*VCPU, GetXcrs()), -1, patches=[(16, u64(3))])
+
+
+def test_a_component_that_the_guest_has_not_is_found():
+    ops = (*VCPU, SetXsave(0x7), GetXsave2())
+    assert ("image-form", "INV-17") in found(ops, -1, patches=[(512, b"\7")])
+
+
+def test_a_size_that_is_not_that_of_cpuid_is_found():
+    ops = (*VCPU, GetSupportedCpuid(), CheckXsave2())
+    assert ("two-views", "INV-8") in found(ops, -1, result=11008)
+
+
+def test_a_size_that_shrinks_is_found():
+    # INV-8: "never decreases within an image"
+    ops = (ASK, *VCPU, CheckXsave2(), CheckXsave2())
+    assert ("growth", "INV-8") in found(ops, -1, result=4096)
+
+
+def test_a_permission_that_is_lost_is_found():
+    # contract §1: "Permission only ever grows inside a process image"
+    ops = (ASK, GetGuestPermission(), GetGuestPermission())
+    assert ("growth", "INV-2") in found(ops, -1, patches=[(0, u64(0x202E7))])
+
+
+def test_a_permission_that_is_refused_for_the_wrong_reason_is_found():
+    # contract §1: ENOSPC is the host's only
+    assert ("permission", "INV-6") in found((ASK,), -1, result=-28)
+
+
+def test_a_grant_after_the_first_vcpu_is_found():
+    assert ("permission", "INV-4") in found((*VCPU, ASK), -1, result=0)
+
+
+def test_tiles_without_permission_are_found():
+    ops = (*VCPU, SetCpuid2(Table.FULL))
+    assert ("permission", "INV-11") in found(ops, -1, result=0)
+
+
+def test_an_advertised_xcr0_that_is_refused_is_found():
+    ops = (*GUEST[:-1], SetCpuid2(), SetXcrs(0x602E7))
+    assert ("closure", "INV-23") in found(ops, -1, result=-22)
+
+
+def test_an_advertised_xfd_that_is_not_processed_is_found():
+    ops = (*GUEST[:-1], SetCpuid2(), SetXfd(B18))
+    assert ("closure", "INV-25") in found(ops, -1, result=0)
+
+
+def test_an_image_that_is_refused_though_legal_is_found():
+    ops = (*GUEST[:-1], SetCpuid2(), SetXsave(0x602E7))
+    assert ("closure", "INV-18") in found(ops, -1, result=-22)
+
+
+def test_an_msr_that_is_listed_and_not_readable_is_found():
+    # The Sapphire Rapids profile lists IA32_XFD.
+    assert ("closure", "INV-27") in found((*VCPU, GetXfd()), -1, result=0)
+
+
+PAYLOAD = (*TILES.ops, USE_XSAVE)
+# The payload's result block has RAX at byte 32 (cdefs/guest_payload.h).
+RAX = 32
+
+
+def test_a_guest_that_reads_another_xcr0_than_the_host_is_found():
+    ops = (*PAYLOAD, SetXcrs(7), GuestXgetbv(0))
+    assert found(ops) == set()
+    assert ("guest-and-host", "INV-40") in found(ops, -1, patches=[(RAX, u64(3))])
+
+
+def test_a_guest_that_reads_another_xfd_than_the_host_set_is_found():
+    ops = (*PAYLOAD, SetXfd(B18), GuestRdmsr(0x1C4))
+    assert found(ops) == set()
+    assert ("guest-and-host", "INV-40") in found(ops, -1, patches=[(RAX, u64(0))])
+
+
+def test_a_host_that_reads_another_xcr0_than_the_guest_wrote_is_found():
+    ops = (*PAYLOAD, GuestXsetbv(7), GetXcrs())
+    assert found(ops) == set()
+    assert ("set-and-get", "INV-23") in found(ops, -1, patches=[(16, u64(3))])
+
+
+def test_an_xsetbv_that_faults_leaves_what_the_host_set():
+    # SDM vol.1 13.3: YMM needs SSE, so 5 is #GP
+    assert found((*PAYLOAD, SetXcrs(7), GuestXsetbv(5), GetXcrs(), GuestXgetbv(0))) == set()

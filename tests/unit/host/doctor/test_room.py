@@ -1,0 +1,35 @@
+from collections import namedtuple
+
+import pytest
+
+from kvmprobe.errors import UsageError
+from kvmprobe.host.doctor import room as module
+from kvmprobe.host.doctor.advice import Readiness
+from kvmprobe.host.doctor.room import MIB, room
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_folder_that_is_not_there_yet_has_the_room_of_its_parent(tmp_path):
+    (here,) = room({"runs": tmp_path})
+    (there,) = room({"runs": tmp_path / "not" / "yet"})
+    assert (there.topic, there.readiness) == ("room: runs", here.readiness)
+
+
+@pytest.mark.parametrize(
+    ("free", "readiness"),
+    [
+        (100 * MIB, Readiness.NOT_READY),
+        (1000 * MIB, Readiness.WORTH_KNOWING),
+        (3000 * MIB, Readiness.FINE),
+    ],
+)
+def test_little_room_is_told_by_how_little_it_is(tmp_path, monkeypatch, free, readiness):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: Usage(free, 0, free))
+    (advice,) = room({"cache": tmp_path})
+    assert advice.readiness is readiness
+
+
+def test_a_user_without_such_a_folder_is_told_why():
+    (advice,) = room({"runs": UsageError("no home directory")})
+    assert (advice.readiness, advice.finding) == (Readiness.NOT_READY, "no home directory")

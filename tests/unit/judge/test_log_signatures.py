@@ -1,0 +1,43 @@
+"""kernel contract section 12: what a correct kernel does not print."""
+
+import pytest
+
+from kvmprobe.judge.log_signatures import violations
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARNING: CPU: 0 PID: 1 at arch/x86/kernel/traps.c:1151 exc_device_not_available",
+        "unexpected #NM exception: 0000 [#1] PREEMPT SMP NOPTI",
+        "Kernel panic - not syncing: Fatal exception in interrupt",
+        "Bad FPU state detected at restore_fpregs, reinitializing FPU registers.",
+        "XFD: Invalid xfd error: 0000000000040000",
+        "unchecked MSR access error: WRMSR to 0x1c4 (tried to write 0x0000000000020000)",
+        "XSAVE consistency problem: size 2696 != kernel_size 0",
+        "kernel BUG at arch/x86/kernel/fpu/xstate.c:1234!",
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+        "BUG: unable to handle page fault for address: ffffffffdeadbeef",
+        "Oops: general protection fault, 0000 [#1]",
+        "kvmprobe: kernel log records were lost before they were read",
+    ],
+)
+def test_this_is_a_violation(line):
+    assert violations(["fine", line]) == [line]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # live 18: not a violation
+        "debugfs: Directory '1234-11' with parent 'kvm' already present!",
+        "KVM: debugfs: duplicate directory 1234-11",
+        "x86/fpu: Supporting XSAVE feature 0x40000: 'AMX Tile data'",
+        "x86/fpu: Enabled xstate features 0x602e7, context size is 11008 bytes",
+        "kvm: debug: vcpu 0 created",
+        "Calibrating delay using timer specific routine.. (lpj=4000000 loops)",
+        "audit: type=1400 audit(1.0:1): apparmor=",
+    ],
+)
+def test_this_is_not(line):
+    assert violations([line]) == []

@@ -1,0 +1,71 @@
+from collections import Counter
+
+from kvmprobe.judge.unspecified import open_bytes, open_in
+from kvmprobe.model.outcome import (
+    Done,
+    ExpectedBytes,
+    ExpectedImage,
+    ExpectedTable,
+    Failed,
+    OneOf,
+    Unspecified,
+)
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.run import RunImmediateExit
+from kvmprobe.scenarios.ops.xsave import GetXsave2
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable, Register
+from tests.support.hosts import AMX_HOST
+
+TWO_BYTES = Unspecified(8, b"\xff\x00\x01", "why")
+
+
+def scenario(*ops):
+    return Scenario("family.row.column", "row", "column", tuple(ScenarioStep(op) for op in ops))
+
+
+def test_what_is_exact_leaves_nothing_open():
+    assert open_in(Done(fields={"a": 1}, image=ExpectedImage(bytes(16)))) == Counter()
+
+
+def test_a_failure_leaves_nothing_open():
+    assert open_in(Failed(22)) == Counter()
+
+
+def test_bytes_with_any_open_bit_are_counted_by_reason():
+    assert open_in(Done(image=ExpectedImage(bytes(16), (TWO_BYTES,)))) == {"why": 2}
+
+
+def test_open_bytes_of_memory_are_counted():
+    assert open_in(Done(memory=ExpectedBytes(0, bytes(16), (TWO_BYTES,)))) == {"why": 2}
+
+
+def test_open_fields_are_counted():
+    assert open_in(Done(fields={"a": 0}, open_fields={"a": 0x1_00_FF})) == {"the field a": 2}
+
+
+def test_an_open_register_is_four_bytes_in_each_entry_of_its_leaf():
+    entries = tuple(CpuidEntry(leaf, 0, 0, 0, 0, 0, 0) for leaf in (1, 4, 4))
+    table = ExpectedTable(CpuidTable(entries), frozenset({(4, Register.EAX)}), "why")
+    assert open_in(Done(table=table)) == {"why": 8}
+
+
+def test_of_choices_the_bytes_in_which_they_differ_are_counted():
+    choices = tuple(Done(image=ExpectedImage(image)) for image in (b"abc", b"axy", b"aby"))
+    assert open_in(OneOf(choices, "why")) == {"why": 2}
+
+
+def test_what_each_choice_leaves_open_is_counted_once():
+    choices = tuple(Done(value, image=ExpectedImage(bytes(16), (TWO_BYTES,))) for value in (0, 1))
+    assert open_in(OneOf(choices, "whether")) == {"why": 2, "whether": 1}
+
+
+def test_a_scenario_without_a_run_leaves_nothing_open():
+    assert open_bytes(scenario(OpenKvm(), CreateVm(), CreateVcpu(), GetXsave2()), AMX_HOST) == {}
+
+
+def test_a_run_leaves_the_header_open():
+    # FP and SSE, which a guest without CPUID has: one byte of XSTATE_BV.
+    begin = (OpenKvm(), CreateVm(), CreateVcpu())
+    found = open_bytes(scenario(*begin, RunImmediateExit(), GetXsave2()), AMX_HOST)
+    assert sum(found.values()) == 1
