@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmprobe.model.machine import Machine
+    from kvmprobe.model.rule import Rule
     from kvmprobe.xstate.cpuid import CpuidTable, Register
 
 
@@ -104,8 +105,8 @@ Outcome = Done | NewDescriptor | Failed | OneOf | HostDies
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transition: the state after, what to expect, and the rule with its source."""
+    """One transition: the state after, what to expect, and the rule that says so."""
 
     machine: Machine
     outcome: Outcome
-    rule: str
+    rule: Rule

@@ -15,7 +15,6 @@ from kvmprobe.repro.fill import component_name
 from kvmprobe.repro.issue import Issuer
 from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.repro.pieces import loads_guest_fpu
-from kvmprobe.results.citation import with_paths, without_numbers
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.calls import (
     MAIN,
@@ -234,7 +233,7 @@ def _by_whomever(call: Call) -> Call:
 
 
 def _why(expected: Expectation) -> str:
-    text = with_paths(without_numbers(expected.rule))
+    text = expected.rule
     if expected.depends_on:
         text += f".  Not judged where it depends on {', '.join(expected.depends_on)}"
     return text
