@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from kvmprobe.errors import LabError, UsageError
-from kvmprobe.lab import boot_image, guest_files, initramfs, kernel_image, own_command
+from kvmprobe.lab import boot_image, elf, guest_files, initramfs, kernel_image, own_command
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     ConsolePanic,
@@ -137,11 +137,11 @@ class Program:
 def _add_file(tree: initramfs.FileTree, file: GuestFile) -> None:
     tree.add_at(file.path, file.guest)
     if file.path.is_file():
-        if guest_files.is_native(file.path):
+        if elf.is_x86_64(file.path):
             guest_files.add_libraries(tree, file.path)
         return
     for child in file.path.rglob("*"):
-        if child.is_file() and guest_files.is_native(child):
+        if child.is_file() and elf.is_x86_64(child):
             with contextlib.suppress(UsageError):
                 guest_files.add_libraries(tree, child)
 
