@@ -11,7 +11,7 @@ from kvmprobe.cli.terminal import LinePerStage, StatusLine, progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab import emulator, kernels, own_command
 from kvmprobe.lab.disk import Disk
-from kvmprobe.lab.program import GuestFile, Hardware, Outlets, Program, run_program
+from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 
 if TYPE_CHECKING:
     import argparse
@@ -90,5 +90,5 @@ def _execute(arguments: argparse.Namespace) -> int:
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=until_start
         )
         built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
-        outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
-        return run_program(kernel, built, program, outlets, until_start, arguments.silence)
+        sinks = Sinks(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
+        return run_program(kernel, built, program, sinks, until_start, arguments.silence)
