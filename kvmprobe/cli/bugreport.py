@@ -10,7 +10,6 @@ from kvmprobe.errors import ExitCode, ScenarioError, Unavailable, UsageError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.bug_report.case import case_of
 from kvmprobe.reports.bug_report.mail import advice_lines, report
-from kvmprobe.repro.program import program
 from kvmprobe.results.run_document import read_run
 
 if TYPE_CHECKING:
@@ -49,6 +48,9 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
 def _program(scenario: Scenario) -> str | None:
     """Return the scenario as a C program, None if none can be made of it."""
     try:
+        # Needs the compiled extension, which rendering a kept run does not.
+        from kvmprobe.repro.program import program  # noqa: PLC0415
+
         return program(scenario, sapphire_rapids())
     except (ScenarioError, Unavailable) as reason:
         print(f"kvmprobe: no reproducer: {reason}", file=sys.stderr)

@@ -19,9 +19,9 @@ from kvmprobe.execution.preflight import examine, unmet
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import print_lines
 from kvmprobe.repro.build import compile_program
-from kvmprobe.repro.ended import Ended, Result
+from kvmprobe.repro.ended import GO_ON, Ended, Result
 from kvmprobe.repro.other_hosts import Profile
-from kvmprobe.repro.program import GO_ON, file_name, program
+from kvmprobe.repro.program import file_name, program
 
 if TYPE_CHECKING:
     import argparse

@@ -9,6 +9,7 @@ from kvmprobe import __version__
 from kvmprobe.repro.assembly import Parts, assemble, named_components
 from kvmprobe.repro.checks import Checker, expected_text
 from kvmprobe.repro.ctext import block, comment, identifier, number
+from kvmprobe.repro.ended import GO_ON
 from kvmprobe.repro.environment import Environment
 from kvmprobe.repro.expectation import DESCRIPTOR, expectations, showing
 from kvmprobe.repro.fill import component_name
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
-GO_ON = "--go-on"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread")
-NOT_REPRODUCED, REPRODUCED, CANNOT_RUN = 0, 1, 2
 SECONDS = 60
 _SERVE = "--serve"
 

@@ -30,7 +30,7 @@ from kvmprobe.reports.bug_report.text import (
     plain,
     quoted,
 )
-from kvmprobe.repro.program import GO_ON, REPRODUCED
+from kvmprobe.repro.ended import GO_ON, REPRODUCED
 from kvmprobe.results.citation import without_numbers
 
 if TYPE_CHECKING:
