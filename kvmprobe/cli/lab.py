@@ -19,8 +19,8 @@ from kvmprobe.lab.program import (
     SILENCE_SECONDS,
     GuestFile,
     Hardware,
-    Outlets,
     Program,
+    Sinks,
     run_program,
 )
 
@@ -165,5 +165,5 @@ def _execute(arguments: argparse.Namespace) -> int:
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=until_start
         )
         built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
-        outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
-        return run_program(kernel, built, program, outlets, until_start, arguments.silence)
+        sinks = Sinks(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
+        return run_program(kernel, built, program, sinks, until_start, arguments.silence)

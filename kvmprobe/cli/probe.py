@@ -17,7 +17,7 @@ from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import classes, examine
-from kvmprobe.host.arming import disarm, leftover
+from kvmprobe.host.arming import disarm, unrestored
 from kvmprobe.host.doctor.examination import examine_host
 from kvmprobe.host.files import HostFiles
 from kvmprobe.reports.behaviours import behaviour_data, behaviour_lines
@@ -103,7 +103,7 @@ def _examined(facts: dict[str, Any]) -> tuple[Advice, ...]:
         "cache": _found(lambda: Cache.from_environment().root),
         "temporary files": Path(tempfile.gettempdir()),
     }
-    return examine_host(facts, HostFiles(), folders, leftover())
+    return examine_host(facts, HostFiles(), folders, unrestored())
 
 
 def _found(folder: Callable[[], Path]) -> Path | UsageError:

@@ -186,8 +186,8 @@ def _run_emulated(
     from kvmprobe.lab import emulator, kernels  # noqa: PLC0415
     from kvmprobe.lab.program import (  # noqa: PLC0415
         PANIC_STATUS,
-        Outlets,
         Program,
+        Sinks,
         run_program,
     )
 
@@ -195,7 +195,7 @@ def _run_emulated(
     kernel = kernels.resolve(spec or None, modules_dir=None, archives=archives, progress=status)
     built = emulator.ensure(archives, status, tarball=arguments.tarball)
     said, errors = io.BytesIO(), io.BytesIO()
-    code = run_program(kernel, built, Program(words), Outlets(said, errors), status)
+    code = run_program(kernel, built, Program(words), Sinks(said, errors), status)
     output = said.getvalue().decode(errors="replace")
     if code == PANIC_STATUS:
         headline = errors.getvalue().decode(errors="replace").splitlines()[:1]
