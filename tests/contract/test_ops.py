@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -91,7 +91,7 @@ def with_captures(machine, table):
     for op in (GetSregs(), GetSregs2()):
         machine = op.step(machine).machine
     moved = {("vcpu0", "xcrs"): machine.vcpu("vcpu0")}
-    return machine.but(captured={"supported-cpuid": table}, moved=moved)
+    return replace(machine, captured={"supported-cpuid": table}, moved=moved)
 
 
 each_op = pytest.mark.parametrize("name", sorted(registry()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import msr
+from kvmprobe.model.msr import FpuLoad
 from kvmprobe.scenarios.calls import Call, Captured, Ioctl, Literal, Output, SleepingLiteral
 from kvmprobe.scenarios.ops._base import Op, op
 from kvmprobe.scenarios.ops._values import Pairs, pairs
@@ -130,7 +131,7 @@ class SetXfdAsleep(Op):
 
     def step(self, machine: Machine) -> Step:
         """Arm or disarm."""
-        return msr.set_xfd_asleep(machine, VCPU, self.xfd)
+        return msr.set_xfd(machine, VCPU, self.xfd, FpuLoad.NEEDED)
 
     @property
     def text(self) -> str:
