@@ -1,4 +1,4 @@
-"""Running one command of a build: its output goes to a log, and no process survives an interrupt."""
+"""Running one command of a build: output goes to a log, no process survives an interrupt."""
 
 from __future__ import annotations
 

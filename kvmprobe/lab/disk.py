@@ -71,7 +71,7 @@ class Disk:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
-        """Open the image for reading and writing, and lock it; make it first if ``size_mib`` is set.
+        """Open and lock the image; make it first if it is missing and ``size_mib`` is set.
 
         :raises UsageError: the image is missing, in use, or not an ext4 file system
         :raises MissingTools: making it needs mke2fs, which is not installed
