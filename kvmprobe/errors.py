@@ -100,6 +100,10 @@ class ScenarioError(KvmprobeError, ValueError):
     exit_code = ExitCode.USAGE
 
 
+class NotModelled(ScenarioError):
+    """A scenario does what the model has no rule for: it is refused, not judged."""
+
+
 class ModelBug(KvmprobeError, AssertionError):
     """The model reached a state that its own rules exclude."""
 
