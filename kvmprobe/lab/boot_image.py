@@ -31,7 +31,7 @@ _E820_RAM, _E820_RESERVED, _E820_ACPI = 1, 2, 3
 _LOADED_HIGH = 1
 _OTHER_LOADER = 0xFF
 _KERNEL_HEADROOM = 64 * _MIB
-_MOST_MEMORY_MIB = 2048  # the emulator's own limit
+MOST_MEMORY_MIB = 2048  # the emulator's own limit
 
 MEMORY_MIB = 384
 MOST_PROCESSORS = 2
@@ -92,9 +92,9 @@ def build(
     """
     if len(arguments.encode()) > _LONGEST_COMMAND_LINE:
         raise UsageError(f"the kernel command line is longer than {_LONGEST_COMMAND_LINE} bytes")
-    if memory_mib > _MOST_MEMORY_MIB:
+    if memory_mib > MOST_MEMORY_MIB:
         raise UsageError(
-            f"the emulated host can have at most {_MOST_MEMORY_MIB} MiB of memory, not "
+            f"the emulated host can have at most {MOST_MEMORY_MIB} MiB of memory, not "
             f"{memory_mib}: use a smaller --memory, or fewer --file"
         )
     memory_end = memory_mib * _MIB
