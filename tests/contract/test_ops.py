@@ -137,40 +137,8 @@ def test_its_text_is_one_line(name):
 
 
 @each_op
-def test_its_rule_names_a_source(name):
-    machine = request_guest_permission(Machine.fresh(AMX_HOST), 18).machine
-    if name not in {"open-kvm", "create-vm", "req-guest-perm"}:
-        machine = machine_with_vcpu(granted=True, cpuid_xcr0=0x602E7)
-        machine = with_captures(machine, machine.captured["table"])
-    assert instance(name).step(machine).rule
-
-
-@each_op
-def test_some_scenario_uses_it(name):
-    every = [*catalog.scenarios(AMX_HOST), *PROBES.values()]
-    assert name in {op.name for s in every for _, op in s.ops()}
-
-
-@each_op
 def test_its_name_is_lower_case_with_dashes(name):
     assert name == name.lower().replace("_", "-")
-
-
-@each_host
-def test_every_errno_that_the_model_expects_is_documented(host):
-    undocumented = set()
-    for scenario in catalog.scenarios(host):
-        if scenario.needs_amx and not host.amx:
-            continue
-        machine = Machine.fresh(host)
-        for _, op in scenario.ops():
-            step = op.step(machine)
-            if isinstance(step.outcome, Failed):
-                name = errno_name(step.outcome.errno).split()[0]
-                if name not in op.errnos:
-                    undocumented.add((op.name, name))
-            machine = step.machine
-    assert undocumented == set()
 
 
 @each_op
