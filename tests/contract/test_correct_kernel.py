@@ -31,7 +31,9 @@ def test_the_checkers_find_nothing(on_each_host):
 
 def test_every_errno_is_documented(on_each_host):
     ops = registry()
-    undocumented = {name: seen - set(ops[name].errnos) for name, seen in on_each_host.errnos.items()}
+    undocumented = {
+        name: seen - set(ops[name].errnos) for name, seen in on_each_host.errnos.items()
+    }
     assert {name: errnos for name, errnos in undocumented.items() if errnos} == {}
 
 
@@ -41,6 +43,8 @@ def test_the_model_leaves_no_more_open_than_the_table_says(swept):
     if os.environ.get("KVMPROBE_UPDATE_GOLDEN") == "1":
         OPEN_BYTES.write_text(json.dumps(counted, indent=2, sort_keys=True) + "\n")
     table = {family: Counter(found) for family, found in json.loads(OPEN_BYTES.read_text()).items()}
-    grown = {family: dict(found - table.pop(family, Counter())) for family, found in counted.items()}
+    grown = {
+        family: dict(found - table.pop(family, Counter())) for family, found in counted.items()
+    }
     assert {family: more for family, more in grown.items() if more} == {}
     assert table == {}, "families that are in the table and not in the catalogue"

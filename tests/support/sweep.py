@@ -1,4 +1,4 @@
-"""One pass over a host's catalogue on a correct kernel, for all tests that look at every scenario."""
+"""One pass over a host's catalogue on a correct kernel, for all tests of every scenario."""
 
 from __future__ import annotations
 

@@ -63,6 +63,7 @@ class GuestXsave(_AreaOp):
     rfbm: int = ALL
     offset: int = 0
     vcpu: str = VCPU
+    rule = guest_xsave.XSAVE
 
     def __post_init__(self) -> None:
         """Accept the form's text."""
@@ -104,6 +105,7 @@ class GuestXrstor(_AreaOp):
     reserved: int = 0
     offset: int = 0
     vcpu: str = VCPU
+    rule = guest_xsave.XRSTOR
 
     def __post_init__(self) -> None:
         """Accept the form's text."""
@@ -149,6 +151,7 @@ class GuestFxsave(GuestOp):
     """Save x87 and SSE."""
 
     vcpu: str = VCPU
+    rule = guest_xsave.FXSAVE
 
     @property
     def mnemonic(self) -> str:
@@ -175,6 +178,7 @@ class GuestFxrstor(GuestOp):
 
     mxcsr: int = patterns.MXCSR_PATTERN
     vcpu: str = VCPU
+    rule = guest_xsave.FXRSTOR
 
     @property
     def mnemonic(self) -> str:
