@@ -37,7 +37,7 @@ _RESTORES = {RestoreForm.XRSTOR: PayloadOp.XRSTOR64, RestoreForm.XRSTORS: Payloa
 
 def area_size(host: HostProfile) -> int:
     """Return the bytes of the largest area in either format."""
-    compacted = guest_xsave.compacted_layout(host, host.layout.bitmap)
+    compacted = guest_xsave.compacted_layout(host, host.layout.bitmap | host.kvm_xss)
     return max(host.layout.size(host.layout.bitmap), compacted.size(compacted.bitmap))
 
 
@@ -122,9 +122,10 @@ class GuestXrstor(_AreaOp):
         memory = bytearray(area_size(host))
         layout = host.layout
         if self.xcomp_bv & COMPACTED:
-            known = self.xcomp_bv & layout.bitmap
+            known = self.xcomp_bv & (layout.bitmap | host.kvm_xss)
             layout = guest_xsave.compacted_layout(host, known)
-        for nr in numbers(self.xstate_bv & layout.bitmap & ~MPX):
+        # Supervisor components have no pattern: they are loaded as zeros.
+        for nr in numbers(self.xstate_bv & layout.bitmap & host.layout.bitmap & ~MPX):
             content = patterns.content(nr, host.layout)
             for span in place_of(nr, layout):
                 memory[span.start : span.stop] = content[: len(span)]
