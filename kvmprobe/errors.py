@@ -157,9 +157,7 @@ class VerificationFailed(LabError):
 
 
 class KernelNotFound(LabError):
-    """No kernel fits the SPEC.  A SPEC that cannot be read at all is a UsageError."""
-
-    exit_code = ExitCode.USAGE
+    """No kernel matches the SPEC; a SPEC that cannot be parsed is a UsageError."""
 
 
 class NoSpace(LabError):
