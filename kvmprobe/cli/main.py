@@ -15,7 +15,7 @@ from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.terminal import output, tell
 from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError, OutputLost
 from kvmprobe.reports.console import print_lines
-from kvmprobe.reports.ops import op_lines
+from kvmprobe.reports.ops import op_lines, schema_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -115,7 +115,7 @@ def _dispatch(arguments: argparse.Namespace, console: Console) -> int:
     # Each command has a module, loaded only for that command: the lab's are many.
     match arguments.command:
         case "ops":
-            print_lines(console, op_lines())
+            print_lines(console, schema_lines() if arguments.schema else op_lines())
             return ExitCode.OK
         case command:
             run: Callable[[argparse.Namespace, Console], int]

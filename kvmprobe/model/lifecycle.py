@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 _MAX_VCPU_IDS = 1 << 14
 
 
-def open_kvm(machine: Machine) -> Step:
-    """open(/dev/kvm); no state changes.
+def open_kvm(machine: Machine, kvm_name: str = "kvm") -> Step:
+    """open(/dev/kvm).
 
     :see: fs/open.c: do_sys_openat2
     """
-    limited = machine.process(MAIN).limited
     rule = "open(/dev/kvm) returns a descriptor: open.c: do_sys_openat2"
-    return Step(machine, Failed(errno.EMFILE) if limited else NewDescriptor(), rule)
+    if machine.process(MAIN).limited:
+        return Step(machine, Failed(errno.EMFILE), rule)
+    return Step(machine.with_open(MAIN, kvm_name), NewDescriptor(), rule)
 
 
 def create_vm(machine: Machine, vm_name: str = "vm", kvm_name: str = "kvm", by: str = MAIN) -> Step:
@@ -42,7 +44,8 @@ def create_vm(machine: Machine, vm_name: str = "vm", kvm_name: str = "kvm", by: 
     process = machine.process(by)
     if process.limited:
         return Step(machine, Failed(errno.EMFILE), rule)
-    return Step(machine.with_vm(vm_name, Vm(process.memory)), NewDescriptor(), rule)
+    created = machine.with_vm(vm_name, Vm(process.memory)).with_open(by, vm_name)
+    return Step(created, NewDescriptor(), rule)
 
 
 def create_vcpu(
@@ -78,6 +81,6 @@ def create_vcpu(
         memory=vm.memory,
         lapic=vm.irqchip,
     )
-    with_id = Vm(vm.memory, vm.vcpu_ids | {vcpu_id}, vm.irqchip)
+    with_id = replace(vm, vcpu_ids=vm.vcpu_ids | {vcpu_id})
     created = locked.with_vm(vm_name, with_id).with_vcpu(vcpu_name, vcpu)
-    return Step(created, NewDescriptor(), rule)
+    return Step(created.with_open(by, vcpu_name), NewDescriptor(), rule)

@@ -8,6 +8,7 @@ pending events, and every value once the guest ran.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -80,8 +81,7 @@ def create_irqchip(machine: Machine, vm_name: str = "vm") -> Step:
         return Step(machine, Failed(errno.EEXIST), rule)
     if vm.vcpu_ids:
         return Step(machine, Failed(errno.EINVAL), rule)
-    with_chip = type(vm)(vm.memory, vm.vcpu_ids, irqchip=True)
-    return Step(machine.with_vm(vm_name, with_chip), Done(), rule)
+    return Step(machine.with_vm(vm_name, replace(vm, irqchip=True)), Done(), rule)
 
 
 def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:

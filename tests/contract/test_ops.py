@@ -35,22 +35,22 @@ VALUES = {
     "mp_state": 0,
     "rbx": 0,
     "cr4": 0,
-    "indices": (0x277,),
-    "entries": ((0x277, 0),),
+    "indices": [0x277],
+    "entries": [[0x277, 0]],
     "malformation": "none",
     "number": 0,
-    "size": 4096,
+    "size": 40,
     "given": "first",
     "task": "thread",
     "attr": 0,
     "by": "",
-    "cap": 208,
+    "cap": "XSAVE2",
     "configuration": "full",
     "cr0": 0x8001_0033,
     "ecx": 0,
-    "executes": 19,
+    "executes": "FNCLEX",
     "fcw": 0x27F,
-    "file": 16,
+    "file": "XMM",
     "index": 0x1C4,
     "leaf": 0xD,
     "mxcsr": 0x1FA0,
@@ -65,7 +65,7 @@ VALUES = {
     "subleaf": 1,
     "tile": 1,
     "xcomp_bv": 0,
-    "code": 0x1022,
+    "code": "GET_XCOMP_PERM",
     "flags": 0,
     "group": 0,
     "id": 1,
@@ -82,8 +82,7 @@ VALUES = {
 
 
 def instance(name):
-    op_class = registry()[name]
-    return op_class(**{f.name: VALUES[f.name] for f in fields(op_class)})
+    return decode({"op": name, **{f.name: VALUES[f.name] for f in fields(registry()[name])}})
 
 
 def with_captures(machine, table):

@@ -31,11 +31,13 @@ class RawCall(Op):
     call: OpenKvm | Ioctl | MapMemory | RunVcpu
     name = "raw"
     kernel_call = "raw call"
+    on_kinds = ()
+    output_fields = {}  # noqa: RUF012
 
     def lower(self, host):
         return self.call
 
-    def step(self, machine):
+    def transition(self, machine):
         return Step(machine, Done(), "none")
 
 

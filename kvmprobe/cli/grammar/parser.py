@@ -49,7 +49,12 @@ def parser() -> argparse.ArgumentParser:
     _add_resume(commands.add_parser("resume", help="go on with a run that was cut short"))
     _add_kept(commands.add_parser("runs", help="list the runs that were kept, or their records"))
     _add_list(commands.add_parser("list", help="list the scenarios"))
-    commands.add_parser("ops", help="list the ops: kernel call, errnos, sources")
+    ops = commands.add_parser("ops", help="list the ops: kernel call, errnos, sources")
+    ops.add_argument(
+        "--schema",
+        action="store_true",
+        help="print the JSON Schema of scenario documents instead, as editors take it",
+    )
     _add_explain(
         commands.add_parser("explain", help="show what the model expects of a scenario, and why")
     )
