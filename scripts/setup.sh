@@ -1,16 +1,22 @@
-# Sourced by the other scripts: puts in place what kvmprobe needs, once, and says what it does.
+# Sourced by the other scripts: installs what kvmprobe needs, once, and reports each step.
 #   kvmprobe_setup [GROUP...]   GROUP: a dependency group of pyproject.toml
 # Afterwards $KVMPROBE_PYTHON is the interpreter with kvmprobe installed.
+#
+# $KVMPROBE_VENV is a symbolic link to an environment in ${KVMPROBE_VENV}s.  An environment that a process
+# may be using is never changed, except that missing groups are added to it: when an input changes, a new
+# one is built and the link is replaced by rename().  Environments that no process uses are then removed.
 
 KVMPROBE_ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 KVMPROBE_VENV=${KVMPROBE_VENV:-$KVMPROBE_ROOT/.venv}
-KVMPROBE_PYTHON=$KVMPROBE_VENV/bin/python
+_ENVIRONMENTS=${KVMPROBE_VENV}s
+_INPUTS=kvmprobe.inputs # in an environment: the hash of each file that it was made from; written last
+_GROUPS=kvmprobe.groups # in an environment: the dependency groups that it has
 
-# Debian's names: what builds the bindings and the emulator, unpacks kernels, makes disks; what the tests sign with,
-# and what reads the manual page and the completion scripts.
-_PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch xz-utils zstd e2fsprogs"
+# Debian's names.  For kvmprobe: compilers for the bindings and the emulator, mke2fs.
+# For the tests: gpg to sign archives, mandoc and the shells that read the manual page and the completion scripts.
+_PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch e2fsprogs"
 _TEST_PACKAGES="gnupg mandoc zsh fish"
-# What opens the HTML report in tests; not every distribution has it, so it is asked for alone.
+# For tests of the HTML report; not every distribution has them, so apt-get gets them in a call of their own.
 _BROWSER_PACKAGES="chromium chromium-driver"
 
 _say() { printf 'kvmprobe setup: %s\n' "$*" >&2; }
@@ -30,7 +36,7 @@ _find_python() {
     return 1
 }
 
-# Can that interpreter make a virtual environment, and compile against its own headers?
+# Return 0 if that interpreter can make a virtual environment and has its headers.
 _python_complete() {
     "$1" - <<'EOF' 2>/dev/null
 import ensurepip, pathlib, sysconfig, venv, sys
@@ -55,7 +61,6 @@ _missing_packages() {
         command -v g++ >/dev/null || printf 'g++ '
         command -v make >/dev/null || printf 'make '
         command -v patch >/dev/null || printf 'patch '
-        command -v xz >/dev/null || printf 'xz-utils '
         PATH=$PATH:/usr/sbin:/sbin command -v mke2fs >/dev/null || printf 'e2fsprogs '
     fi
     if ! python=$(_find_python); then
@@ -79,7 +84,7 @@ _install_packages() {
     case " $* " in *" test "*) _install_browser ;; esac
 }
 
-# The other tests do without.
+# Without a browser only the browser tests are skipped.
 _install_browser() {
     local missing
     command -v dpkg-query >/dev/null || return 0
@@ -90,64 +95,166 @@ _install_browser() {
 
 _install() {
     if ! command -v apt-get >/dev/null; then
-        _say "this distribution has no apt; by Debian's names it lacks: $* (going on without)"
+        _say "no apt-get here; missing packages, by Debian's names: $* (continuing without)"
     elif [ "$(id -u)" -ne 0 ]; then
-        _say "only root can install packages; as root: apt-get install $* (going on without)"
+        _say "only root can install packages; as root: apt-get install $* (continuing without)"
     else
         _say "apt-get install $*"
-        apt-get update -qq >/dev/null || _say "apt-get update failed; trying with the lists that are there"
+        apt-get update -qq >/dev/null || _say "apt-get update failed; continuing with the package lists that are present"
         DEBIAN_FRONTEND=noninteractive \
             apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
-            _say "apt-get install failed; going on without"
+            _say "apt-get install failed; continuing without"
     fi
 }
 
-# What the installed environment was made from; source files count only where they are compiled.
-_stamp() {
+# Print "HASH  FILE" for each input of an environment.  Python sources are used in place and are no input.
+_inputs() {
     (
         cd "$KVMPROBE_ROOT" || exit
-        cat pyproject.toml cdefs/*.* scripts/setup.sh
-        printf '%s\n' "$KVMPROBE_ROOT" "$(readlink -f "$1")" "${@:2}"
-    ) | sha256sum | cut -d' ' -f1
+        export LC_ALL=C # the order of the files must not depend on the user's locale
+        find pyproject.toml scripts/setup.sh cdefs -type f \
+            -not -path '*/__pycache__/*' -not -name '.*' -not -name '*~' -print0 | sort -z | xargs -0 sha256sum
+        printf '%s  directory\n' "$KVMPROBE_ROOT"
+    )
 }
 
-_install_project() {
-    local python=$1 group groups=()
+# Print the names of the inputs that differ between the environment in use and now.
+_changed_inputs() {
+    sort "$1/$_INPUTS" - <<<"$2" | uniq -u | sed 's/^.*  //' | sort -u | paste -sd ' '
+}
+
+# Return 0 if an environment can be used as it is, except for groups; otherwise print why not.
+_is_current() {
+    local environment=$1 inputs=$2
+    if [ ! -e "$environment/$_INPUTS" ]; then
+        [ ! -e "$KVMPROBE_VENV" ] || _say "$KVMPROBE_VENV is incomplete or older than this version of setup.sh"
+        return 1
+    fi
+    if [ "$inputs" != "$(cat "$environment/$_INPUTS")" ]; then
+        _say "changed since $KVMPROBE_VENV was made: $(_changed_inputs "$environment" "$inputs")"
+        return 1
+    fi
+    if [ ! -x "$environment/bin/python" ]; then
+        _say "$environment/bin/python is gone: its Python was removed or replaced"
+        return 1
+    fi
+    if [ -n "${KVMPROBE_BASE_PYTHON:-}" ] &&
+        [ ! "$environment/bin/python" -ef "$(command -v "$KVMPROBE_BASE_PYTHON")" ]; then
+        _say "$KVMPROBE_VENV was not made with KVMPROBE_BASE_PYTHON=$KVMPROBE_BASE_PYTHON"
+        return 1
+    fi
+}
+
+_missing_groups() {
+    local environment=$1 group
     shift
-    for group in "$@"; do groups+=(--group "$KVMPROBE_ROOT/pyproject.toml:$group"); done
-    _say "virtual environment in $KVMPROBE_VENV, kvmprobe and what it depends on (pip)"
-    rm -rf "$KVMPROBE_VENV"
-    # setuptools warns at every build that it calls parts of its pyproject.toml experimental.
-    "$python" -m venv "$KVMPROBE_VENV" &&
-        "$KVMPROBE_PYTHON" -m pip install --quiet --upgrade 'pip>=25.1' &&
-        PYTHONWARNINGS=ignore \
-            "$KVMPROBE_PYTHON" -m pip install --quiet --editable "$KVMPROBE_ROOT" "${groups[@]}"
+    for group in "$@"; do
+        grep -qsxF "$group" "$environment/$_GROUPS" || printf '%s\n' "$group"
+    done
 }
 
-# The lock must not be inherited by what runs afterwards.
+# pip installs only what is missing: a process that uses the environment keeps what it has.
+_add_groups() {
+    local environment=$1 group options=()
+    shift
+    for group in "$@"; do options+=(--group "$KVMPROBE_ROOT/pyproject.toml:$group"); done
+    _say "adding to $KVMPROBE_VENV: $* (pip)"
+    "$environment/bin/python" -m pip install --quiet "${options[@]}" &&
+        printf '%s\n' "$@" >>"$environment/$_GROUPS"
+}
+
+# Make an environment with the groups that the previous one had, and have the link name it.
+_build() {
+    local python=$1 inputs=$2 previous=$3 environment groups
+    mkdir -p "$_ENVIRONMENTS" && environment=$(mktemp -d "$_ENVIRONMENTS/XXXXXXXX") && chmod 755 "$environment" || return
+    _say "new virtual environment: kvmprobe and its dependencies in $environment (pip)"
+    # setuptools warns at every build that parts of its pyproject.toml are experimental.
+    "$python" -m venv "$environment" &&
+        "$environment/bin/python" -m pip install --quiet --upgrade 'pip>=25.1' &&
+        PYTHONWARNINGS=ignore "$environment/bin/python" -m pip install --quiet --editable "$KVMPROBE_ROOT" ||
+        return
+    mapfile -t groups < <(cat "$previous/$_GROUPS" 2>/dev/null)
+    [ ${#groups[@]} -eq 0 ] || _add_groups "$environment" "${groups[@]}" || return
+    printf '%s\n' "$inputs" >"$environment/$_INPUTS"
+    _switch_to "$environment"
+}
+
+_switch_to() {
+    local next=$KVMPROBE_VENV.next
+    # Before there was a link, this was a directory; rename() cannot replace one by a link.
+    if [ -d "$KVMPROBE_VENV" ] && [ ! -L "$KVMPROBE_VENV" ]; then
+        mv -T -- "$KVMPROBE_VENV" "$_ENVIRONMENTS/before-links.$$" || return
+    fi
+    ln -sfn -- "$1" "$next" && mv -fT -- "$next" "$KVMPROBE_VENV"
+}
+
+# Remove the environments that the link does not name and that no process uses.
+_remove_unused() {
+    local environment
+    # A process that was started through the link does not name its environment, so keep all of them then.
+    if _is_used "$KVMPROBE_VENV"; then return; fi
+    for environment in "$_ENVIRONMENTS"/*/; do
+        environment=${environment%/}
+        if [ "$environment" != "$1" ] && ! _is_used "$environment"; then rm -rf -- "$environment"; fi
+    done
+}
+
+# Return 0 if a process's command line or mapped files are in a directory.
+_is_used() {
+    local files=(/proc/[0-9]*/cmdline /proc/[0-9]*/maps) file
+    while read -r file; do
+        # A relative path counts in this clone only.
+        if grep -qsaF "$1/" "$file" || [[ $(readlink "${file%/*}/cwd") == "$KVMPROBE_ROOT"* ]]; then
+            return 0
+        fi
+    done < <(grep -lsaF "${1#"$KVMPROBE_ROOT"/}/" "${files[@]}")
+    return 1
+}
+
+# The program that is started afterwards must not inherit the lock.
 _release() { [ -z "$1" ] || eval "exec $1>&-"; }
 
 kvmprobe_setup() {
-    local python stamp stamp_file lock=
-    stamp_file=$KVMPROBE_VENV/kvmprobe.stamp
-    # One at a time; a read-only clone has no lock, and nothing to set up either.
-    if { exec {lock}>"$KVMPROBE_ROOT/.setup.lock"; } 2>/dev/null; then flock "$lock"; fi
-    if python=$(_find_python) && stamp=$(_stamp "$python" "$@") &&
-        grep -qsF "$stamp" "$stamp_file"; then
-        _release "$lock"
-        return 0
+    local lock= status=0
+    # One at a time.  A read-only clone has no lock, and an environment only if it is complete.
+    if { exec {lock}>"$KVMPROBE_ROOT/.setup.lock"; } 2>/dev/null; then
+        if ! flock --nonblock "$lock"; then
+            _say "waiting for another process that is setting up here"
+            flock "$lock"
+        fi
     fi
-    _install_packages "$@"
-    if ! python=$(_find_python); then
-        _say "Python 3.11 or newer is needed and not here; set KVMPROBE_BASE_PYTHON to one"
-        return 4
-    fi
-    if ! _install_project "$python" "$@"; then
-        _say "setting up failed: see the message above; $KVMPROBE_VENV is not usable"
-        return 4
-    fi
-    _stamp "$python" "$@" >"$stamp_file"
-    # An environment with more groups serves those who need fewer.
-    [ $# -eq 0 ] || _stamp "$python" >>"$stamp_file"
+    _set_up "$@" || status=4
     _release "$lock"
+    return "$status"
+}
+
+_set_up() {
+    local environment inputs missing python
+    inputs=$(_inputs)
+    environment=$(readlink -f -- "$KVMPROBE_VENV")
+    if _is_current "$environment" "$inputs"; then
+        mapfile -t missing < <(_missing_groups "$environment" "$@")
+        if [ ${#missing[@]} -gt 0 ]; then
+            _install_packages "$@"
+            _add_groups "$environment" "${missing[@]}" || _failed || return
+        fi
+    else
+        _install_packages "$@"
+        if ! python=$(_find_python); then
+            _say "Python 3.11 or newer is needed and was not found; set KVMPROBE_BASE_PYTHON to its path"
+            return 1
+        fi
+        _build "$python" "$inputs" "$environment" || _failed || return
+        environment=$(readlink -f -- "$KVMPROBE_VENV")
+        mapfile -t missing < <(_missing_groups "$environment" "$@")
+        [ ${#missing[@]} -eq 0 ] || _add_groups "$environment" "${missing[@]}" || _failed || return
+        _remove_unused "$environment"
+    fi
+    # Not through the link: a later switch must not change the modules of a process that is running.
+    KVMPROBE_PYTHON=$environment/bin/python
+}
+
+_failed() {
+    _say "setting up failed: see the message above; what was installed before is unchanged"
+    return 1
 }

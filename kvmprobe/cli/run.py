@@ -11,6 +11,7 @@ from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, tell
 from kvmprobe.cli.grammar.printing import printing_of
+from kvmprobe.cli.grammar.run import add_arguments
 from kvmprobe.cli.places import refuse_kernel_of_host
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import argparse
 
     from rich.console import Console
+
+__all__ = ["add_arguments", "carry_out", "run"]
 
 _ENDINGS = (
     KeyboardInterrupt,

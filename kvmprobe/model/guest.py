@@ -15,6 +15,7 @@ from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.sregs import Cr4
 from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import XFeature, names, numbers
@@ -168,6 +169,22 @@ class Guest:
         return not self.vcpu.cr0 & Cr0.TS
 
 
+def instruction_rule(statement: str, mnemonic: str, invariant: str = "INV-36") -> Rule:
+    """Return the rule of an instruction that KVM does not intercept.
+
+    :param mnemonic: the section of the SDM's volume 2
+    :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, which gives it the guest's registers
+    """
+    return Rule(
+        statement,
+        (invariant,),
+        (
+            ManualSource(2, mnemonic),
+            KernelSource(KernelFile.FPU_CORE, "fpu_swap_kvm_fpstate"),
+        ),
+    )
+
+
 def disabled(components: int) -> NoReturn:
     """Raise #NM because IA32_XFD disables these components.
 
@@ -181,7 +198,7 @@ def execute(
     vcpu_name: str,
     given: Registers,
     instruction: Callable[[Guest], Guest],
-    rule: str,
+    rule: Rule,
 ) -> Step:
     """KVM_RUN until the payload has executed one instruction and told what came of it.
 

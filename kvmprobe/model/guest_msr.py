@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.guest import Vector
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import XFD_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import DYNAMIC
 
 if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
+
+
+RDMSR = Rule(
+    "RDMSR of XFD, XFD_ERR or XSS is #GP unless the guest's CPUID has it",
+    ("INV-25", "INV-39"),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_get_msr_common"),
+        KernelSource(KernelFile.KVM_VMX, "vmx_set_msr"),
+        ManualSource(2, "RDMSR"),
+    ),
+)
 
 
 def rdmsr(guest: Guest) -> Guest:
@@ -29,6 +41,17 @@ def rdmsr(guest: Guest) -> Guest:
         case _:
             guest.require((guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT), Vector.GP))
             return guest.with_eax_edx(vcpu.xss)
+
+
+WRMSR = Rule(
+    "WRMSR of XFD, XFD_ERR or XSS is #GP outside the guest's components",
+    ("INV-25",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_set_msr_common"),
+        KernelSource(KernelFile.KVM_VMX, "vmx_set_msr"),
+        ManualSource(2, "WRMSR"),
+    ),
+)
 
 
 def wrmsr(guest: Guest) -> Guest:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.guest import Cr0, Vector, disabled
+from kvmprobe.model.guest import Cr0, Vector, disabled, instruction_rule
 from kvmprobe.model.outcome import Unspecified
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT, Register
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
@@ -89,6 +90,18 @@ def compacted_layout(host: HostProfile, xcomp_bv: int) -> Layout:
     return Layout(tuple(places))
 
 
+XSAVE = Rule(
+    "XSAVE and its forms save what is enabled and in use",
+    ("INV-36",),
+    (
+        ManualSource(1, "13.7", "Operation of XSAVE"),
+        ManualSource(1, "13.11", "Operation of XSAVES"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+        KernelSource(KernelFile.FPU_CORE, "fpu_swap_kvm_fpstate"),
+    ),
+)
+
+
 def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest:
     """XSAVE, XSAVEOPT, XSAVEC or XSAVES over an area that held ``before``.
 
@@ -125,6 +138,18 @@ def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest
     return guest.but(memory=bytes(memory), unspecified=tuple(found))
 
 
+XRSTOR = Rule(
+    "XRSTOR and XRSTORS load what is enabled, and the rest of RFBM becomes INIT",
+    ("INV-36",),
+    (
+        ManualSource(1, "13.8", "Operation of XRSTOR"),
+        ManualSource(1, "13.12", "Operation of XRSTORS"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+        KernelSource(KernelFile.FPU_CORE, "fpu_swap_kvm_fpstate"),
+    ),
+)
+
+
 def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> Guest:
     """XRSTOR or XRSTORS: the area decides between standard and compacted format.
 
@@ -157,6 +182,9 @@ def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> G
     return guest.with_state(changes, mxcsr)
 
 
+FXSAVE = instruction_rule("FXSAVE saves x87 and SSE state", "FXSAVE")
+
+
 def fxsave(guest: Guest, before: bytes) -> Guest:
     """FXSAVE64: x87, MXCSR and XMM, in use or not.
 
@@ -169,6 +197,9 @@ def fxsave(guest: Guest, before: bytes) -> Guest:
     _put_mxcsr(memory, guest)
     pointers = any(memory[_POINTERS.start : _POINTERS.stop])
     return guest.but(memory=bytes(memory), unspecified=(_x87_pointers(),) if pointers else ())
+
+
+FXRSTOR = instruction_rule("FXRSTOR loads x87 and SSE state", "FXRSTOR")
 
 
 def fxrstor(guest: Guest, memory: bytes) -> Guest:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import RESET_PAGE
 from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine, Vm
@@ -59,6 +60,16 @@ def payload_regions(number: int) -> tuple[Region, ...]:
     return (code, Region(_PAYLOAD_SLOT + 1, RESET_PAGE, PAGE_SIZE, memory))
 
 
+SET_MEMORY_REGION = Rule(
+    "memory slots do not overlap, and a slot in use keeps its memory",
+    (),
+    (
+        KernelSource(KernelFile.KVM_MAIN, "kvm_set_memory_region"),
+        KernelSource(KernelFile.KVM_MAIN, "kvm_check_memslot_overlap"),
+    ),
+)
+
+
 def map_region(machine: Machine, vm_name: str, *regions: Region) -> Step:
     """KVM_SET_USER_MEMORY_REGION for each region, up to the first that fails.
 
@@ -66,14 +77,13 @@ def map_region(machine: Machine, vm_name: str, *regions: Region) -> Step:
 
     :see: virt/kvm/kvm_main.c: kvm_set_memory_region, kvm_check_memslot_overlap
     """
-    rule = "slots do not overlap, and keep their memory: kvm_main.c: kvm_set_memory_region"
     for region in regions:
         vm = machine.vm(vm_name)
         number = _refusal(vm, region)
         if number:
-            return Step(machine, Failed(number), rule)
+            return Step(machine, Failed(number), SET_MEMORY_REGION)
         machine = machine.with_vm(vm_name, replace(vm, slots={**vm.slots, region.slot: region}))
-    return Step(machine, Done(), rule)
+    return Step(machine, Done(), SET_MEMORY_REGION)
 
 
 def map_payload(machine: Machine, vm_name: str) -> Step:

@@ -14,6 +14,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import cycle_fpu
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, HostDies, Outcome, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import Register
 from kvmprobe.xstate.features import DYNAMIC, names
 
@@ -47,6 +48,16 @@ def msr_name(index: int) -> str:
     return Msr(index).name.removeprefix("IA32_") if index in set(Msr) else f"MSR {index:#x}"
 
 
+SET_XFD = Rule(
+    "XFD[i]=1 clears XSTATE_BV[i]",
+    ("INV-25", "INV-29"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_update_guest_xfd"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+    ),
+)
+
+
 def set_xfd(machine: Machine, vcpu_name: str, value: int) -> Step:
     """KVM_SET_MSRS(IA32_XFD), host-initiated: processed iff within the guest's dynamic components.
 
@@ -55,8 +66,17 @@ def set_xfd(machine: Machine, vcpu_name: str, value: int) -> Step:
     :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd;
         SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
     """
-    rule = "XFD[i]=1 clears XSTATE_BV[i] (INV-25, INV-29): core.c: fpu_update_guest_xfd"
-    return _written_one(machine, vcpu_name, (Msr.IA32_XFD, value), rule)
+    return _written_one(machine, vcpu_name, (Msr.IA32_XFD, value), SET_XFD)
+
+
+SET_XFD_ASLEEP = Rule(
+    "XFD[i]=1 clears XSTATE_BV[i], also when the thread must load its own FPU state",
+    ("INV-25", "INV-29"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_update_guest_xfd"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+    ),
+)
 
 
 def set_xfd_asleep(machine: Machine, vcpu_name: str, value: int) -> Step:
@@ -67,12 +87,18 @@ def set_xfd_asleep(machine: Machine, vcpu_name: str, value: int) -> Step:
     :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd, which asks for TIF_NEED_FPU_LOAD
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = "XFD[i]=1 clears XSTATE_BV[i], also after a sleep (INV-25, INV-29, NFL=1): core.c"
     if value & ~(vcpu.guest_xcr0 & DYNAMIC):
-        return Step(machine, Done(0), rule)
+        return Step(machine, Done(0), SET_XFD_ASLEEP)
     keeps = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED in machine.host.behaviours
     written = _with_xfd(vcpu, value) if keeps else _scrubbed(_with_xfd(vcpu, value))
-    return Step(machine.with_vcpu(vcpu_name, written), Done(1), rule)
+    return Step(machine.with_vcpu(vcpu_name, written), Done(1), SET_XFD_ASLEEP)
+
+
+SET_XFD_ERR = Rule(
+    "XFD_ERR is within the dynamic components of the guest",
+    ("INV-25",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_set_msr_common"),),
+)
 
 
 def set_xfd_err(machine: Machine, vcpu_name: str, value: int) -> Step:
@@ -80,8 +106,14 @@ def set_xfd_err(machine: Machine, vcpu_name: str, value: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_set_msr_common
     """
-    rule = "XFD_ERR within the guest's dynamic components (INV-25): x86.c: kvm_set_msr_common"
-    return _written_one(machine, vcpu_name, (Msr.IA32_XFD_ERR, value), rule)
+    return _written_one(machine, vcpu_name, (Msr.IA32_XFD_ERR, value), SET_XFD_ERR)
+
+
+GET_XFD = Rule(
+    "KVM_GET_MSRS returns the last accepted XFD and XFD_ERR",
+    ("INV-25", "INV-38"),
+    (KernelSource(KernelFile.KVM_X86, "kvm_get_msr_common"),),
+)
 
 
 def get_xfd(machine: Machine, vcpu_name: str) -> Step:
@@ -90,8 +122,17 @@ def get_xfd(machine: Machine, vcpu_name: str) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_get_msr_common
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = "GET_MSRS returns the last accepted XFD and XFD_ERR (INV-25, INV-38)"
-    return Step(machine, Done(2, {XFD_FIELD: vcpu.xfd, XFD_ERR_FIELD: vcpu.xfd_err}), rule)
+    return Step(machine, Done(2, {XFD_FIELD: vcpu.xfd, XFD_ERR_FIELD: vcpu.xfd_err}), GET_XFD)
+
+
+SET_MSRS = Rule(
+    "KVM_SET_MSRS returns how many entries it applied",
+    ("INV-25", "INV-26"),
+    (
+        KernelSource(KernelFile.KVM_X86, "__msr_io"),
+        KernelSource(KernelFile.KVM_X86, "kvm_set_msr_common"),
+    ),
+)
 
 
 def set_msrs(machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]]) -> Step:
@@ -99,20 +140,29 @@ def set_msrs(machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]
 
     :see: arch/x86/kvm/x86.c: msr_io, __msr_io
     """
-    rule = "KVM_SET_MSRS returns how many entries it applied (INV-25, INV-26): x86.c: __msr_io"
     if len(entries) >= MAX_IO_MSRS:
-        return Step(machine, Failed(errno.E2BIG), rule)
+        return Step(machine, Failed(errno.E2BIG), SET_MSRS)
     host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
     for index, value in entries:
         if loads_fpu(host, vcpu, index):
             if vcpu.next_load_faults:
-                return Step(machine, _host_dies(vcpu), rule)
+                return Step(machine, _host_dies(vcpu), SET_MSRS)
             vcpu = cycle_fpu(host, vcpu)
         written = write(host, vcpu, index, value)
         if written is None:
             break
         vcpu, done = written, done + 1
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done), SET_MSRS)
+
+
+GET_MSRS = Rule(
+    "KVM_GET_MSRS returns how many entries it read",
+    ("INV-25", "INV-26"),
+    (
+        KernelSource(KernelFile.KVM_X86, "__msr_io"),
+        KernelSource(KernelFile.KVM_X86, "kvm_get_msr_common"),
+    ),
+)
 
 
 def get_msrs(machine: Machine, vcpu_name: str, indices: Sequence[int]) -> Step:
@@ -120,22 +170,31 @@ def get_msrs(machine: Machine, vcpu_name: str, indices: Sequence[int]) -> Step:
 
     :see: arch/x86/kvm/x86.c: msr_io, __msr_io
     """
-    rule = "KVM_GET_MSRS returns how many entries it read (INV-25, INV-26): x86.c: __msr_io"
     if len(indices) >= MAX_IO_MSRS:
-        return Step(machine, Failed(errno.E2BIG), rule)
+        return Step(machine, Failed(errno.E2BIG), GET_MSRS)
     host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
     found: dict[str, int] = {}
     for index in indices:
         value = read(host, vcpu, index)
         if loads_fpu(host, vcpu, index):
             if vcpu.next_load_faults:
-                return Step(machine, _host_dies(vcpu), rule)
+                return Step(machine, _host_dies(vcpu), GET_MSRS)
             vcpu = cycle_fpu(host, vcpu)
         if value is None:
             break
         found[msr_name(index)] = value
         done += 1
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done, found), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done, found), GET_MSRS)
+
+
+ACCESS_LISTED = Rule(
+    "every MSR of KVM_GET_MSR_INDEX_LIST can be read and written back",
+    ("INV-26",),
+    (
+        KernelSource(KernelFile.KVM_X86, "__msr_io"),
+        KernelSource(KernelFile.KVM_X86, "kvm_probe_msr_to_save"),
+    ),
+)
 
 
 def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> Step:
@@ -145,18 +204,17 @@ def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> S
 
     :see: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_save_state, vcpu_load_state
     """
-    rule = "every MSR of KVM_GET_MSR_INDEX_LIST is read and written back (INV-26): x86.c: __msr_io"
     host, vcpu = machine.host, machine.vcpu(vcpu_name)
     if any(loads_fpu(host, vcpu, index) for index in host.msrs):
         if vcpu.next_load_faults:
-            return Step(machine, _host_dies(vcpu), rule)
+            return Step(machine, _host_dies(vcpu), ACCESS_LISTED)
         vcpu = cycle_fpu(host, vcpu)
     if xfd is not None and Msr.IA32_XFD in host.msrs:
         written = write(host, vcpu, Msr.IA32_XFD, xfd)
         if written is None:
-            return Step(machine, Done(sorted(host.msrs).index(Msr.IA32_XFD)), rule)
+            return Step(machine, Done(sorted(host.msrs).index(Msr.IA32_XFD)), ACCESS_LISTED)
         vcpu = written
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(len(host.msrs)), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(len(host.msrs)), ACCESS_LISTED)
 
 
 def loads_fpu(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
@@ -271,7 +329,7 @@ def _scrubbed(vcpu: Vcpu) -> Vcpu:
     )
 
 
-def _written_one(machine: Machine, vcpu_name: str, entry: tuple[int, int], rule: str) -> Step:
+def _written_one(machine: Machine, vcpu_name: str, entry: tuple[int, int], rule: Rule) -> Step:
     written = write(machine.host, machine.vcpu(vcpu_name), *entry)
     if written is None:
         return Step(machine, Done(0), rule)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model.fpstate import cycle_fpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -20,17 +21,35 @@ if TYPE_CHECKING:
 EXIT_FIELD = "exit_reason"
 
 
+RUN_UNTIL_HALT = Rule(
+    "KVM_RUN until HLT loads and saves the guest FPU",
+    ("INV-36",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl_run"),
+        KernelSource(KernelFile.KVM_X86, "kvm_emulate_halt"),
+    ),
+)
+
+
 def run_until_halt(machine: Machine, vcpu_name: str) -> Step:
     """KVM_RUN of a guest whose first instruction is HLT; there is no in-kernel irqchip.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_emulate_halt
     """
-    rule = "KVM_RUN until HLT (INV-36, with real entry): x86.c: kvm_arch_vcpu_ioctl_run"
     vcpu = machine.vcpu(vcpu_name)
     if vcpu.next_load_faults:
-        return Step(machine, _host_dies(vcpu), rule)
+        return Step(machine, _host_dies(vcpu), RUN_UNTIL_HALT)
     vcpu = cycle_fpu(machine.host, vcpu).but(ran=True)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(fields={EXIT_FIELD: KvmExit.HLT}), rule)
+    return Step(
+        machine.with_vcpu(vcpu_name, vcpu), Done(fields={EXIT_FIELD: KvmExit.HLT}), RUN_UNTIL_HALT
+    )
+
+
+RUN_IMMEDIATE_EXIT = Rule(
+    "KVM_RUN with immediate_exit loads and saves the guest FPU",
+    ("INV-36",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl_run"),),
+)
 
 
 def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
@@ -38,12 +57,11 @@ def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run
     """
-    rule = "KVM_RUN with immediate_exit loads and saves the guest FPU (INV-36)"
     vcpu = machine.vcpu(vcpu_name)
     if vcpu.next_load_faults:
-        return Step(machine, _host_dies(vcpu), rule)
+        return Step(machine, _host_dies(vcpu), RUN_IMMEDIATE_EXIT)
     vcpu = cycle_fpu(machine.host, vcpu)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Failed(errno.EINTR), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Failed(errno.EINTR), RUN_IMMEDIATE_EXIT)
 
 
 def _host_dies(vcpu: Vcpu) -> HostDies:

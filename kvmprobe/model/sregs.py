@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
@@ -92,16 +93,32 @@ def _allowed(cpuid: GuestCpuid) -> int:
     )
 
 
+SET_CR4 = Rule(
+    "CR4 is within the features of KVM and the guest's CPUID",
+    ("INV-19", "INV-34"),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_is_valid_cr4"),
+        KernelSource(KernelFile.KVM_X86, "__set_sregs_common"),
+    ),
+)
+
+
 def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:
     """KVM_SET_SREGS or KVM_SET_SREGS2 of what GET returned, but for CR4.
 
     :see: arch/x86/kvm/x86.c: __set_sregs_common, kvm_is_valid_sregs
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = "CR4 within KVM's features and the guest's CPUID (INV-19, INV-34): x86.c: __set_sregs"
     if not legal_cr4(machine.host, vcpu.cpuid, value):
-        return Step(machine, Failed(errno.EINVAL), rule)
-    return Step(machine.with_vcpu(vcpu_name, vcpu.but(cr4=value)), Done(), rule)
+        return Step(machine, Failed(errno.EINVAL), SET_CR4)
+    return Step(machine.with_vcpu(vcpu_name, vcpu.but(cr4=value)), Done(), SET_CR4)
+
+
+GET_SREGS = Rule(
+    "KVM_GET_SREGS returns the last accepted control registers",
+    ("INV-19", "INV-34"),
+    (KernelSource(KernelFile.KVM_X86, "__get_sregs_common"),),
+)
 
 
 def get_sregs(machine: Machine, vcpu_name: str) -> Step:
@@ -109,8 +126,7 @@ def get_sregs(machine: Machine, vcpu_name: str) -> Step:
 
     :see: arch/x86/kvm/x86.c: __get_sregs_common
     """
-    rule = "GET_SREGS returns the last accepted CR4 (INV-19, INV-34): x86.c: __get_sregs"
-    return Step(machine, Done(fields=_fields(machine.vcpu(vcpu_name))), rule)
+    return Step(machine, Done(fields=_fields(machine.vcpu(vcpu_name))), GET_SREGS)
 
 
 def _fields(vcpu: Vcpu) -> dict[str, int]:

@@ -16,7 +16,7 @@ def op_lines() -> list[str]:
     for name, op in ops:
         lines.append(f"{name:{width}}  {op.kernel_call}")
         lines += [f"{'':{width}}    {errno}: {meaning}" for errno, meaning in op.errnos.items()]
-        lines += [f"{'':{width}}    see {source}" for source in op.cites]
+        lines += [f"{'':{width}}    see {source}" for source in op.sources()]
     return lines
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from kvmprobe.abi.payload import NO_EXCEPTION, Registers
 from kvmprobe.model import guest
+from kvmprobe.model.guest_control import NOTHING
 from kvmprobe.model.machine import GuestCpuid
 from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu
 
@@ -34,7 +35,7 @@ def without_feature(leaf, subleaf, register, bit):
 def step(machine, instruction, value=0, ecx=0, rax=None):
     """One instruction with ``value`` in EDX:EAX."""
     given = Registers(rax=value & LOW if rax is None else rax, rcx=ecx, rdx=value >> 32)
-    return guest.execute(machine, VCPU, given, instruction, "rule")
+    return guest.execute(machine, VCPU, given, instruction, NOTHING)
 
 
 def run(machine, *instructions):

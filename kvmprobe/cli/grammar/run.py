@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_run(run: argparse.ArgumentParser) -> None:
-    """Take what ``kvmprobe run`` does."""
+def add_arguments(run: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
     end_with(run, SELECTION_HELP, PRINTING, FORMATS, EXIT_STYLES)
     _add_where(run.add_argument_group("where"))
     add_selection(run.add_argument_group("what"))

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from argparse import _ActionsContainer
 
 
+RUN_HELP = "a run's directory, or the FILE of `run --json`"
+
+
 def add_device(command: _ActionsContainer) -> None:
     """Take another KVM device."""
     command.add_argument(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 from kvmprobe.abi.ioctls import Descriptor, IoctlSpec
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.outcome import Step
-from kvmprobe.model.process import denied
+from kvmprobe.model.process import OTHER_MEMORY, denied
 from kvmprobe.scenarios.calls import KVM, MAIN, VCPU, VM, Argument, Ioctl
 from kvmprobe.scenarios.op_fields import Wrong, kinds
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
+    from kvmprobe.model.rule import Rule, Source
     from kvmprobe.scenarios.calls import Call
 
 Places = Mapping[str, tuple[int, str]]
 """Named values in an output: byte offset, and format as ``struct`` has it (no byte order)."""
 
-_DENIED = "EBADF of a closed descriptor, EIO of another memory's VM (INV-41): kvm_main.c"
 _USUAL = {Descriptor.KVM: ("", KVM), Descriptor.VM: ("vm", VM), Descriptor.VCPU: ("vcpu", VCPU)}
 
 
@@ -34,7 +34,8 @@ class Op(ABC):
 
     name: ClassVar[str]
     kernel_call: ClassVar[str]
-    cites: ClassVar[tuple[str, ...]]
+    rules: ClassVar[tuple[Rule, ...]]
+    """What a correct kernel does; ``step`` names the one that applies."""
     errnos: ClassVar[Mapping[str, str]]
     output_fields: ClassVar[Places]
     on_kinds: ClassVar[tuple[Descriptor, ...]]
@@ -54,7 +55,7 @@ class Op(ABC):
         :see: virt/kvm/kvm_main.c: kvm_vm_ioctl, kvm_vcpu_ioctl
         """
         refusal = denied(machine, self.descriptor, self.caller)
-        return Step(machine, refusal, _DENIED) if refusal else self.transition(machine)
+        return Step(machine, refusal, OTHER_MEMORY) if refusal else self.transition(machine)
 
     @property
     def descriptor(self) -> str:
@@ -75,6 +76,11 @@ class Op(ABC):
     def binds(self) -> str:
         """The name that the call gives to a new descriptor."""
         return ""
+
+    @classmethod
+    def sources(cls) -> tuple[Source, ...]:
+        """Return where its rules come from, each source once."""
+        return tuple(dict.fromkeys(source for rule in cls.rules for source in rule.sources))
 
     @property
     def places(self) -> Places:
@@ -147,7 +153,7 @@ _O = TypeVar("_O", bound=Op)
 def op(
     name: str,
     call: IoctlSpec | str,
-    *cites: str,
+    *rules: Rule,
     on: Descriptor | tuple[Descriptor, ...] = (),
     shown: str = "",
     errnos: Mapping[str, str] | None = None,
@@ -156,7 +162,7 @@ def op(
     """Make a class a frozen dataclass, and register it as an op.
 
     :param call: the ioctl, or the symbolic name of what the op asks the kernel
-    :param cites: documentation or kernel sources that say what it does
+    :param rules: the model's, the most telling one first
     :param on: what the call is made on; an ioctl's specification says it
     :param shown: another name for the ioctl
     :param errnos: each errno that the model knows, with its meaning
@@ -167,7 +173,7 @@ def op(
         if name in _REGISTRY:
             raise ScenarioError(f"two ops are named {name}")
         made = dataclass(frozen=True, slots=True)(cls)
-        made.name, made.cites, made.errnos = name, cites, errnos or {}
+        made.name, made.rules, made.errnos = name, rules, errnos or {}
         made.on_kinds = (on,) if isinstance(on, Descriptor) else on
         made.output_fields = output or {}
         if isinstance(call, IoctlSpec):

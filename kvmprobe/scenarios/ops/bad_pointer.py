@@ -49,8 +49,7 @@ KVM_IOCTLS, VM_IOCTLS, VCPU_IOCTLS = (
 @op(
     "ioctl-to-nowhere",
     "KVM_(NULL)",
-    "virt/kvm/kvm_main.c: kvm_vcpu_ioctl",
-    "virt/kvm/kvm_main.c: kvm_vm_ioctl",
+    system.IOCTL_TO_NOWHERE,
     on=tuple(ioctls.Descriptor),
     errnos={
         "EFAULT": "there is nothing at the address",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_API = "Documentation/virt/kvm/api.rst"
 SUPPORTED, READ_BACK = "supported-cpuid", "read-back-cpuid"
 _CAPTURES = {Table.SUPPORTED: SUPPORTED, Table.READ_BACK: READ_BACK}
 _HEADER_SIZE, _ENTRY_SIZE = 8, 40
@@ -48,8 +47,7 @@ def _guest_values(output: bytes) -> Mapping[str, int]:
 @op(
     "get-supported-cpuid",
     ioctls.GET_SUPPORTED_CPUID,
-    f"{_API}: KVM_GET_SUPPORTED_CPUID",
-    "arch/x86/kvm/cpuid.c: __do_cpuid_func",
+    cpuid.GET_SUPPORTED,
     errnos={"EBADF": "the descriptor is closed"},
 )
 class GetSupportedCpuid(FixedIoctl):
@@ -72,8 +70,7 @@ class GetSupportedCpuid(FixedIoctl):
 @op(
     "check-xsave2",
     ioctls.CHECK_EXTENSION,
-    f"{_API}: KVM_GET_XSAVE2",
-    "arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension",
+    cpuid.CHECK_XSAVE2,
     on=Descriptor.VM,
     shown="KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2)",
 )
@@ -90,8 +87,9 @@ class CheckXsave2(FixedIoctl):
 @op(
     "set-cpuid2",
     ioctls.SET_CPUID2,
-    f"{_API}: KVM_SET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_set_cpuid",
+    guest_cpuid.SET_CPUID2,
+    guest_cpuid.SET_CPUID2_AFTER_RUN,
+    guest_cpuid.CHECK_ADDRESS_BITS,
     errnos={
         "EPERM": "XTILE_DATA without guest permission",
         "EINVAL": "another table, after the guest ran; illegal address sizes",
@@ -130,8 +128,9 @@ def _value(machine: Machine, variant: Table) -> GuestCpuid:
 @op(
     "set-cpuid",
     ioctls.SET_CPUID,
-    f"{_API}: KVM_SET_CPUID",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid",
+    guest_cpuid.SET_CPUID2,
+    guest_cpuid.SET_CPUID2_AFTER_RUN,
+    guest_cpuid.CHECK_ADDRESS_BITS,
     errnos=SetCpuid2.errnos,
 )
 class SetCpuid(HostIoctl):
@@ -154,8 +153,7 @@ class SetCpuid(HostIoctl):
 @op(
     "set-too-many-cpuid2",
     ioctls.SET_CPUID2,
-    f"{_API}: KVM_SET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2",
+    guest_cpuid.SET_TOO_MANY,
     errnos={"E2BIG": "always: 257 entries"},
 )
 class SetTooManyCpuid2(FixedIoctl):
@@ -176,8 +174,7 @@ class SetTooManyCpuid2(FixedIoctl):
 @op(
     "set-cut-off-cpuid2",
     ioctls.SET_CPUID2,
-    f"{_API}: KVM_SET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2",
+    guest_cpuid.SET_UNREADABLE,
     errnos={"EFAULT": "always: the table cannot be read to its end"},
 )
 class SetCutOffCpuid2(FixedIoctl):
@@ -203,8 +200,7 @@ class SetCutOffCpuid2(FixedIoctl):
 @op(
     "get-cpuid2",
     ioctls.GET_CPUID2,
-    f"{_API}: KVM_GET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_get_cpuid2",
+    guest_cpuid.GET_CPUID2,
     errnos={
         "E2BIG": "more entries than the caller has room for",
         "EIO": "the VM belongs to another process's memory",

@@ -26,7 +26,6 @@ _GARBAGE = 0xEE
 # SDM vol.1 §8.1.5 "x87 FPU Control Word": bits 6, 7 and 13 to 15
 _FCW_RESERVED = 0xE0C0
 _PLACES = {fpu.FCW_FIELD: (FCW.start, "H")}
-_API = "Documentation/virt/kvm/api.rst"
 
 
 class FpuContent(StrEnum):
@@ -63,12 +62,7 @@ def fpu_area(given: FpuContent, host: HostProfile) -> bytes:
     return bytes(area)
 
 
-@op(
-    "set-fpu",
-    ioctls.SET_FPU,
-    f"{_API}: KVM_SET_FPU",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu",
-)
+@op("set-fpu", ioctls.SET_FPU, fpu.SET_FPU)
 class SetFpu(HostIoctl):
     """Set x87 and SSE registers."""
 
@@ -85,13 +79,7 @@ class SetFpu(HostIoctl):
         return f"{self.kernel_call} {self.given}"
 
 
-@op(
-    "get-fpu",
-    ioctls.GET_FPU,
-    f"{_API}: KVM_GET_FPU",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_get_fpu",
-    output=_PLACES,
-)
+@op("get-fpu", ioctls.GET_FPU, fpu.GET_FPU, output=_PLACES)
 class GetFpu(FixedIoctl):
     """Read x87 and SSE registers."""
 
@@ -105,8 +93,7 @@ class GetFpu(FixedIoctl):
 @op(
     "set-fpu-at-page-end",
     ioctls.SET_FPU,
-    f"{_API}: KVM_SET_FPU",
-    "virt/kvm/kvm_main.c: kvm_vcpu_ioctl",
+    fpu.SET_FPU,
     errnos={"EFAULT": "less than the structure can be read"},
 )
 class SetFpuAtPageEnd(HostIoctl):
@@ -131,8 +118,7 @@ class SetFpuAtPageEnd(HostIoctl):
 @op(
     "get-fpu-at-page-end",
     ioctls.GET_FPU,
-    f"{_API}: KVM_GET_FPU",
-    "virt/kvm/kvm_main.c: kvm_vcpu_ioctl",
+    fpu.GET_FPU,
     errnos={"EFAULT": "less than the structure can be written"},
     output=_PLACES,
 )

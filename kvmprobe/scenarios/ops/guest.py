@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.payload import RESULT, PayloadOp, Registers, command
 from kvmprobe.model import guest, guest_control, guest_tiles, guest_vector, memory
 from kvmprobe.model.guest import VECTOR_FIELD, Guest
+from kvmprobe.model.memory import SET_MEMORY_REGION
 from kvmprobe.scenarios.calls import VCPU, VM, Call, RunGuest
 from kvmprobe.scenarios.calls import MapPayload as MapPayloadCall
 from kvmprobe.scenarios.calls import SharePayload as SharePayloadCall
@@ -21,20 +22,15 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
+    from kvmprobe.model.rule import Rule
 
 PAYLOAD = "payload"
 _ZEROS = Registers()
 Instruction = Callable[[Guest], Guest]
 """The model of an instruction with its operands."""
-_API = "Documentation/virt/kvm/api.rst"
 
 
-@op(
-    "map-payload",
-    "KVM_SET_USER_MEMORY_REGION(payload)",
-    f"{_API}: KVM_SET_USER_MEMORY_REGION",
-    on=Descriptor.VM,
-)
+@op("map-payload", "KVM_SET_USER_MEMORY_REGION(payload)", SET_MEMORY_REGION, on=Descriptor.VM)
 class MapPayload(FixedOp):
     """Give the guest the payload in fresh memory, and its reset vector."""
 
@@ -50,7 +46,7 @@ class MapPayload(FixedOp):
 @op(
     "share-payload",
     "KVM_SET_USER_MEMORY_REGION(the same payload)",
-    f"{_API}: KVM_SET_USER_MEMORY_REGION",
+    SET_MEMORY_REGION,
     on=Descriptor.VM,
 )
 class SharePayload(FixedOp):
@@ -95,8 +91,6 @@ class GuestOp(Op):
     """An instruction in the guest."""
 
     vcpu: str
-    statement: ClassVar[str] = "INV-36"
-    """What of the contract it is about; all of them load and save the guest FPU."""
 
     @abstractmethod
     def execution(self, host: HostProfile) -> Execution:
@@ -116,10 +110,13 @@ class GuestOp(Op):
         return RunGuest(self.vcpu, PAYLOAD, execution.command, execution.data_size)
 
     def transition(self, machine: Machine) -> Step:
-        name = self.mnemonic.split()[0]
-        rule = f"{name} in the guest ({self.statement}): {self.cites[0]}"
         execution = self.execution(machine.host)
-        return guest.execute(machine, self.vcpu, execution.registers, execution.model, rule)
+        return guest.execute(machine, self.vcpu, execution.registers, execution.model, self.rule)
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of the instruction."""
+        return self.rules[0]
 
     @property
     def text(self) -> str:
@@ -143,27 +140,27 @@ RESULT_PLACES: Places = {
     for name in (VECTOR_FIELD, "error_code", "rip", "rax", "rbx", "rcx", "rdx", "cr0", "cr4")
 }
 # Instructions without operands, and the bytes that they store.
-_PLAIN: dict[PayloadOp, tuple[Instruction, int]] = {
-    PayloadOp.NOP: (guest_control.nothing, 0),
-    PayloadOp.UD2: (guest_control.ud2, 0),
-    PayloadOp.READ_CR0: (guest_control.read_cr0, 0),
-    PayloadOp.READ_CR4: (guest_control.read_cr4, 0),
-    PayloadOp.CLTS: (guest_control.clts, 0),
-    PayloadOp.RDPKRU: (guest_control.rdpkru, 0),
-    PayloadOp.FNINIT: (guest_vector.fninit, 0),
-    PayloadOp.FNOP: (guest_vector.fnop, 0),
-    PayloadOp.FNCLEX: (guest_vector.fnclex, 0),
-    PayloadOp.FWAIT: (guest_vector.fwait, 0),
-    PayloadOp.FLD1: (guest_vector.fld1, 0),
-    PayloadOp.FSTP: (guest_vector.fstp, 10),
-    PayloadOp.FNSTCW: (guest_vector.fnstcw, 2),
-    PayloadOp.FNSTSW: (guest_vector.fnstsw, 2),
-    PayloadOp.STMXCSR: (guest_vector.stmxcsr, 4),
-    PayloadOp.VZEROALL: (guest_vector.vzeroall, 0),
-    PayloadOp.VZEROUPPER: (guest_vector.vzeroupper, 0),
-    PayloadOp.TILERELEASE: (guest_tiles.tilerelease, 0),
-    PayloadOp.STTILECFG: (guest_tiles.sttilecfg, 64),
-    PayloadOp.TDPBSSD: (guest_tiles.tdpbssd, 0),
+_PLAIN: dict[PayloadOp, tuple[Instruction, Rule, int]] = {
+    PayloadOp.NOP: (guest_control.nothing, guest_control.NOTHING, 0),
+    PayloadOp.UD2: (guest_control.ud2, guest_control.UD2, 0),
+    PayloadOp.READ_CR0: (guest_control.read_cr0, guest_control.READ_CR0, 0),
+    PayloadOp.READ_CR4: (guest_control.read_cr4, guest_control.READ_CR4, 0),
+    PayloadOp.CLTS: (guest_control.clts, guest_control.CLTS, 0),
+    PayloadOp.RDPKRU: (guest_control.rdpkru, guest_control.RDPKRU, 0),
+    PayloadOp.FNINIT: (guest_vector.fninit, guest_vector.FNINIT, 0),
+    PayloadOp.FNOP: (guest_vector.fnop, guest_vector.FNOP, 0),
+    PayloadOp.FNCLEX: (guest_vector.fnclex, guest_vector.FNCLEX, 0),
+    PayloadOp.FWAIT: (guest_vector.fwait, guest_vector.FWAIT, 0),
+    PayloadOp.FLD1: (guest_vector.fld1, guest_vector.FLD1, 0),
+    PayloadOp.FSTP: (guest_vector.fstp, guest_vector.FSTP, 10),
+    PayloadOp.FNSTCW: (guest_vector.fnstcw, guest_vector.FNSTCW, 2),
+    PayloadOp.FNSTSW: (guest_vector.fnstsw, guest_vector.FNSTSW, 2),
+    PayloadOp.STMXCSR: (guest_vector.stmxcsr, guest_vector.STMXCSR, 4),
+    PayloadOp.VZEROALL: (guest_vector.vzeroall, guest_vector.VZEROALL, 0),
+    PayloadOp.VZEROUPPER: (guest_vector.vzeroupper, guest_vector.VZEROUPPER, 0),
+    PayloadOp.TILERELEASE: (guest_tiles.tilerelease, guest_tiles.TILERELEASE, 0),
+    PayloadOp.STTILECFG: (guest_tiles.sttilecfg, guest_tiles.STTILECFG, 64),
+    PayloadOp.TDPBSSD: (guest_tiles.tdpbssd, guest_tiles.TDPBSSD, 0),
 }
 PlainInstruction = Annotated[PayloadOp, Choice(_PLAIN)]
 
@@ -171,8 +168,7 @@ PlainInstruction = Annotated[PayloadOp, Choice(_PLAIN)]
 @op(
     "guest-execute",
     "KVM_RUN(instruction)",
-    "SDM vol.2",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run",
+    *(form[1] for form in _PLAIN.values()),
     on=Descriptor.VCPU,
 )
 class GuestExecute(FixedGuestOp):
@@ -186,5 +182,9 @@ class GuestExecute(FixedGuestOp):
         return self.executes.name.replace("_", " ")
 
     def executes_as(self) -> Execution:
-        model, stored = _PLAIN[self.executes]
+        model, _, stored = _PLAIN[self.executes]
         return Execution(self.executes, model, data_size=stored)
+
+    @property
+    def rule(self) -> Rule:
+        return _PLAIN[self.executes][1]

@@ -22,7 +22,6 @@ from kvmprobe.xstate.cpuid import halves
 if TYPE_CHECKING:
     from kvmprobe.scenarios.ops.guest import Instruction
 
-_MSR_SOURCE = "arch/x86/kvm/x86.c: kvm_set_msr_common, kvm_get_msr_common"
 _ON = Descriptor.VCPU
 
 
@@ -59,7 +58,7 @@ class _RegisterOp(FixedGuestOp):
         return self.form.shown.format(**values, msr=msr_name(values.get("index", 0)))
 
 
-@op("guest-xgetbv", "KVM_RUN(XGETBV)", "SDM vol.2 XGETBV", on=_ON)
+@op("guest-xgetbv", "KVM_RUN(XGETBV)", guest_control.XGETBV, on=_ON)
 class GuestXgetbv(_RegisterOp):
     """Read XCR0, or what of it is in use."""
 
@@ -68,20 +67,13 @@ class GuestXgetbv(_RegisterOp):
     form = RegisterForm(PayloadOp.XGETBV, guest_control.xgetbv, "XGETBV({index})", rcx="index")
 
 
-@op(
-    "guest-xsetbv",
-    "KVM_RUN(XSETBV)",
-    "arch/x86/kvm/x86.c: kvm_emulate_xsetbv",
-    "SDM vol.2 XSETBV",
-    on=_ON,
-)
+@op("guest-xsetbv", "KVM_RUN(XSETBV)", guest_control.XSETBV, on=_ON)
 class GuestXsetbv(_RegisterOp):
     """Write XCR0."""
 
     xcr0: U64
     index: U64 = 0
     vcpu: Name = VCPU
-    statement = "INV-40"
     form = RegisterForm(
         PayloadOp.XSETBV,
         guest_control.xsetbv,
@@ -91,13 +83,12 @@ class GuestXsetbv(_RegisterOp):
     )
 
 
-@op("guest-xsetbv-user", "KVM_RUN(XSETBV at CPL 3)", "SDM vol.2 XSETBV", on=_ON)
+@op("guest-xsetbv-user", "KVM_RUN(XSETBV at CPL 3)", guest_control.XSETBV_BY_USER, on=_ON)
 class GuestXsetbvUser(_RegisterOp):
     """Write XCR0 at CPL 3."""
 
     xcr0: U64
     vcpu: Name = VCPU
-    statement = "INV-40"
     form = RegisterForm(
         PayloadOp.XSETBV_CPL3,
         guest_control.xsetbv_by_user,
@@ -106,43 +97,34 @@ class GuestXsetbvUser(_RegisterOp):
     )
 
 
-@op("guest-rdmsr", "KVM_RUN(RDMSR)", _MSR_SOURCE, on=_ON)
+@op("guest-rdmsr", "KVM_RUN(RDMSR)", guest_msr.RDMSR, on=_ON)
 class GuestRdmsr(_RegisterOp):
     """Read an MSR."""
 
     index: U64
     vcpu: Name = VCPU
-    statement = "INV-25, INV-39"
     form = RegisterForm(PayloadOp.RDMSR, guest_msr.rdmsr, "RDMSR {msr}", rcx="index")
 
 
-@op("guest-wrmsr", "KVM_RUN(WRMSR)", _MSR_SOURCE, on=_ON)
+@op("guest-wrmsr", "KVM_RUN(WRMSR)", guest_msr.WRMSR, on=_ON)
 class GuestWrmsr(_RegisterOp):
     """Write an MSR."""
 
     index: U64
     value: U64
     vcpu: Name = VCPU
-    statement = "INV-25"
     form = RegisterForm(
         PayloadOp.WRMSR, guest_msr.wrmsr, "WRMSR {msr}={value:#x}", wide="value", rcx="index"
     )
 
 
-@op(
-    "guest-cpuid",
-    "KVM_RUN(CPUID)",
-    "arch/x86/kvm/cpuid.c: kvm_emulate_cpuid",
-    "SDM vol.2 CPUID",
-    on=_ON,
-)
+@op("guest-cpuid", "KVM_RUN(CPUID)", guest_control.CPUID, on=_ON)
 class GuestCpuidLeaf(_RegisterOp):
     """Read one sub-leaf."""
 
     leaf: U64
     subleaf: U64 = 0
     vcpu: Name = VCPU
-    statement = "INV-35"
     form = RegisterForm(
         PayloadOp.CPUID,
         guest_control.cpuid,
@@ -152,7 +134,7 @@ class GuestCpuidLeaf(_RegisterOp):
     )
 
 
-@op("guest-wrpkru", "KVM_RUN(WRPKRU)", "SDM vol.2 WRPKRU", on=_ON)
+@op("guest-wrpkru", "KVM_RUN(WRPKRU)", guest_control.WRPKRU, on=_ON)
 class GuestWrpkru(_RegisterOp):
     """Write PKRU; the lower halves of ``ecx`` and ``edx`` must be zero."""
 
@@ -160,7 +142,6 @@ class GuestWrpkru(_RegisterOp):
     ecx: U64 = 0
     edx: U64 = 0
     vcpu: Name = VCPU
-    statement = "INV-22"
     form = RegisterForm(
         PayloadOp.WRPKRU,
         guest_control.wrpkru,
@@ -171,7 +152,7 @@ class GuestWrpkru(_RegisterOp):
     )
 
 
-@op("guest-write-cr0", "KVM_RUN(MOV CR0)", "arch/x86/kvm/x86.c: kvm_set_cr0", on=_ON)
+@op("guest-write-cr0", "KVM_RUN(MOV CR0)", guest_control.WRITE_CR0, on=_ON)
 class GuestWriteCr0(_RegisterOp):
     """Write CR0."""
 
@@ -182,19 +163,18 @@ class GuestWriteCr0(_RegisterOp):
     )
 
 
-@op("guest-write-cr4", "KVM_RUN(MOV CR4)", "arch/x86/kvm/x86.c: kvm_set_cr4", on=_ON)
+@op("guest-write-cr4", "KVM_RUN(MOV CR4)", guest_control.WRITE_CR4, on=_ON)
 class GuestWriteCr4(_RegisterOp):
     """Write CR4."""
 
     cr4: U64
     vcpu: Name = VCPU
-    statement = "INV-34"
     form = RegisterForm(
         PayloadOp.WRITE_CR4, guest_control.write_cr4, "MOV CR4, {cr4:#x}", rax="cr4"
     )
 
 
-@op("guest-ldmxcsr", "KVM_RUN(LDMXCSR)", "SDM vol.2 LDMXCSR", on=_ON)
+@op("guest-ldmxcsr", "KVM_RUN(LDMXCSR)", guest_vector.LDMXCSR, on=_ON)
 class GuestLdmxcsr(FixedGuestOp):
     """Load MXCSR."""
 

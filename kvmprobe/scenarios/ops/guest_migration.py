@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_API = "Documentation/virt/kvm/api.rst"
 _IOCTLS = {
     Part.REGS: (ioctls.GET_REGS, ioctls.SET_REGS),
     Part.SREGS: (ioctls.GET_SREGS, ioctls.SET_SREGS),
@@ -43,12 +42,7 @@ def _capture(vcpu: str, part: Part) -> str:
     return f"{part} of {vcpu}"
 
 
-@op(
-    "save-vcpu",
-    "KVM_GET_*",
-    f"{_API}: KVM_GET_XSAVE2, KVM_GET_XCRS, KVM_GET_MSRS, KVM_GET_SREGS",
-    on=ioctls.Descriptor.VCPU,
-)
+@op("save-vcpu", "KVM_GET_*", guest_migration.SAVE, on=ioctls.Descriptor.VCPU)
 class SaveVcpu(HostIoctl):
     """Read one part of a vCPU's state, and keep it."""
 
@@ -82,7 +76,7 @@ class SaveVcpu(HostIoctl):
 @op(
     "restore-vcpu",
     "KVM_SET_*",
-    f"{_API}: KVM_SET_XSAVE, KVM_SET_XCRS, KVM_SET_MSRS, KVM_SET_SREGS",
+    guest_migration.RESTORE,
     on=ioctls.Descriptor.VCPU,
     errnos={"EINVAL": "another CPUID than the source's"},
 )

@@ -69,7 +69,7 @@ def tile_rows(tile: int) -> bytes:
     return counted(XFeature.XTILE_DATA, TILES * TILE_SIZE)[tile * TILE_SIZE :][:TILE_SIZE]
 
 
-@op("guest-ldtilecfg", "KVM_RUN(LDTILECFG)", "SDM vol.2 LDTILECFG", on=_ON)
+@op("guest-ldtilecfg", "KVM_RUN(LDTILECFG)", guest_tiles.LDTILECFG, on=_ON)
 class GuestLdtilecfg(FixedGuestOp):
     """Configure the tiles."""
 
@@ -86,13 +86,12 @@ class GuestLdtilecfg(FixedGuestOp):
         return Execution(PayloadOp.LDTILECFG, model, data=content)
 
 
-@op("guest-tileloadd", "KVM_RUN(TILELOADD)", "SDM vol.2 TILELOADD", on=_ON)
+@op("guest-tileloadd", "KVM_RUN(TILELOADD)", guest_tiles.TILELOADD, on=_ON)
 class GuestTileloadd(FixedGuestOp):
     """Load a tile's pattern."""
 
     tile: Tile = 0
     vcpu: Name = VCPU
-    statement = "INV-39"
 
     @property
     def mnemonic(self) -> str:
@@ -104,13 +103,12 @@ class GuestTileloadd(FixedGuestOp):
         return Execution(PayloadOp.TILELOADD, model, _STRIDE, operand=self.tile, data=rows)
 
 
-@op("guest-tilestored", "KVM_RUN(TILESTORED)", "SDM vol.2 TILESTORED", on=_ON)
+@op("guest-tilestored", "KVM_RUN(TILESTORED)", guest_tiles.TILESTORED, on=_ON)
 class GuestTilestored(FixedGuestOp):
     """Store a tile."""
 
     tile: Tile = 0
     vcpu: Name = VCPU
-    statement = "INV-39"
 
     @property
     def mnemonic(self) -> str:
@@ -127,13 +125,12 @@ class GuestTilestored(FixedGuestOp):
         )
 
 
-@op("guest-tilezero", "KVM_RUN(TILEZERO)", "SDM vol.2 TILEZERO", on=_ON)
+@op("guest-tilezero", "KVM_RUN(TILEZERO)", guest_tiles.TILEZERO, on=_ON)
 class GuestTilezero(FixedGuestOp):
     """Clear a tile."""
 
     tile: Tile = 0
     vcpu: Name = VCPU
-    statement = "INV-39"
 
     @property
     def mnemonic(self) -> str:

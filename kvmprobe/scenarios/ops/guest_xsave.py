@@ -64,13 +64,7 @@ def _area(xstate_bv: int, xcomp_bv: int, reserved: int, mxcsr: int, host: HostPr
     return bytes(memory)
 
 
-@op(
-    "guest-xsave",
-    "KVM_RUN(XSAVE)",
-    "SDM vol.1 §13.7",
-    "SDM vol.2 XSAVE, XSAVEC, XSAVES, XSAVEOPT",
-    on=_ON,
-)
+@op("guest-xsave", "KVM_RUN(XSAVE)", guest_xsave.XSAVE, on=_ON)
 class GuestXsave(GuestOp):
     """Save into an area of zeros, ``offset`` bytes after a page's beginning."""
 
@@ -95,7 +89,7 @@ class GuestXsave(GuestOp):
         )
 
 
-@op("guest-xrstor", "KVM_RUN(XRSTOR)", "SDM vol.1 §13.8", "SDM vol.2 XRSTOR, XRSTORS", on=_ON)
+@op("guest-xrstor", "KVM_RUN(XRSTOR)", guest_xsave.XRSTOR, on=_ON)
 class GuestXrstor(GuestOp):
     """Restore the patterns of ``xstate_bv``; in compacted format if ``xcomp_bv`` says so.
 
@@ -127,7 +121,7 @@ class GuestXrstor(GuestOp):
         )
 
 
-@op("guest-fxsave", "KVM_RUN(FXSAVE)", "SDM vol.2 FXSAVE", on=_ON)
+@op("guest-fxsave", "KVM_RUN(FXSAVE)", guest_xsave.FXSAVE, on=_ON)
 class GuestFxsave(FixedGuestOp):
     """Save x87 and SSE."""
 
@@ -143,7 +137,7 @@ class GuestFxsave(FixedGuestOp):
         return Execution(PayloadOp.FXSAVE64, model, data=before, data_size=LEGACY_SIZE)
 
 
-@op("guest-fxrstor", "KVM_RUN(FXRSTOR)", "SDM vol.2 FXRSTOR", on=_ON)
+@op("guest-fxrstor", "KVM_RUN(FXRSTOR)", guest_xsave.FXRSTOR, on=_ON)
 class GuestFxrstor(GuestOp):
     """Restore the patterns of x87 and SSE."""
 

@@ -8,6 +8,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR
 from kvmprobe.model import lifecycle, memory, process
+from kvmprobe.model.memory import SET_MEMORY_REGION
 from kvmprobe.scenarios.calls import (
     KVM,
     MAIN,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_API = "Documentation/virt/kvm/api.rst"
 # SDM vol.2 OUT: OUT imm8, AL.
 _OUT = b"\xe6\x80"
 
@@ -40,7 +40,7 @@ def by_whom(task: str) -> str:
 @op(
     "open-kvm",
     "open(/dev/kvm)",
-    f"{_API}: General description",
+    lifecycle.OPEN_KVM,
     errnos={"EMFILE": "the process may open no more descriptors"},
 )
 class OpenKvm(FixedOp):
@@ -60,7 +60,7 @@ class OpenKvm(FixedOp):
 @op(
     "create-vm",
     ioctls.CREATE_VM,
-    f"{_API}: KVM_CREATE_VM",
+    lifecycle.CREATE_VM,
     errnos={
         "EMFILE": "the process may open no more descriptors",
         "EBADF": "/dev/kvm's descriptor was closed",
@@ -98,13 +98,7 @@ class _Map(FixedOp):
         return memory.map_region(machine, self.descriptor, memory.reset_page(self.name))
 
 
-@op(
-    "map-halt",
-    "KVM_SET_USER_MEMORY_REGION",
-    f"{_API}: KVM_SET_USER_MEMORY_REGION",
-    'SDM vol.3 §11.1.4 "First Instruction Executed"',
-    on=Descriptor.VM,
-)
+@op("map-halt", "KVM_SET_USER_MEMORY_REGION", SET_MEMORY_REGION, on=Descriptor.VM)
 class MapHalt(_Map):
     """Give the guest one page, with HLT at the reset vector."""
 
@@ -114,12 +108,7 @@ class MapHalt(_Map):
         return self._page(self.vm, HALT)
 
 
-@op(
-    "map-out",
-    "KVM_SET_USER_MEMORY_REGION",
-    f"{_API}: KVM_SET_USER_MEMORY_REGION",
-    on=Descriptor.VM,
-)
+@op("map-out", "KVM_SET_USER_MEMORY_REGION", SET_MEMORY_REGION, on=Descriptor.VM)
 class MapOut(_Map):
     """Give the guest one page, with OUT at the reset vector."""
 
@@ -130,8 +119,10 @@ class MapOut(_Map):
 @op(
     "create-vcpu",
     ioctls.CREATE_VCPU,
-    f"{_API}: KVM_CREATE_VCPU",
-    "arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate",
+    lifecycle.CREATE_VCPU,
+    lifecycle.VCPU_ID_TOO_LARGE,
+    lifecycle.VCPU_ID_TAKEN,
+    lifecycle.NO_DESCRIPTOR_LEFT,
     errnos={
         "EINVAL": "the id is beyond all ids",
         "EEXIST": "the VM has a vCPU of that id",
@@ -168,8 +159,7 @@ class CreateVcpu(FixedIoctl):
 @op(
     "close",
     "close(2)",
-    f"{_API}: General description",
-    "virt/kvm/kvm_main.c: kvm_vcpu_release",
+    process.CLOSE,
     on=tuple(Descriptor),
     errnos={"EBADF": "it is closed already"},
 )

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _XFD_MSRS = (Msr.IA32_XFD, Msr.IA32_XFD_ERR)
 _LISTED = "listed-msrs"
 _SHOWN = 4
-_API = "Documentation/virt/kvm/api.rst"
 
 
 def msr_list(values: Mapping[int, int]) -> bytes:
@@ -37,12 +36,7 @@ def entry_list(entries: Sequence[tuple[int, int]]) -> bytes:
     return head + b"".join(struct.pack("=IIQ", index, 0, value) for index, value in entries)
 
 
-@op(
-    "set-xfd",
-    ioctls.SET_MSRS,
-    f"{_API}: KVM_SET_MSRS",
-    "arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd",
-)
+@op("set-xfd", ioctls.SET_MSRS, msr.SET_XFD)
 class SetXfd(FixedIoctl):
     """Write IA32_XFD; the kernel returns how many entries it processed."""
 
@@ -59,12 +53,7 @@ class SetXfd(FixedIoctl):
         return f"{self.kernel_call} IA32_XFD={names(self.xfd)}"
 
 
-@op(
-    "set-xfd-err",
-    ioctls.SET_MSRS,
-    f"{_API}: KVM_SET_MSRS",
-    "arch/x86/kvm/x86.c: kvm_set_msr_common",
-)
+@op("set-xfd-err", ioctls.SET_MSRS, msr.SET_XFD_ERR)
 class SetXfdErr(FixedIoctl):
     """Write IA32_XFD_ERR."""
 
@@ -85,7 +74,7 @@ class SetXfdErr(FixedIoctl):
 @op(
     "get-xfd",
     ioctls.GET_MSRS,
-    f"{_API}: KVM_GET_MSRS",
+    msr.GET_XFD,
     output={msr.XFD_FIELD: (16, "Q"), msr.XFD_ERR_FIELD: (32, "Q")},
 )
 class GetXfd(FixedIoctl):
@@ -99,12 +88,7 @@ class GetXfd(FixedIoctl):
         return msr.get_xfd(machine, VCPU)
 
 
-@op(
-    "set-xfd-asleep",
-    ioctls.SET_MSRS,
-    f"{_API}: KVM_SET_MSRS",
-    "arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd",
-)
+@op("set-xfd-asleep", ioctls.SET_MSRS, msr.SET_XFD_ASLEEP)
 class SetXfdAsleep(FixedIoctl):
     """Write IA32_XFD from a list that the kernel has to sleep for."""
 
@@ -123,13 +107,7 @@ class SetXfdAsleep(FixedIoctl):
         return f"{self.kernel_call} IA32_XFD={names(self.xfd)}, after a sleep"
 
 
-@op(
-    "set-msrs",
-    ioctls.SET_MSRS,
-    f"{_API}: KVM_SET_MSRS",
-    "arch/x86/kvm/x86.c: __msr_io",
-    errnos={"E2BIG": "256 entries or more"},
-)
+@op("set-msrs", ioctls.SET_MSRS, msr.SET_MSRS, errnos={"E2BIG": "256 entries or more"})
 class SetMsrs(FixedIoctl):
     """Write a list of MSRs, given as (index, value)."""
 
@@ -148,13 +126,7 @@ class SetMsrs(FixedIoctl):
         return f"{self.kernel_call}({f'{len(self.entries)} entries' if many else shown})"
 
 
-@op(
-    "get-msrs",
-    ioctls.GET_MSRS,
-    f"{_API}: KVM_GET_MSRS",
-    "arch/x86/kvm/x86.c: __msr_io",
-    errnos={"E2BIG": "256 entries or more"},
-)
+@op("get-msrs", ioctls.GET_MSRS, msr.GET_MSRS, errnos={"E2BIG": "256 entries or more"})
 class GetMsrs(FixedIoctl):
     """Read a list of MSRs."""
 
@@ -178,12 +150,7 @@ class GetMsrs(FixedIoctl):
         return f"{self.kernel_call}({f'{len(self.indices)} entries' if many else shown})"
 
 
-@op(
-    "get-listed-msrs",
-    ioctls.GET_MSRS,
-    f"{_API}: KVM_GET_MSR_INDEX_LIST",
-    "tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_save_state",
-)
+@op("get-listed-msrs", ioctls.GET_MSRS, msr.ACCESS_LISTED)
 class GetListedMsrs(HostIoctl):
     """Read, and keep, every MSR that KVM lists."""
 
@@ -199,12 +166,7 @@ class GetListedMsrs(HostIoctl):
         return f"{self.kernel_call}(all listed)"
 
 
-@op(
-    "restore-listed-msrs",
-    ioctls.SET_MSRS,
-    f"{_API}: KVM_SET_MSRS",
-    "tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state",
-)
+@op("restore-listed-msrs", ioctls.SET_MSRS, msr.ACCESS_LISTED)
 class RestoreListedMsrs(HostIoctl):
     """Write back what get-listed-msrs kept, with this IA32_XFD."""
 
@@ -228,8 +190,7 @@ class RestoreListedMsrs(HostIoctl):
 @op(
     "access-cet-msr",
     ioctls.GET_MSRS,
-    f"{_API}: KVM_GET_MSRS",
-    "arch/x86/kvm/x86.c: is_xstate_managed_msr",
+    msr.GET_MSRS,
     output={msr.msr_name(Msr.IA32_U_CET): (16, "Q")},
 )
 class AccessCetMsr(FixedIoctl):

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 _POINTER = 8
 _HEAD_SIZE = 16
-_CITES = (
-    "Documentation/virt/kvm/api.rst: KVM_SET_ONE_REG",
-    "arch/x86/kvm/x86.c: kvm_get_set_one_reg",
-)
 _ERRNOS = {"EINVAL": "no register of that id, or a value that it cannot have"}
 
 
@@ -32,7 +28,7 @@ def _one_reg(register_id: int, value: bytes = b"") -> Argument:
 @op(
     "get-one-reg",
     ioctls.GET_ONE_REG,
-    *_CITES,
+    one_reg.GET_ONE_REG,
     errnos=_ERRNOS,
     output={one_reg.VALUE_FIELD: (_HEAD_SIZE, "Q")},
 )
@@ -52,7 +48,7 @@ class GetOneReg(FixedIoctl):
         return f"{self.kernel_call}({self.register_id:#x})"
 
 
-@op("set-one-reg", ioctls.SET_ONE_REG, *_CITES, errnos=_ERRNOS)
+@op("set-one-reg", ioctls.SET_ONE_REG, one_reg.SET_ONE_REG, errnos=_ERRNOS)
 class SetOneReg(FixedIoctl):
     """Write one register."""
 
@@ -73,8 +69,7 @@ class SetOneReg(FixedIoctl):
 @op(
     "get-reg-list",
     ioctls.GET_REG_LIST,
-    "Documentation/virt/kvm/api.rst: KVM_GET_REG_LIST",
-    "arch/x86/kvm/x86.c: kvm_get_reg_list",
+    one_reg.GET_REG_LIST,
     errnos={
         "EINVAL": "x86 has no such list here",
         "E2BIG": "it has more entries than there is room",

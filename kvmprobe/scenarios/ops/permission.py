@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _BITMAP_SIZE = 8
 _BITMAP = {permission.XCOMP_FIELD: (0, "Q")}
-_API = "Documentation/arch/x86/xstate.rst"
-_SOURCES = (_API, "arch/x86/kernel/fpu/xstate.c: fpu_xstate_prctl")
 
 
 def _number(feature_nr: int) -> str:
@@ -28,8 +26,7 @@ def _number(feature_nr: int) -> str:
 @op(
     "req-guest-perm",
     "ARCH_REQ_XCOMP_GUEST_PERM",
-    _API,
-    "arch/x86/kernel/fpu/xstate.c: xstate_request_perm",
+    permission.REQUEST_GUEST_PERMISSION,
     errnos={
         "EINVAL": "no component has that number",
         "EOPNOTSUPP": "not a dynamic component, or not on this host",
@@ -57,8 +54,7 @@ class RequestGuestPermission(FixedOp):
 @op(
     "req-perm",
     "ARCH_REQ_XCOMP_PERM",
-    _API,
-    "arch/x86/kernel/fpu/xstate.c: xstate_request_perm",
+    permission.REQUEST_HOST_PERMISSION,
     errnos={
         "EINVAL": "no component has that number",
         "EOPNOTSUPP": "not a dynamic component, or not on this host",
@@ -96,7 +92,7 @@ class _Get(FixedOp):
         return f"{self.kernel_call}{by_whom(self.by)}"
 
 
-@op("get-xcomp-supp", "ARCH_GET_XCOMP_SUPP", *_SOURCES, output=_BITMAP)
+@op("get-xcomp-supp", "ARCH_GET_XCOMP_SUPP", permission.GET_SUPPORTED, output=_BITMAP)
 class GetSupported(_Get):
     """Read which components the host supports for user space."""
 
@@ -107,7 +103,7 @@ class GetSupported(_Get):
         return permission.get_supported(machine)
 
 
-@op("get-perm", "ARCH_GET_XCOMP_PERM", *_SOURCES, output=_BITMAP)
+@op("get-perm", "ARCH_GET_XCOMP_PERM", permission.GET_HOST_PERMISSION, output=_BITMAP)
 class GetPermission(_Get):
     """Read the calling process's own permission."""
 
@@ -118,7 +114,7 @@ class GetPermission(_Get):
         return permission.get_host_permission(machine, self.by)
 
 
-@op("get-guest-perm", "ARCH_GET_XCOMP_GUEST_PERM", *_SOURCES, output=_BITMAP)
+@op("get-guest-perm", "ARCH_GET_XCOMP_GUEST_PERM", permission.GET_GUEST_PERMISSION, output=_BITMAP)
 class GetGuestPermission(_Get):
     """Read the calling process's guest permission."""
 
@@ -132,7 +128,7 @@ class GetGuestPermission(_Get):
 @op(
     "get-xcomp-to-nowhere",
     "ARCH_GET_XCOMP(NULL)",
-    *_SOURCES,
+    permission.GET_TO_NOWHERE,
     errnos={"EFAULT": "always: there is nothing at the address"},
 )
 class GetToNowhere(FixedOp):
@@ -155,7 +151,7 @@ class GetToNowhere(FixedOp):
 @op(
     "arch-prctl-unknown",
     "ARCH_(unknown)",
-    "arch/x86/kernel/process.c: do_arch_prctl_common",
+    permission.UNKNOWN_OPTION,
     errnos={"EINVAL": "always: there is no such option"},
 )
 class UnknownOption(FixedOp):

@@ -34,8 +34,10 @@ _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
 @op(
     "spawn-task",
     "clone(2)",
-    "arch/x86/kernel/fpu/core.c: fpu_clone",
-    "arch/x86/kernel/fpu/core.c: fpu_flush_thread",
+    process.SPAWN_THREAD,
+    process.FORK,
+    process.SHARE_MEMORY,
+    process.EXEC_IMAGE,
 )
 class SpawnTask(FixedOp):
     """Create a task, which inherits from the scenario's process what its relation says."""
@@ -57,7 +59,7 @@ class SpawnTask(FixedOp):
 @op(
     "set-altstack",
     "sigaltstack(2)",
-    "arch/x86/kernel/signal.c: sigaltstack_size_valid",
+    process.SET_ALTSTACK,
     errnos={"ENOMEM": "too small for a signal frame with what the process is permitted"},
 )
 class SetAltstack(FixedOp):
@@ -77,7 +79,7 @@ class SetAltstack(FixedOp):
         return f"{self.kernel_call} of {self.stack_size} bytes{by_whom(self.by)}"
 
 
-@op("limit-descriptors", "setrlimit(RLIMIT_NOFILE)", "fs/file.c: alloc_fd")
+@op("limit-descriptors", "setrlimit(RLIMIT_NOFILE)", process.LIMIT_DESCRIPTORS)
 class LimitOwnDescriptors(FixedOp):
     """Let the scenario's process open no more descriptors."""
 

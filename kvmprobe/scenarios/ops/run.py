@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_API = "Documentation/virt/kvm/api.rst: KVM_RUN"
-_RUN = "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run"
 _PLACES = {run.EXIT_FIELD: (0, "I")}
 
 
-@op("run-until-halt", "KVM_RUN", _API, _RUN, on=Descriptor.VCPU, output=_PLACES)
+@op("run-until-halt", "KVM_RUN", run.RUN_UNTIL_HALT, on=Descriptor.VCPU, output=_PLACES)
 class RunUntilHalt(FixedOp):
     """Enter the guest, which halts at once."""
 
@@ -29,14 +27,7 @@ class RunUntilHalt(FixedOp):
         return run.run_until_halt(machine, VCPU)
 
 
-@op(
-    "run-until-out",
-    "KVM_RUN",
-    _API,
-    "arch/x86/kvm/x86.c: kvm_fast_pio_out",
-    on=Descriptor.VCPU,
-    output=_PLACES,
-)
+@op("run-until-out", "KVM_RUN", vcpu_state.RUN_UNTIL_PORT, on=Descriptor.VCPU, output=_PLACES)
 class RunUntilOut(FixedOp):
     """Enter the guest, which writes to a port at once."""
 
@@ -50,8 +41,7 @@ class RunUntilOut(FixedOp):
 @op(
     "run-immediate-exit",
     "KVM_RUN(immediate_exit)",
-    f"{_API}, immediate_exit",
-    _RUN,
+    run.RUN_IMMEDIATE_EXIT,
     on=Descriptor.VCPU,
     errnos={"EINTR": "always: immediate_exit is set"},
 )

@@ -27,7 +27,6 @@ SREGS_PLACES = {
     sregs.CR4_FIELD: (_CR4_OFFSET, "Q"),
     "efer": (264, "Q"),
 }
-_CITES = ("Documentation/virt/kvm/api.rst: KVM_SET_SREGS", "arch/x86/kvm/x86.c: __set_sregs_common")
 _ERRNOS = {"EINVAL": "a bit of CR4 that KVM or the guest's CPUID lacks"}
 
 
@@ -43,14 +42,14 @@ class _Get(FixedIoctl):
         return sregs.get_sregs(machine, VCPU)
 
 
-@op("get-sregs", ioctls.GET_SREGS, *_CITES, output=SREGS_PLACES)
+@op("get-sregs", ioctls.GET_SREGS, sregs.GET_SREGS, output=SREGS_PLACES)
 class GetSregs(_Get):
     """Read ``struct kvm_sregs``."""
 
     kept_as = _SREGS
 
 
-@op("get-sregs2", ioctls.GET_SREGS2, *_CITES, output=SREGS_PLACES)
+@op("get-sregs2", ioctls.GET_SREGS2, sregs.GET_SREGS, output=SREGS_PLACES)
 class GetSregs2(_Get):
     """Read ``struct kvm_sregs2``."""
 
@@ -74,7 +73,7 @@ class _Set(FixedIoctl):
         return f"{self.kernel_call} CR4={self.cr4:#x}"
 
 
-@op("set-sregs", ioctls.SET_SREGS, *_CITES, errnos=_ERRNOS)
+@op("set-sregs", ioctls.SET_SREGS, sregs.SET_CR4, errnos=_ERRNOS)
 class SetSregs(_Set):
     """Write back what get-sregs kept, with this CR4."""
 
@@ -82,7 +81,7 @@ class SetSregs(_Set):
     kept_as = _SREGS
 
 
-@op("set-sregs2", ioctls.SET_SREGS2, *_CITES, errnos=_ERRNOS)
+@op("set-sregs2", ioctls.SET_SREGS2, sregs.SET_CR4, errnos=_ERRNOS)
 class SetSregs2(_Set):
     """Write back what get-sregs2 kept, with this CR4."""
 

@@ -27,7 +27,6 @@ _ENTRY_SIZE = 40
 _PADDING_OFFSET = 28
 _COUNT = {system.COUNT_FIELD: (0, "I")}
 _XCOMP_GROUP = 0
-_API = "Documentation/virt/kvm/api.rst"
 
 
 def _cpuid_head(room: int, *, padding: bytes = bytes(12)) -> bytes:
@@ -38,8 +37,7 @@ def _cpuid_head(room: int, *, padding: bytes = bytes(12)) -> bytes:
 @op(
     "check-extension",
     ioctls.CHECK_EXTENSION,
-    f"{_API}: KVM_CHECK_EXTENSION",
-    "arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension",
+    system.CHECK_EXTENSION,
     on=(Descriptor.KVM, Descriptor.VM),
     errnos={
         "EIO": "the VM belongs to another process's memory",
@@ -67,8 +65,7 @@ class CheckExtension(FixedIoctl):
 @op(
     "has-device-attr",
     ioctls.HAS_DEVICE_ATTR,
-    f"{_API}: KVM_HAS_DEVICE_ATTR",
-    "arch/x86/kvm/x86.c: kvm_x86_dev_has_attr",
+    system.HAS_DEVICE_ATTR,
     errnos={"ENXIO": "no such attribute"},
 )
 class HasDeviceAttr(FixedIoctl):
@@ -93,8 +90,7 @@ class HasDeviceAttr(FixedIoctl):
 @op(
     "get-device-attr",
     ioctls.GET_DEVICE_ATTR,
-    f"{_API}: KVM_GET_DEVICE_ATTR",
-    "arch/x86/kvm/x86.c: kvm_x86_dev_get_attr",
+    system.GET_DEVICE_ATTR,
     errnos={"ENXIO": "no such attribute"},
     output={system.VALUE_FIELD: (24, "Q")},
 )
@@ -120,8 +116,7 @@ class GetDeviceAttr(FixedIoctl):
 @op(
     "get-device-attr-to-nowhere",
     ioctls.GET_DEVICE_ATTR,
-    f"{_API}: KVM_GET_DEVICE_ATTR",
-    "arch/x86/kvm/x86.c: kvm_x86_dev_get_attr",
+    system.GET_DEVICE_ATTR_TO_NOWHERE,
     errnos={"EFAULT": "there is nothing at the address", "ENXIO": "no such attribute"},
     shown="KVM_GET_DEVICE_ATTR(NULL)",
 )
@@ -143,7 +138,7 @@ class GetDeviceAttrToNowhere(FixedIoctl):
         return f"KVM_GET_DEVICE_ATTR({self.group}, {self.attr}) to NULL"
 
 
-@op("get-msr-index-list", ioctls.GET_MSR_INDEX_LIST, f"{_API}: KVM_GET_MSR_INDEX_LIST")
+@op("get-msr-index-list", ioctls.GET_MSR_INDEX_LIST, system.GET_MSR_INDEX_LIST)
 class GetMsrIndexList(FixedIoctl):
     """Read which MSRs KVM saves and restores."""
 
@@ -164,8 +159,7 @@ class GetMsrIndexList(FixedIoctl):
 @op(
     "get-msr-index-list-short",
     ioctls.GET_MSR_INDEX_LIST,
-    f"{_API}: KVM_GET_MSR_INDEX_LIST",
-    "arch/x86/kvm/x86.c: kvm_arch_dev_ioctl",
+    system.GET_MSR_INDEX_LIST_SHORT,
     errnos={"E2BIG": "there are more than the list has room for"},
     output=_COUNT,
 )
@@ -189,8 +183,7 @@ class GetMsrIndexListShort(FixedIoctl):
 @op(
     "get-emulated-cpuid",
     ioctls.GET_EMULATED_CPUID,
-    f"{_API}: KVM_GET_EMULATED_CPUID",
-    "arch/x86/kvm/cpuid.c: __do_cpuid_func_emulated",
+    system.GET_EMULATED_CPUID,
     errnos={"E2BIG": "there are more entries than the table has room for"},
 )
 class GetEmulatedCpuid(FixedIoctl):
@@ -221,7 +214,7 @@ class GetEmulatedCpuid(FixedIoctl):
 @op(
     "get-emulated-cpuid-padded",
     ioctls.GET_EMULATED_CPUID,
-    "arch/x86/kvm/cpuid.c: sanity_check_entries",
+    system.GET_EMULATED_CPUID_PADDED,
     errnos={"EINVAL": "an entry's padding is not zero", "E2BIG": "no room at all"},
     output=_COUNT,
 )
@@ -248,8 +241,7 @@ class GetEmulatedCpuidPadded(FixedIoctl):
 @op(
     "get-supported-cpuid-short",
     ioctls.GET_SUPPORTED_CPUID,
-    f"{_API}: KVM_GET_SUPPORTED_CPUID",
-    "arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid",
+    system.GET_SUPPORTED_CPUID_SHORT,
     errnos={"E2BIG": "there are more entries than the table has room for"},
     output=_COUNT,
 )

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_API = "Documentation/virt/kvm/api.rst"
 # asm/kvm.h: struct kvm_regs, kvm_vcpu_events, kvm_mp_state, kvm_debugregs; SDM vol.3 table 12-1
 # "Local APIC Register Address Map".
 FIELDS: dict[State, Places] = {
@@ -79,14 +78,14 @@ class _Set(FixedIoctl):
         return f"{self.kernel_call}({shown or 'as saved'})"
 
 
-@op("get-regs", ioctls.GET_REGS, f"{_API}: KVM_GET_REGS")
+@op("get-regs", ioctls.GET_REGS, vcpu_state.GET_STATE)
 class GetRegs(_Get):
     """Read the general registers."""
 
     state = State.REGS
 
 
-@op("set-regs", ioctls.SET_REGS, f"{_API}: KVM_SET_REGS")
+@op("set-regs", ioctls.SET_REGS, vcpu_state.SET_STATE)
 class SetRegs(_Set):
     """Restore the general registers, with this RBX."""
 
@@ -97,7 +96,7 @@ class SetRegs(_Set):
         return {"rbx": self.rbx}
 
 
-@op("get-vcpu-events", ioctls.GET_VCPU_EVENTS, f"{_API}: KVM_GET_VCPU_EVENTS")
+@op("get-vcpu-events", ioctls.GET_VCPU_EVENTS, vcpu_state.GET_STATE)
 class GetVcpuEvents(_Get):
     """Read pending events."""
 
@@ -107,7 +106,7 @@ class GetVcpuEvents(_Get):
 @op(
     "set-vcpu-events",
     ioctls.SET_VCPU_EVENTS,
-    f"{_API}: KVM_SET_VCPU_EVENTS",
+    vcpu_state.SET_STATE,
     errnos={"EINVAL": "a flag that is not known or not enabled"},
 )
 class SetVcpuEvents(_Set):
@@ -120,7 +119,7 @@ class SetVcpuEvents(_Set):
         return {"flags": self.flags}
 
 
-@op("get-mp-state", ioctls.GET_MP_STATE, f"{_API}: KVM_GET_MP_STATE")
+@op("get-mp-state", ioctls.GET_MP_STATE, vcpu_state.GET_STATE)
 class GetMpState(_Get):
     """Read whether the vCPU runs."""
 
@@ -130,7 +129,7 @@ class GetMpState(_Get):
 @op(
     "set-mp-state",
     ioctls.SET_MP_STATE,
-    f"{_API}: KVM_SET_MP_STATE",
+    vcpu_state.SET_STATE,
     errnos={"EINVAL": "another state than RUNNABLE, without a local APIC in the kernel"},
 )
 class SetMpState(_Set):
@@ -143,7 +142,7 @@ class SetMpState(_Set):
         return {"mp_state": self.mp_state}
 
 
-@op("get-debugregs", ioctls.GET_DEBUGREGS, f"{_API}: KVM_GET_DEBUGREGS")
+@op("get-debugregs", ioctls.GET_DEBUGREGS, vcpu_state.GET_STATE)
 class GetDebugregs(_Get):
     """Read the debug registers."""
 
@@ -153,7 +152,7 @@ class GetDebugregs(_Get):
 @op(
     "set-debugregs",
     ioctls.SET_DEBUGREGS,
-    f"{_API}: KVM_SET_DEBUGREGS",
+    vcpu_state.SET_STATE,
     errnos={"EINVAL": "flags, or DR6 or DR7 beyond 32 bits"},
 )
 class SetDebugregs(_Set):
@@ -172,14 +171,14 @@ class SetDebugregs(_Set):
 _NO_LAPIC = {"EINVAL": "no local APIC in the kernel"}
 
 
-@op("get-lapic", ioctls.GET_LAPIC, f"{_API}: KVM_GET_LAPIC", errnos=_NO_LAPIC)
+@op("get-lapic", ioctls.GET_LAPIC, vcpu_state.GET_STATE, errnos=_NO_LAPIC)
 class GetLapic(_Get):
     """Read the local APIC's registers."""
 
     state = State.LAPIC
 
 
-@op("set-lapic", ioctls.SET_LAPIC, f"{_API}: KVM_SET_LAPIC", errnos=_NO_LAPIC)
+@op("set-lapic", ioctls.SET_LAPIC, vcpu_state.SET_STATE, errnos=_NO_LAPIC)
 class SetLapic(_Set):
     """Restore the local APIC's registers."""
 
@@ -189,7 +188,7 @@ class SetLapic(_Set):
 @op(
     "create-irqchip",
     ioctls.CREATE_IRQCHIP,
-    f"{_API}: KVM_CREATE_IRQCHIP",
+    vcpu_state.CREATE_IRQCHIP,
     errnos={"EEXIST": "the VM has one", "EINVAL": "the VM has a vCPU"},
 )
 class CreateIrqchip(FixedIoctl):

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
 XCRS_PLACES = {xcr.XCR0_FIELD: (16, "Q")}
 _XCRS_SIZE = ioctls.SET_XCRS.size
-_API = "Documentation/virt/kvm/api.rst"
 
 
 @op(
     "set-xcrs",
     ioctls.SET_XCRS,
-    f"{_API}: KVM_SET_XCRS",
-    "arch/x86/kvm/x86.c: __kvm_set_xcr",
+    xcr.SET_XCR0,
     errnos={"EINVAL": "illegal by the SDM, or not within the guest's CPUID"},
 )
 class SetXcrs(FixedIoctl):
@@ -48,8 +46,7 @@ class SetXcrs(FixedIoctl):
 @op(
     "set-xcrs-list",
     ioctls.SET_XCRS,
-    f"{_API}: KVM_SET_XCRS",
-    "arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_xcrs",
+    xcr.SET_XCRS,
     errnos={"EINVAL": "more than 16 entries, flags, or an illegal value for XCR0"},
 )
 class SetXcrsList(FixedIoctl):
@@ -73,7 +70,7 @@ class SetXcrsList(FixedIoctl):
         return f"{self.kernel_call}({len(self.entries)} entries: {first}; flags={self.flags})"
 
 
-@op("get-xcrs", ioctls.GET_XCRS, f"{_API}: KVM_GET_XCRS", output=XCRS_PLACES)
+@op("get-xcrs", ioctls.GET_XCRS, xcr.GET_XCR0, output=XCRS_PLACES)
 class GetXcrs(FixedIoctl):
     """Read XCR0."""
 

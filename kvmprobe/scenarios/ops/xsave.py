@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 XSTATE_BV_FIELD = "XSTATE_BV"
 IMAGE_PLACES = {XSTATE_BV_FIELD: (512, "Q")}
 _BEYOND = 64
-_API = "Documentation/virt/kvm/api.rst"
-_COPY_IN = "arch/x86/kernel/fpu/core.c: fpu_copy_uabi_to_guest_fpstate"
-_IOCTL = "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl"
 _REFUSED = {"EINVAL": "XSTATE_BV, XCOMP_BV, reserved header bytes or MXCSR not accepted"}
 
 
@@ -60,7 +57,7 @@ def room_at_page_end(size: int) -> Argument:
     return OutputAtPageEnd(size) if size else Immediate(0)
 
 
-@op("set-xsave", ioctls.SET_XSAVE, f"{_API}: KVM_SET_XSAVE", _COPY_IN, errnos=_REFUSED)
+@op("set-xsave", ioctls.SET_XSAVE, uabi.SET_XSAVE, uabi.READ_IMAGE, errnos=_REFUSED)
 class SetXsave(HostIoctl):
     """Restore the pattern of each component in ``xstate_bv``, all others INIT."""
 
@@ -80,14 +77,7 @@ class SetXsave(HostIoctl):
         return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}"
 
 
-@op(
-    "set-xsave-image",
-    ioctls.SET_XSAVE,
-    f"{_API}: KVM_SET_XSAVE",
-    _COPY_IN,
-    "arch/x86/kernel/fpu/xstate.c: validate_user_xstate_header",
-    errnos=_REFUSED,
-)
+@op("set-xsave-image", ioctls.SET_XSAVE, uabi.SET_XSAVE, uabi.READ_IMAGE, errnos=_REFUSED)
 class SetXsaveImage(HostIoctl):
     """Restore the pattern of each component in ``xstate_bv``, in a malformed image."""
 
@@ -118,8 +108,8 @@ class SetXsaveImage(HostIoctl):
 @op(
     "set-xsave-at-page-end",
     ioctls.SET_XSAVE,
-    f"{_API}: KVM_SET_XSAVE",
-    _IOCTL,
+    uabi.READ_IMAGE,
+    uabi.SET_XSAVE,
     errnos={
         "EFAULT": "less than the vCPU's image can be read",
         "EINVAL": "the image is read, and not accepted",
@@ -145,13 +135,7 @@ class SetXsaveAtPageEnd(HostIoctl):
         return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}, {self.size} bytes"
 
 
-@op(
-    "get-xsave2",
-    ioctls.GET_XSAVE2,
-    f"{_API}: KVM_GET_XSAVE2",
-    "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf",
-    output=IMAGE_PLACES,
-)
+@op("get-xsave2", ioctls.GET_XSAVE2, uabi.GET_XSAVE2, output=IMAGE_PLACES)
 class GetXsave2(HostIoctl):
     """Read the uabi image, into a buffer that is larger than any image."""
 
@@ -166,8 +150,7 @@ class GetXsave2(HostIoctl):
 @op(
     "get-xsave2-at-page-end",
     ioctls.GET_XSAVE2,
-    f"{_API}: KVM_GET_XSAVE2",
-    _IOCTL,
+    uabi.GET_XSAVE2,
     errnos={"EFAULT": "less than the vCPU's image can be written"},
 )
 class GetXsave2AtPageEnd(FixedIoctl):
@@ -189,8 +172,7 @@ class GetXsave2AtPageEnd(FixedIoctl):
 @op(
     "get-xsave",
     ioctls.GET_XSAVE,
-    f"{_API}: KVM_GET_XSAVE",
-    _IOCTL,
+    uabi.GET_XSAVE,
     errnos={"EINVAL": "the vCPU's image is larger than 4096 bytes"},
     output=IMAGE_PLACES,
 )
@@ -207,8 +189,7 @@ class GetXsave(FixedIoctl):
 @op(
     "get-xsave-at-page-end",
     ioctls.GET_XSAVE,
-    f"{_API}: KVM_GET_XSAVE",
-    _IOCTL,
+    uabi.GET_XSAVE,
     errnos={
         "EINVAL": "the vCPU's image is larger than 4096 bytes",
         "EFAULT": "less than 4096 bytes can be written",

@@ -10,14 +10,16 @@ from kvmprobe.checkers.session import Checkers
 from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
 from kvmprobe.scenarios.cpuid_tables import Table
-from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
+from kvmprobe.scenarios.ops.sregs import GetSregs
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.fake_kernel import trace_of, with_reply
 from tests.support.hosts import AMX_HOST, B18
 
@@ -196,3 +198,35 @@ def test_a_host_that_reads_another_xcr0_than_the_guest_wrote_is_found():
 def test_an_xsetbv_that_faults_leaves_what_the_host_set():
     # SDM vol.1 13.3: YMM needs SSE, so 5 is #GP
     assert found((*PAYLOAD, SetXcrs(7), GuestXsetbv(5), GetXcrs(), GuestXgetbv(0))) == set()
+
+
+def cpuid_with(leaf, subleaf, register, flip):
+    """Kinds of findings where KVM_GET_CPUID2 has these bits of one register flipped."""
+    ops = (*GUEST, SetXcrs(7), GetSregs(), GetCpuid2())
+    scenario = sequence(*ops)
+    trace = trace_of(scenario, AMX_HOST)
+    table = CpuidTable.from_bytes(trace.steps[-1].replies[0].output)
+    value = getattr(table.at(leaf, subleaf), register) ^ flip
+    output = table.replaced(leaf, subleaf, **{register: value}).to_bytes()
+    trace = with_reply(trace, len(ops) - 1, 0, Reply(0, output))
+    return {(f.checker, f.invariant) for f in Checkers(AMX_HOST).within(scenario, trace)}
+
+
+@pytest.mark.parametrize(
+    ("leaf", "subleaf", "register", "flip"),
+    [
+        # SDM vol.1 13.2: 0xD.0:EBX is the size for XCR0, 0xD.1:EBX that for XCR0 | IA32_XSS
+        (0xD, 0, "ebx", 64),
+        (0xD, 1, "ebx", 64),
+        # SDM vol.2 CPUID: 1:ECX[27] is CR4.OSXSAVE, 7.0:ECX[4] is CR4.PKE
+        (1, 0, "ecx", 1 << 27),
+        (7, 0, "ecx", 1 << 4),
+    ],
+    ids=["size for XCR0", "size for XCR0|XSS", "OSXSAVE", "OSPKE"],
+)
+def test_cpuid_that_does_not_follow_a_register_is_found(leaf, subleaf, register, flip):
+    assert ("two-views", "INV-35") in cpuid_with(leaf, subleaf, register, flip)
+
+
+def test_cpuid_that_follows_the_registers_is_not():
+    assert cpuid_with(0xD, 0, "ebx", 0) == set()

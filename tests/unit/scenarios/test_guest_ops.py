@@ -5,9 +5,9 @@ import struct
 import pytest
 
 from kvmprobe.abi.payload import PayloadOp
+from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
-from kvmprobe.model.guest_migration import Part
 from kvmprobe.scenarios.calls import Captured, Ioctl, MapPayload, RunGuest, SharePayload
 from kvmprobe.scenarios.ops import guest as ops
 from kvmprobe.scenarios.ops import guest_control as control
