@@ -49,12 +49,18 @@ class Region:
 
 
 def reset_page(memory: str) -> Region:
-    """Return the page of the reset vector, in the slot that is used for it."""
+    """Return the page of the reset vector, in the slot that is used for it.
+
+    :see: SDM vol.3 §11.1.4 "First Instruction Executed"
+    """
     return Region(0, RESET_PAGE, PAGE_SIZE, memory)
 
 
 def payload_regions(number: int) -> tuple[Region, ...]:
-    """Return the guest payload's memory of that number, and the page with its reset vector."""
+    """Return the guest payload's memory of that number, and the page with its reset vector.
+
+    :see: SDM vol.3 §11.1.4 "First Instruction Executed"
+    """
     memory = f"payload {number}"
     code = Region(_PAYLOAD_SLOT, 0, _PAYLOAD_SIZE, memory)
     return (code, Region(_PAYLOAD_SLOT + 1, RESET_PAGE, PAGE_SIZE, memory))

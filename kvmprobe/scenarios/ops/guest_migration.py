@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.model import guest_migration, msr
+from kvmprobe.model import guest_migration, msr, sregs, uabi, xcr
 from kvmprobe.model.guest_migration import MOVED_MSRS, Part
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Output
 from kvmprobe.scenarios.op_fields import Name
@@ -42,7 +42,16 @@ def _capture(vcpu: str, part: Part) -> str:
     return f"{part} of {vcpu}"
 
 
-@op("save-vcpu", "KVM_GET_*", guest_migration.SAVE, on=ioctls.Descriptor.VCPU)
+@op(
+    "save-vcpu",
+    "KVM_GET_*",
+    guest_migration.SAVE,
+    uabi.GET_XSAVE2,
+    xcr.GET_XCR0,
+    msr.GET_MSRS,
+    sregs.GET_SREGS,
+    on=ioctls.Descriptor.VCPU,
+)
 class SaveVcpu(HostIoctl):
     """Read one part of a vCPU's state, and keep it."""
 
@@ -77,6 +86,10 @@ class SaveVcpu(HostIoctl):
     "restore-vcpu",
     "KVM_SET_*",
     guest_migration.RESTORE,
+    uabi.SET_XSAVE,
+    uabi.READ_IMAGE,
+    xcr.SET_XCR0,
+    msr.SET_MSRS,
     on=ioctls.Descriptor.VCPU,
     errnos={"EINVAL": "another CPUID than the source's"},
 )
