@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.grammar.epilogs import DISKS, end_with
-from kvmprobe.cli.grammar.shared import add_kernel, add_sources, seconds
+from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, seconds
 from kvmprobe.cli.terminal import LinePerStage, StatusLine, progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab import emulator, kernels, own_command
-from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_PROCESSORS
-from kvmprobe.lab.disk import MOUNT_POINT, Disk
+from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_MEMORY_MIB, MOST_PROCESSORS
+from kvmprobe.lab.disk import MOUNT_POINT, SMALLEST_MIB, Disk
 from kvmprobe.lab.program import (
     SILENCE_SECONDS,
     GuestFile,
@@ -58,18 +58,21 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         f" (default mount point: {MOUNT_POINT})",
     )
     program.add_argument(
-        "--disk-size", type=int, metavar="MIB", help="make the disk if FILE does not exist"
+        "--disk-size",
+        type=Number(int, SMALLEST_MIB, 1 << 20, "MiB"),
+        metavar="MIB",
+        help="make the disk if FILE does not exist",
     )
     program.add_argument(
         "--cpus",
-        type=int,
-        choices=range(1, MOST_PROCESSORS + 1),
+        type=Number(int, 1, MOST_PROCESSORS, "processors"),
+        metavar="N",
         default=1,
         help="processors of the emulated host (default: %(default)s)",
     )
     program.add_argument(
         "--memory",
-        type=int,
+        type=Number(int, 64, MOST_MEMORY_MIB, "MiB"),
         default=MEMORY_MIB,
         metavar="MIB",
         help="its memory; more if the files need more (default: %(default)s)",

@@ -10,7 +10,7 @@ from kvmprobe import __version__
 from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, RESUMING, end_with
 from kvmprobe.cli.grammar.parser import parser
-from kvmprobe.cli.grammar.shared import add_exit_style, count, seconds
+from kvmprobe.cli.grammar.shared import RUN_TIME, Number, add_exit_style
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.select import all_ids
 from kvmprobe.cli.terminal import tell
@@ -29,7 +29,7 @@ def add_arguments(resume: argparse.ArgumentParser) -> None:
     resume.add_argument("run", type=Path, metavar="DIR", help="the run's directory")
     resume.add_argument(
         "--retries",
-        type=count,
+        type=Number(int, 0, 1000, "retries"),
         default=1,
         metavar="K",
         help="run a scenario during which this host went down K times more, alone; then leave it "
@@ -37,7 +37,7 @@ def add_arguments(resume: argparse.ArgumentParser) -> None:
     )
     resume.add_argument(
         "--timeout",
-        type=seconds,
+        type=RUN_TIME,
         metavar="SECONDS",
         help="end this attempt after that (default: what the run was begun with)",
     )

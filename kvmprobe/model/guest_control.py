@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.abi.payload import Registers
-from kvmprobe.model.guest import Cr0, Vector, instruction_rule
+from kvmprobe.model.guest import Vector, instruction_rule
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
-from kvmprobe.model.sregs import Cr4, legal_cr4
+from kvmprobe.model.sregs import Cr0, Cr4, legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -66,14 +66,15 @@ WRITE_CR0 = Rule(
 
 
 def write_cr0(guest: Guest) -> Guest:
-    """MOV CR0, RAX in 64-bit mode.
+    """MOV CR0, RAX in 64-bit mode; CR0.WP stays set while CR4.CET is.
 
-    :see: arch/x86/kvm/x86.c: kvm_set_cr0, kvm_is_valid_cr0
+    :see: SDM vol.3 §2.5 "Control Registers"; arch/x86/kvm/x86.c: kvm_set_cr0, kvm_is_valid_cr0
     """
     value = guest.registers.rax
     paged = value & Cr0.PG and value & Cr0.PE
     cached = not value & Cr0.NW or value & Cr0.CD
-    guest.require((paged and cached and not value >> 32, Vector.GP))
+    protected = value & Cr0.WP or not guest.vcpu.cr4 & Cr4.CET.bit
+    guest.require((paged and cached and protected and not value >> 32, Vector.GP))
     return guest.with_vcpu(cr0=value & _CR0_DEFINED | Cr0.ET)
 
 
@@ -120,11 +121,16 @@ WRITE_CR4 = Rule(
 def write_cr4(guest: Guest) -> Guest:
     """MOV CR4, RAX in 64-bit mode: a feature's bit needs the feature in the guest's CPUID.
 
-    :see: arch/x86/kvm/x86.c: kvm_set_cr4, __kvm_is_valid_cr4
+    CR4.CET needs CR0.WP, and CR4.LA57 cannot change.
+
+    :see: SDM vol.3 §2.5 "Control Registers"; arch/x86/kvm/x86.c: kvm_set_cr4, __kvm_is_valid_cr4
     """
     value = guest.registers.rax
-    legal = legal_cr4(guest.host, guest.vcpu.cpuid, value) and value & Cr4.PAE.bit
-    guest.require((legal, Vector.GP))
+    vcpu = guest.vcpu
+    legal = legal_cr4(guest.host, vcpu.cpuid, value) and value & Cr4.PAE.bit
+    protected = vcpu.cr0 & Cr0.WP or not value & Cr4.CET.bit
+    same_paging = not (value ^ vcpu.cr4) & Cr4.LA57.bit
+    guest.require((legal and protected and same_paging, Vector.GP))
     return guest.with_vcpu(cr4=value)
 
 

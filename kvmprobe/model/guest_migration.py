@@ -70,7 +70,7 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
             values = (had.xfd, had.xfd_err, had.xss)
             return msr.set_msrs(machine, vcpu_name, tuple(zip(MOVED_MSRS, values, strict=True)))
         case Part.SREGS:
-            vcpu = vcpu.but(cr0=had.cr0, cr4=had.cr4)
+            return sregs.restore_sregs(machine, vcpu_name, had)
         case Part.REGS:
             vcpu = vcpu.but(in_payload=had.in_payload)
         case _:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.guest import Cr0, Vector, disabled, instruction_rule
+from kvmprobe.model import cet
+from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.model.outcome import Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
+from kvmprobe.model.sregs import Cr0
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT, Register
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 COMPACTED = 1 << 63
+_SUPERVISOR = sum(nr.bit for nr in cet.COMPONENTS)
 _ALIGNMENT = 64
 _HEADER = struct.Struct("<QQ")
 _POINTERS = range(6, 24)
@@ -76,16 +79,16 @@ class Area:
 
 
 def compacted_layout(host: HostProfile, xcomp_bv: int) -> Layout:
-    """Return where components lie in the compacted format.
+    """Return the places of components, supervisor ones too, in the compacted format.
 
     :see: SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"
     """
     places: list[Component] = []
     end = EXTENDED_OFFSET
     for nr in numbers(xcomp_bv & ~COMPACTED & ~FPSSE):
-        leaf = host.cpu.find(LEAF_XSTATE, nr)
-        start = end + 63 & ~63 if leaf and leaf.ecx & 0b10 else end
-        places.append(Component(nr, start, host.layout.component(nr).size))
+        leaf = host.cpu.at(LEAF_XSTATE, nr)
+        start = end + 63 & ~63 if leaf.ecx & 0b10 else end
+        places.append(Component(nr, start, leaf.eax))
         end = places[-1].end
     return Layout(tuple(places))
 
@@ -179,6 +182,8 @@ def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> G
     if rfbm & XFeature.PKRU.bit:
         pkru = struct.unpack_from("<I", changes.pop(XFeature.PKRU))[0]
         guest = guest.with_vcpu(pkru=pkru)
+    for nr in numbers(rfbm & _SUPERVISOR):
+        guest = guest.but(vcpu=cet.with_content(guest.vcpu, nr, changes.pop(nr)))
     return guest.with_state(changes, mxcsr)
 
 
@@ -253,7 +258,7 @@ def _init(guest: Guest, nr: int) -> bytes:
         case XFeature.SSE:
             return bytes(SSE_SIZE)
         case _:
-            return bytes(guest.host.layout.component(nr).size)
+            return bytes(guest.host.cpu.at(LEAF_XSTATE, nr).eax)
 
 
 def _mask(bits: int) -> bytes:

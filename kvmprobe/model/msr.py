@@ -10,9 +10,9 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.model import cet
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import cycle_fpu
-from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, HostDies, Outcome, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import Register
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine, Vcpu
+    from kvmprobe.model.machine import GuestCpuid, Machine, Vcpu
 
 XFD_FIELD, XFD_ERR_FIELD = "XFD", "XFD_ERR"
 MAX_IO_MSRS = 256
@@ -30,14 +30,6 @@ MAX_IO_MSRS = 256
 PAT_AT_RESET = 0x0007_0406_0007_0406
 _PAT_TYPES = frozenset({0, 1, 4, 5, 6, 7})
 _PLAIN: dict[int, int] = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
-_SHADOW_STACK_POINTERS = range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1)
-_CET = {Msr.IA32_U_CET, *_SHADOW_STACK_POINTERS}
-# Shadow stacks and indirect branch tracking: leaf, sub-leaf, register, bit.
-_CET_FEATURES = ((7, 0, Register.ECX, 7), (7, 0, Register.EDX, 20))
-# SDM vol.1 §17.2 "CET MSRs": SH_STK_EN and WR_SHSTK_EN; reserved, and the base of the legacy
-# bitmap within its page; TRACKER and SUPPRESS, which exclude each other.
-_SHADOW_STACK_BITS, _NEVER, _EITHER = 0b11, 0xF << 6 | 0b11 << 12, 0b11 << 10
-_CANONICAL_BITS = 48
 
 
 def msr_name(index: int) -> str:
@@ -222,7 +214,7 @@ def loads_fpu(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
 
     :see: arch/x86/kvm/x86.c: is_xstate_managed_msr
     """
-    return index in _CET and _has_cet(host, vcpu, index)
+    return index in cet.IN_XSTATE and cet.exists(host, vcpu, index)
 
 
 def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
@@ -266,17 +258,8 @@ def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
             return 0 if index in host.msrs else None
 
 
-def has_feature(host: HostProfile, vcpu: Vcpu, place: tuple[int, int, Register, int]) -> bool:
-    """Tell whether KVM and the guest's CPUID both have a feature: leaf, sub-leaf, register, bit.
-
-    :see: arch/x86/kvm/cpuid.h: guest_cpu_cap_has
-    """
-    offered = GuestCpuid.of(host.supported).has(*place)
-    return offered and vcpu.cpuid is not None and vcpu.cpuid.has(*place)
-
-
 def _exists(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
-    return index in _PLAIN or (index in _CET and _has_cet(host, vcpu, index))
+    return index in _PLAIN or cet.exists(host, vcpu, index)
 
 
 def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
@@ -284,26 +267,8 @@ def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
         return False
     if index == Msr.IA32_PAT:
         return set(value.to_bytes(8, "little")) <= _PAT_TYPES
-    if index == Msr.IA32_U_CET:
-        return not value & _refused_u_cet(host, vcpu) and value & _EITHER != _EITHER
-    if index in _SHADOW_STACK_POINTERS:
-        return not value % 4 and _is_canonical(value)
     # IA32_SYSENTER_CS beyond 32 bits is not tried: some vendor modules cut it, others keep it.
-    return True
-
-
-def _refused_u_cet(host: HostProfile, vcpu: Vcpu) -> int:
-    stacks, tracking = (has_feature(host, vcpu, feature) for feature in _CET_FEATURES)
-    return _NEVER | (0 if stacks else _SHADOW_STACK_BITS) | (0 if tracking else ~_SHADOW_STACK_BITS)
-
-
-def _is_canonical(value: int) -> bool:
-    return value >> _CANONICAL_BITS - 1 in {0, (1 << 65 - _CANONICAL_BITS) - 1}
-
-
-def _has_cet(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
-    features = _CET_FEATURES if index == Msr.IA32_U_CET else _CET_FEATURES[:1]
-    return any(has_feature(host, vcpu, feature) for feature in features)
+    return index not in cet.MSRS or cet.accepted_from_host(host, vcpu, index, value)
 
 
 def _with_xss(host: HostProfile, vcpu: Vcpu, value: int) -> Vcpu | None:

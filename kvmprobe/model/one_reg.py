@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import msr
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.feature import SHSTK, has_feature
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
@@ -99,7 +99,7 @@ def get_reg_list(machine: Machine, vcpu_name: str, capacity: int) -> Step:
     if Behaviour.ONE_REG_MSRS not in machine.host.behaviours:
         return Step(machine, Failed(errno.EINVAL), GET_REG_LIST)
     vcpu = machine.vcpu(vcpu_name)
-    count = int(msr.has_feature(machine.host, vcpu, (7, 0, Register.ECX, 7)))
+    count = int(has_feature(machine.host, vcpu, SHSTK))
     if capacity < count:
         return Step(machine, Failed(errno.E2BIG), GET_REG_LIST)
     return Step(machine, Done(fields={COUNT_FIELD: count}), GET_REG_LIST)

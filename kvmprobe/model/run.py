@@ -10,8 +10,9 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KvmExit
+from kvmprobe.model.entry import Entry, entry, require_reset_vector
 from kvmprobe.model.fpstate import cycle_fpu
-from kvmprobe.model.outcome import Done, Failed, HostDies, Step
+from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import names
 
@@ -39,10 +40,27 @@ def run_until_halt(machine: Machine, vcpu_name: str) -> Step:
     vcpu = machine.vcpu(vcpu_name)
     if vcpu.next_load_faults:
         return Step(machine, _host_dies(vcpu), RUN_UNTIL_HALT)
-    vcpu = cycle_fpu(machine.host, vcpu).but(ran=True)
-    return Step(
-        machine.with_vcpu(vcpu_name, vcpu), Done(fields={EXIT_FIELD: KvmExit.HLT}), RUN_UNTIL_HALT
-    )
+    after = cycle_fpu(machine.host, vcpu).but(ran=True)
+    outcome = exit_of(vcpu, KvmExit.HLT)
+    return Step(machine.with_vcpu(vcpu_name, after), outcome, RUN_UNTIL_HALT)
+
+
+def exit_of(vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
+    """Return the exit of a vCPU that executes what is at its reset vector.
+
+    :param reason: of the exit that this code makes
+    :raises NotModelled: it executes the guest payload
+    :see: arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
+    """
+    require_reset_vector(vcpu)
+    succeeds, fails = (Done(fields={EXIT_FIELD: r}) for r in (reason, KvmExit.FAIL_ENTRY))
+    match entry(vcpu):
+        case Entry.SUCCEEDS:
+            return succeeds
+        case Entry.FAILS:
+            return fails
+        case Entry.BY_CPU:
+            return OneOf((succeeds, fails), "CR4.PCIDE outside long mode at VM entry")
 
 
 RUN_IMMEDIATE_EXIT = Rule(

@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
-from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.outcome import Done, Failed, HostDies, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.model.run import EXIT_FIELD, run_until_halt
+from kvmprobe.model.run import exit_of, run_until_halt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,9 +169,10 @@ def run_until_port(machine: Machine, vcpu_name: str) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_fast_pio_out
     """
     step = run_until_halt(machine, vcpu_name)
-    if not isinstance(step.outcome, Done):
-        return step
-    return Step(step.machine, Done(fields={EXIT_FIELD: KvmExit.IO}), RUN_UNTIL_PORT)
+    if isinstance(step.outcome, HostDies):
+        return Step(step.machine, step.outcome, RUN_UNTIL_PORT)
+    outcome = exit_of(machine.vcpu(vcpu_name), KvmExit.IO)
+    return Step(step.machine, outcome, RUN_UNTIL_PORT)
 
 
 def _refused(vcpu: Vcpu, state: State, values: Mapping[str, int]) -> bool:

@@ -15,6 +15,7 @@ from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import from_wire, to_wire
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from kvmprobe.scenarios.ops import decode, encode, registry
+from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2
 from tests.support.hosts import AMX_HOST, PROFILES, machine_with_vcpu, set_cpuid
 
 # A value that means something in each field of any op, on any host.
@@ -86,6 +87,8 @@ def instance(name):
 
 def with_captures(machine, table):
     """The machine with what ops restore that others have captured."""
+    for op in (GetSregs(), GetSregs2()):
+        machine = op.step(machine).machine
     moved = {("vcpu0", "xcrs"): machine.vcpu("vcpu0")}
     return machine.but(captured={"supported-cpuid": table}, moved=moved)
 

@@ -17,10 +17,11 @@ UD, NM, GP, NONE = 6, 7, 13, NO_EXCEPTION
 LOW = 0xFFFF_FFFF
 
 
-def in_payload(table=None, **fields):
+def in_payload(table=None, *, host=AMX_HOST, **fields):
     """A vCPU with all of the AMX host's CPUID, OSXSAVE and XCR0, but for ``fields``."""
-    fields = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "xcr0": ALL, "in_payload": True, **fields}
-    machine = amx_vcpu()
+    registers = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "efer": 0x500, "in_payload": True}
+    fields = {**registers, "xcr0": ALL, **fields}
+    machine = replace(amx_vcpu(), host=host)
     cpuid = GuestCpuid.of(AMX_HOST.supported if table is None else table)
     return machine.with_vcpu(VCPU, replace(machine.vcpu(VCPU), cpuid=cpuid, **fields))
 

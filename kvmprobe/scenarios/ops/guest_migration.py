@@ -88,6 +88,7 @@ class SaveVcpu(HostIoctl):
     guest_migration.RESTORE,
     uabi.SET_XSAVE,
     uabi.READ_IMAGE,
+    sregs.SET_SREGS,
     xcr.SET_XCR0,
     msr.SET_MSRS,
     on=ioctls.Descriptor.VCPU,

@@ -38,7 +38,7 @@ _RESTORES = {RestoreForm.XRSTOR: PayloadOp.XRSTOR64, RestoreForm.XRSTORS: Payloa
 
 def area_size(host: HostProfile) -> int:
     """Return the bytes of the largest area in either format."""
-    compacted = guest_xsave.compacted_layout(host, host.layout.bitmap)
+    compacted = guest_xsave.compacted_layout(host, host.layout.bitmap | host.kvm_xss)
     return max(host.layout.size(host.layout.bitmap), compacted.size(compacted.bitmap))
 
 
@@ -53,8 +53,9 @@ def _area(xstate_bv: int, xcomp_bv: int, reserved: int, mxcsr: int, host: HostPr
     memory = bytearray(area_size(host))
     layout = host.layout
     if xcomp_bv & COMPACTED:
-        layout = guest_xsave.compacted_layout(host, xcomp_bv & layout.bitmap)
-    for nr in numbers(xstate_bv & layout.bitmap & ~MPX):
+        layout = guest_xsave.compacted_layout(host, xcomp_bv & (layout.bitmap | host.kvm_xss))
+    # Supervisor components have no pattern: they are loaded as zeros.
+    for nr in numbers(xstate_bv & layout.bitmap & host.layout.bitmap & ~MPX):
         content = patterns.content(nr, host.layout)
         for span in place_of(nr, layout):
             memory[span.start : span.stop] = content[: len(span)]

@@ -27,7 +27,9 @@ SREGS_PLACES = {
     sregs.CR4_FIELD: (_CR4_OFFSET, "Q"),
     "efer": (264, "Q"),
 }
-_ERRNOS = {"EINVAL": "a bit of CR4 that KVM or the guest's CPUID lacks"}
+_ERRNOS = {
+    "EINVAL": "a bit of CR4 that KVM or the guest's CPUID lacks, or long mode without CR4.PAE"
+}
 
 
 class _Get(FixedIoctl):
@@ -39,7 +41,7 @@ class _Get(FixedIoctl):
         return Output(self.spec.size, capture=self.kept_as)
 
     def transition(self, machine: Machine) -> Step:
-        return sregs.get_sregs(machine, VCPU)
+        return sregs.get_sregs(machine, VCPU, self.kept_as)
 
 
 @op("get-sregs", ioctls.GET_SREGS, sregs.GET_SREGS, output=SREGS_PLACES)
@@ -66,14 +68,14 @@ class _Set(FixedIoctl):
         return Captured(self.kept_as, ((_CR4_OFFSET, struct.pack("=Q", self.cr4)),))
 
     def transition(self, machine: Machine) -> Step:
-        return sregs.set_cr4(machine, VCPU, self.cr4)
+        return sregs.set_sregs(machine, VCPU, self.cr4, self.kept_as)
 
     @property
     def text(self) -> str:
         return f"{self.kernel_call} CR4={self.cr4:#x}"
 
 
-@op("set-sregs", ioctls.SET_SREGS, sregs.SET_CR4, errnos=_ERRNOS)
+@op("set-sregs", ioctls.SET_SREGS, sregs.SET_SREGS, errnos=_ERRNOS)
 class SetSregs(_Set):
     """Write back what get-sregs kept, with this CR4."""
 
@@ -81,7 +83,7 @@ class SetSregs(_Set):
     kept_as = _SREGS
 
 
-@op("set-sregs2", ioctls.SET_SREGS2, sregs.SET_CR4, errnos=_ERRNOS)
+@op("set-sregs2", ioctls.SET_SREGS2, sregs.SET_SREGS, errnos=_ERRNOS)
 class SetSregs2(_Set):
     """Write back what get-sregs2 kept, with this CR4."""
 

@@ -7,13 +7,15 @@ import struct
 import pytest
 
 from kvmprobe.checkers.session import Checkers
+from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm
 from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
+from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
-from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
+from kvmprobe.scenarios.ops.msrs import GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
 from kvmprobe.scenarios.ops.sregs import GetSregs
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
@@ -21,7 +23,7 @@ from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.fake_kernel import trace_of, with_reply
-from tests.support.hosts import AMX_HOST, B18
+from tests.support.hosts import AMX_HOST, B18, cet_host
 
 ASK = RequestGuestPermission(18)
 READS = (GetXsave2(), GetXcrs(), GetXfd())
@@ -33,14 +35,14 @@ def sequence(*ops):
     return Scenario("test", "test", "", tuple(ScenarioStep(op) for op in ops))
 
 
-def found(ops, changed=None, result=None, patches=()):
+def found(ops, changed=None, result=None, patches=(), host=AMX_HOST):
     """Kinds of findings in a correct trace, with the reply of one op exchanged.
 
     :param changed: number of the op, negative from the end
     :param patches: (offset, bytes) in its output
     """
     scenario = sequence(*ops)
-    trace = trace_of(scenario, AMX_HOST)
+    trace = trace_of(scenario, host)
     if changed is not None:
         place = changed % len(ops)
         reply = trace.steps[place].replies[0]
@@ -49,7 +51,7 @@ def found(ops, changed=None, result=None, patches=()):
             output[offset : offset + len(content)] = content
         new = Reply(reply.result if result is None else result, bytes(output) or None)
         trace = with_reply(trace, place, 0, new)
-    findings = Checkers(AMX_HOST).within(scenario, trace)
+    findings = Checkers(host).within(scenario, trace)
     return {(f.checker, f.invariant) for f in findings}
 
 
@@ -230,3 +232,11 @@ def test_cpuid_that_does_not_follow_a_register_is_found(leaf, subleaf, register,
 
 def test_cpuid_that_follows_the_registers_is_not():
     assert cpuid_with(0xD, 0, "ebx", 0) == set()
+
+
+def test_cet_msrs_after_the_guests_xrstors_are_not_known():
+    # SDM vol.1 13.12: XRSTORS initialises the components that the area lacks.
+    state = SetMsrs(((0xDA0, 0x1800), (0x6A0, 1)))
+    restore = GuestXrstor(7, COMPACTED | 7, RestoreForm.XRSTORS)
+    ops = (*PAYLOAD, SetXcrs(7), state, restore, GuestRdmsr(0x6A0))
+    assert found(ops, host=cet_host(ibt=True)) == set()

@@ -30,7 +30,7 @@ def test_a_vcpu_that_comes_from_reset_has_the_payloads_control_registers():
 
 
 def test_what_the_host_set_in_cr4_before_the_first_entry_is_gone():
-    machine = in_payload(cr4=1 << 18, in_payload=False)
+    machine = in_payload(cr4=1 << 18, efer=0, in_payload=False)
     assert step(machine, nothing).machine.vcpu(VCPU).cr4 == 0x620
 
 
