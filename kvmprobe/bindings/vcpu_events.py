@@ -19,7 +19,7 @@ _GUEST_DEBUG = Record("struct kvm_guest_debug", control="I", pad="I", debugreg="
 class EventCalls(KvmFd):
     """What is pending in a vCPU and what drives it.
 
-    :ivar nested_size: bytes of its nested state, as KVM_CAP_NESTED_STATE told; 0 without
+    :ivar nested_size: size of the nested state by KVM_CAP_NESTED_STATE, bytes; 0 if there is none
     """
 
     nested_size: int
@@ -125,7 +125,7 @@ class EventCalls(KvmFd):
 
         :returns: ``struct kvm_nested_state``: a header of 128 bytes, and what it says follows
         :raises KernelCallError: EINVAL - KVM has no nested virtualization;
-            E2BIG - larger than KVM_CAP_NESTED_STATE told
+            E2BIG - larger than the size of KVM_CAP_NESTED_STATE
         :capability: KVM_CAP_NESTED_STATE
         :see: Documentation/virt/kvm/api.rst KVM_GET_NESTED_STATE;
             arch/x86/kvm/vmx/nested.c: vmx_get_nested_state
