@@ -1,4 +1,6 @@
-"""The guest payload's commands and blocks (``cdefs/guest_payload.h``).  Layer: abi, pure.
+"""The guest payload's memory, commands and blocks.  Layer: abi, pure.
+
+``kvmprobe/native/guest_payload.S`` is the payload; its constants come from here.
 
 A command is a header of COMMAND_SIZE bytes and what goes to the payload's data area; its result a
 block of RESULT_SIZE bytes and the beginning of the data area.
@@ -15,13 +17,37 @@ RESULT_SIZE = 128
 DATA_SIZE = 0x4000
 NO_EXCEPTION = 0x100
 NO_COMMAND = 0x101
+# The port that the payload leaves the guest by.  KVM completes an OUT to this one before it exits,
+# so that registers read afterwards are those after it: arch/x86/kvm/x86.c: kvm_fast_pio_out,
+# KVM_X86_QUIRK_OUT_7E_INC_RIP.
+PORT = 0x7E
+
+# What lies where in guest-physical memory, sizes in bytes, and the memory slot (the next one has
+# the reset vector; the catalogue's other memory has lower numbers).  COUNTER is a u64: how many
+# commands were carried out in this memory.  NO_COMMAND is the "vector" of an unknown opcode.
+PLACES = {
+    "MEMORY": 0x20000,
+    "CODE": 0x8000,
+    "COMMAND": 0xC000,
+    "COMMAND_SIZE": COMMAND_SIZE,
+    "RESULT": 0xC080,
+    "RESULT_SIZE": RESULT_SIZE,
+    "COUNTER": 0xC100,
+    "DATA": 0x10000,
+    "DATA_SIZE": DATA_SIZE,
+    "RESET_SIZE": 16,
+    "SLOT": 0x10,
+    "PORT": PORT,
+    "NO_EXCEPTION": NO_EXCEPTION,
+    "NO_COMMAND": NO_COMMAND,
+}
 
 _COMMAND = struct.Struct("<II5Q16x")
 _RESULT = struct.Struct("<12Q32x")
 
 
 class PayloadOp(IntEnum):
-    """What the payload can be told to do: mostly one instruction.
+    """A command of the payload: mostly one instruction.
 
     Memory operands are in the data area; TILELOADD and TILESTORED take their stride from RDX, the
     XSAVE family its RFBM from EDX:EAX, the tile instructions their TMM from the operand.
@@ -84,7 +110,7 @@ class PayloadOp(IntEnum):
 
 
 class Registers(NamedTuple):
-    """What a command begins with."""
+    """Registers as a command finds them."""
 
     rax: int = 0
     rbx: int = 0
@@ -116,7 +142,7 @@ class PayloadResult(NamedTuple):
     """The result block.
 
     :ivar sequence: how many commands were carried out in this memory
-    :ivar vector: of the exception, or NO_EXCEPTION; NO_COMMAND of an opcode that there is not
+    :ivar vector: of the exception, or NO_EXCEPTION; NO_COMMAND of an unknown opcode
     :ivar rip: of the exception, in bytes from the command's first instruction
     :ivar returned: 1 if there was no exception
     """
@@ -141,3 +167,4 @@ class PayloadResult(NamedTuple):
 
 
 RESULT = {name: 8 * position for position, name in enumerate(PayloadResult._fields)}
+COMMAND = {"operand": 4, "rax": 8, "rbx": 16, "rcx": 24, "rdx": 32, "offset": 40}

@@ -109,7 +109,7 @@ class Runner:
                     scenarios = listed(self._examined.profile)
                     planned = self._plan(scenarios, wanted, past, driver)
                 self._progress.stage(f"{self._place.target.description}: scenarios")
-                if self._drain(driver, planned, hold=1):
+                if self._drain(driver, planned, gate=1):
                     self._crash_phase(driver)
         while self._held:
             with self._place.open() as link:
@@ -157,15 +157,15 @@ class Runner:
         self._total = len(self.remaining)
         return deque(made.planned)
 
-    def _drain(self, driver: Driver, planned: deque[Planned], hold: int) -> bool:
+    def _drain(self, driver: Driver, planned: deque[Planned], gate: int) -> bool:
         """Run from the front until none is left; return whether the link is still good."""
         while planned:
             batch = self._batch(planned)
-            if hold:
+            if gate:
                 self._ledger.intend([p.scenario.id for p in batch])
             else:
                 self._ledger.go_on(batch[0].scenario.id)
-            requests = [Request(self._gated(p), hold) for p in batch]
+            requests = [Request(self._gated(p), gate) for p in batch]
             try:
                 self._progress.now(planned[0].scenario.id)
                 for _, trace in driver.traces(requests, self._examined.profile):
@@ -248,7 +248,7 @@ class Runner:
                 self._leave_the_like(planned, record)
             front = deque([planned])
             # Whoever let it go on has said that this host may die of it.
-            if not self._drain(driver, front, hold=0):
+            if not self._drain(driver, front, gate=0):
                 return
             self._check_deadline()
 

@@ -136,12 +136,12 @@ class FakeLink:
         hidden = self._place.hides and probing
         host = replace(self._host, behaviours=frozenset()) if hidden else self._host
         machine = Machine.fresh(host)
-        number, hold = request["run"], request["hold"] and self._place.obedient
+        number, gate = request["run"], request["gate"] and self._place.obedient
         for index, step in enumerate(request["steps"]):
             replies = []
             for op in (self._defined[call] for call in step):
                 loads = op.name in LOADS
-                if loads and hold and machine.vcpu("vcpu0").next_load_faults:
+                if loads and gate and machine.vcpu("vcpu0").next_load_faults:
                     self._out.append(_end(number, "held"))
                     return
                 transition = op.step(machine)

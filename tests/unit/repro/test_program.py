@@ -3,9 +3,7 @@
 import pytest
 
 from kvmprobe.abi.numbers import ArchPrctlCode
-from kvmprobe.abi.payload import NO_EXCEPTION, RESULT, PayloadOp
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
-from kvmprobe.repro import chunks
 from kvmprobe.repro.ended import Ended, Result
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.program import file_name, program
@@ -145,15 +143,6 @@ def test_a_task_calls_the_function_that_the_process_calls():
 def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
     assert "INV-" not in program(O1, HOST)
     assert "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf" in program(O1, HOST)
-
-
-def test_a_program_counts_the_payloads_commands_and_results_as_the_payload_does():
-    ready = "\n".join(chunk.text for chunk in chunks.all_chunks())
-    for op in (PayloadOp.READ_CR4, PayloadOp.WRITE_CR4, PayloadOp.XGETBV):
-        assert f"{op.name} = {op.value}," in ready
-    assert f"PAYLOAD_RESULT_VECTOR = {RESULT['vector']}," in ready
-    assert f"PAYLOAD_RESULT_CR4 = {RESULT['cr4']}," in ready
-    assert f"NO_EXCEPTION = {NO_EXCEPTION:#x}," in ready
 
 
 def test_only_a_program_with_guest_code_tries_a_guest():
