@@ -100,6 +100,10 @@ class ScenarioError(KvmprobeError, ValueError):
     exit_code = ExitCode.USAGE
 
 
+class NotModelled(ScenarioError):
+    """A scenario does what the model has no rule for: it is refused, not judged."""
+
+
 class ModelBug(KvmprobeError, AssertionError):
     """The model reached a state that its own rules exclude."""
 
@@ -153,9 +157,7 @@ class VerificationFailed(LabError):
 
 
 class KernelNotFound(LabError):
-    """No kernel fits the SPEC.  A SPEC that cannot be read at all is a UsageError."""
-
-    exit_code = ExitCode.USAGE
+    """No kernel matches the SPEC; a SPEC that cannot be parsed is a UsageError."""
 
 
 class NoSpace(LabError):

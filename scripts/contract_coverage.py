@@ -1,13 +1,12 @@
 """The table of contract statements: the rules, checkers, scenarios and tests that stand for each.
 
-Statements are in tests/contract/contract_statements.toml and, the invariants, in
-kvmprobe/checkers/invariants.py.  Which scenarios reach a rule is found by running the
-model over the catalogue.
+Statements are in tests/contract/contract_statements.toml.  Which scenarios reach a rule is found by
+running the model over the catalogue.
 """
 
 from __future__ import annotations
 
-import ast
+import pkgutil
 import re
 import sys
 import tomllib
@@ -15,18 +14,19 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.checkers.invariants import INVARIANTS, Check
+from kvmprobe import model
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
+from kvmprobe.model.rule import Rule
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import FrameType
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "kvmprobe" / "model"
@@ -38,8 +38,9 @@ _HEADING = """\
 # What stands for each statement of the kernel contract
 
 Written by `scripts/contract_table`; a contract test checks that it is fresh, and that nothing is
-without an entry.  Rules are functions of `kvmprobe/model`, checkers of `kvmprobe/checkers`;
-families are those of the scenarios that reach the rules, or whose ids are named with the statement.
+without an entry.  Rules are constants of `kvmprobe/model`, checkers functions of
+`kvmprobe/checkers`; families are those of the scenarios that reach the rules, or whose ids are
+named with the statement.
 """
 
 
@@ -64,8 +65,9 @@ class Row:
 
     @property
     def tests(self) -> list[str]:
-        """Test files that use a rule or a checker by its name."""
-        wanted = [name.partition(".")[2] or name for name in (*self.rules, *self.checkers)]
+        """Test files that call a rule's function or a checker."""
+        functions = [rule.partition(".")[2].lower() for rule in self.rules]
+        wanted = [*functions, *self.checkers]
         if not wanted:
             return []
         pattern = re.compile(rf"\b({'|'.join(map(re.escape, wanted))})\(")
@@ -73,15 +75,20 @@ class Row:
 
 
 @cache
-def functions() -> Mapping[str, str]:
-    """Return the source of each function of the model, by ``module.function``."""
-    found = {}
-    for path in sorted(MODEL.glob("*.py")):
-        text = path.read_text()
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef):
-                found[f"{path.stem}.{node.name}"] = ast.get_source_segment(text, node) or ""
-    return found
+def rules() -> Mapping[str, Rule]:
+    """Return each rule of the model, by ``module.CONSTANT``."""
+    names = [info.name for info in pkgutil.iter_modules(model.__path__)]
+    return {
+        f"{name}.{constant}": value
+        for name in names
+        for constant, value in vars(import_module(f"kvmprobe.model.{name}")).items()
+        if isinstance(value, Rule) and _is_defined_in(name, constant)
+    }
+
+
+def _is_defined_in(module: str, constant: str) -> bool:
+    text = (MODEL / f"{module}.py").read_text()
+    return re.search(rf"^{constant} = ", text, re.MULTILINE) is not None
 
 
 @cache
@@ -99,45 +106,24 @@ def scenario_ids() -> tuple[str, ...]:
 
 @cache
 def reaching() -> Mapping[str, set[str]]:
-    """Return the families whose scenarios call each function of the model."""
-    _forget_results()
+    """Return the families whose scenarios reach each rule."""
+    names = {rule: name for name, rule in rules().items()}
     host = sapphire_rapids()
     found: defaultdict[str, set[str]] = defaultdict(set)
-    called: set[str] = set()
-
-    def note(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call" and "/kvmprobe/model/" in frame.f_code.co_filename:
-            called.add(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
-
     seen: defaultdict[str, int] = defaultdict(int)
     for scenario in catalog.scenarios(host):
         family = scenario.family
         seen[family] += 1
         if seen[family] % _SAMPLED.get(family, 1):
             continue
-        called.clear()
         machine = Machine.fresh(host)
-        sys.setprofile(note)
-        try:
-            for _, op in scenario.ops():
-                step = op.step(machine)
-                if isinstance(step.outcome, HostDies):
-                    break
-                machine = step.machine
-        finally:
-            sys.setprofile(None)
-        for name in called:
-            found[name].add(family)
+        for _, op in scenario.ops():
+            step = op.step(machine)
+            found[names[step.rule]].add(family)
+            if isinstance(step.outcome, HostDies):
+                break
+            machine = step.machine
     return found
-
-
-def _forget_results() -> None:
-    """Have functions of the model that keep their results be called again."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("kvmprobe."):
-            for value in vars(module).values():
-                if hasattr(value, "cache_clear"):
-                    value.cache_clear()
 
 
 def rows() -> Iterator[Row]:
@@ -145,37 +131,14 @@ def rows() -> Iterator[Row]:
     document: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(STATEMENTS.read_text())
     for section, statements in document.items():
         for name, statement in statements.items():
-            fields = dict(statement)
-            cited = [r for cite in fields.pop("cites", []) for r in citing(cite)]
-            row = Row(section, name, **fields)
-            row.rules += [rule for rule in cited if rule not in row.rules]
+            row = Row(section, name, **statement)
+            row.rules += [rule for rule in citing(name) if rule not in row.rules]
             yield row
-    for invariant in INVARIANTS:
-        left_out = invariant.left_out
-        if invariant.check is Check.GATE:
-            left_out = left_out or "kept by the runner: kvmprobe/execution"
-        yield Row(
-            "§13 invariants",
-            invariant.name,
-            invariant.statement,
-            rules=sorted({*citing(invariant.name), *invariant.rules}),
-            checkers=list(invariant.checkers),
-            left_out=left_out,
-        )
 
 
-@cache
-def citing(token: str) -> list[str]:
-    """Return the functions of the model that cite an invariant, alone or within a range."""
-    number = int(token.removeprefix("INV-"))
-    return [name for name, text in functions().items() if number in _cited(text)]
-
-
-def _cited(text: str) -> set[int]:
-    numbers = {int(n) for n in re.findall(r"INV-(\d+)", text)}
-    for first, last in re.findall(r"INV-(\d+) to INV-(\d+)", text):
-        numbers.update(range(int(first), int(last) + 1))
-    return numbers
+def citing(invariant: str) -> list[str]:
+    """Return the rules that cite an invariant."""
+    return sorted(name for name, rule in rules().items() if invariant in rule.invariants)
 
 
 def problems() -> list[str]:
@@ -183,7 +146,7 @@ def problems() -> list[str]:
     found = []
     for row in rows():
         where = f"{row.section} {row.name}"
-        found += [f"{where}: no rule {rule}" for rule in row.rules if rule not in functions()]
+        found += [f"{where}: no rule {rule}" for rule in row.rules if rule not in rules()]
         found += [
             f"{where}: no scenario {glob}"
             for glob in row.scenarios

@@ -12,9 +12,9 @@ _ENVIRONMENTS=${KVMPROBE_VENV}s
 _INPUTS=kvmprobe.inputs # in an environment: the hash of each file that it was made from; written last
 _GROUPS=kvmprobe.groups # in an environment: the dependency groups that it has
 
-# Debian's names.  For kvmprobe: compilers for the bindings and the emulator, decompressors for kernels, mke2fs.
+# Debian's names.  For kvmprobe: compilers for the bindings and the emulator, mke2fs.
 # For the tests: gpg to sign archives, mandoc and the shells that read the manual page and the completion scripts.
-_PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch xz-utils zstd e2fsprogs"
+_PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch e2fsprogs"
 _TEST_PACKAGES="gnupg mandoc zsh fish"
 # For tests of the HTML report; not every distribution has them, so apt-get gets them in a call of their own.
 _BROWSER_PACKAGES="chromium chromium-driver"
@@ -61,7 +61,6 @@ _missing_packages() {
         command -v g++ >/dev/null || printf 'g++ '
         command -v make >/dev/null || printf 'make '
         command -v patch >/dev/null || printf 'patch '
-        command -v xz >/dev/null || printf 'xz-utils '
         PATH=$PATH:/usr/sbin:/sbin command -v mke2fs >/dev/null || printf 'e2fsprogs '
     fi
     if ! python=$(_find_python); then

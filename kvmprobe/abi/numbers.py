@@ -40,7 +40,10 @@ class Msr(IntEnum):
     IA32_U_CET = 0x6A0
     IA32_S_CET = 0x6A2
     IA32_PL0_SSP = 0x6A4
+    IA32_PL1_SSP = 0x6A5
+    IA32_PL2_SSP = 0x6A6
     IA32_PL3_SSP = 0x6A7
+    IA32_INT_SSP_TAB = 0x6A8
     IA32_XSS = 0xDA0
 
 

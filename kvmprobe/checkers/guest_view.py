@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _COMMAND = struct.Struct("<II4Q")
 _DEVICE_NOT_AVAILABLE = 7
+# SDM vol.1 §13.5.9 "CET State"
+_CET_IN_XSTATE = (Msr.IA32_U_CET, *range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def guest_and_host(event: Event, told: Told) -> Iterator[Finding]:
 def writes(executed: Instruction) -> dict[int | None, int | None]:
     """Return what an instruction leaves in XCR0 (None) and in MSRs; None where that is not known.
 
-    #NM in the guest may set XFD_ERR.
+    #NM in the guest may set XFD_ERR, and XRSTORS may load the MSRs of CET.
     """
     if executed.vector == _DEVICE_NOT_AVAILABLE:
         return {Msr.IA32_XFD_ERR: None}
@@ -91,5 +93,7 @@ def writes(executed: Instruction) -> dict[int | None, int | None]:
             return {None: executed.given}
         case PayloadOp.WRMSR:
             return {executed.index: executed.given}
+        case PayloadOp.XRSTORS64:
+            return dict.fromkeys(_CET_IN_XSTATE)
         case _:
             return {}

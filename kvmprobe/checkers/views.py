@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX, Msr
 from kvmprobe.checkers.event import (
@@ -15,8 +15,18 @@ from kvmprobe.checkers.event import (
 )
 from kvmprobe.checkers.told import FPU_MSRS, IMAGES
 from kvmprobe.results.record import Finding
-from kvmprobe.xstate.cpuid import LEAF_SGX, LEAF_XSTATE
-from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names
+from kvmprobe.xstate.cpuid import (
+    LEAF_EXTENDED_FEATURES,
+    LEAF_FEATURES,
+    LEAF_SGX,
+    LEAF_XSTATE,
+    OSPKE_BIT,
+    OSXSAVE_BIT,
+    PKU_BIT,
+    XSAVEC_BIT,
+    XSAVES_BIT,
+)
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, decode, init_content
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.checkers.event import Event
     from kvmprobe.checkers.told import Told, VcpuTold
-    from kvmprobe.xstate.cpuid import CpuidTable
+    from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
     from kvmprobe.xstate.image import XsaveFields
     from kvmprobe.xstate.layout import Layout
 
@@ -42,7 +52,8 @@ _LEGACY = (
     ("XMM registers", slice(152, 408), slice(160, 416)),
 )
 _CR4 = slice(248, 256)
-_OSXSAVE_IN_CR4, _OSXSAVE_IN_CPUID = 18, 27
+_OSXSAVE_IN_CR4, _PKE_IN_CR4 = 18, 22
+_COMPACTION = 1 << XSAVEC_BIT | 1 << XSAVES_BIT
 # Leaf, sub-leaf and register that KVM keeps up to date by itself, and the bits of it.
 _RUNTIME = {
     (0x1, 0, "ecx"): 1 << 27,
@@ -123,21 +134,71 @@ def _cpuid(event: Event, vcpu: VcpuTold, told: Told) -> Iterator[Finding]:
     if accepted is not None and (changed := _changed_entries(accepted, read)):
         text = "KVM_GET_CPUID2 gives other entries than KVM_SET_CPUID2 accepted"
         yield Finding("set-and-get", "§4", event.step, text, changed)
-    xstate = read.find(LEAF_XSTATE, 0)
-    # Without that flag KVM takes one entry for every sub-leaf, and what it last wrote counts.
-    indexed = xstate is not None and xstate.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX
-    if xstate and indexed and vcpu.xcr0 is not None and vcpu.xcr0 & ~told.host.layout.bitmap == 0:
+    yield from _sizes(event, vcpu, told, read)
+    if not told.rewrites_cpuid:
+        yield from _bits_of_cr4(event, vcpu, told, read)
+
+
+def _sizes(event: Event, vcpu: VcpuTold, told: Told, read: CpuidTable) -> Iterator[Finding]:
+    """Expect 0xD.0:EBX to follow XCR0, and 0xD.1:EBX to follow XCR0 and IA32_XSS.
+
+    :see: SDM vol.1 §13.2 "Enumeration of CPU Support for XSAVE Instructions";
+        arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime
+    """
+    standard, compacted = read.find(LEAF_XSTATE, 0), read.find(LEAF_XSTATE, 1)
+    if vcpu.xcr0 is None:
+        return
+    if _indexed(standard) and vcpu.xcr0 & ~told.host.layout.bitmap == 0:
         size = told.host.layout.size(vcpu.xcr0)
-        if xstate.ebx != size:
-            text = f"CPUID 0xD.0:EBX is {xstate.ebx}, but XCR0={vcpu.xcr0:#x} takes {size} bytes"
+        if standard.ebx != size:
+            text = f"CPUID 0xD.0:EBX is {standard.ebx}, but XCR0={vcpu.xcr0:#x} takes {size} bytes"
             yield Finding("two-views", "INV-35", event.step, text)
+    xss = vcpu.msrs.get(Msr.IA32_XSS)
+    if xss is None or not _indexed(compacted) or not compacted.eax & _COMPACTION:
+        return
+    enabled = vcpu.xcr0 | xss
+    if told.rewrites_cpuid or not _described(told.host.cpu, enabled):
+        return
+    size = told.host.cpu.compacted_size(enabled)
+    if compacted.ebx != size:
+        text = f"CPUID 0xD.1:EBX is {compacted.ebx}, but XCR0|XSS={enabled:#x} takes {size} bytes"
+        yield Finding("two-views", "INV-35", event.step, text)
+
+
+def _indexed(entry: CpuidEntry | None) -> TypeGuard[CpuidEntry]:
+    """Return True for an entry of one sub-leaf.
+
+    Without the flag KVM takes one entry for every sub-leaf, and its last write counts.
+    """
+    return entry is not None and bool(entry.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX)
+
+
+def _described(cpu: CpuidTable, components: int) -> bool:
+    """Return True if leaf 0xD of the host has the size of each component."""
+    return all(cpu.find(LEAF_XSTATE, nr) for nr in numbers(components & ~FPSSE))
+
+
+def _bits_of_cr4(event: Event, vcpu: VcpuTold, told: Told, read: CpuidTable) -> Iterator[Finding]:
+    """Expect OSXSAVE to follow CR4.OSXSAVE, and OSPKE to follow CR4.PKE.
+
+    :see: SDM vol.2 CPUID; arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime, which leaves OSPKE alone
+        where the host has no PKU
+    """
     sregs = vcpu.reading("KVM_GET_SREGS")
-    features = read.find(0x1, 0)
-    if sregs and features and not told.rewrites_cpuid:
-        osxsave = u64(sregs[_CR4], 0) >> _OSXSAVE_IN_CR4 & 1
-        if features.ecx >> _OSXSAVE_IN_CPUID & 1 != osxsave:
-            text = f"CPUID 1:ECX.OSXSAVE is not CR4.OSXSAVE, which is {osxsave}"
-            yield Finding("two-views", "INV-35", event.step, text)
+    if not sregs:
+        return
+    cr4 = u64(sregs[_CR4], 0)
+    features = read.find(LEAF_FEATURES, 0)
+    osxsave = cr4 >> _OSXSAVE_IN_CR4 & 1
+    if features and features.ecx >> OSXSAVE_BIT & 1 != osxsave:
+        text = f"CPUID 1:ECX.OSXSAVE is not CR4.OSXSAVE, which is {osxsave}"
+        yield Finding("two-views", "INV-35", event.step, text)
+    extended = read.find(LEAF_EXTENDED_FEATURES, 0)
+    host_has_pku = told.host.cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1
+    ospke = cr4 >> _PKE_IN_CR4 & 1
+    if host_has_pku and _indexed(extended) and extended.ecx >> OSPKE_BIT & 1 != ospke:
+        text = f"CPUID 7.0:ECX.OSPKE is not CR4.PKE, which is {ospke}"
+        yield Finding("two-views", "INV-35", event.step, text)
 
 
 def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[str, ...]:

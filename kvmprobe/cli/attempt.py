@@ -16,7 +16,7 @@ from kvmprobe.execution.journaling import Journaling, now, since_epoch
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.plan import NO_PAST, Past
 from kvmprobe.host.files import HostFiles
-from kvmprobe.host.last_words import last_panic
+from kvmprobe.host.pstore import last_panic
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.run_directory import JOURNAL, RunDirectory, runs_folder

@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.scenario import named
+from kvmprobe.cli.grammar.choices import Where
+from kvmprobe.cli.scenario import SCENARIO_HELP, named
 from kvmprobe.errors import ExitCode, ScenarioError, Unavailable, UsageError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.bug_report.case import case_of
 from kvmprobe.reports.bug_report.mail import advice_lines, report
-from kvmprobe.repro.program import program
 from kvmprobe.results.run_document import read_run
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from rich.console import Console
 
     from kvmprobe.scenarios.scenario import Scenario
+
+
+def add_arguments(bugreport: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    bugreport.add_argument(
+        "run", type=Path, metavar="RUN", help="a run's directory, or what `run --json` wrote"
+    )
+    bugreport.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
+    bugreport.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="RUN",
+        help="a run on another kernel, which is affected or not; several may be given",
+    )
+    bugreport.add_argument(
+        "--output", type=Path, metavar="FILE", help="write it there, not to standard output"
+    )
+    bugreport.add_argument(
+        "--reproducer",
+        type=Path,
+        metavar="FILE",
+        help="write the C program there instead of into the mail",
+    )
+    bugreport.add_argument(
+        "--target",
+        type=Where.parse,
+        choices=[Where.HOST, Where.LAB],
+        help="where it failed, if the run has both",
+    )
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
@@ -49,6 +80,9 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
 def _program(scenario: Scenario) -> str | None:
     """Return the scenario as a C program, None if none can be made of it."""
     try:
+        # Needs the compiled extension, which rendering a kept run does not.
+        from kvmprobe.repro.program import program  # noqa: PLC0415
+
         return program(scenario, sapphire_rapids())
     except (ScenarioError, Unavailable) as reason:
         print(f"kvmprobe: no reproducer: {reason}", file=sys.stderr)

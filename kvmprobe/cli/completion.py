@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+SHELLS = ("bash", "zsh", "fish")
+
 Completer = Mapping[str, str | dict[str, str]]
 
 # Functions of the scripts: what they offer is looked up when the key is pressed.
@@ -56,6 +58,18 @@ function _kvmprobe_verdicts; string split ' ' 'VERDICTS'; end
 function _kvmprobe_defects; string split ' ' 'DEFECTS'; end
 """,
 }
+
+
+def add_arguments(completion: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    completion.add_argument(
+        "shell",
+        choices=SHELLS,
+        metavar="SHELL",
+        help=f'{", ".join(SHELLS)}; for bash: eval "$(kvmprobe completion bash)"',
+    )
+    # What the scripts ask for when a key is pressed.
+    completion.add_argument("--kernels", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.grammar.shared import RUN_HELP
 from kvmprobe.errors import ExitCode
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.diff import diff_lines, diff_markdown
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     import argparse
 
     from rich.console import Console
+
+
+def add_arguments(diff: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    diff.add_argument("before", type=Path, metavar="BEFORE", help=RUN_HELP)
+    diff.add_argument("after", type=Path, metavar="AFTER", help=RUN_HELP)
+    diff.add_argument("--markdown", action="store_true", help="for a merge request")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

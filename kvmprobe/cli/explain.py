@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.scenario import named
+from kvmprobe.cli.scenario import SCENARIO_HELP, named
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import print_lines
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kvmprobe.model.behaviours import Behaviour
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    command.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
+    command.add_argument("--json", action="store_true", help="the scenario itself, for `replay`")
+    command.add_argument(
+        "--defect",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="of a kernel with this known defect (B1, O1, ...), not of a correct one",
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

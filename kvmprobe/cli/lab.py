@@ -4,20 +4,98 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from kvmprobe.cli.archives import archives_of
+from kvmprobe.cli.grammar.epilogs import DISKS, end_with
+from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, seconds
 from kvmprobe.cli.terminal import LinePerStage, StatusLine, progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab import emulator, kernels, own_command
-from kvmprobe.lab.disk import Disk
-from kvmprobe.lab.program import GuestFile, Hardware, Outlets, Program, run_program
+from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_MEMORY_MIB, MOST_PROCESSORS
+from kvmprobe.lab.disk import MOUNT_POINT, SMALLEST_MIB, Disk
+from kvmprobe.lab.program import (
+    SILENCE_SECONDS,
+    GuestFile,
+    Hardware,
+    Program,
+    Sinks,
+    run_program,
+)
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from rich.console import Console
+
+
+def add_arguments(lab: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
+    setup = commands.add_parser("setup", help="build the emulator, once, into the user's cache")
+    add_sources(setup)
+    program = commands.add_parser("exec", help="run a program on the emulated host")
+    program.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
+    end_with(program, DISKS)
+    add_kernel(program)
+    program.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH[:GUESTPATH]",
+        help="take a file or directory along",
+    )
+    program.add_argument(
+        "--with-kvmprobe",
+        action="store_true",
+        help="take this kvmprobe along for a script's use (the command kvmprobe always is)",
+    )
+    program.add_argument(
+        "--disk",
+        metavar="FILE[:MOUNTPOINT]",
+        help="an ext4 image that outlives the machine, and its panics"
+        f" (default mount point: {MOUNT_POINT})",
+    )
+    program.add_argument(
+        "--disk-size",
+        type=Number(int, SMALLEST_MIB, 1 << 20, "MiB"),
+        metavar="MIB",
+        help="make the disk if FILE does not exist",
+    )
+    program.add_argument(
+        "--cpus",
+        type=Number(int, 1, MOST_PROCESSORS, "processors"),
+        metavar="N",
+        default=1,
+        help="processors of the emulated host (default: %(default)s)",
+    )
+    program.add_argument(
+        "--memory",
+        type=Number(int, 64, MOST_MEMORY_MIB, "MiB"),
+        default=MEMORY_MIB,
+        metavar="MIB",
+        help="its memory; more if the files need more (default: %(default)s)",
+    )
+    program.add_argument(
+        "--kernel-log",
+        type=Path,
+        metavar="FILE",
+        help="boot verbosely; write the kernel's console to FILE (/dev/stderr: to see it)",
+    )
+    program.add_argument(
+        "--silence",
+        type=seconds,
+        default=SILENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long without any output counts as a hang (default: %(default)g)",
+    )
+    program.add_argument(
+        "program",
+        nargs="+",
+        metavar="-- COMMAND",
+        help="the program, by its path here or in the guest, and its arguments",
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -90,5 +168,5 @@ def _execute(arguments: argparse.Namespace) -> int:
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=until_start
         )
         built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
-        outlets = Outlets(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
-        return run_program(kernel, built, program, outlets, until_start, arguments.silence)
+        sinks = Sinks(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
+        return run_program(kernel, built, program, sinks, until_start, arguments.silence)

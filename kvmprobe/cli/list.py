@@ -6,6 +6,8 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.cli.grammar.epilogs import end_with
+from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.select import wanted
 from kvmprobe.cli.traits import Traits, catalogue
 from kvmprobe.errors import ExitCode
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
 
 SCHEMA = "kvmprobe-list/1"
 _WIDTH = 96
+
+
+def add_arguments(listing: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    end_with(listing, SELECTION_HELP)
+    add_selection(listing)
+    form = listing.add_mutually_exclusive_group()
+    form.add_argument(
+        "--long", action="store_true", help="with tags, needs, ops, hazards and the defects shown"
+    )
+    form.add_argument("--json", action="store_true", help="the same as a JSON document")
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.exit_style import exit_status, style_of
 from kvmprobe.cli.grammar.parser import parser
-from kvmprobe.cli.terminal import output, tell
 from kvmprobe.errors import BootFailed, ExitCode, KvmprobeError, OutputLost
-from kvmprobe.reports.console import print_lines
-from kvmprobe.reports.ops import op_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -36,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGHUP, _interrupt)
     style = style_of(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = parser().parse_args(argv)
-        arguments.argv = list(sys.argv[1:] if argv is None else argv)
+        words = list(sys.argv[1:] if argv is None else argv)
+        arguments = parser(words).parse_args(words)
+        arguments.argv = words
     except SystemExit as ended:
         if ended.code:
             sys.exit(exit_status(style, ExitCode.USAGE))
@@ -48,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ended(arguments: argparse.Namespace) -> int:
+    # After the command line has been read: rich is not needed for --help.
+    from kvmprobe.cli.terminal import output, tell  # noqa: PLC0415
+
     console = output()
     console.timestamps = getattr(arguments, "timestamps", False)
     try:
@@ -102,6 +103,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _fail(error: KvmprobeError) -> int:
+    from kvmprobe.cli.terminal import tell  # noqa: PLC0415
+
     untestable = "untestable: " if isinstance(error, BootFailed) else ""
     lines = f"kvmprobe: {untestable}{error}".splitlines()
     if isinstance(error, BootFailed) and error.last_lines:
@@ -112,15 +115,9 @@ def _fail(error: KvmprobeError) -> int:
 
 
 def _dispatch(arguments: argparse.Namespace, console: Console) -> int:
-    # Each command has a module, loaded only for that command: the lab's are many.
-    match arguments.command:
-        case "ops":
-            print_lines(console, op_lines())
-            return ExitCode.OK
-        case command:
-            run: Callable[[argparse.Namespace, Console], int]
-            run = import_module(f"kvmprobe.cli.{command}").run
-            return run(arguments, console)
+    run: Callable[[argparse.Namespace, Console], int]
+    run = import_module(f"kvmprobe.cli.{arguments.command}").run
+    return run(arguments, console)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+def add_arguments(_man: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+
+
 def run(_arguments: argparse.Namespace, _console: Console) -> ExitCode:
     """Print it."""
     print(man_page(parser()), end="")

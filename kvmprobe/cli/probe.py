@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.cli.grammar.host import tell
+from kvmprobe.cli.grammar.shared import add_device
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import classes, examine
-from kvmprobe.host.arming import disarm, leftover
+from kvmprobe.host.arming import disarm, unrestored
 from kvmprobe.host.doctor.examination import examine_host
 from kvmprobe.host.files import HostFiles
 from kvmprobe.reports.behaviours import behaviour_data, behaviour_lines
@@ -36,6 +37,17 @@ if TYPE_CHECKING:
     from kvmprobe.host.doctor.advice import Advice
 
 SCHEMA = "kvmprobe-probe/1"
+
+
+def add_arguments(probe: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    probe.add_argument("--json", action="store_true", help="as a JSON document")
+    probe.add_argument(
+        "--disarm",
+        action="store_true",
+        help="only restore the settings that a killed `run --arm` has left",
+    )
+    add_device(probe)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -91,7 +103,7 @@ def _examined(facts: dict[str, Any]) -> tuple[Advice, ...]:
         "cache": _found(lambda: Cache.from_environment().root),
         "temporary files": Path(tempfile.gettempdir()),
     }
-    return examine_host(facts, HostFiles(), folders, leftover())
+    return examine_host(facts, HostFiles(), folders, unrestored())
 
 
 def _found(folder: Callable[[], Path]) -> Path | UsageError:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.host import check_host
+from kvmprobe.cli.grammar.host import add_host_checks, check_host
+from kvmprobe.cli.grammar.shared import add_device, add_kernel
 from kvmprobe.cli.places import crash_policy, emulated_host, refuse_kernel_of_host
 from kvmprobe.cli.scenario import read
 from kvmprobe.cli.terminal import progress
@@ -33,6 +35,28 @@ _STATUSES = {
     Verdict.SKIPPED: ExitCode.NOTHING_RAN,
     Verdict.BROKEN: ExitCode.TOOL_BUG,
 }
+
+
+def add_arguments(replay: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    replay.add_argument(
+        "file", type=Path, metavar="FILE", help="a scenario, as `explain --json` writes it"
+    )
+    replay.add_argument(
+        "--target",
+        type=Where.parse,
+        choices=list(Where),
+        default=Where.AUTO,
+        help="this host, the emulated host, or the host if it can run it (default: %(default)s)",
+    )
+    replay.add_argument("--json", type=Path, metavar="FILE", help="write the record to FILE")
+    replay.add_argument(
+        "--hazardous", action="store_true", help="on this host too, go on to what can PANIC it"
+    )
+    replay.set_defaults(all_crashes=False)  # one scenario has no others of its kind
+    add_host_checks(replay)
+    add_device(replay)
+    add_kernel(replay)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

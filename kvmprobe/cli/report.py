@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.exit_style import outcome
+from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, FORMATS, end_with
+from kvmprobe.cli.grammar.shared import RUN_HELP, add_exit_style
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.reports.formats import Format, rendered
 from kvmprobe.results.run_document import Ending, RunDocument, read_run
@@ -19,6 +21,27 @@ if TYPE_CHECKING:
 
 PAGE = Path("report.html")
 STANDARD_OUTPUT = Path("-")
+
+
+def add_arguments(report: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=RUN_HELP)
+    report.add_argument(
+        "--format",
+        choices=[known.value for known in Format],
+        default=Format.HTML.value,
+        help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page"
+        " (default: %(default)s)",
+    )
+    report.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"write it there; `-` is standard output (default: {PAGE} for a page, which is"
+        " refused if that is there already; else standard output)",
+    )
+    add_exit_style(report, "end with the status that the runs deserve, as others count it")
+    end_with(report, FORMATS, EXIT_STYLES)
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:

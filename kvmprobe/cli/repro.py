@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.scenario import named
+from kvmprobe.cli.grammar.shared import add_device, add_sources
+from kvmprobe.cli.scenario import SCENARIO_HELP, named
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
@@ -19,9 +20,9 @@ from kvmprobe.execution.preflight import examine, unmet
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import print_lines
 from kvmprobe.repro.build import compile_program
-from kvmprobe.repro.ended import Ended, Result
+from kvmprobe.repro.ended import GO_ON, Ended, Result
 from kvmprobe.repro.other_hosts import Profile
-from kvmprobe.repro.program import GO_ON, file_name, program
+from kvmprobe.repro.program import file_name, program
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +36,52 @@ if TYPE_CHECKING:
 _STANDARD_OUTPUT = Path("-")
 _HOST_SECONDS = 60.0
 _NEWEST = ""
+
+
+def add_arguments(repro: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    repro.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
+    repro.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the program there, - for standard output (default: named for the scenario)",
+    )
+    repro.add_argument(
+        "--target",
+        type=Where.parse,
+        choices=[Where.HOST, Where.LAB],
+        default=Where.LAB,
+        help="write it for this host's CPU and KVM, or for a Sapphire Rapids, which the emulated "
+        "host is (default: %(default)s)",
+    )
+    repro.add_argument(
+        "--verify",
+        action="store_true",
+        help="compile it and run it there; exit status 1 unless it reproduces",
+    )
+    repro.add_argument(
+        "--kernel",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="verify it on the emulated host with that kernel, as `run --kernel` takes it; "
+        "several may be given",
+    )
+    repro.add_argument(
+        "--not-on",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="verify that it does not reproduce with that kernel; several may be given",
+    )
+    repro.add_argument(
+        "--hazardous",
+        action="store_true",
+        help="have it go on to a load that can PANIC its host",
+    )
+    add_device(repro)
+    add_sources(repro)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -139,8 +186,8 @@ def _run_emulated(
     from kvmprobe.lab import emulator, kernels  # noqa: PLC0415
     from kvmprobe.lab.program import (  # noqa: PLC0415
         PANIC_STATUS,
-        Outlets,
         Program,
+        Sinks,
         run_program,
     )
 
@@ -148,7 +195,7 @@ def _run_emulated(
     kernel = kernels.resolve(spec or None, modules_dir=None, archives=archives, progress=status)
     built = emulator.ensure(archives, status, tarball=arguments.tarball)
     said, errors = io.BytesIO(), io.BytesIO()
-    code = run_program(kernel, built, Program(words), Outlets(said, errors), status)
+    code = run_program(kernel, built, Program(words), Sinks(said, errors), status)
     output = said.getvalue().decode(errors="replace")
     if code == PANIC_STATUS:
         headline = errors.getvalue().decode(errors="replace").splitlines()[:1]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
 from kvmprobe.cli.attempt import next_attempt
+from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, RESUMING, end_with
 from kvmprobe.cli.grammar.parser import parser
+from kvmprobe.cli.grammar.shared import RUN_TIME, Number, add_exit_style
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.select import all_ids
 from kvmprobe.cli.terminal import tell
@@ -21,6 +24,29 @@ if TYPE_CHECKING:
     from kvmprobe.errors import ExitCode
 
 
+def add_arguments(resume: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    resume.add_argument("run", type=Path, metavar="DIR", help="the run's directory")
+    resume.add_argument(
+        "--retries",
+        type=Number(int, 0, 1000, "retries"),
+        default=1,
+        metavar="K",
+        help="run a scenario during which this host went down K times more, alone; then leave it "
+        "(default: %(default)s)",
+    )
+    resume.add_argument(
+        "--timeout",
+        type=RUN_TIME,
+        metavar="SECONDS",
+        help="end this attempt after that (default: what the run was begun with)",
+    )
+    add_exit_style(
+        resume, "the exit status as others count it (default: as `kvmprobe --help` lists it)"
+    )
+    end_with(resume, RESUMING, EXIT_STYLES)
+
+
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Run what has no record, as the run was begun.
 
@@ -28,7 +54,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """
     argv, attempt = next_attempt(arguments.run, arguments.retries)
     try:
-        begun = parser().parse_args(argv)
+        begun = parser(argv).parse_args(argv)
     except SystemExit as refused:
         raise UsageError(
             f"{attempt.path}: begun by {attempt.begin['tool']} with arguments that "

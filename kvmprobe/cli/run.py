@@ -11,7 +11,8 @@ from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, tell
 from kvmprobe.cli.grammar.printing import printing_of
-from kvmprobe.cli.places import refuse_kernel_of_host
+from kvmprobe.cli.grammar.run import add_arguments
+from kvmprobe.cli.places import emulated_host, refuse_kernel_of_host
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
 from kvmprobe.cli.terminal import progress
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from kvmprobe.execution.place import Place
+
+__all__ = ["add_arguments", "carry_out", "run"]
+
 _ENDINGS = (
     KeyboardInterrupt,
     RunTimeout,
@@ -53,16 +58,28 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Run what the arguments want, where they want it."""
     _check(arguments)
     chosen = wanted(arguments.select, arguments.exclude)
-    return carry_out(arguments, first_attempt(arguments, list(filter(chosen, all_ids()))), console)
+    emulated = None
+    if arguments.kernel or arguments.target is Where.LAB:
+        # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
+        with progress() as status:
+            emulated = emulated_host(arguments, status)
+    attempt = first_attempt(arguments, list(filter(chosen, all_ids())))
+    return carry_out(arguments, attempt, console, emulated)
 
 
-def carry_out(arguments: argparse.Namespace, attempt: Attempt, console: Console) -> ExitCode:
+def carry_out(
+    arguments: argparse.Namespace,
+    attempt: Attempt,
+    console: Console,
+    emulated: Place | None = None,
+) -> ExitCode:
     """Run what has no record yet.
 
     :param arguments: of the first attempt
+    :param emulated: the emulated host, if it has been prepared
     """
     live = Live(console, printing_of(arguments.printing))
-    session = Session(arguments, attempt, live)
+    session = Session(arguments, attempt, live, emulated)
     ended: BaseException | None = None
     try:
         with armed(arming_of(arguments), tell), progress() as status:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ExitCode
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = "kvmprobe-runs/1"
+
+
+def add_arguments(runs: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    runs.add_argument("--scenario", metavar="GLOB", help="records of these scenarios, by kernel")
+    runs.add_argument("--kernel", metavar="GLOB", help="records on these kernels")
+    runs.add_argument("--verdict", metavar="GLOB", help="records with these verdicts")
+    runs.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="take a run in that `run --out DIR` made elsewhere",
+    )
+    runs.add_argument("--json", action="store_true", help="as a JSON document")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

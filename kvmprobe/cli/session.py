@@ -39,9 +39,16 @@ class Session:
     :ivar notes: what else there is to say of this attempt
     """
 
-    def __init__(self, arguments: argparse.Namespace, attempt: Attempt, live: Live) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        attempt: Attempt,
+        live: Live,
+        emulated: Place | None = None,
+    ) -> None:
         """Begin its reports with what earlier attempts recorded.
 
+        :param emulated: the emulated host, if it has been prepared
         :raises UsageError: a report cannot be written
         :raises ReportFileError: its file system is full
         """
@@ -53,6 +60,7 @@ class Session:
         self._json = JsonReport(arguments.json, sys.argv) if arguments.json else None
         self._attempt = attempt
         self._live = live
+        self._emulated = emulated
         self._left = dict.fromkeys(attempt.planned)
         self._reports = LiveReports(arguments.report, attempt.begun, attempt.planned)
         for record in attempt.earlier:
@@ -93,7 +101,7 @@ class Session:
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        place = emulated_host(self._arguments, status)
+        place = self._emulated or emulated_host(self._arguments, status)
         self._take_all(self._run_at(place, chosen, status))
 
     def _run_at(

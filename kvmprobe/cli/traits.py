@@ -13,7 +13,7 @@ from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
-from kvmprobe.scenarios.showing import shows
+from kvmprobe.scenarios.showing import shown
 from kvmprobe.scenarios.traits import all_tags, op_names, tags
 
 if TYPE_CHECKING:
@@ -54,12 +54,9 @@ class Traits:
     @cached_property
     def defects(self) -> tuple[str, ...]:
         """Identifiers of the known defects that it shows."""
-        correct = self._model_runs.with_defects()
-        return tuple(
-            defect.id
-            for behaviour, defect in known_defects().items()
-            if shows(self.scenario, correct, self._model_runs.with_defects(frozenset({behaviour})))
-        )
+        known = known_defects()
+        found = set(shown(self.scenario, self._model_runs, known))
+        return tuple(defect.id for behaviour, defect in known.items() if behaviour in found)
 
 
 @cache

@@ -1,8 +1,9 @@
-"""Kernel settings changed for a run that nobody watches, and restored afterwards.
+"""``--arm``: sysctls changed for an unattended run, and restored afterwards.
 
-What is changed, and what it was, stands in a file before anything is changed: if we are killed,
-whoever comes next restores it.  A reboot restores by itself; the file's boot id tells.  A lock on
-the file, which the kernel frees when its holder dies, tells a killed run from one that goes on.
+The changes and the previous values are written to a file before any sysctl is changed.  If the run
+is killed, the next one restores them from the file.  A reboot resets sysctls, so a file with
+another boot id is ignored.  A running kvmprobe holds a lock on the file; the kernel releases it
+when the process dies.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """What a run changed: the state file's content."""
+    """The content of the state file: what a run changed."""
 
     pid: int
     boot_id: str
@@ -40,66 +41,66 @@ class Armed:
 @contextmanager
 def armed(
     wanted: Mapping[str, int] | None,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     state_file: Path = STATE_FILE,
     files: HostFiles | None = None,
 ) -> Iterator[tuple[Change, ...]]:
-    """Restore what a killed run has left; then change settings, and restore them at the end.
+    """Restore what a killed run changed; then change sysctls, and restore them on exit.
 
-    :param wanted: values by ``sysctl`` name; None leaves all as they are
-    :param tell: takes a line for each change and for each restoration
-    :raises Unavailable: ``busy``: another run is armed; ``not_root``: they cannot be written
-    :raises UsageError: this kernel has no such setting, or refuses the value
+    :param wanted: values by ``sysctl`` name; None changes nothing
+    :param report: called with a line for each change and each restoration
+    :raises Unavailable: ``busy``: another run is armed; ``not_root``: sysctls cannot be written
+    :raises UsageError: this kernel has no such sysctl, or refuses the value
     """
     files = files or HostFiles()
     try:
-        disarm(tell, state_file, files)
+        disarm(report, state_file, files)
     except Unavailable as reason:
         if wanted:
             raise
-        tell(f"settings that a killed run has left are not restored: {reason}")
+        report(f"sysctls that a killed run changed are not restored: {reason}")
     if not wanted:
         yield ()
         return
     changes: tuple[Change, ...] = ()
     with _locked(state_file) as file:
         try:
-            # ORDER: under the lock, so that no value of another run's is taken for the host's own.
+            # ORDER: under the lock: another run's value must not be recorded as the previous one.
             changes = changes_for(files, wanted)
             _write(file, Armed(os.getpid(), files.boot_id(), changes))
             for change in changes:
                 put(files, change.name, change.after)
-                tell(f"armed: {change}")
+                report(f"armed: {change}")
             yield changes
         finally:
-            with _undisturbed():
-                _restore(files, changes, tell)
+            with _signals_deferred():
+                _restore(files, changes, report)
                 state_file.unlink()
 
 
 def disarm(
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     state_file: Path = STATE_FILE,
     files: HostFiles | None = None,
 ) -> tuple[Change, ...]:
-    """Restore what a killed run has left; return what that was, nothing if it still goes on.
+    """Restore what a killed run changed; return those changes, none if no run was killed.
 
-    A setting that by now has another value than the run gave it is somebody else's, and stays.
+    A sysctl that has a third value by now is not changed.
 
     :raises Unavailable: ``not_root``
     """
     files = files or HostFiles()
-    left = leftover(state_file, files)
+    left = unrestored(state_file, files)
     if left is None:
         return ()
-    with _locked(state_file), _undisturbed():
-        _restore(files, left.changes, tell)
+    with _locked(state_file), _signals_deferred():
+        _restore(files, left.changes, report)
         state_file.unlink()
     return left.changes
 
 
-def leftover(state_file: Path = STATE_FILE, files: HostFiles | None = None) -> Armed | None:
-    """Return what a run in this boot changed and did not restore; None if it still goes on."""
+def unrestored(state_file: Path = STATE_FILE, files: HostFiles | None = None) -> Armed | None:
+    """Return what a killed run changed since boot; None if there is no such run."""
     try:
         with state_file.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -107,25 +108,25 @@ def leftover(state_file: Path = STATE_FILE, files: HostFiles | None = None) -> A
         changes = tuple(Change(**change) for change in content["changes"])
         left = Armed(content["pid"], content["boot_id"], changes)
     except (OSError, ValueError, KeyError, TypeError):
-        # No file, locked by its owner, or not written to its end: then nothing had been changed.
+        # No file, locked by a running kvmprobe, or incomplete: then no sysctl had been changed.
         return None
     now = (files or HostFiles()).boot_id()
     return left if left.boot_id == now else None
 
 
-def _restore(files: HostFiles, changes: tuple[Change, ...], tell: Callable[[str], None]) -> None:
+def _restore(files: HostFiles, changes: tuple[Change, ...], report: Callable[[str], None]) -> None:
     for change in reversed(changes):
         now = number(files, change.name)
         if now == change.after:
             put(files, change.name, change.before)
-            tell(f"restored: {change.name}={change.before}")
+            report(f"restored: {change.name}={change.before}")
         elif now != change.before:
-            tell(f"left alone: {change.name}={now}, which somebody else has set meanwhile")
+            report(f"not restored: {change.name}={now}, which another process has set")
 
 
 @contextmanager
 def _locked(state_file: Path) -> Iterator[IO[str]]:
-    """Open and lock the state file, made if missing.
+    """Open and lock the state file, creating it if missing.
 
     :raises Unavailable: ``busy``, ``not_root``
     """
@@ -146,12 +147,15 @@ def _locked(state_file: Path) -> Iterator[IO[str]]:
 
 
 def _busy(state_file: Path) -> Unavailable:
-    # Also where its owner has removed it since we opened it, just now.
-    return Unavailable("busy", f"--arm: another kvmprobe has armed this host ({state_file})")
+    # Also if its owner has removed it since we opened it.
+    return Unavailable(
+        "busy",
+        f"--arm: another kvmprobe run has armed this host ({state_file}); wait until it ends",
+    )
 
 
 def _write(file: IO[str], state: Armed) -> None:
-    """Have the state on disk before anything is changed."""
+    """Write the state to disk."""
     file.seek(0)
     file.truncate()
     json.dump(asdict(state), file)
@@ -160,15 +164,15 @@ def _write(file: IO[str], state: Armed) -> None:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep the signals that end a run for later: half a restoration is none."""
-    # No mask: it would hold for this thread, and Python runs handlers for the others' signals here.
-    late: list[int] = []
-    before = {nr: signal.signal(nr, lambda number, _: late.append(number)) for nr in _SIGNALS}
+def _signals_deferred() -> Iterator[None]:
+    """Handle the signals that end a run after the block: every sysctl has to be restored."""
+    # Not pthread_sigmask: it applies to this thread only, and another thread may get the signal.
+    pending: list[int] = []
+    before = {nr: signal.signal(nr, lambda number, _: pending.append(number)) for nr in _SIGNALS}
     try:
         yield
     finally:
         for nr, handler in before.items():
             signal.signal(nr, handler)
-    for first in late[:1]:
+    for first in pending[:1]:
         signal.raise_signal(first)

@@ -1,11 +1,11 @@
-"""Whether a run on this host should begin at all: an earlier fault, others who would suffer."""
+"""Whether a run may start on this host: earlier kernel faults, other VMs and services."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import Unavailable
-from kvmprobe.host.doctor.company import other_machines, running_services, shown
+from kvmprobe.host.doctor.shared_host import other_machines, running_services, shown
 from kvmprobe.host.kernel_log import TAINTED
 from kvmprobe.host.taint import SPOILING_LETTERS, letters, taints
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 
 def spoiling_taint(files: HostFiles) -> str:
-    """Return the taint that makes results worthless, with its meaning; empty if there is none."""
+    """Return the taint and its meaning if it makes results unreliable; otherwise an empty text."""
     value = files.number(TAINTED) or 0
     spoiling = [taint for taint in taints(value) if taint.letter in SPOILING_LETTERS]
-    told = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in spoiling)
-    return f"{letters(value)} ({told})" if spoiling else ""
+    meanings = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in spoiling)
+    return f"{letters(value)} ({meanings})" if spoiling else ""
 
 
 def refuse_tainted(files: HostFiles) -> None:
-    """Refuse a kernel that has had a fault.
+    """Refuse to run on a kernel that has had a fault.
 
     :raises Unavailable: ``tainted``
     """
-    if told := spoiling_taint(files):
+    if taint := spoiling_taint(files):
         raise Unavailable(
             "tainted",
-            f"this kernel is tainted {told}: what is found may come of that; "
+            f"this kernel is tainted {taint}: failures may be a consequence of that; "
             "reboot, or run with --allow-tainted",
         )
 
 
-def refuse_company(files: HostFiles, own_pid: int) -> None:
-    """Refuse a host whose panic would take other VMs along.
+def refuse_other_vms(files: HostFiles, own_pid: int) -> None:
+    """Refuse to run on a host where other processes run VMs.
 
     :raises Unavailable: ``busy``
     """
@@ -43,15 +43,15 @@ def refuse_company(files: HostFiles, own_pid: int) -> None:
         raise Unavailable(
             "busy",
             f"{len(machines)} other processes run VMs on this host: {shown(machines)}; "
-            "a panic would take them along: end or move them, or run with --shared",
+            "a panic would kill them: stop or migrate them, or run with --shared",
         )
 
 
 def notes(files: HostFiles, own_pid: int) -> list[str]:
-    """Tell of a taint and of company that a run goes on with."""
+    """Return notes for the report: a taint and other VMs that were accepted."""
     found = []
-    if told := spoiling_taint(files):
-        found.append(f"this kernel was tainted before the run: {told}")
+    if taint := spoiling_taint(files):
+        found.append(f"this kernel was tainted before the run: {taint}")
     if machines := other_machines(files, own_pid):
         found.append(f"{len(machines)} other processes run VMs on this host: {shown(machines)}")
     return found

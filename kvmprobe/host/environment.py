@@ -1,8 +1,9 @@
-"""The environment record: what host, kernel, processor and tool a result came from, JSON-ready.
+"""The environment record: the host, kernel, processor and tool of a result, as JSON values.
 
-Gathered where the calls are made, so also inside the emulated host: what this imports travels
-there.  Nothing here is probed through KVM, and nothing raises: ``absent`` says of each file that
-was not to be read why not.  No serial numbers, no host names, nothing that differs between boots.
+It is gathered where the calls are made, so inside the emulated host as well: what this module
+imports is packed into its initramfs.  KVM is not used, and nothing raises: ``absent`` has the
+reason for each file that cannot be read.  The record has no serial numbers and no host names, and
+is the same after a reboot.
 """
 
 from __future__ import annotations
@@ -46,22 +47,22 @@ _GZIP = zlib.MAX_WBITS | 16
 
 
 def _lean_sha256() -> Callable[[bytes], Any]:
-    # hashlib takes OpenSSL along into the emulated host's memory; as Python's random knows.
+    # hashlib would add OpenSSL to the emulated host's initramfs.  Python's random does the same.
     for name in ("_sha2", "_sha256"):
         with suppress(ImportError):
             return import_module(name).sha256  # type: ignore[no-any-return]
     return import_module("hashlib").sha256  # type: ignore[no-any-return]
 
 
-# At import, so that whoever packs this module for another machine sees what it needs.
+# At import, so that packing this module for the emulated host finds the dependency.
 _sha256 = _lean_sha256()
 
 
 def gather(release: str, files: HostFiles | None = None) -> dict[str, Any]:
     """Return the record of this host.
 
-    :param release: of the running kernel, which names its configuration in /boot
-    :param files: other files than this host's; CPUID is always this processor's
+    :param release: of the running kernel, for its configuration in /boot
+    :param files: where to read from, this host if None; CPUID is always of this processor
     """
     files = files or HostFiles()
     record = {
@@ -121,7 +122,7 @@ def _notes(content: bytes) -> Iterator[tuple[bytes, int, bytes]]:
 
 
 def _config(files: HostFiles, release: str) -> dict[str, str] | None:
-    """Return the configuration's SHA-256, of its text also where the kernel keeps it packed."""
+    """Return the SHA-256 of the kernel configuration's (uncompressed) text."""
     packed = files.content(CONFIG)
     if packed is not None:
         try:
@@ -148,7 +149,7 @@ def _taint(files: HostFiles) -> dict[str, Any] | None:
 def _dmi(files: HostFiles) -> dict[str, str]:
     there = [name for name in _DMI_FIELDS if files.exists(f"{_DMI}/{name}")]
     if not there:
-        files.absent[_DMI] = "the firmware tells nothing"
+        files.absent[_DMI] = "the firmware provides no DMI fields"
     return {name: value for name in there if (value := files.text(f"{_DMI}/{name}")) is not None}
 
 
@@ -159,7 +160,7 @@ def lockdown(files: HostFiles) -> str | None:
 
 
 def _cpuinfo(files: HostFiles, field: str) -> list[str]:
-    """Return a field's values, one a CPU."""
+    """Return the values of a field, one per CPU."""
     lines = (files.text(CPUINFO) or "").splitlines()
     pairs = (line.partition(":") for line in lines)
     return [value.strip() for name, _, value in pairs if name.strip() == field]

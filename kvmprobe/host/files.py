@@ -1,4 +1,4 @@
-"""Reads what a host tells in files below /proc, /sys and /boot; what it does not tell, with why."""
+"""Reading files below /proc, /sys and /boot, and recording why one cannot be read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class HostFiles:
-    """The files below ``root``, which is another than / in tests only.
+    """The files below ``root``, which is / except in tests.
 
-    :ivar absent: why a file that was asked for by :meth:`text` could not be read, by its path
+    :ivar absent: why a file could not be read, by its path
     """
 
     root: Path = Path("/")
@@ -23,7 +23,7 @@ class HostFiles:
         return self.root / name.lstrip("/")
 
     def text(self, name: str) -> str | None:
-        """Return a file's content without white space around it; None if it cannot be read."""
+        """Return a file's text, stripped; None if it cannot be read."""
         content = self.content(name)
         return None if content is None else content.decode(errors="replace").strip()
 
@@ -36,7 +36,7 @@ class HostFiles:
             return None
 
     def number(self, name: str) -> int | None:
-        """Return the number that a file begins with; None if there is none."""
+        """Return the number at the start of a file; None if there is none."""
         text = self.text(name)
         if text is None:
             return None
@@ -46,7 +46,7 @@ class HostFiles:
         return None
 
     def texts(self, folder: str) -> dict[str, str]:
-        """Return the files in a folder by name; ``unreadable`` for what cannot be read."""
+        """Return the text of each file in a folder, by name, or ``unreadable``."""
         found: dict[str, str] = {}
         for path in self.entries(folder):
             try:
@@ -58,19 +58,19 @@ class HostFiles:
         return found
 
     def boot_id(self) -> str:
-        """Return the kernel's name for this boot; empty where it cannot be read.
+        """Return the boot id; empty if it cannot be read.
 
         :see: drivers/char/random.c: proc_do_uuid
         """
         return self.text("/proc/sys/kernel/random/boot_id") or ""
 
     def entries(self, folder: str) -> list[Path]:
-        """Return what is in a folder, sorted; nothing where there is none."""
+        """Return the entries of a folder, sorted; none if it cannot be read."""
         try:
             return sorted(self.path(folder).iterdir())
         except OSError:
             return []
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is such a file or folder that we may see."""
+        """Return True if a file or folder exists and may be seen by this user."""
         return os.access(self.path(name), os.F_OK)

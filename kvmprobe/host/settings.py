@@ -1,4 +1,4 @@
-"""The kernel settings that ``--arm`` may change: names, what is sensible, reading, writing."""
+"""The sysctls that ``--arm`` may change: names, defaults, reading, writing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = (
     "kernel.hardlockup_panic",
     "kernel.sysrq",
 )
-# A host in trouble dies, and one that died comes back.
+# An oops, lockup or hang panics, and a panic reboots.
 DEFAULT: Mapping[str, int] = {
     "kernel.panic": 10,
     "kernel.panic_on_oops": 1,
@@ -37,7 +37,7 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One setting, as ``sysctl`` names it."""
+    """A change of one sysctl; ``name`` as sysctl(8) has it."""
 
     name: str
     before: int
@@ -50,73 +50,79 @@ class Change:
 def settings_of(text: str) -> dict[str, int]:
     """Read ``NAME=VALUE[,NAME=VALUE...]``; ``kernel.`` may be left out.
 
-    :raises UsageError: a name that is not in SETTINGS, or a value that is no number
+    :raises UsageError: a name is not in SETTINGS, or a value is not a number
     """
     found: dict[str, int] = {}
     for item in text.split(","):
         name, _, value = item.strip().partition("=")
         full = name if name.startswith("kernel.") else f"kernel.{name}"
         if full not in SETTINGS:
-            raise UsageError(f"--arm: {name!r} is none of {', '.join(SETTINGS)}")
+            raise UsageError(f"--arm: unknown sysctl {name!r}; valid: {', '.join(SETTINGS)}")
         try:
             found[full] = int(value)
         except ValueError:
-            raise UsageError(f"--arm: {item.strip()!r}: give {full} a number") from None
+            raise UsageError(
+                f"--arm: {item.strip()!r}: the value of {full} must be a number"
+            ) from None
     return found
 
 
 def sensible(files: HostFiles) -> dict[str, int]:
-    """Return DEFAULT without what this kernel does not have.
+    """Return DEFAULT without the sysctls that this kernel does not have.
 
-    Where kernel.panic already brings a host back, it stays as it is.
+    kernel.panic is not changed if it reboots the host already.
     """
     now = {name: number(files, name) for name in DEFAULT}
-    comes_back = bool(now["kernel.panic"])
+    reboots = bool(now["kernel.panic"])
     return {
         name: value
         for name, value in DEFAULT.items()
-        if now[name] is not None and not (name == "kernel.panic" and comes_back)
+        if now[name] is not None and not (name == "kernel.panic" and reboots)
     }
 
 
 def changes_for(files: HostFiles, wanted: Mapping[str, int]) -> tuple[Change, ...]:
-    """Return what has to be changed for the settings to be as wanted.
+    """Return the changes that are needed.
 
-    :raises UsageError: this kernel has no such setting
+    :raises UsageError: this kernel has no such sysctl
     """
     found: list[Change] = []
     for name, value in wanted.items():
         before = number(files, name)
         if before is None:
-            raise UsageError(f"--arm: {name} cannot be read: this kernel does not have it")
+            raise UsageError(f"--arm: this kernel has no sysctl {name}")
         if before != value:
             found.append(Change(name, before, value))
     return tuple(found)
 
 
 def number(files: HostFiles, name: str) -> int | None:
-    """Return a setting's value; None if it cannot be read."""
+    """Return the value of a sysctl; None if it cannot be read."""
     return files.number(_file(name))
 
 
 def put(files: HostFiles, name: str, value: int) -> None:
-    """Give a setting a value.
+    """Write a sysctl.
 
     :raises Unavailable: ``not_root``
-    :raises UsageError: the kernel refuses that value
+    :raises UsageError: the kernel refuses the value
     """
     try:
         files.path(_file(name)).write_text(f"{value}\n")
     except OSError as error:
         if error.errno in _DENIED:
             raise denied(f"write {name}", error) from error
-        raise UsageError(f"--arm: {name}={value}: {errno_name(error.errno or 0)}") from error
+        raise UsageError(
+            f"--arm: the kernel refuses {name}={value}: {errno_name(error.errno or 0)}"
+        ) from error
 
 
 def denied(attempt: str, error: OSError) -> Unavailable:
-    """Return the error for what only root can do."""
+    """Return the error for an operation that needs root."""
     what = errno_name(error.errno or 0)
-    return Unavailable("not_root", f"--arm: cannot {attempt}: {what}; root can, on the host itself")
+    return Unavailable(
+        "not_root", f"--arm: cannot {attempt}: {what}; run as root, not in a container"
+    )
 
 
 def _file(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The kernel's taint bitmap: its letters, and which of them make results worthless.
+"""The kernel's taint bitmap: its letters, and which of them make results unreliable.
 
 :see: Documentation/admin-guide/tainted-kernels.rst
 """
@@ -26,15 +26,15 @@ TAINTS = tuple(
             ("F", "a module was force loaded"),
             ("S", "the kernel runs on a system that is out of specification"),
             ("R", "a module was force unloaded"),
-            ("M", "the processor reported a machine check exception"),
+            ("M", "a machine check exception occurred"),
             ("B", "a bad page was referenced, or page flags were unexpected"),
             ("U", "the taint was requested by user space"),
-            ("D", "the kernel died before: there was an oops or a BUG"),
+            ("D", "an oops or BUG occurred"),
             ("A", "an ACPI table was overridden by the user"),
             ("W", "the kernel issued a warning"),
             ("C", "a staging driver was loaded"),
             ("I", "a workaround for a bug in the platform's firmware is applied"),
-            ("O", "a module from outside the kernel's tree was loaded"),
+            ("O", "an out-of-tree module was loaded"),
             ("E", "an unsigned module was loaded"),
             ("L", "a soft lockup occurred"),
             ("K", "the kernel was live patched"),
@@ -50,16 +50,16 @@ TAINTS = tuple(
 class Weight(Enum):
     """What a taint means for a test."""
 
-    SPOILS = "what is found may come of the earlier fault"
-    TOLD = "kernel developers want to know it"
+    SPOILS = "failures may be a consequence of the earlier fault"
+    REPORTED = "mentioned in reports"
 
 
-# After a machine check, bad page, death, warning or lockup nothing that is found can be trusted.
+# After a machine check, bad page, oops, warning or lockup, failures cannot be trusted.
 SPOILING_LETTERS = frozenset("MBDWL")
 
 
 def taints(value: int) -> tuple[Taint, ...]:
-    """Return the taints in a bitmap; a bit that is not known has letter ``?``."""
+    """Return the taints in a bitmap; an unknown bit has the letter ``?``."""
     unknown = (bit for bit in range(len(TAINTS), value.bit_length()) if value >> bit & 1)
     return (
         *(taint for taint in TAINTS if value >> taint.bit & 1),
@@ -69,9 +69,9 @@ def taints(value: int) -> tuple[Taint, ...]:
 
 def weight(taint: Taint) -> Weight:
     """Return whether a taint spoils results."""
-    return Weight.SPOILS if taint.letter in SPOILING_LETTERS else Weight.TOLD
+    return Weight.SPOILS if taint.letter in SPOILING_LETTERS else Weight.REPORTED
 
 
 def letters(value: int) -> str:
-    """Return ``WO`` and the like, in the order of the bits."""
+    """Return the letters in the order of the bits, such as ``WO``."""
     return "".join(taint.letter for taint in taints(value))

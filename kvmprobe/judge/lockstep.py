@@ -11,6 +11,7 @@ from kvmprobe.judge.expectation import expected_fields
 from kvmprobe.judge.log_signatures import violations
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.model.machine import Machine
+from kvmprobe.results.citation import rule_text
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import CallRecord, Divergence, StepRecord
 from kvmprobe.scenarios.hazard import fatal_step
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.rule import Rule
     from kvmprobe.results.trace import Reply, Trace
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
@@ -92,7 +94,7 @@ def _fields(op: Op, reply: Reply, host: HostProfile) -> Mapping[str, int]:
 def _walk(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[Divergence]:
     host, machine = model_run.host, model_run.start
     for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
-        rule = ""
+        rule: Rule | None = None
         for op, reply in zip(step.ops, seen.replies, strict=True):
             transition = model_run.step(machine, op)
             rule = rule or transition.rule
@@ -104,13 +106,19 @@ def _walk(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[Div
                     call=op.text,
                     expected=mismatch.expected,
                     observed=mismatch.observed,
-                    rule=rule if op is step.op else f"{rule}; read by {transition.rule}",
+                    rule=_rules(rule, transition.rule),
                     details=mismatch.details,
                     image=mismatch.image,
                 )
             machine = transition.machine
         for line in violations(seen.kernel_log):
             yield Divergence(number, step.op.text, "kernel log", "no warning", line, _LOG_RULE)
+
+
+def _rules(broken: Rule, read_by: Rule) -> str:
+    """Return the rule of the step, and that of the call that showed it if it is another op's."""
+    text = rule_text(broken)
+    return text if broken is read_by else f"{text}; read by {rule_text(read_by)}"
 
 
 def _predicts(

@@ -32,7 +32,7 @@ _E820_RAM, _E820_RESERVED, _E820_ACPI = 1, 2, 3
 _LOADED_HIGH = 1
 _OTHER_LOADER = 0xFF
 _KERNEL_HEADROOM = 64 * _MIB
-_MOST_MEMORY_MIB = 2048  # the emulator's own limit
+MOST_MEMORY_MIB = 2048  # the emulator's own limit
 
 MEMORY_MIB = 384
 MOST_PROCESSORS = 2
@@ -93,9 +93,9 @@ def build(
     """
     if len(arguments.encode()) > _LONGEST_COMMAND_LINE:
         raise UsageError("the kernel's arguments are longer than 2047 bytes")
-    if memory_mib > _MOST_MEMORY_MIB:
+    if memory_mib > MOST_MEMORY_MIB:
         raise UsageError(
-            f"the emulated host can have {_MOST_MEMORY_MIB} MiB of memory, not {memory_mib}: "
+            f"the emulated host can have {MOST_MEMORY_MIB} MiB of memory, not {memory_mib}: "
             "ask for less, or name fewer files"
         )
     memory_end = memory_mib * _MIB

@@ -61,7 +61,7 @@ class Cache:
         """
         path = self.root.joinpath(*names)
         try:
-            with full_disk_told(path, "a folder of the cache"):
+            with disk_full_as_no_space(path, "a folder of the cache"):
                 path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
@@ -85,7 +85,7 @@ class Cache:
                 pid = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
                 progress.stage(f"waiting for another kvmprobe (pid {pid}) that builds {name}")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with full_disk_told(path, "a lock file"):
+            with disk_full_as_no_space(path, "a lock file"):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
             yield
@@ -101,7 +101,7 @@ class Cache:
             # ORDER: a new directory is claimed before another process may look for stale ones.
             fcntl.flock(guard, fcntl.LOCK_EX)
             _remove_stale(parent)
-            with full_disk_told(parent, "a temporary directory"):
+            with disk_full_as_no_space(parent, "a temporary directory"):
                 work = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
             claim = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(claim, fcntl.LOCK_EX)
@@ -154,7 +154,7 @@ def require_space(path: Path, nbytes: int, purpose: str) -> None:
 
 
 @contextmanager
-def full_disk_told(path: Path, purpose: str) -> Iterator[None]:
+def disk_full_as_no_space(path: Path, purpose: str) -> Iterator[None]:
     """Turn ENOSPC and EDQUOT raised within into NoSpace that names ``path`` and ``purpose``."""
     try:
         yield

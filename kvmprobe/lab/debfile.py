@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import lzma
 import os
-import shutil
-import subprocess
 import tarfile
 import zlib
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, BinaryIO
 
-from kvmprobe.errors import MissingTools, UsageError
+from kvmprobe.errors import UsageError
+from kvmprobe.lab import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +37,6 @@ def files(deb: Path) -> Iterator[tuple[str, IO[bytes]]]:
     A content can be read only until the next is asked for.  Stop early to save the rest.
 
     :raises UsageError: the file is no .deb, or damaged
-    :raises MissingTools: it is compressed with zstd, and no program here can read that
     """
     try:
         with _data_tar(deb) as tar:
@@ -53,18 +51,12 @@ def files(deb: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _data_tar(deb: Path) -> Iterator[tarfile.TarFile]:
     with deb.open("rb") as file:
         compression = _seek_data(file, deb)
-        if compression != "zst":
+        if compression == "zst":
+            with zstd.tar(file) as tar:
+                yield tar
+        else:
             with tarfile.open(fileobj=file, mode="r|*") as tar:
                 yield tar
-            return
-        # The member is the last one, so the program may read on to the end of the file.
-        os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
-        with _unpacker(deb, file) as process:
-            try:
-                with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-                    yield tar
-            finally:
-                process.kill()
 
 
 def _seek_data(file: BinaryIO, deb: Path) -> str:
@@ -80,13 +72,3 @@ def _seek_data(file: BinaryIO, deb: Path) -> str:
             return name.removeprefix("data.tar").removeprefix(".")
         file.seek(size + size % 2, os.SEEK_CUR)
     raise UsageError(f"{deb}: not a Debian package, or truncated (no data.tar member)")
-
-
-def _unpacker(deb: Path, data: BinaryIO) -> subprocess.Popen[bytes]:
-    quiet = subprocess.DEVNULL
-    if shutil.which("zstd"):
-        return subprocess.Popen(["zstd", "-dc"], stdin=data, stdout=subprocess.PIPE, stderr=quiet)
-    if shutil.which("dpkg-deb"):
-        command = ["dpkg-deb", "--fsys-tarfile", str(deb)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet)
-    raise MissingTools(("zstd",), f"reading {deb.name}")

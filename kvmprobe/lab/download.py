@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import DownloadFailed, NoSpace, VerificationFailed
-from kvmprobe.lab.cache import ELSEWHERE, full_disk_told, require_space
+from kvmprobe.lab.cache import ELSEWHERE, disk_full_as_no_space, require_space
 
 if TYPE_CHECKING:
     from kvmprobe.progress import Progress
@@ -72,7 +72,7 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
     :raises NoSpace: the file system is full
     """
     require_space(target.parent, remote.size, f"downloading {target.name}")
-    with full_disk_told(target, target.name):
+    with disk_full_as_no_space(target, target.name):
         if APT_HELPER.exists():
             _by_apt(remote, target, progress)
         else:

@@ -7,23 +7,22 @@ can know: the user names such files.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import UsageError
+from kvmprobe.lab import elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.lab.initramfs import FileTree
 
-_ELF = b"\x7fELF"
-_X86_64 = 62
-_PT_INTERP = 3
+_ELF_MAGIC = b"\x7fELF"
 _LOADER_CACHE = Path("/etc/ld.so.cache")
 _MOST_INTERPRETERS = 4
 # What a library loads when it needs it, by name: pthread_cancel and backtrace, for example.
@@ -50,7 +49,7 @@ def add_program(tree: FileTree, program: Path, search: str) -> None:
     for _ in range(_MOST_INTERPRETERS):
         tree.add(program)
         head = _head(program)
-        if head.startswith(_ELF):
+        if head.startswith(_ELF_MAGIC):
             add_libraries(tree, program)
             return
         if not head.startswith(b"#!"):
@@ -77,27 +76,17 @@ def add_libraries(tree: FileTree, binary: Path) -> None:
                 tree.add(library.parent / late)
 
 
-def is_native(file: Path) -> bool:
-    """Tell whether a file is an x86-64 ELF program or shared object."""
-    head = _head(file)
-    return (
-        head.startswith(_ELF) and head[4] == 2 and struct.unpack_from("<H", head, 18)[0] == _X86_64
-    )
-
-
-def without_debug_sections(elf: bytes) -> bytes:
+def without_debug_sections(content: bytes) -> bytes:
     """Cut an ELF file behind what is loaded: symbols and debugging information, often most of it.
 
     Not for programs that read data appended to themselves.
     """
-    table, size, count = (*struct.unpack_from("<Q", elf, 32), *struct.unpack_from("<HH", elf, 54))
-    segments = [
-        struct.unpack_from("<IIQQQQ", elf, table + size * number) for number in range(count)
-    ]
-    end = max(offset + length for _, _, offset, _, _, length in segments)
+    with elf.reading(io.BytesIO(content), "shared object") as file:
+        segments = list(file.iter_segments())
+    end = max(segment["p_offset"] + segment["p_filesz"] for segment in segments)
     # The section table lies behind as well: e_shoff, e_shentsize, e_shnum and e_shstrndx say there
     # is none.
-    return elf[:40] + bytes(8) + elf[48:58] + bytes(6) + elf[64:end]
+    return content[:40] + bytes(8) + content[48:58] + bytes(6) + content[64:end]
 
 
 # The first line of a script names an interpreter and at most one argument; env's argument is a
@@ -128,28 +117,12 @@ def _head(path: Path) -> bytes:
 
 # The PT_INTERP of a program; the usual loader for a shared object; None for a static program.
 def _loader(binary: Path) -> Path | None:
-    if not is_native(binary):
+    if not elf.is_x86_64(binary):
         raise UsageError(f"{binary}: not an x86-64 program")
-    kinds = dict(_segments(binary))
-    if _PT_INTERP in kinds:
-        offset, size = kinds[_PT_INTERP]
-        with binary.open("rb") as file:
-            file.seek(offset)
-            return Path(os.fsdecode(file.read(size).rstrip(b"\0")))
+    with elf.opened(binary) as file:
+        for segment in file.iter_segments("PT_INTERP"):
+            return Path(os.fsdecode(segment.data().rstrip(b"\0")))
     return Path("/lib64/ld-linux-x86-64.so.2") if ".so" in binary.name else None
-
-
-def _segments(binary: Path) -> Iterator[tuple[int, tuple[int, int]]]:
-    with binary.open("rb") as file:
-        header = file.read(64)
-        table, size, count = (
-            *struct.unpack_from("<Q", header, 32),
-            *struct.unpack_from("<HH", header, 54),
-        )
-        file.seek(table)
-        for _ in range(count):
-            segment = struct.unpack_from("<IIQQQQ", file.read(size))
-            yield segment[0], (segment[2], segment[5])
 
 
 def _linked(loader: Path, binary: Path) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from kvmprobe.errors import UsageError
+from kvmprobe.lab import elf, zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 _HEADER_OFFSET = 0x1F1
 _ENTRY_64_OFFSET = 0x200
 _XLF_KERNEL_64 = 1
+_SIZE_BYTES = 4  # scripts/Makefile.lib: size_append adds the unpacked size
 _OLDEST_PROTOCOL = 0x20C  # 2.12: xloadflags
-_ELF_SEGMENT = struct.Struct("<IIQQQQQQ")
-_PT_LOAD = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ def read(vmlinuz: Path) -> KernelImage:
     address, init_size = _field(file, "<Q", 0x258), _field(file, "<I", 0x260)
     payload_start = packed_start + _field(file, "<I", 0x248)
     payload = memoryview(file)[payload_start : payload_start + _field(file, "<I", 0x24C)]
-    elf = os.memfd_create("elf", os.MFD_CLOEXEC)
+    elf_file = os.memfd_create("elf", os.MFD_CLOEXEC)
     try:
-        if _unpacked_into(elf, payload):
-            return _from_elf(header, elf, address + init_size)
+        if _unpacked_into(elf_file, payload):
+            return _from_elf(header, elf_file, address + init_size)
     finally:
-        os.close(elf)
+        os.close(elf_file)
     content = file[packed_start:]
     return KernelImage(header, content, address, address + _ENTRY_64_OFFSET, address + init_size)
 
@@ -88,26 +88,26 @@ def _unpacked_into(file: int, payload: memoryview) -> bool:
     """Unpack into a file; return whether that gave a kernel."""
     for magic, unpack in _UNPACKERS.items():
         if payload[: len(magic)] == magic:
-            unpack(payload, file)
+            try:
+                unpack(payload, file)
+            except (ValueError, lzma.LZMAError, OSError, zlib.error) as error:
+                raise UsageError(f"the kernel image is damaged: {error}") from error
             return os.pread(file, 4, 0) == b"\x7fELF"
     return False
 
 
-def _from_elf(header: bytes, elf: int, end: int) -> KernelImage:
-    entry, table = struct.unpack_from("<QQ", os.pread(elf, 64, 0), 24)
-    (count,) = struct.unpack("<H", os.pread(elf, 2, 56))
-    segments = [
-        segment
-        for segment in _ELF_SEGMENT.iter_unpack(os.pread(elf, count * _ELF_SEGMENT.size, table))
-        if segment[0] == _PT_LOAD
-    ]
-    address = min(segment[4] for segment in segments)
-    size = max(segment[4] + segment[5] for segment in segments) - address
+def _from_elf(header: bytes, elf_file: int, end: int) -> KernelImage:
+    with os.fdopen(os.dup(elf_file), "rb") as file, elf.reading(file, "unpacked kernel") as image:
+        entry = image["e_entry"]
+        segments = [segment.header for segment in image.iter_segments("PT_LOAD")]
+    address = min(segment.p_paddr for segment in segments)
+    size = max(segment.p_paddr + segment.p_filesz for segment in segments) - address
     memory = os.memfd_create("kernel", os.MFD_CLOEXEC)
     try:
         os.ftruncate(memory, size)
-        for _, _, offset, _, physical, file_size, _, _ in segments:
-            _copy(elf, offset, memory, physical - address, file_size)
+        for segment in segments:
+            place = segment.p_paddr - address
+            _copy(elf_file, segment.p_offset, memory, place, segment.p_filesz)
         content = mmap.mmap(memory, size, prot=mmap.PROT_READ)
     finally:
         os.close(memory)
@@ -127,10 +127,12 @@ def _through(*command: str) -> Callable[[memoryview, int], object]:
     def unpack(payload: memoryview, file: int) -> None:
         if shutil.which(command[0]) is None:
             return
-        # The build appends the unpacked size (four bytes), which these programs call garbage:
-        # their output is whole all the same, so only the output is judged.
         subprocess.run(
-            command, input=payload[:-4], stdout=file, stderr=subprocess.DEVNULL, check=False
+            command,
+            input=payload[:-_SIZE_BYTES],
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            check=False,
         )
 
     return unpack
@@ -151,7 +153,7 @@ class _Decompressor(Protocol):
 
 
 _UNPACKERS: dict[bytes, Callable[[memoryview, int], object]] = {
-    b"\x28\xb5\x2f\xfd": _through("zstd", "-dc"),
+    b"\x28\xb5\x2f\xfd": lambda payload, file: zstd.decompress_into(payload[:-_SIZE_BYTES], file),
     b"\x02\x21\x4c\x18": _through("lz4", "-dc"),
     b"\xfd7zXZ": _with(lzma.LZMADecompressor),
     b"\x5d\x00\x00": _with(lzma.LZMADecompressor),

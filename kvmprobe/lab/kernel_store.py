@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.lab.cache import Cache, full_disk_told, require_space
+from kvmprobe.lab.cache import Cache, disk_full_as_no_space, require_space
 from kvmprobe.lab.download import sha256_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def make(
     with (
         cache.locked(f"kernel {key or source}", progress),
         cache.scratch() as work,
-        full_disk_told(cache.root, "a kernel"),
+        disk_full_as_no_space(cache.root, "a kernel"),
     ):
         if key and (kernel := load(cache, key)):
             return kernel

@@ -9,13 +9,13 @@ import gzip
 import lzma
 import re
 import shutil
-import struct
 import subprocess
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import KernelNotFound, MissingTools, UsageError
+from kvmprobe.errors import KernelNotFound, UsageError
+from kvmprobe.lab import elf, zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +30,6 @@ _DISK_LIKELY = (
     *("jbd2", "mbcache", "crc16", "crc32c_generic", "crct10dif_common", "crct10dif_generic"),
 )
 _FILE = re.compile(r"([\w-]+)\.ko(?:\.(xz|zst|gz))?")
-_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION = struct.Struct("<IIQQQQIIQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,6 @@ def decompressed(content: bytes, file_name: str) -> bytes:
     """Return a module's ELF file, whatever it is compressed with.
 
     :raises UsageError: damaged
-    :raises MissingTools: compressed with zstd, and the program is not here
     """
     try:
         if file_name.endswith(".xz"):
@@ -66,11 +63,8 @@ def decompressed(content: bytes, file_name: str) -> bytes:
         if file_name.endswith(".gz"):
             return gzip.decompress(content)
         if file_name.endswith(".zst"):
-            command = ["zstd", "-dc"]
-            return subprocess.run(command, input=content, capture_output=True, check=True).stdout
-    except FileNotFoundError as error:
-        raise MissingTools(("zstd",), f"decompressing {file_name}") from error
-    except (lzma.LZMAError, OSError, EOFError, zlib.error, subprocess.CalledProcessError) as error:
+            return zstd.decompressed(content)
+    except (lzma.LZMAError, OSError, EOFError, zlib.error, ValueError) as error:
         raise UsageError(f"{file_name}: damaged: {error}") from error
     return content
 
@@ -80,14 +74,12 @@ def read_info(module: Path) -> ModuleInfo:
 
     :raises UsageError: the file is not a 64-bit kernel module
     """
-    content = module.read_bytes()
-    try:
-        found = [body for name, body in _sections(content) if name == b".modinfo"]
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
-        raise UsageError(f"{module}: not a 64-bit ELF module: {error}") from error
-    if not found:
+    with elf.opened(module) as file:
+        section = file.get_section_by_name(".modinfo")
+        content = section.data() if section else b""
+    if not content:
         raise UsageError(f"{module}: not a kernel module (no .modinfo section)")
-    entries = [entry.partition("=") for entry in found[0].decode("utf-8", "replace").split("\0")]
+    entries = [entry.partition("=") for entry in content.decode("utf-8", "replace").split("\0")]
     fields = {key: value for key, _, value in entries}
     depends = (name.replace("-", "_") for name in fields.get("depends", "").split(",") if name)
     release = (fields.get("vermagic", "").split() or [""])[0]
@@ -161,8 +153,9 @@ def check_release(modules: tuple[Path, ...], release: str, vmlinuz: Path) -> Non
 
 def drop_debug_sections(module: Path) -> None:
     """Remove DWARF from a developer's module (often over 50 MB) if ``strip`` is here."""
-    sections = _sections(module.read_bytes())
-    if any(name.startswith(b".debug_") for name, _ in sections) and shutil.which("strip"):
+    with elf.opened(module) as file:
+        has_debug = any(section.name.startswith(".debug_") for section in file.iter_sections())
+    if has_debug and shutil.which("strip"):
         subprocess.run(["strip", "--strip-debug", module], check=False, capture_output=True)
 
 
@@ -192,15 +185,3 @@ def _in_load_order(roots: tuple[str, ...], infos: Mapping[str, ModuleInfo]) -> l
     for root in roots:
         visit(root, ())
     return list(order)
-
-
-def _sections(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    header = _ELF_HEADER.unpack_from(content)
-    if header[0][:6] != b"\x7fELF\x02\x01":
-        raise ValueError("no little-endian ELF64 signature")
-    table, count, names_at = header[6], header[12], header[13]
-    rows = [_SECTION.unpack_from(content, table + index * _SECTION.size) for index in range(count)]
-    names = content[rows[names_at][4] : rows[names_at][4] + rows[names_at][5]]
-    for row in rows:
-        name = names[row[0] :].partition(b"\0")[0]
-        yield name, content[row[4] : row[4] + row[5]]

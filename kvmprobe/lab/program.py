@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from kvmprobe.errors import LabError, UsageError
-from kvmprobe.lab import boot_image, guest_files, initramfs, kernel_image, own_command
+from kvmprobe.lab import boot_image, elf, guest_files, initramfs, kernel_image, own_command
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     ConsolePanic,
@@ -137,17 +137,17 @@ class Program:
 def _add_file(tree: initramfs.FileTree, file: GuestFile) -> None:
     tree.add_at(file.path, file.guest)
     if file.path.is_file():
-        if guest_files.is_native(file.path):
+        if elf.is_x86_64(file.path):
             guest_files.add_libraries(tree, file.path)
         return
     for child in file.path.rglob("*"):
-        if child.is_file() and guest_files.is_native(child):
+        if child.is_file() and elf.is_x86_64(child):
             with contextlib.suppress(UsageError):
                 guest_files.add_libraries(tree, child)
 
 
 @dataclass(frozen=True, slots=True)
-class Outlets:
+class Sinks:
     """Where the program's two output streams go; kvmprobe's own words about it go to ``stderr``.
 
     :ivar kernel_log: gets the kernel's console once the machine is gone, if anybody wants it
@@ -173,7 +173,7 @@ def run_program(
     kernel: Kernel,
     emulator: Emulator,
     program: Program,
-    outlets: Outlets,
+    sinks: Sinks,
     progress: Progress,
     silence_seconds: float = SILENCE_SECONDS,
 ) -> int:
@@ -181,7 +181,7 @@ def run_program(
 
     :param silence_seconds: wall time without any output that counts as a hang
     :returns: its status; 128 and the signal's number if it was killed; 255 if the kernel panicked,
-        whose report then was written to ``outlets.stderr``
+        whose report then was written to ``sinks.stderr``
     :raises UsageError: its files are not complete, or do not fit
     :raises BootFailed: the kernel did not get as far as the program
     :raises LabError: the machine hung or was reset, or the emulator failed
@@ -197,21 +197,21 @@ def run_program(
         image,
         packed,
         max(program.hardware.memory_mib, boot_image.memory_for(image, packed)),
-        boot_image.VERBOSE_ARGUMENTS if outlets.kernel_log else boot_image.DEFAULT_ARGUMENTS,
+        boot_image.VERBOSE_ARGUMENTS if sinks.kernel_log else boot_image.DEFAULT_ARGUMENTS,
         program.hardware.processors,
         1 if disk else 0,
     )
     with (
         disk.opened() if disk else contextlib.nullcontext() as descriptor,
         Machine(emulator, boot, disk=descriptor) as machine,
-        _kernel_log(machine, outlets),
+        _kernel_log(machine, sinks),
     ):
         progress.stage(f"emulated host {kernel.label}: boot")
         status: int | None = None
         for event in machine.events(silence_seconds):
             if isinstance(event, Phase):
                 progress.stage(f"emulated host {kernel.label}: {event.name}")
-            ended = _handle(event, outlets)
+            ended = _handle(event, sinks)
             status = ended if status is None else status
     if status is None:
         raise LabError("the emulated host ended without telling how the program did")
@@ -219,28 +219,28 @@ def run_program(
 
 
 @contextlib.contextmanager
-def _kernel_log(machine: Machine, outlets: Outlets) -> Iterator[None]:
+def _kernel_log(machine: Machine, sinks: Sinks) -> Iterator[None]:
     try:
         yield
     finally:
-        if outlets.kernel_log is not None:
-            outlets.kernel_log.write(machine.console_text.encode())
-            outlets.kernel_log.flush()
+        if sinks.kernel_log is not None:
+            sinks.kernel_log.write(machine.console_text.encode())
+            sinks.kernel_log.flush()
 
 
 # The exit status that an event decides, if it does.
-def _handle(event: Event, outlets: Outlets) -> int | None:
+def _handle(event: Event, sinks: Sinks) -> int | None:
     match event:
         case Output():
-            outlets.write(event)
+            sinks.write(event)
         case KvmMissing(text):
-            outlets.say(f"kvmprobe: the emulated host has no KVM: {text}")
+            sinks.say(f"kvmprobe: the emulated host has no KVM: {text}")
         case ProgramExited(status):
             return status
         case ProgramKilled(signal):
             return 128 + signal
         case ConsolePanic(report):
-            outlets.say(f"kvmprobe: the kernel panicked: {report.headline}\n{report.text.rstrip()}")
+            sinks.say(f"kvmprobe: the kernel panicked: {report.headline}\n{report.text.rstrip()}")
             return PANIC_STATUS
         case Ended(EndReason.HANG | EndReason.RESET | EndReason.EMULATOR_DIED as reason, text):
             raise LabError(f"the emulated host is gone: {reason.value}\n{text}".rstrip())

@@ -14,6 +14,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Step
 from kvmprobe.model.process import denied
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
     AMX_TILE_BIT,
@@ -66,25 +67,31 @@ def permitted_xcr0(machine: Machine, by: str = MAIN) -> int:
     return xcr0 if xcr0 & XFeature.XTILE_DATA.bit or alone else xcr0 & ~XTILE
 
 
+GET_SUPPORTED = Rule(
+    "supported CPUID follows guest permission in leaf 0xD, not in leaves 7, 0x1D and 0x1E",
+    ("INV-10",),
+    (
+        KernelSource(KernelFile.KVM_CPUID, "__do_cpuid_func"),
+        KernelSource(KernelFile.KVM_CPUID, "kvm_dev_ioctl_get_cpuid"),
+    ),
+)
+
+
 def get_supported(machine: Machine, name: str, by: str = MAIN, on: str = "kvm") -> Step:
     """KVM_GET_SUPPORTED_CPUID; the table is kept under ``name`` for a later SET_CPUID2.
 
     :see: arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid, __do_cpuid_func
     """
-    rule = (
-        "supported CPUID follows guest permission in leaf 0xD (INV-10), not in leaves 7, 0x1D and "
-        "0x1E (O4, a quirk): cpuid.c: __do_cpuid_func"
-    )
     refusal = denied(machine, on, by)
     if refusal is not None:
-        return Step(machine, refusal, rule)
+        return Step(machine, refusal, GET_SUPPORTED)
     xcr0 = permitted_xcr0(machine, by)
     table = supported_table(machine.host, xcr0)
     fields = {XCR0_FIELD: xcr0, SIZE_FIELD: machine.host.layout.size(xcr0)}
     kept = replace(GuestCpuid.of(table), unspecified=PER_CPU)
     captured = {**machine.captured, name: kept}
     expected = ExpectedTable(table, PER_CPU, "differs between CPUs")
-    return Step(machine.but(captured=captured), Done(fields=fields, table=expected), rule)
+    return Step(machine.but(captured=captured), Done(fields=fields, table=expected), GET_SUPPORTED)
 
 
 @lru_cache(maxsize=32)
@@ -163,11 +170,17 @@ def _offers_tiles(host: HostProfile) -> bool:
     return bool(_amx_features(host) & 1 << AMX_TILE_BIT)
 
 
+CHECK_XSAVE2 = Rule(
+    "KVM_CAP_XSAVE2 is the size of the image under the caller's permission",
+    ("INV-8",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_vm_ioctl_check_extension"),),
+)
+
+
 def check_xsave2(machine: Machine, by: str = MAIN) -> Step:
     """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2): bytes of the image under the caller's permission.
 
     :see: arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension
     """
     size = machine.host.uabi_size(permitted_xcr0(machine, by))
-    rule = "KVM_CAP_XSAVE2 (INV-8): x86.c: kvm_vm_ioctl_check_extension"
-    return Step(machine, Done(size), rule)
+    return Step(machine, Done(size), CHECK_XSAVE2)

@@ -14,6 +14,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.exported import x87_unspecified
 from kvmprobe.model.fpstate import content, raw_legacy, with_raw_legacy
 from kvmprobe.model.outcome import Done, ExpectedBytes, Failed, OneOf, Step, Unspecified
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature
 from kvmprobe.xstate.fpu_area import FCW, FPU_SIZE, REGISTERS, from_area, to_area
 from kvmprobe.xstate.image import MXCSR_INIT, init_content
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 FCW_FIELD = "FCW"
 
 
+SET_FPU = Rule(
+    "KVM_SET_FPU sets what KVM_GET_XSAVE2 returns",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl_set_fpu"),),
+    sections=("7.4",),
+)
+
+
 def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
     """KVM_SET_FPU: x87 and SSE registers become what is given, MXCSR stays as it was.
 
@@ -35,9 +44,8 @@ def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu
     """
-    rule = "KVM_SET_FPU sets what KVM_GET_XSAVE2 shows: x86.c: kvm_arch_vcpu_ioctl_set_fpu"
     if len(area) < FPU_SIZE:
-        return Step(machine, Failed(errno.EFAULT), rule)
+        return Step(machine, Failed(errno.EFAULT), SET_FPU)
     vcpu = machine.vcpu(vcpu_name)
     fp, sse = from_area(area)
     given = {XFeature.FP: fp, XFeature.SSE: sse}
@@ -45,7 +53,7 @@ def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
         vcpu = with_raw_legacy(vcpu, nr, held)
     if Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV not in machine.host.behaviours:
         vcpu = _in_effect(machine.host, vcpu, given)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_FPU)
 
 
 def _in_effect(host: HostProfile, vcpu: Vcpu, given: Mapping[XFeature, bytes]) -> Vcpu:
@@ -58,16 +66,21 @@ def _in_effect(host: HostProfile, vcpu: Vcpu, given: Mapping[XFeature, bytes]) -
     )
 
 
+GET_FPU = Rule(
+    "KVM_GET_FPU returns what KVM_GET_XSAVE2 returns",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl_get_fpu"),),
+    sections=("7.4",),
+)
+
+
 def get_fpu(machine: Machine, vcpu_name: str, room: int = FPU_SIZE) -> Step:
     """KVM_GET_FPU: what the legacy area of KVM_GET_XSAVE2 shows, and 0 for MXCSR.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_get_fpu
     """
-    rule = (
-        "KVM_GET_FPU agrees with KVM_GET_XSAVE2 (contract 7.4): x86.c: kvm_arch_vcpu_ioctl_get_fpu"
-    )
     if room < FPU_SIZE:
-        return Step(machine, Failed(errno.EFAULT), rule)
+        return Step(machine, Failed(errno.EFAULT), GET_FPU)
     host, vcpu = machine.host, machine.vcpu(vcpu_name)
     ignores = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV in host.behaviours
     held = raw_legacy if ignores else _legacy
@@ -77,7 +90,7 @@ def get_fpu(machine: Machine, vcpu_name: str, room: int = FPU_SIZE) -> Step:
     )
     # UNSPECIFIED: hardware need not write, nor need it keep, what it finds in INIT state.
     outcome = choices[0] if len(choices) == 1 else OneOf(choices, "FP and SSE after a save")
-    return Step(machine, outcome, rule)
+    return Step(machine, outcome, GET_FPU)
 
 
 def _legacy(host: HostProfile, vcpu: Vcpu, nr: int) -> tuple[bytes, ...]:

@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from kvmprobe.abi.numbers import U32_MAX
+from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
+from kvmprobe.model import cet
+from kvmprobe.model.entry import Entry, entry, require_payload
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
-from kvmprobe.model.sregs import Cr4
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
+from kvmprobe.model.sregs import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import XFeature, names, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, is_init, significant_x87
@@ -31,19 +34,7 @@ NO_BITS = Registers()
 # What the payload has written to the control registers before its first command.
 PAYLOAD_CR0 = 0x8001_0033
 PAYLOAD_CR4 = 0x620
-
-
-class Cr0(IntEnum):
-    """Bits of CR0 (SDM vol.3 §2.5 "Control Registers")."""
-
-    PE = 1
-    MP = 1 << 1
-    EM = 1 << 2
-    TS = 1 << 3
-    ET = 1 << 4
-    NW = 1 << 29
-    CD = 1 << 30
-    PG = 1 << 31
+PAYLOAD_EFER = EFER_LME | EFER_LMA
 
 
 class Vector(IntEnum):
@@ -79,7 +70,7 @@ class Fault(Exception):
 class Guest:
     """A vCPU in its guest, with its fpstate in the registers.
 
-    :ivar state: content of every component but PKRU, which is in ``vcpu``
+    :ivar state: content of every component but PKRU and CET, which are in ``vcpu``
     :ivar mxcsr: the register; the vCPU's is the one in its fpstate
     :ivar open_registers: bits that are legal either way
     :ivar memory: what the instruction must leave in the payload's data area
@@ -141,14 +132,17 @@ class Guest:
         :see: SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
         """
         pkru = XFeature.PKRU.bit if self.vcpu.pkru else 0
+        supervisor = sum(nr.bit for nr in cet.COMPONENTS if any(cet.content(self.vcpu, nr)))
         # UNSPECIFIED: whether FOP, FIP and FDP alone make x87 state in use.
         x87 = significant_x87(self.content(XFeature.FP)) == FP_INIT
-        return self.held & ~(XFeature.FP.bit if x87 else 0) | pkru
+        return self.held & ~(XFeature.FP.bit if x87 else 0) | pkru | supervisor
 
     def content(self, nr: int) -> bytes:
-        """Return a component's bytes, PKRU's too."""
+        """Return a component's bytes; those of PKRU and CET are in the vCPU's registers."""
         if nr == XFeature.PKRU:
             return struct.pack("=II", self.vcpu.pkru, 0)
+        if nr in cet.COMPONENTS:
+            return cet.content(self.vcpu, nr)
         return self.state.get(nr, init_content(nr, self.host.layout))
 
     def require(self, *conditions: tuple[bool | int, Vector]) -> None:
@@ -168,6 +162,22 @@ class Guest:
         return not self.vcpu.cr0 & Cr0.TS
 
 
+def instruction_rule(statement: str, mnemonic: str, invariant: str = "INV-36") -> Rule:
+    """Return the rule of an instruction that KVM does not intercept.
+
+    :param mnemonic: the section of the SDM's volume 2
+    :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, which gives it the guest's registers
+    """
+    return Rule(
+        statement,
+        (invariant,),
+        (
+            ManualSource(2, mnemonic),
+            KernelSource(KernelFile.FPU_CORE, "fpu_swap_kvm_fpstate"),
+        ),
+    )
+
+
 def disabled(components: int) -> NoReturn:
     """Raise #NM because IA32_XFD disables these components.
 
@@ -181,7 +191,7 @@ def execute(
     vcpu_name: str,
     given: Registers,
     instruction: Callable[[Guest], Guest],
-    rule: str,
+    rule: Rule,
 ) -> Step:
     """KVM_RUN until the payload has executed one instruction and told what came of it.
 
@@ -192,6 +202,10 @@ def execute(
         bits = names(vcpu.next_load_faults)
         reason = f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {bits}"
         return Step(machine, HostDies(reason), rule)
+    require_payload(vcpu)
+    if entry(vcpu) is Entry.FAILS:
+        failed = cycle_fpu(machine.host, vcpu).but(ran=True)
+        return Step(machine.with_vcpu(vcpu_name, failed), Done(KvmExit.FAIL_ENTRY), rule)
     guest = entered(machine.host, vcpu, given)
     vector: int = NO_EXCEPTION
     try:
@@ -213,7 +227,7 @@ def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
         SDM vol.1 §13.8.2 "Compacted Form of XRSTOR"
     """
     if not vcpu.in_payload:
-        vcpu = vcpu.but(cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, in_payload=True)
+        vcpu = vcpu.but(cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, efer=PAYLOAD_EFER, in_payload=True)
     loaded = vcpu.xstate_bv | vcpu.xstate_bv_open
     contents = {nr: held for nr, held in vcpu.contents.items() if loaded >> nr & 1}
     state = {

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.abi.payload import Registers
-from kvmprobe.model.guest import Cr0, Vector
+from kvmprobe.model.guest import Vector, instruction_rule
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
-from kvmprobe.model.sregs import Cr4, legal_cr4
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
+from kvmprobe.model.sregs import Cr0, Cr4, legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
 _CR0_DEFINED = 0xE005_003F
 
 
+NOTHING = instruction_rule("NOP changes nothing", "NOP")
+
+
 def nothing(guest: Guest) -> Guest:
     """NOP.
 
     :see: SDM vol.2 NOP
     """
     return guest
+
+
+UD2 = instruction_rule("UD2 raises #UD", "UD")
 
 
 def ud2(guest: Guest) -> Guest:
@@ -36,6 +43,9 @@ def ud2(guest: Guest) -> Guest:
     return guest
 
 
+READ_CR0 = instruction_rule("MOV from CR0 returns CR0", "MOV—Move to/from Control Registers")
+
+
 def read_cr0(guest: Guest) -> Guest:
     """MOV RAX, CR0.
 
@@ -44,16 +54,38 @@ def read_cr0(guest: Guest) -> Guest:
     return guest.but(registers=guest.registers._replace(rax=guest.vcpu.cr0))
 
 
-def write_cr0(guest: Guest) -> Guest:
-    """MOV CR0, RAX in 64-bit mode.
+WRITE_CR0 = Rule(
+    "MOV to CR0 of an illegal value is #GP",
+    ("INV-36",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_set_cr0"),
+        KernelSource(KernelFile.KVM_X86, "kvm_is_valid_cr0"),
+        ManualSource(2, "MOV—Move to/from Control Registers"),
+    ),
+)
 
-    :see: arch/x86/kvm/x86.c: kvm_set_cr0, kvm_is_valid_cr0
+
+def write_cr0(guest: Guest) -> Guest:
+    """MOV CR0, RAX in 64-bit mode; CR0.WP stays set while CR4.CET is.
+
+    :see: SDM vol.3 §2.5 "Control Registers"; arch/x86/kvm/x86.c: kvm_set_cr0, kvm_is_valid_cr0
     """
     value = guest.registers.rax
     paged = value & Cr0.PG and value & Cr0.PE
     cached = not value & Cr0.NW or value & Cr0.CD
-    guest.require((paged and cached and not value >> 32, Vector.GP))
+    protected = value & Cr0.WP or not guest.vcpu.cr4 & Cr4.CET.bit
+    guest.require((paged and cached and protected and not value >> 32, Vector.GP))
     return guest.with_vcpu(cr0=value & _CR0_DEFINED | Cr0.ET)
+
+
+CLTS = Rule(
+    "CLTS clears CR0.TS",
+    ("INV-36",),
+    (
+        KernelSource(KernelFile.KVM_VMX, "handle_cr"),
+        ManualSource(2, "CLTS"),
+    ),
+)
 
 
 def clts(guest: Guest) -> Guest:
@@ -64,6 +96,9 @@ def clts(guest: Guest) -> Guest:
     return guest.with_vcpu(cr0=guest.vcpu.cr0 & ~Cr0.TS)
 
 
+READ_CR4 = instruction_rule("MOV from CR4 returns CR4", "MOV—Move to/from Control Registers")
+
+
 def read_cr4(guest: Guest) -> Guest:
     """MOV RAX, CR4.
 
@@ -72,15 +107,36 @@ def read_cr4(guest: Guest) -> Guest:
     return guest.but(registers=guest.registers._replace(rax=guest.vcpu.cr4))
 
 
+WRITE_CR4 = Rule(
+    "MOV to CR4 of a bit without its feature is #GP",
+    ("INV-34",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_set_cr4"),
+        KernelSource(KernelFile.KVM_X86, "__kvm_is_valid_cr4"),
+        ManualSource(2, "MOV—Move to/from Control Registers"),
+    ),
+)
+
+
 def write_cr4(guest: Guest) -> Guest:
     """MOV CR4, RAX in 64-bit mode: a feature's bit needs the feature in the guest's CPUID.
 
-    :see: arch/x86/kvm/x86.c: kvm_set_cr4, __kvm_is_valid_cr4
+    CR4.CET needs CR0.WP, and CR4.LA57 cannot change.
+
+    :see: SDM vol.3 §2.5 "Control Registers"; arch/x86/kvm/x86.c: kvm_set_cr4, __kvm_is_valid_cr4
     """
     value = guest.registers.rax
-    legal = legal_cr4(guest.host, guest.vcpu.cpuid, value) and value & Cr4.PAE.bit
-    guest.require((legal, Vector.GP))
+    vcpu = guest.vcpu
+    legal = legal_cr4(guest.host, vcpu.cpuid, value) and value & Cr4.PAE.bit
+    protected = vcpu.cr0 & Cr0.WP or not value & Cr4.CET.bit
+    same_paging = not (value ^ vcpu.cr4) & Cr4.LA57.bit
+    guest.require((legal and protected and same_paging, Vector.GP))
     return guest.with_vcpu(cr4=value)
+
+
+XGETBV = instruction_rule(
+    "XGETBV returns XCR0, or with ECX=1 the part of it that is in use", "XGETBV"
+)
 
 
 def xgetbv(guest: Guest) -> Guest:
@@ -96,6 +152,17 @@ def xgetbv(guest: Guest) -> Guest:
     return guest.with_eax_edx(xcr0 & guest.in_use, open_bits=xcr0 & ~guest.in_use)
 
 
+XSETBV = Rule(
+    "XSETBV accepts what KVM_SET_XCRS accepts",
+    ("INV-40",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_emulate_xsetbv"),
+        KernelSource(KernelFile.KVM_X86, "__kvm_set_xcr"),
+        ManualSource(2, "XSETBV"),
+    ),
+)
+
+
 def xsetbv(guest: Guest) -> Guest:
     """XSETBV at CPL 0: legal is what KVM_SET_XCRS accepts.
 
@@ -104,6 +171,16 @@ def xsetbv(guest: Guest) -> Guest:
     legal = guest.ecx == 0 and legal_xcr0(guest.edx_eax, guest.vcpu.guest_xcr0)
     guest.require((guest.cr4_osxsave, Vector.UD), (legal, Vector.GP))
     return guest.with_vcpu(xcr0=guest.edx_eax)
+
+
+XSETBV_BY_USER = Rule(
+    "XSETBV at CPL 3 is #GP",
+    ("INV-40",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_emulate_xsetbv"),
+        ManualSource(2, "XSETBV"),
+    ),
+)
 
 
 def xsetbv_by_user(guest: Guest) -> Guest:
@@ -115,6 +192,16 @@ def xsetbv_by_user(guest: Guest) -> Guest:
     return guest
 
 
+RDPKRU = Rule(
+    "RDPKRU returns the guest's PKRU",
+    ("INV-36",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_load_guest_xsave_state"),
+        ManualSource(2, "RDPKRU"),
+    ),
+)
+
+
 def rdpkru(guest: Guest) -> Guest:
     """RDPKRU.
 
@@ -122,6 +209,16 @@ def rdpkru(guest: Guest) -> Guest:
     """
     guest.require((guest.vcpu.cr4 & Cr4.PKE.bit, Vector.UD), (guest.ecx == 0, Vector.GP))
     return guest.with_eax_edx(guest.vcpu.pkru)
+
+
+WRPKRU = Rule(
+    "WRPKRU sets the PKRU that KVM_GET_XSAVE2 returns",
+    ("INV-22",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_load_host_xsave_state"),
+        ManualSource(2, "WRPKRU"),
+    ),
+)
 
 
 def wrpkru(guest: Guest) -> Guest:
@@ -132,6 +229,17 @@ def wrpkru(guest: Guest) -> Guest:
     zero = guest.ecx == 0 and not guest.registers.rdx & U32_MAX
     guest.require((guest.vcpu.cr4 & Cr4.PKE.bit, Vector.UD), (zero, Vector.GP))
     return guest.with_vcpu(pkru=guest.registers.rax & U32_MAX)
+
+
+CPUID = Rule(
+    "CPUID returns the table of the vCPU, current in what follows registers",
+    ("INV-35",),
+    (
+        KernelSource(KernelFile.KVM_CPUID, "kvm_emulate_cpuid"),
+        KernelSource(KernelFile.KVM_CPUID, "kvm_update_cpuid_runtime"),
+        ManualSource(2, "CPUID"),
+    ),
+)
 
 
 def cpuid(guest: Guest) -> Guest:

@@ -14,6 +14,7 @@ from kvmprobe.model.cpuid import COMPACTION, XCR0_FIELD
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Failed, Step
 from kvmprobe.model.process import denied
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.model.vendor_cpuid import as_vendor_keeps
 from kvmprobe.xstate.cpuid import (
     LEAF_ADDRESS_SIZES,
@@ -39,7 +40,26 @@ OSXSAVE_FIELD = "1:ECX.OSXSAVE"
 MAX_ENTRIES = 256
 _CR4_OSXSAVE_BIT, _CR4_PKE_BIT = 18, 22
 _LEGAL_ADDRESS_BITS = frozenset({0, 48, 57})
-_RULE = "KVM_SET_CPUID2 (INV-11, INV-31, INV-32): cpuid.c: kvm_check_cpuid"
+SET_CPUID2 = Rule(
+    "KVM_SET_CPUID2 decides what the guest may have; XTILE_DATA needs permission once",
+    ("INV-11", "INV-31", "INV-32"),
+    (
+        KernelSource(KernelFile.KVM_CPUID, "kvm_set_cpuid"),
+        KernelSource(KernelFile.KVM_CPUID, "kvm_check_cpuid"),
+        KernelSource(KernelFile.FPU_CORE, "fpu_enable_guest_xfd_features"),
+        KernelSource(KernelFile.FPU_XSTATE, "fpstate_realloc"),
+    ),
+)
+SET_CPUID2_AFTER_RUN = Rule(
+    "after the first KVM_RUN only the same CPUID table is accepted",
+    ("INV-12",),
+    (KernelSource(KernelFile.KVM_CPUID, "kvm_cpuid_check_equal"),),
+)
+CHECK_ADDRESS_BITS = Rule(
+    "KVM_SET_CPUID2 checks the linear address size before permission",
+    ("INV-11",),
+    (KernelSource(KernelFile.KVM_CPUID, "kvm_check_cpuid"),),
+)
 _BLANK = CpuidEntry(0, 0, 0, 0, 0, 0, 0)
 
 
@@ -55,26 +75,33 @@ def set_cpuid2(machine: Machine, vcpu_name: str, table: GuestCpuid, by: str = MA
     """
     refusal = denied(machine, vcpu_name, by)
     if refusal is not None:
-        return Step(machine, refusal, _RULE)
+        return Step(machine, refusal, SET_CPUID2)
     vcpu, host = machine.vcpu(vcpu_name), machine.host
     if len(table.entries) > MAX_ENTRIES:
-        return Step(machine, Failed(errno.E2BIG), "256 entries at most (contract 4): cpuid.c")
+        return Step(machine, Failed(errno.E2BIG), SET_TOO_MANY)
     if vcpu.ran:
         same = current(host, vcpu, table) == current(host, vcpu, vcpu.cpuid or GuestCpuid())
-        rule = "CPUID is fixed once the guest ran (INV-12): cpuid.c: kvm_cpuid_check_equal"
-        return Step(machine, Done() if same else Failed(errno.EINVAL), rule)
+        return Step(machine, Done() if same else Failed(errno.EINVAL), SET_CPUID2_AFTER_RUN)
     if _address_bits(table) not in _LEGAL_ADDRESS_BITS:
-        return Step(machine, Failed(errno.EINVAL), f"{_RULE}; address bits before permission")
+        return Step(machine, Failed(errno.EINVAL), CHECK_ADDRESS_BITS)
     if table.xcr0 & DYNAMIC & ~vcpu.user_xfeatures:
         permitted = machine.process(by).guest_perm
         if not permitted & DYNAMIC:
-            return Step(machine, Failed(errno.EPERM), _RULE)
+            return Step(machine, Failed(errno.EPERM), SET_CPUID2)
         vcpu = _with_dynamic(host, vcpu, permitted)
     kept = as_vendor_keeps(host, table)
     vcpu = vcpu.but(
         cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
     )
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), _RULE)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_CPUID2)
+
+
+SET_TOO_MANY = Rule(
+    "KVM_SET_CPUID2 takes 256 entries at most",
+    (),
+    (KernelSource(KernelFile.KVM_CPUID, "kvm_vcpu_ioctl_set_cpuid2"),),
+    sections=("4",),
+)
 
 
 def set_too_many(machine: Machine) -> Step:
@@ -82,8 +109,15 @@ def set_too_many(machine: Machine) -> Step:
 
     :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2
     """
-    rule = "256 entries at most (contract 4): cpuid.c: kvm_vcpu_ioctl_set_cpuid2"
-    return Step(machine, Failed(errno.E2BIG), rule)
+    return Step(machine, Failed(errno.E2BIG), SET_TOO_MANY)
+
+
+SET_UNREADABLE = Rule(
+    "KVM_SET_CPUID2 copies the entries before it checks them",
+    (),
+    (KernelSource(KernelFile.KVM_CPUID, "kvm_vcpu_ioctl_set_cpuid2"),),
+    sections=("4",),
+)
 
 
 def set_unreadable(machine: Machine) -> Step:
@@ -91,8 +125,17 @@ def set_unreadable(machine: Machine) -> Step:
 
     :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2
     """
-    rule = "entries are copied first (contract 4): cpuid.c: kvm_vcpu_ioctl_set_cpuid2"
-    return Step(machine, Failed(errno.EFAULT), rule)
+    return Step(machine, Failed(errno.EFAULT), SET_UNREADABLE)
+
+
+GET_CPUID2 = Rule(
+    "KVM_GET_CPUID2 returns what was set, and what follows XCR0, XSS and CR4 is current",
+    ("INV-35",),
+    (
+        KernelSource(KernelFile.KVM_CPUID, "kvm_update_cpuid_runtime"),
+        KernelSource(KernelFile.KVM_CPUID, "kvm_vcpu_ioctl_get_cpuid2"),
+    ),
+)
 
 
 def get_cpuid2(
@@ -105,14 +148,13 @@ def get_cpuid2(
 
     :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_get_cpuid2
     """
-    rule = "GET_CPUID2 is what was set, and current (INV-35): cpuid.c: kvm_update_cpuid_runtime"
     refusal = denied(machine, vcpu_name, by)
     if refusal is not None:
-        return Step(machine, refusal, rule)
+        return Step(machine, refusal, GET_CPUID2)
     vcpu, host = machine.vcpu(vcpu_name), machine.host
     held = current(host, vcpu, vcpu.cpuid or GuestCpuid())
     if room < len(held.entries):
-        return Step(machine, Failed(errno.E2BIG, {NENT_FIELD: room}), rule)
+        return Step(machine, Failed(errno.E2BIG, {NENT_FIELD: room}), GET_CPUID2)
     table = CpuidTable(held.entries)
     if Behaviour.GET_CPUID2_KEEPS_NENT in host.behaviours:
         table = CpuidTable(held.entries + (_BLANK,) * (room - len(held.entries)))
@@ -121,9 +163,9 @@ def get_cpuid2(
         kept = replace(GuestCpuid.of(table), unspecified=unspecified)
         machine = machine.but(captured={**machine.captured, name: kept})
     if Behaviour.VENDOR_REWRITES_CPUID in host.behaviours:
-        return Step(machine, Done(fields=_known_fields(table)), rule)
+        return Step(machine, Done(fields=_known_fields(table)), GET_CPUID2)
     expected = ExpectedTable(table, unspecified, "differs between CPUs")
-    return Step(machine, Done(fields=read_table(table), table=expected), rule)
+    return Step(machine, Done(fields=read_table(table), table=expected), GET_CPUID2)
 
 
 def read_table(table: CpuidTable) -> dict[str, int]:

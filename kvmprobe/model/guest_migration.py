@@ -9,6 +9,7 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import msr, sregs, uabi, xcr
 from kvmprobe.model.exported import images, visible_features
 from kvmprobe.model.outcome import Done, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ class Part(StrEnum):
     DEBUGREGS = "debugregs"
 
 
+SAVE = Rule(
+    "a GET ioctl returns the vCPU's state",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),),
+)
+
+
 def save(machine: Machine, vcpu_name: str, part: Part) -> Step:
     """Read one part of a vCPU's state, to restore it elsewhere.
 
@@ -39,6 +47,13 @@ def save(machine: Machine, vcpu_name: str, part: Part) -> Step:
     return Step(step.machine.but(moved=kept), step.outcome, step.rule)
 
 
+RESTORE = Rule(
+    "what a GET ioctl returned for one vCPU the SET ioctl accepts for another",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),),
+)
+
+
 def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
     """Write one part of what another vCPU had.
 
@@ -46,7 +61,6 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
     """
     had = machine.moved[source, part]
     vcpu = machine.vcpu(vcpu_name)
-    rule = f"what GET of {part} gave of one vCPU another one accepts: kvm_arch_vcpu_ioctl"
     match part:
         case Part.XSAVE:
             return _restore_image(machine, vcpu_name, had)
@@ -56,12 +70,12 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
             values = (had.xfd, had.xfd_err, had.xss)
             return msr.set_msrs(machine, vcpu_name, tuple(zip(MOVED_MSRS, values, strict=True)))
         case Part.SREGS:
-            vcpu = vcpu.but(cr0=had.cr0, cr4=had.cr4)
+            return sregs.restore_sregs(machine, vcpu_name, had)
         case Part.REGS:
             vcpu = vcpu.but(in_payload=had.in_payload)
         case _:
             pass
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), RESTORE)
 
 
 def _told(machine: Machine, vcpu_name: str, part: Part) -> Step:
@@ -75,7 +89,7 @@ def _told(machine: Machine, vcpu_name: str, part: Part) -> Step:
         case Part.SREGS:
             return sregs.get_sregs(machine, vcpu_name)
         case _:
-            return Step(machine, Done(), f"GET of {part}: x86.c: kvm_arch_vcpu_ioctl")
+            return Step(machine, Done(), SAVE)
 
 
 def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:

@@ -1,16 +1,31 @@
-"""IA32_XFD, IA32_XFD_ERR and IA32_XSS as a guest reads and writes them."""
+"""IA32_XFD, IA32_XFD_ERR, IA32_XSS and the MSRs of CET as a guest reads and writes them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.errors import NotModelled
+from kvmprobe.model import cet
 from kvmprobe.model.guest import Vector
+from kvmprobe.model.msr import msr_name
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import XFD_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import DYNAMIC
 
 if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
+
+
+RDMSR = Rule(
+    "RDMSR is #GP unless the guest's CPUID has the MSR",
+    ("INV-25", "INV-39"),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_get_msr_common"),
+        KernelSource(KernelFile.KVM_VMX, "vmx_set_msr"),
+        ManualSource(2, "RDMSR"),
+    ),
+)
 
 
 def rdmsr(guest: Guest) -> Guest:
@@ -26,9 +41,23 @@ def rdmsr(guest: Guest) -> Guest:
         case Msr.IA32_XFD_ERR:
             guest.require((_has(guest, XFD_BIT), Vector.GP))
             return guest.with_eax_edx(vcpu.xfd_err)
+        case index if index in cet.MSRS:
+            guest.require((cet.exists(guest.host, vcpu, index), Vector.GP))
+            return guest.with_eax_edx(vcpu.msrs.get(index, 0))
         case _:
             guest.require((guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT), Vector.GP))
             return guest.with_eax_edx(vcpu.xss)
+
+
+WRMSR = Rule(
+    "WRMSR is #GP for what the guest's CPUID does not have",
+    ("INV-25",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_set_msr_common"),
+        KernelSource(KernelFile.KVM_VMX, "vmx_set_msr"),
+        ManualSource(2, "WRMSR"),
+    ),
+)
 
 
 def wrmsr(guest: Guest) -> Guest:
@@ -50,10 +79,25 @@ def wrmsr(guest: Guest) -> Guest:
         case Msr.IA32_XFD_ERR:
             guest.require((dynamic, Vector.GP))
             return guest.with_vcpu(xfd_err=value)
+        case index if index in cet.MSRS:
+            return _with_cet(guest, index)
         case _:
             known = guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT)
             guest.require((known and not value & ~vcpu.guest_xss, Vector.GP))
             return guest.with_vcpu(xss=value)
+
+
+def _with_cet(guest: Guest, index: int) -> Guest:
+    """Write an MSR that is not intercepted: the CPU checks the value, by its own features."""
+    host, vcpu, value = guest.host, guest.vcpu, guest.edx_eax
+    known = cet.exists(host, vcpu, index) and cet.legal_on_cpu(host, index, value)
+    guest.require((known, Vector.GP))
+    if not cet.legal(host, vcpu, index, value):
+        raise NotModelled(
+            f"WRMSR {msr_name(index)}={value:#x} in the guest: the CPU has the feature, "
+            "the guest's CPUID has not"
+        )
+    return guest.with_vcpu(msrs={**vcpu.msrs, index: value})
 
 
 def _has(guest: Guest, bit: int) -> bool:

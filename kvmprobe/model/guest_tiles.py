@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
-from kvmprobe.model.guest import Vector, disabled
+from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.xstate.features import XTILE, XFeature
 from kvmprobe.xstate.tiles import BYTES_PER_ROW, PALETTE, ROWS, TILES
 
@@ -36,6 +36,9 @@ def valid(configuration: bytes) -> bool:
     )
 
 
+LDTILECFG = instruction_rule("LDTILECFG configures the tiles and clears them", "LDTILECFG")
+
+
 def ldtilecfg(guest: Guest, configuration: bytes) -> Guest:
     """LDTILECFG: palette 0 takes both components to INIT; tile data becomes zero in any case.
 
@@ -50,6 +53,9 @@ def ldtilecfg(guest: Guest, configuration: bytes) -> Guest:
     return _with_tiles(guest, configuration, bytes(TILES * TILE_SIZE))
 
 
+STTILECFG = instruction_rule("STTILECFG stores the configuration", "STTILECFG")
+
+
 def sttilecfg(guest: Guest) -> Guest:
     """STTILECFG: zeros where no tile is configured; IA32_XFD does not matter.
 
@@ -59,6 +65,9 @@ def sttilecfg(guest: Guest) -> Guest:
     return guest.but(memory=guest.content(XFeature.XTILE_CFG))
 
 
+TILERELEASE = instruction_rule("TILERELEASE returns both tile components to INIT", "TILERELEASE")
+
+
 def tilerelease(guest: Guest) -> Guest:
     """TILERELEASE: both components become INIT; IA32_XFD does not matter.
 
@@ -66,6 +75,9 @@ def tilerelease(guest: Guest) -> Guest:
     """
     _require_enabled(guest)
     return _with_tiles(guest, bytes(CONFIGURATION_SIZE), bytes(TILES * TILE_SIZE))
+
+
+TILELOADD = instruction_rule("TILELOADD is #NM with XFD armed", "TILELOADD/TILELOADDT1", "INV-39")
 
 
 def tileloadd(guest: Guest, tile: int, rows: bytes) -> Guest:
@@ -81,6 +93,9 @@ def tileloadd(guest: Guest, tile: int, rows: bytes) -> Guest:
     return _with_tile(guest, tile, content.ljust(TILE_SIZE, b"\0"))
 
 
+TILESTORED = instruction_rule("TILESTORED is #NM with XFD armed", "TILESTORED", "INV-39")
+
+
 def tilestored(guest: Guest, tile: int, before: bytes) -> Guest:
     """TILESTORED over rows of 64 bytes that held ``before``: the tile's shape, and no more.
 
@@ -93,6 +108,9 @@ def tilestored(guest: Guest, tile: int, before: bytes) -> Guest:
     return guest.but(memory=bytes(memory))
 
 
+TILEZERO = instruction_rule("TILEZERO is #NM with XFD armed", "TILEZERO", "INV-39")
+
+
 def tilezero(guest: Guest, tile: int) -> Guest:
     """TILEZERO.
 
@@ -100,6 +118,11 @@ def tilezero(guest: Guest, tile: int) -> Guest:
     """
     _shape_in_use(guest, tile)
     return _with_tile(guest, tile, bytes(TILE_SIZE))
+
+
+TDPBSSD = instruction_rule(
+    "TDPBSSD adds products of signed bytes", "TDPBSSD/TDPBSUD/TDPBUSD/TDPBUUD"
+)
 
 
 def tdpbssd(guest: Guest) -> Guest:

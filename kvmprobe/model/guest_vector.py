@@ -6,8 +6,8 @@ import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.guest import Cr0, Vector
-from kvmprobe.model.sregs import Cr4
+from kvmprobe.model.guest import Vector, instruction_rule
+from kvmprobe.model.sregs import Cr0, Cr4
 from kvmprobe.xstate.features import AVX512, SSE_YMM, XFeature
 from kvmprobe.xstate.image import FP_INIT
 
@@ -87,6 +87,9 @@ def split(file: VectorFile, registers: bytes) -> dict[int, bytes]:
     return found
 
 
+LOAD = instruction_rule("a load into vector or mask registers sets them", "MOVUPS")
+
+
 def load(guest: Guest, file: VectorFile, registers: bytes) -> Guest:
     """MOVUPS, VMOVUPS or KMOVQ into all registers of a file.
 
@@ -102,6 +105,9 @@ def load(guest: Guest, file: VectorFile, registers: bytes) -> Guest:
     return guest.with_state(changes)
 
 
+STORE = instruction_rule("a store of vector or mask registers returns them", "MOVUPS")
+
+
 def store(guest: Guest, file: VectorFile) -> Guest:
     """MOVUPS, VMOVUPS or KMOVQ out of all registers of a file.
 
@@ -112,12 +118,18 @@ def store(guest: Guest, file: VectorFile) -> Guest:
     return guest.but(memory=joined(file, contents))
 
 
+VZEROALL = instruction_rule("VZEROALL clears registers 0 to 15", "VZEROALL")
+
+
 def vzeroall(guest: Guest) -> Guest:
     """VZEROALL: registers 0 to 15, all of each.
 
     :see: SDM vol.2 VZEROALL
     """
     return vzeroupper(guest).with_state({XFeature.SSE: bytes(256)})
+
+
+VZEROUPPER = instruction_rule("VZEROUPPER clears registers 0 to 15 above XMM", "VZEROUPPER")
 
 
 def vzeroupper(guest: Guest) -> Guest:
@@ -132,6 +144,9 @@ def vzeroupper(guest: Guest) -> Guest:
     return guest.with_state(high)
 
 
+LDMXCSR = instruction_rule("LDMXCSR sets MXCSR", "LDMXCSR")
+
+
 def ldmxcsr(guest: Guest, value: int) -> Guest:
     """LDMXCSR.
 
@@ -140,6 +155,9 @@ def ldmxcsr(guest: Guest, value: int) -> Guest:
     _require(guest, VectorFile.XMM)
     guest.require((not value & ~guest.host.mxcsr_mask, Vector.GP))
     return guest.but(mxcsr=value)
+
+
+STMXCSR = instruction_rule("STMXCSR stores MXCSR", "STMXCSR")
 
 
 def stmxcsr(guest: Guest) -> Guest:
@@ -151,12 +169,18 @@ def stmxcsr(guest: Guest) -> Guest:
     return guest.but(memory=struct.pack("<I", guest.mxcsr))
 
 
+FNINIT = instruction_rule("FNINIT resets the x87 environment", "FINIT/FNINIT")
+
+
 def fninit(guest: Guest) -> Guest:
     """FNINIT: the environment becomes that of INIT, the registers stay.
 
     :see: SDM vol.2 FINIT/FNINIT
     """
     return _with_x87(guest, FP_INIT[:_ENVIRONMENT] + _x87(guest)[_ENVIRONMENT:])
+
+
+FNOP = instruction_rule("FNOP changes only FOP and FIP", "FNOP")
 
 
 def fnop(guest: Guest) -> Guest:
@@ -166,6 +190,9 @@ def fnop(guest: Guest) -> Guest:
     """
     x87 = _x87(guest)
     return _with_x87(guest, x87[:6] + _POINTERS + x87[_ENVIRONMENT:])
+
+
+FWAIT = instruction_rule("FWAIT is #NM with CR0.TS and CR0.MP", "WAIT/FWAIT")
 
 
 def fwait(guest: Guest) -> Guest:
@@ -178,6 +205,9 @@ def fwait(guest: Guest) -> Guest:
     return guest
 
 
+FNCLEX = instruction_rule("FNCLEX clears the x87 exception flags", "FCLEX/FNCLEX")
+
+
 def fnclex(guest: Guest) -> Guest:
     """FNCLEX: exception flags, SF, ES and B of the status word become 0.
 
@@ -188,12 +218,18 @@ def fnclex(guest: Guest) -> Guest:
     return _with_x87(guest, x87[:2] + struct.pack("<H", status) + x87[4:])
 
 
+FLDCW = instruction_rule("FLDCW sets the x87 control word", "FLDCW")
+
+
 def fldcw(guest: Guest, value: int) -> Guest:
     """FLDCW; bit 6 reads as 1.
 
     :see: SDM vol.2 FLDCW; vol.1 §8.1.5 "x87 FPU Control Word"
     """
     return _with_x87(guest, struct.pack("<H", value & 0x1F7F | 0x40) + _x87(guest)[2:])
+
+
+FNSTCW = instruction_rule("FNSTCW stores the x87 control word", "FSTCW/FNSTCW")
 
 
 def fnstcw(guest: Guest) -> Guest:
@@ -204,6 +240,9 @@ def fnstcw(guest: Guest) -> Guest:
     return guest.but(memory=_x87(guest)[:2])
 
 
+FNSTSW = instruction_rule("FNSTSW stores the x87 status word", "FSTSW/FNSTSW")
+
+
 def fnstsw(guest: Guest) -> Guest:
     """FNSTSW.
 
@@ -212,12 +251,18 @@ def fnstsw(guest: Guest) -> Guest:
     return guest.but(memory=_x87(guest)[2:4])
 
 
+FLD1 = instruction_rule("FLD1 pushes 1", "FLD1/FLDL2T/FLDL2E/FLDPI/FLDLG2/FLDLN2/FLDZ")
+
+
 def fld1(guest: Guest) -> Guest:
     """FLD1.
 
     :see: SDM vol.2 FLD1/FLDL2T/...
     """
     return fld(guest, _ONE)
+
+
+FLD = instruction_rule("FLD pushes its operand", "FLD")
 
 
 def fld(guest: Guest, value: bytes) -> Guest:
@@ -231,6 +276,9 @@ def fld(guest: Guest, value: bytes) -> Guest:
         value, flags = _INDEFINITE, _STACK_FAULT | _OVERFLOWN
     slots = [value.ljust(16, b"\0"), *_slots(x87)[:-1]]
     return _with_x87(guest, _stacked(x87, top, x87[_TAG_BYTE] | 1 << top, slots, flags))
+
+
+FSTP = instruction_rule("FSTP stores and pops ST0", "FST/FSTP")
 
 
 def fstp(guest: Guest) -> Guest:

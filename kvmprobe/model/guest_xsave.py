@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.guest import Cr0, Vector, disabled
+from kvmprobe.model import cet
+from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.model.outcome import Unspecified
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
+from kvmprobe.model.sregs import Cr0
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT, Register
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 COMPACTED = 1 << 63
+_SUPERVISOR = sum(nr.bit for nr in cet.COMPONENTS)
 _ALIGNMENT = 64
 _HEADER = struct.Struct("<QQ")
 _POINTERS = range(6, 24)
@@ -75,18 +79,30 @@ class Area:
 
 
 def compacted_layout(host: HostProfile, xcomp_bv: int) -> Layout:
-    """Return where components lie in the compacted format.
+    """Return the places of components, supervisor ones too, in the compacted format.
 
     :see: SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"
     """
     places: list[Component] = []
     end = EXTENDED_OFFSET
     for nr in numbers(xcomp_bv & ~COMPACTED & ~FPSSE):
-        leaf = host.cpu.find(LEAF_XSTATE, nr)
-        start = end + 63 & ~63 if leaf and leaf.ecx & 0b10 else end
-        places.append(Component(nr, start, host.layout.component(nr).size))
+        leaf = host.cpu.at(LEAF_XSTATE, nr)
+        start = end + 63 & ~63 if leaf.ecx & 0b10 else end
+        places.append(Component(nr, start, leaf.eax))
         end = places[-1].end
     return Layout(tuple(places))
+
+
+XSAVE = Rule(
+    "XSAVE and its forms save what is enabled and in use",
+    ("INV-36",),
+    (
+        ManualSource(1, "13.7", "Operation of XSAVE"),
+        ManualSource(1, "13.11", "Operation of XSAVES"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+        KernelSource(KernelFile.FPU_CORE, "fpu_swap_kvm_fpstate"),
+    ),
+)
 
 
 def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest:
@@ -125,6 +141,18 @@ def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest
     return guest.but(memory=bytes(memory), unspecified=tuple(found))
 
 
+XRSTOR = Rule(
+    "XRSTOR and XRSTORS load what is enabled, and the rest of RFBM becomes INIT",
+    ("INV-36",),
+    (
+        ManualSource(1, "13.8", "Operation of XRSTOR"),
+        ManualSource(1, "13.12", "Operation of XRSTORS"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+        KernelSource(KernelFile.FPU_CORE, "fpu_swap_kvm_fpstate"),
+    ),
+)
+
+
 def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> Guest:
     """XRSTOR or XRSTORS: the area decides between standard and compacted format.
 
@@ -154,7 +182,12 @@ def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> G
     if rfbm & XFeature.PKRU.bit:
         pkru = struct.unpack_from("<I", changes.pop(XFeature.PKRU))[0]
         guest = guest.with_vcpu(pkru=pkru)
+    for nr in numbers(rfbm & _SUPERVISOR):
+        guest = guest.but(vcpu=cet.with_content(guest.vcpu, nr, changes.pop(nr)))
     return guest.with_state(changes, mxcsr)
+
+
+FXSAVE = instruction_rule("FXSAVE saves x87 and SSE state", "FXSAVE")
 
 
 def fxsave(guest: Guest, before: bytes) -> Guest:
@@ -169,6 +202,9 @@ def fxsave(guest: Guest, before: bytes) -> Guest:
     _put_mxcsr(memory, guest)
     pointers = any(memory[_POINTERS.start : _POINTERS.stop])
     return guest.but(memory=bytes(memory), unspecified=(_x87_pointers(),) if pointers else ())
+
+
+FXRSTOR = instruction_rule("FXRSTOR loads x87 and SSE state", "FXRSTOR")
 
 
 def fxrstor(guest: Guest, memory: bytes) -> Guest:
@@ -222,7 +258,7 @@ def _init(guest: Guest, nr: int) -> bytes:
         case XFeature.SSE:
             return bytes(SSE_SIZE)
         case _:
-            return bytes(guest.host.layout.component(nr).size)
+            return bytes(guest.host.cpu.at(LEAF_XSTATE, nr).eax)
 
 
 def _mask(bits: int) -> bytes:

@@ -10,6 +10,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, Vcpu, Vm
 from kvmprobe.model.outcome import Failed, NewDescriptor, Step
 from kvmprobe.model.process import denied
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.image import FP_INIT, SSE_SIZE
 
@@ -20,14 +21,27 @@ if TYPE_CHECKING:
 _MAX_VCPU_IDS = 1 << 14
 
 
+OPEN_KVM = Rule(
+    "open(/dev/kvm) returns a descriptor",
+    (),
+    (KernelSource(KernelFile.OPEN, "do_sys_openat2"),),
+)
+
+
 def open_kvm(machine: Machine) -> Step:
     """open(/dev/kvm); no state changes.
 
     :see: fs/open.c: do_sys_openat2
     """
     limited = machine.process(MAIN).limited
-    rule = "open(/dev/kvm) returns a descriptor: open.c: do_sys_openat2"
-    return Step(machine, Failed(errno.EMFILE) if limited else NewDescriptor(), rule)
+    return Step(machine, Failed(errno.EMFILE) if limited else NewDescriptor(), OPEN_KVM)
+
+
+CREATE_VM = Rule(
+    "KVM_CREATE_VM does not freeze guest permission",
+    ("INV-4",),
+    (KernelSource(KernelFile.KVM_MAIN, "kvm_dev_ioctl_create_vm"),),
+)
 
 
 def create_vm(machine: Machine, vm_name: str = "vm", kvm_name: str = "kvm", by: str = MAIN) -> Step:
@@ -35,14 +49,57 @@ def create_vm(machine: Machine, vm_name: str = "vm", kvm_name: str = "kvm", by: 
 
     :see: virt/kvm/kvm_main.c: kvm_dev_ioctl_create_vm
     """
-    rule = "KVM_CREATE_VM freezes nothing (INV-4): kvm_main.c: kvm_dev_ioctl_create_vm"
     refusal = denied(machine, kvm_name, by)
     if refusal is not None:
-        return Step(machine, refusal, rule)
+        return Step(machine, refusal, CREATE_VM)
     process = machine.process(by)
     if process.limited:
-        return Step(machine, Failed(errno.EMFILE), rule)
-    return Step(machine.with_vm(vm_name, Vm(process.memory)), NewDescriptor(), rule)
+        return Step(machine, Failed(errno.EMFILE), CREATE_VM)
+    return Step(machine.with_vm(vm_name, Vm(process.memory)), NewDescriptor(), CREATE_VM)
+
+
+SET_MEMORY_REGION = Rule(
+    "a memory slot that overlaps no other is accepted",
+    (),
+    (KernelSource(KernelFile.KVM_MAIN, "kvm_set_memory_region"),),
+)
+
+OTHER_MEMORY = Rule(
+    "the descriptor of another memory fails with EIO, a closed one with EBADF",
+    ("INV-41",),
+    (KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl"), KernelSource(KernelFile.FILE, "fdget")),
+)
+
+VCPU_ID_TOO_LARGE = Rule(
+    "KVM_CREATE_VCPU with an id that no VM has fails before guest permission is frozen",
+    ("INV-4",),
+    (KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl_create_vcpu"),),
+)
+
+VCPU_ID_TAKEN = Rule(
+    "KVM_CREATE_VCPU with an id that is taken fails with EEXIST",
+    ("INV-4",),
+    (KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl_create_vcpu"),),
+)
+
+NO_DESCRIPTOR_LEFT = Rule(
+    "KVM_CREATE_VCPU needs its descriptor after it has frozen guest permission",
+    ("INV-4",),
+    (
+        KernelSource(KernelFile.KVM_MAIN, "create_vcpu_fd"),
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl_create_vcpu"),
+    ),
+)
+
+CREATE_VCPU = Rule(
+    "KVM_CREATE_VCPU freezes guest permission and makes a fpstate in its initial state",
+    ("INV-4", "INV-15"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_alloc_guest_fpstate"),
+        KernelSource(KernelFile.FPU_CORE, "fpu_lock_guest_permissions"),
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl_create_vcpu"),
+    ),
+)
 
 
 def create_vcpu(
@@ -55,22 +112,21 @@ def create_vcpu(
     :see: virt/kvm/kvm_main.c: kvm_vm_ioctl_create_vcpu;
         arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate, fpu_lock_guest_permissions
     """
-    rule = "KVM_CREATE_VCPU (INV-4, INV-15): core.c: fpu_alloc_guest_fpstate"
     refusal = denied(machine, vm_name, by)
     if refusal is not None:
-        return Step(machine, refusal, f"{rule}; kvm_main.c: kvm_vm_ioctl (INV-41)")
+        return Step(machine, refusal, OTHER_MEMORY)
     behaviours = machine.host.behaviours
     if Behaviour.VCPU_ID_TRUNCATED in behaviours:
         vcpu_id &= U32_MAX
     if vcpu_id >= _MAX_VCPU_IDS:
-        return Step(machine, Failed(errno.EINVAL), f"{rule}; an id beyond all freezes nothing")
+        return Step(machine, Failed(errno.EINVAL), VCPU_ID_TOO_LARGE)
     vm, process = machine.vm(vm_name), machine.process(by)
     locked = machine.with_process(by, process.but(perm_locked=True))
     if vcpu_id in vm.vcpu_ids:
         after = locked if Behaviour.DUPLICATE_VCPU_ID_LOCKS in behaviours else machine
-        return Step(after, Failed(errno.EEXIST), f"{rule}; a vCPU of that id is there")
+        return Step(after, Failed(errno.EEXIST), VCPU_ID_TAKEN)
     if process.limited:
-        return Step(locked, Failed(errno.EMFILE), f"{rule}; the descriptor comes last")
+        return Step(locked, Failed(errno.EMFILE), NO_DESCRIPTOR_LEFT)
     vcpu = Vcpu(
         user_xfeatures=machine.host.default_permission,
         mxcsr_mask=machine.host.mxcsr_mask,
@@ -80,4 +136,4 @@ def create_vcpu(
     )
     with_id = Vm(vm.memory, vm.vcpu_ids | {vcpu_id}, vm.irqchip)
     created = locked.with_vm(vm_name, with_id).with_vcpu(vcpu_name, vcpu)
-    return Step(created, NewDescriptor(), rule)
+    return Step(created, NewDescriptor(), CREATE_VCPU)

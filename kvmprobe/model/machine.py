@@ -104,7 +104,7 @@ class Vcpu:
         may have, or else INIT (PKRU aside); of others they do not matter
     :ivar stale: bytes of FP and SSE that lie in the fpstate while XSTATE_BV says INIT
     :ivar stale_open: components whose bytes a save may have overwritten with INIT
-    :ivar in_payload: it executes the guest payload, which has left the reset vector behind
+    :ivar in_payload: its general registers are the guest payload's, no longer those after reset
     :ivar ran: the guest has been entered at least once
     :ivar saved: hardware, not user space, wrote the fpstate last
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
@@ -133,6 +133,7 @@ class Vcpu:
     xfd_err: int = 0
     cr0: int = CR0_RESET
     cr4: int = 0
+    efer: int = 0
     in_payload: bool = False
     ran: bool = False
     saved: bool = False

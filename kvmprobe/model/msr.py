@@ -10,10 +10,11 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.model import cet
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import cycle_fpu
-from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, HostDies, Outcome, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import Register
 from kvmprobe.xstate.features import DYNAMIC, names
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine, Vcpu
+    from kvmprobe.model.machine import GuestCpuid, Machine, Vcpu
 
 XFD_FIELD, XFD_ERR_FIELD = "XFD", "XFD_ERR"
 MAX_IO_MSRS = 256
@@ -29,14 +30,6 @@ MAX_IO_MSRS = 256
 PAT_AT_RESET = 0x0007_0406_0007_0406
 _PAT_TYPES = frozenset({0, 1, 4, 5, 6, 7})
 _PLAIN: dict[int, int] = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
-_SHADOW_STACK_POINTERS = range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1)
-_CET = {Msr.IA32_U_CET, *_SHADOW_STACK_POINTERS}
-# Shadow stacks and indirect branch tracking: leaf, sub-leaf, register, bit.
-_CET_FEATURES = ((7, 0, Register.ECX, 7), (7, 0, Register.EDX, 20))
-# SDM vol.1 §17.2 "CET MSRs": SH_STK_EN and WR_SHSTK_EN; reserved, and the base of the legacy
-# bitmap within its page; TRACKER and SUPPRESS, which exclude each other.
-_SHADOW_STACK_BITS, _NEVER, _EITHER = 0b11, 0xF << 6 | 0b11 << 12, 0b11 << 10
-_CANONICAL_BITS = 48
 
 
 def msr_name(index: int) -> str:
@@ -47,6 +40,16 @@ def msr_name(index: int) -> str:
     return Msr(index).name.removeprefix("IA32_") if index in set(Msr) else f"MSR {index:#x}"
 
 
+SET_XFD = Rule(
+    "XFD[i]=1 clears XSTATE_BV[i]",
+    ("INV-25", "INV-29"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_update_guest_xfd"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+    ),
+)
+
+
 def set_xfd(machine: Machine, vcpu_name: str, value: int) -> Step:
     """KVM_SET_MSRS(IA32_XFD), host-initiated: processed iff within the guest's dynamic components.
 
@@ -55,8 +58,17 @@ def set_xfd(machine: Machine, vcpu_name: str, value: int) -> Step:
     :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd;
         SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
     """
-    rule = "XFD[i]=1 clears XSTATE_BV[i] (INV-25, INV-29): core.c: fpu_update_guest_xfd"
-    return _written_one(machine, vcpu_name, (Msr.IA32_XFD, value), rule)
+    return _written_one(machine, vcpu_name, (Msr.IA32_XFD, value), SET_XFD)
+
+
+SET_XFD_ASLEEP = Rule(
+    "XFD[i]=1 clears XSTATE_BV[i], also when the thread must load its own FPU state",
+    ("INV-25", "INV-29"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_update_guest_xfd"),
+        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
+    ),
+)
 
 
 def set_xfd_asleep(machine: Machine, vcpu_name: str, value: int) -> Step:
@@ -67,12 +79,18 @@ def set_xfd_asleep(machine: Machine, vcpu_name: str, value: int) -> Step:
     :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd, which asks for TIF_NEED_FPU_LOAD
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = "XFD[i]=1 clears XSTATE_BV[i], also after a sleep (INV-25, INV-29, NFL=1): core.c"
     if value & ~(vcpu.guest_xcr0 & DYNAMIC):
-        return Step(machine, Done(0), rule)
+        return Step(machine, Done(0), SET_XFD_ASLEEP)
     keeps = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED in machine.host.behaviours
     written = _with_xfd(vcpu, value) if keeps else _scrubbed(_with_xfd(vcpu, value))
-    return Step(machine.with_vcpu(vcpu_name, written), Done(1), rule)
+    return Step(machine.with_vcpu(vcpu_name, written), Done(1), SET_XFD_ASLEEP)
+
+
+SET_XFD_ERR = Rule(
+    "XFD_ERR is within the dynamic components of the guest",
+    ("INV-25",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_set_msr_common"),),
+)
 
 
 def set_xfd_err(machine: Machine, vcpu_name: str, value: int) -> Step:
@@ -80,8 +98,14 @@ def set_xfd_err(machine: Machine, vcpu_name: str, value: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_set_msr_common
     """
-    rule = "XFD_ERR within the guest's dynamic components (INV-25): x86.c: kvm_set_msr_common"
-    return _written_one(machine, vcpu_name, (Msr.IA32_XFD_ERR, value), rule)
+    return _written_one(machine, vcpu_name, (Msr.IA32_XFD_ERR, value), SET_XFD_ERR)
+
+
+GET_XFD = Rule(
+    "KVM_GET_MSRS returns the last accepted XFD and XFD_ERR",
+    ("INV-25", "INV-38"),
+    (KernelSource(KernelFile.KVM_X86, "kvm_get_msr_common"),),
+)
 
 
 def get_xfd(machine: Machine, vcpu_name: str) -> Step:
@@ -90,8 +114,17 @@ def get_xfd(machine: Machine, vcpu_name: str) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_get_msr_common
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = "GET_MSRS returns the last accepted XFD and XFD_ERR (INV-25, INV-38)"
-    return Step(machine, Done(2, {XFD_FIELD: vcpu.xfd, XFD_ERR_FIELD: vcpu.xfd_err}), rule)
+    return Step(machine, Done(2, {XFD_FIELD: vcpu.xfd, XFD_ERR_FIELD: vcpu.xfd_err}), GET_XFD)
+
+
+SET_MSRS = Rule(
+    "KVM_SET_MSRS returns how many entries it applied",
+    ("INV-25", "INV-26"),
+    (
+        KernelSource(KernelFile.KVM_X86, "__msr_io"),
+        KernelSource(KernelFile.KVM_X86, "kvm_set_msr_common"),
+    ),
+)
 
 
 def set_msrs(machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]]) -> Step:
@@ -99,20 +132,29 @@ def set_msrs(machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]
 
     :see: arch/x86/kvm/x86.c: msr_io, __msr_io
     """
-    rule = "KVM_SET_MSRS returns how many entries it applied (INV-25, INV-26): x86.c: __msr_io"
     if len(entries) >= MAX_IO_MSRS:
-        return Step(machine, Failed(errno.E2BIG), rule)
+        return Step(machine, Failed(errno.E2BIG), SET_MSRS)
     host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
     for index, value in entries:
         if loads_fpu(host, vcpu, index):
             if vcpu.next_load_faults:
-                return Step(machine, _host_dies(vcpu), rule)
+                return Step(machine, _host_dies(vcpu), SET_MSRS)
             vcpu = cycle_fpu(host, vcpu)
         written = write(host, vcpu, index, value)
         if written is None:
             break
         vcpu, done = written, done + 1
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done), SET_MSRS)
+
+
+GET_MSRS = Rule(
+    "KVM_GET_MSRS returns how many entries it read",
+    ("INV-25", "INV-26"),
+    (
+        KernelSource(KernelFile.KVM_X86, "__msr_io"),
+        KernelSource(KernelFile.KVM_X86, "kvm_get_msr_common"),
+    ),
+)
 
 
 def get_msrs(machine: Machine, vcpu_name: str, indices: Sequence[int]) -> Step:
@@ -120,22 +162,31 @@ def get_msrs(machine: Machine, vcpu_name: str, indices: Sequence[int]) -> Step:
 
     :see: arch/x86/kvm/x86.c: msr_io, __msr_io
     """
-    rule = "KVM_GET_MSRS returns how many entries it read (INV-25, INV-26): x86.c: __msr_io"
     if len(indices) >= MAX_IO_MSRS:
-        return Step(machine, Failed(errno.E2BIG), rule)
+        return Step(machine, Failed(errno.E2BIG), GET_MSRS)
     host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
     found: dict[str, int] = {}
     for index in indices:
         value = read(host, vcpu, index)
         if loads_fpu(host, vcpu, index):
             if vcpu.next_load_faults:
-                return Step(machine, _host_dies(vcpu), rule)
+                return Step(machine, _host_dies(vcpu), GET_MSRS)
             vcpu = cycle_fpu(host, vcpu)
         if value is None:
             break
         found[msr_name(index)] = value
         done += 1
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done, found), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done, found), GET_MSRS)
+
+
+ACCESS_LISTED = Rule(
+    "every MSR of KVM_GET_MSR_INDEX_LIST can be read and written back",
+    ("INV-26",),
+    (
+        KernelSource(KernelFile.KVM_X86, "__msr_io"),
+        KernelSource(KernelFile.KVM_X86, "kvm_probe_msr_to_save"),
+    ),
+)
 
 
 def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> Step:
@@ -145,18 +196,17 @@ def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> S
 
     :see: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_save_state, vcpu_load_state
     """
-    rule = "every MSR of KVM_GET_MSR_INDEX_LIST is read and written back (INV-26): x86.c: __msr_io"
     host, vcpu = machine.host, machine.vcpu(vcpu_name)
     if any(loads_fpu(host, vcpu, index) for index in host.msrs):
         if vcpu.next_load_faults:
-            return Step(machine, _host_dies(vcpu), rule)
+            return Step(machine, _host_dies(vcpu), ACCESS_LISTED)
         vcpu = cycle_fpu(host, vcpu)
     if xfd is not None and Msr.IA32_XFD in host.msrs:
         written = write(host, vcpu, Msr.IA32_XFD, xfd)
         if written is None:
-            return Step(machine, Done(sorted(host.msrs).index(Msr.IA32_XFD)), rule)
+            return Step(machine, Done(sorted(host.msrs).index(Msr.IA32_XFD)), ACCESS_LISTED)
         vcpu = written
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(len(host.msrs)), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(len(host.msrs)), ACCESS_LISTED)
 
 
 def loads_fpu(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
@@ -164,7 +214,7 @@ def loads_fpu(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
 
     :see: arch/x86/kvm/x86.c: is_xstate_managed_msr
     """
-    return index in _CET and _has_cet(host, vcpu, index)
+    return index in cet.IN_XSTATE and cet.exists(host, vcpu, index)
 
 
 def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
@@ -208,17 +258,8 @@ def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
             return 0 if index in host.msrs else None
 
 
-def has_feature(host: HostProfile, vcpu: Vcpu, place: tuple[int, int, Register, int]) -> bool:
-    """Tell whether KVM and the guest's CPUID both have a feature: leaf, sub-leaf, register, bit.
-
-    :see: arch/x86/kvm/cpuid.h: guest_cpu_cap_has
-    """
-    offered = GuestCpuid.of(host.supported).has(*place)
-    return offered and vcpu.cpuid is not None and vcpu.cpuid.has(*place)
-
-
 def _exists(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
-    return index in _PLAIN or (index in _CET and _has_cet(host, vcpu, index))
+    return index in _PLAIN or cet.exists(host, vcpu, index)
 
 
 def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
@@ -226,26 +267,8 @@ def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
         return False
     if index == Msr.IA32_PAT:
         return set(value.to_bytes(8, "little")) <= _PAT_TYPES
-    if index == Msr.IA32_U_CET:
-        return not value & _refused_u_cet(host, vcpu) and value & _EITHER != _EITHER
-    if index in _SHADOW_STACK_POINTERS:
-        return not value % 4 and _is_canonical(value)
     # IA32_SYSENTER_CS beyond 32 bits is not tried: some vendor modules cut it, others keep it.
-    return True
-
-
-def _refused_u_cet(host: HostProfile, vcpu: Vcpu) -> int:
-    stacks, tracking = (has_feature(host, vcpu, feature) for feature in _CET_FEATURES)
-    return _NEVER | (0 if stacks else _SHADOW_STACK_BITS) | (0 if tracking else ~_SHADOW_STACK_BITS)
-
-
-def _is_canonical(value: int) -> bool:
-    return value >> _CANONICAL_BITS - 1 in {0, (1 << 65 - _CANONICAL_BITS) - 1}
-
-
-def _has_cet(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
-    features = _CET_FEATURES if index == Msr.IA32_U_CET else _CET_FEATURES[:1]
-    return any(has_feature(host, vcpu, feature) for feature in features)
+    return index not in cet.MSRS or cet.accepted_from_host(host, vcpu, index, value)
 
 
 def _with_xss(host: HostProfile, vcpu: Vcpu, value: int) -> Vcpu | None:
@@ -271,7 +294,7 @@ def _scrubbed(vcpu: Vcpu) -> Vcpu:
     )
 
 
-def _written_one(machine: Machine, vcpu_name: str, entry: tuple[int, int], rule: str) -> Step:
+def _written_one(machine: Machine, vcpu_name: str, entry: tuple[int, int], rule: Rule) -> Step:
     written = write(machine.host, machine.vcpu(vcpu_name), *entry)
     if written is None:
         return Step(machine, Done(0), rule)

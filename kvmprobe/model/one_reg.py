@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import msr
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.feature import SHSTK, has_feature
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
-from kvmprobe.xstate.cpuid import Register
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
@@ -21,7 +22,22 @@ if TYPE_CHECKING:
 REG_X86, SIZE_U64 = 0x2000_0000_0000_0000, 0x0030_0000_0000_0000
 _TYPE_MSR = 2
 VALUE_FIELD, COUNT_FIELD = "value", "n"
-_RULE = "ONE_REG reads and writes MSRs as KVM_GET_MSRS and KVM_SET_MSRS do: kvm_get_set_one_reg"
+GET_ONE_REG = Rule(
+    "KVM_GET_ONE_REG reads an MSR as KVM_GET_MSRS does",
+    (),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_get_set_one_reg"),
+        KernelSource(KernelFile.KVM_X86, "kvm_get_one_msr"),
+    ),
+)
+SET_ONE_REG = Rule(
+    "KVM_SET_ONE_REG writes an MSR as KVM_SET_MSRS does",
+    (),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_get_set_one_reg"),
+        KernelSource(KernelFile.KVM_X86, "kvm_set_one_msr"),
+    ),
+)
 
 
 def msr_id(index: int) -> int:
@@ -38,17 +54,17 @@ def get_one_reg(machine: Machine, vcpu_name: str, register_id: int) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_get_set_one_reg, kvm_get_one_msr
     """
     if not _is_msr(machine, register_id):
-        return Step(machine, Failed(errno.EINVAL), _RULE)
+        return Step(machine, Failed(errno.EINVAL), GET_ONE_REG)
     index = register_id & U32_MAX
     step = msr.get_msrs(machine, vcpu_name, [index])
     match step.outcome:
         case Done(1, fields):
             value = next(iter(fields.values()))
-            return Step(step.machine, Done(fields={VALUE_FIELD: value}), _RULE)
+            return Step(step.machine, Done(fields={VALUE_FIELD: value}), GET_ONE_REG)
         case HostDies() as dies:
-            return Step(machine, dies, _RULE)
+            return Step(machine, dies, GET_ONE_REG)
         case _:
-            return Step(step.machine, Failed(errno.EINVAL), _RULE)
+            return Step(step.machine, Failed(errno.EINVAL), GET_ONE_REG)
 
 
 def set_one_reg(machine: Machine, vcpu_name: str, register_id: int, value: int) -> Step:
@@ -57,15 +73,22 @@ def set_one_reg(machine: Machine, vcpu_name: str, register_id: int, value: int) 
     :see: arch/x86/kvm/x86.c: kvm_get_set_one_reg, kvm_set_one_msr
     """
     if not _is_msr(machine, register_id):
-        return Step(machine, Failed(errno.EINVAL), _RULE)
+        return Step(machine, Failed(errno.EINVAL), SET_ONE_REG)
     step = msr.set_msrs(machine, vcpu_name, [(register_id & U32_MAX, value)])
     match step.outcome:
         case Done(1):
-            return Step(step.machine, Done(), _RULE)
+            return Step(step.machine, Done(), SET_ONE_REG)
         case HostDies() as dies:
-            return Step(machine, dies, _RULE)
+            return Step(machine, dies, SET_ONE_REG)
         case _:
-            return Step(step.machine, Failed(errno.EINVAL), _RULE)
+            return Step(step.machine, Failed(errno.EINVAL), SET_ONE_REG)
+
+
+GET_REG_LIST = Rule(
+    "KVM_GET_REG_LIST has the registers of KVM itself",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_get_reg_list"),),
+)
 
 
 def get_reg_list(machine: Machine, vcpu_name: str, capacity: int) -> Step:
@@ -73,14 +96,13 @@ def get_reg_list(machine: Machine, vcpu_name: str, capacity: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_get_reg_list
     """
-    rule = "KVM_GET_REG_LIST has KVM's own registers: x86.c: kvm_get_reg_list"
     if Behaviour.ONE_REG_MSRS not in machine.host.behaviours:
-        return Step(machine, Failed(errno.EINVAL), rule)
+        return Step(machine, Failed(errno.EINVAL), GET_REG_LIST)
     vcpu = machine.vcpu(vcpu_name)
-    count = int(msr.has_feature(machine.host, vcpu, (7, 0, Register.ECX, 7)))
+    count = int(has_feature(machine.host, vcpu, SHSTK))
     if capacity < count:
-        return Step(machine, Failed(errno.E2BIG), rule)
-    return Step(machine, Done(fields={COUNT_FIELD: count}), rule)
+        return Step(machine, Failed(errno.E2BIG), GET_REG_LIST)
+    return Step(machine, Done(fields={COUNT_FIELD: count}), GET_REG_LIST)
 
 
 def _is_msr(machine: Machine, register_id: int) -> bool:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sized
 
     from kvmprobe.model.machine import Machine
+    from kvmprobe.model.rule import Rule
     from kvmprobe.xstate.cpuid import CpuidTable, Register
+
+
+_HASH_DIGITS = 8
+
+
+def _summary(content: bytes) -> str:
+    return f"{len(content)} bytes, SHA-256 {sha256(content).hexdigest()[:_HASH_DIGITS]}"
+
+
+def _count(places: Sized) -> str:
+    return f"{len(places)} unspecified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,10 @@ class ExpectedImage:
     image: bytes
     unspecified: tuple[Unspecified, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return size and hash: an image with tile data is 11 KiB."""
+        return f"ExpectedImage({_summary(self.image)}, {_count(self.unspecified)})"
+
 
 @dataclass(frozen=True, slots=True)
 class ExpectedBytes:
@@ -39,6 +56,11 @@ class ExpectedBytes:
     offset: int
     content: bytes
     unspecified: tuple[Unspecified, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return offset, size and hash."""
+        shown = f"{self.offset}, {_summary(self.content)}, {_count(self.unspecified)}"
+        return f"ExpectedBytes({shown})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,10 @@ class ExpectedTable:
     table: CpuidTable
     unspecified: frozenset[tuple[int, Register]] = frozenset()
     reason: str = ""
+
+    def __repr__(self) -> str:
+        """Return the number of entries: a table has up to 256."""
+        return f"ExpectedTable({len(self.table.entries)} entries, {_count(self.unspecified)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +130,8 @@ Outcome = Done | NewDescriptor | Failed | OneOf | HostDies
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transition: the state after, what to expect, and the rule with its source."""
+    """One transition: the state after, what to expect, and the rule that says so."""
 
-    machine: Machine
+    machine: Machine = field(repr=False)
     outcome: Outcome
-    rule: str
+    rule: Rule

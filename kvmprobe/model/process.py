@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.model.machine import MAIN, fresh_process
 from kvmprobe.model.outcome import Done, Failed, Outcome, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import DYNAMIC
 
 if TYPE_CHECKING:
@@ -20,14 +21,33 @@ if TYPE_CHECKING:
 MINSIGSTKSZ = 2048
 
 
+SPAWN_THREAD = Rule(
+    "a thread shares the permission of its thread group",
+    ("INV-2", "INV-4"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_clone"),
+        KernelSource(KernelFile.FORK, "copy_process"),
+    ),
+)
+
+
 def spawn_thread(machine: Machine, task: str) -> Step:
     """Clone with CLONE_THREAD by the scenario's process: permission is the whole group's.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_clone; kernel/fork.c: copy_process
     """
     tasks = {**machine.tasks, task: machine.tasks[MAIN]}
-    rule = "a thread shares its group's permission (INV-2, INV-4): core.c: fpu_clone"
-    return Step(machine.but(tasks=tasks), Done(), rule)
+    return Step(machine.but(tasks=tasks), Done(), SPAWN_THREAD)
+
+
+FORK = Rule(
+    "fork copies permission and its lock",
+    ("INV-5",),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_inherit_perms"),
+        KernelSource(KernelFile.FORK, "copy_process"),
+    ),
+)
 
 
 def fork(machine: Machine, task: str) -> Step:
@@ -42,8 +62,17 @@ def fork(machine: Machine, task: str) -> Step:
     if MAIN in altstacks:
         altstacks[task] = altstacks[MAIN]
     forked = machine.but(closed=machine.closed | copies, altstacks=altstacks)
-    rule = "fork copies permission and its lock (INV-5): core.c: fpu_inherit_perms"
-    return _with_new(forked, task, child, rule)
+    return _with_new(forked, task, child, FORK)
+
+
+SHARE_MEMORY = Rule(
+    "a new thread group gets a copy of permission and its lock",
+    ("INV-5",),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_inherit_perms"),
+        KernelSource(KernelFile.FORK, "copy_process"),
+    ),
+)
 
 
 def share_memory(machine: Machine, task: str) -> Step:
@@ -51,8 +80,17 @@ def share_memory(machine: Machine, task: str) -> Step:
 
     :see: arch/x86/kernel/fpu/core.c: fpu_inherit_perms; kernel/fork.c: copy_process
     """
-    rule = "a thread group of its own copies permission and lock (INV-5): core.c: fpu_inherit_perms"
-    return _with_new(machine, task, machine.process(MAIN), rule)
+    return _with_new(machine, task, machine.process(MAIN), SHARE_MEMORY)
+
+
+EXEC_IMAGE = Rule(
+    "exec resets permission and its lock",
+    ("INV-5",),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_flush_thread"),
+        KernelSource(KernelFile.EXEC, "begin_new_exec"),
+    ),
+)
 
 
 def exec_image(machine: Machine, task: str) -> Step:
@@ -60,14 +98,23 @@ def exec_image(machine: Machine, task: str) -> Step:
 
     :see: arch/x86/kernel/fpu/core.c: fpu_flush_thread; fs/exec.c: begin_new_exec
     """
-    rule = "exec resets permission and its lock (INV-5): core.c: fpu_flush_thread"
-    return _with_new(machine, task, fresh_process(machine.host, task), rule)
+    return _with_new(machine, task, fresh_process(machine.host, task), EXEC_IMAGE)
 
 
-def _with_new(machine: Machine, task: str, process: Process, rule: str) -> Step:
+def _with_new(machine: Machine, task: str, process: Process, rule: Rule) -> Step:
     processes = {**machine.processes, task: process}
     tasks = {**machine.tasks, task: task}
     return Step(machine.but(processes=processes, tasks=tasks), Done(), rule)
+
+
+SET_ALTSTACK = Rule(
+    "an alternate signal stack holds the frame of what is permitted",
+    ("INV-6",),
+    (
+        KernelSource(KernelFile.X86_SIGNAL, "sigaltstack_size_valid"),
+        KernelSource(KernelFile.SIGNAL, "do_sigaltstack"),
+    ),
+)
 
 
 def set_altstack(machine: Machine, size: int, by: str = MAIN) -> Step:
@@ -77,11 +124,10 @@ def set_altstack(machine: Machine, size: int, by: str = MAIN) -> Step:
 
     :see: kernel/signal.c: do_sigaltstack; arch/x86/kernel/signal.c: sigaltstack_size_valid
     """
-    rule = "a stack holds the frame of what is permitted (INV-6): signal.c: sigaltstack_size_valid"
     perm = machine.process(by).host_perm
     if size < MINSIGSTKSZ or (perm & DYNAMIC and size <= frame_size(machine.host, perm)):
-        return Step(machine, Failed(errno.ENOMEM), rule)
-    return Step(machine.but(altstacks={**machine.altstacks, by: size}), Done(), rule)
+        return Step(machine, Failed(errno.ENOMEM), SET_ALTSTACK)
+    return Step(machine.but(altstacks={**machine.altstacks, by: size}), Done(), SET_ALTSTACK)
 
 
 def frame_size(host: HostProfile, components: int) -> int:
@@ -92,13 +138,33 @@ def frame_size(host: HostProfile, components: int) -> int:
     return host.layout.size(components)
 
 
+LIMIT_DESCRIPTORS = Rule(
+    "RLIMIT_NOFILE is a limit of the process",
+    (),
+    (
+        KernelSource(KernelFile.SYS, "do_prlimit"),
+        KernelSource(KernelFile.FILE, "alloc_fd"),
+    ),
+)
+
+
 def limit_descriptors(machine: Machine) -> Step:
     """setrlimit(RLIMIT_NOFILE) to the descriptors there are; threads are limited with it.
 
     :see: kernel/sys.c: do_prlimit; fs/file.c: alloc_fd
     """
     limited = machine.with_process(MAIN, machine.process(MAIN).but(limited=True))
-    return Step(limited, Done(), "RLIMIT_NOFILE is the process's: sys.c: do_prlimit")
+    return Step(limited, Done(), LIMIT_DESCRIPTORS)
+
+
+CLOSE = Rule(
+    "closing a descriptor resets neither permission nor its lock nor a vCPU id",
+    ("INV-5",),
+    (
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vcpu_release"),
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vm_release"),
+    ),
+)
 
 
 def close(machine: Machine, name: str) -> Step:
@@ -108,11 +174,10 @@ def close(machine: Machine, name: str) -> Step:
 
     :see: virt/kvm/kvm_main.c: kvm_vm_release, kvm_vcpu_release
     """
-    rule = "closing gives nothing back (INV-5): kvm_main.c: kvm_vcpu_release"
     place = (machine.process(MAIN).files, name)
     if place in machine.closed:
-        return Step(machine, Failed(errno.EBADF), rule)
-    return Step(machine.but(closed=machine.closed | {place}), Done(), rule)
+        return Step(machine, Failed(errno.EBADF), CLOSE)
+    return Step(machine.but(closed=machine.closed | {place}), Done(), CLOSE)
 
 
 def denied(machine: Machine, on: str, by: str = MAIN) -> Outcome | None:

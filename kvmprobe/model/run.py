@@ -10,8 +10,10 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KvmExit
+from kvmprobe.model.entry import Entry, entry, require_reset_vector
 from kvmprobe.model.fpstate import cycle_fpu
-from kvmprobe.model.outcome import Done, Failed, HostDies, Step
+from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -20,17 +22,52 @@ if TYPE_CHECKING:
 EXIT_FIELD = "exit_reason"
 
 
+RUN_UNTIL_HALT = Rule(
+    "KVM_RUN until HLT loads and saves the guest FPU",
+    ("INV-36",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl_run"),
+        KernelSource(KernelFile.KVM_X86, "kvm_emulate_halt"),
+    ),
+)
+
+
 def run_until_halt(machine: Machine, vcpu_name: str) -> Step:
     """KVM_RUN of a guest whose first instruction is HLT; there is no in-kernel irqchip.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_emulate_halt
     """
-    rule = "KVM_RUN until HLT (INV-36, with real entry): x86.c: kvm_arch_vcpu_ioctl_run"
     vcpu = machine.vcpu(vcpu_name)
     if vcpu.next_load_faults:
-        return Step(machine, _host_dies(vcpu), rule)
-    vcpu = cycle_fpu(machine.host, vcpu).but(ran=True)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(fields={EXIT_FIELD: KvmExit.HLT}), rule)
+        return Step(machine, _host_dies(vcpu), RUN_UNTIL_HALT)
+    after = cycle_fpu(machine.host, vcpu).but(ran=True)
+    outcome = exit_of(vcpu, KvmExit.HLT)
+    return Step(machine.with_vcpu(vcpu_name, after), outcome, RUN_UNTIL_HALT)
+
+
+def exit_of(vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
+    """Return the exit of a vCPU that executes what is at its reset vector.
+
+    :param reason: of the exit that this code makes
+    :raises NotModelled: it executes the guest payload
+    :see: arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
+    """
+    require_reset_vector(vcpu)
+    succeeds, fails = (Done(fields={EXIT_FIELD: r}) for r in (reason, KvmExit.FAIL_ENTRY))
+    match entry(vcpu):
+        case Entry.SUCCEEDS:
+            return succeeds
+        case Entry.FAILS:
+            return fails
+        case Entry.BY_CPU:
+            return OneOf((succeeds, fails), "CR4.PCIDE outside long mode at VM entry")
+
+
+RUN_IMMEDIATE_EXIT = Rule(
+    "KVM_RUN with immediate_exit loads and saves the guest FPU",
+    ("INV-36",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl_run"),),
+)
 
 
 def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
@@ -38,12 +75,11 @@ def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run
     """
-    rule = "KVM_RUN with immediate_exit loads and saves the guest FPU (INV-36)"
     vcpu = machine.vcpu(vcpu_name)
     if vcpu.next_load_faults:
-        return Step(machine, _host_dies(vcpu), rule)
+        return Step(machine, _host_dies(vcpu), RUN_IMMEDIATE_EXIT)
     vcpu = cycle_fpu(machine.host, vcpu)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Failed(errno.EINTR), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Failed(errno.EINTR), RUN_IMMEDIATE_EXIT)
 
 
 def _host_dies(vcpu: Vcpu) -> HostDies:

@@ -11,13 +11,31 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.feature import IBT, LA57, SHSTK
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine, Vcpu
+
+
+class Cr0(IntEnum):
+    """Bits of CR0 (SDM vol.3 §2.5 "Control Registers")."""
+
+    PE = 1
+    MP = 1 << 1
+    EM = 1 << 2
+    TS = 1 << 3
+    ET = 1 << 4
+    WP = 1 << 16
+    NW = 1 << 29
+    CD = 1 << 30
+    PG = 1 << 31
 
 
 class Cr4(IntEnum):
@@ -47,12 +65,14 @@ class Cr4(IntEnum):
         return 1 << self
 
 
-CR0_FIELD, CR4_FIELD = "cr0", "cr4"
+CR0_FIELD, CR4_FIELD, EFER_FIELD = "cr0", "cr4", "efer"
+# SDM vol.3 §2.2.1 "Extended Feature Enable Register"
+EFER_LME, EFER_LMA = 1 << 8, 1 << 10
 # VME to PCE, OSFXSR and OSXMMEXCPT: no CPUID bit that KVM looks at.
 _ALWAYS = (1 << 11) - 1
 _FEATURES: dict[Cr4, tuple[tuple[int, int, Register, int], ...]] = {
     Cr4.UMIP: ((7, 0, Register.ECX, 2),),
-    Cr4.LA57: ((7, 0, Register.ECX, 16),),
+    Cr4.LA57: (LA57,),
     Cr4.VMXE: ((1, 0, Register.ECX, 5),),
     Cr4.FSGSBASE: ((7, 0, Register.EBX, 0),),
     Cr4.PCIDE: ((1, 0, Register.ECX, 17),),
@@ -60,7 +80,7 @@ _FEATURES: dict[Cr4, tuple[tuple[int, int, Register, int], ...]] = {
     Cr4.SMEP: ((7, 0, Register.EBX, 7),),
     Cr4.SMAP: ((7, 0, Register.EBX, 20),),
     Cr4.PKE: ((7, 0, Register.ECX, 3),),
-    Cr4.CET: ((7, 0, Register.ECX, 7), (7, 0, Register.EDX, 20)),
+    Cr4.CET: (SHSTK, IBT),
     Cr4.LAM_SUP: ((7, 1, Register.EAX, 26),),
 }
 
@@ -92,29 +112,81 @@ def _allowed(cpuid: GuestCpuid) -> int:
     )
 
 
-def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:
-    """KVM_SET_SREGS or KVM_SET_SREGS2 of what GET returned, but for CR4.
+SET_SREGS = Rule(
+    "KVM_SET_SREGS writes every register; CR4 is within the features of KVM and the guest's CPUID",
+    ("INV-19", "INV-34"),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_is_valid_sregs"),
+        KernelSource(KernelFile.KVM_X86, "kvm_is_valid_cr4"),
+        KernelSource(KernelFile.KVM_X86, "__set_sregs_common"),
+    ),
+)
 
-    :see: arch/x86/kvm/x86.c: __set_sregs_common, kvm_is_valid_sregs
+
+def set_sregs(machine: Machine, vcpu_name: str, cr4: int, kept_as: str) -> Step:
+    """KVM_SET_SREGS or KVM_SET_SREGS2 of what GET returned and was kept, but for CR4.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
+    kept = machine.saved[kept_as]
+    return _restored(machine, vcpu_name, {**kept, CR4_FIELD: cr4})
+
+
+def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:
+    """KVM_SET_SREGS or KVM_SET_SREGS2 of the registers as they are, but for CR4.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
+    """
+    present = control_registers(machine.vcpu(vcpu_name))
+    return _restored(machine, vcpu_name, {**present, CR4_FIELD: value})
+
+
+def restore_sregs(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
+    """KVM_SET_SREGS of what KVM_GET_SREGS returned for another vCPU.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
+    """
+    return _restored(machine, vcpu_name, control_registers(had))
+
+
+def control_registers(vcpu: Vcpu) -> Mapping[str, int]:
+    """Return the control registers that the model has, by their names in ``struct kvm_sregs``.
+
+    :see: arch/x86/include/uapi/asm/kvm.h: struct kvm_sregs
+    """
+    return {CR0_FIELD: vcpu.cr0, CR4_FIELD: vcpu.cr4, EFER_FIELD: vcpu.efer}
+
+
+def _restored(machine: Machine, vcpu_name: str, registers: Mapping[str, int]) -> Step:
     vcpu = machine.vcpu(vcpu_name)
-    rule = "CR4 within KVM's features and the guest's CPUID (INV-19, INV-34): x86.c: __set_sregs"
-    if not legal_cr4(machine.host, vcpu.cpuid, value):
-        return Step(machine, Failed(errno.EINVAL), rule)
-    return Step(machine.with_vcpu(vcpu_name, vcpu.but(cr4=value)), Done(), rule)
+    cr0, cr4, efer = (registers[name] for name in (CR0_FIELD, CR4_FIELD, EFER_FIELD))
+    paged = efer & EFER_LMA and not cr4 & Cr4.PAE.bit
+    if paged or not legal_cr4(machine.host, vcpu.cpuid, cr4):
+        return Step(machine, Failed(errno.EINVAL), SET_SREGS)
+    written = vcpu.but(cr0=cr0, cr4=cr4, efer=efer)
+    return Step(machine.with_vcpu(vcpu_name, written), Done(), SET_SREGS)
 
 
-def get_sregs(machine: Machine, vcpu_name: str) -> Step:
+GET_SREGS = Rule(
+    "KVM_GET_SREGS returns the last accepted control registers",
+    ("INV-19", "INV-34"),
+    (KernelSource(KernelFile.KVM_X86, "__get_sregs_common"),),
+)
+
+
+def get_sregs(machine: Machine, vcpu_name: str, kept_as: str = "") -> Step:
     """KVM_GET_SREGS or KVM_GET_SREGS2: control registers as last set; otherwise the reset state.
 
+    :param kept_as: a later KVM_SET_SREGS writes them by this name; the empty string keeps nothing
     :see: arch/x86/kvm/x86.c: __get_sregs_common
     """
-    rule = "GET_SREGS returns the last accepted CR4 (INV-19, INV-34): x86.c: __get_sregs"
-    return Step(machine, Done(fields=_fields(machine.vcpu(vcpu_name))), rule)
+    vcpu = machine.vcpu(vcpu_name)
+    if kept_as:
+        machine = machine.but(saved={**machine.saved, kept_as: control_registers(vcpu)})
+    return Step(machine, Done(fields=_fields(vcpu)), GET_SREGS)
 
 
 def _fields(vcpu: Vcpu) -> dict[str, int]:
     # SDM vol.3 table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT"
-    entry = {"cs_base": 0xFFFF_0000, "cs_selector": 0xF000, "cr2": 0, "cr3": 0, "efer": 0}
-    fixed = {} if vcpu.in_payload else entry
-    return {CR0_FIELD: vcpu.cr0, CR4_FIELD: vcpu.cr4, **fixed}
+    reset = {"cs_base": 0xFFFF_0000, "cs_selector": 0xF000, "cr2": 0, "cr3": 0}
+    return {**control_registers(vcpu), **({} if vcpu.efer & EFER_LMA else reset)}

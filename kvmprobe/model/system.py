@@ -10,6 +10,7 @@ from kvmprobe.model.cpuid import permitted_xcr0
 from kvmprobe.model.machine import MAIN
 from kvmprobe.model.outcome import Done, Failed, Outcome, Step
 from kvmprobe.model.process import denied
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XFD_BIT
 
 if TYPE_CHECKING:
@@ -29,18 +30,29 @@ _XCOMP_GROUP = 0
 _EMULATED_LEAVES = 3
 
 
+CHECK_EXTENSION = Rule(
+    "KVM_CHECK_EXTENSION returns what KVM offers; KVM_CAP_XSAVE2 follows the caller's permission",
+    ("INV-8",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_vm_ioctl_check_extension"),),
+)
+
+
 def check_extension(machine: Machine, cap: KvmCap, on: str, by: str = MAIN) -> Step:
     """KVM_CHECK_EXTENSION on /dev/kvm or a VM: only KVM_CAP_XSAVE2 depends on permission.
 
     :see: arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension
     """
-    rule = (
-        "what is offered, XSAVE2 by the caller's permission (INV-8): kvm_vm_ioctl_check_extension"
-    )
     value = 1
     if cap is KvmCap.XSAVE2:
         value = machine.host.uabi_size(permitted_xcr0(machine, by))
-    return Step(machine, denied(machine, on, by) or Done(value), rule)
+    return Step(machine, denied(machine, on, by) or Done(value), CHECK_EXTENSION)
+
+
+HAS_DEVICE_ATTR = Rule(
+    "XCOMP_GUEST_SUPP is the only device attribute of /dev/kvm",
+    ("INV-9",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_x86_dev_has_attr"),),
+)
 
 
 def has_device_attr(machine: Machine, group: int, attr: int) -> Step:
@@ -48,8 +60,14 @@ def has_device_attr(machine: Machine, group: int, attr: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_x86_dev_has_attr
     """
-    rule = "XCOMP_GUEST_SUPP and no other attribute (INV-9): x86.c: kvm_x86_dev_has_attr"
-    return Step(machine, _no_attribute(group, attr) or Done(), rule)
+    return Step(machine, _no_attribute(group, attr) or Done(), HAS_DEVICE_ATTR)
+
+
+GET_DEVICE_ATTR = Rule(
+    "XCOMP_GUEST_SUPP is constant",
+    ("INV-9",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_x86_dev_get_attr"),),
+)
 
 
 def get_device_attr(machine: Machine, group: int, attr: int) -> Step:
@@ -57,9 +75,16 @@ def get_device_attr(machine: Machine, group: int, attr: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
     """
-    rule = "XCOMP_GUEST_SUPP is constant (INV-9): x86.c: kvm_x86_dev_get_attr"
     value = Done(fields={VALUE_FIELD: machine.host.kvm_xcr0})
-    return Step(machine, _no_attribute(group, attr) or value, rule)
+    return Step(machine, _no_attribute(group, attr) or value, GET_DEVICE_ATTR)
+
+
+GET_DEVICE_ATTR_TO_NOWHERE = Rule(
+    "KVM_GET_DEVICE_ATTR looks up the attribute before it writes to the address",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_x86_dev_get_attr"),),
+    sections=("2",),
+)
 
 
 def get_device_attr_to_nowhere(machine: Machine, group: int, attr: int) -> Step:
@@ -67,8 +92,9 @@ def get_device_attr_to_nowhere(machine: Machine, group: int, attr: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
     """
-    rule = "put_user comes last (contract 2): x86.c: kvm_x86_dev_get_attr"
-    return Step(machine, _no_attribute(group, attr) or Failed(errno.EFAULT), rule)
+    return Step(
+        machine, _no_attribute(group, attr) or Failed(errno.EFAULT), GET_DEVICE_ATTR_TO_NOWHERE
+    )
 
 
 def _no_attribute(group: int, attr: int) -> Outcome | None:
@@ -77,20 +103,34 @@ def _no_attribute(group: int, attr: int) -> Outcome | None:
     return Failed(errno.ENXIO)
 
 
+GET_MSR_INDEX_LIST = Rule(
+    "KVM_GET_MSR_INDEX_LIST has the MSRs that KVM supports",
+    ("INV-27",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_probe_msr_to_save"),),
+)
+
+
 def get_msr_index_list(machine: Machine) -> Step:
     """KVM_GET_MSR_INDEX_LIST: XFD and XFD_ERR if KVM knows XFD, XSS if a guest's can be non-zero.
 
     :see: arch/x86/kvm/x86.c: kvm_probe_msr_to_save
     """
-    rule = "what KVM supports is listed (INV-27): x86.c: kvm_probe_msr_to_save"
     host = machine.host
     xfd, xss = int(_supports_xfd(host)), int(host.kvm_xss != 0)
     listed = dict(zip(LISTED_MSRS, (xfd, xfd, xss), strict=True))
-    return Step(machine, Done(fields={COUNT_FIELD: len(host.msrs), **listed}), rule)
+    return Step(machine, Done(fields={COUNT_FIELD: len(host.msrs), **listed}), GET_MSR_INDEX_LIST)
 
 
 def _supports_xfd(host: HostProfile) -> bool:
     return bool(host.supported.at(LEAF_XSTATE, 1).eax & 1 << XFD_BIT)
+
+
+GET_MSR_INDEX_LIST_SHORT = Rule(
+    "KVM_GET_MSR_INDEX_LIST fails with E2BIG and the count that is needed",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_dev_ioctl"),),
+    sections=("5",),
+)
 
 
 def get_msr_index_list_short(machine: Machine, room: int) -> Step:
@@ -98,11 +138,21 @@ def get_msr_index_list_short(machine: Machine, room: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_dev_ioctl, KVM_GET_MSR_INDEX_LIST
     """
-    rule = "E2BIG with the count that is needed: x86.c: kvm_arch_dev_ioctl, KVM_GET_MSR_INDEX_LIST"
     needed = len(machine.host.msrs)
     if room >= needed:
-        return Step(machine, Done(fields={COUNT_FIELD: needed}), rule)
-    return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: needed}), rule)
+        return Step(machine, Done(fields={COUNT_FIELD: needed}), GET_MSR_INDEX_LIST_SHORT)
+    return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: needed}), GET_MSR_INDEX_LIST_SHORT)
+
+
+GET_EMULATED_CPUID = Rule(
+    "KVM_GET_EMULATED_CPUID has no XSTATE leaf",
+    (),
+    (
+        KernelSource(KernelFile.KVM_CPUID, "__do_cpuid_func_emulated"),
+        KernelSource(KernelFile.KVM_CPUID, "kvm_dev_ioctl_get_cpuid"),
+    ),
+    sections=("2",),
+)
 
 
 def get_emulated_cpuid(machine: Machine, room: int) -> Step:
@@ -110,12 +160,19 @@ def get_emulated_cpuid(machine: Machine, room: int) -> Step:
 
     :see: arch/x86/kvm/cpuid.c: __do_cpuid_func_emulated, kvm_dev_ioctl_get_cpuid
     """
-    rule = "no XSTATE leaf is emulated (contract 2): cpuid.c: __do_cpuid_func_emulated"
     # KERNEL: it asks for room before each function, also before one that has no entry.
     if room <= _EMULATED_LEAVES:
-        return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: room}), rule)
+        return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: room}), GET_EMULATED_CPUID)
     fields = {COUNT_FIELD: _EMULATED_LEAVES, XSTATE_LEAVES_FIELD: 0}
-    return Step(machine, Done(fields=fields), rule)
+    return Step(machine, Done(fields=fields), GET_EMULATED_CPUID)
+
+
+GET_EMULATED_CPUID_PADDED = Rule(
+    "KVM_GET_EMULATED_CPUID checks that padding is zero before it looks at room",
+    (),
+    (KernelSource(KernelFile.KVM_CPUID, "sanity_check_entries"),),
+    sections=("2",),
+)
 
 
 def get_emulated_cpuid_padded(machine: Machine, room: int) -> Step:
@@ -123,9 +180,16 @@ def get_emulated_cpuid_padded(machine: Machine, room: int) -> Step:
 
     :see: arch/x86/kvm/cpuid.c: sanity_check_entries
     """
-    rule = "padding comes in zero, before room is looked at: cpuid.c: sanity_check_entries"
     number = errno.EINVAL if room else errno.E2BIG
-    return Step(machine, Failed(number, {COUNT_FIELD: room}), rule)
+    return Step(machine, Failed(number, {COUNT_FIELD: room}), GET_EMULATED_CPUID_PADDED)
+
+
+GET_SUPPORTED_CPUID_SHORT = Rule(
+    "KVM_GET_SUPPORTED_CPUID fails with E2BIG and no count",
+    (),
+    (KernelSource(KernelFile.KVM_CPUID, "kvm_dev_ioctl_get_cpuid"),),
+    sections=("2",),
+)
 
 
 def get_supported_cpuid_short(machine: Machine, room: int) -> Step:
@@ -135,8 +199,18 @@ def get_supported_cpuid_short(machine: Machine, room: int) -> Step:
 
     :see: arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid
     """
-    rule = "E2BIG tells no count (contract 2): cpuid.c: kvm_dev_ioctl_get_cpuid"
-    return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: room}), rule)
+    return Step(machine, Failed(errno.E2BIG, {COUNT_FIELD: room}), GET_SUPPORTED_CPUID_SHORT)
+
+
+IOCTL_TO_NOWHERE = Rule(
+    "an ioctl on the VM of another memory fails with EIO, otherwise a bad pointer with EFAULT",
+    ("INV-41",),
+    (
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl"),
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vcpu_ioctl"),
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_dev_ioctl"),
+    ),
+)
 
 
 def ioctl_to_nowhere(machine: Machine, on: str, by: str = MAIN) -> Step:
@@ -144,5 +218,4 @@ def ioctl_to_nowhere(machine: Machine, on: str, by: str = MAIN) -> Step:
 
     :see: virt/kvm/kvm_main.c: kvm_vm_ioctl, kvm_vcpu_ioctl; arch/x86/kvm/x86.c: kvm_arch_dev_ioctl
     """
-    rule = "another memory's VM is EIO (INV-41), a bad pointer EFAULT: kvm_main.c: kvm_vcpu_ioctl"
-    return Step(machine, denied(machine, on, by) or Failed(errno.EFAULT), rule)
+    return Step(machine, denied(machine, on, by) or Failed(errno.EFAULT), IOCTL_TO_NOWHERE)

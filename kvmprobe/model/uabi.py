@@ -14,6 +14,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.exported import exported
 from kvmprobe.model.fpstate import with_user_components
 from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature
 from kvmprobe.xstate.image import XsaveFields, contents_in, decode
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
 
 _MXCSR_USERS = XFeature.FP.bit | SSE_YMM
 _AMPLE = 1 << 20
+
+
+READ_IMAGE = Rule(
+    "KVM_SET_XSAVE reads the whole image of the vCPU before it checks it",
+    ("INV-14",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),),
+)
+
+SET_XSAVE = Rule(
+    "KVM_SET_XSAVE checks the image before any change and drops components with XFD[i]=1",
+    ("INV-18", "INV-19", "INV-28"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_copy_uabi_to_guest_fpstate"),
+        KernelSource(KernelFile.FPU_XSTATE, "copy_uabi_to_xstate"),
+        KernelSource(KernelFile.FPU_XSTATE, "validate_user_xstate_header"),
+        KernelSource(KernelFile.KVM_X86, "kvm_vcpu_ioctl_x86_set_xsave"),
+    ),
+)
 
 
 def set_xsave(machine: Machine, vcpu_name: str, image: bytes) -> Step:
@@ -38,21 +57,19 @@ def set_xsave(machine: Machine, vcpu_name: str, image: bytes) -> Step:
     """
     host, vcpu = machine.host, machine.vcpu(vcpu_name)
     if len(image) < vcpu.uabi_size:
-        rule = "KVM_SET_XSAVE reads the vCPU's whole image first (INV-14): x86.c: memdup_user"
-        return Step(machine, Failed(errno.EFAULT), rule)
+        return Step(machine, Failed(errno.EFAULT), READ_IMAGE)
     given = decode(image[: vcpu.uabi_size], host.layout)
     xstate_bv = given.xstate_bv
     if Behaviour.SET_XSAVE_KEEPS_XFD_ARMED not in host.behaviours:
         xstate_bv &= ~vcpu.xfd
-    rule = "KVM_SET_XSAVE (INV-18, INV-19, INV-28): core.c: fpu_copy_uabi_to_guest_fpstate"
     if _refused(host, vcpu, given, xstate_bv):
-        return Step(machine, Failed(errno.EINVAL), rule)
+        return Step(machine, Failed(errno.EINVAL), SET_XSAVE)
     vcpu = with_user_components(vcpu, xstate_bv, contents_in(xstate_bv, given))
     if xstate_bv & _MXCSR_USERS:
         vcpu = vcpu.but(mxcsr=given.mxcsr, mxcsr_mask=given.mxcsr_mask)
     if xstate_bv & XFeature.PKRU.bit:
         vcpu = vcpu.but(pkru=struct.unpack_from("=I", given.contents[XFeature.PKRU])[0])
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_XSAVE)
 
 
 def _refused(host: HostProfile, vcpu: Vcpu, given: XsaveFields, xstate_bv: int) -> bool:
@@ -70,18 +87,32 @@ def _settable(host: HostProfile, vcpu: Vcpu) -> int:
     return settable & (vcpu.guest_xcr0 | FPSSE) if limited else settable
 
 
+GET_XSAVE2 = Rule(
+    "KVM_GET_XSAVE2 returns the guest's state in the standard format",
+    ("INV-14", "INV-15", "INV-16", "INV-17", "INV-20", "INV-21", "INV-22", "INV-33"),
+    (
+        KernelSource(KernelFile.FPU_XSTATE, "__copy_xstate_to_uabi_buf"),
+        KernelSource(KernelFile.KVM_X86, "kvm_vcpu_ioctl_x86_get_xsave2"),
+    ),
+)
+
+
 def get_xsave2(machine: Machine, vcpu_name: str, room: int = _AMPLE) -> Step:
     """KVM_GET_XSAVE2: exactly ``uabi_size`` bytes, into a buffer of ``room`` bytes.
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xsave2
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = (
-        "KVM_GET_XSAVE2 (INV-14 to INV-17, INV-20 to INV-22): xstate.c: __copy_xstate_to_uabi_buf"
-    )
     if room < vcpu.uabi_size:
-        return Step(machine, Failed(errno.EFAULT), rule)
-    return Step(machine, exported(machine.host, vcpu), rule)
+        return Step(machine, Failed(errno.EFAULT), GET_XSAVE2)
+    return Step(machine, exported(machine.host, vcpu), GET_XSAVE2)
+
+
+GET_XSAVE = Rule(
+    "KVM_GET_XSAVE works until the image is larger than 4096 bytes",
+    ("INV-13",),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),),
+)
 
 
 def get_xsave(machine: Machine, vcpu_name: str, room: int = _AMPLE) -> Step:
@@ -90,7 +121,6 @@ def get_xsave(machine: Machine, vcpu_name: str, room: int = _AMPLE) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, KVM_GET_XSAVE
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = "KVM_GET_XSAVE until the image outgrows it (INV-13): x86.c: kvm_arch_vcpu_ioctl"
     if vcpu.uabi_size > KVM_XSAVE_SIZE:
-        return Step(machine, Failed(errno.EINVAL), rule)
-    return Step(machine, get_xsave2(machine, vcpu_name, room).outcome, rule)
+        return Step(machine, Failed(errno.EINVAL), GET_XSAVE)
+    return Step(machine, get_xsave2(machine, vcpu_name, room).outcome, GET_XSAVE)

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
-from kvmprobe.model.outcome import Done, Failed, Step
-from kvmprobe.model.run import EXIT_FIELD, run_until_halt
+from kvmprobe.model.outcome import Done, Failed, HostDies, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
+from kvmprobe.model.run import exit_of, run_until_halt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,19 +70,35 @@ RESET: Mapping[State, Mapping[str, int]] = {
 }
 
 
+CREATE_IRQCHIP = Rule(
+    "KVM_CREATE_IRQCHIP gives later vCPUs a local APIC",
+    (),
+    (KernelSource(KernelFile.KVM_X86, "kvm_arch_vm_ioctl"),),
+)
+
+
 def create_irqchip(machine: Machine, vm_name: str = "vm") -> Step:
     """KVM_CREATE_IRQCHIP: before the first vCPU, and once.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vm_ioctl
     """
-    rule = "KVM_CREATE_IRQCHIP gives later vCPUs a local APIC: x86.c: kvm_arch_vm_ioctl"
     vm = machine.vm(vm_name)
     if vm.irqchip:
-        return Step(machine, Failed(errno.EEXIST), rule)
+        return Step(machine, Failed(errno.EEXIST), CREATE_IRQCHIP)
     if vm.vcpu_ids:
-        return Step(machine, Failed(errno.EINVAL), rule)
+        return Step(machine, Failed(errno.EINVAL), CREATE_IRQCHIP)
     with_chip = type(vm)(vm.memory, vm.vcpu_ids, irqchip=True)
-    return Step(machine.with_vm(vm_name, with_chip), Done(), rule)
+    return Step(machine.with_vm(vm_name, with_chip), Done(), CREATE_IRQCHIP)
+
+
+GET_STATE = Rule(
+    "a GET ioctl returns what was set, or the state after reset",
+    (),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),
+        KernelSource(KernelFile.KVM_X86, "kvm_vcpu_reset"),
+    ),
+)
 
 
 def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
@@ -90,12 +107,22 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = f"GET of {state} returns what was set, or the reset state: x86.c: kvm_arch_vcpu_ioctl"
     if state is State.LAPIC and not vcpu.lapic:
-        return Step(machine, Failed(errno.EINVAL), rule)
+        return Step(machine, Failed(errno.EINVAL), GET_STATE)
     values = known(vcpu, state)
     kept = machine.but(saved={**machine.saved, state: values})
-    return Step(kept, Done(fields=values), rule)
+    return Step(kept, Done(fields=values), GET_STATE)
+
+
+SET_STATE = Rule(
+    "a SET ioctl accepts what the GET ioctl returned",
+    ("INV-19",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),
+        KernelSource(KernelFile.KVM_X86, "kvm_vcpu_ioctl_x86_set_debugregs"),
+        KernelSource(KernelFile.KVM_LAPIC, "kvm_apic_accept_events"),
+    ),
+)
 
 
 def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[str, int]) -> Step:
@@ -107,16 +134,15 @@ def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[s
         arch/x86/kvm/lapic.c: kvm_apic_accept_events
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = f"SET of {state} accepts what GET returned (INV-19): x86.c: kvm_arch_vcpu_ioctl"
     values = {**machine.saved.get(state, {}), **changes}
     if _refused(vcpu, state, values):
-        return Step(machine, Failed(errno.EINVAL), rule)
+        return Step(machine, Failed(errno.EINVAL), SET_STATE)
     if state is State.EVENTS:
         values["flags"] = RESET[state]["flags"]
     if values.get("mp_state") == _SIPI_RECEIVED:
         values["mp_state"] = _RUNNABLE
     vcpu = vcpu.but(state={**vcpu.state, state: values})
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), rule)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_STATE)
 
 
 def known(vcpu: Vcpu, state: State) -> Mapping[str, int]:
@@ -127,16 +153,26 @@ def known(vcpu: Vcpu, state: State) -> Mapping[str, int]:
     return {} if vcpu.ran else {**RESET[state], **vcpu.state.get(state, {})}
 
 
+RUN_UNTIL_PORT = Rule(
+    "KVM_RUN until OUT loads and saves the guest FPU",
+    ("INV-36",),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl_run"),
+        KernelSource(KernelFile.KVM_X86, "kvm_fast_pio_out"),
+    ),
+)
+
+
 def run_until_port(machine: Machine, vcpu_name: str) -> Step:
     """KVM_RUN of a guest whose first instruction is OUT; with a local APIC, HLT would not exit.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_fast_pio_out
     """
     step = run_until_halt(machine, vcpu_name)
-    if not isinstance(step.outcome, Done):
-        return step
-    rule = "KVM_RUN until OUT (INV-36, with real entry): x86.c: kvm_arch_vcpu_ioctl_run"
-    return Step(step.machine, Done(fields={EXIT_FIELD: KvmExit.IO}), rule)
+    if isinstance(step.outcome, HostDies):
+        return Step(step.machine, step.outcome, RUN_UNTIL_PORT)
+    outcome = exit_of(machine.vcpu(vcpu_name), KvmExit.IO)
+    return Step(step.machine, outcome, RUN_UNTIL_PORT)
 
 
 def _refused(vcpu: Vcpu, state: State, values: Mapping[str, int]) -> bool:

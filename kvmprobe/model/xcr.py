@@ -9,6 +9,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.features import AVX512, MPX, XTILE, XFeature
 
 if TYPE_CHECKING:
@@ -37,16 +38,36 @@ def legal_xcr0(value: int, guest_xcr0: int) -> bool:
     )
 
 
+SET_XCR0 = Rule(
+    "XCR0 enables components in legal combinations, within the guest's CPUID",
+    ("INV-23",),
+    (
+        KernelSource(KernelFile.KVM_X86, "__kvm_set_xcr"),
+        KernelSource(KernelFile.KVM_X86, "kvm_vcpu_ioctl_x86_set_xcrs"),
+        ManualSource(1, "13.3", "Enabling the XSAVE Feature Set and XSAVE-Enabled Features"),
+    ),
+)
+
+
 def set_xcr0(machine: Machine, vcpu_name: str, value: int) -> Step:
     """KVM_SET_XCRS with one entry for XCR0; independent of CR4.OSXSAVE, XFD and XSTATE.
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_xcrs
     """
     vcpu = machine.vcpu(vcpu_name)
-    rule = "XCR0 legal by SDM and within the guest's CPUID (INV-23): x86.c: __kvm_set_xcr"
     if not legal_xcr0(value, vcpu.guest_xcr0):
-        return Step(machine, Failed(errno.EINVAL), rule)
-    return Step(machine.with_vcpu(vcpu_name, vcpu.but(xcr0=value)), Done(), rule)
+        return Step(machine, Failed(errno.EINVAL), SET_XCR0)
+    return Step(machine.with_vcpu(vcpu_name, vcpu.but(xcr0=value)), Done(), SET_XCR0)
+
+
+SET_XCRS = Rule(
+    "KVM_SET_XCRS sets the first entry for XCR0 and ignores the others",
+    ("INV-23", "INV-24"),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_vcpu_ioctl_x86_set_xcrs"),
+        KernelSource(KernelFile.KVM_X86, "__kvm_set_xcr"),
+    ),
+)
 
 
 def set_xcrs(
@@ -56,14 +77,20 @@ def set_xcrs(
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_xcrs
     """
-    rule = "the first entry for XCR0 is set, others are ignored (INV-24): x86.c: ..._set_xcrs"
     if len(entries) > MAX_XCRS or flags:
-        return Step(machine, Failed(errno.EINVAL), rule)
+        return Step(machine, Failed(errno.EINVAL), SET_XCRS)
     values = [value for index, value in entries if index == 0]
     if not values:
-        return Step(machine, Done(), rule)
+        return Step(machine, Done(), SET_XCRS)
     step = set_xcr0(machine, vcpu_name, values[0])
-    return Step(step.machine, step.outcome, f"{rule}; {step.rule}")
+    return Step(step.machine, step.outcome, SET_XCRS)
+
+
+GET_XCR0 = Rule(
+    "KVM_GET_XCRS returns the last accepted XCR0",
+    ("INV-23", "INV-38"),
+    (KernelSource(KernelFile.KVM_X86, "kvm_vcpu_ioctl_x86_get_xcrs"),),
+)
 
 
 def get_xcr0(machine: Machine, vcpu_name: str) -> Step:
@@ -71,5 +98,4 @@ def get_xcr0(machine: Machine, vcpu_name: str) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xcrs
     """
-    rule = "GET_XCRS returns the last accepted XCR0 (INV-23, INV-38)"
-    return Step(machine, Done(fields={XCR0_FIELD: machine.vcpu(vcpu_name).xcr0}), rule)
+    return Step(machine, Done(fields={XCR0_FIELD: machine.vcpu(vcpu_name).xcr0}), GET_XCR0)

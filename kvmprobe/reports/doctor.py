@@ -1,4 +1,4 @@
-"""The doctor's advice as lines of text."""
+"""The findings about a host as lines of text."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from kvmprobe.host.doctor.advice import Advice
 
 
-def doctor_lines(told: Sequence[Advice]) -> list[str]:
-    """Return a line for each piece of advice, one more for what to do, and the sum."""
-    wide = max((len(advice.topic) for advice in told), default=0)
-    lines = ["for a run that nobody watches"]
-    for advice in told:
+def doctor_lines(findings: Sequence[Advice]) -> list[str]:
+    """Return a line for each finding, one for its remedy, and the totals."""
+    wide = max((len(advice.topic) for advice in findings), default=0)
+    lines = ["readiness for an unattended run"]
+    for advice in findings:
         lines.append(f"  {advice.readiness.value:13}  {advice.topic:{wide}}  {advice.finding}")
         if advice.remedy:
             lines.append(f"  {'':13}  {'':{wide}}  -> {advice.remedy}")
-    counts = {kind: sum(advice.readiness is kind for advice in told) for kind in Readiness}
+    counts = {kind: sum(advice.readiness is kind for advice in findings) for kind in Readiness}
     total = ", ".join(f"{count} {kind.value}" for kind, count in counts.items() if count)
     return [*lines, f"  {total}"]

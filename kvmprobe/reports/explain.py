@@ -14,6 +14,7 @@ from kvmprobe.judge.compare import fields_text, returned
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.results.citation import rule_text
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
@@ -56,7 +57,7 @@ def explain(scenario: Scenario, host: HostProfile) -> list[str]:
             lead = f"step {number}: " if op is step.op else "  read: "
             lines.append(f"{lead}{op.text} -> {_expected(transition.outcome)}")
             if op is step.op:
-                lines.append(f"    rule: {transition.rule}")
+                lines.append(f"    rule: {rule_text(transition.rule)}")
             lines += [f"    {change}" for change in _changes(machine, transition.machine)]
             if isinstance(transition.outcome, HostDies):
                 return lines

@@ -1,12 +1,15 @@
-"""What a program's end says: its exit status, and its last words."""
+"""How a reproducer ends: its exit status and its last lines.
+
+Pure: a report names the exit statuses on a machine that cannot write the program.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-from kvmprobe.repro.program import CANNOT_RUN, NOT_REPRODUCED, REPRODUCED
-
+GO_ON = "--go-on"
+NOT_REPRODUCED, REPRODUCED, CANNOT_RUN = 0, 1, 2
 _MARK = "MISMATCH"
 
 

@@ -9,13 +9,13 @@ from kvmprobe import __version__
 from kvmprobe.repro.assembly import Parts, assemble, named_components
 from kvmprobe.repro.checks import Checker, expected_text
 from kvmprobe.repro.ctext import block, comment, identifier, number
+from kvmprobe.repro.ended import GO_ON
 from kvmprobe.repro.environment import Environment
 from kvmprobe.repro.expectation import DESCRIPTOR, expectations, showing
 from kvmprobe.repro.fill import component_name
 from kvmprobe.repro.issue import Issuer
 from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.repro.pieces import loads_guest_fpu
-from kvmprobe.results.citation import with_paths, without_numbers
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.calls import (
     MAIN,
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
-GO_ON = "--go-on"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread")
-NOT_REPRODUCED, REPRODUCED, CANNOT_RUN = 0, 1, 2
 SECONDS = 60
 _SERVE = "--serve"
 
@@ -234,7 +232,7 @@ def _by_whomever(call: Call) -> Call:
 
 
 def _why(expected: Expectation) -> str:
-    text = with_paths(without_numbers(expected.rule))
+    text = expected.rule
     if expected.depends_on:
         text += f".  Not judged where it depends on {', '.join(expected.depends_on)}"
     return text

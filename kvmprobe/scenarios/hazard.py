@@ -48,11 +48,10 @@ def first_hazard(scenario: Scenario, model_runs: ModelRuns, suspected: Behaviour
 
 
 def fatal_step(scenario: Scenario, model_run: ModelRun) -> tuple[int, str] | None:
-    """Return the number, from 0, of the step that kills a model_run's host, and what it meets."""
-    machine = model_run.start
-    for number, op in scenario.ops():
-        step = model_run.step(machine, op)
-        if isinstance(step.outcome, HostDies):
-            return number, step.outcome.reason
-        machine = step.machine
+    """Return the number, from 0, of the step that the run's host does not survive, and why."""
+    walk = zip(scenario.ops(), model_run.walk(scenario), strict=False)
+    for (number, _), known in walk:
+        outcome = known.step.outcome
+        if isinstance(outcome, HostDies):
+            return number, outcome.reason
     return None

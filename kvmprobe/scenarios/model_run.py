@@ -1,23 +1,52 @@
-"""The model's steps for one host from a fresh process on, each computed once.
+"""Memoised model runs: the model's steps for one host from a fresh process on, each computed once.
 
-Scenarios begin alike; who judges many of them for the same host need not repeat their beginnings.
+Most scenarios begin alike, and most steps are the same on a kernel with a defect: only a step that
+asks whether the kernel has the defect can differ.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
 
-from kvmprobe.model.behaviours import variants
+from kvmprobe.model.behaviours import Behaviour, variants
 from kvmprobe.model.machine import Machine
+from kvmprobe.model.outcome import HostDies
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.outcome import Step
     from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
 
 _MOST = 2_000
+
+
+class _Watched(frozenset[Behaviour]):
+    """The behaviours of a host; records which ones the model asks for."""
+
+    asked: set[Behaviour]
+
+    def __contains__(self, behaviour: object) -> bool:
+        if isinstance(behaviour, Behaviour):
+            self.asked.add(behaviour)
+        return super().__contains__(behaviour)
+
+
+class Known(NamedTuple):
+    """A step that was computed.
+
+    :ivar before: the state before it, kept because its id is the key
+    :ivar asked: behaviours that the model asked for
+    """
+
+    before: Machine
+    step: Step
+    asked: Behaviours
 
 
 class ModelRun:
@@ -25,17 +54,42 @@ class ModelRun:
 
     def __init__(self, host: HostProfile) -> None:
         self.host = host
-        self.start = Machine.fresh(host)
-        self._steps: dict[tuple[int, Op], Step] = {}
+        watched = _Watched(host.behaviours)
+        self._asked: set[Behaviour] = set()
+        watched.asked = self._asked
+        self.start = Machine.fresh(replace(host, behaviours=watched))
+        self._steps: dict[tuple[int, Op], Known] = {}
+        self._walked: tuple[Scenario | None, Sequence[Known]] = (None, ())
 
     def step(self, machine: Machine, op: Op) -> Step:
         """Return the model's step from ``start`` or from a state that an earlier step led to."""
-        # LIFETIME: a state's id stays its own, for the step that led to it is kept.
+        return self.known(machine, op).step
+
+    def known(self, machine: Machine, op: Op) -> Known:
+        """Return the same step with what the model asked for."""
         key = (id(machine), op)
         found = self._steps.get(key)
         if found is None:
-            found = self._steps[key] = op.step(machine)
+            self._asked.clear()
+            step = op.step(machine)
+            found = self._steps[key] = Known(machine, step, frozenset(self._asked))
         return found
+
+    def walk(self, scenario: Scenario) -> Iterator[Known]:
+        """Yield the step of each op, up to the one that the host does not survive."""
+        machine = self.start
+        for _, op in scenario.ops():
+            known = self.known(machine, op)
+            yield known
+            if isinstance(known.step.outcome, HostDies):
+                return
+            machine = known.step.machine
+
+    def walked(self, scenario: Scenario) -> Sequence[Known]:
+        """Return the same steps; those of the last scenario are kept."""
+        if self._walked[0] is not scenario:
+            self._walked = scenario, tuple(self.walk(scenario))
+        return self._walked[1]
 
     def forget_if_long(self) -> None:
         """Drop the steps when they are many; to be called between scenarios."""
@@ -43,20 +97,63 @@ class ModelRun:
             self._steps.clear()
 
 
+class DefectiveRun(ModelRun):
+    """The steps on a kernel with more defects than another run's kernel.
+
+    Up to the first step that a defect changes, its states and steps are the other run's.
+    """
+
+    def __init__(self, other: ModelRun, defects: Behaviours) -> None:
+        behaviours = other.host.behaviours | defects
+        super().__init__(replace(other.host, behaviours=behaviours))
+        self._other = other
+        self._defects = defects
+        self._own_host = self.start.host
+        self.start = other.start
+
+    def walk(self, scenario: Scenario) -> Iterator[Known]:
+        """Yield the steps; as long as the defects make no difference, those of the other run."""
+        shared = self._other.walked(scenario)
+        machine = self.start
+        for known, (_, op) in zip_longest(shared, scenario.ops()):
+            same = known and machine is known.before and self._defects.isdisjoint(known.asked)
+            step = known if same else self.known(machine, op)
+            yield step
+            if isinstance(step.step.outcome, HostDies):
+                return
+            machine = step.step.machine
+
+    def known(self, machine: Machine, op: Op) -> Known:
+        """Return a step of the other run, or one that the defects have changed."""
+        if machine.host is self._own_host:
+            return super().known(machine, op)
+        shared = self._other.known(machine, op)
+        if self._defects.isdisjoint(shared.asked):
+            return shared
+        key = (id(machine), op)
+        found = self._steps.get(key)
+        if found is None:
+            step = op.step(replace(machine, host=self._own_host))
+            same = step.outcome == shared.step.outcome and (
+                replace(step.machine, host=machine.host) == shared.step.machine
+            )
+            found = shared if same else Known(machine, step, frozenset())
+            self._steps[key] = found
+        return found
+
+
 class ModelRuns:
-    """A model run for each set of defects of a host's kernel, beside the host's own variants."""
+    """A model run for each set of defects of a host's kernel, all with the host's own variants."""
 
     def __init__(self, host: HostProfile) -> None:
-        self._host = replace(host, behaviours=variants(host.behaviours))
-        self._model_runs: dict[Behaviours, ModelRun] = {}
+        self._correct = ModelRun(replace(host, behaviours=variants(host.behaviours)))
+        self._defective: dict[Behaviours, ModelRun] = {}
 
     def with_defects(self, defects: Behaviours = frozenset()) -> ModelRun:
         """Return the run for the host with just these defects; call it once per scenario."""
-        model_run = self._model_runs.get(defects)
-        if model_run is None:
-            behaviours = self._host.behaviours | defects
-            model_run = self._model_runs[defects] = ModelRun(
-                replace(self._host, behaviours=behaviours)
-            )
+        model_run = self._correct
+        if defects:
+            model_run = self._defective.get(defects) or DefectiveRun(self._correct, defects)
+            self._defective[defects] = model_run
         model_run.forget_if_long()
         return model_run

@@ -1,26 +1,43 @@
-"""Which defects a scenario shows, by the model: a kernel with one must answer otherwise."""
+"""Which defects a scenario shows: those with which the model always answers differently."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import Done, OneOf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from kvmprobe.model.outcome import ExpectedImage, Outcome
-    from kvmprobe.scenarios.model_run import ModelRun
+    from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
 
 def shows(scenario: Scenario, correct: ModelRun, defective: ModelRun) -> bool:
-    """Tell whether some call's answer on the defective host is none that the correct one gives."""
-    before, other = correct.start, defective.start
-    for _, op in scenario.ops():
-        expected, answered = correct.step(before, op), defective.step(other, op)
-        if not _may_be_alike(expected.outcome, answered.outcome):
-            return True
-        before, other = expected.machine, answered.machine
-    return False
+    """Return True if any call returns something that a correct host cannot return.
+
+    :param correct: the run of a host without the defect
+    :param defective: the run of a host with it
+    """
+    pairs = zip(correct.walked(scenario), defective.walk(scenario), strict=False)
+    return any(
+        expected is not answered and not _may_be_alike(expected.step.outcome, answered.step.outcome)
+        for expected, answered in pairs
+    )
+
+
+def shown(
+    scenario: Scenario, model_runs: ModelRuns, suspected: Iterable[Behaviour]
+) -> Iterator[Behaviour]:
+    """Yield those of the suspected defects that a scenario shows, each on a kernel with only it."""
+    correct = model_runs.with_defects()
+    # With a defect that the model does not ask for, every step is the same.
+    asked = frozenset[Behaviour]().union(*(known.asked for known in correct.walked(scenario)))
+    for defect in asked.intersection(suspected):
+        if shows(scenario, correct, model_runs.with_defects(frozenset({defect}))):
+            yield defect
 
 
 def _may_be_alike(one: Outcome, other: Outcome) -> bool:

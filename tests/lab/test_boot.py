@@ -22,7 +22,7 @@ from kvmprobe.lab.machine_events import (
     ProgramExited,
     ProgramKilled,
 )
-from kvmprobe.lab.program import GuestFile, Outlets, Program, run_program
+from kvmprobe.lab.program import GuestFile, Program, Sinks, run_program
 from kvmprobe.progress import Silent
 
 pytestmark = pytest.mark.lab
@@ -139,10 +139,10 @@ def programs(tmp_path_factory):
 @pytest.fixture
 def run(built, kernel):
     def run(*command, files=()):
-        outlets = Outlets(io.BytesIO(), io.BytesIO())
+        sinks = Sinks(io.BytesIO(), io.BytesIO())
         program = Program(tuple(map(str, command)), files)
-        status = run_program(kernel, built, program, outlets, Silent(), SILENCE)
-        return status, outlets.stdout.getvalue(), outlets.stderr.getvalue()
+        status = run_program(kernel, built, program, sinks, Silent(), SILENCE)
+        return status, sinks.stdout.getvalue(), sinks.stderr.getvalue()
 
     return run
 

@@ -13,7 +13,7 @@ from functools import cache
 import pytest
 
 from kvmprobe.lab import kernels
-from kvmprobe.lab.program import GuestFile, Hardware, Outlets, Program, run_program
+from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 from kvmprobe.progress import Silent
 from tests.lab.conftest import SOURCES
 
@@ -79,11 +79,11 @@ def look(host, machine_parts, folder):
         ("sh", "-c", SCRIPT, "sh", *map(str, paths)), tuple(files), Hardware(processors)
     )
     kernel = kernels.resolve(spec, modules_dir=None, archives=archives, progress=Silent())
-    outlets = Outlets(io.BytesIO(), io.BytesIO())
-    status = run_program(kernel, built, program, outlets, Silent(), SILENCE)
-    assert status == 0, outlets.stderr.getvalue().decode()
+    sinks = Sinks(io.BytesIO(), io.BytesIO())
+    status = run_program(kernel, built, program, sinks, Silent(), SILENCE)
+    assert status == 0, sinks.stderr.getvalue().decode()
     text, heading = defaultdict(list), ""
-    for line in outlets.stdout.getvalue().decode().splitlines():
+    for line in sinks.stdout.getvalue().decode().splitlines():
         if line.startswith("= "):
             heading = line[2:]
         else:

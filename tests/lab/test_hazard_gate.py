@@ -14,7 +14,7 @@ from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import ConsolePanic, Output, ProgramExited
-from kvmprobe.lab.program import Outlets
+from kvmprobe.lab.program import Sinks
 from kvmprobe.lab.python_closure import add_python
 from kvmprobe.progress import Silent
 from tests.support.gate_program import ENDED
@@ -38,17 +38,17 @@ def run(spec, *policies):
     payload = initramfs.Payload(files, command, initramfs.Mode.EXEC, python.environment)
     packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
-    outlets = Outlets(io.BytesIO(), io.BytesIO())
+    sinks = Sinks(io.BytesIO(), io.BytesIO())
     endings = []
     with Machine(built, image) as machine:
         for event in machine.events(SILENCE):
             if isinstance(event, Output):
-                outlets.write(event)
+                sinks.write(event)
             elif isinstance(event, ConsolePanic | ProgramExited):
                 endings.append(event)
-    assert endings[:1] != [ProgramExited(1)], outlets.stderr.getvalue().decode()
+    assert endings[:1] != [ProgramExited(1)], sinks.stderr.getvalue().decode()
     by_policy, records = {}, {}
-    for line in outlets.stdout.getvalue().decode().splitlines():
+    for line in sinks.stdout.getvalue().decode().splitlines():
         first, *others = line.split(" ")
         if others == [ENDED]:
             by_policy[first], records = records, {}

@@ -11,7 +11,7 @@ import pytest
 
 from kvmprobe.lab import boot_image, initramfs, kernel_image, kernels
 from kvmprobe.lab.machine_events import Output, Phase, ProgramExited, decode
-from kvmprobe.lab.program import GuestFile, Hardware, Outlets, Program, run_program
+from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 from kvmprobe.progress import Silent
 from tests.lab.conftest import SOURCES
 
@@ -42,10 +42,10 @@ def inner_events(machine_parts, conformance_programs, tmp_path_factory):
     program = Program(
         (str(host), str(INNER_MIB), *words), tuple(files), Hardware(memory_mib=OUTER_MIB)
     )
-    outlets = Outlets(io.BytesIO(), io.BytesIO())
-    status = run_program(kernel, built, program, outlets, Silent(), SILENCE)
-    assert status == 0, outlets.stderr.getvalue().decode()
-    return [decode(line, 0.0) for line in outlets.stdout.getvalue().splitlines()]
+    sinks = Sinks(io.BytesIO(), io.BytesIO())
+    status = run_program(kernel, built, program, sinks, Silent(), SILENCE)
+    assert status == 0, sinks.stderr.getvalue().decode()
+    return [decode(line, 0.0) for line in sinks.stdout.getvalue().splitlines()]
 
 
 @pytest.fixture(scope="module")

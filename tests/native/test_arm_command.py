@@ -80,14 +80,14 @@ def test_what_a_killed_run_left_is_restored_by_probe(before, armed_run):
 def test_a_second_armed_run_is_refused(armed_run, tmp_path):
     ended = kvmprobe(*RUN, "--arm", "panic=98", *SOME, "--out", tmp_path / "second")
     assert (ended.returncode, value()) == (ExitCode.NOTHING_RAN, OTHER)
-    assert "another kvmprobe has armed this host" in ended.stderr
+    assert "another kvmprobe run has armed this host" in ended.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--arm", "vm.swappiness=1"], "none of kernel.panic"),
-        (["--arm", "panic=soon"], "give kernel.panic a number"),
+        (["--arm", "vm.swappiness=1"], "valid: kernel.panic"),
+        (["--arm", "panic=soon"], "must be a number"),
         (["--arm", "--target", "lab"], "needs none"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kvmprobe.errors import UsageError
-from kvmprobe.host.arming import armed, disarm, leftover
+from kvmprobe.host.arming import armed, disarm, unrestored
 from tests.support.panic_setting import CHANGEABLE, OTHER, borrowed, value
 
 PROGRAM = """
@@ -51,13 +51,13 @@ def test_the_setting_of_a_run_that_was_killed_is_restored_by_the_next(before, st
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert value() == OTHER
-    left = leftover(state)
+    left = unrestored(state)
     assert (left.pid, [str(change) for change in left.changes]) == (
         run.pid,
         [f"kernel.panic={OTHER} (was {before})"],
     )
     disarm(print, state)
-    assert (value(), leftover(state)) == (before, None)
+    assert (value(), unrestored(state)) == (before, None)
 
 
 def test_an_interrupted_run_restores_by_itself(before, state, run):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.bindings.kvm import Kvm
-from kvmprobe.host.doctor.company import other_machines
+from kvmprobe.host.doctor.shared_host import other_machines
 from kvmprobe.host.files import HostFiles
 from tests.support.command import COMMAND
 
@@ -17,7 +17,8 @@ TOPICS = {
     "panic", "panic_on_oops", "panic_on_warn", "hung_task_panic", "softlockup_panic", "sysrq",
     "lockup detection", "kdump", "pstore", "netconsole", "serial console", "watchdog", "taint",
     "once-warnings", "kernel log", "lockdown", "privilege", "nesting", "microcode", "errata",
-    "virtual machines", "services", "uptime", "room: runs", "room: cache", "room: temporary files",
+    "virtual machines", "services", "uptime", "free space: runs", "free space: cache",
+    "free space: temporary files",
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def test_the_record_has_the_processors_own_leaves(document):
 
 def test_probe_tells_as_text_what_it_tells_as_json(document):
     text = subprocess.run([*COMMAND, "probe"], capture_output=True, text=True, check=True).stdout
-    assert "for a run that nobody watches" in text
+    assert "readiness for an unattended run" in text
     assert document["facts"]["environment"]["kernel"]["build_id"] in text
 
 

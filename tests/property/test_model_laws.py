@@ -50,9 +50,9 @@ class Process(RuleBasedStateMachine):
         self.locked_with = None
 
     def take(self, step):
-        refused = isinstance(step.outcome, Failed) and step.rule.split()[0] != "KVM_RUN"
+        refused = isinstance(step.outcome, Failed) and step.rule is not run.RUN_IMMEDIATE_EXIT
         not_processed = isinstance(step.outcome, Done) and step.outcome.value == 0
-        if refused or (not_processed and "XFD" in step.rule):
+        if refused or (not_processed and step.rule in {msr.SET_XFD, msr.SET_XFD_ERR}):
             assert step.machine == self.machine
         assert not isinstance(step.outcome, HostDies)
         self.machine = step.machine

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from kvmprobe.abi.payload import NO_EXCEPTION, Registers
 from kvmprobe.model import guest
+from kvmprobe.model.guest_control import NOTHING
 from kvmprobe.model.machine import GuestCpuid
 from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu
 
@@ -16,10 +17,11 @@ UD, NM, GP, NONE = 6, 7, 13, NO_EXCEPTION
 LOW = 0xFFFF_FFFF
 
 
-def in_payload(table=None, **fields):
+def in_payload(table=None, *, host=AMX_HOST, **fields):
     """A vCPU with all of the AMX host's CPUID, OSXSAVE and XCR0, but for ``fields``."""
-    fields = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "xcr0": ALL, "in_payload": True, **fields}
-    machine = amx_vcpu()
+    registers = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "efer": 0x500, "in_payload": True}
+    fields = {**registers, "xcr0": ALL, **fields}
+    machine = replace(amx_vcpu(), host=host)
     cpuid = GuestCpuid.of(AMX_HOST.supported if table is None else table)
     return machine.with_vcpu(VCPU, replace(machine.vcpu(VCPU), cpuid=cpuid, **fields))
 
@@ -34,7 +36,7 @@ def without_feature(leaf, subleaf, register, bit):
 def step(machine, instruction, value=0, ecx=0, rax=None):
     """One instruction with ``value`` in EDX:EAX."""
     given = Registers(rax=value & LOW if rax is None else rax, rcx=ecx, rdx=value >> 32)
-    return guest.execute(machine, VCPU, given, instruction, "rule")
+    return guest.execute(machine, VCPU, given, instruction, NOTHING)
 
 
 def run(machine, *instructions):

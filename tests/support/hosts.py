@@ -9,7 +9,7 @@ from kvmprobe.model import guest_cpuid, lifecycle, permission
 from kvmprobe.model.host import HostProfile
 from kvmprobe.model.machine import GuestCpuid, Machine
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
-from kvmprobe.xstate.cpuid import CpuidTable
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
 from kvmprobe.xstate.image import XsaveFields, encode
 from kvmprobe.xstate.layout import Component, Layout
 
@@ -78,11 +78,28 @@ def with_behaviours(host, *behaviours):
     return replace(host, behaviours=frozenset(behaviours))
 
 
-def cet_host(*behaviours):
-    """A host whose KVM lists XSS and offers shadow stacks, both CET components and XSAVES."""
-    listed = AMX_HOST.supported.replaced(0xD, 1, eax=0b11111, ecx=0x1800)
-    supported = listed.replaced(7, 0, ecx=1 << 3 | 1 << 7)
-    host = replace(AMX_HOST, supported=supported, msrs=AMX_HOST.msrs | {0xDA0, 0x6A0, 0x6A7})
+# Size in bytes; 0xD.n:ECX bit 0: the component is enabled in IA32_XSS.
+_CET_PLACES = (
+    CpuidEntry(0xD, 11, 1, 16, 0, 1, 0),
+    CpuidEntry(0xD, 12, 1, 24, 0, 1, 0),
+)
+
+
+def cet_host(*behaviours, shstk=True, ibt=False, la57=False):
+    """A host whose KVM lists XSS and CET MSRs, and offers both CET components and XSAVES."""
+    tables = []
+    for table in (AMX_HOST.cpu, AMX_HOST.supported):
+        entries = sorted([*table.entries, *_CET_PLACES], key=lambda entry: entry[:2])
+        features = table.at(7, 0)
+        ecx = features.ecx | shstk << 7 | la57 << 16
+        tables.append(
+            CpuidTable(tuple(entries))
+            .replaced(0xD, 1, eax=0b11111, ecx=0x1800)
+            .replaced(7, 0, ecx=ecx, edx=features.edx | ibt << 20)
+        )
+    cpu, supported = tables
+    msrs = AMX_HOST.msrs | {0xDA0, 0x6A0, 0x6A2, *range(0x6A4, 0x6A9)}
+    host = replace(AMX_HOST, cpu=cpu, supported=supported, msrs=msrs)
     return with_behaviours(host, *behaviours)
 
 

@@ -9,7 +9,7 @@ from kvmprobe.cli import terminal
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
 from kvmprobe.host import checks
-from kvmprobe.host.doctor.once_warnings import renew
+from kvmprobe.host.doctor.once_warnings import clear_fired
 from kvmprobe.host.files import HostFiles
 from kvmprobe.host.settings import DEFAULT, SETTINGS, sensible, settings_of
 
@@ -73,9 +73,9 @@ def check_host(arguments: argparse.Namespace) -> list[str]:
         checks.refuse_tainted(files)
     if arguments.hazardous:
         if not arguments.shared:
-            checks.refuse_company(files, own_pid)
+            checks.refuse_other_vms(files, own_pid)
         tell(checks.service_warning(files))
-    return [note for note in (*checks.notes(files, own_pid), renew(files)) if note]
+    return [note for note in (*checks.notes(files, own_pid), clear_fired(files)) if note]
 
 
 def tell(line: str) -> None:

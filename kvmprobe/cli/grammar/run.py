@@ -10,7 +10,7 @@ from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, FORMATS, PRINTING, end_wit
 from kvmprobe.cli.grammar.host import add_arm, add_host_checks
 from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
-from kvmprobe.cli.grammar.shared import add_device, add_exit_style, add_kernel, seconds
+from kvmprobe.cli.grammar.shared import RUN_TIME, add_device, add_exit_style, add_kernel, seconds
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.reports.formats import Format
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_run(run: argparse.ArgumentParser) -> None:
-    """Take what ``kvmprobe run`` does."""
+def add_arguments(run: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
     end_with(run, SELECTION_HELP, PRINTING, FORMATS, EXIT_STYLES)
     _add_where(run.add_argument_group("where"))
     add_selection(run.add_argument_group("what"))
@@ -81,7 +81,7 @@ def _add_output(output: argparse._ArgumentGroup) -> None:
 
 def _add_safety(safety: argparse._ArgumentGroup) -> None:
     safety.add_argument(
-        "--timeout", type=seconds, metavar="SECONDS", help="end the whole run after that"
+        "--timeout", type=RUN_TIME, metavar="SECONDS", help="end the whole run after that"
     )
     safety.add_argument(
         "--scenario-timeout",

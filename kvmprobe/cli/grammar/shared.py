@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ from kvmprobe.cli.exit_style import OPTION, ExitStyle
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
+
+
+RUN_HELP = "a run's directory, or the FILE of `run --json`"
 
 
 def add_device(command: _ActionsContainer) -> None:
@@ -53,17 +57,37 @@ def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
     command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)
 
 
-def count(text: str) -> int:
-    """Read a number that is not negative, for argparse."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
+DAY = 24 * 60 * 60.0
 
 
-def seconds(text: str) -> float:
-    """Read a positive number of seconds, for argparse."""
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-    return value
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Reads a number within a range, for argparse.
+
+    :ivar unit: what it counts, for the message
+    """
+
+    kind: type[int] | type[float]
+    least: float
+    most: float
+    unit: str
+
+    def __call__(self, text: str) -> float:
+        """Return the number.
+
+        :raises ArgumentTypeError: it is none, or it is out of range
+        """
+        try:
+            value = self.kind(text)
+        except ValueError:
+            value = self.kind(-1)
+        if not self.least <= value <= self.most:  # also false for nan
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number of {self.unit} from {self.least:g} to {self.most:.0f}"
+            )
+        return value
+
+
+# A day: the emulated host's clock is ten times slower, and poll() takes 2^31 ms at most.
+seconds = Number(float, 0.001, DAY, "seconds")
+RUN_TIME = Number(float, 0.001, 30 * DAY, "seconds")

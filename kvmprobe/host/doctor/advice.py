@@ -1,4 +1,4 @@
-"""One line of the doctor's: what there is to know, how grave it is, what to do."""
+"""One line of `kvmprobe probe` about this host: a finding, its severity, what to do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Readiness(Enum):
-    """Whether a host can be left alone, as far as one topic goes."""
+    """Whether the host is ready for an unattended run, as far as one topic goes."""
 
     FINE = "fine"
     WORTH_KNOWING = "worth knowing"
@@ -16,10 +16,10 @@ class Readiness(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is the case with one topic.
+    """A finding about one topic.
 
-    :ivar topic: stable name, for programs too
-    :ivar remedy: what to do about it; empty where there is nothing to do
+    :ivar topic: stable name, which `probe --json` has as well
+    :ivar remedy: what to do about it; empty if nothing
     """
 
     topic: str
@@ -28,7 +28,7 @@ class Advice:
     remedy: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Return it as a JSON object."""
+        """Return a JSON object."""
         return {
             "topic": self.topic,
             "readiness": self.readiness.value,
@@ -38,15 +38,15 @@ class Advice:
 
 
 def fine(topic: str, finding: str) -> Advice:
-    """Return that all is well."""
+    """Return a finding that needs no action."""
     return Advice(topic, Readiness.FINE, finding)
 
 
 def worth_knowing(topic: str, finding: str, remedy: str = "") -> Advice:
-    """Return what does not stand in the way of a run."""
+    """Return a finding that does not prevent a run."""
     return Advice(topic, Readiness.WORTH_KNOWING, finding, remedy)
 
 
 def not_ready(topic: str, finding: str, remedy: str) -> Advice:
-    """Return what an unattended run should not begin with."""
+    """Return a finding to fix before an unattended run."""
     return Advice(topic, Readiness.NOT_READY, finding, remedy)

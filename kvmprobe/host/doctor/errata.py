@@ -1,6 +1,6 @@
-"""Processor errata that look like a kernel that loses FPU state.
+"""Processor errata that look like a kernel bug: the processor itself loses FPU state.
 
-Each names its source; what is in none that we know is not listed.
+Each erratum names its source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INTEL, AMD = "GenuineIntel", "AuthenticAMD"
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """Vendor and leaf 1 EAX, taken apart.
+    """Vendor, and the fields of CPUID.1:EAX.
 
     :see: SDM vol.2 CPUID, "Version Information Returned by CPUID in EAX"
     """
@@ -31,7 +31,7 @@ class Processor:
 
     @classmethod
     def of(cls, vendor: str, signature: int) -> Processor:
-        """Take a signature apart; family and model with their extensions."""
+        """Decode CPUID.1:EAX; family and model include the extended fields."""
         family = signature >> 8 & 0xF
         model = signature >> 4 & 0xF
         if family in {6, 15}:
@@ -46,11 +46,11 @@ class Processor:
 
 @dataclass(frozen=True, slots=True)
 class Erratum:
-    """One, and where it is told of.
+    """An erratum and its source.
 
-    :ivar models: of the family
-    :ivar mended: the microcode revisions that mend it, by (first model, last model, stepping or
-        None for all); a processor that is not listed stays as it is
+    :ivar models: affected models of the family
+    :ivar fixed: (first model, last model, stepping or None for all, first microcode revision with
+        the fix); models that are not listed have no fix
     """
 
     name: str
@@ -59,10 +59,10 @@ class Erratum:
     models: tuple[range, ...]
     effect: str
     source: str
-    mended: tuple[tuple[int, int, int | None, int], ...] = ()
+    fixed: tuple[tuple[int, int, int | None, int], ...] = ()
 
-    def concerns(self, processor: Processor, microcode: int | None) -> bool:
-        """Tell whether a processor with that microcode has it; None: a revision that is unknown."""
+    def affects(self, processor: Processor, microcode: int | None) -> bool:
+        """Return True if a processor has it; ``microcode`` is None for an unknown revision."""
         if (processor.vendor, processor.family) != (self.vendor, self.family):
             return False
         if not any(processor.model in models for models in self.models):
@@ -72,7 +72,7 @@ class Erratum:
             and stepping in {None, processor.stepping}
             and microcode is not None
             and microcode >= revision
-            for first, last, stepping, revision in self.mended
+            for first, last, stepping, revision in self.fixed
         )
 
 
@@ -82,8 +82,7 @@ ERRATA = (
         INTEL,
         6,
         (range(0x8F, 0x90),),
-        "a VM exit during XSAVE may leave zeros for AMX state: tiles are lost without the kernel's "
-        "doing",
+        "a VM exit during XSAVE may store zeros for AMX state, so a correct kernel loses tiles",
         "as OpenZFS describes it in pull request 15168, for issue 14989",
     ),
     Erratum(
@@ -91,20 +90,20 @@ ERRATA = (
         AMD,
         0x17,
         (range(0x100),),
-        "XSAVES may fail to save XMM registers: they return to an older value",
+        "XSAVES may not save XMM registers: XRSTORS then restores older values",
         "AMD revision guide 56323; Linux commits b0563468eeac and 29ba89f18952, amd.c: "
         "fix_erratum_1386",
-        # The table erratum_1386_microcode.
+        # arch/x86/kernel/cpu/amd.c: erratum_1386_microcode.
         ((0x01, 0x01, 0x2, 0x0800126E), (0x31, 0x31, 0x0, 0x08301052)),
     ),
     Erratum(
         "Zenbleed",
         AMD,
         0x17,
-        # As 522b1d69219d lists them.
+        # The models in commit 522b1d69219d.
         (range(0x30, 0x50), range(0x60, 0x80), range(0x90, 0x92), range(0xA0, 0xB0)),
-        "vector registers may show what another context left in them (CVE-2023-20593); Linux sets "
-        "a chicken bit where the microcode does not mend it",
+        "vector registers may have values of another context (CVE-2023-20593); Linux sets a "
+        "chicken bit if the microcode has no fix",
         "Linux commits 522b1d69219d and 5c84b051bd4e, amd.c: cpu_has_zenbleed_microcode",
         (
             (0x30, 0x3F, None, 0x0830107B),
@@ -115,18 +114,18 @@ ERRATA = (
         ),
     ),
 )
-# /proc/cpuinfo's own word, arch/x86/include/asm/cpufeatures.h: X86_BUG_FXSAVE_LEAK.
+# In /proc/cpuinfo, arch/x86/include/asm/cpufeatures.h: X86_BUG_FXSAVE_LEAK.
 _FXSAVE_LEAK = "fxsave_leak"
 _FXSAVE_LEAK_EFFECT = (
-    "FXSAVE and XSAVE leave FOP, FIP and FDP alone unless an x87 exception is pending "
+    "FXSAVE and XSAVE do not store FOP, FIP and FDP unless an x87 exception is pending "
     "(X86_BUG_FXSAVE_LEAK)"
 )
 
 
 def errata(facts: Mapping[str, Any]) -> tuple[Advice, ...]:
-    """Name the errata of the processor that the facts tell of.
+    """Return a finding for each erratum of this host's processor.
 
-    :param facts: the worker's, of this host
+    :param facts: what the worker reports of this host
     """
     cpu, environment = facts["cpu"], facts["environment"]
     processor = Processor.of(cpu["vendor"], cpu["signature"])
@@ -136,20 +135,20 @@ def errata(facts: Mapping[str, Any]) -> tuple[Advice, ...]:
         worth_knowing(
             "errata",
             f"erratum {erratum.name}: {erratum.effect} ({erratum.source})",
-            "update the microcode, or confirm a finding on another processor",
+            "update the microcode, or reproduce failures on another processor",
         )
         for erratum in ERRATA
-        if erratum.concerns(processor, microcode)
+        if erratum.affects(processor, microcode)
     ]
     if _FXSAVE_LEAK in environment["cpu"]["bugs"]:
         found.append(worth_knowing("errata", _FXSAVE_LEAK_EFFECT))
     if found:
         return tuple(found)
-    said = f"kvmprobe knows of none of {processor} that could be taken for a kernel's fault"
+    finding = f"kvmprobe knows no erratum of {processor} that looks like a kernel bug"
     if virtual:
-        told = f"{said}; but the hypervisor may tell another processor than it runs on"
-        return (worth_knowing("errata", told),)
-    return (fine("errata", said),)
+        caveat = "CPUID comes from the hypervisor and may not be the real processor's"
+        return (worth_knowing("errata", f"{finding}; {caveat}"),)
+    return (fine("errata", finding),)
 
 
 def _oldest(revisions: list[str]) -> int | None:

@@ -1,4 +1,4 @@
-"""The doctor's whole examination of this host."""
+"""Every check of this host that `kvmprobe probe` makes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from kvmprobe.host.doctor.advice import Advice, worth_knowing
-from kvmprobe.host.doctor.company import company, uptime_now
-from kvmprobe.host.doctor.dying import after_trouble
+from kvmprobe.host.doctor.crash_reports import crash_reports, watchdog
 from kvmprobe.host.doctor.errata import errata
-from kvmprobe.host.doctor.evidence import evidence, watchdog
-from kvmprobe.host.doctor.room import room
-from kvmprobe.host.doctor.trust import layers_below, observation
+from kvmprobe.host.doctor.free_space import free_space
+from kvmprobe.host.doctor.kernel_state import hypervisor_and_microcode, kernel_state
+from kvmprobe.host.doctor.panic_settings import panic_settings
+from kvmprobe.host.doctor.shared_host import shared_host, uptime_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,23 +29,23 @@ def examine_host(
     folders: Mapping[str, Path | UsageError],
     left: Armed | None,
 ) -> tuple[Advice, ...]:
-    """Return everything, in the order in which it is told.
+    """Return all findings, in the order of the report.
 
-    :param facts: the worker's, of this host
-    :param folders: where a run writes, by what for; or why there is no such place
-    :param left: settings that an earlier run changed and has not restored
+    :param facts: what the worker reports of this host
+    :param folders: where a run writes, by purpose; or the error that says why there is no folder
+    :param left: sysctls that an earlier run changed and did not restore
     """
     return (
-        *after_trouble(files),
-        *evidence(files),
+        *panic_settings(files),
+        *crash_reports(files),
         watchdog(files),
-        *observation(files, os.geteuid()),
-        *layers_below(facts),
+        *kernel_state(files, os.geteuid()),
+        *hypervisor_and_microcode(facts),
         *errata(facts),
-        *company(files),
+        *shared_host(files),
         uptime_now(),
         *_leftovers(left),
-        *room(folders),
+        *free_space(folders),
     )
 
 
@@ -53,7 +53,7 @@ def _leftovers(left: Armed | None) -> Iterator[Advice]:
     if left is not None:
         yield worth_knowing(
             "armed settings",
-            f"changed by kvmprobe, process {left.pid}, and not restored: "
+            f"changed by kvmprobe (pid {left.pid}) and not restored: "
             + ", ".join(map(str, left.changes)),
-            "kvmprobe probe --disarm, or the next run, restores them",
+            "`kvmprobe probe --disarm` or the next run restores them",
         )

@@ -1,6 +1,6 @@
-"""Warnings that the kernel gives once a boot, and whether they would show in a run.
+"""WARN_ONCE(): warnings that the kernel prints once per boot, and whether a run would see them.
 
-Each WARN taints the kernel with W for good, so a kernel without W has all its once-warnings left.
+Each WARN taints the kernel with W until reboot, so no once-warning has fired on a kernel without W.
 
 :see: kernel/panic.c: __warn; lib/once.c, Documentation/admin-guide/clearing-warn-once.rst
 """
@@ -22,15 +22,15 @@ _WARNED = "W"
 
 
 class OnceWarnings(Enum):
-    """What has become of them."""
+    """Whether once-warnings can still be seen."""
 
     UNUSED = "none has fired since boot"
-    CLEARABLE = "some may have fired, and can be made to fire again"
-    CONSUMED = "some may have fired, and would not fire again"
+    CLEARABLE = "some may have fired, and can be reset"
+    CONSUMED = "some may have fired, and cannot be reset"
 
 
 def once_warnings(files: HostFiles) -> OnceWarnings:
-    """Tell their state; changes nothing."""
+    """Return their state; nothing is changed."""
     value = files.number(TAINTED)
     if value is not None and _WARNED not in letters(value):
         return OnceWarnings.UNUSED
@@ -39,12 +39,15 @@ def once_warnings(files: HostFiles) -> OnceWarnings:
     return OnceWarnings.CONSUMED
 
 
-def renew(files: HostFiles) -> str:
-    """Make those that have fired fire again where that can be done; return a note, or nothing."""
+def clear_fired(files: HostFiles) -> str:
+    """Reset once-warnings that have fired, if debugfs allows.
+
+    :returns: a note for the report; empty if none has fired
+    """
     if once_warnings(files) is OnceWarnings.UNUSED:
         return ""
     try:
         files.path(CLEAR).write_text("1")
     except OSError as error:
-        return f"once-warnings may be consumed: {CLEAR}: {error.strerror}"
-    return f"once-warnings were cleared ({CLEAR}): those that had fired since boot fire again"
+        return f"once-warnings that fired before are not seen again: {CLEAR}: {error.strerror}"
+    return f"once-warnings were reset ({CLEAR})"

@@ -30,8 +30,8 @@ from kvmprobe.reports.bug_report.text import (
     plain,
     quoted,
 )
-from kvmprobe.repro.program import GO_ON, REPRODUCED
-from kvmprobe.results.citation import with_paths, without_numbers
+from kvmprobe.repro.ended import GO_ON, REPRODUCED
+from kvmprobe.results.citation import without_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,7 +147,7 @@ def _expected(case: Case) -> str:
     if not case.defects:
         rules = [d.rule for d in case.record.divergences[:1]]
         rules += [f"not this: {finding.text}" for finding in case.findings[:1]]
-        texts += [f"{with_paths(without_numbers(rule))}." for rule in rules]
+        texts += [f"{without_numbers(rule)}." for rule in rules]
     return "  ".join(texts) or "the process goes on."
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvmprobe.abi.payload import RESULT, PayloadOp, Registers, command
 from kvmprobe.model import guest, guest_control, guest_tiles, guest_vector
 from kvmprobe.model.guest import VECTOR_FIELD
+from kvmprobe.model.lifecycle import SET_MEMORY_REGION
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.scenarios.calls import Call, RunGuest
 from kvmprobe.scenarios.calls import MapPayload as MapPayloadCall
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
+    from kvmprobe.model.rule import Rule
 
 PAYLOAD = "payload"
 
@@ -43,7 +45,7 @@ class MapPayload(Op):
 
     def step(self, machine: Machine) -> Step:
         """Expect success; guest memory is no part of the model."""
-        return Step(machine, Done(), "memory slots do not overlap: kvm_main.c")
+        return Step(machine, Done(), SET_MEMORY_REGION)
 
 
 @op(
@@ -63,7 +65,7 @@ class SharePayload(Op):
 
     def step(self, machine: Machine) -> Step:
         """Expect success."""
-        return Step(machine, Done(), "memory slots do not overlap: kvm_main.c")
+        return Step(machine, Done(), SET_MEMORY_REGION)
 
 
 class GuestOp(Op):
@@ -74,8 +76,6 @@ class GuestOp(Op):
         for name in (VECTOR_FIELD, "error_code", "rip", "rax", "rbx", "rcx", "rdx", "cr0", "cr4")
     }
     vcpu: str
-    statement: ClassVar[str] = "INV-36"
-    """What of the contract it is about; all of them load and save the guest FPU."""
 
     @abstractmethod
     def command(self, host: HostProfile) -> bytes:
@@ -84,6 +84,11 @@ class GuestOp(Op):
     @abstractmethod
     def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:
         """Return the model of the instruction with its operands."""
+
+    @property
+    @abstractmethod
+    def rule(self) -> Rule:
+        """The rule of the instruction."""
 
     @property
     @abstractmethod
@@ -105,10 +110,8 @@ class GuestOp(Op):
 
     def step(self, machine: Machine) -> Step:
         """Load the guest FPU, execute, save it."""
-        name = self.mnemonic.split()[0]
-        rule = f"{name} in the guest ({self.statement}): {self.cites[0]}"
         execution = self.instruction(machine.host)
-        return guest.execute(machine, self.vcpu, self.registers, execution, rule)
+        return guest.execute(machine, self.vcpu, self.registers, execution, self.rule)
 
     @property
     def text(self) -> str:
@@ -117,27 +120,27 @@ class GuestOp(Op):
         return f"KVM_RUN: {self.mnemonic}{where}"
 
 
-_PLAIN: dict[PayloadOp, tuple[Callable[[Guest], Guest], int]] = {
-    PayloadOp.NOP: (guest_control.nothing, 0),
-    PayloadOp.UD2: (guest_control.ud2, 0),
-    PayloadOp.READ_CR0: (guest_control.read_cr0, 0),
-    PayloadOp.READ_CR4: (guest_control.read_cr4, 0),
-    PayloadOp.CLTS: (guest_control.clts, 0),
-    PayloadOp.RDPKRU: (guest_control.rdpkru, 0),
-    PayloadOp.FNINIT: (guest_vector.fninit, 0),
-    PayloadOp.FNOP: (guest_vector.fnop, 0),
-    PayloadOp.FNCLEX: (guest_vector.fnclex, 0),
-    PayloadOp.FWAIT: (guest_vector.fwait, 0),
-    PayloadOp.FLD1: (guest_vector.fld1, 0),
-    PayloadOp.FSTP: (guest_vector.fstp, 10),
-    PayloadOp.FNSTCW: (guest_vector.fnstcw, 2),
-    PayloadOp.FNSTSW: (guest_vector.fnstsw, 2),
-    PayloadOp.STMXCSR: (guest_vector.stmxcsr, 4),
-    PayloadOp.VZEROALL: (guest_vector.vzeroall, 0),
-    PayloadOp.VZEROUPPER: (guest_vector.vzeroupper, 0),
-    PayloadOp.TILERELEASE: (guest_tiles.tilerelease, 0),
-    PayloadOp.STTILECFG: (guest_tiles.sttilecfg, 64),
-    PayloadOp.TDPBSSD: (guest_tiles.tdpbssd, 0),
+_PLAIN: dict[PayloadOp, tuple[Callable[[Guest], Guest], Rule, int]] = {
+    PayloadOp.NOP: (guest_control.nothing, guest_control.NOTHING, 0),
+    PayloadOp.UD2: (guest_control.ud2, guest_control.UD2, 0),
+    PayloadOp.READ_CR0: (guest_control.read_cr0, guest_control.READ_CR0, 0),
+    PayloadOp.READ_CR4: (guest_control.read_cr4, guest_control.READ_CR4, 0),
+    PayloadOp.CLTS: (guest_control.clts, guest_control.CLTS, 0),
+    PayloadOp.RDPKRU: (guest_control.rdpkru, guest_control.RDPKRU, 0),
+    PayloadOp.FNINIT: (guest_vector.fninit, guest_vector.FNINIT, 0),
+    PayloadOp.FNOP: (guest_vector.fnop, guest_vector.FNOP, 0),
+    PayloadOp.FNCLEX: (guest_vector.fnclex, guest_vector.FNCLEX, 0),
+    PayloadOp.FWAIT: (guest_vector.fwait, guest_vector.FWAIT, 0),
+    PayloadOp.FLD1: (guest_vector.fld1, guest_vector.FLD1, 0),
+    PayloadOp.FSTP: (guest_vector.fstp, guest_vector.FSTP, 10),
+    PayloadOp.FNSTCW: (guest_vector.fnstcw, guest_vector.FNSTCW, 2),
+    PayloadOp.FNSTSW: (guest_vector.fnstsw, guest_vector.FNSTSW, 2),
+    PayloadOp.STMXCSR: (guest_vector.stmxcsr, guest_vector.STMXCSR, 4),
+    PayloadOp.VZEROALL: (guest_vector.vzeroall, guest_vector.VZEROALL, 0),
+    PayloadOp.VZEROUPPER: (guest_vector.vzeroupper, guest_vector.VZEROUPPER, 0),
+    PayloadOp.TILERELEASE: (guest_tiles.tilerelease, guest_tiles.TILERELEASE, 0),
+    PayloadOp.STTILECFG: (guest_tiles.sttilecfg, guest_tiles.STTILECFG, 64),
+    PayloadOp.TDPBSSD: (guest_tiles.tdpbssd, guest_tiles.TDPBSSD, 0),
 }
 
 
@@ -163,6 +166,11 @@ class GuestExecute(GuestOp):
         """Its name."""
         return self.executes.name.replace("_", " ")
 
+    @property
+    def rule(self) -> Rule:
+        """Look it up."""
+        return _PLAIN[self.executes][1]
+
     def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
         """Have it executed."""
         return command(self.executes)
@@ -173,4 +181,4 @@ class GuestExecute(GuestOp):
 
     def size_of_data(self, host: HostProfile) -> int:  # noqa: ARG002
         """Return the bytes that it stores."""
-        return _PLAIN[self.executes][1]
+        return _PLAIN[self.executes][2]

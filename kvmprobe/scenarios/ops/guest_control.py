@@ -53,6 +53,7 @@ class GuestXgetbv(_RegisterOp):
     vcpu: str = VCPU
     code = PayloadOp.XGETBV
     model = guest_control.xgetbv
+    rule = guest_control.XGETBV
 
     @property
     def registers(self) -> Registers:
@@ -74,8 +75,8 @@ class GuestXsetbv(_RegisterOp):
     index: int = 0
     vcpu: str = VCPU
     code = PayloadOp.XSETBV
-    statement = "INV-40"
     model = guest_control.xsetbv
+    rule = guest_control.XSETBV
 
     @property
     def registers(self) -> Registers:
@@ -96,8 +97,8 @@ class GuestXsetbvUser(_RegisterOp):
     xcr0: int
     vcpu: str = VCPU
     code = PayloadOp.XSETBV_CPL3
-    statement = "INV-40"
     model = guest_control.xsetbv_by_user
+    rule = guest_control.XSETBV_BY_USER
 
     @property
     def registers(self) -> Registers:
@@ -118,8 +119,8 @@ class GuestRdmsr(_RegisterOp):
     index: int
     vcpu: str = VCPU
     code = PayloadOp.RDMSR
-    statement = "INV-25, INV-39"
     model = guest_msr.rdmsr
+    rule = guest_msr.RDMSR
 
     @property
     def registers(self) -> Registers:
@@ -141,8 +142,8 @@ class GuestWrmsr(_RegisterOp):
     value: int
     vcpu: str = VCPU
     code = PayloadOp.WRMSR
-    statement = "INV-25"
     model = guest_msr.wrmsr
+    rule = guest_msr.WRMSR
 
     @property
     def registers(self) -> Registers:
@@ -164,8 +165,8 @@ class GuestCpuidLeaf(_RegisterOp):
     subleaf: int = 0
     vcpu: str = VCPU
     code = PayloadOp.CPUID
-    statement = "INV-35"
     model = guest_control.cpuid
+    rule = guest_control.CPUID
 
     @property
     def registers(self) -> Registers:
@@ -188,8 +189,8 @@ class GuestWrpkru(_RegisterOp):
     edx: int = 0
     vcpu: str = VCPU
     code = PayloadOp.WRPKRU
-    statement = "INV-22"
     model = guest_control.wrpkru
+    rule = guest_control.WRPKRU
 
     @property
     def registers(self) -> Registers:
@@ -211,6 +212,7 @@ class GuestWriteCr0(_RegisterOp):
     vcpu: str = VCPU
     code = PayloadOp.WRITE_CR0
     model = guest_control.write_cr0
+    rule = guest_control.WRITE_CR0
 
     @property
     def registers(self) -> Registers:
@@ -231,8 +233,8 @@ class GuestWriteCr4(_RegisterOp):
     cr4: int
     vcpu: str = VCPU
     code = PayloadOp.WRITE_CR4
-    statement = "INV-34"
     model = guest_control.write_cr4
+    rule = guest_control.WRITE_CR4
 
     @property
     def registers(self) -> Registers:
@@ -252,6 +254,7 @@ class GuestLdmxcsr(GuestOp):
 
     mxcsr: int
     vcpu: str = VCPU
+    rule = guest_vector.LDMXCSR
 
     @property
     def mnemonic(self) -> str:

@@ -78,6 +78,7 @@ class GuestLdtilecfg(GuestOp):
 
     configuration: Configuration = Configuration.FULL
     vcpu: str = VCPU
+    rule = guest_tiles.LDTILECFG
 
     def __post_init__(self) -> None:
         """Accept the configuration's text."""
@@ -102,7 +103,6 @@ class _TileOp(GuestOp):
     """An instruction with one tile and, mostly, its rows in memory."""
 
     tile: int
-    statement = "INV-39"
 
     @property
     def registers(self) -> Registers:
@@ -117,6 +117,7 @@ class GuestTileloadd(_TileOp):
 
     tile: int = 0
     vcpu: str = VCPU
+    rule = guest_tiles.TILELOADD
 
     @property
     def mnemonic(self) -> str:
@@ -140,6 +141,7 @@ class GuestTilestored(_TileOp):
 
     tile: int = 0
     vcpu: str = VCPU
+    rule = guest_tiles.TILESTORED
 
     @property
     def mnemonic(self) -> str:
@@ -166,7 +168,7 @@ class GuestTilezero(GuestOp):
 
     tile: int = 0
     vcpu: str = VCPU
-    statement = "INV-39"
+    rule = guest_tiles.TILEZERO
 
     @property
     def mnemonic(self) -> str:

@@ -49,6 +49,7 @@ class GuestLoad(GuestOp):
 
     file: VectorFile
     vcpu: str = VCPU
+    rule = guest_vector.LOAD
 
     def __post_init__(self) -> None:
         """Accept the file's number."""
@@ -75,6 +76,7 @@ class GuestStore(GuestOp):
 
     file: VectorFile
     vcpu: str = VCPU
+    rule = guest_vector.STORE
 
     def __post_init__(self) -> None:
         """Accept the file's number."""
@@ -105,6 +107,7 @@ class GuestFldcw(GuestOp):
 
     fcw: int
     vcpu: str = VCPU
+    rule = guest_vector.FLDCW
 
     @property
     def mnemonic(self) -> str:
@@ -126,6 +129,7 @@ class GuestFld(GuestOp):
     """Push pi onto the x87 stack."""
 
     vcpu: str = VCPU
+    rule = guest_vector.FLD
 
     @property
     def mnemonic(self) -> str:

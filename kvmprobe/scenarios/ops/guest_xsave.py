@@ -37,7 +37,7 @@ _RESTORES = {RestoreForm.XRSTOR: PayloadOp.XRSTOR64, RestoreForm.XRSTORS: Payloa
 
 def area_size(host: HostProfile) -> int:
     """Return the bytes of the largest area in either format."""
-    compacted = guest_xsave.compacted_layout(host, host.layout.bitmap)
+    compacted = guest_xsave.compacted_layout(host, host.layout.bitmap | host.kvm_xss)
     return max(host.layout.size(host.layout.bitmap), compacted.size(compacted.bitmap))
 
 
@@ -63,6 +63,7 @@ class GuestXsave(_AreaOp):
     rfbm: int = ALL
     offset: int = 0
     vcpu: str = VCPU
+    rule = guest_xsave.XSAVE
 
     def __post_init__(self) -> None:
         """Accept the form's text."""
@@ -104,6 +105,7 @@ class GuestXrstor(_AreaOp):
     reserved: int = 0
     offset: int = 0
     vcpu: str = VCPU
+    rule = guest_xsave.XRSTOR
 
     def __post_init__(self) -> None:
         """Accept the form's text."""
@@ -120,9 +122,10 @@ class GuestXrstor(_AreaOp):
         memory = bytearray(area_size(host))
         layout = host.layout
         if self.xcomp_bv & COMPACTED:
-            known = self.xcomp_bv & layout.bitmap
+            known = self.xcomp_bv & (layout.bitmap | host.kvm_xss)
             layout = guest_xsave.compacted_layout(host, known)
-        for nr in numbers(self.xstate_bv & layout.bitmap & ~MPX):
+        # Supervisor components have no pattern: they are loaded as zeros.
+        for nr in numbers(self.xstate_bv & layout.bitmap & host.layout.bitmap & ~MPX):
             content = patterns.content(nr, host.layout)
             for span in place_of(nr, layout):
                 memory[span.start : span.stop] = content[: len(span)]
@@ -149,6 +152,7 @@ class GuestFxsave(GuestOp):
     """Save x87 and SSE."""
 
     vcpu: str = VCPU
+    rule = guest_xsave.FXSAVE
 
     @property
     def mnemonic(self) -> str:
@@ -175,6 +179,7 @@ class GuestFxrstor(GuestOp):
 
     mxcsr: int = patterns.MXCSR_PATTERN
     vcpu: str = VCPU
+    rule = guest_xsave.FXRSTOR
 
     @property
     def mnemonic(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR
 from kvmprobe.model import lifecycle, process
+from kvmprobe.model.lifecycle import SET_MEMORY_REGION
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.scenarios.calls import MAIN, Call, Close, Immediate, Ioctl, MapMemory
 from kvmprobe.scenarios.calls import OpenKvm as OpenKvmCall
@@ -93,7 +94,7 @@ class MapHalt(Op):
 
     def step(self, machine: Machine) -> Step:
         """Expect success; guest memory is no part of the model."""
-        return Step(machine, Done(), "memory slots do not overlap: kvm_main.c")
+        return Step(machine, Done(), SET_MEMORY_REGION)
 
 
 @op(

@@ -32,7 +32,9 @@ _FIELDS = {
     "efer": (264, "Q"),
 }
 _CITES = ("Documentation/virt/kvm/api.rst: KVM_SET_SREGS", "arch/x86/kvm/x86.c: __set_sregs_common")
-_ERRNOS = {"EINVAL": "a bit of CR4 that KVM or the guest's CPUID lacks"}
+_ERRNOS = {
+    "EINVAL": "a bit of CR4 that KVM or the guest's CPUID lacks, or long mode without CR4.PAE"
+}
 
 
 class _Get(Op):
@@ -50,7 +52,7 @@ class _Get(Op):
 
     def step(self, machine: Machine) -> Step:
         """Expect the last accepted values."""
-        return sregs.get_sregs(machine, VCPU)
+        return sregs.get_sregs(machine, VCPU, self.kept_as)
 
 
 @op("get-sregs", "KVM_GET_SREGS", *_CITES)
@@ -85,7 +87,7 @@ class SetSregs(Op):
 
     def step(self, machine: Machine) -> Step:
         """Accept legal bits."""
-        return sregs.set_cr4(machine, VCPU, self.cr4)
+        return sregs.set_sregs(machine, VCPU, self.cr4, _SREGS)
 
     @property
     def text(self) -> str:
@@ -107,7 +109,7 @@ class SetSregs2(Op):
 
     def step(self, machine: Machine) -> Step:
         """Accept legal bits."""
-        return sregs.set_cr4(machine, VCPU, self.cr4)
+        return sregs.set_sregs(machine, VCPU, self.cr4, _SREGS2)
 
     @property
     def text(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR
 from kvmprobe.model import run, vcpu_state
+from kvmprobe.model.lifecycle import SET_MEMORY_REGION
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.model.vcpu_state import RESET, State
 from kvmprobe.scenarios.calls import (
@@ -265,7 +266,7 @@ class MapOut(Op):
 
     def step(self, machine: Machine) -> Step:
         """Expect success; guest memory is no part of the model."""
-        return Step(machine, Done(), "memory slots do not overlap: kvm_main.c")
+        return Step(machine, Done(), SET_MEMORY_REGION)
 
 
 @op("run-until-out", "KVM_RUN", f"{_API}: KVM_RUN", "arch/x86/kvm/x86.c: kvm_fast_pio_out")

@@ -7,19 +7,23 @@ import struct
 import pytest
 
 from kvmprobe.checkers.session import Checkers
+from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm
 from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
 from kvmprobe.scenarios.cpuid_tables import Table
-from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
+from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
-from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
+from kvmprobe.scenarios.ops.msrs import GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
+from kvmprobe.scenarios.ops.sregs import GetSregs
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.fake_kernel import trace_of, with_reply
-from tests.support.hosts import AMX_HOST, B18
+from tests.support.hosts import AMX_HOST, B18, cet_host
 
 ASK = RequestGuestPermission(18)
 READS = (GetXsave2(), GetXcrs(), GetXfd())
@@ -31,14 +35,14 @@ def sequence(*ops):
     return Scenario("test", "test", "", tuple(ScenarioStep(op) for op in ops))
 
 
-def found(ops, changed=None, result=None, patches=()):
+def found(ops, changed=None, result=None, patches=(), host=AMX_HOST):
     """Kinds of findings in a correct trace, with the reply of one op exchanged.
 
     :param changed: number of the op, negative from the end
     :param patches: (offset, bytes) in its output
     """
     scenario = sequence(*ops)
-    trace = trace_of(scenario, AMX_HOST)
+    trace = trace_of(scenario, host)
     if changed is not None:
         place = changed % len(ops)
         reply = trace.steps[place].replies[0]
@@ -47,7 +51,7 @@ def found(ops, changed=None, result=None, patches=()):
             output[offset : offset + len(content)] = content
         new = Reply(reply.result if result is None else result, bytes(output) or None)
         trace = with_reply(trace, place, 0, new)
-    findings = Checkers(AMX_HOST).within(scenario, trace)
+    findings = Checkers(host).within(scenario, trace)
     return {(f.checker, f.invariant) for f in findings}
 
 
@@ -196,3 +200,43 @@ def test_a_host_that_reads_another_xcr0_than_the_guest_wrote_is_found():
 def test_an_xsetbv_that_faults_leaves_what_the_host_set():
     # SDM vol.1 13.3: YMM needs SSE, so 5 is #GP
     assert found((*PAYLOAD, SetXcrs(7), GuestXsetbv(5), GetXcrs(), GuestXgetbv(0))) == set()
+
+
+def cpuid_with(leaf, subleaf, register, flip):
+    """Kinds of findings where KVM_GET_CPUID2 has these bits of one register flipped."""
+    ops = (*GUEST, SetXcrs(7), GetSregs(), GetCpuid2())
+    scenario = sequence(*ops)
+    trace = trace_of(scenario, AMX_HOST)
+    table = CpuidTable.from_bytes(trace.steps[-1].replies[0].output)
+    value = getattr(table.at(leaf, subleaf), register) ^ flip
+    output = table.replaced(leaf, subleaf, **{register: value}).to_bytes()
+    trace = with_reply(trace, len(ops) - 1, 0, Reply(0, output))
+    return {(f.checker, f.invariant) for f in Checkers(AMX_HOST).within(scenario, trace)}
+
+
+@pytest.mark.parametrize(
+    ("leaf", "subleaf", "register", "flip"),
+    [
+        # SDM vol.1 13.2: 0xD.0:EBX is the size for XCR0, 0xD.1:EBX that for XCR0 | IA32_XSS
+        (0xD, 0, "ebx", 64),
+        (0xD, 1, "ebx", 64),
+        # SDM vol.2 CPUID: 1:ECX[27] is CR4.OSXSAVE, 7.0:ECX[4] is CR4.PKE
+        (1, 0, "ecx", 1 << 27),
+        (7, 0, "ecx", 1 << 4),
+    ],
+    ids=["size for XCR0", "size for XCR0|XSS", "OSXSAVE", "OSPKE"],
+)
+def test_cpuid_that_does_not_follow_a_register_is_found(leaf, subleaf, register, flip):
+    assert ("two-views", "INV-35") in cpuid_with(leaf, subleaf, register, flip)
+
+
+def test_cpuid_that_follows_the_registers_is_not():
+    assert cpuid_with(0xD, 0, "ebx", 0) == set()
+
+
+def test_cet_msrs_after_the_guests_xrstors_are_not_known():
+    # SDM vol.1 13.12: XRSTORS initialises the components that the area lacks.
+    state = SetMsrs(((0xDA0, 0x1800), (0x6A0, 1)))
+    restore = GuestXrstor(7, COMPACTED | 7, RestoreForm.XRSTORS)
+    ops = (*PAYLOAD, SetXcrs(7), state, restore, GuestRdmsr(0x6A0))
+    assert found(ops, host=cet_host(ibt=True)) == set()

@@ -1,5 +1,8 @@
 """``kvmprobe bugreport`` on files."""
 
+import subprocess
+import sys
+
 import pytest
 
 from kvmprobe.cli.main import main
@@ -76,3 +79,21 @@ def test_a_run_that_is_not_there_is_a_usage_error(tmp_path, capsys):
 def test_a_file_that_cannot_be_written_is_a_usage_error(bad, tmp_path, capsys):
     assert main(["bugreport", bad, O1, "--output", str(tmp_path / "no" / "x")]) == ExitCode.USAGE
     assert "--output" in capsys.readouterr().err
+
+
+# The same command in a process where the compiled extension cannot be imported.
+WITHOUT_THE_BUILD = """\
+import sys
+
+sys.modules["kvmprobe.bindings._kvm"] = None
+from kvmprobe.cli.main import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_kept_run_is_reported_on_a_machine_without_the_build(bad):
+    command = [sys.executable, "-c", WITHOUT_THE_BUILD, "bugreport", bad, O1]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (ExitCode.OK, False)
+    assert "Subject: x86/fpu: Guest XFD write leaves XSTATE_BV set" in done.stdout

@@ -1,7 +1,10 @@
 """The command line without a kernel: usage, listing, exit statuses."""
 
+import re
+
 import pytest
 
+from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
@@ -85,3 +88,43 @@ def test_ops_names_the_kernel_call_and_errnos_of_each(capsys):
     shown = capsys.readouterr().out
     assert ["set-xcrs", "KVM_SET_XCRS"] in [line.split() for line in shown.splitlines()]
     assert "EBUSY: the process has created a vCPU" in shown
+
+
+# Each option that takes a number, with a command line that has it last.
+_NUMBERS = {
+    "--timeout": ["run"],
+    "--scenario-timeout": ["run"],
+    "--step-timeout": ["run"],
+    "resume --timeout": ["resume", "DIR"],
+    "--retries": ["resume", "DIR"],
+    "--memory": ["lab", "exec"],
+    "--disk-size": ["lab", "exec"],
+    "--silence": ["lab", "exec"],
+    "--cpus": ["lab", "exec"],
+}
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "-1", "1e400", "99999999999999999999", "x", ""])
+@pytest.mark.parametrize("option", _NUMBERS)
+def test_a_number_out_of_range_is_a_usage_error_with_the_range(option, text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*_NUMBERS[option], f"{option.split()[-1]}={text}", "--", "program"])
+    assert ended.value.code == ExitCode.USAGE
+    assert re.search(r" from [0-9.]+ to \d+\n$", capsys.readouterr().err)
+
+
+def test_a_scenario_may_take_as_long_as_poll_can_wait():
+    # Ten times that on the emulated host, in a signed number of milliseconds.
+    longest = parser(["run"]).parse_args(["run", "--scenario-timeout", "86400"]).scenario_timeout
+    assert longest * 10 * 1000 < 1 << 31
+
+
+@pytest.mark.parametrize("target", [[], ["--target", "lab"], ["--json", "run.json"]])
+def test_without_the_kernel_there_is_no_run(target, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("KVMPROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    archive = ["--archive", f"file://{tmp_path}/empty stable"]
+    status = main(["run", "--kernel", "9.9.9", *archive, "--out", "run", *target])
+    assert status == ExitCode.NOTHING_RAN
+    assert "did not complete" not in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache"}

@@ -83,4 +83,4 @@ def test_a_negative_number_of_retries_is_refused(begun, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["resume", str(begun()), "--retries", "-1"])
     assert ended.value.code == ExitCode.USAGE
-    assert "-1 is negative" in capsys.readouterr().err
+    assert "from 0 to 1000" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from kvmprobe.errors import Unavailable, UsageError
-from kvmprobe.host.arming import Armed, armed, disarm, leftover
+from kvmprobe.host.arming import Armed, armed, disarm, unrestored
 from kvmprobe.host.settings import Change, sensible, settings_of
 from tests.support.host_tree import HostTree
 
@@ -99,7 +99,7 @@ def test_what_a_killed_run_left_is_restored_by_the_next_one(host):
 
 
 def test_the_next_run_restores_before_it_arms(host):
-    # Else it would take the killed run's value for the host's own.
+    # Otherwise the value of the killed run would be recorded as the previous one.
     host.leave((PANIC, 0, 10))
     with host.armed(panic=20):
         assert host.get(PANIC) == 20
@@ -112,11 +112,11 @@ def test_what_a_killed_run_left_is_restored_on_demand(host):
     assert (host.get(PANIC), host.get(OOPS)) == (0, 0)
 
 
-def test_what_somebody_else_has_set_meanwhile_stays(host):
+def test_a_sysctl_that_another_process_has_set_is_not_restored(host):
     host.leave((PANIC, 0, 10))
     host.set(PANIC, 60)
     host.disarm()
-    assert (host.get(PANIC), "left alone: kernel.panic=60" in host.told[0]) == (60, True)
+    assert (host.get(PANIC), "not restored: kernel.panic=60" in host.told[0]) == (60, True)
 
 
 def test_a_reboot_has_restored_by_itself(host):
@@ -152,14 +152,14 @@ def test_a_second_armed_run_is_refused_while_the_first_goes_on(host):
 
 def test_a_run_that_goes_on_is_not_disarmed_by_another(host):
     with host.armed(panic=10):
-        assert (leftover(host.state, host.files), host.disarm()) == (None, ())
+        assert (unrestored(host.state, host.files), host.disarm()) == (None, ())
         with host.armed():
             assert host.get(PANIC) == 10
 
 
 def test_a_killed_runs_settings_can_be_asked_for(host):
     host.leave((PANIC, 0, 10))
-    assert leftover(host.state, host.files) == Armed(7, "boot-1", (Change(PANIC, 0, 10),))
+    assert unrestored(host.state, host.files) == Armed(7, "boot-1", (Change(PANIC, 0, 10),))
 
 
 def test_a_setting_that_the_kernel_does_not_have_is_refused_before_any_change(host):
@@ -201,12 +201,12 @@ def test_settings_are_read_with_and_without_their_prefix():
     ("text", "said"),
     [
         ("vm.swappiness=1", "vm.swappiness"),
-        ("panic", "give kernel.panic a number"),
-        ("panic=soon", "give kernel.panic a number"),
-        ("", "none of kernel.panic"),
-        ("../panic=1", "none of"),
+        ("panic", "the value of kernel.panic must be a number"),
+        ("panic=soon", "the value of kernel.panic must be a number"),
+        ("", "valid: kernel.panic"),
+        ("../panic=1", "unknown sysctl"),
     ],
 )
-def test_what_is_no_setting_is_refused(text, said):
+def test_an_invalid_setting_is_refused(text, said):
     with pytest.raises(UsageError, match=said):
         settings_of(text)

@@ -82,7 +82,7 @@ def test_taint_has_its_letters_and_meanings(host):
         "letters": "WO",
         "meanings": [
             "the kernel issued a warning",
-            "a module from outside the kernel's tree was loaded",
+            "an out-of-tree module was loaded",
         ],
     }
 

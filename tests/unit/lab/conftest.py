@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.sources import Source
@@ -53,7 +54,7 @@ def build_deb(path, files, compression="xz"):
             tar.addfile(member, io.BytesIO(content))
     body = packed.getvalue()
     if compression == "zst":
-        body = subprocess.run(["zstd", "-c"], input=body, capture_output=True, check=True).stdout
+        body = zstandard.compress(body)
     suffix = f".{compression}" if compression else ""
     members = (("debian-binary", b"2.0\n"), ("control.tar", b"odd"), (f"data.tar{suffix}", body))
     with path.open("wb") as file:

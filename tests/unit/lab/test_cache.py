@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.errors import NoSpace, UsageError
-from kvmprobe.lab.cache import Cache, full_disk_told, require_space
+from kvmprobe.lab.cache import Cache, disk_full_as_no_space, require_space
 from kvmprobe.progress import Silent
 
 HOLDER = """
@@ -167,18 +167,21 @@ def test_enough_space_passes(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_full_disk_becomes_no_space(tmp_path, number):
-    with pytest.raises(NoSpace, match="KVMPROBE_CACHE"), full_disk_told(tmp_path, "a kernel"):
+    with (
+        pytest.raises(NoSpace, match="KVMPROBE_CACHE"),
+        disk_full_as_no_space(tmp_path, "a kernel"),
+    ):
         raise OSError(number, os.strerror(number))
 
 
 def test_other_system_errors_stay_what_they_are(tmp_path):
-    with pytest.raises(PermissionError), full_disk_told(tmp_path, "a kernel"):
+    with pytest.raises(PermissionError), disk_full_as_no_space(tmp_path, "a kernel"):
         raise PermissionError(errno.EACCES, "no")
 
 
 def test_really_full_file_system_is_told():
     full = Path("/dev/full")
-    with pytest.raises(NoSpace), full_disk_told(full, "a test"), full.open("wb", 0) as file:
+    with pytest.raises(NoSpace), disk_full_as_no_space(full, "a test"), full.open("wb", 0) as file:
         file.write(b"x")
 
 

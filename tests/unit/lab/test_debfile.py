@@ -15,8 +15,6 @@ def read(deb):
 
 @pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz", "zst"])
 def test_files_are_read_whatever_the_compression(tmp_path, make_deb, compression):
-    if compression == "zst" and not shutil.which("zstd"):
-        pytest.skip("needs zstd")
     assert read(make_deb(tmp_path / "a.deb", CONTENT, compression)) == CONTENT
 
 
@@ -25,7 +23,6 @@ def test_reading_may_stop_early(tmp_path, make_deb):
     assert next(iter(files(deb)))[0] == "boot/vmlinuz-1"
 
 
-@pytest.mark.skipif(not shutil.which("zstd"), reason="needs zstd")
 def test_reading_zstd_may_stop_early(tmp_path, make_deb):
     deb = make_deb(tmp_path / "a.deb", CONTENT, "zst")
     assert next(iter(files(deb)))[0] == "boot/vmlinuz-1"

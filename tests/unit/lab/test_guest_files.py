@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.errors import UsageError
-from kvmprobe.lab import guest_files
+from kvmprobe.lab import elf, guest_files
 from kvmprobe.lab.initramfs import FileTree
 
 SEARCH = os.environ["PATH"]
@@ -127,6 +127,6 @@ def test_a_program_runs_without_its_debug_sections(compiled, tmp_path):
     assert subprocess.run([program], check=False).returncode == 0
 
 
-def test_this_interpreter_is_native():
-    assert guest_files.is_native(guest_files.find_program(sys.executable, SEARCH))
-    assert not guest_files.is_native(Path(__file__))
+def test_this_interpreter_is_x86_64():
+    assert elf.is_x86_64(guest_files.find_program(sys.executable, SEARCH))
+    assert not elf.is_x86_64(Path(__file__))

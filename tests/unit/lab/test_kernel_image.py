@@ -5,6 +5,7 @@ import lzma
 import struct
 
 import pytest
+import zstandard
 
 from kvmprobe.errors import UsageError
 from kvmprobe.lab import kernel_image
@@ -37,6 +38,7 @@ def vmlinuz(payload, protocol=0x20F, xloadflags=0x7F):
     "packed",
     [
         pytest.param(gzip.compress(elf()), id="gzip"),
+        pytest.param(zstandard.compress(elf()) + b"\0\1\0\0", id="zstd and its size"),
         pytest.param(
             lzma.compress(elf(), check=lzma.CHECK_CRC32) + b"\0\1\0\0", id="xz and its size"
         ),
@@ -60,6 +62,14 @@ def test_a_kernel_that_cannot_be_unpacked_here_is_entered_packed(tmp_path):
     image = kernel_image.read(path)
     assert image.entry == PREFERRED + 0x200
     assert image.content == file[0x400:]
+
+
+@pytest.mark.parametrize("magic", [b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"\x1f\x8b\x08"])
+def test_a_damaged_kernel_is_refused(tmp_path, magic):
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(vmlinuz(magic + b"\xff" * 100))
+    with pytest.raises(UsageError, match="damaged"):
+        kernel_image.read(path)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 import pytest
+import zstandard
 
 from kvmprobe.errors import KernelNotFound, UsageError
 from kvmprobe.lab import modules
@@ -129,19 +130,28 @@ def test_an_algorithm_that_is_asked_for_at_mount_is_loaded_before(tmp_path, make
 
 
 @pytest.mark.parametrize(
-    ("suffix", "pack"), [("", bytes), (".xz", lzma.compress), (".gz", gzip.compress)]
+    ("suffix", "pack"),
+    [
+        ("", bytes),
+        (".xz", lzma.compress),
+        (".gz", gzip.compress),
+        (".zst", zstandard.compress),
+    ],
 )
 def test_module_is_decompressed(suffix, pack):
     assert modules.decompressed(pack(b"module"), f"kvm.ko{suffix}") == b"module"
 
 
-@pytest.mark.skipif(not shutil.which("zstd"), reason="needs zstd")
-def test_module_is_decompressed_from_zstd():
-    packed = subprocess.run(["zstd", "-c"], input=b"module", capture_output=True, check=True).stdout
-    assert modules.decompressed(packed, "kvm.ko.zst") == b"module"
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [(".xz", lzma.compress), (".gz", gzip.compress), (".zst", zstandard.compress)],
+)
+def test_a_truncated_module_is_named(suffix, pack):
+    with pytest.raises(UsageError, match=rf"kvm\.ko\{suffix}: damaged"):
+        modules.decompressed(pack(bytes(range(256)) * 40)[:-20], f"kvm.ko{suffix}")
 
 
-@pytest.mark.parametrize("suffix", [".xz", ".gz"])
+@pytest.mark.parametrize("suffix", [".xz", ".gz", ".zst"])
 def test_damaged_module_is_named(suffix):
     with pytest.raises(UsageError, match=rf"kvm\.ko\{suffix}: damaged"):
         modules.decompressed(b"nonsense", f"kvm.ko{suffix}")

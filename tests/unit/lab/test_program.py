@@ -17,7 +17,7 @@ from kvmprobe.lab.machine_events import (
     ProgramKilled,
     Stream,
 )
-from kvmprobe.lab.program import GuestFile, Outlets, Program, _handle
+from kvmprobe.lab.program import GuestFile, Program, Sinks, _handle
 from kvmprobe.results.console_text import PanicReport
 
 
@@ -81,14 +81,14 @@ def test_a_named_library_brings_its_own_libraries_along():
     [(ProgramExited(7), 7), (ProgramKilled(9), 137), (Ended(EndReason.FINISHED), None)],
 )
 def test_the_status_is_a_shells(event, status):
-    assert _handle(event, Outlets(io.BytesIO(), io.BytesIO())) == status
+    assert _handle(event, Sinks(io.BytesIO(), io.BytesIO())) == status
 
 
 def test_output_is_passed_on_to_its_own_stream():
     out, err = io.BytesIO(), io.BytesIO()
-    _handle(Output(Stream.STDOUT, b"\0out"), Outlets(out, err))
-    _handle(Output(Stream.STDERR, b"err\n"), Outlets(out, err))
-    _handle(KvmMissing("why"), Outlets(out, err))
+    _handle(Output(Stream.STDOUT, b"\0out"), Sinks(out, err))
+    _handle(Output(Stream.STDERR, b"err\n"), Sinks(out, err))
+    _handle(KvmMissing("why"), Sinks(out, err))
     assert out.getvalue() == b"\0out"
     assert err.getvalue() == b"err\nkvmprobe: the emulated host has no KVM: why\n"
 
@@ -96,11 +96,11 @@ def test_output_is_passed_on_to_its_own_stream():
 def test_a_panic_is_status_255_and_its_report_is_shown():
     err = io.BytesIO()
     report = PanicReport("Oops: so", "function", (), "the text\n")
-    assert _handle(ConsolePanic(report), Outlets(io.BytesIO(), err)) == 255
+    assert _handle(ConsolePanic(report), Sinks(io.BytesIO(), err)) == 255
     assert b"Oops: so\nthe text\n" in err.getvalue()
 
 
 @pytest.mark.parametrize("reason", [EndReason.HANG, EndReason.RESET, EndReason.EMULATOR_DIED])
 def test_an_end_without_a_status_is_an_error(reason):
     with pytest.raises(LabError, match=reason.value[:20]):
-        _handle(Ended(reason, "words"), Outlets(io.BytesIO(), io.BytesIO()))
+        _handle(Ended(reason, "words"), Sinks(io.BytesIO(), io.BytesIO()))

@@ -4,7 +4,7 @@ import pytest
 
 from kvmprobe.abi.payload import Registers
 from kvmprobe.model import guest
-from kvmprobe.model.guest_control import nothing, read_cr0, ud2
+from kvmprobe.model.guest_control import UD2, nothing, read_cr0, ud2
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.model.uabi import get_xsave2, set_xsave
 from tests.support.guests import ALL, NONE, UD, in_payload, run, step, vector
@@ -30,7 +30,7 @@ def test_a_vcpu_that_comes_from_reset_has_the_payloads_control_registers():
 
 
 def test_what_the_host_set_in_cr4_before_the_first_entry_is_gone():
-    machine = in_payload(cr4=1 << 18, in_payload=False)
+    machine = in_payload(cr4=1 << 18, efer=0, in_payload=False)
     assert step(machine, nothing).machine.vcpu(VCPU).cr4 == 0x620
 
 
@@ -49,7 +49,7 @@ def test_an_exception_tells_its_vector_and_an_error_code_of_0():
 
 def test_registers_are_as_they_were_at_an_exception():
     given = Registers(1, 2, 3, 4)
-    fields = guest.execute(in_payload(), VCPU, given, ud2, "rule").outcome.fields
+    fields = guest.execute(in_payload(), VCPU, given, ud2, UD2).outcome.fields
     assert [fields[name] for name in ("rax", "rbx", "rcx", "rdx")] == [1, 2, 3, 4]
 
 

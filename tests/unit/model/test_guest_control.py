@@ -30,7 +30,7 @@ from tests.support.guests import (
     vector,
     without_feature,
 )
-from tests.support.hosts import B0, B1, B9, VCPU, image
+from tests.support.hosts import B0, B1, B9, VCPU, cet_host, image
 
 MASKS = [0, 1, 2, 3, 5, 7, 0x18, 0x27, 0xE7, 0xE6, 0x203, 0x20003, 0x60003, ALL, ALL | 1 << 19]
 NO_OSXSAVE = {"cr4": 0x620}
@@ -143,3 +143,29 @@ def test_cpuid_tells_the_size_of_xcr0s_image(xcr0, size):
 def test_cpuid_shows_osxsave_as_cr4_has_it():
     shown = [step(in_payload(cr4=cr4), cpuid, 1).outcome.fields["rcx"] for cr4 in (0x620, 0x40620)]
     assert [ecx >> 27 & 1 for ecx in shown] == [0, 1]
+
+
+CR4_CET, CR4_LA57, CR0_WP = 1 << 23, 1 << 12, 1 << 16
+CR0, CR4 = 0x8001_0033, 0x620
+
+
+def with_cet(**fields):
+    host = cet_host(la57=True)
+    return in_payload(host.supported, host=host, **fields)
+
+
+# Fault 21: SDM vol.3 §2.5: CR4.CET can be set only if CR0.WP is set, and must be clear before
+# CR0.WP can be cleared.
+@pytest.mark.parametrize(("cr0", "expected"), [(CR0, NONE), (CR0 & ~CR0_WP, GP)])
+def test_cr4_cet_needs_cr0_wp(cr0, expected):
+    assert vector(with_cet(cr0=cr0), write_cr4, rax=CR4 | CR4_CET) == expected
+
+
+@pytest.mark.parametrize(("cr4", "expected"), [(CR4, NONE), (CR4 | CR4_CET, GP)])
+def test_cr0_wp_is_not_cleared_with_cr4_cet(cr4, expected):
+    assert vector(with_cet(cr4=cr4), write_cr0, rax=CR0 & ~CR0_WP) == expected
+
+
+def test_cr4_la57_does_not_change_in_long_mode():
+    # SDM vol.2 "MOV—Move to/from Control Registers": #GP with IA32_EFER.LMA
+    assert vector(with_cet(), write_cr4, rax=CR4 | CR4_LA57) == GP

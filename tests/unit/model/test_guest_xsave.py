@@ -21,7 +21,20 @@ from tests.support.guests import (
     vector,
     without_feature,
 )
-from tests.support.hosts import AMX_HOST, B0, B1, B2, B9, B17, B18, TILES, VCPU, image, mxcsr
+from tests.support.hosts import (
+    AMX_HOST,
+    B0,
+    B1,
+    B2,
+    B9,
+    B17,
+    B18,
+    TILES,
+    VCPU,
+    cet_host,
+    image,
+    mxcsr,
+)
 
 SIZE = 11008
 EVERY = (1 << 64) - 1
@@ -266,3 +279,59 @@ def test_fxrstor_replaces_both_and_leaves_avx():
 def test_fxrstor_of_an_illegal_mxcsr_is_gp():
     fxrstor = partial(xsave.fxrstor, memory=image(3, mxcsr=1 << 31)[:512])
     assert vector(in_payload(), fxrstor) == GP
+
+
+CET = 0x1800
+FPSSE_YMM = 7
+
+
+def with_supervisor_state(xss=CET):
+    """A guest with both CET components, none in INIT state, and IA32_XSS."""
+    host = cet_host(ibt=True)
+    msrs = {0x6A0: 1, 0x6A7: 0x1000, 0x6A4: 0x2000, 0x6A5: 0x3000, 0x6A6: 0x4000}
+    fields = {"xcr0": FPSSE_YMM, "xss": xss, "guest_xss": CET, "msrs": msrs}
+    return in_payload(host.supported, host=host, **fields)
+
+
+def cet_state(machine):
+    return [machine.vcpu(VCPU).msrs.get(index, 0) for index in (0x6A0, 0x6A7, 0x6A4, 0x6A5, 0x6A6)]
+
+
+# Fault 20: SDM vol.1 §13.12: components of RFBM that the area lacks are initialised.
+def test_xrstors_initialises_supervisor_components_that_the_area_lacks():
+    restore = restores(RestoreForm.XRSTORS, xstate_bv=7, xcomp_bv=COMPACTED | 7)
+    after = step(with_supervisor_state(), restore, EVERY)
+    assert after.outcome.fields["vector"] == NONE
+    assert cet_state(after.machine) == [0, 0, 0, 0, 0]
+
+
+def test_xrstors_leaves_supervisor_components_outside_rfbm():
+    restore = restores(RestoreForm.XRSTORS, xstate_bv=7, xcomp_bv=COMPACTED | 7)
+    after = step(with_supervisor_state(), restore, 7).machine
+    assert cet_state(after) == [1, 0x1000, 0x2000, 0x3000, 0x4000]
+
+
+@pytest.mark.parametrize(("xss", "expected"), [(CET, NONE), (0, GP)])
+def test_xcomp_bv_needs_xss(xss, expected):
+    restore = restores(RestoreForm.XRSTORS, xstate_bv=7, xcomp_bv=COMPACTED | CET | 7)
+    assert vector(with_supervisor_state(xss), restore, EVERY) == expected
+
+
+def test_xrstor_has_no_supervisor_components():
+    restore = restores(RestoreForm.XRSTOR, xstate_bv=7, xcomp_bv=COMPACTED | CET | 7)
+    assert vector(with_supervisor_state(), restore, EVERY) == GP
+
+
+def test_xsaves_puts_supervisor_components_behind_those_with_a_lower_number():
+    # SDM vol.1 §13.4.3: 576 and 256 bytes of YMM; 0xD.11:EAX=16, 0xD.12:EAX=24, neither aligned.
+    saved = memory(with_supervisor_state(), SAVES[SaveForm.XSAVES], EVERY)
+    assert header(saved) == (CET, COMPACTED | CET | 7)
+    assert struct.unpack_from("<5Q", saved, 576 + 256) == (1, 0x1000, 0x2000, 0x3000, 0x4000)
+
+
+def test_xrstors_loads_what_xsaves_saved():
+    machine = with_supervisor_state()
+    saved = memory(machine, SAVES[SaveForm.XSAVES], EVERY)
+    cleared = run(machine, partial(restores(RestoreForm.XRSTORS, xcomp_bv=COMPACTED)))
+    load = partial(xsave.xrstor, form=RestoreForm.XRSTORS, memory=saved)
+    assert cet_state(step(cleared, load, EVERY).machine) == [1, 0x1000, 0x2000, 0x3000, 0x4000]

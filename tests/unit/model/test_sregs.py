@@ -4,10 +4,13 @@ import errno
 
 import pytest
 
+from kvmprobe.errors import NotModelled
+from kvmprobe.model import guest
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.guest_control import NOTHING, nothing
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed
-from kvmprobe.model.sregs import Cr4, get_sregs, legal_cr4, set_cr4
+from kvmprobe.model.sregs import Cr4, get_sregs, legal_cr4, set_cr4, set_sregs
 from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.hosts import AMX_HOST, AVX512_HOST, VCPU, machine_with_vcpu, with_behaviours
 
@@ -93,3 +96,37 @@ def test_cr4_changes_no_other_register():
     step = set_cr4(machine_with_vcpu(), VCPU, OSXSAVE)
     assert step.outcome == Done()
     assert step.machine.vcpu(VCPU).but(cr4=0) == before
+
+
+def in_guest(machine):
+    """The machine after the guest payload has executed a NOP."""
+    return guest.execute(machine, VCPU, guest.NO_BITS, nothing, NOTHING).machine
+
+
+# Fault 22: KVM_SET_SREGS writes all that KVM_GET_SREGS returned.
+def test_registers_that_were_read_before_guest_code_come_back():
+    machine = get_sregs(machine_with_vcpu(), VCPU, "kept").machine
+    machine = set_sregs(in_guest(machine), VCPU, 0, "kept").machine
+    fields = get_sregs(machine, VCPU).outcome.fields
+    assert (fields["cr0"], fields["cr4"], fields["efer"]) == (0x6000_0010, 0, 0)
+
+
+def test_registers_that_were_read_after_guest_code_come_back():
+    machine = get_sregs(in_guest(machine_with_vcpu()), VCPU, "kept").machine
+    machine = set_sregs(machine, VCPU, 0x620, "kept").machine
+    fields = get_sregs(machine, VCPU).outcome.fields
+    # The payload sets EFER.LME in cdefs/guest_payload.S, and then CR0.PG.
+    assert (fields["cr0"], fields["cr4"], fields["efer"]) == (0x8001_0033, 0x620, 0x500)
+
+
+def test_paging_in_long_mode_needs_pae():
+    # KERNEL: kvm_is_valid_sregs requires it.
+    machine = get_sregs(in_guest(machine_with_vcpu()), VCPU, "kept").machine
+    assert set_sregs(machine, VCPU, 0x600, "kept").outcome == Failed(errno.EINVAL)
+
+
+def test_a_run_with_half_of_the_registers_restored_is_not_modelled():
+    machine = get_sregs(machine_with_vcpu(), VCPU, "kept").machine
+    machine = set_sregs(in_guest(machine), VCPU, 0, "kept").machine
+    with pytest.raises(NotModelled, match="KVM_SET_REGS"):
+        in_guest(machine)

@@ -10,7 +10,7 @@ TOLD = (
 
 def test_each_topic_has_a_line_and_what_to_do_stands_below_it():
     assert doctor_lines(TOLD) == [
-        "for a run that nobody watches",
+        "readiness for an unattended run",
         "  fine           taint    none",
         "  worth knowing  nesting  under KVM",
         "  not ready      panic    stays down",

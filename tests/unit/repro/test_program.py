@@ -142,7 +142,11 @@ def test_a_task_calls_the_function_that_the_process_calls():
 
 def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
     assert "INV-" not in program(O1, HOST)
-    assert "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf" in program(O1, HOST)
+
+
+def test_a_program_names_the_kernel_function_by_its_path():
+    written = program(O1, HOST).replace("\n\t *", "")
+    assert "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf" in written
 
 
 def test_only_a_program_with_guest_code_tries_a_guest():

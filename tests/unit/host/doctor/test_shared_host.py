@@ -5,7 +5,7 @@ import pytest
 from kvmprobe.errors import ExitCode, Unavailable
 from kvmprobe.host import checks
 from kvmprobe.host.doctor.advice import Readiness
-from kvmprobe.host.doctor.company import Machine, company, other_machines, uptime
+from kvmprobe.host.doctor.shared_host import Machine, other_machines, shared_host, uptime
 from tests.support.host_tree import HostTree
 
 # virt/kvm/kvm_main.c: anon_inode_getfile("kvm-vm"); a vCPU's is "anon_inode:kvm-vcpu:0".
@@ -56,7 +56,7 @@ def test_a_process_that_may_not_be_looked_into_is_passed_over(host):
 
 def test_a_host_with_other_machines_is_not_ready(host):
     host.process(200, "firecracker", [VM])
-    advice = next(a for a in company(host.files) if a.topic == "virtual machines")
+    advice = next(a for a in shared_host(host.files) if a.topic == "virtual machines")
     assert (advice.readiness, "firecracker (pid 200)" in advice.finding) == (
         Readiness.NOT_READY,
         True,
@@ -65,7 +65,7 @@ def test_a_host_with_other_machines_is_not_ready(host):
 
 def test_a_host_that_people_depend_on_is_not_ready(host):
     host.process(300, "postgres")
-    advice = next(a for a in company(host.files) if a.topic == "services")
+    advice = next(a for a in shared_host(host.files) if a.topic == "services")
     assert (advice.readiness, "postgres" in advice.finding) == (Readiness.NOT_READY, True)
 
 
@@ -74,12 +74,12 @@ def test_a_run_that_may_kill_the_host_is_refused_beside_other_machines(host):
     with pytest.raises(
         Unavailable, match=r"1 other .* firecracker \(pid 200\).*--shared"
     ) as refused:
-        checks.refuse_company(host.files, OWN)
+        checks.refuse_other_vms(host.files, OWN)
     assert (refused.value.code, refused.value.exit_code) == ("busy", ExitCode.NOTHING_RAN)
 
 
 def test_a_run_alone_is_not_refused(host):
-    checks.refuse_company(host.files, OWN)
+    checks.refuse_other_vms(host.files, OWN)
 
 
 # Documentation/admin-guide/tainted-kernels.rst: M 4, B 5, D 7, W 9, L 14.

@@ -6,7 +6,7 @@
 import pytest
 
 from kvmprobe.host.doctor.advice import Readiness
-from kvmprobe.host.doctor.dying import after_trouble
+from kvmprobe.host.doctor.panic_settings import panic_settings
 from tests.support.host_tree import HostTree
 
 GOOD = {
@@ -30,7 +30,7 @@ def told(host, **settings):
     for name, value in (GOOD | settings).items():
         if value is not None:
             host.put(f"/proc/sys/kernel/{name}", f"{value}\n")
-    return {advice.topic: advice for advice in after_trouble(host.files)}
+    return {advice.topic: advice for advice in panic_settings(host.files)}
 
 
 def test_a_host_that_dies_and_comes_back_is_fine(host):
@@ -42,10 +42,10 @@ def test_a_host_that_stays_down_after_a_panic_is_not_ready(host):
     assert (panic.readiness, "--arm" in panic.remedy) == (Readiness.NOT_READY, True)
 
 
-def test_a_negative_panic_reboots_at_once(host):
+def test_a_negative_panic_reboots_immediately(host):
     # kernel.rst: "If the value is negative, the kernel reboots immediately".
     panic = told(host, panic=-1)["panic"]
-    assert (panic.readiness, "at once" in panic.finding) == (Readiness.FINE, True)
+    assert (panic.readiness, "immediately" in panic.finding) == (Readiness.FINE, True)
 
 
 @pytest.mark.parametrize("name", ["panic_on_oops", "hung_task_panic", "softlockup_panic"])
@@ -62,9 +62,9 @@ def test_a_host_that_dies_of_a_warning_is_worth_knowing(host):
 
 
 @pytest.mark.parametrize(("missing", "kind"), [("soft_watchdog", "soft"), ("nmi_watchdog", "hard")])
-def test_lockups_that_go_unnoticed_are_named(host, missing, kind):
+def test_lockups_that_are_not_detected_are_named(host, missing, kind):
     assert (
-        f"does not notice {kind} lockups" in told(host, **{missing: 0})["lockup detection"].finding
+        f"does not detect {kind} lockups" in told(host, **{missing: 0})["lockup detection"].finding
     )
 
 
@@ -85,5 +85,5 @@ def test_sysrq_is_fine_if_it_may_reboot(host, value, readiness):
 
 
 def test_a_kernel_that_tells_nothing_makes_no_exception(host):
-    readiness = {advice.readiness for advice in after_trouble(host.files)}
+    readiness = {advice.readiness for advice in panic_settings(host.files)}
     assert Readiness.NOT_READY not in readiness

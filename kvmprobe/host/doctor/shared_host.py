@@ -1,4 +1,4 @@
-"""Who else suffers if this host dies: virtual machines, people, services.
+"""Who else uses this host and is interrupted by a panic: virtual machines, users, services.
 
 :see: virt/kvm/kvm_main.c: kvm_create_vm, kvm_create_vm_debugfs ("kvm-vm", PID-FD)
 """
@@ -26,7 +26,7 @@ _DEBUGFS, _DEBUGFS_VM = "/sys/kernel/debug/kvm", re.compile(r"(\d+)-\d+")
 _SHOWN = 5
 _DAY = 24 * 60 * 60
 _LONG_UP_DAYS = 30
-# Programs whose hosts are meant to stay up: clusters, storage, databases, virtualization, web.
+# Programs that others depend on: clusters, storage, databases, virtualization, web.
 SERVICES = frozenset(
     {
         "ceph-mon", "ceph-osd", "corosync", "etcd", "haproxy", "keepalived", "kubelet", "mariadbd",
@@ -38,72 +38,77 @@ SERVICES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A process that holds a VM; ``name`` is empty where only KVM tells of it."""
+    """A process that runs VMs; ``name`` is empty if it is known from KVM's debugfs only."""
 
     pid: int
     name: str
 
     def __str__(self) -> str:
-        return f"{self.name or 'another namespace'} (pid {self.pid})"
+        return f"{self.name or 'in another PID namespace'} (pid {self.pid})"
 
 
 def other_machines(files: HostFiles, own_pid: int) -> tuple[Machine, ...]:
-    """Return the processes but our own that hold a VM, as far as we may look into them."""
+    """Return the processes that have a VM open, without our own and those we may not inspect."""
     found: dict[int, Machine] = {}
     for folder in files.entries("/proc"):
         if folder.name.isdigit() and int(folder.name) != own_pid and _holds_machine(folder):
             found[int(folder.name)] = Machine(int(folder.name), _name(folder))
     for folder in files.entries(_DEBUGFS):
-        told = _DEBUGFS_VM.fullmatch(folder.name)
-        if told and int(told[1]) not in {own_pid, *found}:
-            found[int(told[1])] = Machine(int(told[1]), "")
+        match = _DEBUGFS_VM.fullmatch(folder.name)
+        if match and int(match[1]) not in {own_pid, *found}:
+            found[int(match[1])] = Machine(int(match[1]), "")
     return tuple(found.values())
 
 
 def shown(machines: tuple[Machine, ...]) -> str:
-    """Name some of them."""
+    """Return the first few as text."""
     more = f" and {len(machines) - _SHOWN} more" if len(machines) > _SHOWN else ""
     return ", ".join(map(str, machines[:_SHOWN])) + more
 
 
-def company(files: HostFiles) -> Iterator[Advice]:
-    """Tell of VMs and of services that want this host to stay up."""
+def shared_host(files: HostFiles) -> Iterator[Advice]:
+    """Yield findings about VMs and services that a panic would interrupt."""
     machines = other_machines(files, os.getpid())
     if machines:
         yield not_ready(
             "virtual machines",
-            f"{len(machines)} processes run VMs here: {shown(machines)}; a panic takes them along",
-            "end or move them; `run --hazardous` refuses without --shared",
+            f"{len(machines)} processes run VMs: {shown(machines)}; a panic kills them",
+            "stop or migrate them; `run --hazardous` needs --shared while they run",
         )
     elif os.geteuid() == 0:
-        yield fine("virtual machines", "none but our own")
+        yield fine("virtual machines", "no other process runs VMs")
     else:
-        told = "none of this user's; others' are for root to see"
-        yield worth_knowing("virtual machines", told)
+        yield worth_knowing(
+            "virtual machines",
+            "this user runs none; only root can see those of other users",
+        )
     yield _services(files)
 
 
 def uptime(seconds: float, users: int) -> Advice:
-    """Tell how long the host has been up, and who is logged in.
+    """Return a finding about the uptime.
 
     :param seconds: since boot
-    :param users: sessions
+    :param users: number of login sessions
     """
     days = int(seconds // _DAY)
-    said = f"up for {days} days, {users} sessions of users"
+    finding = f"up for {days} days, {users} login sessions"
     if days >= _LONG_UP_DAYS:
-        told = f"{said}: somebody may count on this host to stay up"
-        return worth_knowing("uptime", told, "ask; a kernel under test may panic")
-    return fine("uptime", said)
+        return worth_knowing(
+            "uptime",
+            f"{finding}: others may depend on this host",
+            "ask them first: a kernel under test may panic",
+        )
+    return fine("uptime", finding)
 
 
 def uptime_now() -> Advice:
-    """Tell :func:`uptime` of this host."""
+    """Return :func:`uptime` of this host."""
     return uptime(time.time() - psutil.boot_time(), len(psutil.users()))
 
 
 def running_services(files: HostFiles) -> list[str]:
-    """Return the programs here whose hosts are meant to stay up."""
+    """Return the names of running programs that others depend on."""
     folders = (path for path in files.entries("/proc") if path.name.isdigit())
     return sorted({_name(folder) for folder in folders} & SERVICES)
 
@@ -111,16 +116,19 @@ def running_services(files: HostFiles) -> list[str]:
 def _services(files: HostFiles) -> Advice:
     found = running_services(files)
     if not found:
-        return fine("services", "none known that is meant to stay up")
-    told = f"THIS HOST RUNS {', '.join(found)}: a panic interrupts who uses them"
-    return not_ready("services", told, "run kvmprobe on another host, or on the emulated one")
+        return fine("services", "none that kvmprobe knows as important")
+    return not_ready(
+        "services",
+        f"THIS HOST RUNS {', '.join(found)}: A PANIC INTERRUPTS THEM",
+        "test on another host, or with --target lab",
+    )
 
 
 def _holds_machine(process: Path) -> bool:
     try:
         return any(map(_is_machine, (process / "fd").iterdir()))
     except OSError:
-        # Gone, or another user's.
+        # The process has exited, or belongs to another user.
         return False
 
 

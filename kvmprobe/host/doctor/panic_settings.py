@@ -1,4 +1,4 @@
-"""What this kernel does when it is in trouble: panic, oops, warning, hang.
+"""What this kernel does on a panic, oops, warning, hang or lockup.
 
 :see: Documentation/admin-guide/sysctl/kernel.rst; Documentation/admin-guide/sysrq.rst
 """
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 _KERNEL = "/proc/sys/kernel"
 _SYSRQ_ALL, _SYSRQ_REBOOT = 1, 0x80
-# Setting, what it does where it is 1, what happens where it is 0.
+# Setting, its effect if 1, its effect if 0.
 _ENDINGS = (
-    ("panic_on_oops", "an oops ends the host", "after an oops the host goes on, damaged"),
-    ("hung_task_panic", "a hung task ends the host", "a hung task only gets a message"),
-    ("softlockup_panic", "a soft lockup ends the host", "a soft lockup only gets a message"),
+    ("panic_on_oops", "an oops panics", "the kernel continues after an oops"),
+    ("hung_task_panic", "a hung task panics", "a hung task is only logged"),
+    ("softlockup_panic", "a soft lockup panics", "a soft lockup is only logged"),
 )
 
 
-def after_trouble(files: HostFiles) -> Iterator[Advice]:
-    """Tell the settings that decide whether a host in trouble comes back."""
+def panic_settings(files: HostFiles) -> Iterator[Advice]:
+    """Yield findings about the sysctls that decide whether the host reboots after a failure."""
     yield _panic(files.number(f"{_KERNEL}/panic"))
     for name, ends, goes_on in _ENDINGS:
         value = files.number(f"{_KERNEL}/{name}")
         if value is None:
-            yield worth_knowing(name, f"this kernel has no setting kernel.{name}")
+            yield worth_knowing(name, f"this kernel has no sysctl kernel.{name}")
         elif value:
             yield fine(name, f"{ends} (kernel.{name}={value})")
         else:
@@ -47,35 +47,35 @@ def _panic(seconds: int | None) -> Advice:
     if seconds == 0:
         return not_ready(
             "panic",
-            "a panicked host stays as it is until somebody resets it (kernel.panic=0)",
+            "the host does not reboot after a panic (kernel.panic=0)",
             "run with --arm, or set kernel.panic=10",
         )
-    when = f"after {seconds} s" if seconds > 0 else "at once"
-    return fine("panic", f"a panicked host reboots {when} (kernel.panic={seconds})")
+    when = f"{seconds} s" if seconds > 0 else "immediately"
+    return fine("panic", f"the host reboots {when} after a panic (kernel.panic={seconds})")
 
 
 def _panic_on_warn(value: int | None) -> Advice:
     if value:
         return worth_knowing(
             "panic_on_warn",
-            "the first kernel warning ends the host (kernel.panic_on_warn=1)",
-            "kvmprobe sees warnings without it; set kernel.panic_on_warn=0 to let a run go on",
+            "the first kernel warning panics (kernel.panic_on_warn=1)",
+            "set kernel.panic_on_warn=0: kvmprobe detects warnings without a panic",
         )
-    return fine("panic_on_warn", "a kernel warning does not end the host")
+    return fine("panic_on_warn", "a kernel warning does not panic")
 
 
 def _lockups(files: HostFiles) -> Advice:
-    blind = [
+    undetected = [
         kind
         for kind, name in (("soft", "soft_watchdog"), ("hard", "nmi_watchdog"))
         if not files.number(f"{_KERNEL}/{name}")
     ]
-    if not blind:
-        return fine("lockup detection", "the kernel notices soft and hard lockups")
+    if not undetected:
+        return fine("lockup detection", "the kernel detects soft and hard lockups")
     return worth_knowing(
         "lockup detection",
-        f"the kernel does not notice {' and '.join(blind)} lockups",
-        "set kernel.watchdog=1; hard lockups need a performance counter",
+        f"the kernel does not detect {' and '.join(undetected)} lockups",
+        "set kernel.watchdog=1; detecting hard lockups needs a performance counter",
     )
 
 
@@ -83,9 +83,9 @@ def _sysrq(value: int | None) -> Advice:
     if value is None:
         return worth_knowing("sysrq", "this kernel has no magic SysRq")
     if value == _SYSRQ_ALL or value & _SYSRQ_REBOOT:
-        return fine("sysrq", f"a hung host can be rebooted from its console (kernel.sysrq={value})")
+        return fine("sysrq", f"SysRq can reboot a hung host (kernel.sysrq={value})")
     return worth_knowing(
         "sysrq",
-        f"a hung host cannot be rebooted from its console (kernel.sysrq={value})",
-        "set kernel.sysrq=1 if you have a console there",
+        f"SysRq cannot reboot a hung host (kernel.sysrq={value})",
+        "set kernel.sysrq=1 if the host has a console",
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from kvmprobe.host.doctor.advice import Readiness
-from kvmprobe.host.doctor.evidence import evidence, watchdog
+from kvmprobe.host.doctor.crash_reports import crash_reports, watchdog
 from tests.support.host_tree import HostTree
 
 MOUNTED = "sysfs /sys sysfs rw 0 0\npstore /sys/fs/pstore pstore rw,nosuid 0 0\n"
@@ -17,7 +17,7 @@ def host(tmp_path):
 
 
 def told(host):
-    return {advice.topic: advice for advice in evidence(host.files)}
+    return {advice.topic: advice for advice in crash_reports(host.files)}
 
 
 def test_a_host_that_keeps_nothing_is_not_ready(host):
@@ -64,7 +64,7 @@ def test_records_of_an_earlier_crash_are_counted(host):
     host.put(BACKEND, "ramoops\n")
     host.put("/proc/mounts", MOUNTED)
     host.put("/sys/fs/pstore/dmesg-ramoops-0", "Panic#1")
-    assert "1 records of earlier trouble" in told(host)["pstore"].finding
+    assert "1 older records" in told(host)["pstore"].finding
 
 
 def test_a_netconsole_target_counts_only_when_it_is_enabled(host):

@@ -3,8 +3,8 @@
 import pytest
 
 from kvmprobe.host.doctor.advice import Readiness
-from kvmprobe.host.doctor.once_warnings import OnceWarnings, once_warnings, renew
-from kvmprobe.host.doctor.trust import layers_below, observation
+from kvmprobe.host.doctor.kernel_state import hypervisor_and_microcode, kernel_state
+from kvmprobe.host.doctor.once_warnings import OnceWarnings, clear_fired, once_warnings
 from tests.support.host_tree import HostTree
 
 TAINTED, CLEAR = "/proc/sys/kernel/tainted", "/sys/kernel/debug/clear_warn_once"
@@ -22,7 +22,7 @@ def host(tmp_path):
 
 
 def told(host, euid=ROOT):
-    return {advice.topic: advice for advice in observation(host.files, euid)}
+    return {advice.topic: advice for advice in kernel_state(host.files, euid)}
 
 
 def below(bit=0, vendor="", microcode=("0x2b",), vulnerabilities=None):
@@ -32,7 +32,7 @@ def below(bit=0, vendor="", microcode=("0x2b",), vulnerabilities=None):
             "cpu": {"microcode": list(microcode), "vulnerabilities": vulnerabilities or {}},
         }
     }
-    return {advice.topic: advice for advice in layers_below(facts)}
+    return {advice.topic: advice for advice in hypervisor_and_microcode(facts)}
 
 
 def test_a_clean_kernel_seen_by_root_is_fine(host):
@@ -49,28 +49,28 @@ def test_only_an_earlier_fault_spoils_a_run(host, value, readiness):
 
 def test_a_kernel_that_never_warned_has_all_its_once_warnings(host):
     host.put(TAINTED, str(O))
-    assert (once_warnings(host.files), renew(host.files)) == (OnceWarnings.UNUSED, "")
+    assert (once_warnings(host.files), clear_fired(host.files)) == (OnceWarnings.UNUSED, "")
 
 
 def test_once_warnings_that_fired_are_renewed_and_that_is_told(host):
     host.put(TAINTED, str(W))
     host.put(CLEAR)
     assert once_warnings(host.files) is OnceWarnings.CLEARABLE
-    assert "were cleared" in renew(host.files)
+    assert "were reset" in clear_fired(host.files)
     # Documentation/admin-guide/clearing-warn-once.rst: write 1.
     assert host.files.text(CLEAR) == "1"
 
 
 def test_a_clean_kernels_debugfs_is_not_written_to(host):
     host.put(CLEAR)
-    renew(host.files)
+    clear_fired(host.files)
     assert host.files.text(CLEAR) == ""
 
 
 def test_once_warnings_that_cannot_be_renewed_may_be_consumed(host):
     host.put(TAINTED, str(W))
     assert once_warnings(host.files) is OnceWarnings.CONSUMED
-    assert renew(host.files).startswith("once-warnings may be consumed")
+    assert clear_fired(host.files).startswith("once-warnings that fired before")
 
 
 def test_a_log_that_cannot_be_read_is_worth_knowing(host):

@@ -1,4 +1,4 @@
-"""Whether what is found here can be seen and believed: taint, warnings, log, layers below."""
+"""Whether failures can be seen and trusted: taint, warnings, kernel log, hypervisor, microcode."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _ROOT_ONLY = "the kernel log, other users' VMs, debugfs and --arm"
 
 
-def observation(files: HostFiles, euid: int) -> Iterator[Advice]:
-    """Tell what of this kernel's misbehaviour would be seen, and believed."""
+def kernel_state(files: HostFiles, euid: int) -> Iterator[Advice]:
+    """Yield findings about what kvmprobe can observe of this kernel, and whether to trust it."""
     yield _taint(files)
     yield _once(files)
     yield _kernel_log(files)
@@ -29,41 +29,41 @@ def observation(files: HostFiles, euid: int) -> Iterator[Advice]:
     if euid == 0:
         yield fine("privilege", "root")
     else:
-        told = f"not root: {_ROOT_ONLY} may be out of reach; reports say what was not watched"
-        yield worth_knowing("privilege", told, "run as root if that matters")
+        finding = f"not root: {_ROOT_ONLY} may not be accessible"
+        yield worth_knowing("privilege", finding, "run as root to have them")
 
 
-def layers_below(facts: Mapping[str, Any]) -> Iterator[Advice]:
-    """Tell what lies below this kernel: hypervisor, microcode.
+def hypervisor_and_microcode(facts: Mapping[str, Any]) -> Iterator[Advice]:
+    """Yield findings about what this kernel runs on.
 
-    :param facts: the worker's, of this host
+    :param facts: what the worker reports of this host
     """
     environment = facts["environment"]
     hypervisor = environment["machine"]["hypervisor"]
     if hypervisor["bit"]:
-        vendor = hypervisor["vendor"] or "one that does not tell its name"
+        vendor = hypervisor["vendor"] or "an unknown hypervisor"
         yield worth_knowing(
             "nesting",
-            f"this host is a VM itself, under {vendor}: a finding may be the outer hypervisor's",
-            "confirm findings on bare metal",
+            f"this host is a VM under {vendor}: a failure may be the outer hypervisor's",
+            "reproduce failures on bare metal",
         )
     else:
-        yield fine("nesting", "no hypervisor below this kernel")
+        yield fine("nesting", "this host is not a VM")
     yield _microcode(environment["cpu"], hypervisor["bit"])
 
 
 def _taint(files: HostFiles) -> Advice:
     value = files.number(TAINTED)
     if value is None:
-        return worth_knowing("taint", "cannot be read: new warnings may go unnoticed")
+        return worth_knowing("taint", "cannot be read: warnings during a run may be missed")
     if not value:
         return fine("taint", "none")
-    told = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in taints(value))
-    said = f"{letters(value)} ({told})"
+    meanings = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in taints(value))
+    finding = f"{letters(value)} ({meanings})"
     if any(weight(taint) is Weight.SPOILS for taint in taints(value)):
-        return not_ready("taint", said, "reboot; `run` refuses without --allow-tainted")
-    remedy = "kernel developers pay less heed to reports from such a kernel"
-    return worth_knowing("taint", said, remedy)
+        return not_ready("taint", finding, "reboot; `run` needs --allow-tainted until then")
+    remedy = "kernel developers give less weight to reports from a tainted kernel"
+    return worth_knowing("taint", finding, remedy)
 
 
 def _once(files: HostFiles) -> Advice:
@@ -73,13 +73,13 @@ def _once(files: HostFiles) -> Advice:
         case OnceWarnings.CLEARABLE:
             return worth_knowing(
                 "once-warnings",
-                "some have fired since boot; they show again once they are cleared",
-                f"nothing: `run --allow-tainted` clears them ({CLEAR})",
+                "some may have fired since boot; they can be reset",
+                f"none needed: `run --allow-tainted` resets them ({CLEAR})",
             )
         case OnceWarnings.CONSUMED:
             return worth_knowing(
                 "once-warnings",
-                "some have fired since boot and would not show again",
+                "some may have fired since boot; a run would not see them again",
                 f"reboot, or mount debugfs and run as root ({CLEAR})",
             )
 
@@ -90,7 +90,7 @@ def _kernel_log(files: HostFiles) -> Advice:
     except OSError as error:
         return worth_knowing(
             "kernel log",
-            f"{KMSG} cannot be read ({error.strerror}): of warnings only the taint is seen",
+            f"{KMSG} cannot be read ({error.strerror}): only the taint shows a warning",
             "run as root, or with CAP_SYSLOG",
         )
     return fine("kernel log", "readable")
@@ -99,15 +99,14 @@ def _kernel_log(files: HostFiles) -> Advice:
 def _lockdown(files: HostFiles) -> Advice:
     mode = lockdown(files)
     if mode is None:
-        return fine("lockdown", f"none that can be seen ({LOCKDOWN}: {files.absent[LOCKDOWN]})")
+        return fine("lockdown", f"unknown ({LOCKDOWN}: {files.absent[LOCKDOWN]})")
     if mode == "none":
         return fine("lockdown", "none")
-    told = f"{mode}: debugfs and kexec may be out of reach even for root"
-    return worth_knowing("lockdown", told)
+    return worth_knowing("lockdown", f"{mode}: debugfs and kexec may be refused even for root")
 
 
 def _microcode(cpu: Mapping[str, Any], virtual: int) -> Advice:
-    revisions = ", ".join(cpu["microcode"]) or "not told"
+    revisions = ", ".join(cpu["microcode"]) or "unknown revision"
     stale = [
         f"{name}: {state}"
         for name, state in cpu["vulnerabilities"].items()
@@ -115,12 +114,12 @@ def _microcode(cpu: Mapping[str, Any], virtual: int) -> Advice:
         or "no microcode" in state.lower()
     ]
     if len(cpu["microcode"]) > 1:
-        told = f"the CPUs have different revisions: {revisions}"
-        return worth_knowing("microcode", told, "update the microcode, and reboot")
+        finding = f"the CPUs have different revisions: {revisions}"
+        return worth_knowing("microcode", finding, "update the microcode, and reboot")
     if stale:
-        told = f"{revisions}; the kernel misses newer microcode ({'; '.join(stale)})"
-        return worth_knowing("microcode", told, "update the microcode, and reboot")
+        finding = f"{revisions}; too old for the kernel's mitigations ({'; '.join(stale)})"
+        return worth_knowing("microcode", finding, "update the microcode, and reboot")
     if virtual:
-        told = f"{revisions}, as the hypervisor tells; not the silicon's"
-        return worth_knowing("microcode", told)
+        finding = f"{revisions}, reported by the hypervisor, not by the processor"
+        return worth_knowing("microcode", finding)
     return fine("microcode", revisions)

@@ -1,4 +1,4 @@
-"""What this host's kernel said before it went down, as far as firmware or a RAM area kept it."""
+"""The report of this host's last panic, from pstore or systemd's copy of it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HEADER = re.compile(r"^(?:Panic|Oops|Emergency|Shutdown|Unknown)#(\d+) Part(\d+
 def last_panic(
     since: float, pstore: Path = _PSTORE, archive: Path = _ARCHIVE
 ) -> PanicReport | None:
-    """Return the newest panic that pstore, or systemd's archive of it, has.
+    """Return the newest panic in pstore or in systemd's archive of it; None if there is none.
 
-    :param since: seconds since the epoch; what was kept before is of no concern
+    :param since: seconds since the epoch; older records are ignored
     :see: fs/pstore/platform.c: pstore_dump; systemd-pstore.service(8)
     """
     try:
@@ -34,11 +34,11 @@ def last_panic(
 
 
 def _in_order(texts: list[str]) -> list[str]:
-    """Return dumps oldest first, each from its highest part, which is the earliest text."""
+    """Return the texts oldest first; part 1 of a dump is its end."""
 
-    def place(text: str) -> tuple[int, int]:
+    def position(text: str) -> tuple[int, int]:
         header = _HEADER.match(text.partition("\n")[0])
         return (int(header[1]), -int(header[2])) if header else (0, 0)
 
-    ordered = sorted(texts, key=place)
+    ordered = sorted(texts, key=position)
     return [t.partition("\n")[2] if _HEADER.match(t.partition("\n")[0]) else t for t in ordered]

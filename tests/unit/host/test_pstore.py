@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from kvmprobe.host.last_words import last_panic
+from kvmprobe.host.pstore import last_panic
 
 # The log's end is part 1 (fs/pstore/platform.c: pstore_dump); each part begins with a header.
 EARLY = """\

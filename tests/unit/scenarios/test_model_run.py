@@ -1,0 +1,51 @@
+"""Memoised model runs: what is shared between hosts, and that sharing changes no answer."""
+
+from dataclasses import replace
+
+import pytest
+
+from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
+
+HOST = sapphire_rapids()
+SAMPLE = catalog.scenarios(HOST)[::13]
+ONE_EACH = [frozenset({defect}) for defect in sorted(DEFECTS, key=lambda d: d.name)]
+
+
+def outcomes(model_run, scenario):
+    return [known.step.outcome for known in model_run.walk(scenario)]
+
+
+@pytest.mark.parametrize("defects", [*ONE_EACH, DEFECTS], ids=len)
+def test_sharing_with_the_correct_host_changes_no_outcome(defects):
+    # Fails if the model asks for a defect only in a function whose results are cached.
+    model_runs = ModelRuns(HOST)
+    alone = ModelRun(replace(HOST, behaviours=defects))
+    different = [
+        scenario.id
+        for scenario in SAMPLE
+        if outcomes(model_runs.with_defects(defects), scenario) != outcomes(alone, scenario)
+    ]
+    assert different == []
+
+
+def test_a_step_that_no_defect_changes_is_shared():
+    model_runs = ModelRuns(HOST)
+    (scenario,) = (s for s in catalog.scenarios(HOST) if s.id == "system.extensions.vcpu")
+    correct = model_runs.with_defects().walked(scenario)
+    defective = model_runs.with_defects(DEFECTS).walked(scenario)
+    assert all(one is other for one, other in zip(correct, defective, strict=True))
+
+
+def test_after_a_difference_nothing_is_shared():
+    model_runs = ModelRuns(HOST)
+    name = "restore.xsave-cpuid-msrs-xcrs.perm-granted.xfd-zero.bv-legacy"
+    (scenario,) = (s for s in catalog.scenarios(HOST) if s.id == name)
+    correct = model_runs.with_defects().walked(scenario)
+    defective = model_runs.with_defects(DEFECTS).walked(scenario)
+    same = [one is other for one, other in zip(correct, defective, strict=True)]
+    assert same[0]
+    assert not same[-1]
+    assert same == sorted(same, reverse=True)
