@@ -13,6 +13,7 @@ from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.place import Risk, ThisHost
 from kvmprobe.model.outcome import Done, Step
+from kvmprobe.model.rule import Rule
 from kvmprobe.scenarios.calls import Ioctl, Literal, MapMemory, OpenKvm, RunVcpu
 from kvmprobe.scenarios.ops import Op
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -21,6 +22,7 @@ from kvmprobe.scenarios.ops.lifecycle import OpenKvm as OpenKvmOp
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
+RULE = Rule("a call of the tests' own", (), ())
 JMP_SELF = b"\xeb\xfe"
 
 
@@ -36,7 +38,7 @@ class RawCall(Op):
         return self.call
 
     def step(self, machine):
-        return Step(machine, Done(), "none")
+        return Step(machine, Done(), RULE)
 
 
 def sequence(name, *ops):

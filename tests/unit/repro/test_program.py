@@ -86,7 +86,7 @@ def test_names_of_a_scenario_cannot_clash_with_the_programs(name):
     ],
 )
 def test_loads_of_the_guest_fpu_are_those_that_the_executor_watches(op, loads):
-    # cdefs/hold.c: KVM_RUN, and accesses to MSRs of CET.
+    # kvmprobe/abi/fpu_loads.py: KVM_RUN, and accesses to MSRs of CET.
     assert loads_guest_fpu(op.lower(HOST)) is loads
 
 
