@@ -1,7 +1,7 @@
-"""The few ACPI tables that a Linux kernel needs to find the processors, the IOAPIC and the timers.
+"""The ACPI tables of the emulated machine: processors, IOAPIC, power management timer, PCI bus.
 
-Pure: bytes from numbers.  Knows the emulator's chipset (power management registers at 0xb000, which
-``guest/firmware.S`` maps; ISA interrupts on the IOAPIC, timer on pin 2) and nothing of kernels.
+Pure.  The tables describe the emulator's chipset: power management registers at 0xb000, which
+``guest/firmware.S`` maps, and ISA interrupts on the IOAPIC with the timer on pin 2.
 Source: ACPI Specification 6.4, sections 5.2 "ACPI System Description Tables", 6.4 "Resource Data
 Types for ACPI", 20.2 "AML Grammar Definition".
 """
@@ -24,20 +24,19 @@ _FADT_REVISION = 1
 _FADT_FLAGS = (1 << 0) | (1 << 2) | (1 << 4) | (1 << 5)
 
 
-# Where the PCI bus may place what it finds: above the most memory that a machine can have, below
-# the IOAPIC.
+# The window for PCI BARs: above the largest possible memory, below the IOAPIC.
 _PCI_MEMORY = (0x80000000, 0xFEBFFFFF)
 _PCI_CONFIGURATION = 0xCF8  # eight I/O ports
 _MEMORY, _IO, _BUS_NUMBERS = 0, 1, 2
 
 
 def tables(address: int, processors: int, disks: int = 0) -> bytes:
-    """Return RSDP, XSDT, FADT, MADT and DSDT, to be placed at ``address``.
+    """Return RSDP, XSDT, FADT, MADT and DSDT, to be loaded at ``address`` (bytes, 16-aligned).
 
-    The RSDP comes first: its address is ``address`` (bytes, 16-aligned).
+    The RSDP comes first, at ``address`` itself.
 
-    :param disks: how many there are; without any the DSDT is empty, so that the kernel need not
-        search the PCI bus, which has the disks' controller
+    :param disks: number of disks; with none the DSDT is empty and the kernel skips the PCI bus,
+        which saves boot time
     """
     dsdt = _table(b"DSDT", 2, _pci_host_bridge() if disks else b"")
     madt = _table(b"APIC", 3, _madt_body(processors))
@@ -86,7 +85,7 @@ def _madt_body(processors: int) -> bytes:
     body = struct.pack("<II", _LOCAL_APIC_ADDRESS, 1)  # 1: a pair of 8259 exists as well
     for number in range(processors):
         body += struct.pack("<BBBBI", 0, 8, number, number, 1)
-    # The emulator gives its IOAPIC the number that follows the last processor's.
+    # The emulator's IOAPIC has the APIC id after the last processor's.
     body += struct.pack("<BBBBII", 1, 12, processors, 0, _IOAPIC_ADDRESS, 0)
     body += struct.pack("<BBBBIH", 2, 10, 0, 0, 2, 0)  # ISA interrupt 0 on pin 2
     body += struct.pack("<BBBBIH", 2, 10, 0, _SCI_IRQ, _SCI_IRQ, 0xD)  # active high, level
@@ -131,15 +130,15 @@ def _pci_host_bridge() -> bytes:
     return b"\x10" + _package(b"\\_SB_" + b"\x5b\x82" + _package(device))
 
 
-# A Word or DWord Address Space Descriptor of what the bridge passes on, at fixed addresses.
+# A Word or DWord Address Space Descriptor: a fixed range that the bridge forwards.
 def _range(kind: int, layout: str, first: int, last: int) -> bytes:
-    whole_io_or_writable = {_MEMORY: 1, _IO: 3, _BUS_NUMBERS: 0}[kind]
+    type_specific_flags = {_MEMORY: 1, _IO: 3, _BUS_NUMBERS: 0}[kind]
     numbers = b"".join(struct.pack(layout, n) for n in (0, first, last, 0, last - first + 1))
     tag = {"<H": 0x88, "<I": 0x87}[layout]
-    return struct.pack("<BHBBB", tag, 3 + len(numbers), kind, 0x0C, whole_io_or_writable) + numbers
+    return struct.pack("<BHBBB", tag, 3 + len(numbers), kind, 0x0C, type_specific_flags) + numbers
 
 
-# PkgLength counts itself: one byte up to 63, else two up to 4095.
+# PkgLength includes itself: one byte up to 63, two bytes up to 4095.
 def _package(content: bytes) -> bytes:
     if len(content) < 0x3F:
         return bytes([len(content) + 1]) + content

@@ -1,7 +1,7 @@
-"""A private apt: own sources, lists and configuration below the cache, no root needed.
+"""A private apt state in the cache: its own sources, lists and configuration; no root needed.
 
-apt checks the chain from the distribution's keyring to the index; nothing of the machine's apt is
-changed.  Layer: lab; knows nothing of kernels.
+apt verifies the package lists with the distribution's keyring.  The machine's own apt state is not
+changed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from kvmprobe.lab.sources import Source
     from kvmprobe.progress import Progress
 
-INDEX_BYTES = 250_000_000  # all Debian suites' lists, and the same again while they are renewed
-OLD_LIST_USED = "the list fetched before is used"
+INDEX_BYTES = (
+    250_000_000  # the lists of all Debian suites, twice: apt keeps the old ones during an update
+)
+OLD_LIST_USED = "using the list fetched earlier"
 _CONFIGURATION = """\
 Dir::State "{root}/state";
 Dir::State::lists "{root}/lists";
@@ -70,7 +72,7 @@ class AptState:
     """The private apt state for one set of sources."""
 
     def __init__(self, cache: Cache, sources: tuple[Source, ...]) -> None:
-        """Describe it; nothing is read or written yet."""
+        """Name the state; nothing is read or written."""
         self.sources = sources
         self._stanzas = "\n".join(source.as_deb822() for source in sources)
         key = hashlib.sha256(self._stanzas.encode()).hexdigest()[:16]
@@ -78,19 +80,19 @@ class AptState:
         self._cache = cache
 
     def update(self, progress: Progress) -> tuple[str, ...]:
-        """Fetch and verify the indices; return a note for every suite that has to be left out.
+        """Fetch and verify the indices; return a note for each suite that failed.
 
         :raises VerificationFailed: a signature is bad, or no index at all could be verified
-        :raises DownloadFailed: no index at all could be fetched, and none was before
+        :raises DownloadFailed: no index at all could be fetched now or earlier
         """
         self._prepare()
         progress.stage(f"archive: fetch the package lists of {len(self._wanted())} suites")
-        said = self._run_update(progress)
+        output = self._run_update(progress)
         have = {(index.uri, index.suite) for index in self.indices()}
         kept: dict[str, list[str]] = defaultdict(list)
         lost: dict[str, list[str]] = defaultdict(list)
         for uri, suite in self._wanted():
-            reason = failure_of(suite, said)
+            reason = failure_of(suite, output)
             if _TAMPERED.search(reason):
                 raise VerificationFailed(f"{uri} {suite}: {reason}")
             if (uri, suite) not in have:
@@ -98,11 +100,11 @@ class AptState:
             elif reason:
                 kept[f"{OLD_LIST_USED}: {reason}: {uri}"].append(suite)
         if not have:
-            raise _none_left(_grouped(lost), said)
-        return (*_grouped(kept), *(f"left out: {failure}" for failure in _grouped(lost)))
+            raise _no_list(_grouped(lost), output)
+        return (*_grouped(kept), *(f"not used: {failure}" for failure in _grouped(lost)))
 
     def indices(self) -> tuple[Index, ...]:
-        """Return the Packages files that are here."""
+        """Return the Packages files that have been fetched."""
         return tuple(
             Index(path, row.uri, row.suite)
             for row in rows_of(self._run("update", "--print-uris"))
@@ -138,7 +140,7 @@ class AptState:
                 for line in process.stdout or ():
                     lines.append(line)
                     progress.advance(
-                        min(sum(1 for said in lines if _FETCHED.match(said)), total), total
+                        min(sum(1 for row in lines if _FETCHED.match(row)), total), total
                     )
             except BaseException:
                 process.terminate()
@@ -150,7 +152,7 @@ class AptState:
             return process.communicate()[0]
 
     def _started(self, *arguments: str) -> subprocess.Popen[str]:
-        # -c is read last, so it wins over the machine's configuration, whose proxies stay.
+        # -c is read last and overrides the machine's configuration; its proxies still apply.
         command = ["apt-get", "-c", str(self.root / "apt.conf"), *arguments]
         try:
             return subprocess.Popen(
@@ -158,13 +160,15 @@ class AptState:
                 env={**os.environ, "LC_ALL": "C"},
             )  # fmt: skip
         except FileNotFoundError as error:
-            raise MissingTools(("apt",), "a packaged kernel (--kernel also takes files)") from error
+            raise MissingTools(
+                ("apt",), "a packaged kernel (--kernel takes files as well)"
+            ) from error
 
 
-def failure_of(suite: str, said: str) -> str:
-    """Return why ``apt-get update`` could not renew ``suite`` by what it printed, else ""."""
+def failure_of(suite: str, output: str) -> str:
+    """Return why ``apt-get update`` failed for ``suite``, from its output; empty if it did not."""
     mine = re.compile(rf"(?:\s|/dists/){re.escape(suite)}(?:\s|/|$)")
-    lines = said.splitlines()
+    lines = output.splitlines()
     reasons, remarks = [], []
     for number, line in enumerate(lines):
         if not mine.search(line):
@@ -180,13 +184,13 @@ def _grouped(suites: dict[str, list[str]]) -> tuple[str, ...]:
     return tuple(f"{reason} {', '.join(names)}" for reason, names in suites.items())
 
 
-def _none_left(failed: tuple[str, ...], said: str) -> Exception:
+def _no_list(failed: tuple[str, ...], output: str) -> Exception:
     text = "\n  ".join(failed)
-    if DISK_FULL.search(said):
+    if DISK_FULL.search(output):
         return NoSpace(f"the file system filled up while fetching package lists: {ELSEWHERE}")
     if _UNVERIFIED.search(text):
         return VerificationFailed(f"no package list could be verified:\n  {text}")
     return DownloadFailed(
         f"no package list could be fetched:\n  {text}\n"
-        "check the network, or name another archive with --archive 'URI SUITE[,SUITE...]'"
+        "check the network, or give another archive with --archive 'URI SUITE[,SUITE...]'"
     )

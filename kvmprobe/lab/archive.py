@@ -1,6 +1,6 @@
-"""Debian archives: which packages they list, and fetching one, verified down to the file.
+"""Debian archives: listing their packages and fetching one, verified by its hash.
 
-Layer: lab.  Knows nothing of kernels; works offline with what was fetched before.
+Works offline with what was fetched earlier.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RETRY_SECONDS = 15 * 60
 
 
 class Refresh(Enum):
-    """When to renew the package lists."""
+    """When to fetch the package lists again."""
 
     WHEN_OLD = "when-old"
     NOW = "now"
@@ -38,7 +38,7 @@ class Refresh(Enum):
 
 
 class Archives:
-    """The archives that packages come from; they are asked only when something is wanted."""
+    """The archives that packages come from; nothing is fetched before it is needed."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Archives:
         sources: tuple[Source, ...] = (),
         refresh: Refresh = Refresh.WHEN_OLD,
     ) -> None:
-        """Use ``sources``, or those of the machine's apt configuration when there are none."""
+        """Use ``sources``; if empty, the machine's apt configuration."""
         self.cache = cache
         self.notes: tuple[str, ...] = ()
         self._named = sources
@@ -56,7 +56,7 @@ class Archives:
     def packages(self, prefixes: tuple[str, ...], progress: Progress) -> tuple[Package, ...]:
         """Return every listed package whose name begins with one of ``prefixes``.
 
-        :raises DownloadFailed: no list can be had; VerificationFailed: none can be verified
+        :raises DownloadFailed: no list can be fetched; VerificationFailed: none can be verified
         """
         state = self._state()
         with self.cache.locked("package lists", progress):
@@ -68,7 +68,7 @@ class Archives:
             return tuple(Package(**fields) for fields in json.loads(summary.read_bytes()))
 
     def renew_if_older(self, seconds: float, progress: Progress) -> bool:
-        """Fetch the lists again if they are older than that; tell whether it was done."""
+        """Fetch the lists again if they are older than ``seconds``; return True if they were."""
         state = self._state()
         if self._refresh is Refresh.NEVER or _age(state.root / "updated") < seconds:
             return False
@@ -78,10 +78,10 @@ class Archives:
         return True
 
     def fetch(self, alternatives: Sequence[Package], progress: Progress) -> Path:
-        """Return a package's .deb in the cache, fetched if it is not there or not intact.
+        """Return a package's .deb in the cache; fetch it if it is missing or damaged.
 
-        :param alternatives: the same file (one hash) as one or several archives list it, best first
-        :raises DownloadFailed: not to be had; VerificationFailed: not what the index promises
+        :param alternatives: the same file (same hash) in one or more archives, best first
+        :raises DownloadFailed: no archive serves it; VerificationFailed: the hash is wrong
         """
         remotes = tuple(
             Remote(package.uri, package.size, package.sha256) for package in alternatives
@@ -98,11 +98,11 @@ class Archives:
         *,
         local: Path | None = None,
     ) -> Path:
-        """Return an upstream tarball of known ``size`` (bytes) and hash, from any archive.
+        """Return an upstream tarball of known ``size`` (bytes) and hash from any archive.
 
         :param pool_path: ``pool/main/b/bochs/bochs_3.0+dfsg.orig.tar.xz``
-        :param local: the user's own copy, checked and used where it lies
-        :raises DownloadFailed: no archive serves it; VerificationFailed: it is something else
+        :param local: the user's own copy, which is verified and used in place
+        :raises DownloadFailed: no archive serves it; VerificationFailed: the hash is wrong
         """
         if local is not None:
             if not local.is_file():
@@ -122,7 +122,7 @@ class Archives:
                 return target
             failures: list[KvmprobeError] = []
             for remote in remotes:
-                # A second try of the same address mends what a broken connection or cache spoilt.
+                # Try each address twice: a proxy or a bad connection may damage a copy.
                 for _ in range(2):
                     progress.stage(f"download {target.name} ({remote.size / 1e6:.0f} MB)")
                     try:
@@ -161,9 +161,7 @@ class Archives:
             else self._refresh is Refresh.NOW
         )
         if self._refresh is Refresh.NEVER and age == float("inf"):
-            raise DownloadFailed(
-                "no package lists were fetched before, and fetching them is switched off"
-            )
+            raise DownloadFailed("no package lists in the cache, and fetching them is switched off")
         if not due:
             return
         self.notes = state.update(progress)
@@ -171,7 +169,7 @@ class Archives:
             progress.stage(f"archive: {note}")
         stamp.touch()
         if any(note.startswith(OLD_LIST_USED) for note in self.notes):
-            # Not reachable now: use what there is, and ask again soon.
+            # The archive was not reachable: try again soon.
             soon = time.time() - _FRESH_SECONDS + _RETRY_SECONDS
             os.utime(stamp, (soon, soon))
         if self._refresh is Refresh.NOW:

@@ -1,4 +1,4 @@
-"""The emulator's configuration file for one machine.  Pure: text from numbers and paths."""
+"""The emulator's configuration file for one machine.  Pure."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ info: action=ignore
 """
 
 _NO_DISK = "ata0: enabled=0\n"
-# Nobody minds the heads and sectors, but their product times 512 bytes must divide the size.
+# Linux uses LBA and ignores the geometry, but the cylinder size must divide the image size.
 _DISK = """\
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, mode=flat, path={path}, cylinders=0, heads=16, spt=32
 """
 CYLINDER_BYTES = 16 * 32 * 512
 
-# How many instructions pass for a second of the emulated clocks other than the TSC.  The serial
-# port's speed hangs on it too: at a tenth of the true rate a line of console costs a tenth of the
-# time.
+# Instructions per second of all emulated clocks except the TSC.  It scales the serial port as
+# well: at a tenth of the real rate, a console line takes a tenth of the time.
 _TICKS_PER_SECOND = 100_000_000
 
 
@@ -47,14 +46,14 @@ def text(
     ram: Sequence[tuple[int, str]],
     disk: str = "",
 ) -> str:
-    """Return the configuration of a machine that runs what its memory holds at the start.
+    """Return the configuration of a machine that starts with the given memory images.
 
     :param memory_mib: size of the machine's memory, MiB
-    :param processors: how many the machine has
-    :param firmware: path of the ROM; the display adapter insists on one too, and takes the same
+    :param processors: number of processors
+    :param firmware: path of the ROM, which also serves as the required VGA ROM
     :param console: path that the first serial port writes to
     :param ram: physical byte address and file of each memory image, at most four
-    :param disk: path of the disk's image, a multiple of ``CYLINDER_BYTES`` long; "" for no disk
+    :param disk: path of the disk image, whose size is a multiple of ``CYLINDER_BYTES``; "" for none
     """
     fixed = _FIXED.format(
         ticks_per_second=_TICKS_PER_SECOND,

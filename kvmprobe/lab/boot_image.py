@@ -1,9 +1,8 @@
-"""What lies in the emulated machine's memory when its processor starts.
+"""The emulated machine's memory when its processor starts.
 
-Kernel, initramfs, boot parameters and ACPI tables are placed by the emulator itself, so that
-booting reads no disk and runs no boot loader; ``guest/firmware.S`` then enters the kernel by its
-64-bit protocol (Linux Documentation/arch/x86/boot.rst).  Pure: knows nothing of files, processes or
-payloads.
+The emulator loads kernel, initramfs, boot_params and ACPI tables into memory, so there is no boot
+disk and no boot loader.  ``guest/firmware.S`` enters the kernel with the 64-bit boot protocol
+(Linux Documentation/arch/x86/boot.rst).  Pure.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _PAGE = 4096
-# ABI: guest/firmware.S passes this address on; the area up to 0xa0000 is kept from the kernel.
+# ABI: guest/firmware.S passes this address; E820 reserves the area up to 0xa0000.
 _BOOT_PARAMS = 0x90000
 _COMMAND_LINE = 0x91000
 _ACPI_TABLES = 0x92000
@@ -36,16 +35,16 @@ MOST_MEMORY_MIB = 2048  # the emulator's own limit
 
 MEMORY_MIB = 384
 MOST_PROCESSORS = 2
-# None of these helps a kernel over a weakness of the emulator, and none may.
+# No argument may work around a weakness of the emulator.
 _ARGUMENTS = (
     "console=ttyS0,115200 loglevel={level}"
-    # What ends a test: any oops is a panic, and a panic stays on the console.
+    # An oops or soft lockup panics, and a panic does not reboot: its report ends the run.
     " panic=0 oops=panic softlockup_panic=1"
-    # The kernel's self-tests of its ciphers take up to four seconds of wall time.
+    # The crypto self-tests take up to four seconds of wall time.
     " cryptomgr.notests=1"
-    # Random numbers are there at once, however the kernel was configured.
+    # The random number generator is ready at once in every configuration.
     " random.trust_cpu=on"
-    # A tmpfs root would hold only half of the memory that is free while the files are unpacked.
+    # A tmpfs root is limited to half of the free memory.
     " rootfstype=ramfs"
 )
 _WARNINGS, _EVERYTHING = 5, 8  # printing costs boot time
@@ -55,7 +54,7 @@ VERBOSE_ARGUMENTS = _ARGUMENTS.format(level=_EVERYTHING)
 
 @dataclass(frozen=True, slots=True)
 class RamImage:
-    """Bytes and the physical byte address they lie at."""
+    """Bytes and their physical address."""
 
     address: int
     content: bytes | bytearray | mmap
@@ -63,7 +62,7 @@ class RamImage:
 
 @dataclass(frozen=True, slots=True)
 class BootImage:
-    """Memory contents of a machine of ``memory_mib`` MiB that starts a kernel."""
+    """The memory of a machine of ``memory_mib`` MiB that boots a kernel."""
 
     parts: tuple[RamImage, ...]
     memory_mib: int
@@ -71,7 +70,7 @@ class BootImage:
 
 
 def memory_for(kernel: KernelImage, initramfs: bytes | bytearray) -> int:
-    """Return how much memory a machine with these files needs, MiB; at least the usual amount."""
+    """Return the memory that a machine with these files needs, MiB; at least ``MEMORY_MIB``."""
     return max(MEMORY_MIB, _needed_mib(kernel, initramfs))
 
 
@@ -83,26 +82,26 @@ def build(
     processors: int = 1,
     disks: int = 0,
 ) -> BootImage:
-    """Place a kernel and its initramfs in a machine's memory.
+    """Lay out a kernel and its initramfs in a machine's memory.
 
-    :param initramfs: one or more cpio archives, packed or not
+    :param initramfs: one or more cpio archives, compressed or not
     :param memory_mib: size of the machine's memory, MiB
-    :param processors: how many the machine has, 1 or 2
-    :param disks: how many it has, 0 or 1
+    :param processors: number of processors, 1 or 2
+    :param disks: number of disks, 0 or 1
     :raises UsageError: the files do not fit, or the arguments are too long
     """
     if len(arguments.encode()) > _LONGEST_COMMAND_LINE:
-        raise UsageError("the kernel's arguments are longer than 2047 bytes")
+        raise UsageError(f"the kernel command line is longer than {_LONGEST_COMMAND_LINE} bytes")
     if memory_mib > MOST_MEMORY_MIB:
         raise UsageError(
-            f"the emulated host can have {MOST_MEMORY_MIB} MiB of memory, not {memory_mib}: "
-            "ask for less, or name fewer files"
+            f"the emulated host can have at most {MOST_MEMORY_MIB} MiB of memory, not "
+            f"{memory_mib}: use a smaller --memory, or fewer --file"
         )
     memory_end = memory_mib * _MIB
     initramfs_address = (memory_end - len(initramfs)) // _MIB * _MIB - _MIB
     if (needed := _needed_mib(kernel, initramfs)) > memory_mib:
         raise UsageError(
-            f"kernel and files need {needed} MiB of memory, the machine has {memory_mib}"
+            f"kernel and files need {needed} MiB of memory, the emulated host has {memory_mib}"
         )
     parameters = _boot_params(kernel, initramfs_address, len(initramfs), memory_end)
     boot_area = parameters.ljust(_COMMAND_LINE - _BOOT_PARAMS, b"\0") + arguments.encode()
@@ -121,7 +120,7 @@ def build(
 
 
 def _needed_mib(kernel: KernelImage, initramfs: bytes | bytearray) -> int:
-    # The unpacked copy needs as much again and whole pages, and the kernel some room to work in.
+    # The unpacked files need the same again, in whole pages; the rest is for the running kernel.
     needed = kernel.end + _KERNEL_HEADROOM + len(initramfs) * 9 // 4
     return -(-needed // _MIB)
 

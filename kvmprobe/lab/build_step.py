@@ -1,7 +1,4 @@
-"""Running one command of a build: output into a log, no process left when we are interrupted.
-
-Knows nothing of what is built.
-"""
+"""Running one command of a build: output goes to a log, no process survives an interrupt."""
 
 from __future__ import annotations
 
@@ -25,21 +22,21 @@ _GRACE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class BuildLog:
-    """The file that every command's output goes to; ``what`` is being built."""
+    """The log file of a build; ``what`` is being built."""
 
     path: Path
     what: str
 
     def start(self) -> None:
-        """Begin anew."""
+        """Empty the log."""
         self.path.write_bytes(b"")
 
     def failure(self, command: str) -> EmulatorBuildFailed:
-        """Describe a failed command by the log's end."""
+        """Return the error for a failed command, with the end of the log."""
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         end = "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
         return EmulatorBuildFailed(
-            f"building {self.what}: {command} failed; the whole log is {self.path}; its end:\n{end}"
+            f"building {self.what}: {command} failed; the log is {self.path}; it ends with:\n{end}"
         )
 
 
@@ -47,7 +44,7 @@ def require_tools(packages: Mapping[str, str], purpose: str) -> None:
     """Check that programs are installed.
 
     :param packages: Debian's package for each program
-    :raises MissingTools: with the packages to install
+    :raises MissingTools: it names the packages to install
     """
     missing = {package for tool, package in packages.items() if shutil.which(tool) is None}
     if missing:
@@ -63,12 +60,12 @@ def run(
 ) -> None:
     """Run a command to its end.
 
-    :param environment: variables to set beside the ones there are
-    :param on_line: called with each line of its output
+    :param environment: variables to set in addition to the current ones
+    :param on_line: called with each line of output
     :raises EmulatorBuildFailed: it failed
     """
     words = [str(word) for word in command]
-    # A group of its own, so that the compilers of make's are found and ended as well.
+    # A process group of its own, so that the compilers that make starts are killed as well.
     with (
         log.path.open("ab") as file,
         subprocess.Popen(

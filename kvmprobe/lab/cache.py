@@ -1,7 +1,7 @@
-"""The user's cache directory: folders, locks between processes, publishing whole results only.
+"""The user's cache directory: folders, locks between processes, atomic publishing.
 
-Layer: lab, bottom.  Knows nothing of kernels or emulators.  A result appears under its final name
-by one rename on one file system, so an interrupted build is never taken for a finished one.
+A result gets its final name by one rename(), so an interrupted build is never taken for a complete
+one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from kvmprobe.progress import Progress
 
-ELSEWHERE = "free some, or set KVMPROBE_CACHE to a directory on a larger file system"
+ELSEWHERE = "free some space, or set KVMPROBE_CACHE to a directory on a larger file system"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Cache:
-    """One cache directory, shared by every kvmprobe process of the user."""
+    """A cache directory, shared by all kvmprobe processes of the user."""
 
     def __init__(self, root: Path) -> None:
-        """Use ``root``, which need not exist yet."""
+        """Use ``root``, which need not exist."""
         self.root = root
 
     @classmethod
@@ -72,10 +72,10 @@ class Cache:
 
     @contextmanager
     def locked(self, name: str, progress: Progress) -> Iterator[None]:
-        """Hold the lock ``name`` (what is built, for the eyes of who waits); wait for it if taken.
+        """Hold the lock ``name``, which says what is built; wait if another process has it.
 
-        The kernel frees the lock when its holder dies, however it dies.  The file keeps the
-        holder's pid for the message only.  Not re-entrant: a second entry in one process waits.
+        The kernel releases the lock when its holder dies.  The pid in the file is only for the
+        message.  Not re-entrant: a second entry in the same process waits.
         """
         path = self.folder("locks") / f"{_as_file_name(name)}.lock"
         with self._opened(path) as descriptor:
@@ -83,7 +83,9 @@ class Cache:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 pid = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
-                progress.stage(f"waiting for another kvmprobe (pid {pid}) that builds {name}")
+                progress.stage(
+                    f"waiting for another kvmprobe (pid {pid}), which is building {name}"
+                )
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             with disk_full_as_no_space(path, "a lock file"):
                 os.ftruncate(descriptor, 0)
@@ -92,30 +94,30 @@ class Cache:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give an empty directory on the cache's file system; it is removed on the way out.
+        """Yield an empty directory on the cache's file system, and remove it at the end.
 
-        Those of processes that died before they could are removed first.
+        Directories of processes that died are removed first.
         """
         parent = self.folder("tmp")
         with self._opened(self.folder("locks") / "tmp.lock") as guard:
-            # ORDER: a new directory is claimed before another process may look for stale ones.
+            # ORDER: lock the new directory before another process may look for stale ones.
             fcntl.flock(guard, fcntl.LOCK_EX)
             _remove_stale(parent)
             with disk_full_as_no_space(parent, "a temporary directory"):
                 work = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-            claim = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(claim, fcntl.LOCK_EX)
+            lock = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
-            os.close(claim)
+            os.close(lock)
 
     def publish(self, item: Path, final: Path) -> None:
         """Move a finished file or directory from a scratch directory to its final name.
 
-        A file replaces an older one; an older directory is moved into the scratch directory,
-        to be removed with it.
+        An older file is replaced; an older directory is moved into the scratch directory and
+        removed with it.
         """
         final.parent.mkdir(parents=True, exist_ok=True)
         files = [item] if item.is_file() else [f for f in item.rglob("*") if f.is_file()]
@@ -138,24 +140,24 @@ class Cache:
 
 
 def require_space(path: Path, nbytes: int, purpose: str) -> None:
-    """Fail before big work when fewer than ``nbytes`` bytes are free where ``path`` will be.
+    """Check that ``nbytes`` bytes are free where ``path`` is or will be.
 
-    :raises NoSpace: with both figures and how to choose another place
+    :raises NoSpace: less is free
     """
-    present = path
-    while not present.exists():
-        present = present.parent
-    free = shutil.disk_usage(present).free
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
     if free < nbytes:
         raise NoSpace(
             f"{purpose} needs {nbytes / 1e6:.0f} MB in {path}, "
-            f"{free / 1e6:.0f} MB are free: {ELSEWHERE}"
+            f"only {free / 1e6:.0f} MB are free: {ELSEWHERE}"
         )
 
 
 @contextmanager
 def disk_full_as_no_space(path: Path, purpose: str) -> Iterator[None]:
-    """Turn ENOSPC and EDQUOT raised within into NoSpace that names ``path`` and ``purpose``."""
+    """Convert ENOSPC and EDQUOT into NoSpace, which names ``path`` and ``purpose``."""
     try:
         yield
     except OSError as error:
@@ -176,7 +178,7 @@ def _remove_stale(parent: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(entry, ignore_errors=True)
         except BlockingIOError:
-            pass  # its owner lives
+            pass  # its owner is running
         finally:
             os.close(descriptor)
 

@@ -1,6 +1,6 @@
-"""Reading a .deb without dpkg: an ar archive whose data.tar member holds the files.
+"""Reading a .deb without dpkg: an ar archive whose data.tar member has the files.
 
-Layer: lab, bottom.  Knows nothing of kernels; works on distributions that have no Debian tools.
+Works on distributions without Debian's tools.
 :see: deb(5)
 """
 
@@ -26,17 +26,18 @@ _DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError)
 
 
 def is_deb(path: Path) -> bool:
-    """Tell whether the file begins as a .deb does."""
+    """Return True if the file starts like a .deb."""
     with path.open("rb") as file:
         return file.read(len(AR_MAGIC)) == AR_MAGIC
 
 
 def files(deb: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the path (without leading ``./``) and the content of every regular file, in file order.
+    """Yield path (without leading ``./``) and content of each regular file, in archive order.
 
-    A content can be read only until the next is asked for.  Stop early to save the rest.
+    Read a content before asking for the next one.  The rest is not decompressed if the caller
+    stops.
 
-    :raises UsageError: the file is no .deb, or damaged
+    :raises UsageError: the file is not a .deb, or is damaged
     """
     try:
         with _data_tar(deb) as tar:
@@ -60,7 +61,7 @@ def _data_tar(deb: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _seek_data(file: BinaryIO, deb: Path) -> str:
-    # Leaves the file at the first byte of data.tar and returns its compression.
+    # Returns the compression of data.tar and leaves the file at its first byte.
     if file.read(len(AR_MAGIC)) != AR_MAGIC:
         raise UsageError(f"{deb}: not a Debian package (no ar signature)")
     while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:

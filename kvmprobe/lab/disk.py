@@ -1,7 +1,7 @@
-"""A disk that outlives its machine: an ext4 image file of this host, mounted in the guest.
+"""A disk that survives the emulated machine: an ext4 image file, mounted in the guest.
 
-The emulator writes each sector to the file when the guest's disk does, so that what the guest has
-synchronised is in the file whatever happens to either.  Knows nothing of kernels.
+The emulator writes each sector to the file at once, so what the guest has synchronised survives a
+crash of the guest or the emulator.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MOUNT_POINT = "/disk"
-SMALLEST_MIB = 16  # mke2fs makes no journal on less than 8
+SMALLEST_MIB = 16  # mke2fs makes no journal below 8
 _MIB = 1 << 20
 # ABI: Linux Documentation/filesystems/ext4/super.rst: s_magic, byte offset in the file system.
 _MAGIC_OFFSET, _MAGIC = 1024 + 0x38, b"\x53\xef"
-# Where users who are not root have no PATH to.
+# Not in the PATH of ordinary users.
 _SYSTEM_PROGRAMS = "/usr/sbin:/sbin"
-# Said in full, because what is left out comes from /etc/mke2fs.conf; any kernel since 3.6 knows it.
+# Complete, so that nothing depends on /etc/mke2fs.conf; kernels since 3.6 can mount it.
 _MAKE = (
     *("-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-L", "kvmprobe"),
     *("-O", "none,has_journal,ext_attr,dir_index,filetype,extent,sparse_super,large_file"),
     *("-O", "metadata_csum"),
-    # Nothing for the guest's kernel to do later, and a root directory that is root's.
+    # No initialisation left for the guest, and a root directory owned by root.
     *("-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """An image and where the guest has it.
+    """A disk image and its mount point.
 
     :ivar mount_point: absolute path in the guest
-    :ivar size_mib: what it is made with if it is not there, MiB; None if it has to be there
+    :ivar size_mib: size of a new image, MiB; None if the image must exist
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Disk:
 
     @classmethod
     def parse(cls, text: str, size_mib: int | None) -> Self:
-        """Read ``FILE`` or ``FILE:MOUNTPOINT``; a file that has a colon in its name is itself.
+        """Parse ``FILE[:MOUNTPOINT]``; an existing file may have a colon in its name.
 
         :raises UsageError: the mount point is not absolute, or the size is too small
         """
@@ -62,18 +62,20 @@ class Disk:
             path, place = text, MOUNT_POINT
         place = os.path.normpath(place)
         if not place.startswith("/") or place in ("/", "//"):
-            raise UsageError(f"{text}: the mount point must be absolute, and not /")
+            raise UsageError(
+                f"--disk {text}: the mount point must be an absolute path other than /"
+            )
         if size_mib is not None and size_mib < SMALLEST_MIB:
-            raise UsageError(f"a disk has at least {SMALLEST_MIB} MiB, not {size_mib}")
+            raise UsageError(f"--disk-size {size_mib}: must be at least {SMALLEST_MIB} MiB")
         return cls(Path(path), place, size_mib)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int]:
-        """Give the image's descriptor, for reading and writing, to one user at a time.
+        """Open and lock the image; make it first if it is missing and ``size_mib`` is set.
 
-        :raises UsageError: it is not there, not usable, not an ext4 file system, or in use
-        :raises MissingTools: it is to be made, and mke2fs is not installed
-        :raises LabError: it could not be made
+        :raises UsageError: the image is missing, in use, or not an ext4 file system
+        :raises MissingTools: making it needs mke2fs, which is not installed
+        :raises LabError: mke2fs failed
         """
         if not self.path.exists():
             self._make()
@@ -89,21 +91,23 @@ class Disk:
 
     def _check(self, descriptor: int) -> None:
         try:
-            # The emulator inherits it: the lock lasts until both have closed it.
+            # The emulator inherits the descriptor: the lock lasts until both processes close it.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(f"{self.path}: another emulated host is using it") from error
         if os.pread(descriptor, len(_MAGIC), _MAGIC_OFFSET) != _MAGIC:
-            raise UsageError(f"{self.path}: not an ext4 file system (a partition table?)")
+            raise UsageError(
+                f"{self.path}: not an ext4 file system (partitioned images are not supported)"
+            )
         if os.fstat(descriptor).st_size % CYLINDER_BYTES:
-            raise UsageError(f"{self.path}: its size is no multiple of {CYLINDER_BYTES} bytes")
+            raise UsageError(f"{self.path}: its size must be a multiple of {CYLINDER_BYTES} bytes")
 
     def _make(self) -> None:
         if self.size_mib is None:
-            raise UsageError(f"{self.path}: no such disk (--disk-size MIB makes one)")
+            raise UsageError(f"{self.path}: no such disk image; --disk-size MIB makes one")
         tool = shutil.which("mke2fs", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PROGRAMS}")
         if tool is None:
-            raise MissingTools(("e2fsprogs",), "making a disk")
+            raise MissingTools(("e2fsprogs",), "making a disk image")
         try:
             with tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
                 image = Path(folder) / "image"
@@ -114,7 +118,7 @@ class Disk:
                 )
                 if made.returncode != 0:
                     raise LabError(f"{self.path}: mke2fs failed: {made.stderr.strip()}")
-                # Whoever made it in the meantime was first.
+                # Another process may have made it since.
                 with contextlib.suppress(FileExistsError):
                     os.link(image, self.path)
         except OSError as error:

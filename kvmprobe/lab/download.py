@@ -1,7 +1,7 @@
-"""One file from one address into place, checked by its SHA-256.
+"""Fetching one file from one address, verified by its SHA-256.
 
-apt's own helper does the transfer where there is one, so that proxies and credentials of the
-machine's apt configuration count; Python's urllib elsewhere.  Layer: lab; knows nothing of kernels.
+apt's helper transfers the file if it is installed, so that the proxies and credentials of the
+machine's apt configuration apply; otherwise Python's urllib does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _APT_OPTIONS = (
     "-oAcquire::Retries=2",
     "-oAcquire::http::Timeout=30",
     "-oAcquire::https::Timeout=30",
-    # apt would otherwise hand the transfer to a user that may not write to the cache.
+    # By default apt transfers files as a user that may not write to the cache.
     "-oAPT::Sandbox::User=root",
 )
 _POLL_SECONDS = 0.2
@@ -50,25 +50,25 @@ def sha256_of(path: Path) -> str:
 
 
 def check(path: Path, size: int, sha256: str) -> None:
-    """Compare a file with what it must be; ``size`` in bytes.
+    """Verify a file; ``size`` in bytes.
 
-    :raises VerificationFailed: size or hash differ
+    :raises VerificationFailed: its size or hash is wrong
     """
     found = path.stat().st_size
     if found != size:
         raise VerificationFailed(
-            f"{path}: {found} bytes, {size} expected: truncated, or not that file"
+            f"{path}: has {found} bytes instead of {size}: truncated, or another file"
         )
     digest = sha256_of(path)
     if digest != sha256.lower():
-        raise VerificationFailed(f"{path}: SHA-256 is {digest}, {sha256} expected")
+        raise VerificationFailed(f"{path}: SHA-256 is {digest} instead of {sha256}")
 
 
 def download(remote: Remote, target: Path, progress: Progress) -> None:
-    """Fetch ``remote`` to ``target``, which must not exist, and check it.
+    """Fetch ``remote`` to ``target``, which must not exist, and verify it.
 
-    :raises DownloadFailed: unreachable, refused or missing there
-    :raises VerificationFailed: something else was served
+    :raises DownloadFailed: the server is unreachable or does not have the file
+    :raises VerificationFailed: the server sent something else
     :raises NoSpace: the file system is full
     """
     require_space(target.parent, remote.size, f"downloading {target.name}")
@@ -81,8 +81,8 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
 
 
 def _by_apt(remote: Remote, target: Path, progress: Progress) -> None:
-    # apt's file: method only links to the original; copy: makes the file.  The hash is not given:
-    # apt 3 calls a mismatch "Undetermined Error"; `download` checks what came.
+    # apt's file: method only makes a link; copy: copies.  No hash is passed, since apt 3 reports a
+    # mismatch as "Undetermined Error"; `download` verifies the file.
     uri = re.sub(r"^file:(?://)?", "copy:", remote.uri)
     command: list[str | Path] = [
         APT_HELPER,
@@ -97,16 +97,16 @@ def _by_apt(remote: Remote, target: Path, progress: Progress) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True
     ) as process:
         try:
-            said = _watched(process, target, remote.size, progress)
+            output = _wait(process, target, remote.size, progress)
         except BaseException:
             process.terminate()
             raise
     if process.returncode != 0:
-        raise _failure(remote.uri, said)
+        raise _failure(remote.uri, output)
     progress.advance(remote.size, remote.size)
 
 
-def _watched(process: subprocess.Popen[str], target: Path, size: int, progress: Progress) -> str:
+def _wait(process: subprocess.Popen[str], target: Path, size: int, progress: Progress) -> str:
     while True:
         try:
             return process.communicate(timeout=_POLL_SECONDS)[0]
@@ -114,17 +114,21 @@ def _watched(process: subprocess.Popen[str], target: Path, size: int, progress: 
             progress.advance(_size(target), size)
 
 
-def _failure(uri: str, said: str) -> Exception:
-    if DISK_FULL.search(said):
+def _failure(uri: str, output: str) -> Exception:
+    if DISK_FULL.search(output):
         return NoSpace(f"the file system filled up while downloading {uri}: {ELSEWHERE}")
-    found = re.search(r"^E: Failed to fetch \S+\s+(.*)$", said, re.MULTILINE)
-    reason = found[1] if found else (said.strip().splitlines() or ["apt-helper gave no reason"])[-1]
+    found = re.search(r"^E: Failed to fetch \S+\s+(.*)$", output, re.MULTILINE)
+    reason = (
+        found[1] if found else (output.strip().splitlines() or ["apt-helper printed no reason"])[-1]
+    )
     return DownloadFailed(f"{uri}: {reason}")
 
 
 def _by_urllib(remote: Remote, target: Path, progress: Progress) -> None:
     if not remote.uri.startswith(("http://", "https://", "file:")):
-        raise DownloadFailed(f"{remote.uri}: only http, https and file addresses work without apt")
+        raise DownloadFailed(
+            f"{remote.uri}: without apt, only http, https and file addresses can be used"
+        )
     done = 0
     try:
         with urllib.request.urlopen(remote.uri, timeout=30) as answer, target.open("xb") as file:  # noqa: S310

@@ -1,7 +1,6 @@
-"""The patched emulator: built once from Debian's source tarball, then taken from the cache.
+"""Building the patched emulator from Debian's source tarball, once; later it is in the cache.
 
-A changed tarball, patch or option is another emulator, with a directory of its own.  Knows how to
-build, not how to run.
+Each combination of tarball, patches and options has a directory of its own.
 """
 
 from __future__ import annotations
@@ -60,11 +59,11 @@ _COMPILED_FILES = 466
 
 @dataclass(frozen=True, slots=True)
 class Emulator:
-    """What it takes to start a machine.
+    """The programs that a machine needs.
 
     :ivar bochs: the emulator
     :ivar firmware: the machine's ROM
-    :ivar init: the guest's first process, which goes into every initramfs
+    :ivar init: the guest's first process, part of every initramfs
     """
 
     bochs: Path
@@ -73,13 +72,13 @@ class Emulator:
 
 
 def ensure(archives: Archives, progress: Progress, *, tarball: Path | None = None) -> Emulator:
-    """Return the emulator, building it if these sources never were.
+    """Return the emulator; build it if it is not in the cache.
 
-    :param archives: where the tarball comes from; their cache keeps the result
+    :param archives: where the tarball comes from; the result is kept in their cache
     :param tarball: the user's own copy of the tarball
-    :raises MissingTools: what the build needs is not installed
-    :raises DownloadFailed: no archive has the tarball; VerificationFailed: it is something else
-    :raises EmulatorBuildFailed: the message says where the log is
+    :raises MissingTools: the build needs programs that are not installed
+    :raises DownloadFailed: no archive has the tarball; VerificationFailed: its hash is wrong
+    :raises EmulatorBuildFailed: the message has the path of the log
     :raises NoSpace: the cache's file system is full
     """
     cache = archives.cache
@@ -113,7 +112,7 @@ def _build(
     with cache.scratch() as work:
         progress.stage("emulator: unpack")
         with tarfile.open(source) as archive:
-            # Python 3.11.2, Debian 12's, has no filters; the tarball's hash has been checked.
+            # Python 3.11.2 (Debian 12) has no filters; the tarball's hash has been verified.
             archive.extraction_filter = getattr(tarfile, "data_filter", None)
             archive.extractall(work)  # noqa: S202
         (tree,) = (path for path in work.iterdir() if path.is_dir())
@@ -132,7 +131,7 @@ def _build(
 
 
 def _make(tree: Path, log: build_step.BuildLog, progress: Progress) -> None:
-    progress.stage("emulator: compile (some minutes, once)")
+    progress.stage("emulator: compile (a few minutes, only once)")
     compiled = 0
 
     def count(line: str) -> None:

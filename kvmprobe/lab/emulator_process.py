@@ -1,9 +1,8 @@
-"""The emulator as a process: its pipes, its images in memory, its certain end.
+"""The emulator as a process: its pipes, its memory images, and killing it.
 
-Nothing survives this process: the emulator has its own process group, which ``close`` kills, and
-the kernel kills it when the thread that started it ends, even by SIGKILL.  No files are left
-either, because there are none: images and configuration are in anonymous memory.  Knows nothing of
-what the bytes mean.
+The emulator never outlives kvmprobe: ``close`` kills its process group, and the kernel kills it
+when the thread that started it ends, even by SIGKILL.  Images and configuration are memfds, so no
+files are left either.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ _PIPE_BYTES = 1 << 20
 class EmulatorProcess:
     """A started emulator.
 
-    :ivar channel_in: descriptor of lines to the guest, non-blocking
-    :ivar channel_out: descriptor of lines from the guest, non-blocking; ends with the emulator
-    :ivar console: descriptor of the guest's first serial port, non-blocking
-    :ivar log: descriptor of what the emulator itself says, non-blocking
+    :ivar channel_in: non-blocking descriptor for lines to the guest
+    :ivar channel_out: non-blocking descriptor for lines from the guest; EOF when the emulator ends
+    :ivar console: non-blocking descriptor of the guest's first serial port
+    :ivar log: non-blocking descriptor of the emulator's own messages
     """
 
     def __init__(self, emulator: Emulator, image: BootImage, disk: int | None) -> None:
         """Start the emulator.
 
-        :param disk: descriptor of its disk's image
+        :param disk: descriptor of the disk image; None for no disk
         :raises MissingTools: setpriv is not installed
         """
         self._files: list[int] = []
@@ -52,31 +51,31 @@ class EmulatorProcess:
             raise
 
     def release_images(self) -> None:
-        """Give back the memory of the images, which the emulator has copied once the guest runs."""
+        """Free the images; the emulator has copied them once the guest runs."""
         for descriptor in self._images:
             os.ftruncate(descriptor, 0)
         self._images.clear()
 
     def memory_bytes(self) -> int:
-        """Return the resident memory, bytes; 0 when the emulator is gone."""
+        """Return the resident memory, bytes; 0 if the emulator has ended."""
         try:
             return int(psutil.Process(self._process.pid).memory_info().rss)
         except psutil.NoSuchProcess:
             return 0
 
     def wait(self) -> int:
-        """Return the exit status of an emulator that has closed its channel."""
+        """Return the exit status; call it after EOF on the channel."""
         return self._process.wait()
 
     def kill(self) -> None:
-        """End the emulator now, if it has not ended."""
+        """Kill the emulator if it is running."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def close(self) -> None:
-        """End the emulator and close every descriptor."""
+        """Kill the emulator and close all descriptors."""
         self.kill()
         self._close_files()
 
@@ -100,7 +99,7 @@ class EmulatorProcess:
                 str(emulator.firmware),
                 _path(console_write),
                 ram,
-                # ORDER: by descriptor, or the emulator leaves a lock file beside it when killed.
+                # By descriptor: given a path, the emulator leaves a lock file when killed.
                 "" if disk is None else _path(disk),
             ).encode()
         )
@@ -117,7 +116,7 @@ class EmulatorProcess:
                 "KVMPROBE_NO_REBOOT": "1",
             },
             pass_fds=(in_read, out_write, console_write, configuration, *self._images, *disks),
-            # A session of its own: neither Ctrl-C nor a closing terminal reaches it.
+            # A session of its own: it gets no SIGINT and no SIGHUP from the terminal.
             start_new_session=True,
         )
         for descriptor in (in_read, out_write, console_write, log_write, configuration):
@@ -138,7 +137,7 @@ class EmulatorProcess:
         while view:
             view = view[os.write(descriptor, view) :]
         if isinstance(content, mmap.mmap):
-            # Its pages are in an anonymous file, and need not be in this process, too.
+            # The memfd has a copy: this process does not need the pages.
             content.madvise(mmap.MADV_DONTNEED)
         return descriptor
 
@@ -148,7 +147,7 @@ class EmulatorProcess:
 
 
 def read_available(descriptor: int) -> bytes | None:
-    """Return what a non-blocking pipe holds now, up to 1 MiB: empty if nothing, None at its end."""
+    """Read up to 1 MiB from a non-blocking pipe; b"" if it is empty, None at EOF."""
     try:
         return os.read(descriptor, _PIPE_BYTES) or None
     except BlockingIOError:

@@ -1,8 +1,8 @@
-"""Which files a program needs to run elsewhere: its loader, its libraries, its interpreter.
+"""The files that a program needs in the guest: its loader, libraries and interpreter.
 
-The dynamic loader itself is asked for the libraries, so what it would find here is what the guest
-gets.  What a program opens later on its own (plug-ins, name services, a script's modules) nobody
-can know: the user names such files.
+This host's dynamic loader lists the libraries, so the guest gets the ones that the program uses
+here.  Files that a program opens later (plug-ins, name services, a script's modules) cannot be
+found that way: the user names them with --file.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 _ELF_MAGIC = b"\x7fELF"
 _LOADER_CACHE = Path("/etc/ld.so.cache")
 _MOST_INTERPRETERS = 4
-# What a library loads when it needs it, by name: pthread_cancel and backtrace, for example.
-_OPENED_LATE = {"libc.so.6": ("libgcc_s.so.1",)}
+# Loaded with dlopen(), by pthread_cancel() and backtrace() for example.
+_DLOPENED = {"libc.so.6": ("libgcc_s.so.1",)}
 
 
 def find_program(name: str, search: str) -> Path:
-    """Find a program as a shell does: a path if it has a slash, else along ``search`` (as PATH).
+    """Find a program like a shell: ``search`` has the form of PATH.
 
-    :raises UsageError: there is none, or it is not executable
+    :raises UsageError: it does not exist, or is not executable
     """
     found = shutil.which(name, path=search)
     if found is None:
@@ -41,10 +41,10 @@ def find_program(name: str, search: str) -> Path:
 
 
 def add_program(tree: FileTree, program: Path, search: str) -> None:
-    """Add a program with everything that starting it needs.
+    """Add a program with its interpreter, loader and libraries.
 
     :param search: PATH of the guest, for ``#!/usr/bin/env`` scripts
-    :raises UsageError: a file is missing, or made for another processor
+    :raises UsageError: a file is missing, or is not an x86-64 program
     """
     for _ in range(_MOST_INTERPRETERS):
         tree.add(program)
@@ -53,15 +53,15 @@ def add_program(tree: FileTree, program: Path, search: str) -> None:
             add_libraries(tree, program)
             return
         if not head.startswith(b"#!"):
-            raise UsageError(f"{program}: neither an ELF program nor a script with #!")
+            raise UsageError(f"{program}: neither an ELF program nor a script with a #! line")
         program = _add_interpreter(tree, program, head, search)
-    raise UsageError(f"{program}: too many interpreters of interpreters")
+    raise UsageError(f"{program}: more than {_MOST_INTERPRETERS} nested interpreters")
 
 
 def add_libraries(tree: FileTree, binary: Path) -> None:
-    """Add the shared objects that an ELF program or shared object is linked with, and its loader.
+    """Add the loader and the shared libraries of an ELF program or shared object.
 
-    :raises UsageError: one of them is not installed here
+    :raises UsageError: one of them is not installed
     """
     loader = _loader(binary)
     if loader is None:
@@ -71,30 +71,28 @@ def add_libraries(tree: FileTree, binary: Path) -> None:
         tree.add(_LOADER_CACHE)
     for library in _linked(loader, binary):
         tree.add(library)
-        for late in _OPENED_LATE.get(library.name, ()):
+        for late in _DLOPENED.get(library.name, ()):
             if (library.parent / late).exists():
                 tree.add(library.parent / late)
 
 
 def without_debug_sections(content: bytes) -> bytes:
-    """Cut an ELF file behind what is loaded: symbols and debugging information, often most of it.
+    """Cut an ELF file after its last segment: symbols and debug information are often most of it.
 
     Not for programs that read data appended to themselves.
     """
     with elf.reading(io.BytesIO(content), "shared object") as file:
         segments = list(file.iter_segments())
     end = max(segment["p_offset"] + segment["p_filesz"] for segment in segments)
-    # The section table lies behind as well: e_shoff, e_shentsize, e_shnum and e_shstrndx say there
-    # is none.
+    # The section header table is cut off as well: clear e_shoff, e_shentsize, e_shnum, e_shstrndx.
     return content[:40] + bytes(8) + content[48:58] + bytes(6) + content[64:end]
 
 
-# The first line of a script names an interpreter and at most one argument; env's argument is a
-# program.
+# A #! line has an interpreter and at most one argument; the argument of env is a program.
 def _add_interpreter(tree: FileTree, script: Path, head: bytes, search: str) -> Path:
     words = os.fsdecode(head[2:].split(b"\n", 1)[0]).split(None, 1)
     if not words:
-        raise UsageError(f"{script}: its #! line names no interpreter")
+        raise UsageError(f"{script}: no interpreter in its #! line")
     interpreter = Path(words[0])
     if not interpreter.is_file():
         raise UsageError(f"{script}: its interpreter {interpreter} does not exist")
@@ -103,7 +101,7 @@ def _add_interpreter(tree: FileTree, script: Path, head: bytes, search: str) -> 
     add_program(tree, interpreter, search)
     arguments = [word for word in words[1].split() if not word.startswith("-") and "=" not in word]
     if not arguments:
-        raise UsageError(f"{script}: its #! line names no interpreter after env")
+        raise UsageError(f"{script}: no program after env in its #! line")
     return find_program(arguments[0], search)
 
 
@@ -115,7 +113,7 @@ def _head(path: Path) -> bytes:
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
-# The PT_INTERP of a program; the usual loader for a shared object; None for a static program.
+# PT_INTERP of a program; the default loader for a shared object; None for a static program.
 def _loader(binary: Path) -> Path | None:
     if not elf.is_x86_64(binary):
         raise UsageError(f"{binary}: not an x86-64 program")
@@ -133,8 +131,10 @@ def _linked(loader: Path, binary: Path) -> Iterator[Path]:
         name, arrow, place = line.strip().partition(" => ")
         path = (place if arrow else name).rsplit(" (0x", 1)[0]
         if path == "not found":
-            raise UsageError(f"{binary}: needs {name}, which is not installed here")
+            raise UsageError(f"{binary}: needs {name}, which is not installed on this host")
         if path.startswith("/"):
             yield Path(path)
     if listing.returncode != 0 and "statically linked" not in listing.stdout:
-        raise UsageError(f"{binary}: {listing.stderr.strip() or 'its libraries cannot be listed'}")
+        raise UsageError(
+            f"{binary}: {listing.stderr.strip() or 'the loader cannot list its libraries'}"
+        )

@@ -1,6 +1,6 @@
-"""Our two programs that run inside the emulated machine: its firmware and its first process.
+"""The two programs of the emulated machine that kvmprobe brings: firmware and first process.
 
-Both are compiled by this host's compiler from ``guest/``, once for each version of the sources.
+This host's compiler builds them from ``guest/``, once for each version of the sources.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOOLS = {"gcc": "gcc", "ld": "binutils", "setpriv": "util-linux"}
 _SOURCES = Path(__file__).parent / "guest"
 _INIT = ("gcc", "-static", "-Os", "-s", "-std=gnu11", "-Wall", "-Wextra", "-o")
 _ASSEMBLE = ("gcc", "-m64", "-c", "-o", "firmware.o")
-# The ROM is the last 64 KiB below 4 GiB, where the processor fetches its first instruction.
+# The ROM is the last 64 KiB below 4 GiB, which has the reset vector.
 _LINK = ("ld", "-N", "-Ttext=0xffff0000", "--oformat=binary", "-e", "0", "-o", "firmware.bin")
 _ROM_BYTES = 0x10000
 
@@ -35,18 +35,18 @@ class GuestPrograms:
 
 
 def ensure(cache: Cache, progress: Progress) -> GuestPrograms:
-    """Return the compiled programs, compiling them if these sources never were.
+    """Return the compiled programs; compile them if they are not in the cache.
 
-    :raises MissingTools: compiler or linker are not installed
-    :raises EmulatorBuildFailed: they refuse; the message says where the log is
+    :raises MissingTools: compiler or linker is not installed
+    :raises EmulatorBuildFailed: one of them fails; the message has the path of the log
     """
     sources = [_SOURCES / "init.c", _SOURCES / "firmware.S"]
     content = b"".join(source.read_bytes() for source in sources)
     key = hashlib.sha256(content + repr((_INIT, _ASSEMBLE, _LINK)).encode()).hexdigest()[:16]
     final = cache.root / "guest-programs" / key
     if not final.is_dir():
-        build_step.require_tools(TOOLS, "the emulated host's own programs")
-        with cache.locked("the emulated host's own programs", progress):
+        build_step.require_tools(TOOLS, "building the emulated host's firmware and init")
+        with cache.locked("the emulated host's firmware and init", progress):
             if not final.is_dir():
                 _build(cache, final)
     return GuestPrograms(final / "firmware.bin", final / "init")
@@ -63,5 +63,5 @@ def _build(cache: Cache, final: Path) -> None:
         build_step.run([*_LINK, "firmware.o"], result, log)
         (result / "firmware.o").unlink()
         if (result / "firmware.bin").stat().st_size != _ROM_BYTES:
-            raise EmulatorBuildFailed("the assembled firmware is not 64 KiB long")
+            raise EmulatorBuildFailed("guest/firmware.S: the assembled firmware is not 64 KiB long")
         cache.publish(result, final)

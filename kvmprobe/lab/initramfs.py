@@ -1,8 +1,8 @@
-"""The emulated host's file system: files as they lie here, packed as a cpio archive (newc).
+"""The emulated host's initramfs: files of this host in a cpio archive (newc).
 
-``FileTree`` collects, ``Payload`` says what runs, ``build`` packs both with our own first process
-(``guest/init.c``).  Deterministic: the same files give the same bytes.  Which files a program needs
-is ``guest_files``'s and ``python_closure``'s business.
+``FileTree`` collects files, ``Payload`` adds the command to run, and ``build`` packs them with
+kvmprobe's first process (``guest/init.c``).  The same files give the same bytes.  ``guest_files``
+and ``python_closure`` know which files a program needs.
 Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
@@ -26,7 +26,7 @@ _TRAILER = "TRAILER!!!"
 
 
 class Mode(Enum):
-    """Who owns the channel while the program runs; the value is what ``guest/init.c`` reads."""
+    """Who uses the channel while the program runs; ``guest/init.c`` reads the value."""
 
     WORKER = "worker"
     EXEC = "exec"
@@ -42,19 +42,19 @@ class _Node:
 
 @dataclass(slots=True)
 class FileTree:
-    """Files of the guest by absolute path, with links and parent directories."""
+    """Files of the guest by absolute path, with symbolic links and parent directories."""
 
     _nodes: dict[str, _Node] = field(default_factory=dict)
 
     def add(self, path: Path) -> None:
-        """Add a file or a whole directory at its own absolute path, with the links on the way.
+        """Add a file or directory tree at its own absolute path, with the links in that path.
 
-        :raises UsageError: it cannot be read, or lies where the guest has something of its own
+        :raises UsageError: it cannot be read, or the path is reserved in the guest
         """
         self.add_at(path, str(path.absolute()))
 
     def add_at(self, path: Path, guest: str) -> None:
-        """Add a file or a whole directory at ``guest``, an absolute path; links inside are kept."""
+        """Add a file or directory tree at the absolute path ``guest``; links in it are kept."""
         try:
             place = self._resolve(guest)
             if path.is_dir():
@@ -65,33 +65,33 @@ class FileTree:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"{path}: neither a file nor a directory")
-            # Whole seconds are what a cpio archive and a .pyc file both hold.
+            # A cpio archive and a .pyc file both have whole seconds.
             self._put(place, _Node(status.st_mode, path.read_bytes(), int(status.st_mtime)))
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
 
     def put(self, guest: str, content: bytes, permissions: int = 0o644) -> None:
-        """Add a file of our own making."""
+        """Add a file with the given content."""
         self._put(self._resolve(guest), _Node(stat.S_IFREG | permissions, content))
 
     def add_directory(self, guest: str) -> None:
-        """Add a directory without its content."""
+        """Add an empty directory."""
         self._make_directories(self._resolve(guest))
 
     def __contains__(self, guest: str) -> bool:
-        """Tell whether this very path is taken."""
+        """Return True if this exact path has been added."""
         return guest in self._nodes
 
     def has_below(self, guest: str) -> bool:
-        """Tell whether anything lies in this directory."""
+        """Return True if this directory has entries."""
         return any(path.startswith(f"{self._resolve(guest)}/") for path in self._nodes)
 
     def size(self) -> int:
-        """Return the sum of the files' sizes, bytes."""
+        """Return the total size of the files, bytes."""
         return sum(len(node.content) for node in self._nodes.values())
 
     def archive(self) -> bytearray:
-        """Pack everything."""
+        """Return the cpio archive."""
         archive = bytearray()
         for number, (path, node) in enumerate(sorted(self._nodes.items()), start=1):
             for chunk in _cpio_entry(number, path.lstrip("/"), node):
@@ -101,7 +101,7 @@ class FileTree:
         return archive
 
     def put_console(self) -> None:
-        """Add the device that the kernel opens for its first process."""
+        """Add /dev/console, which the kernel opens for its first process."""
         self._put("/dev/console", _Node(stat.S_IFCHR | 0o600, device=(5, 1)))
 
     def _add_child(self, child: Path, guest: str) -> None:
@@ -122,8 +122,8 @@ class FileTree:
             self._nodes[place] = _Node(stat.S_IFDIR | 0o755)
             place = place.rpartition("/")[0]
 
-    # Follows the links that this host has on the way to a path and takes them over, so that the
-    # guest has /lib -> usr/lib where this host has it, and one place for each file.
+    # Follows the symbolic links of this host in a path and adds them, so that the guest has
+    # /lib -> usr/lib if this host has it, and each file only once.
     def _resolve(self, guest: str) -> str:
         rest = [part for part in os.path.normpath(guest).split("/") if part]
         place, links = "", 0
@@ -131,13 +131,13 @@ class FileTree:
             step = f"{place}/{rest.pop(0)}"
             here = Path(step)
             if step in _MOUNTED_OVER:
-                raise UsageError(f"{guest}: the guest has its own {step}")
+                raise UsageError(f"{guest}: {step} is reserved in the guest; use another path")
             if not here.is_symlink():
                 place = step
                 continue
             links += 1
             if links > _MOST_LINKS:
-                raise UsageError(f"{guest}: too many symbolic links")
+                raise UsageError(f"{guest}: more than {_MOST_LINKS} symbolic links")
             target = str(here.readlink())
             self._link(step, target)
             joined = os.path.normpath(target if target.startswith("/") else f"{place}/{target}")
@@ -150,8 +150,8 @@ class FileTree:
 class Payload:
     """A program to run on the emulated host.
 
-    :ivar command: its arguments; the first is the program's absolute path in the guest
-    :ivar mount_point: where the machine's disk is mounted before it starts; "" without one
+    :ivar command: its argv; the first is an absolute path in the guest
+    :ivar mount_point: where the disk is mounted before the program starts; "" without a disk
     """
 
     files: FileTree
@@ -164,11 +164,11 @@ class Payload:
 def build(
     payload: Payload, modules: Sequence[Path], init: bytes, disk_modules: Sequence[Path] = ()
 ) -> bytearray:
-    """Pack a payload with the first process and the kernel modules, uncompressed, in load order.
+    """Pack a payload with the first process and the kernel modules.
 
-    :param modules: KVM's
-    :param disk_modules: what mounting the disk takes, if there is one
-    :raises UsageError: the payload has files where the disk is to be mounted
+    :param modules: KVM's modules, uncompressed, in load order
+    :param disk_modules: the modules for mounting the disk, used if there is a mount point
+    :raises UsageError: the payload has files below the mount point
     """
     lab = {
         "mode": payload.mode.value.encode(),
@@ -178,14 +178,16 @@ def build(
     lab |= _module_files("modules", modules)
     if place := payload.mount_point:
         if payload.files.has_below(place):
-            raise UsageError(f"the disk at {place} would hide files that are there")
+            raise UsageError(
+                f"--disk: mounting it at {place} would hide files there; give another mount point"
+            )
         payload.files.add_directory(place)
         lab |= _module_files("disk", disk_modules) | {"mount-point": os.fsencode(place)}
     own = FileTree()
     own.put("/init", init, 0o755)
     own.put_console()
     for name, content in lab.items():
-        # Straight into the guest's reserved directory, which FileTree keeps others out of.
+        # /lab is reserved: FileTree.put refuses it.
         own._put(f"/lab/{name}", _Node(stat.S_IFREG | 0o644, content))  # noqa: SLF001
     archive = payload.files.archive()
     archive += own.archive()

@@ -1,6 +1,6 @@
-"""Which kernels the package indices offer, and which of them a version SPEC means.  Pure.
+"""The kernels in the package indices, and selecting them by version.  Pure.
 
-Layer: lab.  Knows how Debian and Ubuntu name kernel packages; knows nothing of files or networks.
+The names of kernel packages are those of Debian and Ubuntu.
 """
 
 from __future__ import annotations
@@ -20,19 +20,23 @@ PREFIXES = ("linux-image-", "linux-binary-", "linux-modules-")
 _IMAGE = re.compile(r"linux-(image|binary)-(unsigned-)?(\d.*?)(-unsigned)?")
 _MODULES = re.compile(r"linux-modules-(\d.*)")
 _FLAVOUR = re.compile(r"\d[\w.+~]*(?:-\d[\w.+~]*)?-([a-z][\w-]*)")
-_FLAVOURS = ("cloud-amd64", "generic", "amd64")  # preferred first: small, and console built in
-_META_BYTES = 1_000_000  # packages that only depend on others are far smaller
+_FLAVOURS = (
+    "cloud-amd64",
+    "generic",
+    "amd64",
+)  # preferred first: cloud kernels are small and have the console built in
+_META_BYTES = 1_000_000  # metapackages are far smaller
 _SPEC = re.compile(r"\d+(?:\.\d+)*(?:[-+~][\w.+~-]*)?")
 _NEIGHBOURS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A kernel that can be made of packages.
+    """A packaged kernel.
 
     :ivar label: upstream version, ``6.12.95``
-    :ivar version: version of the packages, ``6.12.95-1~bpo12+1``
-    :ivar parts: for each file needed, the archives' entries for that file
+    :ivar version: package version, ``6.12.95-1~bpo12+1``
+    :ivar parts: the packages it consists of; for each, the archives that have this file
     """
 
     release: str
@@ -47,18 +51,18 @@ class Candidate:
 
     @property
     def flavour(self) -> str:
-        """``cloud-amd64`` of ``6.12.95+deb12-cloud-amd64``."""
+        """The flavour: ``cloud-amd64`` for ``6.12.95+deb12-cloud-amd64``."""
         found = _FLAVOUR.fullmatch(self.release)
         return found[1] if found else ""
 
 
 def looks_like_version(spec: str) -> bool:
-    """Tell whether ``spec`` can be a version, a prefix of one, or a release."""
+    """Return True if ``spec`` has the form of a version, a prefix of one, or a release."""
     return _SPEC.fullmatch(spec) is not None
 
 
 def candidates(packages: Iterable[Package]) -> tuple[Candidate, ...]:
-    """Return every kernel listed with its modules: newest first, signed before unsigned."""
+    """Return all kernels that have their modules: newest first, signed before unsigned."""
     images: dict[tuple[str, str, str, str], list[Package]] = defaultdict(list)
     modules: dict[tuple[str, str], list[Package]] = defaultdict(list)
     for package in packages:
@@ -81,7 +85,7 @@ def candidates(packages: Iterable[Package]) -> tuple[Candidate, ...]:
 
 
 def without_modules(packages: Iterable[Package]) -> frozenset[str]:
-    """Return the labels that are listed as an image only, which cannot be used."""
+    """Return the labels of kernels whose modules package is missing, which cannot be used."""
     listed = tuple(packages)
     complete = {candidate.label for candidate in candidates(listed)}
     images = {
@@ -93,10 +97,10 @@ def without_modules(packages: Iterable[Package]) -> frozenset[str]:
 
 
 def select(offered: tuple[Candidate, ...], spec: str | None) -> tuple[Candidate, ...]:
-    """Return those that ``spec`` means, best first; of no SPEC, all of the preferred flavour.
+    """Return the candidates that match ``spec``, best first.
 
-    A whole release (``6.12.95+deb12-cloud-amd64``) is taken as it is; a version or its beginning
-    (``6.12``) means the preferred flavour.
+    :param spec: a release (``6.12.95+deb12-cloud-amd64``) matches exactly; a version or a prefix of
+        one (``6.12``) matches the preferred flavour; None matches all of the preferred flavour
     """
     if exact := tuple(candidate for candidate in offered if candidate.release == spec):
         return exact
@@ -104,7 +108,7 @@ def select(offered: tuple[Candidate, ...], spec: str | None) -> tuple[Candidate,
 
 
 def preferred(offered: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """Return the candidates of the flavour that suits the emulated host best."""
+    """Return the candidates of the flavour that the emulated host prefers."""
     for flavour in _FLAVOURS:
         if chosen := tuple(c for c in offered if c.flavour == flavour):
             return chosen
@@ -112,7 +116,7 @@ def preferred(offered: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
 
 
 def nearest(labels: Iterable[str], spec: str) -> tuple[str, ...]:
-    """Return the versions just below and above ``spec``, of its series if there are any."""
+    """Return the versions next to ``spec``, from its own series if possible."""
     known = set(labels)
     series = {label for label in known if label.split(".")[:2] == spec.split(".")[:2]}
     ordered = sorted(series or known, key=version_key)
@@ -121,14 +125,14 @@ def nearest(labels: Iterable[str], spec: str) -> tuple[str, ...]:
 
 
 def begins(spec: str | None, label: str) -> bool:
-    """Tell whether ``spec`` is the version ``label`` or its beginning, in whole numbers."""
+    """Return True if ``spec`` is ``label`` or a prefix of it that ends between two numbers."""
     return spec is not None and f"{label}.".startswith(f"{spec}.")
 
 
 def _means(spec: str, candidate: Candidate) -> bool:
     if spec == candidate.version or begins(spec, candidate.label):
         return True
-    # 6.1.0-51 and 6.12.95+deb12 are beginnings of releases; 6.1.0 alone is no version of ours.
+    # 6.1.0-51 and 6.12.95+deb12 are prefixes of releases; 6.1.0 alone is not a version.
     return ("-" in spec or "+" in spec) and candidate.release.startswith(f"{spec}-")
 
 

@@ -1,11 +1,11 @@
-"""Reading a distribution's vmlinuz: the setup header and the kernel proper, unpacked here.
+"""Reading a vmlinuz: the setup header, and the kernel, which is decompressed on this host.
 
-Unpacking in the emulator costs seconds of every boot; here it is done once per kernel.  What
-nothing on this host can unpack is handed over packed, and then unpacks itself.  Knows the boot
-protocol (Linux Documentation/arch/x86/boot.rst), not where the image lies in the machine's memory.
+Decompressing in the emulator would take seconds of each boot.  A kernel in a format that this host
+cannot decompress decompresses itself in the emulator.
 
-An unpacked kernel has 50 MB and more, so it is kept in anonymous files and moved by the kernel that
-runs here; this process hardly touches its pages.
+A decompressed kernel has 50 MB or more.  It is kept in memfds and copied with sendfile(), so that
+this process hardly touches its pages.
+Source: Linux Documentation/arch/x86/boot.rst.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _OLDEST_PROTOCOL = 0x20C  # 2.12: xloadflags
 
 @dataclass(frozen=True, slots=True)
 class KernelImage:
-    """A kernel ready to be placed in memory.
+    """A kernel that can be loaded.
 
-    :ivar setup_header: bytes from 0x1f1 of the file, as boot_params takes them at the same offset
-    :ivar content: what goes to ``address``
-    :ivar address: physical byte address
-    :ivar entry: physical byte address of the 64-bit entry point
-    :ivar end: first physical byte address that the kernel does not claim at start
+    :ivar setup_header: the file from offset 0x1f1, which is its offset in boot_params as well
+    :ivar content: the bytes to load at ``address``
+    :ivar address: physical address
+    :ivar entry: physical address of the 64-bit entry point
+    :ivar end: physical address after the memory that the kernel needs at start
     """
 
     setup_header: bytes
@@ -54,7 +54,7 @@ class KernelImage:
 
 
 def read(vmlinuz: Path) -> KernelImage:
-    """Read and unpack a kernel image.
+    """Read and decompress a kernel image.
 
     :raises UsageError: the file is not an x86-64 Linux kernel with boot protocol 2.12 or later
     """
@@ -85,7 +85,7 @@ def _field(file: bytes, layout: str, offset: int) -> int:
 
 
 def _unpacked_into(file: int, payload: memoryview) -> bool:
-    """Unpack into a file; return whether that gave a kernel."""
+    """Decompress into a file; return True if the result is an ELF file."""
     for magic, unpack in _UNPACKERS.items():
         if payload[: len(magic)] == magic:
             try:
@@ -119,7 +119,9 @@ def _copy(source: int, offset: int, target: int, place: int, size: int) -> None:
     while size:
         moved = os.sendfile(target, source, offset, size)
         if not moved:
-            raise UsageError("the kernel's ELF image ends before its last segment does")
+            raise UsageError(
+                "the kernel's ELF image is truncated: its last segment ends after the file"
+            )
         offset, size = offset + moved, size - moved
 
 

@@ -1,6 +1,6 @@
-"""Taking vmlinuz and the KVM modules out of what holds them: packages, a build tree, this machine.
+"""Extracting vmlinuz and modules from packages, a build tree or this host's installed kernels.
 
-Puts uncompressed copies into a work directory.  Layer: lab; knows no archive and no cache.
+Uncompressed copies are written to a work directory.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _BOOT_IMAGE = Path("arch/x86/boot/bzImage")
 class Pieces:
     """A kernel in a work directory.
 
-    :ivar modules: KVM's in load order, none if it is built in
-    :ivar disk_modules: those there are of what mounting a disk takes, in load order
+    :ivar modules: KVM's modules in load order, none if KVM is built in
+    :ivar disk_modules: modules for mounting a disk in load order, without those built in
     """
 
     banner: Banner
@@ -41,10 +41,10 @@ class Pieces:
 
 
 def from_debs(debs: tuple[Path, ...], work: Path) -> Pieces:
-    """Take a kernel out of the packages that together hold it.
+    """Extract a kernel from its packages.
 
-    :raises UsageError: damaged, without a vmlinuz, or of different kernels
-    :raises KernelNotFound: without the KVM modules
+    :raises UsageError: a package is damaged, none has a vmlinuz, or they are of different kernels
+    :raises KernelNotFound: the packages have no KVM modules
     """
     vmlinuz = work / "vmlinuz"
     builtin: set[str] = set()
@@ -61,7 +61,7 @@ def from_debs(debs: tuple[Path, ...], work: Path) -> Pieces:
                 builtin.update(_names_of(content.read().decode("utf-8", "replace")))
             elif (name := modules.module_name(base)) in names:
                 have[name] = _placed(content.read(), base, work)
-            # The rest of the package is most of its size: stop as soon as all is there.
+            # The rest is most of the package: stop when all files are found.
             if have.keys() >= names and "vmlinuz" in passed:
                 break
         return have
@@ -69,15 +69,17 @@ def from_debs(debs: tuple[Path, ...], work: Path) -> Pieces:
     found = modules.gather(fetch, lambda name: name in builtin)
     if "vmlinuz" not in passed:
         names = ", ".join(deb.name for deb in debs)
-        raise UsageError(f"no vmlinuz in {names}: from 7.0 on it is in the linux-binary package")
+        raise UsageError(
+            f"no vmlinuz in {names}: since 7.0 it is in the linux-binary package, give that as well"
+        )
     return _checked(vmlinuz, found, modules.gather_for_disk(fetch), vmlinuz)
 
 
 def from_tree(vmlinuz: Path, tree: Path, work: Path) -> Pieces:
-    """Take a kernel's modules from a build tree or from /lib/modules/RELEASE.
+    """Copy a kernel, and its modules from a build tree or /lib/modules/RELEASE.
 
-    :raises UsageError: not a kernel image, unreadable, or modules of another build
-    :raises KernelNotFound: without the KVM modules
+    :raises UsageError: not a kernel image, unreadable, or the modules are of another build
+    :raises KernelNotFound: the tree has no KVM modules
     """
     banner = read_banner(vmlinuz)
     copy = work / "vmlinuz"
@@ -90,7 +92,7 @@ def from_tree(vmlinuz: Path, tree: Path, work: Path) -> Pieces:
         }
 
     found = modules.gather(fetch, lambda name: name in _builtin_of(tree, banner.release))
-    # Looking for what is built in would be a walk through the whole tree.
+    # Searching for a module that is built in would walk the whole tree.
     builtin = _builtin_of(tree, banner.release)
     for_disk = modules.gather_for_disk(lambda names: fetch(names - builtin))
     for module in (*found, *for_disk):
@@ -99,9 +101,9 @@ def from_tree(vmlinuz: Path, tree: Path, work: Path) -> Pieces:
 
 
 def tree_of(vmlinuz: Path) -> Path:
-    """Guess where the modules of a kernel image lie, from where the image lies.
+    """Find the modules of a kernel image by its path.
 
-    :raises UsageError: there is nothing of the kind
+    :raises UsageError: they are not found
     """
     image = vmlinuz.resolve()
     guesses = [Path("/lib/modules") / read_banner(vmlinuz).release]
@@ -113,27 +115,27 @@ def tree_of(vmlinuz: Path) -> Path:
         if any((guess / name).exists() for name in (_BUILTIN, "kernel", "modules.order")):
             return guess
     raise UsageError(
-        f"where are the modules of {vmlinuz}? "
-        "--modules-dir names its build tree or lib/modules/RELEASE"
+        f"{vmlinuz}: its modules were not found in {', '.join(map(str, guesses))}; "
+        "give its build tree or lib/modules/RELEASE with --modules"
     )
 
 
 def boot_image_of(tree: Path) -> Path:
     """Return the bzImage of a build tree.
 
-    :raises UsageError: it is no kernel build tree, or not built
+    :raises UsageError: not a kernel build tree, or not built
     """
     image = tree / _BOOT_IMAGE
     if not image.is_file():
-        raise UsageError(f"{tree} is no built kernel tree: {image} does not exist")
+        raise UsageError(f"{tree}: not a kernel build tree, or not built: {image} does not exist")
     return image
 
 
 def installed(root: Path = Path("/")) -> tuple[Path, Path]:
     """Return vmlinuz and modules directory of the newest kernel installed below ``root``.
 
-    :raises KernelNotFound: none is
-    :raises UsageError: it cannot be read by this user
+    :raises KernelNotFound: none is installed
+    :raises UsageError: this user cannot read it
     """
     present: dict[str, tuple[Path, Path]] = {}
     for tree in (*root.glob("lib/modules/*"), *root.glob("usr/lib/modules/*")):
@@ -143,12 +145,12 @@ def installed(root: Path = Path("/")) -> tuple[Path, Path]:
     if not present:
         raise KernelNotFound(
             f"no installed kernel with modules under {root / 'boot'} and {root / 'lib/modules'}; "
-            "name a packaged version instead, for example 6.12"
+            "give a packaged version instead, for example --kernel 6.12"
         )
     image, tree = present[max(present, key=version_key)]
     if not os.access(image, os.R_OK):
         raise UsageError(
-            f"{image} is not readable for you: copy it with sudo and give the copy's path"
+            f"{image}: permission denied; copy it as root and give the path of the copy"
         )
     return image, tree
 
@@ -169,14 +171,14 @@ def _placed(content: bytes, file_name: str, work: Path) -> Path:
 
 def _find_modules(tree: Path, names: frozenset[str], release: str) -> dict[str, Path]:
     if not tree.is_dir():
-        raise UsageError(f"{tree}: no such directory of modules")
-    # A build tree has tens of thousands of directories: look where these modules always are first.
+        raise UsageError(f"{tree}: no such directory (modules of the kernel)")
+    # A build tree has tens of thousands of directories: look in the usual ones first.
     found: dict[str, Path] = {}
     for top in (tree, tree / "kernel"):
         for folder in _USUAL_FOLDERS:
             found.update(_modules_in(sorted((top / folder).glob("*.ko*")), names))
     if missing := names - found.keys():
-        # ORDER: paths with the release in them last, so that they win over other kernels'.
+        # ORDER: paths with this release last, so that they override those of other kernels.
         paths = sorted(_walk(tree), key=lambda path: (release in path.parts, path))
         found.update(_modules_in(paths, frozenset(missing)))
     return found

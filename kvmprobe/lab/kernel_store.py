@@ -1,7 +1,6 @@
-"""Kernels ready to boot, kept in the cache under what they were made of.
+"""Kernels ready to boot, in the cache under the hash of the files that they were made of.
 
-A manifest with the hashes of all files lies beside them, so that a damaged entry is made again.
-Layer: lab; knows nothing of packages or archives.
+Each entry has a manifest with the hashes of its files, so that a damaged entry is made again.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ if TYPE_CHECKING:
     from kvmprobe.lab.kernel_pieces import Pieces
     from kvmprobe.progress import Progress
 
-_FORMAT = "2"  # part of every key: raise it when the content of entries changes
+_FORMAT = "2"  # part of each key: increment it when the content of entries changes
 _MANIFEST = "kernel.json"
-_KERNEL_BYTES = 150_000_000  # a kernel with modules, of the larger kind
+_KERNEL_BYTES = 150_000_000  # a large kernel with modules
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A kernel to boot.
 
-    :ivar release: as uname -r says
-    :ivar label: upstream version for people, ``6.12.95``
+    :ivar release: as in uname -r
+    :ivar label: upstream version, ``6.12.95``
     :ivar modules: uncompressed files in load order, kvm-intel last; none if KVM is built in
-    :ivar disk_modules: those there are of what mounting a disk takes, in load order
-    :ivar source: where it came from
+    :ivar source: the packages or files it was made of
+    :ivar disk_modules: modules for mounting a disk in load order, without those built in
     """
 
     release: str
@@ -47,12 +46,12 @@ class Kernel:
 
 
 def key_of(hashes: tuple[str, ...]) -> str:
-    """Return the name of the entry that is made of files with these hashes."""
+    """Return the name of the entry made of files with these hashes."""
     return hashlib.sha256("\n".join((_FORMAT, *hashes)).encode()).hexdigest()[:24]
 
 
 def load(cache: Cache, key: str) -> Kernel | None:
-    """Return an entry, or nothing if there is none or its files are not what they were."""
+    """Return an entry; None if it does not exist or its files have changed."""
     folder = cache.root / "kernels" / key
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
@@ -72,14 +71,14 @@ def load(cache: Cache, key: str) -> Kernel | None:
 
 
 def every(cache: Cache) -> Iterator[Kernel]:
-    """Yield all intact entries, in no order."""
+    """Yield all intact entries, in no particular order."""
     for manifest in (cache.root / "kernels").glob(f"*/{_MANIFEST}"):
         if kernel := load(cache, manifest.parent.name):
             yield kernel
 
 
 def labels(cache: Cache) -> frozenset[str]:
-    """Return the labels of all entries, whether intact or not."""
+    """Return the labels of all entries, damaged ones included."""
     found: set[str] = set()
     for manifest in (cache.root / "kernels").glob(f"*/{_MANIFEST}"):
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -90,9 +89,9 @@ def labels(cache: Cache) -> frozenset[str]:
 def make(
     cache: Cache, source: str, progress: Progress, take: Callable[[Path], Pieces], key: str = ""
 ) -> Kernel:
-    """Fill a work directory with ``take`` and keep the result.
+    """Fill a work directory with ``take`` and store the result.
 
-    :param key: the entry's name where it is known before; otherwise made of the files' hashes
+    :param key: the name of the entry; if empty, it is made of the hashes of the result
     :raises NoSpace: the cache's file system is full
     """
     require_space(cache.root, _KERNEL_BYTES, "unpacking a kernel")

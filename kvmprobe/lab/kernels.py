@@ -1,7 +1,4 @@
-"""Which kernel to boot: from the user's SPEC to files, whether packaged, built or installed.
-
-Layer: lab.  Knows nothing of the emulator.
-"""
+"""``--kernel SPEC``: from the user's text to the files of a packaged, built or installed kernel."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["SPEC_FORMS", "Kernel", "available", "resolve"]
 
 SPEC_FORMS = (
-    "a packaged version or its beginning (6.12.95, 6.12), a release (6.12.95+deb12-cloud-amd64), "
+    "a packaged version or a prefix of one (6.12.95, 6.12), a release (6.12.95+deb12-cloud-amd64), "
     "the path of kernel .deb files (separated by commas), of a bzImage or of a built kernel tree, "
     "or 'installed'"
 )
@@ -41,14 +38,14 @@ _STALE_SECONDS = 600
 def resolve(
     spec: str | None, *, modules_dir: Path | None, archives: Archives, progress: Progress
 ) -> Kernel:
-    """Return the kernel that ``spec`` means, fetched and unpacked if it is not in the cache.
+    """Return the kernel for ``spec``; fetch and extract it if it is not in the cache.
 
-    :param spec: one of ``SPEC_FORMS``; None is the newest packaged kernel that has its modules
-    :param modules_dir: where a bzImage's modules are; None to look where it lies
-    :raises UsageError: SPEC cannot be read, or its files are not a kernel with its modules
-    :raises KernelNotFound: nothing fits; the message lists the nearest versions
-    :raises DownloadFailed: what fits cannot be fetched; VerificationFailed: or is not authentic
-    :raises NoSpace: the cache is full
+    :param spec: one of ``SPEC_FORMS``; None for the newest packaged kernel that has its modules
+    :param modules_dir: the modules of a bzImage; None to find them by its path
+    :raises UsageError: SPEC has another form, or its files are not a kernel with modules
+    :raises KernelNotFound: there is no such kernel; the message has the nearest versions
+    :raises DownloadFailed: it cannot be fetched; VerificationFailed: its hash is wrong
+    :raises NoSpace: the file system of the cache is full
     """
     if spec is None:
         return _packaged(None, archives, progress)
@@ -60,11 +57,13 @@ def resolve(
         return _packaged(spec, archives, progress)
     if paths := _as_paths(spec):
         return _from_paths(paths, modules_dir, archives, progress)
-    raise UsageError(f"--kernel {spec!r} is neither a version nor a file; give {SPEC_FORMS}")
+    raise UsageError(
+        f"--kernel {spec!r}: neither a version nor an existing file; valid: {SPEC_FORMS}"
+    )
 
 
 def available(archives: Archives, progress: Progress) -> tuple[Candidate, ...]:
-    """Return the packaged kernels of the preferred flavour, newest first, one for each version."""
+    """Return the packaged kernels of the preferred flavour, newest first, one per version."""
     listed = kernel_catalog.candidates(archives.packages(kernel_catalog.PREFIXES, progress))
     first: dict[str, Candidate] = {}
     for candidate in kernel_catalog.preferred(listed):
@@ -104,11 +103,11 @@ def _from_paths(
     except (PermissionError, IsADirectoryError) as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from error
     names = ", ".join(str(path) for path in paths)
-    raise UsageError(f"{names}: neither .deb packages nor an x86 kernel image")
+    raise UsageError(f"--kernel {names}: neither .deb packages nor an x86 kernel image")
 
 
 def _from_tree(vmlinuz: Path, tree: Path, archives: Archives, progress: Progress) -> Kernel:
-    progress.stage(f"kernel: take {vmlinuz}")
+    progress.stage(f"kernel: copy {vmlinuz}")
     return kernel_store.make(
         archives.cache,
         f"{vmlinuz} with modules of {tree}",
@@ -137,9 +136,9 @@ def _packaged(spec: str | None, archives: Archives, progress: Progress) -> Kerne
     try:
         chosen = _chosen(spec, archives, progress)
     except (DownloadFailed, VerificationFailed, KernelNotFound, MissingTools) as error:
-        # A kernel used before stays usable when the archive is out of reach or dropped it.
+        # A kernel in the cache can be used without the archive, or if the archive has removed it.
         if kernel := _kept(spec, archives):
-            progress.stage(f"kernel: the one kept in the cache is used, because: {error}")
+            progress.stage(f"kernel: using the copy in the cache, because: {error}")
             return kernel
         raise
     failures: list[KvmprobeError] = []
@@ -148,7 +147,7 @@ def _packaged(spec: str | None, archives: Archives, progress: Progress) -> Kerne
             return _fetched(candidate, archives, progress)
         except (DownloadFailed, VerificationFailed) as error:
             failures.append(error)
-            progress.stage(f"kernel: {candidate} cannot be had: {error}")
+            progress.stage(f"kernel: {candidate} cannot be fetched: {error}")
     text = "\n  ".join(str(failure) for failure in failures)
     is_forged = any(isinstance(failure, VerificationFailed) for failure in failures)
     kind = VerificationFailed if is_forged else DownloadFailed
@@ -165,13 +164,13 @@ def _chosen(spec: str | None, archives: Archives, progress: Progress) -> tuple[C
         return chosen
     offered = kernel_catalog.candidates(packages)
     labels = [candidate.label for candidate in kernel_catalog.preferred(offered)]
-    near = ", ".join(kernel_catalog.nearest(labels, spec or "")) or "none at all"
-    why = "is not in the package indices"
+    near = ", ".join(kernel_catalog.nearest(labels, spec or "")) or "none"
+    reason = "is not in the package lists"
     if any(
         kernel_catalog.begins(spec, label) for label in kernel_catalog.without_modules(packages)
     ):
-        why = "is listed without its modules package, so it has no KVM"
-    raise KernelNotFound(f"kernel {spec or 'of any version'} {why}; the nearest are: {near}")
+        reason = "is listed without its modules package, which has KVM"
+    raise KernelNotFound(f"kernel {spec or 'of any version'} {reason}; nearest versions: {near}")
 
 
 def _fetched(candidate: Candidate, archives: Archives, progress: Progress) -> Kernel:
@@ -181,7 +180,7 @@ def _fetched(candidate: Candidate, archives: Archives, progress: Progress) -> Ke
     debs = tuple(archives.fetch(part, progress) for part in candidate.parts)
     kernel = _from_debs(debs, hashes, str(candidate), archives, progress)
     for deb in debs:
-        # What is needed of it is kept unpacked; twelve kernels would otherwise take 400 MB more.
+        # The extracted files are kept; the packages of twelve kernels would take 400 MB more.
         deb.unlink(missing_ok=True)
     return kernel
 

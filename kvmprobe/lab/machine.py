@@ -1,7 +1,7 @@
-"""One running emulated machine: what it says, as events, and what it is told.
+"""A running emulated machine: events from it, lines to it, and its timeouts.
 
-Knows when a boot, a silence or a panic has lasted long enough; processes and pipes are
-``emulator_process``'s business, what the words mean is ``machine_events``' and ``console``'s.
+``emulator_process`` has the process and its pipes, ``machine_events`` and ``console_text`` parse
+the lines.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ BOOT_SECONDS = 180.0
 _PANIC_GRACE_SECONDS = 3.0
 _LAST_LINES = 30
 _READY = "start"
-# ABI: what the patched emulator ends with when KVMPROBE_NO_REBOOT is set and the machine resets.
+# ABI: exit status of the patched emulator if the machine resets and KVMPROBE_NO_REBOOT is set.
 _RESET_STATUS = 3
-_EMULATOR_CHATTER = re.compile(r"^(?:={20,}|\d{11}i\[|\s+(?:Bochs x86|Built from|Timestamp))")
+_EMULATOR_BANNER = re.compile(r"^(?:={20,}|\d{11}i\[|\s+(?:Bochs x86|Built from|Timestamp))")
 
 
 class Machine:
-    """A machine that starts when the ``with`` block is entered and is gone when it is left.
+    """A machine that starts on entry to the ``with`` block and is killed on exit.
 
-    To be used by one thread, which must outlive it: the kernel kills the emulator with that thread.
+    Only one thread may use it: the kernel kills the emulator when that thread ends.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Machine:
     ) -> None:
         """Prepare a machine.
 
-        :param boot_seconds: how long its program may take to start, seconds of wall time
-        :param disk: descriptor of its disk's image, which outlives the machine
+        :param boot_seconds: wall time until its program must have started, seconds
+        :param disk: descriptor of the disk image; None for no disk
         """
         self._emulator = emulator
         self._image = image
@@ -65,7 +65,7 @@ class Machine:
     def __enter__(self) -> Self:
         """Start the emulator.
 
-        :raises MissingTools: a program it needs is not installed
+        :raises MissingTools: setpriv is not installed
         """
         self._started = time.monotonic()
         self._process = EmulatorProcess(self._emulator, self._image, self._disk)
@@ -79,36 +79,36 @@ class Machine:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Kill whatever is left."""
+        """Kill the emulator."""
         self._over = True
         self._process.close()
         self._selector.close()
 
     @property
     def console_text(self) -> str:
-        """Everything the kernel's console has said so far."""
+        """The output of the kernel's console so far."""
         return self._console.decode("utf-8", errors="replace")
 
     @property
     def seconds(self) -> float:
-        """Wall time since the emulator's start."""
+        """Wall time since the emulator started."""
         return time.monotonic() - self._started
 
     def memory_bytes(self) -> int:
-        """Return the resident memory of the emulator, bytes; 0 when it is gone."""
+        """Return the resident memory of the emulator, bytes; 0 if it has ended."""
         return self._process.memory_bytes()
 
     def send(self, line: str) -> None:
-        """Queue a line for the program; never blocks, and is dropped if the machine is gone."""
+        """Queue a line for the program without blocking; dropped if the machine has ended."""
         if not self._over:
             self._outgoing += line.encode() + b"\n"
             self._flush()
 
     def events(self, timeout: float) -> Iterator[Event]:
-        """Yield what happens, ending with ``Ended``; may be left and called again.
+        """Yield events until ``Ended``; the caller may stop and call it again.
 
-        :param timeout: seconds of silence, on channel and console, that count as a hang
-        :raises BootFailed: the program was not started within the time for that
+        :param timeout: seconds without output on channel and console that count as a hang
+        :raises BootFailed: the program did not start in time, or the kernel panicked before
         :raises LabError: the guest could not start the program
         """
         silent_since = time.monotonic()
@@ -124,8 +124,7 @@ class Machine:
             elif self._exchange(ready):
                 silent_since = time.monotonic()
 
-    # Sleeps until something can be read or written; empty when the deadline (monotonic time) has
-    # passed.
+    # Sleeps until a descriptor is ready; returns none if the deadline (monotonic time) has passed.
     def _wait(self, deadline: float) -> list[int]:
         if not self._program_started:
             deadline = self._started + self._boot_seconds
@@ -138,9 +137,9 @@ class Machine:
             raise self._boot_failed(f"its program did not start within {self._boot_seconds:.0f} s")
         return ready
 
-    # Moves bytes; True when the guest gave a sign of life.
+    # Reads and writes; returns True if the guest sent anything.
     def _exchange(self, ready: list[int]) -> bool:
-        heard = False
+        received = False
         seen = len(self._console)
         for descriptor in ready:
             if descriptor == self._process.channel_in:
@@ -149,13 +148,13 @@ class Machine:
                 self._selector.unregister(descriptor)
             else:
                 self._sources[descriptor] += content
-                heard |= descriptor != self._process.log
+                received |= descriptor != self._process.log
         self._split_lines()
         if console_text.is_panicking(self._console, seen):
-            self._hear_panic_out(seen)
+            self._read_rest_of_panic(seen)
         elif self._process.channel_out not in self._selector.get_map():
             self._emulator_ended()
-        return heard
+        return received
 
     def _split_lines(self) -> None:
         *lines, rest = self._incoming.split(b"\n")
@@ -167,9 +166,8 @@ class Machine:
                 self._program_started |= event.name == _READY
             self._pending.append(event)
 
-    # The panic's text is still being printed, and what the program said before it may not be read
-    # yet.
-    def _hear_panic_out(self, start: int) -> None:
+    # The panic may still be printed, and earlier output of the program may not have been read yet.
+    def _read_rest_of_panic(self, start: int) -> None:
         limit = time.monotonic() + _PANIC_GRACE_SECONDS
         while not console_text.is_complete(self._console, start) and time.monotonic() < limit:
             time.sleep(0.02)
@@ -195,18 +193,20 @@ class Machine:
         endings = {0: EndReason.FINISHED, _RESET_STATUS: EndReason.RESET}
         reason = endings.get(status, EndReason.EMULATOR_DIED)
         if status != 0 and not self._program_started:
-            raise self._boot_failed(f"{reason.value} ({status}) {self._last_words()}".rstrip())
+            raise self._boot_failed(
+                f"{reason.value} ({status}) {self._emulator_messages()}".rstrip()
+            )
         self._finish(reason)
 
     def _finish(self, reason: EndReason) -> None:
         self._process.kill()
-        self._pending.append(Ended(reason, self._last_words()))
+        self._pending.append(Ended(reason, self._emulator_messages()))
         self._over = True
 
-    # What the emulator says about its own end, between the lines it always prints.
-    def _last_words(self) -> str:
+    # The emulator's log without the lines that it always prints.
+    def _emulator_messages(self) -> str:
         lines = console_text.lines(self._log.decode("utf-8", errors="replace"))
-        return "\n".join(line for line in lines if not _EMULATOR_CHATTER.match(line))
+        return "\n".join(line for line in lines if not _EMULATOR_BANNER.match(line))
 
     def _boot_failed(self, what: str) -> BootFailed:
         self._process.kill()

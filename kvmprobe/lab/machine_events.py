@@ -1,6 +1,6 @@
-"""What an emulated machine can tell, as a closed union, and how ``guest/init.c``'s lines spell it.
+"""Events of an emulated machine, and parsing them from the lines of ``guest/init.c``.  Pure.
 
-Pure.  A line that begins with ``{`` is the program's own; the other tags are init's.
+Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the program.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class Stream(Enum):
-    """The program's two output streams; the value is the tag of their frames."""
+    """The program's output streams; the value is the tag of their lines."""
 
     STDOUT = ">"
     STDERR = "!"
 
 
 class EndReason(Enum):
-    """Why a machine is no more."""
+    """Why a machine ended."""
 
-    FINISHED = "the program ended and the machine with it"
+    FINISHED = "the program ended and init stopped the machine"
     PANIC = "the kernel panicked"
-    HANG = "neither channel nor console spoke"
-    RESET = "the machine reset itself: a triple fault, or the program rebooted it"
-    EMULATOR_DIED = "the emulator ended on its own"
+    HANG = "no output on channel and console"
+    RESET = "the machine reset: a triple fault, or the program rebooted it"
+    EMULATOR_DIED = "the emulator failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ChannelLine:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stage of the boot began, ``seconds`` of wall time after the emulator's start."""
+    """A stage of the boot began ``seconds`` of wall time after the emulator started."""
 
     name: str
     seconds: float
@@ -59,7 +59,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class KvmMissing:
-    """KVM could not be set up; ``text`` says which step failed and why."""
+    """KVM could not be set up; ``text`` has the failed step and the reason."""
 
     text: str
 
@@ -87,7 +87,7 @@ class ConsolePanic:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The machine is gone: the last event.  ``text`` has what the emulator said, if anything."""
+    """The machine has ended: the last event.  ``text`` has the emulator's messages, if any."""
 
     reason: EndReason
     text: str = ""
@@ -98,9 +98,9 @@ Event = GuestEvent | ConsolePanic | Ended
 
 
 def decode(line: bytes, seconds: float) -> GuestEvent:
-    """Read one line of the channel that came ``seconds`` after the start.
+    """Parse one line of the channel, received ``seconds`` after the start.
 
-    :raises LabError: the guest could not start the program, or the line is none of init's
+    :raises LabError: the guest could not start the program, or the line is malformed
     """
     text = line.decode("utf-8", errors="replace")
     if text[:1] in (">", "!"):
@@ -120,11 +120,11 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
         case "failed":
             raise LabError(f"the emulated host could not start the program: {rest}")
         case _:
-            raise LabError(f"the emulated host said something unknown: {text[:200]!r}")
+            raise LabError(f"the emulated host sent an unknown message: {text[:200]!r}")
 
 
 def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise LabError(f"the emulated host sent a broken frame: {text[:80]!r}") from error
+        raise LabError(f"the emulated host sent invalid base64: {text[:80]!r}") from error

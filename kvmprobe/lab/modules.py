@@ -1,7 +1,4 @@
-"""Kernel module files: decompressing, reading what they say of themselves, load order.
-
-Layer: lab, bottom.  Knows nothing of where the files come from.
-"""
+"""Kernel module files: decompressing, .modinfo, load order."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 
 KVM_INTEL = "kvm_intel"
 LIKELY = (KVM_INTEL, "kvm", "irqbypass")
-# The emulator's PIIX3, SCSI disks as which Linux presents ATA disks, the file system.
+# Driver of the emulator's PIIX3, SCSI disk driver (for ATA disks as well), file system.
 DISK = ("ata_piix", "sd_mod", "ext4")
 _DISK_LIKELY = (
     *("libata", "scsi_mod", "scsi_common", "t10_pi", "crc_t10dif", "crc64", "crc64_rocksoft"),
@@ -34,10 +31,10 @@ _FILE = re.compile(r"([\w-]+)\.ko(?:\.(xz|zst|gz))?")
 
 @dataclass(frozen=True, slots=True)
 class ModuleInfo:
-    """What a module's .modinfo section says.
+    """The .modinfo section of a module.
 
     :ivar release: the kernel it was built for
-    :ivar wants: what it may ask for while it is loaded: its "pre" soft dependencies
+    :ivar wants: its "pre" soft dependencies, which it may request while it is loaded
     """
 
     name: str
@@ -47,13 +44,13 @@ class ModuleInfo:
 
 
 def module_name(file_name: str) -> str:
-    """Return ``kvm_intel`` for ``kvm-intel.ko.xz``, and "" for a file that is no module."""
+    """Return ``kvm_intel`` for ``kvm-intel.ko.xz``, and "" for a file that is not a module."""
     found = _FILE.fullmatch(file_name)
     return found[1].replace("-", "_") if found else ""
 
 
 def decompressed(content: bytes, file_name: str) -> bytes:
-    """Return a module's ELF file, whatever it is compressed with.
+    """Return a module's ELF file, decompressed as the file name says.
 
     :raises UsageError: damaged
     """
@@ -72,7 +69,7 @@ def decompressed(content: bytes, file_name: str) -> bytes:
 def read_info(module: Path) -> ModuleInfo:
     """Read the .modinfo section.
 
-    :raises UsageError: the file is not a 64-bit kernel module
+    :raises UsageError: the file is not a kernel module
     """
     with elf.opened(module) as file:
         section = file.get_section_by_name(".modinfo")
@@ -90,16 +87,16 @@ def read_info(module: Path) -> ModuleInfo:
 def gather(
     fetch: Callable[[frozenset[str]], Mapping[str, Path]], is_builtin: Callable[[str], bool]
 ) -> tuple[Path, ...]:
-    """Return kvm_intel and all that it depends on, in load order; nothing if it is built in.
+    """Return kvm_intel and its dependencies in load order; none if it is built in.
 
-    :param fetch: brings modules by name (``kvm_intel``) as uncompressed files, those that there are
+    :param fetch: returns the modules that exist, by name (``kvm_intel``), as uncompressed files
     :raises KernelNotFound: kvm_intel or a dependency is neither a module nor built in
     """
     have = dict(fetch(frozenset(LIKELY)))
     if KVM_INTEL not in have:
         if is_builtin(KVM_INTEL):
             return ()
-        raise KernelNotFound("the kernel has no kvm-intel module, and it is not built in")
+        raise KernelNotFound("the kernel has no kvm-intel module, and KVM is not built in")
     infos: dict[str, ModuleInfo] = {}
     missing = {KVM_INTEL}
     while missing:
@@ -108,7 +105,7 @@ def gather(
         for name in missing:
             if name not in have:
                 raise KernelNotFound(
-                    f"the kernel's module {name}, which kvm-intel needs, is not there"
+                    f"the kernel's module {name}, which kvm-intel needs, is missing"
                 )
             infos[name] = read_info(have[name])
         missing = {need for info in infos.values() for need in info.depends} - infos.keys()
@@ -116,9 +113,10 @@ def gather(
 
 
 def gather_for_disk(fetch: Callable[[frozenset[str]], Mapping[str, Path]]) -> tuple[Path, ...]:
-    """Return what a kernel has as modules of what mounting a disk takes, in load order.
+    """Return the modules for mounting a disk in load order, as far as the kernel has them.
 
-    The rest may be built in or missing: packages need not tell, and the guest will.
+    Others may be built in or missing; packages need not say which.  If one is missing, mounting
+    fails in the guest with a message.
 
     :param fetch: as for :func:`gather`
     """
@@ -138,29 +136,29 @@ def gather_for_disk(fetch: Callable[[frozenset[str]], Mapping[str, Path]]) -> tu
 
 
 def check_release(modules: tuple[Path, ...], release: str, vmlinuz: Path) -> None:
-    """Compare what the modules were built for with the kernel's own release.
+    """Check that modules were built for this kernel.
 
-    :raises UsageError: they belong to different kernels
+    :raises UsageError: one was built for another kernel
     """
     for module in modules:
         built_for = read_info(module).release
         if built_for != release:
             raise UsageError(
                 f"{module.name} was built for kernel {built_for!r}, but {vmlinuz} is {release!r}: "
-                "take both from one build (the kernel would refuse the module)"
+                "use both from the same build (the kernel would refuse the module)"
             )
 
 
 def drop_debug_sections(module: Path) -> None:
-    """Remove DWARF from a developer's module (often over 50 MB) if ``strip`` is here."""
+    """Remove debug sections (often over 50 MB) from a module if ``strip`` is installed."""
     with elf.opened(module) as file:
         has_debug = any(section.name.startswith(".debug_") for section in file.iter_sections())
     if has_debug and shutil.which("strip"):
         subprocess.run(["strip", "--strip-debug", module], check=False, capture_output=True)
 
 
-# "softdep=pre: A B post: C".  An algorithm (crypto-crc32c) is an alias, by which no file is named;
-# its plain implementation is the module crc32c_generic.
+# "softdep=pre: A B post: C".  An algorithm (crypto-crc32c) is an alias, not a file name; the module
+# of its plain implementation is crc32c_generic.
 def _soft_dependencies(entries: Sequence[tuple[str, str, str]]) -> Iterator[str]:
     for text in (value for key, _, value in entries if key == "softdep"):
         before = text.partition("post:")[0].removeprefix("pre:")
@@ -174,9 +172,7 @@ def _in_load_order(roots: tuple[str, ...], infos: Mapping[str, ModuleInfo]) -> l
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            raise UsageError(
-                f"modules depend on each other in a circle: {' -> '.join((*path, name))}"
-            )
+            raise UsageError(f"circular module dependencies: {' -> '.join((*path, name))}")
         for need in (*infos[name].wants, *infos[name].depends):
             if need in infos:
                 visit(need, (*path, name))

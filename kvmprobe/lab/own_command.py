@@ -1,7 +1,6 @@
-"""The ``kvmprobe`` command of this installation as a program of the guest.
+"""Packing this installation's ``kvmprobe`` command for the guest.
 
-It then runs there as on any host: its worker, model and reports are in the guest, nothing of it is
-outside.
+It runs there as on any host: worker, model and reports are all in the guest.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 NAME = "kvmprobe"
 _MODULE = "kvmprobe.cli.main"
 _FOLDER = "/usr/local/bin"
-# What is loaded only when it is needed, data and modules, asking an interpreter does not show.
+# Packages with data files and with modules that are imported late, packed completely.
 _WHOLE = ("kvmprobe", "rich", "jinja2")
-# Always needed late; named, it goes along compiled.
-_OVERRUN = ("importlib.readers",)
+# Imported late by importlib.resources; named here so that it is packed with compiled code.
+_LATE = ("importlib.readers",)
 _NOT_FOR_PROGRAMS = {
     *("__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip"),
     *("site-packages", "dist-packages"),
@@ -35,15 +34,15 @@ _NOT_FOR_PROGRAMS = {
 
 
 def add_own_command(tree: FileTree, pycache: Path) -> PythonProgram:
-    """Add everything that ``kvmprobe`` takes, and the command itself on PATH, for scripts.
+    """Add ``kvmprobe`` with all its files, and the command in a directory of PATH.
 
     :param pycache: as for :func:`add_python`
-    :returns: how to start it; all that start it need the environment
+    :returns: how to start it; scripts that start it need the environment as well
     """
     modules = tuple(
         module.name for module in pkgutil.walk_packages(kvmprobe.__path__, f"{kvmprobe.__name__}.")
     )
-    program = add_python(tree, _MODULE, pycache, also=(*modules, *_OVERRUN))
+    program = add_python(tree, _MODULE, pycache, also=(*modules, *_LATE))
     for file in (*_standard_library(), *(f for name in _WHOLE for f in _files_of(name))):
         if str(file) not in tree:
             tree.add(file)
@@ -63,6 +62,6 @@ def _files_of(package: str) -> Iterator[Path]:
     spec = importlib.util.find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
         for file in Path(folder).rglob("*"):
-            # Binaries are there already, without what only debuggers read.
+            # Shared objects have been added already, without debug sections.
             if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".so":
                 yield file

@@ -1,6 +1,7 @@
-"""What a package index says: parsing Packages text, and the order of Debian versions.  Pure.
+"""Parsing a Packages index, and ordering Debian versions.  Pure.
 
-Layer: lab, bottom.  Knows nothing of where indices come from.
+python-debian would do both, but its index parser takes minutes for the lists of all suites, and its
+versions refuse texts such as kernel releases.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Package:
 
     @property
     def uri(self) -> str:
-        """Where the .deb lies."""
+        """The address of the .deb."""
         return pool_uri(self.base_uri, self.filename)
 
     def __str__(self) -> str:
@@ -43,14 +44,14 @@ class Package:
 
 
 def pool_uri(base_uri: str, path: str) -> str:
-    """Join an archive's address and a path below it, escaped as apt does it (``%2B`` for ``+``)."""
+    """Join an archive's address and a path below it, escaped like apt does (``%2B`` for ``+``)."""
     return f"{base_uri.rstrip('/')}/{quote(path, safe='/')}"
 
 
 def scan(index: bytes, prefixes: tuple[str, ...], suite: str, base_uri: str) -> Iterator[Package]:
-    """Yield the packages of a Packages text whose names begin with one of ``prefixes``.
+    """Yield the packages in a Packages index whose names begin with one of ``prefixes``.
 
-    Stanzas without size, hash or file name are skipped: they cannot be fetched safely.
+    Stanzas without size, hash or file name are skipped: they cannot be verified.
     """
     names = "|".join(re.escape(prefix) for prefix in prefixes)
     stanza = re.compile(
@@ -78,19 +79,19 @@ def scan(index: bytes, prefixes: tuple[str, ...], suite: str, base_uri: str) -> 
 
 
 def upstream(version: str) -> str:
-    """Return the upstream part: ``6.12.95`` of ``6.12.95-1~bpo12+1``."""
+    """Return the upstream part: ``6.12.95`` for ``6.12.95-1~bpo12+1``."""
     return version.rpartition(":")[2].partition("-")[0]
 
 
 def version_key(version: str) -> tuple[tuple[tuple[int, ...], int], ...]:
-    """Return a sort key that orders versions as dpkg does, epochs aside.
+    """Return a sort key that orders versions as dpkg does; epochs are ignored.
 
     :see: deb-version(7), Sorting algorithm: ``~`` before the end, letters before other characters
     """
     key: list[tuple[tuple[int, ...], int]] = []
     for text, digits in re.findall(r"(\D*)(\d*)", version):
         if text or digits:
-            # The closing 0 is the end of the part: above "~", below everything else.
+            # The final 0 is the end of the part: it sorts after "~", before everything else.
             key.append(((*(_rank(character) for character in text), 0), int(digits or "0")))
     key.append(((0,), 0))
     return tuple(key)

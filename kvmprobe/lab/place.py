@@ -1,4 +1,4 @@
-"""The emulated AMX host as a place to run scenarios: one boot a link."""
+"""The emulated AMX host as a place to run scenarios: each link is one boot."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 MEMORY_MIB = 384
 _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.facts",)
 _SILENCE_SECONDS = 90.0
-# By the emulated clock, of which a second takes ten or more: a hang is told before the silence.
+# By the emulated clock, one second of which takes ten or more.
 _SCENARIO_SECONDS = 3.0
 _LAST_LINES = 30
 
 
 class EmulatedLink:
-    """A worker on a freshly booted emulated host."""
+    """A worker on a newly booted emulated host."""
 
     def __init__(self, machine: Machine, phases: list[Phase]) -> None:
         self._machine = machine
@@ -63,11 +63,11 @@ class EmulatedLink:
         """Queue a line for the worker."""
         self._machine.send(line)
 
-    def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own idea of silence
+    def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own timeout
         """Return the worker's next line.
 
         :raises LinkLostError: the kernel panicked (with its report), hung, or the emulator ended
-        :raises BootFailed: the kernel did not get as far as the worker
+        :raises BootFailed: the kernel did not boot, or has no KVM
         """
         crash: Crash | None = None
         for event in self._events:
@@ -92,18 +92,18 @@ class EmulatedLink:
                     raise LinkLostError(f"{reason.value} {text}".strip(), crash, hung=hung)
                 case Output() | ProgramExited() | ProgramKilled():
                     continue
-        raise LinkLostError("the emulated host is gone")
+        raise LinkLostError("the emulated host has ended")
 
     def _untestable(self, what: str) -> BootFailed:
-        said = lines(self._machine.console_text)[-_LAST_LINES:]
-        return BootFailed(f"the emulated host {what}", tuple(said))
+        tail = lines(self._machine.console_text)[-_LAST_LINES:]
+        return BootFailed(f"the emulated host {what}", tuple(tail))
 
 
 @dataclass(frozen=True, slots=True)
 class EmulatedHost:
-    """One kernel, ready to boot as often as needed.
+    """A kernel that can be booted any number of times.
 
-    :ivar phases: of all boots so far, appended as they happen
+    :ivar phases: the phases of all boots so far
     """
 
     kernel: kernels.Kernel
@@ -123,7 +123,7 @@ class EmulatedHost:
         *,
         tarball: Path | None = None,
     ) -> Self:
-        """Fetch the kernel, build emulator and boot image, as far as they are not there yet.
+        """Fetch the kernel, and build emulator and boot image, unless they are in the cache.
 
         :raises LabError: see :func:`kernels.resolve` and :func:`emulator.ensure`
         """

@@ -1,7 +1,6 @@
-"""Running any program of this host on the emulated one: its files, its output, its exit status.
+"""Running a program of this host on the emulated host: its files, output and exit status.
 
-What is written in the guest is passed on at once, so that what a program said before the kernel
-panicked has been said here.
+Output of the guest is passed on at once, so that nothing the program wrote before a panic is lost.
 """
 
 from __future__ import annotations
@@ -50,27 +49,27 @@ class GuestFile:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``PATH`` or ``PATH:GUESTPATH``; a file that has a colon in its name is itself.
+        """Parse ``PATH[:GUESTPATH]``; an existing file may have a colon in its name.
 
-        :raises UsageError: there is no such file, or the guest's path is not absolute
+        :raises UsageError: the file does not exist, or the guest's path is not absolute
         """
         path, colon, guest = text.rpartition(":")
         if not colon or Path(text).exists():
             path, guest = text, str(Path(text).absolute())
         if not guest.startswith("/"):
-            raise UsageError(f"{text}: the path in the guest must be absolute")
+            raise UsageError(f"--file {text}: the path in the guest must be absolute")
         if not Path(path).exists():
-            raise UsageError(f"{path}: no such file or directory")
+            raise UsageError(f"--file {path}: no such file or directory")
         return cls(Path(path), guest)
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What the emulated host is made of.
+    """The emulated host's hardware.
 
     :ivar processors: 1 or 2
-    :ivar memory_mib: size of its memory, MiB; it gets more if the files need more
-    :ivar disk: what outlives it
+    :ivar memory_mib: size of its memory, MiB; increased if the files need more
+    :ivar disk: survives the emulated host
     """
 
     processors: int = 1
@@ -80,14 +79,14 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A command and what goes along.
+    """A command and the files it needs.
 
-    :ivar command: the program, by its path here, in one of ``files`` by its path in the guest, or
-        as found along PATH; and its arguments
-    :ivar files: what it needs beside its libraries and interpreter
+    :ivar command: its argv; the program is a path on this host, a path in the guest that is in
+        ``files``, or a name to find in PATH
+    :ivar files: what it needs in addition to its libraries and interpreter
     :ivar hardware: what it runs on
-    :ivar pycache: where kvmprobe's compiled code is kept if kvmprobe itself goes along, and then
-        is what the command ``kvmprobe`` means; else None
+    :ivar pycache: directory for kvmprobe's compiled code; if set, kvmprobe is packed and the
+        command ``kvmprobe`` starts it
     """
 
     command: tuple[str, ...]
@@ -96,7 +95,7 @@ class Program:
     pycache: Path | None = None
 
     def payload(self) -> initramfs.Payload:
-        """Collect its files.
+        """Collect the files.
 
         :raises UsageError: a file is missing or cannot be read
         """
@@ -132,8 +131,8 @@ class Program:
         return GuestFile(found, str(found))
 
 
-# A program or library that is named brings its libraries along, as the first one does; so does each
-# in a directory, as far as they are installed here: not everything in a directory need be usable.
+# The libraries of a --file that is a program or library are added as well; those of files in a
+# directory if they are installed, since the program need not use every file there.
 def _add_file(tree: initramfs.FileTree, file: GuestFile) -> None:
     tree.add_at(file.path, file.guest)
     if file.path.is_file():
@@ -148,9 +147,9 @@ def _add_file(tree: initramfs.FileTree, file: GuestFile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sinks:
-    """Where the program's two output streams go; kvmprobe's own words about it go to ``stderr``.
+    """Where the program's output goes; kvmprobe's own messages go to ``stderr``.
 
-    :ivar kernel_log: gets the kernel's console once the machine is gone, if anybody wants it
+    :ivar kernel_log: receives the kernel's console when the machine has ended; None to drop it
     """
 
     stdout: BinaryIO
@@ -158,13 +157,13 @@ class Sinks:
     kernel_log: BinaryIO | None = None
 
     def write(self, output: Output) -> None:
-        """Pass a piece on at once."""
+        """Write a piece of output and flush it."""
         sink = self.stdout if output.stream is Stream.STDOUT else self.stderr
         sink.write(output.content)
         sink.flush()
 
-    def say(self, text: str) -> None:
-        """Add words of our own."""
+    def report(self, text: str) -> None:
+        """Write a message of kvmprobe."""
         self.stderr.write(text.encode() + b"\n")
         self.stderr.flush()
 
@@ -179,11 +178,11 @@ def run_program(
 ) -> int:
     """Boot ``kernel``, run ``program`` there and return its exit status.
 
-    :param silence_seconds: wall time without any output that counts as a hang
-    :returns: its status; 128 and the signal's number if it was killed; 255 if the kernel panicked,
-        whose report then was written to ``sinks.stderr``
-    :raises UsageError: its files are not complete, or do not fit
-    :raises BootFailed: the kernel did not get as far as the program
+    :param silence_seconds: wall time without output that counts as a hang
+    :returns: its status; 128 + signal number if a signal killed it; 255 if the kernel panicked,
+        and the panic's report goes to ``sinks.stderr``
+    :raises UsageError: a file is missing, or the files do not fit into memory
+    :raises BootFailed: the kernel panicked or hung before the program started
     :raises LabError: the machine hung or was reset, or the emulator failed
     """
     progress.stage(f"emulated host {kernel.label}: collect files")
@@ -214,7 +213,7 @@ def run_program(
             ended = _handle(event, sinks)
             status = ended if status is None else status
     if status is None:
-        raise LabError("the emulated host ended without telling how the program did")
+        raise LabError("the emulated host ended without the program's exit status")
     return status
 
 
@@ -228,22 +227,24 @@ def _kernel_log(machine: Machine, sinks: Sinks) -> Iterator[None]:
             sinks.kernel_log.flush()
 
 
-# The exit status that an event decides, if it does.
+# Returns the exit status if the event has one.
 def _handle(event: Event, sinks: Sinks) -> int | None:
     match event:
         case Output():
             sinks.write(event)
         case KvmMissing(text):
-            sinks.say(f"kvmprobe: the emulated host has no KVM: {text}")
+            sinks.report(f"kvmprobe: the emulated host has no KVM: {text}")
         case ProgramExited(status):
             return status
         case ProgramKilled(signal):
             return 128 + signal
         case ConsolePanic(report):
-            sinks.say(f"kvmprobe: the kernel panicked: {report.headline}\n{report.text.rstrip()}")
+            sinks.report(
+                f"kvmprobe: the kernel panicked: {report.headline}\n{report.text.rstrip()}"
+            )
             return PANIC_STATUS
         case Ended(EndReason.HANG | EndReason.RESET | EndReason.EMULATOR_DIED as reason, text):
-            raise LabError(f"the emulated host is gone: {reason.value}\n{text}".rstrip())
+            raise LabError(f"the emulated host ended: {reason.value}\n{text}".rstrip())
         case _:
             pass
     return None

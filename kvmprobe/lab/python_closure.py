@@ -1,10 +1,9 @@
-"""The files with which this Python interpreter runs one module in the guest as it would here.
+"""The files that this Python interpreter needs to run one module in the guest.
 
-The interpreter is asked: a child imports the module and tells which files that took, with their
-paths on the import path.  Compiled code goes along (written below ``pycache``, never beside the
-sources), so that the slow guest compiles nothing.  The guest's interpreter runs without ``site``:
-editable installs and ``.pth`` files need no imitation, PYTHONPATH names the directories the modules
-were found in.
+A child interpreter imports the module and prints the files that it loaded.  Compiled code is packed
+as well, so that the slow guest compiles nothing; it is written below ``pycache``, never next to the
+sources.  The guest's interpreter runs without ``site``: PYTHONPATH has the directories in which the
+modules were found, so editable installs and ``.pth`` files need no special handling.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
 _GUEST_PYCACHE = "/usr/lib/kvmprobe/pycache"
 
-# Runs in the child, which gets the modules to import as arguments.
-_QUESTION = """
+# The child's program; its arguments are the modules to import.
+_LIST_FILES = """
 import importlib, json, linecache, os, runpy, sys, traceback
 for name in sys.argv[1:]:
     importlib.import_module(name)
@@ -81,18 +80,18 @@ class PythonProgram:
 def add_python(
     tree: FileTree, module: str, pycache: Path, also: Sequence[str] = ()
 ) -> PythonProgram:
-    """Add this interpreter with all that running ``module`` takes.
+    """Add this interpreter and all files that ``module`` needs.
 
-    :param module: what ``python -m`` is to run; it is imported here, and must not act then
-    :param pycache: directory that holds compiled code from one call to the next
+    :param module: what ``python -m`` runs; it is imported on this host, without effect
+    :param pycache: directory for compiled code, kept between calls
     :param also: modules that ``module`` imports late
-    :raises UsageError: it cannot be imported
+    :raises UsageError: the module cannot be imported
     """
-    # The package's own directory is named too: an editable install may find it by a hook of site's.
+    # The package's own directory as well: an editable install may find it by a hook in site.
     search = [*filter(None, sys.path), str(Path(kvmprobe.__file__).parent.parent)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    asked = subprocess.run(
-        [sys.executable, "-S", "-c", _QUESTION, module, *also],
+    listing = subprocess.run(
+        [sys.executable, "-S", "-c", _LIST_FILES, module, *also],
         capture_output=True,
         text=True,
         check=False,
@@ -103,10 +102,12 @@ def add_python(
             "PYTHONUTF8": "1",
         },
     )
-    if asked.returncode != 0:
-        raise UsageError(f"cannot import {module} in a fresh interpreter:\n{asked.stderr.strip()}")
-    # What the module printed when it was imported comes before.
-    answer = json.loads(asked.stdout.splitlines()[-1])
+    if listing.returncode != 0:
+        raise UsageError(
+            f"cannot import {module} in a fresh interpreter:\n{listing.stderr.strip()}"
+        )
+    # The last line: modules may print when they are imported.
+    answer = json.loads(listing.stdout.splitlines()[-1])
     binaries = [Path(name) for name in (*answer["libraries"], sys.executable)]
     for path in binaries:
         add_libraries(tree, path)

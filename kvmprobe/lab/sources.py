@@ -1,6 +1,6 @@
-"""Which Debian archives to ask: those of the machine's own apt configuration, or the user's.
+"""The Debian archives to use: those of the machine's apt configuration, or the user's.
 
-No host name is written here.  Layer: lab; knows nothing of indices, packages or the cache.
+No host name is built in.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _ENVIRONMENT = {**os.environ, "LC_ALL": "C"}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One archive: its address, the suites to read, and deb822 ``Signed-By`` ("" = apt's own)."""
+    """One archive: its address, its suites, and deb822 ``Signed-By`` ("" for apt's default)."""
 
     uri: str
     suites: tuple[str, ...]
     signed_by: str
 
     def as_deb822(self) -> str:
-        """Return the stanza for a ``.sources`` file; only the package indices are fetched."""
+        """Return the stanza for a ``.sources`` file, which fetches package indices only."""
         lines = [
             "Types: deb",
             f"URIs: {self.uri}",
@@ -64,7 +64,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A file that apt fetches for an archive; ``name`` begins the name of its local copy."""
+    """A file that apt fetches from an archive; ``name`` is a prefix of the local file's name."""
 
     uri: str
     suite: str
@@ -73,13 +73,13 @@ class Row:
 
 
 def parse_archive(text: str) -> Source:
-    """Read one ``--archive 'URI SUITE[,SUITE...]'``, perhaps with ``[signed-by=KEYRING]`` before.
+    """Parse ``--archive '[signed-by=KEYRING] URI SUITE[,SUITE...]'``.
 
-    :raises UsageError: it is not of that form
+    :raises UsageError: the text has another form
     """
     found = _ARCHIVE_OPTION.fullmatch(text.strip())
     if not found or ":" not in found["uri"] or not (suites := _words(found["suites"])):
-        raise UsageError(f"--archive {text!r}: want '[signed-by=KEYRING] URI SUITE[,SUITE...]'")
+        raise UsageError(f"--archive {text!r}: expected '[signed-by=KEYRING] URI SUITE[,SUITE...]'")
     keyring = found["key"] or known_keyrings()
     if found["key"] and not Path(found["key"]).is_absolute():
         keyring = str(Path(found["key"]).expanduser().absolute())
@@ -87,49 +87,49 @@ def parse_archive(text: str) -> Source:
 
 
 def known_keyrings() -> str:
-    """Return the distributions' keyrings that are installed here, as ``Signed-By`` takes them."""
+    """Return the distributions' keyrings on this host, in the form of ``Signed-By``."""
     return " ".join(str(keyring) for keyring in _KEYRINGS if keyring.exists())
 
 
 def machine_sources() -> tuple[Source, ...]:
-    """Return the Debian or Ubuntu archives that this machine's apt is configured with.
+    """Return the Debian or Ubuntu archives in this machine's apt configuration.
 
-    A Debian archive is asked for every suite of interest, not only for the machine's own release:
-    kernels do not care.
+    For a Debian archive all suites with kernels are used, not only the machine's own release.
 
-    :raises MissingTools: there is no apt here
-    :raises DownloadFailed: apt is configured with no such archive
+    :raises MissingTools: apt is not installed
+    :raises DownloadFailed: the configuration has no such archive
     """
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             ["apt-get", "update", "--print-uris"],
             capture_output=True, text=True, check=False, env=_ENVIRONMENT,
         ).stdout  # fmt: skip
     except FileNotFoundError as error:
-        raise MissingTools(("apt",), "a packaged kernel (--kernel also takes files)") from error
-    sources = sources_from_uris(told, _APT_LISTS, _APT_ETC)
+        raise MissingTools(("apt",), "a packaged kernel (--kernel takes files as well)") from error
+    sources = sources_from_uris(output, _APT_LISTS, _APT_ETC)
     if not sources:
         raise DownloadFailed(
-            "apt on this machine is configured with no Debian or Ubuntu archive; "
-            "name one with --archive 'URI SUITE[,SUITE...]', or give a kernel's file with --kernel"
+            "apt's configuration on this machine has no Debian or Ubuntu archive; "
+            "give one with --archive 'URI SUITE[,SUITE...]', or the path of a kernel with --kernel"
         )
     return sources
 
 
-def rows_of(told: str) -> tuple[Row, ...]:
-    """Read what ``apt-get update --print-uris`` tells of releases and package indices."""
+def rows_of(output: str) -> tuple[Row, ...]:
+    """Parse the releases and package indices in the output of ``apt-get update --print-uris``."""
     return tuple(
-        Row(uri, suite, what != "InRelease", name) for uri, suite, what, name in _ROW.findall(told)
+        Row(uri, suite, what != "InRelease", name)
+        for uri, suite, what, name in _ROW.findall(output)
     )
 
 
-def sources_from_uris(told: str, lists: Path, etc: Path) -> tuple[Source, ...]:
-    """Group what ``apt-get update --print-uris`` tells, which is complete before any download.
+def sources_from_uris(output: str, lists: Path, etc: Path) -> tuple[Source, ...]:
+    """Group the output of ``apt-get update --print-uris``, which needs no download.
 
-    :param lists: apt's downloaded lists, which say whose archive it is where they are present
-    :param etc: apt's configuration directory, which names the keyrings
+    :param lists: apt's downloaded lists, which have the origin of each archive
+    :param etc: apt's configuration directory, which has the keyrings
     """
-    rows = rows_of(told)
+    rows = rows_of(output)
     releases = {(row.uri, row.suite): row.name for row in rows if not row.is_packages}
     suites: dict[str, list[str]] = {}
     keys: dict[str, str] = {}
@@ -157,8 +157,8 @@ def _more_suites(own: list[str]) -> tuple[str, ...]:
 
 
 def _is_distribution(release: Path, signed_by: str) -> bool:
-    # Third parties also publish suites called "bookworm".  The signed Release file says who it is;
-    # before it was ever downloaded, the name of the keyring has to tell.
+    # Third parties publish suites called "bookworm" as well.  The signed Release file has the
+    # origin; until it has been downloaded, the name of the keyring decides.
     if release.is_file():
         head = release.read_text(encoding="utf-8", errors="replace")[:2000]
         return re.search(r"^Origin: (?:Debian|Ubuntu)", head, re.MULTILINE) is not None
@@ -166,7 +166,7 @@ def _is_distribution(release: Path, signed_by: str) -> bool:
 
 
 def _first_of_mirror_list(uri: str) -> str:
-    # Cloud images say mirror+file:/etc/apt/mirrors/debian.list; single files need a real address.
+    # Cloud images have mirror+file:/etc/apt/mirrors/debian.list; fetching a file needs an address.
     if not uri.startswith("mirror+file:"):
         return uri
     try:
@@ -178,7 +178,7 @@ def _first_of_mirror_list(uri: str) -> str:
 
 
 def _signed_by(uri: str, etc: Path) -> str:
-    # apt tells its options by none of its commands, so the source's own text is looked at.
+    # No apt command prints the options of a source, so its file is read.
     for file in (etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))):
         if file.suffix not in {".list", ".sources"} or not os.access(file, os.R_OK):
             continue

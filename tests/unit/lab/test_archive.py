@@ -90,7 +90,7 @@ def test_lists_fetched_before_serve_when_the_archive_is_gone(cache, repository, 
     repository.root.rename(repository.root.with_name("gone"))
     again = Archives(cache, (repository.source(),), Refresh.NOW)
     assert [package.name for package in listed(again)] == ["tool-a"]
-    assert again.notes[0].startswith("the list fetched before is used")
+    assert again.notes[0].startswith("using the list fetched earlier")
 
 
 def test_package_fetched_before_serves_when_the_archive_is_gone(archives, repository, deb):

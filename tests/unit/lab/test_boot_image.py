@@ -53,7 +53,7 @@ def test_memory_grows_with_the_files():
 
 
 def test_more_memory_than_the_emulator_can_have_is_refused():
-    with pytest.raises(UsageError, match="fewer files"):
+    with pytest.raises(UsageError, match="fewer --file"):
         boot_image.build(KERNEL, b"", 2049)
 
 

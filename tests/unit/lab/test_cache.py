@@ -102,7 +102,7 @@ def test_a_held_lock_is_told_with_the_holders_pid(cache, listener):
         with pytest.raises(Stop), cache.locked("the emulator", Stopper()):
             pass
         holder.stdin.close()
-    told = f"waiting for another kvmprobe (pid {holder.pid}) that builds the emulator"
+    told = f"waiting for another kvmprobe (pid {holder.pid}), which is building the emulator"
     assert listener.stages == [told]
 
 

@@ -104,7 +104,7 @@ def test_build_tree_is_found_from_its_image(build_tree):
 
 def test_image_elsewhere_needs_the_modules_named(tmp_path, make_bzimage):
     (tmp_path / "bzImage").write_bytes(make_bzimage())
-    with pytest.raises(UsageError, match="--modules-dir"):
+    with pytest.raises(UsageError, match=r"with --modules$"):
         kernel_pieces.tree_of(tmp_path / "bzImage")
 
 
@@ -152,7 +152,7 @@ def test_missing_modules_directory_is_told(build_tree, work, tmp_path):
 
 
 def test_tree_that_was_not_built_is_told(tmp_path):
-    with pytest.raises(UsageError, match="no built kernel tree"):
+    with pytest.raises(UsageError, match="not a kernel build tree"):
         kernel_pieces.boot_image_of(tmp_path)
 
 

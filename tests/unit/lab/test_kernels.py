@@ -122,7 +122,7 @@ def test_next_package_of_the_version_is_tried_when_one_is_missing(
         kernel_deb(release, "o.deb", "x", BIG), f"linux-image-{release}", "6.1.6-2"
     ).unlink()
     assert ask("6.1.6", archives=packaged).release == "6.1.6+deb12-cloud-amd64"
-    assert any(release in stage and "cannot be had" in stage for stage in listener.stages)
+    assert any(release in stage and "cannot be fetched" in stage for stage in listener.stages)
 
 
 def test_older_version_is_taken_and_told_when_the_newest_cannot_be_had(
@@ -130,7 +130,7 @@ def test_older_version_is_taken_and_told_when_the_newest_cannot_be_had(
 ):
     next((repository.root / "pool").glob("*6.1.6*")).unlink()
     assert ask("6.1", archives=packaged).label == "6.1.5"
-    assert any("6.1.6" in stage and "cannot be had" in stage for stage in listener.stages)
+    assert any("6.1.6" in stage and "cannot be fetched" in stage for stage in listener.stages)
 
 
 def test_exact_version_that_cannot_be_had_fails_with_its_packages(ask, packaged, repository):
@@ -195,7 +195,7 @@ def test_rebuilt_kernel_is_taken_afresh(ask, tmp_path, make_bzimage):
 
 @pytest.mark.parametrize("spec", ["newest", "", "v6.12", "6.1 5"])
 def test_unreadable_spec_is_a_usage_error(ask, spec):
-    with pytest.raises(UsageError, match="neither a version nor a file"):
+    with pytest.raises(UsageError, match="neither a version nor an existing file"):
         ask(spec)
 
 

@@ -134,12 +134,12 @@ def test_a_boot_that_says_nothing_ends_with_the_consoles_last_lines(emulator):
 
 
 def test_an_emulator_that_gives_up_is_quoted(emulator):
-    with pytest.raises(BootFailed, match=r"on its own \(1\) .*PANIC.*no memory"):
+    with pytest.raises(BootFailed, match=r"the emulator failed \(1\) .*PANIC.*no memory"):
         run(emulator('print("[MEM0] >>PANIC<< no memory"); sys.exit(1)'))
 
 
 def test_a_triple_fault_while_booting_is_told(emulator):
-    with pytest.raises(BootFailed, match="reset itself"):
+    with pytest.raises(BootFailed, match="the machine reset"):
         run(emulator("sys.exit(3)"))
 
 

@@ -96,7 +96,7 @@ def test_missing_dependency_is_named(shelf):
 
 
 def test_circle_of_dependencies_is_told(shelf):
-    with pytest.raises(UsageError, match="circle"):
+    with pytest.raises(UsageError, match="circular"):
         modules.gather(shelf(kvm_intel=["kvm"], kvm=["kvm_intel"]), never)
 
 
