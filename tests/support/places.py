@@ -13,7 +13,7 @@ from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.place import Risk, ThisHost
 from kvmprobe.model.outcome import Done, Step
-from kvmprobe.model.rule import Rule
+from kvmprobe.model.rule import DocumentSource, Rule
 from kvmprobe.scenarios.calls import Ioctl, Literal, MapMemory, OpenKvm, RunVcpu
 from kvmprobe.scenarios.ops import Op
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -22,7 +22,9 @@ from kvmprobe.scenarios.ops.lifecycle import OpenKvm as OpenKvmOp
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
-RULE = Rule("a call of the tests' own", (), ())
+RULE = Rule(
+    "the call is legal", (), (DocumentSource("Documentation/virt/kvm/api.rst", "API description"),)
+)
 JMP_SELF = b"\xeb\xfe"
 
 
