@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import fpu_loads, limits, payload
+from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, Msr
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def c_constants() -> dict[str, str]:
         "PAYLOAD_COMMANDS": str(len(opcodes)),
         **{name: f"{value:#x}" for name, value in numbers.items()},
         **{name: ", ".join(f"{value:#x}" for value in values) for name, values in lists.items()},
+        "LOST_RECORDS": f'"{LOST_RECORDS}"',
     }
 
 

@@ -15,6 +15,7 @@ from enum import Enum
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
@@ -224,6 +225,8 @@ class Runner:
     ) -> ScenarioRecord:
         """Judge by the model, then by the checkers, which do not ask it."""
         assert self._checkers is not None  # noqa: S101 - set when the place was examined
+        if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
+            self.blind_spots.append(f"{scenario.id}: {LOST_RECORDS.removeprefix('kvmprobe: ')}")
         record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
         across = self._checkers.across(scenario, trace, record.known)
         record = with_findings(record, (*self._checkers.within(scenario, trace), *across))

@@ -14,8 +14,6 @@
 
 enum { LOG_RECORD = 8192, FACILITY_SHIFT = 3 };
 
-static const char LOST[] = "kvmprobe: kernel log records were lost before they were read";
-
 size_t kvmprobe_next_message(int log_fd, char *text, size_t size)
 {
 	char record[LOG_RECORD + 1];
@@ -27,7 +25,7 @@ size_t kvmprobe_next_message(int log_fd, char *text, size_t size)
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length < 0 && errno == EPIPE)
-			return (size_t)snprintf(text, size, "%s", LOST);
+			return (size_t)snprintf(text, size, "%s", LOST_RECORDS);
 		if (length <= 0)
 			return 0;
 		record[length] = 0;

@@ -69,6 +69,7 @@ class FakePlace:
     :ivar obedient: the worker stops before a fatal load when it is asked to
     :ivar hides: the kernel's defects do not show in the probes
     :ivar loads: numbers of the requests whose fatal load was made, in order
+    :ivar logs: kernel messages during the first step of each scenario that is no probe
     :ivar boots: how many links were opened
     """
 
@@ -78,6 +79,7 @@ class FakePlace:
     promised: object = None
     obedient: bool = True
     hides: bool = False
+    logs: tuple = ()
     loads: list = field(default_factory=list)
     boots: int = 0
     timing: Timing = field(default_factory=Timing)
@@ -153,7 +155,8 @@ class FakeLink:
                 output = [] if reply.output is None else [f"*{b64encode(reply.output).decode()}"]
                 replies.append([reply.result, *output])
                 machine = transition.machine
-            self._out.append({"n": number, "s": index, "r": replies})
+            logged = [] if probing or index else list(self._place.logs)
+            self._out.append({"n": number, "s": index, "r": replies, "k": logged})
         self._out.append(_end(number, "done"))
 
 
