@@ -48,6 +48,9 @@
 #ifndef KVM_X86_XCOMP_GUEST_SUPP
 #define KVM_X86_XCOMP_GUEST_SUPP 0
 #endif
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
 
 /* A system call that sets no errno: threads that share their creator's thread-local memory have its errno too. */
 static long kvmprobe_syscall(long number, long a, long b, long c, long d, long e)

@@ -23,10 +23,14 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+# Python calls 95 ENOTSUP; the kernel and its documentation say EOPNOTSUPP.  It has no EHWPOISON
+# before version 3.14.
+_KERNEL_NAMES = {errno_names.EOPNOTSUPP: "EOPNOTSUPP", 133: "EHWPOISON"}
+
+
 def errno_name(number: int) -> str:
     """Return ``EINVAL (22)`` for 22."""
-    # Python calls 95 ENOTSUP; the kernel and its documentation say EOPNOTSUPP.
-    name = {errno_names.EOPNOTSUPP: "EOPNOTSUPP"}.get(number) or errno_names.errorcode.get(number)
+    name = _KERNEL_NAMES.get(number) or errno_names.errorcode.get(number)
     return f"{name or 'errno'} ({number})"
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-import pytest
-
 from kvmprobe import checkers
-from kvmprobe.checkers.session import CHECKERS, Checkers
+from kvmprobe.checkers.session import CHECKERS
 from scripts import contract_coverage
 
 INVARIANTS = [row for row in contract_coverage.rows() if row.name.startswith("INV-")]
@@ -28,16 +26,15 @@ def test_the_invariants_are_inv_1_to_inv_43():
     assert [row.name for row in INVARIANTS] == [f"INV-{number}" for number in range(1, 44)]
 
 
-@pytest.mark.parametrize("row", CHECKED, ids=lambda row: row.name)
-def test_a_statement_names_checkers_that_exist(row):
+def test_a_statement_names_checkers_that_exist():
     names = {checker.__name__ for checker in CHECKERS} | {"across"}
-    assert set(row.checkers) <= names
+    unknown = {row.name: set(row.checkers) - names for row in CHECKED}
+    assert {name: checkers for name, checkers in unknown.items() if checkers} == {}
 
 
-@pytest.mark.parametrize("checker", CHECKERS, ids=lambda o: o.__name__)
-def test_every_checker_says_which_statement_it_checks(checker):
-    text = inspect.getdoc(checker) or ""
-    assert "INV-" in text or "§" in text
+def test_every_checker_checks_a_statement():
+    named = {name for row in CHECKED for name in row.checkers}
+    assert {checker.__name__ for checker in CHECKERS} - named == set()
 
 
 def test_the_checkers_do_not_ask_the_model():
@@ -46,7 +43,3 @@ def test_the_checkers_do_not_ask_the_model():
     lines = [line for path in folder.glob("*.py") for line in path.read_text().splitlines()]
     asked = {line.split()[1] for line in lines if line.strip().startswith("from kvmprobe.model")}
     assert asked == {"kvmprobe.model.host", "kvmprobe.model.behaviours"}
-
-
-def test_comparing_orders_is_a_checker_of_the_session():
-    assert "other orders" in (inspect.getdoc(Checkers.across) or "")

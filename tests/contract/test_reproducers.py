@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.repro import chunks
 from kvmprobe.repro.other_hosts import Profile
@@ -23,28 +25,33 @@ def features_of(scenario):
 
 def sample():
     """Return few scenarios that have all ops in all forms."""
-    having = {s: frozenset(features_of(s)) for s in catalog.scenarios(HOST)}
+    by_id = {s.id: s for s in catalog.scenarios(HOST)}
+    having = {name: frozenset(features_of(s)) for name, s in by_id.items()}
     left = frozenset().union(*having.values())
     chosen = []
     while left:
-        best = max(having, key=lambda s: len(having[s] & left))
+        best = max(having, key=lambda name: len(having[name] & left))
         chosen.append(best)
         left -= having[best]
-    return chosen
+    return [by_id[name] for name in chosen]
 
 
-def test_every_op_in_every_form_compiles_without_a_warning():
-    assert {
-        s.id: said for s in sample() if (said := check_syntax(program(s, HOST, Profile.EXAMINED)))
-    } == {}
+@pytest.fixture(scope="module")
+def programs():
+    """The text of the sample's programs, by id."""
+    return {s.id: program(s, HOST, Profile.EXAMINED) for s in sample()}
 
 
-def test_every_definition_ready_made_is_used_by_some_program():
-    texts = [program(scenario, HOST, Profile.EXAMINED) for scenario in sample()]
+def test_every_op_in_every_form_compiles_without_a_warning(programs):
+    warnings = {name: check_syntax(text) for name, text in programs.items()}
+    assert {name: said for name, said in warnings.items() if said} == {}
+
+
+def test_every_definition_ready_made_is_used_by_some_program(programs):
     unused = [
         sorted(chunk.defines)
         for chunk in chunks.all_chunks()
-        if not any(chunk.text in text for text in texts)
+        if not any(chunk.text in text for text in programs.values())
     ]
     # Constants for values that the sample does not have are no loss.
     assert [

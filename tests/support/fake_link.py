@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import LinkLostError
@@ -95,12 +96,7 @@ class FakeLink:
         self._place = place
         self._host = place.host
         plain = replace(place.promised or self._host, behaviours=frozenset())
-        known = [*catalog.scenarios(plain)[:1]] if plain.amx else []
-        known += [p for p in PROBES.values() if plain.amx or not p.needs_amx]
-        self._ops = {_key(op, plain): op for s in known for _, op in s.ops()}
-        # Two ops may be lowered alike and differ in what their guest does: the first stands.
-        for op in _catalogue_ops(plain):
-            self._ops.setdefault(_key(op, plain), op)
+        self._ops = _ops_by_call(plain)
         self._defined = {}
         self._waiting = deque()
         self._runs = 0
@@ -157,9 +153,19 @@ class FakeLink:
         self._out.append(_end(number, "done"))
 
 
-def _catalogue_ops(host):
-    fit = [s for s in catalog.scenarios(host) if host.amx or not s.needs_amx]
-    return dict.fromkeys(op for s in fit for _, op in s.ops())
+@cache
+def _ops_by_call(host):
+    """The ops of the probes and the catalogue, by the call that each is lowered to.
+
+    Two ops may be lowered alike and differ in what their guest does: the first stands.
+    """
+    known = [*PROBES.values(), *catalog.scenarios(host)]
+    fit = [s for s in known if host.amx or not s.needs_amx]
+    ops = dict.fromkeys(op for s in fit for _, op in s.ops())
+    found = {}
+    for op in ops:
+        found.setdefault(_key(op, host), op)
+    return found
 
 
 def _key(op, host):

@@ -108,7 +108,16 @@
 #define MSR_IA32_PL0_SSP 0x6a4
 
 
+#define MSR_IA32_PL1_SSP 0x6a5
+
+
+#define MSR_IA32_PL2_SSP 0x6a6
+
+
 #define MSR_IA32_PL3_SSP 0x6a7
+
+
+#define MSR_IA32_INT_SSP_TAB 0x6a8
 
 
 #define MSR_IA32_XSS 0xda0

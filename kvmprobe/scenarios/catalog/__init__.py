@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.catalog import (
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 
+@lru_cache(maxsize=4)
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return all scenarios for a host, in a stable order; components it lacks have dropped out."""
+    """Return all scenarios for a host, in a stable order, without the components it lacks."""
     families = (
         restore,
         permission,

@@ -20,7 +20,7 @@ def document(capsys, tmp_path):
 
 def test_explain_writes_the_scenario_as_json(document):
     whole = json.loads(document.read_text())
-    assert (whole["schema"], whole["id"]) == ("kvmprobe-scenario/1", NAME)
+    assert (whole["schema"], whole["id"]) == ("kvmprobe-scenario/2", NAME)
 
 
 def test_explain_and_repro_take_such_a_file(document, capsys):

@@ -10,6 +10,7 @@ from kvmprobe.repro.ended import Ended, Result
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.program import file_name, program
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.ops.lifecycle import CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import AccessCetMsr, GetXfd
 from kvmprobe.scenarios.ops.one_reg import GetOneReg
@@ -73,7 +74,7 @@ def test_what_makes_a_program_differ_is_the_scenario_alone():
 
 @pytest.mark.parametrize("name", ["checks", "int", "close", "EXIT", "9", "a-b"])
 def test_names_of_a_scenario_cannot_clash_with_the_programs(name):
-    written = text(OpenKvm(), CreateVm(name), SpawnTask(name, "thread"), GetPermission(name))
+    written = text(OpenKvm(), CreateVm(name), SpawnTask(name, Relation.THREAD), GetPermission(name))
     assert f"static int {name} = -1" not in written or name == "EXIT"
 
 
@@ -137,7 +138,7 @@ def test_an_exit_reason_has_the_kernels_name():
 
 
 def test_a_task_calls_the_function_that_the_process_calls():
-    written = text(GetPermission(), SpawnTask("other", "fork"), GetPermission("other"))
+    written = text(GetPermission(), SpawnTask("other", Relation.FORK), GetPermission("other"))
     assert written.count("ARCH_GET_XCOMP_PERM, ") == 1
     assert "ask(&task_other, ASK_GET_XCOMP_PERM)" in written
 

@@ -5,8 +5,6 @@ import pytest
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.host import HostProfile
-from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import HostDies
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.catalog import restore
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
@@ -103,21 +101,6 @@ def test_the_guest_runs_once_and_last():
 def test_a_kick_returns_at_once_before_the_guest_runs():
     endings = {tuple(step.op for step in s.steps[-2:]) for s in AMX if s.id.startswith("kick.")}
     assert endings == {(RunImmediateExit(), RunUntilHalt())}
-
-
-@pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
-def test_a_correct_kernel_dies_in_no_scenario(host):
-    def dies(scenario):
-        machine = Machine.fresh(host)
-        for _, op in scenario.ops():
-            step = op.step(machine)
-            if isinstance(step.outcome, HostDies):
-                return True
-            machine = step.machine
-        return False
-
-    fit = [s for s in catalog.scenarios(host) if host.amx or not s.needs_amx]
-    assert [s.id for s in fit if dies(s)] == []
 
 
 def test_every_image_can_be_made_on_a_host_with_mpx():

@@ -1,0 +1,64 @@
+"""One pass over a host's catalogue on a correct kernel, for all tests of every scenario."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from kvmprobe.checkers.session import Checkers
+from kvmprobe.errors import errno_name
+from kvmprobe.judge.lockstep import agrees_along
+from kvmprobe.judge.unspecified import open_in
+from kvmprobe.model.outcome import Failed, HostDies
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.model_run import ModelRun
+from tests.support.fake_kernel import trace_along
+
+
+@dataclass
+class Sweep:
+    """What a correct kernel does in the catalogue's scenarios, and what is wrong with it.
+
+    :ivar dying: ids of the scenarios in which the host dies
+    :ivar diverging: ids of the scenarios in which the judge sees a divergence
+    :ivar findings: id and finding, of the checkers
+    :ivar errnos: names of the errnos that the model expects, by the op's name
+    :ivar open_bytes: how many bytes of the answers the model leaves open, by family and reason
+    """
+
+    dying: list = field(default_factory=list)
+    diverging: list = field(default_factory=list)
+    findings: list = field(default_factory=list)
+    errnos: defaultdict = field(default_factory=lambda: defaultdict(set))
+    open_bytes: dict = field(default_factory=dict)
+
+
+def fitting(host):
+    """The scenarios that this host can run."""
+    return [s for s in catalog.scenarios(host) if host.amx or not s.needs_amx]
+
+
+def sweep(host):
+    found, checkers, model_run = Sweep(), Checkers(host), ModelRun(host)
+    for scenario in fitting(host):
+        _add_outcomes(found, scenario, model_run)
+        trace = trace_along(scenario, model_run)
+        if not agrees_along(scenario, model_run, trace):
+            found.diverging.append(scenario.id)
+        both = (*checkers.within(scenario, trace), *checkers.across(scenario, trace, ()))
+        found.findings += [(scenario.id, finding) for finding in both]
+        model_run.forget_if_long()
+    return found
+
+
+def _add_outcomes(found, scenario, model_run):
+    machine = model_run.start
+    counted = found.open_bytes.setdefault(scenario.family, Counter())
+    for _, op in scenario.ops():
+        step = model_run.step(machine, op)
+        if isinstance(step.outcome, Failed):
+            found.errnos[op.name].add(errno_name(step.outcome.errno).split()[0])
+        elif isinstance(step.outcome, HostDies):
+            found.dying.append(scenario.id)
+        counted += open_in(step.outcome)
+        machine = step.machine
