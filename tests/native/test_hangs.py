@@ -151,7 +151,7 @@ def test_a_run_on_a_host_with_an_unkillable_task_records_it_and_stops(frozen):
     progress = FreezesTheFirst(place, frozen)
     runner = Runner(place, Hazardous.STOP, records.append, progress)
     later = sequence("test.later", *(step.op for step in ENDLESS.steps[:2]))
-    with pytest.raises(HostStuck, match="reboot, then go on with `kvmprobe resume DIR`"):
+    with pytest.raises(HostStuck, match="reboot, then continue with `kvmprobe resume DIR`"):
         runner.run(lambda _: True, lambda _: [ENDLESS, later])
     progress.thread.join()
     assert [(r.id, r.verdict) for r in records] == [("test.endless", Verdict.TIMED_OUT)]
