@@ -33,6 +33,7 @@ AMX_HOST = HostProfile(
     kvm_xcr0=0x602E7,
     mxcsr_mask=0xFFFF,
     layout=AMX_LAYOUT,
+    behaviours=frozenset(),
     cpu=_SPR.cpu,
     supported=_SPR.supported,
     msrs=_SPR.msrs,
@@ -66,8 +67,10 @@ AVX512_HOST = HostProfile(
     kvm_xcr0=0xE7,
     mxcsr_mask=0x2FFFF,
     layout=Layout((YMM, OPMASK, ZMM_HI256, HI16_ZMM)),
+    behaviours=frozenset(),
     cpu=_AVX512_TABLE,
     supported=_AVX512_TABLE,
+    msrs=frozenset(),
 )
 PROFILES = {"amx": AMX_HOST, "avx512": AVX512_HOST}
 
