@@ -105,7 +105,7 @@ class Bench:
 
         :raises SystemExit: one did not pass
         """
-        requests = (Request(scenario, hold=1) for scenario in scenarios)
+        requests = (Request(scenario, gate=1) for scenario in scenarios)
         for request, trace in self._driver.traces(requests, self._host):
             record = judged(request.scenario, self._host, trace, self._place.target)
             if record.verdict is not Verdict.PASS:
