@@ -30,16 +30,18 @@ def test_the_processor_does_as_the_manual_says(shown, program, name):
     lines = shown[program]
     assert lines_of(lines["not ok"], name) == []
     if not lines_of(lines["ok"], name):
-        (reason, *_) = lines_of(lines["skip"], name) or lines["skip"] or [""]
-        assert reason, "neither run nor skipped"
-        pytest.skip(reason)
+        # The last line is of what was skipped as a whole.
+        assert lines["skip"], "neither run nor skipped"
+        pytest.skip((lines_of(lines["skip"], name) or lines["skip"])[-1])
 
 
 def test_the_record_of_this_processor_is_what_it_shows(shown):
-    known = silicon.records()
-    if silicon.signature() not in known:
-        pytest.skip(f"{silicon.signature()} is not recorded: scripts/record_silicon does that")
-    assert known[silicon.signature()] == silicon.record_of(shown)
+    record = silicon.record_of(shown)
+    known = silicon.records().get(silicon.signature())
+    # A hypervisor may hide components of the same processor.
+    if known is None or known["xcr0"] != record["xcr0"]:
+        pytest.skip(f"no record of {silicon.signature()}, XCR0 {record['xcr0']}: record_silicon")
+    assert known == record
 
 
 @pytest.mark.parametrize("signature", silicon.records())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def main():
         shown = {program: shown_by(compiled(program, Path(folder))) for program in PROGRAMS}
     known = records() | {signature(): record_of(shown)}
     RECORDS.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    print(f"{RECORDS}: {signature()}: {json.dumps(known[signature()], indent=2)}")
+    sys.stdout.write(f"{RECORDS}: recorded {signature()}\n")
 
 
 if __name__ == "__main__":
