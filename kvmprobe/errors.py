@@ -1,7 +1,7 @@
-"""Every exception that kvmprobe raises on purpose.
+"""All exceptions that kvmprobe raises on purpose.
 
 Bottom layer: imports nothing of kvmprobe.  A divergence is a verdict and an expected errno is an
-outcome; the classes here are for questions that could not be asked.
+outcome, not an exception.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ def errno_name(number: int) -> str:
 
 
 class KvmprobeError(Exception):
-    """Base of all; ``exit_code`` is what the command line ends with."""
+    """Base class; ``exit_code`` is the exit status of the command."""
 
     exit_code = ExitCode.TOOL_BUG
 
 
 class UsageError(KvmprobeError):
-    """Arguments or files that the user has to mend."""
+    """Wrong arguments or files, which the user has to correct."""
 
     exit_code = ExitCode.USAGE
 
 
 class RunDirectoryError(UsageError):
-    """A run's directory cannot be written: full, failing, or in use; what it has is kept."""
+    """A run's directory is full, failing or in use; its contents stay."""
 
 
 class ReportFileError(UsageError):
-    """A report's file does not take more while the run goes on; what it has is kept."""
+    """A report cannot be written during the run; what has been written stays."""
 
 
 class OutputLost(KvmprobeError):
-    """Standard output takes no more; ``reader_gone`` where it is a pipe that nobody reads."""
+    """Standard output cannot be written; ``reader_gone`` is true for a pipe without a reader."""
 
     exit_code = ExitCode.USAGE
 
@@ -65,7 +65,7 @@ class OutputLost(KvmprobeError):
 
 
 class Unavailable(KvmprobeError):
-    """The host lacks something; ``code`` is the machine-readable reason, such as ``no_kvm``."""
+    """The host lacks a requirement; ``code`` is the reason for programs, such as ``no_kvm``."""
 
     exit_code = ExitCode.NOTHING_RAN
 
@@ -75,10 +75,12 @@ class Unavailable(KvmprobeError):
 
 
 class KernelCallError(KvmprobeError, OSError):
-    """A system call failed; raised by the typed wrappers only.
+    """A system call failed; only the typed wrappers raise it.
 
-    ``call`` is its symbolic name, ``target`` what it was made on, ``errno`` what came back,
-    ``meaning`` what that says of this call, or nothing.
+    :ivar call: symbolic name of the call
+    :ivar target: the descriptor or process that it was made on
+    :ivar errno: errno number
+    :ivar meaning: what the errno means for this call; empty if that is unknown
     """
 
     exit_code = ExitCode.NOTHING_RAN
@@ -95,11 +97,11 @@ class KernelCallError(KvmprobeError, OSError):
 
 
 class LayoutError(KvmprobeError, ValueError):
-    """Bytes do not have the form that is asked for: an XSAVE image, a CPUID table, a structure."""
+    """Bytes that are not a valid XSAVE image, CPUID table or structure."""
 
 
 class ScenarioError(KvmprobeError, ValueError):
-    """A scenario names an unknown op, or a reference that nothing binds."""
+    """A scenario names an unknown op, or refers to an output that no op binds."""
 
     exit_code = ExitCode.USAGE
 
@@ -109,55 +111,55 @@ class NotModelled(ScenarioError):
 
 
 class ModelBug(KvmprobeError, AssertionError):
-    """The model reached a state that its own rules exclude."""
+    """The model reached a state that its rules exclude."""
 
 
 class WorkerError(KvmprobeError):
-    """The process that makes the kernel calls broke its protocol or died outside a scenario."""
+    """The worker, which makes the kernel calls, broke its protocol or died between scenarios."""
 
 
 class RunTimeout(KvmprobeError):
-    """The deadline of the whole run passed."""
+    """The run reached its --timeout."""
 
     exit_code = ExitCode.RUN_TIMEOUT
 
 
 class HostStuck(KvmprobeError):
-    """A task on this host cannot be killed, and nothing more can be asked before a reboot."""
+    """A task on this host cannot be killed; no scenario can run before a reboot."""
 
     exit_code = ExitCode.DIVERGED
 
     def __str__(self) -> str:
-        return f"{super().__str__()}; reboot, then go on with `kvmprobe resume DIR`"
+        return f"{super().__str__()}; reboot, then run `kvmprobe resume DIR`"
 
 
 class CompilerFailed(KvmprobeError):
-    """A program that kvmprobe wrote does not compile."""
+    """A program that kvmprobe generated does not compile."""
 
 
 class LabError(KvmprobeError):
-    """The emulated host could not be made to answer; what was asked of it stays untested."""
+    """The emulated host cannot be used; its scenarios stay untested."""
 
     exit_code = ExitCode.NOTHING_RAN
 
 
 class MissingTools(LabError):
-    """Programs or packages that the lab needs are not installed; ``names`` lists them."""
+    """Programs or packages that the lab needs are missing; ``names`` lists them."""
 
     def __init__(self, names: tuple[str, ...], purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {', '.join(names)}, not found here; "
+            f"{purpose} needs {', '.join(names)}, which is not installed; "
             f"on Debian or Ubuntu: apt-get install {' '.join(names)}"
         )
         self.names = names
 
 
 class DownloadFailed(LabError):
-    """An index, package or tarball could not be fetched."""
+    """An index, package or tarball cannot be downloaded."""
 
 
 class VerificationFailed(LabError):
-    """What was fetched does not match its signature or hash."""
+    """A download does not match its signature or hash."""
 
 
 class KernelNotFound(LabError):
@@ -165,15 +167,15 @@ class KernelNotFound(LabError):
 
 
 class NoSpace(LabError):
-    """The cache's or the temporary file system is full."""
+    """The file system of the cache or of temporary files is full."""
 
 
 class EmulatorBuildFailed(LabError):
-    """Configuring or compiling the emulator failed; the message tells where the log is."""
+    """Configuring or compiling the emulator failed; the message has the path of the log."""
 
 
 class BootFailed(LabError):
-    """The kernel under test never ran kvmprobe; ``last_lines`` is its console's end."""
+    """The kernel under test did not start kvmprobe; ``last_lines`` is the end of its console."""
 
     def __init__(self, message: str, last_lines: tuple[str, ...]) -> None:
         super().__init__(message)
