@@ -1,7 +1,7 @@
-"""All exceptions that kvmprobe raises on purpose.
+"""The exceptions of kvmprobe.
 
-Bottom layer: imports nothing of kvmprobe.  A divergence is a verdict and an expected errno is an
-outcome, not an exception.
+A divergence is a verdict and an expected errno is an outcome, not an exception: these classes are
+for operations that failed, so that nothing could be judged.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ class KvmprobeError(Exception):
 
 
 class UsageError(KvmprobeError):
-    """Wrong arguments or files, which the user has to correct."""
+    """An argument or file of the user is wrong."""
 
     exit_code = ExitCode.USAGE
 
 
 class RunDirectoryError(UsageError):
-    """A run's directory is full, failing or in use; its contents stay."""
+    """A run directory cannot be written: disk full, I/O error, or in use; its content is kept."""
 
 
 class ReportFileError(UsageError):
-    """A report cannot be written during the run; what has been written stays."""
+    """A report file cannot be written during the run; its content is kept."""
 
 
 class OutputLost(KvmprobeError):
-    """Standard output cannot be written; ``reader_gone`` is true for a pipe without a reader."""
+    """Standard output cannot be written; ``reader_gone`` if it is a pipe without a reader."""
 
     exit_code = ExitCode.USAGE
 
@@ -65,7 +65,7 @@ class OutputLost(KvmprobeError):
 
 
 class Unavailable(KvmprobeError):
-    """The host lacks a requirement; ``code`` is the reason for programs, such as ``no_kvm``."""
+    """The host lacks something; ``code`` is the machine-readable reason, such as ``no_kvm``."""
 
     exit_code = ExitCode.NOTHING_RAN
 
@@ -75,12 +75,11 @@ class Unavailable(KvmprobeError):
 
 
 class KernelCallError(KvmprobeError, OSError):
-    """A system call failed; only the typed wrappers raise it.
+    """A system call failed; raised by the typed wrappers only.
 
     :ivar call: symbolic name of the call
-    :ivar target: the descriptor or process that it was made on
-    :ivar errno: errno number
-    :ivar meaning: what the errno means for this call; empty if that is unknown
+    :ivar target: the descriptor it was issued on, such as ``vCPU``
+    :ivar meaning: the meaning of ``errno`` for this call; empty if unknown
     """
 
     exit_code = ExitCode.NOTHING_RAN
@@ -97,17 +96,17 @@ class KernelCallError(KvmprobeError, OSError):
 
 
 class LayoutError(KvmprobeError, ValueError):
-    """Bytes that are not a valid XSAVE image, CPUID table or structure."""
+    """Bytes have the wrong form for an XSAVE image, a CPUID table or a structure."""
 
 
 class ScenarioError(KvmprobeError, ValueError):
-    """A scenario names an unknown op, or refers to an output that no op binds."""
+    """A scenario has an unknown op or an unbound reference."""
 
     exit_code = ExitCode.USAGE
 
 
 class NotModelled(ScenarioError):
-    """A scenario does what the model has no rule for: it is refused, not judged."""
+    """The model does not cover the scenario: it is refused, not judged."""
 
 
 class ModelBug(KvmprobeError, AssertionError):
@@ -115,36 +114,36 @@ class ModelBug(KvmprobeError, AssertionError):
 
 
 class WorkerError(KvmprobeError):
-    """The worker, which makes the kernel calls, broke its protocol or died between scenarios."""
+    """The worker process violated its protocol, or died outside a scenario."""
 
 
 class RunTimeout(KvmprobeError):
-    """The run reached its --timeout."""
+    """The timeout of the whole run expired."""
 
     exit_code = ExitCode.RUN_TIMEOUT
 
 
 class HostStuck(KvmprobeError):
-    """A task on this host cannot be killed; no scenario can run before a reboot."""
+    """A task on this host cannot be killed; nothing can be tested before a reboot."""
 
     exit_code = ExitCode.DIVERGED
 
     def __str__(self) -> str:
-        return f"{super().__str__()}; reboot, then run `kvmprobe resume DIR`"
+        return f"{super().__str__()}; reboot, then continue with `kvmprobe resume DIR`"
 
 
 class CompilerFailed(KvmprobeError):
-    """A program that kvmprobe generated does not compile."""
+    """A C program that kvmprobe generated does not compile."""
 
 
 class LabError(KvmprobeError):
-    """The emulated host cannot be used; its scenarios stay untested."""
+    """The emulated host cannot be used; nothing was tested on it."""
 
     exit_code = ExitCode.NOTHING_RAN
 
 
 class MissingTools(LabError):
-    """Programs or packages that the lab needs are missing; ``names`` lists them."""
+    """Programs or packages that the lab needs are not installed; ``names`` lists them."""
 
     def __init__(self, names: tuple[str, ...], purpose: str) -> None:
         super().__init__(
@@ -155,15 +154,15 @@ class MissingTools(LabError):
 
 
 class DownloadFailed(LabError):
-    """An index, package or tarball cannot be downloaded."""
+    """An index, package or tarball could not be fetched."""
 
 
 class VerificationFailed(LabError):
-    """A download does not match its signature or hash."""
+    """A downloaded file does not match its signature or hash."""
 
 
 class KernelNotFound(LabError):
-    """No kernel matches the SPEC; a SPEC that cannot be parsed is a UsageError."""
+    """No kernel matches the SPEC; an invalid SPEC is a UsageError."""
 
 
 class NoSpace(LabError):
@@ -175,7 +174,7 @@ class EmulatorBuildFailed(LabError):
 
 
 class BootFailed(LabError):
-    """The kernel under test did not start kvmprobe; ``last_lines`` is the end of its console."""
+    """The kernel under test did not boot; ``last_lines`` is the end of its console."""
 
     def __init__(self, message: str, last_lines: tuple[str, ...]) -> None:
         super().__init__(message)
