@@ -1,8 +1,8 @@
-"""Restore a KVM guest's XCR0, XFD and XSTATE in every order; judge the kernel by a model.
+"""Restore a KVM guest's XCR0, XFD and XSTATE in every order, and compare the kernel with a model.
 
-Public as a library is what ``__all__`` names in :mod:`kvmprobe.bindings` (/dev/kvm),
+The public library is the names in ``__all__`` of :mod:`kvmprobe.bindings` (/dev/kvm),
 :mod:`kvmprobe.xstate` (XSAVE images, CPUID tables) and :mod:`kvmprobe.model` (what a correct kernel
-does), and the errors in :mod:`kvmprobe.errors`.  All else serves the command, and may change.
+does), and the errors in :mod:`kvmprobe.errors`.  Everything else may change.
 """
 
 __version__ = "0.1.0"

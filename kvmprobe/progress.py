@@ -1,7 +1,4 @@
-"""How long work tells that it is going on; the command line implements it.
-
-Layer: beside ``errors``.
-"""
+"""Progress of long operations; the command line implements the display."""
 
 from __future__ import annotations
 
@@ -9,26 +6,26 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives what runs now; implementations draw it, or drop it."""
+    """Receives progress; implementations display or ignore it."""
 
     def stage(self, text: str) -> None:
-        """Begin a stage, for example ``emulator: compile``."""
+        """Start a stage, for example ``emulator: compile``."""
 
     def advance(self, done: int, total: int) -> None:
-        """Tell how far the stage is, in its own unit; ``total`` 0 means unknown."""
+        """Report ``done`` of ``total`` units of the stage; ``total`` 0 means unknown."""
 
     def now(self, text: str) -> None:
-        """Tell what of the stage runs now, for example a scenario's id."""
+        """Report the current item of the stage, for example a scenario's id."""
 
 
 class Silent:
-    """A Progress that shows nothing."""
+    """A Progress that ignores everything."""
 
     def stage(self, text: str) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def advance(self, done: int, total: int) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def now(self, text: str) -> None:
-        """Drop it."""
+        """Ignore it."""

@@ -1,4 +1,1 @@
-"""Numbers of the user-space ABI: ioctls, capabilities, arch_prctl codes, MSRs, exit reasons.
-
-Layer: abi, pure.
-"""
+"""The user-space ABI: ioctls, capabilities, arch_prctl codes, MSRs, exit reasons.  Pure."""

@@ -1,4 +1,4 @@
-"""What KVM_CHECK_EXTENSION and KVM_ENABLE_CAP can be asked on x86.  Layer: abi, pure."""
+"""Capabilities of KVM_CHECK_EXTENSION and KVM_ENABLE_CAP on x86.  Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import IntEnum
 
 
 class Capability(IntEnum):
-    """KVM_CAP_* numbers that x86 knows, as of Linux 6.1 (linux/kvm.h).
+    """KVM_CAP_* numbers of x86, as of Linux 6.1 (linux/kvm.h).
 
-    What each means: Documentation/virt/kvm/api.rst, sections 4 to 8.  ``KvmCap`` has those that
-    the model can be asked.
+    Documentation/virt/kvm/api.rst, sections 4 to 8, describes them.  ``KvmCap`` has those that the
+    model knows.
     """
 
     USER_MEMORY = 3

@@ -1,7 +1,7 @@
-"""What each errno means that a call of the bindings can fail with.  Layer: abi, pure.
+"""The meaning of each errno of each call in the bindings.  Pure.
 
-As the kernel's sources have it for x86; EFAULT is left out where the bindings own the buffer.  The
-docstrings of the bindings say the same, and a contract test compares them.
+The source is the kernel, for x86.  EFAULT is left out if the bindings own the buffer.  The
+docstrings of the bindings have the same texts; a contract test compares them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# For every call on a descriptor, and so in no docstring.
+# For every call on a descriptor; not repeated in docstrings.
 COMMON: Mapping[int, str] = {
     errno.EBADF: "the descriptor is closed",
     errno.EIO: "the VM belongs to another process, or the kernel has given it up",
@@ -122,7 +122,7 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_SET_TSC_KHZ": {errno.EINVAL: "more than the hardware can be scaled to"},
     "KVM_GET_NESTED_STATE": {
         errno.EINVAL: "KVM has no nested virtualization",
-        errno.E2BIG: "larger than KVM_CAP_NESTED_STATE told",
+        errno.E2BIG: "larger than the size of KVM_CAP_NESTED_STATE",
     },
     "KVM_SET_NESTED_STATE": {
         errno.EINVAL: "not legal, or not with this guest's CPUID, or no nested virtualization"
@@ -144,5 +144,5 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
 
 
 def meaning(call: str, number: int) -> str:
-    """Return what an errno says of a call; nothing if that is not known."""
+    """Return the meaning of an errno of a call; empty if unknown."""
     return ERRNOS.get(call, {}).get(number) or COMMON.get(number, "")

@@ -1,7 +1,6 @@
-"""The ioctls kvmprobe issues, each with its number, descriptor and argument size.
+"""The ioctls that kvmprobe issues: number, descriptor and argument size.  Pure.
 
-Layer: abi, pure.  One specification serves the bindings, the lowering of ops and every report;
-a contract test holds it against the compiled kernel headers.
+Bindings, ops and reports use this table; a contract test compares it with the kernel headers.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ _NR_SHIFT, _TYPE_SHIFT, _SIZE_SHIFT, _DIR_SHIFT = 0, 8, 16, 30
 
 
 class Descriptor(Enum):
-    """What an ioctl is made on."""
+    """The kind of file descriptor that an ioctl is issued on."""
 
     KVM = "/dev/kvm"
     VM = "VM"
@@ -22,7 +21,7 @@ class Descriptor(Enum):
 
 
 class Direction(Enum):
-    """Transfer direction that the number encodes (asm-generic/ioctl.h), seen from user space."""
+    """The direction in the request number (asm-generic/ioctl.h), from user space's view."""
 
     NONE = 0
     WRITE = 1
@@ -32,7 +31,7 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class IoctlSpec:
-    """One ioctl: symbolic name, ``_IOC_NR``, descriptor, direction and ``_IOC_SIZE`` in bytes."""
+    """An ioctl: name, ``_IOC_NR``, descriptor, direction, and ``_IOC_SIZE`` in bytes."""
 
     name: str
     nr: int
@@ -42,7 +41,7 @@ class IoctlSpec:
 
     @property
     def number(self) -> int:
-        """The request number as ``ioctl(2)`` takes it."""
+        """The request number for ioctl(2)."""
         return (
             self.direction.value << _DIR_SHIFT
             | self.size << _SIZE_SHIFT

@@ -1,4 +1,4 @@
-"""Capabilities, arch_prctl codes, MSR indices and exit reasons.  Layer: abi, pure."""
+"""Capabilities, arch_prctl codes, MSR indices and exit reasons.  Pure."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class KvmExit(IntEnum):
     DIRTY_RING_FULL = 31
     X86_BUS_LOCK = 33
     NOTIFY = 37
+    MEMORY_FAULT = 39
 
 
 class InternalError(IntEnum):
@@ -85,13 +86,15 @@ def exit_name(reason: int) -> str:
 
 
 U32_MAX = 0xFFFF_FFFF
+# asm-generic/errno.h; the errno module has it from Python 3.14.
+EHWPOISON = 133
 KVM_X86_XCOMP_GUEST_SUPP = 0
 KVM_MAX_CPUID_ENTRIES = 256
 KVM_CPUID_FLAG_SIGNIFICANT_INDEX = 1
 
-# Where a processor fetches its first instruction (SDM vol.3 §11.1.4 "First Instruction Executed"):
-# guest-physical address of the page, and the byte within it.
+# The first instruction after reset (SDM vol.3 §11.1.4 "First Instruction Executed"): guest-physical
+# address of its page, and its offset in the page.
 RESET_PAGE = 0xFFFF_F000
 RESET_VECTOR = 0xFF0
-# HLT, and a jump back to it: a guest that is entered again halts again.
+# HLT, and a jump back to it, so that the guest halts at each entry.
 HALT = b"\xf4\xeb\xfd"

@@ -1,7 +1,9 @@
-"""The guest payload's commands and blocks (``cdefs/guest_payload.h``).  Layer: abi, pure.
+"""The guest payload's memory, commands and blocks.  Layer: abi, pure.
 
-A command is a header of COMMAND_SIZE bytes and what goes to the payload's data area; its result a
-block of RESULT_SIZE bytes and the beginning of the data area.
+``kvmprobe/native/guest_payload.S`` is the payload; its constants come from here.
+
+A command is a header of COMMAND_SIZE bytes and data for the payload's data area.  A result is a
+block of RESULT_SIZE bytes and the start of the data area.
 """
 
 from __future__ import annotations
@@ -15,16 +17,40 @@ RESULT_SIZE = 128
 DATA_SIZE = 0x4000
 NO_EXCEPTION = 0x100
 NO_COMMAND = 0x101
+# The port that the payload leaves the guest by.  KVM completes an OUT to this one before it exits,
+# so that registers read afterwards are those after it: arch/x86/kvm/x86.c: kvm_fast_pio_out,
+# KVM_X86_QUIRK_OUT_7E_INC_RIP.
+PORT = 0x7E
+
+# What lies where in guest-physical memory, sizes in bytes, and the memory slot (the next one has
+# the reset vector; the catalogue's other memory has lower numbers).  COUNTER is a u64: how many
+# commands were carried out in this memory.  NO_COMMAND is the "vector" of an unknown opcode.
+PLACES = {
+    "MEMORY": 0x20000,
+    "CODE": 0x8000,
+    "COMMAND": 0xC000,
+    "COMMAND_SIZE": COMMAND_SIZE,
+    "RESULT": 0xC080,
+    "RESULT_SIZE": RESULT_SIZE,
+    "COUNTER": 0xC100,
+    "DATA": 0x10000,
+    "DATA_SIZE": DATA_SIZE,
+    "RESET_SIZE": 16,
+    "SLOT": 0x10,
+    "PORT": PORT,
+    "NO_EXCEPTION": NO_EXCEPTION,
+    "NO_COMMAND": NO_COMMAND,
+}
 
 _COMMAND = struct.Struct("<II5Q16x")
 _RESULT = struct.Struct("<12Q32x")
 
 
 class PayloadOp(IntEnum):
-    """What the payload can be told to do: mostly one instruction.
+    """Commands of the payload, most of them one instruction.
 
-    Memory operands are in the data area; TILELOADD and TILESTORED take their stride from RDX, the
-    XSAVE family its RFBM from EDX:EAX, the tile instructions their TMM from the operand.
+    Memory operands are in the data area.  RDX is the stride of TILELOADD and TILESTORED, EDX:EAX
+    the RFBM of the XSAVE family, and the operand the TMM register of tile instructions.
     """
 
     NOP = 0
@@ -84,7 +110,7 @@ class PayloadOp(IntEnum):
 
 
 class Registers(NamedTuple):
-    """What a command begins with."""
+    """General-purpose registers at the start of a command."""
 
     rax: int = 0
     rbx: int = 0
@@ -105,9 +131,9 @@ def command(
 ) -> bytes:
     """Encode a command.
 
-    :param operand: number of a TMM
-    :param offset: of the memory operand, in bytes from the data area
-    :param data: for the beginning of the data area; the rest of it stays as it is
+    :param operand: number of a TMM register
+    :param offset: of the memory operand from the start of the data area, bytes
+    :param data: content for the start of the data area; the rest is not changed
     """
     return _COMMAND.pack(op, operand, *registers, offset & (1 << 64) - 1) + data
 
@@ -115,9 +141,9 @@ def command(
 class PayloadResult(NamedTuple):
     """The result block.
 
-    :ivar sequence: how many commands were carried out in this memory
-    :ivar vector: of the exception, or NO_EXCEPTION; NO_COMMAND of an opcode that there is not
-    :ivar rip: of the exception, in bytes from the command's first instruction
+    :ivar sequence: number of commands executed since the memory was set up
+    :ivar vector: exception vector, or NO_EXCEPTION; NO_COMMAND for an unknown command
+    :ivar rip: of the exception, bytes from the first instruction of the command
     :ivar returned: 1 if there was no exception
     """
 
@@ -136,8 +162,9 @@ class PayloadResult(NamedTuple):
 
     @classmethod
     def parse(cls, output: bytes) -> Self:
-        """Decode the beginning of a command's output."""
+        """Decode the start of a command's output."""
         return cls(*_RESULT.unpack_from(output))
 
 
 RESULT = {name: 8 * position for position, name in enumerate(PayloadResult._fields)}
+COMMAND = {"operand": 4, "rax": 8, "rbx": 16, "rcx": 24, "rdx": 32, "offset": 40}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ExitCode
 from kvmprobe.reports.console import print_lines
-from kvmprobe.reports.ops import op_lines
+from kvmprobe.reports.ops import op_lines, schema_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def add_arguments(_ops: argparse.ArgumentParser) -> None:
-    """Declare no arguments."""
+def add_arguments(ops: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    ops.add_argument(
+        "--schema",
+        action="store_true",
+        help="print the JSON Schema of scenario documents instead, for editors",
+    )
 
 
-def run(_arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Print each op's kernel call, errnos and sources."""
-    print_lines(console, op_lines())
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Print each op's kernel call, errnos and sources; or the schema of documents."""
+    print_lines(console, schema_lines() if arguments.schema else op_lines())
     return ExitCode.OK

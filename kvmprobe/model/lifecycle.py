@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, Vcpu, Vm
 from kvmprobe.model.outcome import Failed, NewDescriptor, Step
-from kvmprobe.model.process import denied
+from kvmprobe.model.process import OTHER_MEMORY, denied
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.image import FP_INIT, SSE_SIZE
@@ -28,13 +29,14 @@ OPEN_KVM = Rule(
 )
 
 
-def open_kvm(machine: Machine) -> Step:
-    """open(/dev/kvm); no state changes.
+def open_kvm(machine: Machine, kvm_name: str = "kvm") -> Step:
+    """open(/dev/kvm).
 
     :see: fs/open.c: do_sys_openat2
     """
-    limited = machine.process(MAIN).limited
-    return Step(machine, Failed(errno.EMFILE) if limited else NewDescriptor(), OPEN_KVM)
+    if machine.process(MAIN).limited:
+        return Step(machine, Failed(errno.EMFILE), OPEN_KVM)
+    return Step(machine.with_open(MAIN, kvm_name), NewDescriptor(), OPEN_KVM)
 
 
 CREATE_VM = Rule(
@@ -55,20 +57,9 @@ def create_vm(machine: Machine, vm_name: str = "vm", kvm_name: str = "kvm", by: 
     process = machine.process(by)
     if process.limited:
         return Step(machine, Failed(errno.EMFILE), CREATE_VM)
-    return Step(machine.with_vm(vm_name, Vm(process.memory)), NewDescriptor(), CREATE_VM)
+    created = machine.with_vm(vm_name, Vm(process.memory)).with_open(by, vm_name)
+    return Step(created, NewDescriptor(), CREATE_VM)
 
-
-SET_MEMORY_REGION = Rule(
-    "a memory slot that overlaps no other is accepted",
-    (),
-    (KernelSource(KernelFile.KVM_MAIN, "kvm_set_memory_region"),),
-)
-
-OTHER_MEMORY = Rule(
-    "the descriptor of another memory fails with EIO, a closed one with EBADF",
-    ("INV-41",),
-    (KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl"), KernelSource(KernelFile.FILE, "fdget")),
-)
 
 VCPU_ID_TOO_LARGE = Rule(
     "KVM_CREATE_VCPU with an id that no VM has fails before guest permission is frozen",
@@ -134,6 +125,6 @@ def create_vcpu(
         memory=vm.memory,
         lapic=vm.irqchip,
     )
-    with_id = Vm(vm.memory, vm.vcpu_ids | {vcpu_id}, vm.irqchip)
+    with_id = replace(vm, vcpu_ids=vm.vcpu_ids | {vcpu_id})
     created = locked.with_vm(vm_name, with_id).with_vcpu(vcpu_name, vcpu)
-    return Step(created, NewDescriptor(), CREATE_VCPU)
+    return Step(created.with_open(by, vcpu_name), NewDescriptor(), CREATE_VCPU)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.memory import Region
 
 MAIN = ""
 # SDM vol.3 §11.1.1 "Processor State After Reset": CD, NW, ET.
@@ -82,11 +83,13 @@ class Vm:
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
     :ivar vcpu_ids: those taken; a vCPU keeps its id when its descriptor is closed
     :ivar irqchip: it has an interrupt controller in the kernel, and its vCPUs a local APIC
+    :ivar slots: guest memory
     """
 
     memory: str = MAIN
     vcpu_ids: frozenset[int] = frozenset()
     irqchip: bool = False
+    slots: Mapping[int, Region] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,7 @@ class Machine:
     :ivar saved: named values of vCPU state that later calls restore, by ioctl
     :ivar moved: vCPUs as they were when a part of them was saved, by vCPU and part
     :ivar closed: descriptors that were closed, as (process whose they are, name)
+    :ivar payload: how often the guest payload was mapped in fresh memory
     """
 
     host: HostProfile
@@ -181,6 +185,7 @@ class Machine:
     saved: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     moved: Mapping[tuple[str, str], Vcpu] = field(default_factory=dict)
     closed: frozenset[tuple[str, str]] = frozenset()
+    payload: int = 0
 
     @classmethod
     def fresh(cls, host: HostProfile) -> Machine:
@@ -210,6 +215,10 @@ class Machine:
     def with_process(self, task: str, process: Process) -> Machine:
         """Return the machine with a task's process replaced."""
         return replace(self, processes={**self.processes, self.tasks[task]: process})
+
+    def with_open(self, task: str, name: str) -> Machine:
+        """Return the machine after a task has got a descriptor, perhaps of a name in use before."""
+        return replace(self, closed=self.closed - {(self.process(task).files, name)})
 
     def vm(self, name: str) -> Vm:
         """Return a VM; one that no step created is the scenario's own, without vCPUs."""

@@ -180,6 +180,17 @@ def close(machine: Machine, name: str) -> Step:
     return Step(machine.but(closed=machine.closed | {place}), Done(), CLOSE)
 
 
+OTHER_MEMORY = Rule(
+    "the descriptor of another memory fails with EIO, a closed one with EBADF",
+    ("INV-41",),
+    (
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl"),
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vcpu_ioctl"),
+        KernelSource(KernelFile.FILE, "fdget"),
+    ),
+)
+
+
 def denied(machine: Machine, on: str, by: str = MAIN) -> Outcome | None:
     """Return what an ioctl fails with before it is looked at: closed, or of another memory.
 

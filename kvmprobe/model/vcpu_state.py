@@ -8,6 +8,7 @@ pending events, and every value once the guest ran.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,7 @@ def create_irqchip(machine: Machine, vm_name: str = "vm") -> Step:
         return Step(machine, Failed(errno.EEXIST), CREATE_IRQCHIP)
     if vm.vcpu_ids:
         return Step(machine, Failed(errno.EINVAL), CREATE_IRQCHIP)
-    with_chip = type(vm)(vm.memory, vm.vcpu_ids, irqchip=True)
-    return Step(machine.with_vm(vm_name, with_chip), Done(), CREATE_IRQCHIP)
+    return Step(machine.with_vm(vm_name, replace(vm, irqchip=True)), Done(), CREATE_IRQCHIP)
 
 
 GET_STATE = Rule(

@@ -1,7 +1,10 @@
-"""The registered ops as text."""
+"""The registered ops as text, and the JSON Schema of documents made of them."""
 
 from __future__ import annotations
 
+import json
+
+from kvmprobe.scenarios.document_schema import document_schema
 from kvmprobe.scenarios.ops import registry
 
 
@@ -13,5 +16,10 @@ def op_lines() -> list[str]:
     for name, op in ops:
         lines.append(f"{name:{width}}  {op.kernel_call}")
         lines += [f"{'':{width}}    {errno}: {meaning}" for errno, meaning in op.errnos.items()]
-        lines += [f"{'':{width}}    see {source}" for source in op.cites]
+        lines += [f"{'':{width}}    see {source}" for source in op.sources()]
     return lines
+
+
+def schema_lines() -> list[str]:
+    """Return the JSON Schema of scenario documents."""
+    return json.dumps(document_schema(), indent=1).splitlines()

@@ -119,6 +119,8 @@ class Relation(StrEnum):
 
 
 MAIN = ""
+# The usual names of descriptors.
+KVM, VM, VCPU = "kvm", "vm", "vcpu0"
 
 
 @dataclass(frozen=True, slots=True)

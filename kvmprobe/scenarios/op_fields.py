@@ -1,4 +1,12 @@
-"""What values each op's fields may have in a document: kinds of fields, told by their types."""
+"""Kinds of op fields: which values a document may give a field, and how JSON writes them.
+
+An op declares each field once, with one of these types (or an enumeration)::
+
+    xfd: U64
+    room: Room = 256
+
+Enumerations of numbers are written by member name, enumerations of strings by value.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +15,22 @@ import sys
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
+
+from kvmprobe.abi.numbers import U32_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from kvmprobe.scenarios.ops import Op
 
-LARGEST = (1 << 64) - 1
-# Fields that say how much memory a call takes: bytes, or entries of at most 40 bytes.
-LARGEST_SIZE = 1 << 16
-MOST_ITEMS = 1024
-_SIZES = frozenset({"size", "room", "capacity", "stack_size"})
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_LARGEST_SIZE = 1 << 16
+_MOST_ENTRIES = 1024
 
 
 class Wrong(Exception):
-    """A value that a field cannot have: where within it, and what is wrong."""
+    """A value that a field cannot have: its place within the field, and what is wrong."""
 
     def __init__(self, where: str, what: str) -> None:
         super().__init__(f"{where}: {what}")
@@ -31,102 +38,187 @@ class Wrong(Exception):
         self.what = what
 
 
+class Kind(Protocol):
+    """What values a field may have."""
+
+    def load(self, value: object) -> Any:  # noqa: ANN401 - fields of any type
+        """Return the field's value for a JSON value.
+
+        :raises Wrong: the field cannot have it
+        """
+
+    def dump(self, value: Any) -> object:  # noqa: ANN401 - fields of any type
+        """Return the JSON value for a field's value."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the kind as JSON Schema."""
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """An integer from 0 to ``largest``."""
 
-    largest: int = LARGEST
+    largest: int
 
-    def check(self, value: object) -> None:
-        """Raise :class:`Wrong` unless the field can have this value."""
+    def load(self, value: object) -> int:
+        """Return the value."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise Wrong("", f"expected an integer, not {kind_of(value)}")
         if not 0 <= value <= self.largest:
             raise Wrong("", f"expected 0 to {self.largest}, not {shown(value)}")
+        return value
+
+    def dump(self, value: int) -> int:
+        """Return the value."""
+        return value
 
     def schema(self) -> dict[str, Any]:
-        """Return it as JSON Schema."""
+        """Return the kind as JSON Schema."""
         return {"type": "integer", "minimum": 0, "maximum": self.largest}
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The name of a descriptor, a vCPU or a task; empty where none is meant."""
+    """A name that the scenario gives to a descriptor or a task."""
 
-    def check(self, value: object) -> None:
-        """Raise :class:`Wrong` unless the field can have this value."""
+    def load(self, value: object) -> str:
+        """Return the name."""
         if not isinstance(value, str):
             raise Wrong("", f"expected a name, not {kind_of(value)}")
-        if value and not NAME.fullmatch(value):
-            raise Wrong("", f"expected at most 32 of A-Z a-z 0-9 _ -, not {shown(value)}")
+        if not NAME.fullmatch(value):
+            raise Wrong("", f"expected 1 to 32 of A-Z a-z 0-9 _ -, not {shown(value)}")
+        return value
+
+    def dump(self, value: str) -> str:
+        """Return the name."""
+        return value
 
     def schema(self) -> dict[str, Any]:
-        """Return it as JSON Schema."""
-        return {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,32}$"}
+        """Return the kind as JSON Schema."""
+        return {"type": "string", "pattern": f"^{NAME.pattern}$"}
 
 
 @dataclass(frozen=True, slots=True)
+class TextOrNone:
+    """As :class:`Text`; the empty string is the scenario's own process."""
+
+    def load(self, value: object) -> str:
+        """Return the name."""
+        return "" if value == "" else Text().load(value)
+
+    def dump(self, value: str) -> str:
+        """Return the name."""
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Return the kind as JSON Schema."""
+        return {"type": "string", "pattern": f"^({NAME.pattern})?$"}
+
+
 class Choice:
-    """One of some values."""
+    """One of some members of an enumeration."""
 
-    values: tuple[int | str, ...]
+    def __init__(self, members: Iterable[Enum]) -> None:
+        self._members = {_written(member): member for member in members}
 
-    def check(self, value: object) -> None:
-        """Raise :class:`Wrong` unless the field can have this value."""
-        if type(value) not in {int, str} or value not in self.values:
-            known = ", ".join(map(str, self.values))
-            raise Wrong("", f"expected one of {known}; not {shown(value)}")
+    def load(self, value: object) -> Enum:
+        """Return the member."""
+        if not isinstance(value, str) or value not in self._members:
+            raise Wrong("", f"expected one of {', '.join(self._members)}; not {shown(value)}")
+        return self._members[value]
+
+    def dump(self, value: Enum) -> str:
+        """Return the member's name or value."""
+        return _written(value)
 
     def schema(self) -> dict[str, Any]:
-        """Return it as JSON Schema."""
-        return {"enum": list(self.values)}
+        """Return the kind as JSON Schema."""
+        return {"enum": list(self._members)}
 
 
-@dataclass(frozen=True, slots=True)
 class Items:
-    """A list of at most MOST_ITEMS; of exactly ``length`` where that is not 0."""
+    """A list of at most ``most`` items of one kind."""
 
-    item: Number | Items
-    length: int = 0
+    def __init__(self, item: Kind, most: int = _MOST_ENTRIES) -> None:
+        self._item, self._most = item, most
 
-    def check(self, value: object) -> None:
-        """Raise :class:`Wrong` unless the field can have this value."""
+    def load(self, value: object) -> tuple[Any, ...]:
+        """Return the items."""
         if not isinstance(value, list):
             raise Wrong("", f"expected a list, not {kind_of(value)}")
-        if self.length and len(value) != self.length:
-            raise Wrong("", f"expected {self.length} items, not {len(value)}")
-        if len(value) > MOST_ITEMS:
-            raise Wrong("", f"expected at most {MOST_ITEMS} items, not {len(value)}")
-        for place, item in enumerate(value):
-            try:
-                self.item.check(item)
-            except Wrong as wrong:
-                raise Wrong(f"[{place}]{wrong.where}", wrong.what) from None
+        if len(value) > self._most:
+            raise Wrong("", f"expected at most {self._most} items, not {len(value)}")
+        return _loaded(zip([self._item] * len(value), value, strict=True))
+
+    def dump(self, value: Iterable[Any]) -> list[object]:
+        """Return the items' JSON values."""
+        return [self._item.dump(item) for item in value]
 
     def schema(self) -> dict[str, Any]:
-        """Return it as JSON Schema."""
-        limits = {"maxItems": MOST_ITEMS}
-        if self.length:
-            limits = {"minItems": self.length, "maxItems": self.length}
-        return {"type": "array", "items": self.item.schema(), **limits}
+        """Return the kind as JSON Schema."""
+        return {"type": "array", "items": self._item.schema(), "maxItems": self._most}
 
 
-Kind = Number | Text | Choice | Items
-_PLAIN: Mapping[str, Kind] = {
-    "int": Number(),
-    "str": Text(),
-    "Pairs": Items(Items(Number(), 2)),
-    "tuple[int, ...]": Items(Number()),
-}
+class Row:
+    """A list with one item of each kind."""
+
+    def __init__(self, *kinds: Kind) -> None:
+        self._kinds = kinds
+
+    def load(self, value: object) -> tuple[Any, ...]:
+        """Return the items."""
+        if not isinstance(value, list):
+            raise Wrong("", f"expected a list, not {kind_of(value)}")
+        if len(value) != len(self._kinds):
+            raise Wrong("", f"expected {len(self._kinds)} items, not {len(value)}")
+        return _loaded(zip(self._kinds, value, strict=True))
+
+    def dump(self, value: Iterable[Any]) -> list[object]:
+        """Return the items' JSON values."""
+        return [kind.dump(item) for kind, item in zip(self._kinds, value, strict=True)]
+
+    def schema(self) -> dict[str, Any]:
+        """Return the kind as JSON Schema."""
+        length, kinds = len(self._kinds), [kind.schema() for kind in self._kinds]
+        return {"type": "array", "prefixItems": kinds, "minItems": length, "maxItems": length}
+
+
+U64_MAX = (1 << 64) - 1
+_U32, _U64 = Number(U32_MAX), Number(U64_MAX)
+
+U16 = Annotated[int, Number(0xFFFF)]
+U32 = Annotated[int, _U32]
+U64 = Annotated[int, _U64]
+Name = Annotated[str, Text()]
+Caller = Annotated[str, TextOrNone()]
+# Memory that one call takes: bytes, and entries of at most 40 bytes.
+Size = Annotated[int, Number(_LARGEST_SIZE)]
+Room = Annotated[int, Number(_MOST_ENTRIES)]
+# struct kvm_msr_entry and kvm_xcr: index and value.
+Entries = Annotated[tuple[tuple[int, int], ...], Items(Row(_U32, _U64))]
+Indices = Annotated[tuple[int, ...], Items(_U32)]
 
 
 @cache
 def kinds(op_class: type[Op]) -> Mapping[str, Kind]:
     """Return the kind of each field, by name.
 
-    :raises TypeError: a field has a type that documents cannot have
+    :raises TypeError: a field's type declares no kind
     """
-    return dict(_kinds(op_class))
+    module = sys.modules[op_class.__module__]
+    return {
+        field.name: _kind(op_class, field.name, getattr(module, str(field.type), None))
+        for field in fields(op_class)  # type: ignore[arg-type]
+    }
+
+
+def _kind(op_class: type[Op], name: str, declared: Any) -> Kind:  # noqa: ANN401 - a type
+    if isinstance(declared, type) and issubclass(declared, Enum):
+        return Choice(declared)
+    kind: Kind
+    for kind in get_args(declared)[1:]:
+        return kind
+    raise TypeError(f"{op_class.__name__}.{name} declares no kind")
 
 
 def required(op_class: type[Op]) -> frozenset[str]:
@@ -138,22 +230,8 @@ def required(op_class: type[Op]) -> frozenset[str]:
     )
 
 
-def _kinds(op_class: type[Op]) -> Iterator[tuple[str, Kind]]:
-    for field in fields(op_class):  # type: ignore[arg-type]
-        named = getattr(sys.modules[op_class.__module__], str(field.type), None)
-        if isinstance(named, type) and issubclass(named, Enum):
-            values = (m.value for m in named)
-            yield field.name, Choice(tuple(values))
-        elif field.name in _SIZES:
-            yield field.name, Number(LARGEST_SIZE)
-        elif str(field.type) in _PLAIN:
-            yield field.name, _PLAIN[str(field.type)]
-        else:
-            raise TypeError(f"{op_class.__name__}.{field.name}: no kind for {field.type}")
-
-
 def kind_of(value: object) -> str:
-    """Name what JSON made of a value."""
+    """Name the JSON type of a value."""
     match value:
         case None:
             return "null"
@@ -173,3 +251,17 @@ def shown(value: object) -> str:
     """Return a value, shortened."""
     text = repr(value) if not isinstance(value, int) or value.bit_length() < 1000 else "a huge one"
     return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _written(member: Enum) -> str:
+    return member.value if isinstance(member, str) else member.name
+
+
+def _loaded(items: Iterable[tuple[Kind, object]]) -> tuple[Any, ...]:
+    values = []
+    for place, (kind, item) in enumerate(items):
+        try:
+            values.append(kind.load(item))
+        except Wrong as wrong:
+            raise Wrong(f"[{place}]{wrong.where}", wrong.what) from None
+    return tuple(values)

@@ -1,9 +1,8 @@
-"""What the bytes of an XSAVE image and of CPUID leaf 0xD mean.
+"""Reading and writing XSAVE images and CPUID tables.
 
-Layer: xstate, pure; knows no kernel.
-
-Public: what ``__all__`` names.  An image is bytes in the standard (not compacted) format; a bitmap
-is an integer with the bit of each component; a *content* is the bytes of one component alone.
+Pure.  The names in ``__all__`` are public.  An *image* is bytes in the standard (not compacted)
+format; a *bitmap* is an integer with one bit per state component; a *content* is the bytes of one
+component.
 
 >>> layout = Layout.of([Component(XFeature.YMM, offset=576, size=256)])
 >>> fields = XsaveFields(

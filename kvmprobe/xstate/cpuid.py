@@ -1,4 +1,4 @@
-"""A table of CPUID entries as KVM passes it, and what its XSAVE leaves say.
+"""CPUID tables in KVM's format, and the sizes and bitmaps in their XSAVE leaves.
 
 Sources: SDM vol.2 CPUID, leaves 07H, 0DH, 1DH; ``struct kvm_cpuid_entry2`` in asm/kvm.h.
 """
@@ -40,17 +40,17 @@ AMX_FEATURES = 1 << AMX_BF16_BIT | 1 << AMX_TILE_BIT | 1 << AMX_INT8_BIT
 XSAVEC_BIT = 1
 XSAVES_BIT = 3
 XFD_BIT = 4
-# 0xD.n:ECX of a component that XFD can disable
+# 0xD.n:ECX[2]: XFD can disable the component.
 PLACE_WITH_XFD = 1 << 2
 
 
 def halves(value: int) -> tuple[int, int]:
-    """Return what EAX, or ECX, and EDX hold of a value of 64 bits."""
+    """Return the lower and upper half of a 64-bit value, as in EDX:EAX."""
     return value & U32_MAX, value >> 32
 
 
 class Register(Enum):
-    """One of the four registers of a sub-leaf."""
+    """A register of a CPUID sub-leaf."""
 
     EAX = "eax"
     EBX = "ebx"
@@ -59,7 +59,7 @@ class Register(Enum):
 
 
 class CpuidEntry(NamedTuple):
-    """One sub-leaf; registers are 32-bit values."""
+    """A CPUID sub-leaf; registers are 32-bit values."""
 
     leaf: int
     subleaf: int
@@ -78,16 +78,16 @@ class CpuidTable:
 
     @classmethod
     def from_bytes(cls, table: bytes) -> CpuidTable:
-        """Decode 8 bytes of header and 40 bytes an entry.
+        """Decode a header of 8 bytes and entries of 40 bytes.
 
-        :raises LayoutError: fewer bytes than ``nent`` entries take
+        :raises LayoutError: fewer bytes than ``nent`` entries need
         """
         if len(table) < _HEADER.size:
-            raise LayoutError(f"CPUID table of {len(table)} bytes has no header")
+            raise LayoutError(f"CPUID table of {len(table)} bytes is shorter than its header")
         nent, _ = _HEADER.unpack_from(table)
         end = _HEADER.size + nent * _ENTRY.size
         if len(table) < end:
-            raise LayoutError(f"CPUID table of {len(table)} bytes cannot hold {nent} entries")
+            raise LayoutError(f"CPUID table of {len(table)} bytes is too short for {nent} entries")
         entries = _ENTRY.iter_unpack(table[_HEADER.size : end])
         return cls(tuple(CpuidEntry(*entry) for entry in entries))
 
@@ -102,15 +102,15 @@ class CpuidTable:
         return head + b"".join(_VERSION_1_ENTRY.pack(*e) for e in entries)
 
     def find(self, leaf: int, subleaf: int) -> CpuidEntry | None:
-        """Return the entry that KVM takes for a sub-leaf, or None.
+        """Return the entry that KVM uses for a sub-leaf, or None.
 
-        An entry whose index is not significant stands for all sub-leaves of its leaf.
+        An entry whose index is not significant applies to all sub-leaves of its leaf.
         """
         number = self.index(leaf, subleaf)
         return None if number is None else self.entries[number]
 
     def index(self, leaf: int, subleaf: int) -> int | None:
-        """Return the place of the entry that :meth:`find` finds, or None."""
+        """Return the index of the entry that :meth:`find` returns, or None."""
         for number, entry in enumerate(self.entries):
             if entry.leaf == leaf and (
                 entry.subleaf == subleaf or not entry.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX
@@ -119,12 +119,12 @@ class CpuidTable:
         return None
 
     def at(self, leaf: int, subleaf: int) -> CpuidEntry:
-        """Return the entry of a sub-leaf, all zero if the table has none."""
+        """Return the entry of a sub-leaf; all zero if the table has none."""
         blank = CpuidEntry(leaf, subleaf, KVM_CPUID_FLAG_SIGNIFICANT_INDEX, 0, 0, 0, 0)
         return self.find(leaf, subleaf) or blank
 
     def replaced(self, leaf: int, subleaf: int, **registers: int) -> CpuidTable:
-        """Return the table with some registers of one entry changed, if it has that entry."""
+        """Return the table with registers of one entry changed; itself if there is no entry."""
         number = self.index(leaf, subleaf)
         if number is None:
             return self
@@ -132,7 +132,7 @@ class CpuidTable:
         return CpuidTable((*self.entries[:number], entry, *self.entries[number + 1 :]))
 
     def standard_size(self, components: int) -> int:
-        """Return the bytes of a standard-format image, by the places in this CPU's leaf 0xD.
+        """Return the size of a standard-format image in bytes, from the offsets in leaf 0xD.
 
         SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"
         """
@@ -140,9 +140,9 @@ class CpuidTable:
         return max([_HEAD_SIZE, *(place.ebx + place.eax for place in places)])
 
     def compacted_size(self, components: int) -> int:
-        """Return the bytes of a compacted image, by the sizes in this CPU's leaf 0xD.
+        """Return the size of a compacted image in bytes, from the sizes in leaf 0xD.
 
-        Components follow each other by number; one with 0xD.n:ECX[1] begins at a multiple of 64.
+        Components follow each other by number; one with 0xD.n:ECX[1] is aligned to 64 bytes.
         SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"
         """
         size = _HEAD_SIZE
@@ -155,19 +155,19 @@ class CpuidTable:
 
     @property
     def xcr0(self) -> int:
-        """Bits that leaf 0xD lets XCR0 have; 0 without that leaf."""
+        """The XCR0 bits in leaf 0xD; 0 without that leaf."""
         entry = self.find(LEAF_XSTATE, 0)
         return entry.eax | entry.edx << 32 if entry else 0
 
     @property
     def xss(self) -> int:
-        """Bits that leaf 0xD lets IA32_XSS have; 0 without that sub-leaf."""
+        """The IA32_XSS bits in leaf 0xD; 0 without that sub-leaf."""
         entry = self.find(LEAF_XSTATE, 1)
         return entry.ecx | entry.edx << 32 if entry else 0
 
     @property
     def xstate_size(self) -> int:
-        """Bytes of a standard-format image with everything in ``xcr0`` (0xD.0:ECX)."""
+        """Size of a standard-format image with all of ``xcr0`` (0xD.0:ECX), bytes."""
         entry = self.find(LEAF_XSTATE, 0)
         return entry.ecx if entry else 0
 

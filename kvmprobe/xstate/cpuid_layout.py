@@ -1,4 +1,4 @@
-"""Where a CPU's components lie, by its CPUID table."""
+"""The layout of a CPU's state components, from its CPUID table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def layout_of(table: CpuidTable) -> Layout:
     """Return the standard-format layout of the user components that leaf 0xD enumerates.
 
-    :raises LayoutError: components overlap, or one has no sub-leaf of its own
+    :raises LayoutError: components overlap, or one has no sub-leaf
     :see: SDM vol.1 §13.4.3 "Extended Region of an XSAVE Area"; vol.2 CPUID, leaf 0DH
 
     >>> leaf_d = CpuidEntry(0xD, 0, 1, eax=0x7, ebx=832, ecx=832, edx=0)

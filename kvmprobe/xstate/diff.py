@@ -1,4 +1,4 @@
-"""Where two images differ, by component."""
+"""Comparing two images by component."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from kvmprobe.xstate.layout import Layout
 
 
-_PARTING = 8
+_GAP = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A run of differing bytes within one field or component; offsets from the image's start."""
+    """Differing bytes in one field or component; ``offset`` is from the start of the image."""
 
     where: str
     offset: int
@@ -27,9 +27,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class DifferingRegion:
-    """A field or component in which two images differ; offsets from the image's start, in bytes.
+    """A field or component that differs; offsets are from the start of the image, in bytes.
 
-    :ivar runs: (offset, size) of what differs, ascending
+    :ivar runs: (offset, size) of each differing range, ascending
     """
 
     name: str
@@ -41,9 +41,9 @@ class DifferingRegion:
 def differing_regions(
     expected: bytes, observed: bytes, layout: Layout
 ) -> tuple[DifferingRegion, ...]:
-    """Return where images of one length differ, to be drawn.
+    """Return the differing ranges of two images of the same size, for a picture.
 
-    Fewer than eight equal bytes do not part a run: patterns hold zeros, too.
+    Ranges less than eight bytes apart are joined, since patterns have zero bytes as well.
     """
     return tuple(
         DifferingRegion(name, span.start, len(span), _runs(offsets))
@@ -54,7 +54,7 @@ def differing_regions(
 def _runs(offsets: list[int]) -> tuple[tuple[int, int], ...]:
     runs: list[tuple[int, int]] = []
     for offset in offsets:
-        if runs and offset - sum(runs[-1]) < _PARTING:
+        if runs and offset - sum(runs[-1]) < _GAP:
             runs[-1] = (runs[-1][0], offset + 1 - runs[-1][0])
         else:
             runs.append((offset, 1))
@@ -62,9 +62,9 @@ def _runs(offsets: list[int]) -> tuple[tuple[int, int], ...]:
 
 
 def differences(expected: bytes, observed: bytes, layout: Layout) -> tuple[Difference, ...]:
-    """Return the differing bytes, one entry a component, from its first to its last difference.
+    """Return the differing bytes of each component, from its first to its last difference.
 
-    Both images have the same length.
+    Both images have the same size.
     """
     return tuple(
         Difference(name, at[0], expected[at[0] : at[-1] + 1], observed[at[0] : at[-1] + 1])
@@ -75,7 +75,7 @@ def differences(expected: bytes, observed: bytes, layout: Layout) -> tuple[Diffe
 def _by_region(
     expected: bytes, observed: bytes, layout: Layout
 ) -> Iterator[tuple[str, range, list[int]]]:
-    """Yield each field or component in which they differ, with the differing offsets."""
+    """Yield each field or component that differs, with the differing offsets."""
     offsets = _differing(expected, observed)
     first = 0
     while first < len(offsets):

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class XFeature(IntEnum):
-    """Number of a state component; its bit in XCR0, XSS, XSTATE_BV, XCOMP_BV and XFD."""
+    """State-component numbers: bits of XCR0, IA32_XSS, XSTATE_BV, XCOMP_BV and IA32_XFD."""
 
     FP = 0
     SSE = 1
@@ -31,7 +31,7 @@ class XFeature(IntEnum):
 
     @property
     def bit(self) -> int:
-        """The bitmap with this component alone."""
+        """The bitmap of this component."""
         return 1 << self
 
 
@@ -50,6 +50,6 @@ def numbers(bitmap: int) -> tuple[int, ...]:
 
 
 def names(bitmap: int) -> str:
-    """Return ``0x60000 (XTILE_CFG|XTILE_DATA)``; an unknown bit shows as its number."""
+    """Return ``0x60000 (XTILE_CFG|XTILE_DATA)``; an unknown bit is shown as its number."""
     parts = [_NAMES.get(nr, str(nr)) for nr in numbers(bitmap)]
     return f"{bitmap:#x} ({'|'.join(parts)})" if parts else "0"

@@ -1,6 +1,6 @@
-"""``struct kvm_fpu`` of asm/kvm.h: x87 and SSE state as KVM_GET_FPU and KVM_SET_FPU pass it.
+"""``struct kvm_fpu`` of asm/kvm.h: the x87 and SSE state of KVM_GET_FPU and KVM_SET_FPU.
 
-Its MXCSR is there, and no kernel has ever read or written it.
+No kernel reads or writes its ``mxcsr``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _FTW_RESERVED = 5
 
 
 def to_area(fp: bytes, sse: bytes) -> bytes:
-    """Return the structure for the contents of FP and SSE; what is no part of them is zero."""
+    """Return the structure for the contents of FP and SSE; all other bytes are zero."""
     environment = bytearray(fp[:_ENVIRONMENT])
     environment[_FTW_RESERVED] = 0
     return (fp[_ENVIRONMENT:FP_SIZE] + bytes(environment) + sse[:SSE_SIZE]).ljust(FPU_SIZE, b"\0")
 
 
 def from_area(area: bytes) -> tuple[bytes, bytes]:
-    """Return the contents of FP and SSE that a structure gives; its padding and MXCSR say nothing.
+    """Return the contents of FP and SSE; padding and MXCSR of the structure are ignored.
 
-    ``ftwx`` fills a word of the FXSAVE area, so that the reserved byte behind it becomes zero.
+    ``ftwx`` is a byte, and a word in the FXSAVE area: the reserved byte after it becomes zero.
     """
     environment = bytearray(area[REGISTERS.stop : REGISTERS.stop + _ENVIRONMENT])
     environment[_FTW_RESERVED] = 0

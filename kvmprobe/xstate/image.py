@@ -1,7 +1,7 @@
-"""Taking standard-format images apart and putting them together.
+"""Decoding and encoding standard-format images.
 
-An image is plain bytes; a *content* is the bytes of one component alone: FP is its 24 bytes of
-environment and 128 of registers (MXCSR lies between and is kept apart), SSE its 256 bytes of XMM.
+An image is bytes; a *content* is the bytes of one component.  FP is 24 bytes of environment and 128
+bytes of registers, without the MXCSR between them; SSE is the 256 bytes of XMM registers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def init_content(nr: int, layout: Layout) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class XsaveFields:
-    """What an image says: header, MXCSR, and the content of each component it places."""
+    """A decoded image: header, MXCSR, and the content of each component."""
 
     xstate_bv: int = 0
     contents: Mapping[int, bytes] = field(default_factory=dict)
@@ -64,9 +64,9 @@ class XsaveFields:
 
 
 def encode(fields: XsaveFields, layout: Layout, size: int) -> bytes:
-    """Put an image of ``size`` bytes together; components without a content are zero.
+    """Encode an image of ``size`` bytes; components without a content are zero.
 
-    :raises LayoutError: a content has the wrong size, or no place within ``size``
+    :raises LayoutError: a content has the wrong size, or ends after ``size``
     """
     image = bytearray(size)
     for nr in fields.contents:
@@ -79,13 +79,13 @@ def encode(fields: XsaveFields, layout: Layout, size: int) -> bytes:
 
 
 def decode(image: bytes, layout: Layout) -> XsaveFields:
-    """Take an image apart; components that reach past its end are left out.
+    """Decode an image; components that end after it are left out.
 
-    :raises LayoutError: shorter than the legacy region and header
+    :raises LayoutError: the image is shorter than legacy region and header
     """
     if len(image) < EXTENDED_OFFSET:
         raise LayoutError(
-            f"XSAVE image of {len(image)} bytes; the header ends at {EXTENDED_OFFSET}"
+            f"XSAVE image of {len(image)} bytes is too short: the header ends at {EXTENDED_OFFSET}"
         )
     xstate_bv, xcomp_bv = _HEADER.unpack_from(image, HEADER_OFFSET)
     mxcsr, mxcsr_mask = struct.unpack_from("=II", image, MXCSR.start)
@@ -108,12 +108,12 @@ def decode(image: bytes, layout: Layout) -> XsaveFields:
 
 
 def xstate_bv_of(image: bytes) -> int:
-    """Return XSTATE_BV of an image."""
+    """Return the XSTATE_BV field of an image."""
     return int.from_bytes(image[HEADER_OFFSET : HEADER_OFFSET + 8], "little")
 
 
 def place_of(nr: int, layout: Layout) -> tuple[range, ...]:
-    """Return the byte ranges of a component's content within an image."""
+    """Return the byte ranges of a component in an image."""
     if nr == XFeature.FP:
         return (X87_ENVIRONMENT, X87_REGISTERS)
     if nr == XFeature.SSE:
@@ -128,7 +128,7 @@ def _place(image: bytearray, nr: int, content: bytes, layout: Layout) -> None:
         len(image), LEGACY_SIZE
     ):
         raise LayoutError(
-            f"content of component {nr}: {len(content)} bytes do not fit its place {spans}"
+            f"component {nr}: a content of {len(content)} bytes does not fit into {spans}"
         )
     for span in spans:
         image[span.start : span.stop] = content[: len(span)]
@@ -136,9 +136,9 @@ def _place(image: bytearray, nr: int, content: bytes, layout: Layout) -> None:
 
 
 def significant_x87(content: bytes) -> bytes:
-    """Return an FP content as it surely survives a load and a save.
+    """Return an FP content with only those fields that every CPU restores and saves unchanged.
 
-    FOP, FIP and FDP are zero in it, as AMD leaves them; so is what is reserved.
+    Reserved bytes are zero, and FOP, FIP and FDP, which AMD saves only with an exception pending.
 
     :see: SDM vol.1 §8.1.5 "x87 FPU Control Word"; table 10-2 "Format of an FXSAVE Area"
     """
@@ -149,10 +149,10 @@ def significant_x87(content: bytes) -> bytes:
 
 
 def is_init(nr: int, content: bytes, layout: Layout) -> bool:
-    """Tell whether a content equals the component's INIT state."""
+    """Return True if a content equals the component's INIT state."""
     return content == init_content(nr, layout)
 
 
 def contents_in(bitmap: int, fields: XsaveFields) -> dict[int, bytes]:
-    """Return the contents of those components of an image that are in ``bitmap``."""
+    """Return the contents of the components in ``bitmap``."""
     return {nr: fields.contents[nr] for nr in numbers(bitmap) if nr in fields.contents}

@@ -1,4 +1,4 @@
-"""Where each component lies in a standard-format image (SDM vol.1 §13.4 "XSAVE Area")."""
+"""Offsets and sizes in a standard-format image (SDM vol.1 §13.4 "XSAVE Area")."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KVM_XSAVE_SIZE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One extended component: number, offset and size in bytes."""
+    """An extended component: number; offset and size in bytes."""
 
     nr: int
     offset: int
@@ -39,43 +39,43 @@ class Component:
 
     @property
     def end(self) -> int:
-        """First byte after it."""
+        """Offset of the first byte after the component."""
         return self.offset + self.size
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The extended components of one CPU, by number.
+    """The extended components of a CPU, sorted by number.
 
-    Order by number is not order by offset (APX lies where MPX was).
+    The order by offset may differ: APX uses the space of MPX.
     """
 
     components: tuple[Component, ...]
 
     @classmethod
     def of(cls, components: Iterable[Component]) -> Layout:
-        """Check that components lie behind the header and do not overlap.
+        """Make a layout, and check it.
 
-        :raises LayoutError: they do not, or do
+        :raises LayoutError: components overlap each other or the header
         """
         ordered = sorted(components, key=lambda c: c.offset)
         end = EXTENDED_OFFSET
         for component in ordered:
             if component.offset < end or component.size <= 0:
                 where = f"component {component.nr} at {component.offset}+{component.size}"
-                raise LayoutError(f"{where} overlaps what ends at {end}")
+                raise LayoutError(f"{where} overlaps the header or component that ends at {end}")
             end = component.end
         return cls(tuple(sorted(ordered, key=lambda c: c.nr)))
 
     @property
     def bitmap(self) -> int:
-        """Components it places, FP and SSE included."""
+        """All components of the layout, including FP and SSE."""
         return FPSSE | sum(1 << c.nr for c in self.components)
 
     def component(self, nr: int) -> Component:
-        """Return the place of an extended component.
+        """Return an extended component.
 
-        :raises LayoutError: this CPU has none of that number
+        :raises LayoutError: the layout has no such component
         """
         for component in self.components:
             if component.nr == nr:
@@ -83,21 +83,21 @@ class Layout:
         raise LayoutError(f"no place for component {names(1 << nr)} in this layout")
 
     def size(self, bitmap: int) -> int:
-        """Return the bytes of a standard-format image that can hold ``bitmap``.
+        """Return the size of a standard-format image with ``bitmap``, bytes.
 
-        :raises LayoutError: ``bitmap`` has a component without a place
+        :raises LayoutError: the layout has no component of ``bitmap``
         """
         extended = [self.component(nr).end for nr in numbers(bitmap & ~FPSSE)]
         return max([EXTENDED_OFFSET, *extended])
 
     def name_of(self, offset: int) -> str:
-        """Name the field or component that a byte of an image belongs to."""
+        """Return the name of the field or component at a byte offset."""
         return self.region_of(offset, offset + 1)[0]
 
     def region_of(self, offset: int, size: int) -> tuple[str, range]:
-        """Return name and bytes of the field or component that a byte belongs to.
+        """Return name and byte range of the field or component at a byte offset.
 
-        :param size: of the image, in bytes: where padding ends that nothing follows
+        :param size: size of the image, bytes: the end of padding after the last component
         """
         for name, span in self._regions():
             if offset in span:

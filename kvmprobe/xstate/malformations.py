@@ -1,4 +1,4 @@
-"""Uabi images that are odd in one place: what KVM_SET_XSAVE refuses, ignores or stores as it is."""
+"""Malformed user-space images: KVM_SET_XSAVE refuses, ignores or stores the changed field."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _FCW_FSW = struct.pack("=HH", patterns.FCW_PATTERN, 0)
 
 
 class Malformation(StrEnum):
-    """What is odd in an image of patterns; some take a number that says more."""
+    """What is changed in an image of patterns; some have a number as parameter."""
 
     NONE = "none"
     XCOMP_BV = "xcomp-bv"
     """XCOMP_BV is the number."""
     RESERVED = "reserved"
-    """The byte of that number, of the 48 reserved ones in the header, is not zero."""
+    """The reserved header byte with that number (of 48) is not zero."""
     MXCSR = "mxcsr"
     """MXCSR is the number."""
     MXCSR_MASK = "mxcsr-mask"
@@ -48,26 +48,26 @@ class Malformation(StrEnum):
     SOFTWARE = "software"
     """The software word is the number."""
     PADDING = "padding"
-    """All that lies between the components is not zero."""
+    """All bytes between the components are not zero."""
     ABSENT = "absent"
-    """Components that XSTATE_BV lacks have a pattern all the same."""
+    """Components that are not in XSTATE_BV have a pattern as well."""
     INIT = "init"
-    """Components that XSTATE_BV has are in INIT state, and MXCSR too."""
+    """Components in XSTATE_BV have their INIT state, and MXCSR as well."""
     PKRU = "pkru"
     """The eight bytes of PKRU are the number."""
     ST_PADDING = "st-padding"
-    """The bytes behind each ST register, and the one behind FTW, are not zero."""
+    """The bytes after each ST register and the byte after FTW are not zero."""
     X87_POINTERS = "x87-pointers"
     """FOP, FIP and FDP are not zero."""
     TILE_CONFIGURATION = "tile-configuration"
-    """The first byte of TILECFG, the palette, is the number."""
+    """The palette, the first byte of TILECFG, is the number."""
     RANDOM = "random"
-    """Components are random by that number, and none has a form that a CPU may rewrite."""
+    """Components are random, with the number as seed, except fields that a CPU may change."""
 
 
 @dataclass(slots=True)
 class _Draft:
-    """An image in the making."""
+    """An image that is being built."""
 
     image: bytearray
     xstate_bv: int
@@ -75,12 +75,12 @@ class _Draft:
     layout: Layout
 
     def put(self, place: range) -> None:
-        """Write the number, as much of it as fits."""
+        """Write the number, truncated to the size of the field."""
         limit = (1 << 8 * len(place)) - 1
         self.image[place.start : place.stop] = (self.number & limit).to_bytes(len(place), "little")
 
     def write(self, nr: int, content: bytes) -> None:
-        """Write a content at its place; where the image or the layout has none, leave it out."""
+        """Write a content; the part that layout or image have no space for is left out."""
         if not self.layout.bitmap >> nr & 1:
             return
         for place in place_of(nr, self.layout):
@@ -97,9 +97,9 @@ def malformed_image(
     size: int,
     mxcsr_mask: int,
 ) -> bytes:
-    """Return a uabi image of ``size`` bytes that has this malformation.
+    """Return an image of ``size`` bytes with this malformation.
 
-    Components that the layout has no place for, or that have no pattern, are zero.
+    Components that are not in the layout or have no pattern are zero.
     """
     whole = bytearray(patterns.image(xstate_bv, layout, size, mxcsr_mask))
     draft = _Draft(whole, xstate_bv, number, layout)
@@ -179,10 +179,10 @@ _CHANGES: dict[Malformation, Callable[[_Draft], None]] = {
 
 
 def random_content(nr: int, seed: int, layout: Layout) -> bytes:
-    """Return bytes of a component that look random, and are the same for the same ``seed``.
+    """Return pseudo-random bytes of a component; the same ``seed`` gives the same bytes.
 
-    What a CPU may rewrite is as in the pattern: x87 control and status word and pointers, what is
-    reserved, the tile configuration.
+    Fields that a CPU may change have their pattern: x87 control word, status word and pointers,
+    reserved bytes, the tile configuration.
     """
     if nr == XFeature.XTILE_CFG:
         return patterns.content(nr, layout)

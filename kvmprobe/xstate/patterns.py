@@ -1,8 +1,8 @@
-"""Deterministic contents that hardware keeps as they are through a restore and a save.
+"""Deterministic contents that a CPU restores and saves unchanged.
 
-No content equals INIT, no two components share one, and none holds a field that a CPU may
-rewrite: x87 pointers and FOP are zero (AMD saves them only with an exception pending), the
-padding behind each ST register is zero, PKRU's upper half is zero.
+No content equals INIT, and each component has its own.  Fields that a CPU may change are zero: FOP
+and the x87 pointers (AMD saves them only with an exception pending), the padding after each ST
+register, and the upper half of PKRU.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _KNOWN = FPSSE | _COUNTED | XFeature.PKRU.bit | XFeature.XTILE_CFG.bit
 
 
 def content(nr: int, layout: Layout) -> bytes:
-    """Return the pattern of one component.
+    """Return the pattern of a component.
 
-    :raises LayoutError: the layout has no place for it
-    :raises ValueError: the component has a form that is not known here (supervisor state, MPX)
+    :raises LayoutError: it is not in the layout
+    :raises ValueError: there is no pattern for it (supervisor state, MPX)
     """
     match nr:
         case XFeature.FP:
@@ -49,17 +49,18 @@ def content(nr: int, layout: Layout) -> bytes:
 
 @lru_cache(maxsize=64)
 def counted(nr: int, size: int) -> bytes:
-    """Return ``size`` bytes; each 32-bit word tells its component and its place, none is zero."""
+    """Return ``size`` bytes; each 32-bit word has component number and position, and is not 0."""
     return b"".join(
         struct.pack("=I", 0x8000_0000 | nr << 24 | index + 1) for index in range(size // 4)
     )
 
 
 def image(xstate_bv: int, layout: Layout, size: int, mxcsr_mask: int) -> bytes:
-    """Return a uabi image of ``size`` bytes with a pattern in each component of ``xstate_bv``.
+    """Return an image of ``size`` bytes with a pattern in each component of ``xstate_bv``.
 
-    Components without a pattern, or a place in it, are zero.  MXCSR_MASK is what hardware would
-    have saved.
+    Components without a pattern, or that end after ``size``, are zero.
+
+    :param mxcsr_mask: the value that XSAVE of this CPU stores
     """
     present = numbers(xstate_bv & patterned(layout))
     placed = [nr for nr in present if place_of(nr, layout)[-1].stop <= size]
@@ -76,7 +77,7 @@ def image(xstate_bv: int, layout: Layout, size: int, mxcsr_mask: int) -> bytes:
 
 
 def patterned(layout: Layout) -> int:
-    """Return the components that have a place in the layout, and a pattern."""
+    """Return the components in the layout that have a pattern."""
     return layout.bitmap & _KNOWN
 
 

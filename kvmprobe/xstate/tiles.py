@@ -11,16 +11,16 @@ BYTES_PER_ROW = 64
 
 
 def tile_configuration() -> bytes:
-    """Return palette 1 with every tile at its full 16 rows of 64 bytes."""
+    """Return palette 1 with 16 rows of 64 bytes, the maximum, for each tile."""
     columns = struct.pack("=16H", *([BYTES_PER_ROW] * TILES + [0] * (16 - TILES)))
     rows = bytes([ROWS] * TILES + [0] * (16 - TILES))
     return bytes([PALETTE, 0]) + bytes(14) + columns + rows
 
 
 def is_certainly_valid(configuration: bytes) -> bool:
-    """Tell whether LDTILECFG would take it, with every tile at its full size.
+    """Return True if LDTILECFG accepts it and each tile has its maximum size.
 
-    Others may be valid as well, but not all bytes of their tiles exist then.
+    Other configurations may be valid, but with smaller tiles.
     """
     columns = struct.unpack("=16H", configuration[16:48])
     sizes = set(zip(columns[:TILES], configuration[48 : 48 + TILES], strict=True))

@@ -34,22 +34,22 @@ VALUES = {
     "mp_state": 0,
     "rbx": 0,
     "cr4": 0,
-    "indices": (0x277,),
-    "entries": ((0x277, 0),),
+    "indices": [0x277],
+    "entries": [[0x277, 0]],
     "malformation": "none",
     "number": 0,
-    "size": 4096,
+    "size": 40,
     "given": "first",
     "task": "thread",
     "attr": 0,
     "by": "",
-    "cap": 208,
+    "cap": "XSAVE2",
     "configuration": "full",
     "cr0": 0x8001_0033,
     "ecx": 0,
-    "executes": 19,
+    "executes": "FNCLEX",
     "fcw": 0x27F,
-    "file": 16,
+    "file": "XMM",
     "index": 0x1C4,
     "leaf": 0xD,
     "mxcsr": 0x1FA0,
@@ -64,7 +64,7 @@ VALUES = {
     "subleaf": 1,
     "tile": 1,
     "xcomp_bv": 0,
-    "code": 0x1022,
+    "code": "GET_XCOMP_PERM",
     "flags": 0,
     "group": 0,
     "id": 1,
@@ -81,8 +81,7 @@ VALUES = {
 
 
 def instance(name):
-    op_class = registry()[name]
-    return op_class(**{f.name: VALUES[f.name] for f in fields(op_class)})
+    return decode({"op": name, **{f.name: VALUES[f.name] for f in fields(registry()[name])}})
 
 
 def with_captures(machine, table):
@@ -121,14 +120,13 @@ def test_the_model_can_step_it_on_every_host(host):
     assert [name for name, step in steps.items() if not isinstance(step, Step)] == []
 
 
-def test_it_cites_its_sources():
-    # A source is a path in the kernel's tree, or a section of the SDM.
-    def is_source(cite):
-        return "/" in cite or cite.startswith("SDM")
-
-    cites = {name: op.cites for name, op in OPS.items()}
-    assert [name for name, found in cites.items() if not found] == []
-    assert [(name, c) for name, found in cites.items() for c in found if not is_source(c)] == []
+@each_host
+def test_the_rule_that_applies_is_one_of_its_rules(host):
+    machine = machine_with_vcpu(host)
+    table = set_cpuid(machine, 0x3).machine.captured
+    machine = with_captures(machine, next(iter(table.values())))
+    rules = {name: instance(name).step(machine).rule for name in OPS}
+    assert [name for name, rule in rules.items() if rule not in OPS[name].rules] == []
 
 
 def test_it_names_the_kernel_call():

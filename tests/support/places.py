@@ -13,6 +13,7 @@ from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.place import Risk, ThisHost
 from kvmprobe.model.outcome import Done, Step
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.scenarios.calls import Ioctl, Literal, MapMemory, OpenKvm, RunVcpu
 from kvmprobe.scenarios.ops import Op
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -21,6 +22,7 @@ from kvmprobe.scenarios.ops.lifecycle import OpenKvm as OpenKvmOp
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
+RULE = Rule("a call returns 0", (), (KernelSource(KernelFile.SYS, "none"),))
 JMP_SELF = b"\xeb\xfe"
 
 
@@ -31,12 +33,14 @@ class RawCall(Op):
     call: OpenKvm | Ioctl | MapMemory | RunVcpu
     name = "raw"
     kernel_call = "raw call"
+    on_kinds = ()
+    output_fields = {}  # noqa: RUF012
 
     def lower(self, host):
         return self.call
 
-    def step(self, machine):
-        return Step(machine, Done(), "none")
+    def transition(self, machine):
+        return Step(machine, Done(), RULE)
 
 
 def sequence(name, *ops):

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies, OneOf
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.calls import Captured, Output
+from kvmprobe.scenarios.calls import VCPU, Captured, Output
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
-from kvmprobe.scenarios.ops.lifecycle import VCPU, CreateVcpu, CreateVm, MapHalt, OpenKvm
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.xsave import GetXsave2
 from kvmprobe.scenarios.scenario import Need, Scenario, ScenarioStep

@@ -1,18 +1,17 @@
 /*
- * The emulated host's whole firmware: from the reset vector to the kernel's 64-bit entry point.
+ * The emulated host's firmware: from the reset vector to the kernel's 64-bit entry point.
  *
- * The emulator puts kernel, initramfs, ACPI tables and boot parameters into RAM before the processor
- * starts (kvmprobe/lab/boot_image.py), so no disk, no boot loader and no BIOS service is needed.
- * Does only what Linux expects a firmware to have done: memory type write-back, the power management
- * timer mapped at 0xb000, interrupt controllers masked; the memory type on every
- * processor.  64 KiB, ends at 4 GiB.
+ * The emulator loads kernel, initramfs, ACPI tables and boot_params into RAM before the processor
+ * starts (kvmprobe/lab/boot_image.py), so there is no disk, boot loader or BIOS service.  The firmware
+ * does what Linux expects: memory type write-back on every processor, the power management timer
+ * mapped at 0xb000, interrupt controllers masked.  64 KiB, ends at 4 GiB.
  *
- * The kernel's entry address lies in boot_params.hdr.code32_start (0x214), which 64-bit entry ignores.
+ * The kernel's entry address is in boot_params.hdr.code32_start (0x214), which 64-bit entry ignores.
  * See Documentation/arch/x86/boot.rst "64-bit Boot Protocol".
  */
 #define ROM_BASE    0xffff0000
 #define BOOT_PARAMS 0x90000
-#define OTHERS_PAGE 0xff        /* of `others`, in the first megabyte */
+#define OTHERS_PAGE 0xff        /* page of `others` below 1 MiB */
 #define SEL_CODE32  0x08
 #define SEL_CODE64  0x10        /* __BOOT_CS */
 #define SEL_DATA    0x18        /* __BOOT_DS */
@@ -59,7 +58,7 @@ start32:
 	xorl	%edx, %edx
 	movl	$0x806, %eax
 	wrmsr
-	movl	$0xc4600 + OTHERS_PAGE, 0xfee00300      /* the others, who have waited for it since the reset */
+	movl	$0xc4600 + OTHERS_PAGE, 0xfee00300      /* SIPI to the other processors, which wait for it after reset */
 
 	movl	%cr4, %eax              /* physical address extension */
 	orl	$0x20, %eax
@@ -86,7 +85,7 @@ start64:
 	jmp	*%rax
 
 	.balign	8
-gdt:	/* accessed bits are set: the processor cannot write to this ROM */
+gdt:	/* accessed bits are set, since the processor cannot write to this ROM */
 	.quad	0
 	.quad	0x00cf9b000000ffff
 	.quad	0x00af9b000000ffff
@@ -104,7 +103,7 @@ page_directory:
 	.quad	0x000000e3, 0x400000e3, 0x800000e3, 0xc00000e3
 	.balign	4096
 
-	/* Where the other processors start; the ROM is seen at 0xf0000, too.  They get the same memory type, and wait. */
+	/* Entry of the other processors: set the memory type, and wait.  The ROM is mapped at 0xf0000 as well. */
 	.org	0xf000
 	.code16
 others:

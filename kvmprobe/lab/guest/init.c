@@ -1,23 +1,22 @@
 /*
- * First process of the emulated host: prepares it, runs one program, tells the outside, ends the machine.
+ * First process of the emulated host: sets it up, runs one program, reports its end, powers off.
  *
- * Everything it says goes through the emulator's channel (byte writes to port 0x5e0), one line per message,
- * so that whatever was said before a kernel panic has been heard:
+ * Messages are lines on the emulator's channel (byte writes to port 0x5e0), which a kernel panic cannot lose:
  *
  *   #phase NAME        a stage of the boot begins: init, disk (if there is one), modules, start
- *   #nokvm TEXT        KVM could not be set up; TEXT says which step and why
+ *   #nokvm TEXT        KVM could not be set up; TEXT has the failed step and the reason
  *   #exit N, #signal N how the program ended
  *   #failed TEXT       the program could not be started
  *   >BASE64, !BASE64   a piece of the program's standard output, standard error
  *
- * Files: /lab/modules.list (one module's path a line, in load order), /lab/mode ("worker" or "exec"),
+ * Files: /lab/modules.list (one path per line, in load order), /lab/mode ("worker" or "exec"),
  * /lab/command and /lab/environ (NUL separated).  With a disk: /lab/mount-point and
- * /lab/disk.list, as modules.list.  A disk that was mounted is unmounted when the program has ended.
+ * /lab/disk.list, like modules.list.  The disk is unmounted when the program has ended.
  *
- * In worker mode the program owns the channel from "#phase start" until it ends: it inherits the right to
- * use I/O ports, and its standard streams are the kernel's console.
- * In exec mode its output streams are pipes.  Init then runs with real-time priority, so that a write into
- * a pipe is followed by its being framed before the program's next instruction.
+ * In worker mode the program uses the channel from "#phase start" until it ends: it inherits I/O port
+ * permission, and its standard streams are the kernel's console.
+ * In exec mode its output streams are pipes.  Init runs with real-time priority, so that it forwards a write
+ * to a pipe before the program's next instruction.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -40,10 +39,10 @@
 
 #define CHANNEL_PORT 0x5e0
 #define CONTROL_PORT 0x5e1
-#define CHUNK 3072 /* bytes of output in one frame; a multiple of three */
+#define CHUNK 3072 /* bytes of output per line; a multiple of three */
 #define DISK "/dev/sda"
 #define DISK_TRIES 500 /* of 20 ms each */
-#define LAST_CHUNKS 22 /* what a full pipe can still hold when the program has ended */
+#define LAST_CHUNKS 22 /* what a full pipe may have when the program has ended */
 
 static void channel_write(const char *bytes, size_t size)
 {
@@ -93,7 +92,7 @@ static void frame(char tag, const unsigned char *bytes, size_t size)
 	channel_write(line, used);
 }
 
-/* Whole content of a file, NUL-terminated; NULL if it does not exist. */
+/* Content of a file, NUL-terminated; NULL if it does not exist. */
 static char *content(const char *path, size_t *size)
 {
 	int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -110,7 +109,7 @@ static char *content(const char *path, size_t *size)
 	return bytes;
 }
 
-/* Vector of the NUL-terminated strings in a file, itself NULL-terminated. */
+/* NULL-terminated vector of the NUL-terminated strings in a file. */
 static char **strings(const char *path)
 {
 	size_t size = 0, count = 0;
@@ -135,10 +134,10 @@ static void mount_file_systems(void)
 
 	for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++) {
 		mkdir(mounts[i].place, 0755);
-		/* What a kernel was built without is missed by the program that needs it, not here. */
+		/* Errors are ignored: the kernel may lack a file system that the program does not need. */
 		mount(mounts[i].type, mounts[i].place, mounts[i].type, 0, NULL);
 	}
-	/* Not mounted over: the image may hold files of the user's there, and is in memory anyway. */
+	/* Not a mount: the initramfs may have files of the user there, and is in memory anyway. */
 	mkdir("/tmp", 01777);
 	chmod("/tmp", 01777);
 	mkdir("/run", 0755);
@@ -148,7 +147,7 @@ static void mount_file_systems(void)
 	symlink("/proc/self/fd/2", "/dev/stderr");
 }
 
-/* Standard input is empty, the other two are the kernel's console. */
+/* Standard input is /dev/null, output and error are the kernel's console. */
 static void open_standard_streams(void)
 {
 	int null = open("/dev/null", O_RDWR), console = open("/dev/console", O_WRONLY | O_NOCTTY);
@@ -193,7 +192,7 @@ static int set_up_kvm(void)
 	return 0;
 }
 
-/* Mounts the disk, if there is to be one; the program counts on it, so the machine ends if that fails. */
+/* Mounts the disk; powers off on failure, since the program needs it. */
 static void mount_disk(const char *place)
 {
 	struct timespec pause_between = { .tv_nsec = 20000000 };
@@ -216,7 +215,7 @@ static void mount_disk(const char *place)
 	end_machine();
 }
 
-/* What the program left running ends first: it may hold files there. */
+/* Kills remaining processes first: they may have files open there. */
 static void unmount_disk(const char *place)
 {
 	kill(-1, SIGKILL);
@@ -238,7 +237,7 @@ static void start_program(char **command, char **environment)
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-/* Frames what one pipe holds now; returns 0 at its end. */
+/* Forwards the content of a pipe; returns 0 at its end. */
 static int forward(int pipe_end, char tag)
 {
 	static unsigned char chunk[CHUNK];
@@ -348,7 +347,7 @@ int main(void)
 	open_standard_streams();
 	if (iopl(3) != 0) {
 		printf("kvmprobe: iopl: %s\n", strerror(errno));
-		return 1; /* the kernel panics, and the console tells why */
+		return 1; /* the kernel panics, and the reason is on the console */
 	}
 	report("#phase init");
 	char *mode = content("/lab/mode", &size);

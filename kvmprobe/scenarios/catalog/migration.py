@@ -14,6 +14,7 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.guest_vector import VectorFile
+from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.catalog._guests import (
     DATA,
     PLAIN,
@@ -31,7 +32,7 @@ from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
 from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
 from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.guest_xsave import GuestFxsave, GuestXrstor, GuestXsave
-from kvmprobe.scenarios.ops.lifecycle import VCPU, CreateVcpu, CreateVm
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
 if TYPE_CHECKING:

@@ -10,17 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
-from kvmprobe.scenarios.calls import MAIN, Relation
+from kvmprobe.scenarios.calls import KVM, MAIN, VCPU, VM, Relation
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
-from kvmprobe.scenarios.ops.lifecycle import (
-    KVM,
-    VCPU,
-    VM,
-    CloseDescriptor,
-    CreateVcpu,
-    CreateVm,
-    OpenKvm,
-)
+from kvmprobe.scenarios.ops.lifecycle import CloseDescriptor, CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.permission import (
     GetGuestPermission,
     GetPermission,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KvmCap
-from kvmprobe.scenarios.calls import MAIN, Relation
+from kvmprobe.scenarios.calls import KVM, MAIN, VCPU, VM, Relation
 from kvmprobe.scenarios.ops.bad_pointer import (
     KVM_IOCTLS,
     VCPU_IOCTLS,
@@ -14,15 +14,7 @@ from kvmprobe.scenarios.ops.bad_pointer import (
     PointerIoctl,
 )
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid
-from kvmprobe.scenarios.ops.lifecycle import (
-    KVM,
-    VCPU,
-    VM,
-    CloseDescriptor,
-    CreateVcpu,
-    CreateVm,
-    OpenKvm,
-)
+from kvmprobe.scenarios.ops.lifecycle import CloseDescriptor, CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SpawnTask
 from kvmprobe.scenarios.ops.system import (

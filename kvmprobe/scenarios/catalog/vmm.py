@@ -17,7 +17,7 @@ from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, MapOut, OpenKvm
 from kvmprobe.scenarios.ops.msrs import (
     GetListedMsrs,
     GetMsrs,
@@ -25,7 +25,7 @@ from kvmprobe.scenarios.ops.msrs import (
     RestoreListedMsrs,
     SetMsrs,
 )
-from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.run import RunUntilHalt, RunUntilOut
 from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2, SetSregs, SetSregs2
 from kvmprobe.scenarios.ops.vcpu_state import (
     CreateIrqchip,
@@ -34,8 +34,6 @@ from kvmprobe.scenarios.ops.vcpu_state import (
     GetMpState,
     GetRegs,
     GetVcpuEvents,
-    MapOut,
-    RunUntilOut,
     SetDebugregs,
     SetLapic,
     SetMpState,

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
+from kvmprobe.abi.ioctls import Descriptor, IoctlSpec
 from kvmprobe.errors import ScenarioError
+from kvmprobe.model.outcome import Step
+from kvmprobe.model.process import OTHER_MEMORY, denied
+from kvmprobe.scenarios.calls import KVM, MAIN, VCPU, VM, Argument, Ioctl
+from kvmprobe.scenarios.op_fields import Wrong, kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
-    from kvmprobe.model.outcome import Step
+    from kvmprobe.model.rule import Rule, Source
     from kvmprobe.scenarios.calls import Call
+
+Places = Mapping[str, tuple[int, str]]
+"""Named values in an output: byte offset, and format as ``struct`` has it (no byte order)."""
+
+_USUAL = {Descriptor.KVM: ("", KVM), Descriptor.VM: ("vm", VM), Descriptor.VCPU: ("vcpu", VCPU)}
 
 
 class Op(ABC):
@@ -23,21 +34,56 @@ class Op(ABC):
 
     name: ClassVar[str]
     kernel_call: ClassVar[str]
-    cites: ClassVar[tuple[str, ...]]
+    rules: ClassVar[tuple[Rule, ...]]
+    """What a correct kernel does; ``step`` names the one that applies."""
     errnos: ClassVar[Mapping[str, str]]
-    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {}
-    """Named values in the output: byte offset, and format as ``struct`` has it (no byte order)."""
+    output_fields: ClassVar[Places]
+    on_kinds: ClassVar[tuple[Descriptor, ...]]
+    """What the call may be made on; nothing for a call without a descriptor."""
 
     @abstractmethod
     def lower(self, host: HostProfile) -> Call:
         """Return the kernel call; images take their layout from ``host``."""
 
     @abstractmethod
+    def transition(self, machine: Machine) -> Step:
+        """Return the model's transition and expectation, for a descriptor that may be used."""
+
     def step(self, machine: Machine) -> Step:
-        """Return the model's transition and expectation."""
+        """Return the model's transition and expectation.
+
+        :see: virt/kvm/kvm_main.c: kvm_vm_ioctl, kvm_vcpu_ioctl
+        """
+        refusal = denied(machine, self.descriptor, self.caller)
+        return Step(machine, refusal, OTHER_MEMORY) if refusal else self.transition(machine)
 
     @property
-    def places(self) -> Mapping[str, tuple[int, str]]:
+    def descriptor(self) -> str:
+        """The name of the descriptor that the call is made on: a field's, or the usual one."""
+        if not self.on_kinds:
+            return ""
+        field, usual = _USUAL[self.on_kinds[0]]
+        name: str = getattr(self, "on", getattr(self, field, usual))
+        return name
+
+    @property
+    def caller(self) -> str:
+        """The task that makes the call."""
+        name: str = getattr(self, "by", MAIN)
+        return name
+
+    @property
+    def binds(self) -> str:
+        """The name that the call gives to a new descriptor."""
+        return ""
+
+    @classmethod
+    def sources(cls) -> tuple[Source, ...]:
+        """Return where its rules come from, each source once."""
+        return tuple(dict.fromkeys(source for rule in cls.rules for source in rule.sources))
+
+    @property
+    def places(self) -> Places:
         """Where the output has its named values; those that ``read`` searches for have no place."""
         return self.output_fields
 
@@ -54,27 +100,90 @@ class Op(ABC):
         return self.kernel_call
 
 
+class FixedOp(Op):
+    """An op whose call is the same on every host."""
+
+    @abstractmethod
+    def call(self) -> Call:
+        """Return the kernel call."""
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        return self.call()
+
+
+class _IoctlOp(Op):
+    spec: ClassVar[IoctlSpec]
+
+    def specification(self) -> IoctlSpec:
+        """Return the ioctl."""
+        return self.spec
+
+    def _with(self, argument: Argument) -> Ioctl:
+        number = self.specification().number
+        return Ioctl(number, self.descriptor, argument, self.binds, self.caller)
+
+
+class FixedIoctl(_IoctlOp):
+    """An ioctl whose argument is the same on every host."""
+
+    @abstractmethod
+    def argument(self) -> Argument:
+        """Return what the ioctl is given."""
+
+    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
+        return self._with(self.argument())
+
+
+class HostIoctl(_IoctlOp):
+    """An ioctl whose argument takes its layout from the host."""
+
+    @abstractmethod
+    def argument(self, host: HostProfile) -> Argument:
+        """Return what the ioctl is given."""
+
+    def lower(self, host: HostProfile) -> Call:
+        return self._with(self.argument(host))
+
+
 _REGISTRY: dict[str, type[Op]] = {}
-_O = TypeVar("_O", bound=type[Op])
+_O = TypeVar("_O", bound=Op)
 
 
+@dataclass_transform(frozen_default=True)
 def op(
-    name: str, kernel_call: str, *cites: str, errnos: Mapping[str, str] | None = None
-) -> Callable[[_O], _O]:
-    """Register an op class; outermost, because ``dataclass(slots=True)`` makes a new class.
+    name: str,
+    call: IoctlSpec | str,
+    *rules: Rule,
+    on: Descriptor | tuple[Descriptor, ...] = (),
+    shown: str = "",
+    errnos: Mapping[str, str] | None = None,
+    output: Places | None = None,
+) -> Callable[[type[_O]], type[_O]]:
+    """Make a class a frozen dataclass, and register it as an op.
 
-    :param kernel_call: symbolic name of what it asks the kernel
-    :param cites: documentation or kernel sources that say what it does
+    :param call: the ioctl, or the symbolic name of what the op asks the kernel
+    :param rules: the model's, the most telling one first
+    :param on: what the call is made on; an ioctl's specification says it
+    :param shown: another name for the ioctl
     :param errnos: each errno that the model knows, with its meaning
+    :param output: named values in the output
     """
 
-    def register(cls: _O) -> _O:
+    def register(cls: type[_O]) -> type[_O]:
         if name in _REGISTRY:
             raise ScenarioError(f"two ops are named {name}")
-        cls.name, cls.kernel_call, cls.cites = name, kernel_call, cites
-        cls.errnos = errnos or {}
-        _REGISTRY[name] = cls
-        return cls
+        made = dataclass(frozen=True, slots=True)(cls)
+        made.name, made.rules, made.errnos = name, rules, errnos or {}
+        made.on_kinds = (on,) if isinstance(on, Descriptor) else on
+        made.output_fields = output or {}
+        if isinstance(call, IoctlSpec):
+            made.spec = call  # type: ignore[attr-defined]
+            made.kernel_call = shown or call.name
+            made.on_kinds = made.on_kinds or (call.on,)
+        else:
+            made.kernel_call = call
+        _REGISTRY[name] = made
+        return made
 
     return register
 
@@ -86,7 +195,7 @@ def registry() -> Mapping[str, type[Op]]:
 
 def encode(op_value: Op) -> dict[str, Any]:
     """Return an op as JSON-ready data."""
-    values = {f.name: getattr(op_value, f.name) for f in fields(op_value)}  # type: ignore[arg-type]
+    values = {n: k.dump(getattr(op_value, n)) for n, k in kinds(type(op_value)).items()}
     return {"op": op_value.name, **values}
 
 
@@ -99,7 +208,10 @@ def decode(data: Mapping[str, Any]) -> Op:
     name = values.pop("op", None)
     if name not in _REGISTRY:
         raise ScenarioError(f"unknown op {name!r}; known: {', '.join(sorted(_REGISTRY))}")
+    allowed = kinds(_REGISTRY[name])
     try:
-        return _REGISTRY[name](**values)
-    except TypeError as error:
+        return _REGISTRY[name](**{n: allowed[n].load(value) for n, value in values.items()})
+    except KeyError as unknown:
+        raise ScenarioError(f"op {name}: no field {unknown}") from unknown
+    except (TypeError, Wrong) as error:
         raise ScenarioError(f"op {name}: {error}") from error

@@ -1,19 +1,18 @@
-"""Ioctls with a null pointer, by whom and on what they may be made or not."""
+"""Ioctls with a null pointer, on any descriptor and by any task."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.model import system
-from kvmprobe.scenarios.calls import MAIN, Call, Immediate, Ioctl
-from kvmprobe.scenarios.ops._base import Op, op
-from kvmprobe.scenarios.ops.lifecycle import VM, by_whom
+from kvmprobe.scenarios.calls import MAIN, VM, Argument, Immediate
+from kvmprobe.scenarios.op_fields import Caller, Name
+from kvmprobe.scenarios.ops._base import FixedIoctl, op
+from kvmprobe.scenarios.ops.lifecycle import by_whom
 
 if TYPE_CHECKING:
-    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
@@ -50,35 +49,30 @@ KVM_IOCTLS, VM_IOCTLS, VCPU_IOCTLS = (
 @op(
     "ioctl-to-nowhere",
     "KVM_(NULL)",
-    "virt/kvm/kvm_main.c: kvm_vcpu_ioctl",
-    "virt/kvm/kvm_main.c: kvm_vm_ioctl",
+    system.IOCTL_TO_NOWHERE,
+    on=tuple(ioctls.Descriptor),
     errnos={
         "EFAULT": "there is nothing at the address",
         "EIO": "the VM belongs to another process's memory",
         "EBADF": "the descriptor was closed",
     },
 )
-@dataclass(frozen=True, slots=True)
-class IoctlToNowhere(Op):
+class IoctlToNowhere(FixedIoctl):
     """Make an ioctl with a null pointer."""
 
     ioctl: PointerIoctl
-    on: str = VM
-    by: str = MAIN
+    on: Name = VM
+    by: Caller = MAIN
 
-    def __post_init__(self) -> None:
-        """Accept the ioctl's name."""
-        object.__setattr__(self, "ioctl", PointerIoctl(self.ioctl))
+    def specification(self) -> ioctls.IoctlSpec:
+        return _SPECS[self.ioctl]
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to the ioctl on 0."""
-        return Ioctl(_SPECS[self.ioctl].number, self.on, Immediate(0), by=self.by)
+    def argument(self) -> Argument:
+        return Immediate(0)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect what keeps the caller from it, or EFAULT."""
+    def transition(self, machine: Machine) -> Step:
         return system.ioctl_to_nowhere(machine, self.on, self.by)
 
     @property
     def text(self) -> str:
-        """Name ioctl, descriptor and caller."""
         return f"{self.ioctl}(NULL) on {self.on}{by_whom(self.by)}"

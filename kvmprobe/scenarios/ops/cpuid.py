@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
 from kvmprobe.model import cpuid, guest_cpuid
 from kvmprobe.model.machine import MAIN, GuestCpuid
-from kvmprobe.scenarios.calls import (
-    Argument,
-    Call,
-    Captured,
-    Immediate,
-    Ioctl,
-    Literal,
-    LiteralAtPageEnd,
-    Output,
-)
+from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Immediate, Literal, Output
 from kvmprobe.scenarios.cpuid_tables import CAPTURED, Table, table, version_1
-from kvmprobe.scenarios.ops._base import Op, op
-from kvmprobe.scenarios.ops.lifecycle import KVM, VCPU, VM
+from kvmprobe.scenarios.op_fields import U32, Caller, Name, Number
+from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
+from kvmprobe.scenarios.ops.xsave import at_page_end
 from kvmprobe.xstate.cpuid import CpuidTable
 
 if TYPE_CHECKING:
@@ -37,6 +29,8 @@ SUPPORTED, READ_BACK = "supported-cpuid", "read-back-cpuid"
 _CAPTURES = {Table.SUPPORTED: SUPPORTED, Table.READ_BACK: READ_BACK}
 _HEADER_SIZE, _ENTRY_SIZE = 8, 40
 _TABLE_SIZE = _HEADER_SIZE + _ENTRY_SIZE * KVM_MAX_CPUID_ENTRIES
+CutOff = Annotated[int, Number(_HEADER_SIZE + _ENTRY_SIZE - 1)]
+"""Bytes of a table with one entry, and not all of it."""
 
 
 @lru_cache(maxsize=16)
@@ -52,57 +46,50 @@ def _guest_values(output: bytes) -> Mapping[str, int]:
 
 @op(
     "get-supported-cpuid",
-    "KVM_GET_SUPPORTED_CPUID",
-    "Documentation/virt/kvm/api.rst: KVM_GET_SUPPORTED_CPUID",
-    "arch/x86/kvm/cpuid.c: __do_cpuid_func",
+    ioctls.GET_SUPPORTED_CPUID,
+    cpuid.GET_SUPPORTED,
     errnos={"EBADF": "the descriptor is closed"},
 )
-@dataclass(frozen=True, slots=True)
-class GetSupportedCpuid(Op):
+class GetSupportedCpuid(FixedIoctl):
     """Fetch and keep what KVM supports under the caller's present permission."""
 
-    by: str = MAIN
+    by: Caller = MAIN
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to an ioctl with room for the most entries."""
+    def argument(self) -> Argument:
         head = struct.pack("=II", KVM_MAX_CPUID_ENTRIES, 0)
-        output = Output(_TABLE_SIZE, head, capture=SUPPORTED)
-        return Ioctl(ioctls.GET_SUPPORTED_CPUID.number, KVM, output, by=self.by)
+        return Output(_TABLE_SIZE, head, capture=SUPPORTED)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect the permitted components."""
+    def transition(self, machine: Machine) -> Step:
         return cpuid.get_supported(machine, SUPPORTED, self.by)
 
     def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Read leaf 0xD."""
         xcr0, size = _leaf_xstate(output)
         return {cpuid.XCR0_FIELD: xcr0, cpuid.SIZE_FIELD: size}
 
 
 @op(
     "check-xsave2",
-    "KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2)",
-    "Documentation/virt/kvm/api.rst: KVM_GET_XSAVE2",
-    "arch/x86/kvm/x86.c: kvm_vm_ioctl_check_extension",
+    ioctls.CHECK_EXTENSION,
+    cpuid.CHECK_XSAVE2,
+    on=Descriptor.VM,
+    shown="KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2)",
 )
-@dataclass(frozen=True, slots=True)
-class CheckXsave2(Op):
+class CheckXsave2(FixedIoctl):
     """Ask the VM for the size of the uabi image."""
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to the ioctl on the VM."""
-        return Ioctl(ioctls.CHECK_EXTENSION.number, VM, Immediate(KvmCap.XSAVE2))
+    def argument(self) -> Argument:
+        return Immediate(KvmCap.XSAVE2)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect the size that permission implies."""
+    def transition(self, machine: Machine) -> Step:
         return cpuid.check_xsave2(machine)
 
 
 @op(
     "set-cpuid2",
-    "KVM_SET_CPUID2",
-    "Documentation/virt/kvm/api.rst: KVM_SET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_set_cpuid",
+    ioctls.SET_CPUID2,
+    guest_cpuid.SET_CPUID2,
+    guest_cpuid.SET_CPUID2_AFTER_RUN,
+    guest_cpuid.CHECK_ADDRESS_BITS,
     errnos={
         "EPERM": "XTILE_DATA without guest permission",
         "EINVAL": "another table, after the guest ran; illegal address sizes",
@@ -112,34 +99,23 @@ class CheckXsave2(Op):
         "EBADF": "the vCPU's descriptor is closed",
     },
 )
-@dataclass(frozen=True, slots=True)
-class SetCpuid2(Op):
+class SetCpuid2(HostIoctl):
     """Give the vCPU a table: what get-supported-cpuid kept, or a variant."""
 
     table: Table = Table.SUPPORTED
-    by: str = MAIN
-    vcpu: str = VCPU
+    by: Caller = MAIN
+    vcpu: Name = VCPU
 
-    def __post_init__(self) -> None:
-        """Accept the variant's text."""
-        object.__setattr__(self, "table", Table(self.table))
+    def argument(self, host: HostProfile) -> Argument:
+        if self.table in CAPTURED:
+            return Captured(_CAPTURES[self.table])
+        return Literal(table(host, self.table).to_bytes())
 
-    def lower(self, host: HostProfile) -> Call:
-        """Lower to the ioctl on the kernel's own output, or on a table of ours."""
-        argument: Argument = (
-            Captured(_CAPTURES[self.table])
-            if self.table in CAPTURED
-            else Literal(table(host, self.table).to_bytes())
-        )
-        return Ioctl(ioctls.SET_CPUID2.number, self.vcpu, argument, by=self.by)
-
-    def step(self, machine: Machine) -> Step:
-        """Recompute what the guest may have."""
+    def transition(self, machine: Machine) -> Step:
         return guest_cpuid.set_cpuid2(machine, self.vcpu, _value(machine, self.table), self.by)
 
     @property
     def text(self) -> str:
-        """Name the table."""
         return f"{self.kernel_call}({self.table})"
 
 
@@ -151,129 +127,104 @@ def _value(machine: Machine, variant: Table) -> GuestCpuid:
 
 @op(
     "set-cpuid",
-    "KVM_SET_CPUID",
-    "Documentation/virt/kvm/api.rst: KVM_SET_CPUID",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid",
+    ioctls.SET_CPUID,
+    guest_cpuid.SET_CPUID2,
+    guest_cpuid.SET_CPUID2_AFTER_RUN,
+    guest_cpuid.CHECK_ADDRESS_BITS,
     errnos=SetCpuid2.errnos,
 )
-@dataclass(frozen=True, slots=True)
-class SetCpuid(Op):
+class SetCpuid(HostIoctl):
     """Give the vCPU what of a variant the older structure can hold: sub-leaf 0 of each leaf."""
 
     table: Table
 
-    def __post_init__(self) -> None:
-        """Accept the variant's text."""
-        object.__setattr__(self, "table", Table(self.table))
+    def argument(self, host: HostProfile) -> Argument:
+        return Literal(version_1(host, self.table).to_version_1())
 
-    def lower(self, host: HostProfile) -> Call:
-        """Lower to ``struct kvm_cpuid``."""
-        content = version_1(host, self.table).to_version_1()
-        return Ioctl(ioctls.SET_CPUID.number, VCPU, Literal(content))
-
-    def step(self, machine: Machine) -> Step:
-        """Recompute what the guest may have."""
+    def transition(self, machine: Machine) -> Step:
         value = GuestCpuid.of(version_1(machine.host, self.table))
         return guest_cpuid.set_cpuid2(machine, VCPU, value)
 
     @property
     def text(self) -> str:
-        """Name the table."""
         return f"{self.kernel_call}({self.table})"
 
 
 @op(
     "set-too-many-cpuid2",
-    "KVM_SET_CPUID2",
-    "Documentation/virt/kvm/api.rst: KVM_SET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2",
+    ioctls.SET_CPUID2,
+    guest_cpuid.SET_TOO_MANY,
     errnos={"E2BIG": "always: 257 entries"},
 )
-@dataclass(frozen=True, slots=True)
-class SetTooManyCpuid2(Op):
-    """Say that there are 257 entries."""
+class SetTooManyCpuid2(FixedIoctl):
+    """Give a table of 257 entries."""
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to a table that really has them."""
+    def argument(self) -> Argument:
         count = KVM_MAX_CPUID_ENTRIES + 1
-        content = struct.pack("=II", count, 0) + bytes(_ENTRY_SIZE * count)
-        return Ioctl(ioctls.SET_CPUID2.number, VCPU, Literal(content))
+        return Literal(struct.pack("=II", count, 0) + bytes(_ENTRY_SIZE * count))
 
-    def step(self, machine: Machine) -> Step:
-        """Expect a refusal."""
+    def transition(self, machine: Machine) -> Step:
         return guest_cpuid.set_too_many(machine)
 
     @property
     def text(self) -> str:
-        """Name the number."""
         return f"{self.kernel_call}(257 entries)"
 
 
 @op(
     "set-cut-off-cpuid2",
-    "KVM_SET_CPUID2",
-    "Documentation/virt/kvm/api.rst: KVM_SET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_set_cpuid2",
+    ioctls.SET_CPUID2,
+    guest_cpuid.SET_UNREADABLE,
     errnos={"EFAULT": "always: the table cannot be read to its end"},
 )
-@dataclass(frozen=True, slots=True)
-class SetCutOffCpuid2(Op):
-    """Give a table whose last bytes are behind the end of memory.
+class SetCutOffCpuid2(FixedIoctl):
+    """Give a table whose last bytes cannot be read.
 
     :ivar size: bytes that can be read, of a header and one entry
     """
 
-    size: int
+    size: CutOff
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to the end of a page; to address 0 if nothing can be read."""
-        content = (struct.pack("=II", 1, 0) + bytes(_ENTRY_SIZE))[: self.size]
-        argument: Argument = LiteralAtPageEnd(content) if content else Immediate(0)
-        return Ioctl(ioctls.SET_CPUID2.number, VCPU, argument)
+    def argument(self) -> Argument:
+        whole = struct.pack("=II", 1, 0) + bytes(_ENTRY_SIZE)
+        return at_page_end(whole[: self.size])
 
-    def step(self, machine: Machine) -> Step:
-        """Expect a refusal."""
+    def transition(self, machine: Machine) -> Step:
         return guest_cpuid.set_unreadable(machine)
 
     @property
     def text(self) -> str:
-        """Name the size."""
         return f"{self.kernel_call}({self.size} bytes of 48)"
 
 
 @op(
     "get-cpuid2",
-    "KVM_GET_CPUID2",
-    "Documentation/virt/kvm/api.rst: KVM_GET_CPUID2",
-    "arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_get_cpuid2",
+    ioctls.GET_CPUID2,
+    guest_cpuid.GET_CPUID2,
     errnos={
         "E2BIG": "more entries than the caller has room for",
         "EIO": "the VM belongs to another process's memory",
         "EBADF": "the vCPU's descriptor is closed",
     },
 )
-@dataclass(frozen=True, slots=True)
-class GetCpuid2(Op):
+class GetCpuid2(FixedIoctl):
     """Fetch the vCPU's table, and keep it if there is room for any.
 
     :ivar room: entries that the caller says it has room for
     """
 
-    room: int = KVM_MAX_CPUID_ENTRIES
-    by: str = MAIN
+    room: U32 = KVM_MAX_CPUID_ENTRIES
+    by: Caller = MAIN
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to an ioctl with a blank table: the kernel may not tell how many it wrote."""
+    def argument(self) -> Argument:
+        # A blank table: not every kernel reports how many entries it wrote.
         head = struct.pack("=II", self.room, 0).ljust(_TABLE_SIZE, b"\0")
-        output = Output(_TABLE_SIZE, head, capture=self._kept_as)
-        return Ioctl(ioctls.GET_CPUID2.number, VCPU, output, by=self.by)
+        return Output(_TABLE_SIZE, head, capture=self._kept_as)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect what was set, with current values."""
+    def transition(self, machine: Machine) -> Step:
         return guest_cpuid.get_cpuid2(machine, VCPU, self._kept_as, self.room, self.by)
 
     def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
-        """Read what follows the vCPU's registers."""
         return _guest_values(output)
 
     @property
@@ -282,6 +233,5 @@ class GetCpuid2(Op):
 
     @property
     def text(self) -> str:
-        """Name the room where it is not the most."""
         limited = self.room != KVM_MAX_CPUID_ENTRIES
         return f"{self.kernel_call}(nent={self.room})" if limited else self.kernel_call

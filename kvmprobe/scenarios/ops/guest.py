@@ -3,92 +3,98 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
+from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.payload import RESULT, PayloadOp, Registers, command
-from kvmprobe.model import guest, guest_control, guest_tiles, guest_vector
-from kvmprobe.model.guest import VECTOR_FIELD
-from kvmprobe.model.lifecycle import SET_MEMORY_REGION
-from kvmprobe.model.outcome import Done, Step
-from kvmprobe.scenarios.calls import Call, RunGuest
+from kvmprobe.model import guest, guest_control, guest_tiles, guest_vector, memory
+from kvmprobe.model.guest import VECTOR_FIELD, Guest
+from kvmprobe.model.memory import SET_MEMORY_REGION
+from kvmprobe.scenarios.calls import VCPU, VM, Call, RunGuest
 from kvmprobe.scenarios.calls import MapPayload as MapPayloadCall
 from kvmprobe.scenarios.calls import SharePayload as SharePayloadCall
-from kvmprobe.scenarios.ops._base import Op, op
-from kvmprobe.scenarios.ops.lifecycle import VCPU, VM
+from kvmprobe.scenarios.op_fields import Choice, Name
+from kvmprobe.scenarios.ops._base import FixedOp, Op, Places, op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from kvmprobe.model.guest import Guest
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
+    from kvmprobe.model.outcome import Step
     from kvmprobe.model.rule import Rule
 
 PAYLOAD = "payload"
+_ZEROS = Registers()
+Instruction = Callable[[Guest], Guest]
+"""The model of an instruction with its operands."""
 
 
-@op(
-    "map-payload",
-    "KVM_SET_USER_MEMORY_REGION(payload)",
-    "Documentation/virt/kvm/api.rst: KVM_SET_USER_MEMORY_REGION",
-)
-@dataclass(frozen=True, slots=True)
-class MapPayload(Op):
-    """Give the guest the payload, behind the reset vector."""
+@op("map-payload", "KVM_SET_USER_MEMORY_REGION(payload)", SET_MEMORY_REGION, on=Descriptor.VM)
+class MapPayload(FixedOp):
+    """Give the guest the payload in fresh memory, and its reset vector."""
 
-    vm: str = VM
+    vm: Name = VM
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to fresh memory."""
+    def call(self) -> Call:
         return MapPayloadCall(self.vm, PAYLOAD)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect success; guest memory is no part of the model."""
-        return Step(machine, Done(), SET_MEMORY_REGION)
+    def transition(self, machine: Machine) -> Step:
+        return memory.map_payload(machine, self.vm)
 
 
 @op(
     "share-payload",
     "KVM_SET_USER_MEMORY_REGION(the same payload)",
-    "Documentation/virt/kvm/api.rst: KVM_SET_USER_MEMORY_REGION",
+    SET_MEMORY_REGION,
+    on=Descriptor.VM,
 )
-@dataclass(frozen=True, slots=True)
-class SharePayload(Op):
-    """Give another VM the memory of the first one's guest, as it is now."""
+class SharePayload(FixedOp):
+    """Give another VM the payload's memory of the first one, as it is now."""
 
-    vm: str
+    vm: Name
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to the first VM's memory."""
+    def call(self) -> Call:
         return SharePayloadCall(self.vm, PAYLOAD)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect success."""
-        return Step(machine, Done(), SET_MEMORY_REGION)
+    def transition(self, machine: Machine) -> Step:
+        return memory.share_payload(machine, self.vm)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A command of the payload, and the model of the instruction that it executes.
+
+    :ivar registers: what the instruction begins with
+    :ivar operand: number of a TMM
+    :ivar offset: of the memory operand, in bytes from the data area
+    :ivar data: for the beginning of the data area
+    :ivar data_size: bytes of the data area that are read after it
+    """
+
+    code: PayloadOp
+    model: Instruction
+    registers: Registers = _ZEROS
+    operand: int = 0
+    offset: int = 0
+    data: bytes = b""
+    data_size: int = 0
+
+    @property
+    def command(self) -> bytes:
+        """The command's bytes."""
+        place = {"operand": self.operand, "offset": self.offset}
+        return command(self.code, self.registers, **place, data=self.data)
 
 
 class GuestOp(Op):
-    """An instruction in the guest: its operands, and what the model makes of it."""
+    """An instruction in the guest."""
 
-    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {
-        name: (RESULT[name], "Q")
-        for name in (VECTOR_FIELD, "error_code", "rip", "rax", "rbx", "rcx", "rdx", "cr0", "cr4")
-    }
     vcpu: str
 
     @abstractmethod
-    def command(self, host: HostProfile) -> bytes:
-        """Return what the payload is told."""
-
-    @abstractmethod
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:
-        """Return the model of the instruction with its operands."""
-
-    @property
-    @abstractmethod
-    def rule(self) -> Rule:
-        """The rule of the instruction."""
+    def execution(self, host: HostProfile) -> Execution:
+        """Return the instruction with its operands; areas take their layout from ``host``."""
 
     @property
     @abstractmethod
@@ -96,31 +102,45 @@ class GuestOp(Op):
         """The instruction with its operands."""
 
     @property
-    def registers(self) -> Registers:
-        """What its registers hold before."""
-        return Registers()
+    def places(self) -> Places:
+        return RESULT_PLACES
 
     def lower(self, host: HostProfile) -> Call:
-        """Lower to a KVM_RUN that ends with the payload's answer."""
-        return RunGuest(self.vcpu, PAYLOAD, self.command(host), self.size_of_data(host))
+        execution = self.execution(host)
+        return RunGuest(self.vcpu, PAYLOAD, execution.command, execution.data_size)
 
-    def size_of_data(self, host: HostProfile) -> int:  # noqa: ARG002
-        """Return the bytes of the payload's data area that are read behind it."""
-        return 0
+    def transition(self, machine: Machine) -> Step:
+        execution = self.execution(machine.host)
+        return guest.execute(machine, self.vcpu, execution.registers, execution.model, self.rule)
 
-    def step(self, machine: Machine) -> Step:
-        """Load the guest FPU, execute, save it."""
-        execution = self.instruction(machine.host)
-        return guest.execute(machine, self.vcpu, self.registers, execution, self.rule)
+    @property
+    def rule(self) -> Rule:
+        """The rule of the instruction."""
+        return self.rules[0]
 
     @property
     def text(self) -> str:
-        """Name the instruction."""
         where = "" if self.vcpu == VCPU else f" on {self.vcpu}"
         return f"KVM_RUN: {self.mnemonic}{where}"
 
 
-_PLAIN: dict[PayloadOp, tuple[Callable[[Guest], Guest], Rule, int]] = {
+class FixedGuestOp(GuestOp):
+    """An instruction whose operands are the same on every host."""
+
+    @abstractmethod
+    def executes_as(self) -> Execution:
+        """Return the instruction with its operands."""
+
+    def execution(self, host: HostProfile) -> Execution:  # noqa: ARG002
+        return self.executes_as()
+
+
+RESULT_PLACES: Places = {
+    name: (RESULT[name], "Q")
+    for name in (VECTOR_FIELD, "error_code", "rip", "rax", "rbx", "rcx", "rdx", "cr0", "cr4")
+}
+# Instructions without operands, and the bytes that they store.
+_PLAIN: dict[PayloadOp, tuple[Instruction, Rule, int]] = {
     PayloadOp.NOP: (guest_control.nothing, guest_control.NOTHING, 0),
     PayloadOp.UD2: (guest_control.ud2, guest_control.UD2, 0),
     PayloadOp.READ_CR0: (guest_control.read_cr0, guest_control.READ_CR0, 0),
@@ -142,43 +162,29 @@ _PLAIN: dict[PayloadOp, tuple[Callable[[Guest], Guest], Rule, int]] = {
     PayloadOp.STTILECFG: (guest_tiles.sttilecfg, guest_tiles.STTILECFG, 64),
     PayloadOp.TDPBSSD: (guest_tiles.tdpbssd, guest_tiles.TDPBSSD, 0),
 }
+PlainInstruction = Annotated[PayloadOp, Choice(_PLAIN)]
 
 
 @op(
     "guest-execute",
     "KVM_RUN(instruction)",
-    "SDM vol.2",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run",
+    *(form[1] for form in _PLAIN.values()),
+    on=Descriptor.VCPU,
 )
-@dataclass(frozen=True, slots=True)
-class GuestExecute(GuestOp):
-    """Execute an instruction without operands of the scenario's choice."""
+class GuestExecute(FixedGuestOp):
+    """Execute an instruction without operands."""
 
-    executes: PayloadOp
-    vcpu: str = VCPU
-
-    def __post_init__(self) -> None:
-        """Accept the instruction's number."""
-        object.__setattr__(self, "executes", PayloadOp(self.executes))
+    executes: PlainInstruction
+    vcpu: Name = VCPU
 
     @property
     def mnemonic(self) -> str:
-        """Its name."""
         return self.executes.name.replace("_", " ")
+
+    def executes_as(self) -> Execution:
+        model, _, stored = _PLAIN[self.executes]
+        return Execution(self.executes, model, data_size=stored)
 
     @property
     def rule(self) -> Rule:
-        """Look it up."""
         return _PLAIN[self.executes][1]
-
-    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
-        """Have it executed."""
-        return command(self.executes)
-
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
-        """Look it up."""
-        return _PLAIN[self.executes][0]
-
-    def size_of_data(self, host: HostProfile) -> int:  # noqa: ARG002
-        """Return the bytes that it stores."""
-        return _PLAIN[self.executes][2]

@@ -1,270 +1,190 @@
-"""The guest reads and writes control registers, XCR0, MSRs, CPUID, PKRU and MXCSR."""
+"""Instructions of the guest whose operands are in registers; and LDMXCSR.
+
+Each is data: the payload's command, the model, and which field goes into which register.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from kvmprobe.abi.payload import PayloadOp, Registers, command
+from kvmprobe.abi.ioctls import Descriptor
+from kvmprobe.abi.payload import PayloadOp, Registers
 from kvmprobe.model import guest_control, guest_msr, guest_vector
 from kvmprobe.model.msr import msr_name
+from kvmprobe.scenarios.calls import VCPU
+from kvmprobe.scenarios.op_fields import U32, U64, Name
 from kvmprobe.scenarios.ops._base import op
-from kvmprobe.scenarios.ops.guest import GuestOp
-from kvmprobe.scenarios.ops.lifecycle import VCPU
+from kvmprobe.scenarios.ops.guest import Execution, FixedGuestOp
 from kvmprobe.xstate.cpuid import halves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from kvmprobe.scenarios.ops.guest import Instruction
 
-    from kvmprobe.model.guest import Guest
-    from kvmprobe.model.host import HostProfile
-
-_MSR_SOURCE = "arch/x86/kvm/x86.c: kvm_set_msr_common, kvm_get_msr_common"
+_ON = Descriptor.VCPU
 
 
-class _RegisterOp(GuestOp):
-    """An instruction whose operands are in registers."""
-
-    code: ClassVar[PayloadOp]
-    model: ClassVar[Callable[[Guest], Guest]]
-
-    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
-        """Have it executed with its registers."""
-        return command(self.code, self.registers)
-
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
-        """Take the class's."""
-        return type(self).model
-
-
-def _wide(value: int, ecx: int) -> Registers:
-    """Return a value in EDX:EAX and an index in ECX."""
-    low, high = halves(value)
-    return Registers(rax=low, rcx=ecx, rdx=high)
-
-
-@op("guest-xgetbv", "KVM_RUN(XGETBV)", "SDM vol.2 XGETBV")
 @dataclass(frozen=True, slots=True)
+class RegisterForm:
+    """An instruction with its operands in registers, each the name of an op's field.
+
+    :ivar shown: mnemonic with the fields in braces, ``{msr}`` being the name of ``index``
+    :ivar wide: what goes into EDX:EAX
+    """
+
+    code: PayloadOp
+    model: Instruction
+    shown: str
+    rax: str = ""
+    rcx: str = ""
+    rdx: str = ""
+    wide: str = ""
+
+
+class _RegisterOp(FixedGuestOp):
+    form: ClassVar[RegisterForm]
+
+    def executes_as(self) -> Execution:
+        form = self.form
+        rax, rcx, rdx = (getattr(self, name, 0) for name in (form.rax, form.rcx, form.rdx))
+        if form.wide:
+            rax, rdx = halves(getattr(self, form.wide))
+        return Execution(form.code, form.model, Registers(rax=rax, rcx=rcx, rdx=rdx))
+
+    @property
+    def mnemonic(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return self.form.shown.format(**values, msr=msr_name(values.get("index", 0)))
+
+
+@op("guest-xgetbv", "KVM_RUN(XGETBV)", guest_control.XGETBV, on=_ON)
 class GuestXgetbv(_RegisterOp):
     """Read XCR0, or what of it is in use."""
 
-    index: int = 0
-    vcpu: str = VCPU
-    code = PayloadOp.XGETBV
-    model = guest_control.xgetbv
-    rule = guest_control.XGETBV
-
-    @property
-    def registers(self) -> Registers:
-        """ECX."""
-        return Registers(rcx=self.index)
-
-    @property
-    def mnemonic(self) -> str:
-        """The register."""
-        return f"XGETBV({self.index})"
+    index: U64 = 0
+    vcpu: Name = VCPU
+    form = RegisterForm(PayloadOp.XGETBV, guest_control.xgetbv, "XGETBV({index})", rcx="index")
 
 
-@op("guest-xsetbv", "KVM_RUN(XSETBV)", "arch/x86/kvm/x86.c: kvm_emulate_xsetbv", "SDM vol.2 XSETBV")
-@dataclass(frozen=True, slots=True)
+@op("guest-xsetbv", "KVM_RUN(XSETBV)", guest_control.XSETBV, on=_ON)
 class GuestXsetbv(_RegisterOp):
     """Write XCR0."""
 
-    xcr0: int
-    index: int = 0
-    vcpu: str = VCPU
-    code = PayloadOp.XSETBV
-    model = guest_control.xsetbv
-    rule = guest_control.XSETBV
-
-    @property
-    def registers(self) -> Registers:
-        """EDX:EAX and ECX."""
-        return _wide(self.xcr0, self.index)
-
-    @property
-    def mnemonic(self) -> str:
-        """The register and the value."""
-        return f"XSETBV({self.index}) {self.xcr0:#x}"
+    xcr0: U64
+    index: U64 = 0
+    vcpu: Name = VCPU
+    form = RegisterForm(
+        PayloadOp.XSETBV,
+        guest_control.xsetbv,
+        "XSETBV({index}) {xcr0:#x}",
+        wide="xcr0",
+        rcx="index",
+    )
 
 
-@op("guest-xsetbv-user", "KVM_RUN(XSETBV at CPL 3)", "SDM vol.2 XSETBV")
-@dataclass(frozen=True, slots=True)
+@op("guest-xsetbv-user", "KVM_RUN(XSETBV at CPL 3)", guest_control.XSETBV_BY_USER, on=_ON)
 class GuestXsetbvUser(_RegisterOp):
-    """Write XCR0 without the privilege."""
+    """Write XCR0 at CPL 3."""
 
-    xcr0: int
-    vcpu: str = VCPU
-    code = PayloadOp.XSETBV_CPL3
-    model = guest_control.xsetbv_by_user
-    rule = guest_control.XSETBV_BY_USER
-
-    @property
-    def registers(self) -> Registers:
-        """EDX:EAX."""
-        return _wide(self.xcr0, 0)
-
-    @property
-    def mnemonic(self) -> str:
-        """The value."""
-        return f"XSETBV at CPL 3 {self.xcr0:#x}"
+    xcr0: U64
+    vcpu: Name = VCPU
+    form = RegisterForm(
+        PayloadOp.XSETBV_CPL3,
+        guest_control.xsetbv_by_user,
+        "XSETBV at CPL 3 {xcr0:#x}",
+        wide="xcr0",
+    )
 
 
-@op("guest-rdmsr", "KVM_RUN(RDMSR)", _MSR_SOURCE)
-@dataclass(frozen=True, slots=True)
+@op("guest-rdmsr", "KVM_RUN(RDMSR)", guest_msr.RDMSR, on=_ON)
 class GuestRdmsr(_RegisterOp):
     """Read an MSR."""
 
-    index: int
-    vcpu: str = VCPU
-    code = PayloadOp.RDMSR
-    model = guest_msr.rdmsr
-    rule = guest_msr.RDMSR
-
-    @property
-    def registers(self) -> Registers:
-        """ECX."""
-        return Registers(rcx=self.index)
-
-    @property
-    def mnemonic(self) -> str:
-        """The register."""
-        return f"RDMSR {msr_name(self.index)}"
+    index: U64
+    vcpu: Name = VCPU
+    form = RegisterForm(PayloadOp.RDMSR, guest_msr.rdmsr, "RDMSR {msr}", rcx="index")
 
 
-@op("guest-wrmsr", "KVM_RUN(WRMSR)", _MSR_SOURCE)
-@dataclass(frozen=True, slots=True)
+@op("guest-wrmsr", "KVM_RUN(WRMSR)", guest_msr.WRMSR, on=_ON)
 class GuestWrmsr(_RegisterOp):
     """Write an MSR."""
 
-    index: int
-    value: int
-    vcpu: str = VCPU
-    code = PayloadOp.WRMSR
-    model = guest_msr.wrmsr
-    rule = guest_msr.WRMSR
-
-    @property
-    def registers(self) -> Registers:
-        """EDX:EAX and ECX."""
-        return _wide(self.value, self.index)
-
-    @property
-    def mnemonic(self) -> str:
-        """The register and the value."""
-        return f"WRMSR {msr_name(self.index)}={self.value:#x}"
+    index: U64
+    value: U64
+    vcpu: Name = VCPU
+    form = RegisterForm(
+        PayloadOp.WRMSR, guest_msr.wrmsr, "WRMSR {msr}={value:#x}", wide="value", rcx="index"
+    )
 
 
-@op("guest-cpuid", "KVM_RUN(CPUID)", "arch/x86/kvm/cpuid.c: kvm_emulate_cpuid", "SDM vol.2 CPUID")
-@dataclass(frozen=True, slots=True)
+@op("guest-cpuid", "KVM_RUN(CPUID)", guest_control.CPUID, on=_ON)
 class GuestCpuidLeaf(_RegisterOp):
     """Read one sub-leaf."""
 
-    leaf: int
-    subleaf: int = 0
-    vcpu: str = VCPU
-    code = PayloadOp.CPUID
-    model = guest_control.cpuid
-    rule = guest_control.CPUID
-
-    @property
-    def registers(self) -> Registers:
-        """EAX and ECX."""
-        return Registers(rax=self.leaf, rcx=self.subleaf)
-
-    @property
-    def mnemonic(self) -> str:
-        """The sub-leaf."""
-        return f"CPUID {self.leaf:#x}.{self.subleaf}"
+    leaf: U64
+    subleaf: U64 = 0
+    vcpu: Name = VCPU
+    form = RegisterForm(
+        PayloadOp.CPUID,
+        guest_control.cpuid,
+        "CPUID {leaf:#x}.{subleaf}",
+        rax="leaf",
+        rcx="subleaf",
+    )
 
 
-@op("guest-wrpkru", "KVM_RUN(WRPKRU)", "SDM vol.2 WRPKRU")
-@dataclass(frozen=True, slots=True)
+@op("guest-wrpkru", "KVM_RUN(WRPKRU)", guest_control.WRPKRU, on=_ON)
 class GuestWrpkru(_RegisterOp):
-    """Write PKRU; ``ecx`` and ``edx`` must be zero, in their lower halves."""
+    """Write PKRU; the lower halves of ``ecx`` and ``edx`` must be zero."""
 
-    pkru: int
-    ecx: int = 0
-    edx: int = 0
-    vcpu: str = VCPU
-    code = PayloadOp.WRPKRU
-    model = guest_control.wrpkru
-    rule = guest_control.WRPKRU
-
-    @property
-    def registers(self) -> Registers:
-        """EAX, ECX and EDX."""
-        return Registers(rax=self.pkru, rcx=self.ecx, rdx=self.edx)
-
-    @property
-    def mnemonic(self) -> str:
-        """The value."""
-        return f"WRPKRU {self.pkru:#x}"
+    pkru: U64
+    ecx: U64 = 0
+    edx: U64 = 0
+    vcpu: Name = VCPU
+    form = RegisterForm(
+        PayloadOp.WRPKRU,
+        guest_control.wrpkru,
+        "WRPKRU {pkru:#x}",
+        rax="pkru",
+        rcx="ecx",
+        rdx="edx",
+    )
 
 
-@op("guest-write-cr0", "KVM_RUN(MOV CR0)", "arch/x86/kvm/x86.c: kvm_set_cr0")
-@dataclass(frozen=True, slots=True)
+@op("guest-write-cr0", "KVM_RUN(MOV CR0)", guest_control.WRITE_CR0, on=_ON)
 class GuestWriteCr0(_RegisterOp):
     """Write CR0."""
 
-    cr0: int
-    vcpu: str = VCPU
-    code = PayloadOp.WRITE_CR0
-    model = guest_control.write_cr0
-    rule = guest_control.WRITE_CR0
-
-    @property
-    def registers(self) -> Registers:
-        """RAX."""
-        return Registers(rax=self.cr0)
-
-    @property
-    def mnemonic(self) -> str:
-        """The value."""
-        return f"MOV CR0, {self.cr0:#x}"
+    cr0: U64
+    vcpu: Name = VCPU
+    form = RegisterForm(
+        PayloadOp.WRITE_CR0, guest_control.write_cr0, "MOV CR0, {cr0:#x}", rax="cr0"
+    )
 
 
-@op("guest-write-cr4", "KVM_RUN(MOV CR4)", "arch/x86/kvm/x86.c: kvm_set_cr4")
-@dataclass(frozen=True, slots=True)
+@op("guest-write-cr4", "KVM_RUN(MOV CR4)", guest_control.WRITE_CR4, on=_ON)
 class GuestWriteCr4(_RegisterOp):
     """Write CR4."""
 
-    cr4: int
-    vcpu: str = VCPU
-    code = PayloadOp.WRITE_CR4
-    model = guest_control.write_cr4
-    rule = guest_control.WRITE_CR4
-
-    @property
-    def registers(self) -> Registers:
-        """RAX."""
-        return Registers(rax=self.cr4)
-
-    @property
-    def mnemonic(self) -> str:
-        """The value."""
-        return f"MOV CR4, {self.cr4:#x}"
+    cr4: U64
+    vcpu: Name = VCPU
+    form = RegisterForm(
+        PayloadOp.WRITE_CR4, guest_control.write_cr4, "MOV CR4, {cr4:#x}", rax="cr4"
+    )
 
 
-@op("guest-ldmxcsr", "KVM_RUN(LDMXCSR)", "SDM vol.2 LDMXCSR")
-@dataclass(frozen=True, slots=True)
-class GuestLdmxcsr(GuestOp):
+@op("guest-ldmxcsr", "KVM_RUN(LDMXCSR)", guest_vector.LDMXCSR, on=_ON)
+class GuestLdmxcsr(FixedGuestOp):
     """Load MXCSR."""
 
-    mxcsr: int
-    vcpu: str = VCPU
-    rule = guest_vector.LDMXCSR
+    mxcsr: U32
+    vcpu: Name = VCPU
 
     @property
     def mnemonic(self) -> str:
-        """The value."""
         return f"LDMXCSR {self.mxcsr:#x}"
 
-    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
-        """Put the value into the data area."""
-        return command(PayloadOp.LDMXCSR, data=self.mxcsr.to_bytes(4, "little"))
-
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
-        """Load it."""
-        return partial(guest_vector.ldmxcsr, value=self.mxcsr)
+    def executes_as(self) -> Execution:
+        model = partial(guest_vector.ldmxcsr, value=self.mxcsr)
+        return Execution(PayloadOp.LDMXCSR, model, data=self.mxcsr.to_bytes(4, "little"))

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.model import guest_migration, msr
+from kvmprobe.model import guest_migration, msr, sregs, uabi, xcr
 from kvmprobe.model.guest_migration import MOVED_MSRS, Part
-from kvmprobe.scenarios.calls import Call, Captured, Ioctl, Output
-from kvmprobe.scenarios.ops._base import Op, op
-from kvmprobe.scenarios.ops.lifecycle import VCPU
+from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Output
+from kvmprobe.scenarios.op_fields import Name
+from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
 from kvmprobe.scenarios.ops.msrs import msr_list
-from kvmprobe.scenarios.ops.sregs import GetSregs
-from kvmprobe.scenarios.ops.xcrs import GetXcrs
-from kvmprobe.scenarios.ops.xsave import GetXsave2, largest_image
+from kvmprobe.scenarios.ops.sregs import SREGS_PLACES
+from kvmprobe.scenarios.ops.xcrs import XCRS_PLACES
+from kvmprobe.scenarios.ops.xsave import IMAGE_PLACES, largest_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_API = "Documentation/virt/kvm/api.rst"
 _IOCTLS = {
     Part.REGS: (ioctls.GET_REGS, ioctls.SET_REGS),
     Part.SREGS: (ioctls.GET_SREGS, ioctls.SET_SREGS),
@@ -34,10 +30,10 @@ _IOCTLS = {
     Part.DEBUGREGS: (ioctls.GET_DEBUGREGS, ioctls.SET_DEBUGREGS),
 }
 _MSR_NAMES = tuple(msr.msr_name(index) for index in MOVED_MSRS)
-_FIELDS: dict[Part, Mapping[str, tuple[int, str]]] = {
-    Part.XSAVE: GetXsave2.output_fields,
-    Part.XCRS: GetXcrs.output_fields,
-    Part.SREGS: GetSregs.output_fields,
+_FIELDS: dict[Part, Places] = {
+    Part.XSAVE: IMAGE_PLACES,
+    Part.XCRS: XCRS_PLACES,
+    Part.SREGS: SREGS_PLACES,
     Part.MSRS: {name: (16 + 16 * place, "Q") for place, name in enumerate(_MSR_NAMES)},
 }
 
@@ -46,73 +42,74 @@ def _capture(vcpu: str, part: Part) -> str:
     return f"{part} of {vcpu}"
 
 
-@op("save-vcpu", "KVM_GET_*", f"{_API}: KVM_GET_XSAVE2, KVM_GET_XCRS, KVM_GET_MSRS, KVM_GET_SREGS")
-@dataclass(frozen=True, slots=True)
-class SaveVcpu(Op):
+@op(
+    "save-vcpu",
+    "KVM_GET_*",
+    guest_migration.SAVE,
+    uabi.GET_XSAVE2,
+    xcr.GET_XCR0,
+    msr.GET_MSRS,
+    sregs.GET_SREGS,
+    on=ioctls.Descriptor.VCPU,
+)
+class SaveVcpu(HostIoctl):
     """Read one part of a vCPU's state, and keep it."""
 
     part: Part
-    vcpu: str = VCPU
+    vcpu: Name = VCPU
 
-    def __post_init__(self) -> None:
-        """Accept the part's text."""
-        object.__setattr__(self, "part", Part(self.part))
+    def specification(self) -> ioctls.IoctlSpec:
+        return _IOCTLS[self.part][0]
 
-    def lower(self, host: HostProfile) -> Call:
-        """Lower to the GET."""
-        spec = _IOCTLS[self.part][0]
-        size, head = spec.size, b""
+    def argument(self, host: HostProfile) -> Argument:
+        size, head = self.specification().size, b""
         if self.part is Part.XSAVE:
             size = largest_image(host)
         elif self.part is Part.MSRS:
             head = msr_list(dict.fromkeys(MOVED_MSRS, 0))
             size = len(head)
-        capture = _capture(self.vcpu, self.part)
-        return Ioctl(spec.number, self.vcpu, Output(size, head, capture))
+        return Output(size, head, _capture(self.vcpu, self.part))
 
-    def step(self, machine: Machine) -> Step:
-        """Expect what the vCPU has."""
+    def transition(self, machine: Machine) -> Step:
         return guest_migration.save(machine, self.vcpu, self.part)
 
     @property
-    def places(self) -> Mapping[str, tuple[int, str]]:
-        """The named values of that part."""
+    def places(self) -> Places:
         return _FIELDS.get(self.part, {})
 
     @property
     def text(self) -> str:
-        """Name the ioctl and the vCPU."""
-        return f"{_IOCTLS[self.part][0].name} of {self.vcpu}"
+        return f"{self.specification().name} of {self.vcpu}"
 
 
 @op(
     "restore-vcpu",
     "KVM_SET_*",
-    f"{_API}: KVM_SET_XSAVE, KVM_SET_XCRS, KVM_SET_MSRS, KVM_SET_SREGS",
+    guest_migration.RESTORE,
+    uabi.SET_XSAVE,
+    uabi.READ_IMAGE,
+    sregs.SET_SREGS,
+    xcr.SET_XCR0,
+    msr.SET_MSRS,
+    on=ioctls.Descriptor.VCPU,
     errnos={"EINVAL": "another CPUID than the source's"},
 )
-@dataclass(frozen=True, slots=True)
-class RestoreVcpu(Op):
+class RestoreVcpu(FixedIoctl):
     """Write what save-vcpu kept of another vCPU."""
 
     part: Part
-    vcpu: str
-    source: str = VCPU
+    vcpu: Name
+    source: Name = VCPU
 
-    def __post_init__(self) -> None:
-        """Accept the part's text."""
-        object.__setattr__(self, "part", Part(self.part))
+    def specification(self) -> ioctls.IoctlSpec:
+        return _IOCTLS[self.part][1]
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to the SET of the very bytes."""
-        number = _IOCTLS[self.part][1].number
-        return Ioctl(number, self.vcpu, Captured(_capture(self.source, self.part)))
+    def argument(self) -> Argument:
+        return Captured(_capture(self.source, self.part))
 
-    def step(self, machine: Machine) -> Step:
-        """Expect them to be accepted."""
+    def transition(self, machine: Machine) -> Step:
         return guest_migration.restore(machine, self.vcpu, self.part, self.source)
 
     @property
     def text(self) -> str:
-        """Name the ioctl and the vCPU."""
-        return f"{_IOCTLS[self.part][1].name} of {self.vcpu} from {self.source}"
+        return f"{self.specification().name} of {self.vcpu} from {self.source}"

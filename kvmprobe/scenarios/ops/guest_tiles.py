@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from kvmprobe.abi.payload import PayloadOp, Registers, command
+from kvmprobe.abi.ioctls import Descriptor
+from kvmprobe.abi.payload import PayloadOp, Registers
 from kvmprobe.model import guest_tiles
 from kvmprobe.model.guest_tiles import TILE_SIZE
+from kvmprobe.scenarios.calls import VCPU
+from kvmprobe.scenarios.op_fields import Name, Number
 from kvmprobe.scenarios.ops._base import op
-from kvmprobe.scenarios.ops.guest import GuestOp
-from kvmprobe.scenarios.ops.lifecycle import VCPU
+from kvmprobe.scenarios.ops.guest import Execution, FixedGuestOp
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.patterns import counted
 from kvmprobe.xstate.tiles import BYTES_PER_ROW, TILES, tile_configuration
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from kvmprobe.model.guest import Guest
-    from kvmprobe.model.host import HostProfile
-
+_ON = Descriptor.VCPU
+_STRIDE = Registers(rdx=BYTES_PER_ROW)
+Tile = Annotated[int, Number(TILES - 1)]
 _BEFORE = b"\x5a" * TILE_SIZE
 
 
@@ -71,114 +69,73 @@ def tile_rows(tile: int) -> bytes:
     return counted(XFeature.XTILE_DATA, TILES * TILE_SIZE)[tile * TILE_SIZE :][:TILE_SIZE]
 
 
-@op("guest-ldtilecfg", "KVM_RUN(LDTILECFG)", "SDM vol.2 LDTILECFG")
-@dataclass(frozen=True, slots=True)
-class GuestLdtilecfg(GuestOp):
+@op("guest-ldtilecfg", "KVM_RUN(LDTILECFG)", guest_tiles.LDTILECFG, on=_ON)
+class GuestLdtilecfg(FixedGuestOp):
     """Configure the tiles."""
 
     configuration: Configuration = Configuration.FULL
-    vcpu: str = VCPU
-    rule = guest_tiles.LDTILECFG
-
-    def __post_init__(self) -> None:
-        """Accept the configuration's text."""
-        object.__setattr__(self, "configuration", Configuration(self.configuration))
+    vcpu: Name = VCPU
 
     @property
     def mnemonic(self) -> str:
-        """The configuration."""
         return f"LDTILECFG {self.configuration.value}"
 
-    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
-        """Put it into the data area."""
-        return command(PayloadOp.LDTILECFG, data=configuration_bytes(self.configuration))
-
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
-        """Load it."""
+    def executes_as(self) -> Execution:
         content = configuration_bytes(self.configuration)
-        return partial(guest_tiles.ldtilecfg, configuration=content)
+        model = partial(guest_tiles.ldtilecfg, configuration=content)
+        return Execution(PayloadOp.LDTILECFG, model, data=content)
 
 
-class _TileOp(GuestOp):
-    """An instruction with one tile and, mostly, its rows in memory."""
-
-    tile: int
-
-    @property
-    def registers(self) -> Registers:
-        """Return the stride."""
-        return Registers(rdx=BYTES_PER_ROW)
-
-
-@op("guest-tileloadd", "KVM_RUN(TILELOADD)", "SDM vol.2 TILELOADD")
-@dataclass(frozen=True, slots=True)
-class GuestTileloadd(_TileOp):
+@op("guest-tileloadd", "KVM_RUN(TILELOADD)", guest_tiles.TILELOADD, on=_ON)
+class GuestTileloadd(FixedGuestOp):
     """Load a tile's pattern."""
 
-    tile: int = 0
-    vcpu: str = VCPU
-    rule = guest_tiles.TILELOADD
+    tile: Tile = 0
+    vcpu: Name = VCPU
 
     @property
     def mnemonic(self) -> str:
-        """The tile."""
         return f"TILELOADD TMM{self.tile}"
 
-    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
-        """Put the rows into the data area."""
-        data = tile_rows(self.tile)
-        return command(PayloadOp.TILELOADD, self.registers, operand=self.tile, data=data)
-
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
-        """Load them."""
-        return partial(guest_tiles.tileloadd, tile=self.tile, rows=tile_rows(self.tile))
+    def executes_as(self) -> Execution:
+        rows = tile_rows(self.tile)
+        model = partial(guest_tiles.tileloadd, tile=self.tile, rows=rows)
+        return Execution(PayloadOp.TILELOADD, model, _STRIDE, operand=self.tile, data=rows)
 
 
-@op("guest-tilestored", "KVM_RUN(TILESTORED)", "SDM vol.2 TILESTORED")
-@dataclass(frozen=True, slots=True)
-class GuestTilestored(_TileOp):
+@op("guest-tilestored", "KVM_RUN(TILESTORED)", guest_tiles.TILESTORED, on=_ON)
+class GuestTilestored(FixedGuestOp):
     """Store a tile."""
 
-    tile: int = 0
-    vcpu: str = VCPU
-    rule = guest_tiles.TILESTORED
+    tile: Tile = 0
+    vcpu: Name = VCPU
 
     @property
     def mnemonic(self) -> str:
-        """The tile."""
         return f"TILESTORED TMM{self.tile}"
 
-    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
-        """Fill the data area beforehand."""
-        return command(PayloadOp.TILESTORED, self.registers, operand=self.tile, data=_BEFORE)
-
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
-        """Store its rows."""
-        return partial(guest_tiles.tilestored, tile=self.tile, before=_BEFORE)
-
-    def size_of_data(self, host: HostProfile) -> int:  # noqa: ARG002
-        """Return the bytes of a tile."""
-        return TILE_SIZE
+    def executes_as(self) -> Execution:
+        return Execution(
+            PayloadOp.TILESTORED,
+            partial(guest_tiles.tilestored, tile=self.tile, before=_BEFORE),
+            _STRIDE,
+            operand=self.tile,
+            data=_BEFORE,
+            data_size=TILE_SIZE,
+        )
 
 
-@op("guest-tilezero", "KVM_RUN(TILEZERO)", "SDM vol.2 TILEZERO")
-@dataclass(frozen=True, slots=True)
-class GuestTilezero(GuestOp):
+@op("guest-tilezero", "KVM_RUN(TILEZERO)", guest_tiles.TILEZERO, on=_ON)
+class GuestTilezero(FixedGuestOp):
     """Clear a tile."""
 
-    tile: int = 0
-    vcpu: str = VCPU
-    rule = guest_tiles.TILEZERO
+    tile: Tile = 0
+    vcpu: Name = VCPU
 
     @property
     def mnemonic(self) -> str:
-        """The tile."""
         return f"TILEZERO TMM{self.tile}"
 
-    def command(self, host: HostProfile) -> bytes:  # noqa: ARG002
-        """Have it cleared."""
-        return command(PayloadOp.TILEZERO, operand=self.tile)
-
-    def instruction(self, host: HostProfile) -> Callable[[Guest], Guest]:  # noqa: ARG002
-        """Clear it."""
-        return partial(guest_tiles.tilezero, tile=self.tile)
+    def executes_as(self) -> Execution:
+        model = partial(guest_tiles.tilezero, tile=self.tile)
+        return Execution(PayloadOp.TILEZERO, model, operand=self.tile)

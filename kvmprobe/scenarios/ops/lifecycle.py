@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR
-from kvmprobe.model import lifecycle, process
-from kvmprobe.model.lifecycle import SET_MEMORY_REGION
-from kvmprobe.model.outcome import Done, Step
-from kvmprobe.scenarios.calls import MAIN, Call, Close, Immediate, Ioctl, MapMemory
+from kvmprobe.model import lifecycle, memory, process
+from kvmprobe.model.memory import SET_MEMORY_REGION
+from kvmprobe.scenarios.calls import (
+    KVM,
+    MAIN,
+    VCPU,
+    VM,
+    Argument,
+    Call,
+    Close,
+    Immediate,
+    MapMemory,
+)
 from kvmprobe.scenarios.calls import OpenKvm as OpenKvmCall
-from kvmprobe.scenarios.ops._base import Op, op
+from kvmprobe.scenarios.op_fields import U64, Caller, Name
+from kvmprobe.scenarios.ops._base import FixedIoctl, FixedOp, op
 
 if TYPE_CHECKING:
-    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
+    from kvmprobe.model.outcome import Step
 
-KVM, VM, VCPU = "kvm", "vm", "vcpu0"
+# SDM vol.2 OUT: OUT imm8, AL.
+_OUT = b"\xe6\x80"
 
 
 def by_whom(task: str) -> str:
@@ -29,79 +40,89 @@ def by_whom(task: str) -> str:
 @op(
     "open-kvm",
     "open(/dev/kvm)",
-    "Documentation/virt/kvm/api.rst: General description",
+    lifecycle.OPEN_KVM,
     errnos={"EMFILE": "the process may open no more descriptors"},
 )
-@dataclass(frozen=True, slots=True)
-class OpenKvm(Op):
+class OpenKvm(FixedOp):
     """Open /dev/kvm."""
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Open it under the scenario's name for it."""
+    @property
+    def binds(self) -> str:
+        return KVM
+
+    def call(self) -> Call:
         return OpenKvmCall(KVM)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect a descriptor."""
+    def transition(self, machine: Machine) -> Step:
         return lifecycle.open_kvm(machine)
 
 
 @op(
     "create-vm",
-    "KVM_CREATE_VM",
-    "Documentation/virt/kvm/api.rst: KVM_CREATE_VM",
+    ioctls.CREATE_VM,
+    lifecycle.CREATE_VM,
     errnos={
         "EMFILE": "the process may open no more descriptors",
         "EBADF": "/dev/kvm's descriptor was closed",
     },
 )
-@dataclass(frozen=True, slots=True)
-class CreateVm(Op):
+class CreateVm(FixedIoctl):
     """Create a VM."""
 
-    vm: str = VM
-    by: str = MAIN
+    vm: Name = VM
+    by: Caller = MAIN
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to the ioctl on /dev/kvm."""
-        return Ioctl(ioctls.CREATE_VM.number, KVM, Immediate(0), binds=self.vm, by=self.by)
+    @property
+    def binds(self) -> str:
+        return self.vm
 
-    def step(self, machine: Machine) -> Step:
-        """Expect a descriptor."""
+    def argument(self) -> Argument:
+        return Immediate(0)
+
+    def transition(self, machine: Machine) -> Step:
         return lifecycle.create_vm(machine, self.vm, KVM, self.by)
 
     @property
     def text(self) -> str:
-        """Name the caller, and another VM than the usual."""
         which = "" if self.vm == VM else f" {self.vm}"
         return f"{self.kernel_call}{which}{by_whom(self.by)}"
 
 
-@op(
-    "map-halt",
-    "KVM_SET_USER_MEMORY_REGION",
-    "Documentation/virt/kvm/api.rst: KVM_SET_USER_MEMORY_REGION",
-    'SDM vol.3 §11.1.4 "First Instruction Executed"',
-)
-@dataclass(frozen=True, slots=True)
-class MapHalt(Op):
+class _Map(FixedOp):
+    """Give the guest one page, with code at the reset vector."""
+
+    def _page(self, vm: str, code: bytes) -> Call:
+        return MapMemory(vm, 0, RESET_PAGE, bytes(RESET_VECTOR) + code)
+
+    def transition(self, machine: Machine) -> Step:
+        return memory.map_region(machine, self.descriptor, memory.reset_page(self.name))
+
+
+@op("map-halt", "KVM_SET_USER_MEMORY_REGION", SET_MEMORY_REGION, on=Descriptor.VM)
+class MapHalt(_Map):
     """Give the guest one page, with HLT at the reset vector."""
 
-    vm: str = VM
+    vm: Name = VM
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to memory below 4 GiB."""
-        return MapMemory(self.vm, 0, RESET_PAGE, bytes(RESET_VECTOR) + HALT)
+    def call(self) -> Call:
+        return self._page(self.vm, HALT)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect success; guest memory is no part of the model."""
-        return Step(machine, Done(), SET_MEMORY_REGION)
+
+@op("map-out", "KVM_SET_USER_MEMORY_REGION", SET_MEMORY_REGION, on=Descriptor.VM)
+class MapOut(_Map):
+    """Give the guest one page, with OUT at the reset vector."""
+
+    def call(self) -> Call:
+        return self._page(VM, _OUT)
 
 
 @op(
     "create-vcpu",
-    "KVM_CREATE_VCPU",
-    "Documentation/virt/kvm/api.rst: KVM_CREATE_VCPU",
-    "arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate",
+    ioctls.CREATE_VCPU,
+    lifecycle.CREATE_VCPU,
+    lifecycle.VCPU_ID_TOO_LARGE,
+    lifecycle.VCPU_ID_TAKEN,
+    lifecycle.NO_DESCRIPTOR_LEFT,
     errnos={
         "EINVAL": "the id is beyond all ids",
         "EEXIST": "the VM has a vCPU of that id",
@@ -110,27 +131,26 @@ class MapHalt(Op):
         "EBADF": "the VM's descriptor was closed",
     },
 )
-@dataclass(frozen=True, slots=True)
-class CreateVcpu(Op):
+class CreateVcpu(FixedIoctl):
     """Create a vCPU; freezes the calling process's guest permission."""
 
-    vcpu: str = VCPU
-    vm: str = VM
-    id: int = 0
-    by: str = MAIN
+    vcpu: Name = VCPU
+    vm: Name = VM
+    id: U64 = 0
+    by: Caller = MAIN
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to the ioctl on the VM."""
-        number = ioctls.CREATE_VCPU.number
-        return Ioctl(number, self.vm, Immediate(self.id), binds=self.vcpu, by=self.by)
+    @property
+    def binds(self) -> str:
+        return self.vcpu
 
-    def step(self, machine: Machine) -> Step:
-        """Expect a descriptor."""
+    def argument(self) -> Argument:
+        return Immediate(self.id)
+
+    def transition(self, machine: Machine) -> Step:
         return lifecycle.create_vcpu(machine, self.vcpu, self.by, self.vm, self.id)
 
     @property
     def text(self) -> str:
-        """Name the caller, and another vCPU than the usual."""
         usual = (self.vm, self.id) == (VM, 0)
         which = "" if usual else f" {self.id:#x} of {self.vm}"
         return f"{self.kernel_call}{which}{by_whom(self.by)}"
@@ -139,25 +159,21 @@ class CreateVcpu(Op):
 @op(
     "close",
     "close(2)",
-    "Documentation/virt/kvm/api.rst: General description",
-    "virt/kvm/kvm_main.c: kvm_vcpu_release",
+    process.CLOSE,
+    on=tuple(Descriptor),
     errnos={"EBADF": "it is closed already"},
 )
-@dataclass(frozen=True, slots=True)
-class CloseDescriptor(Op):
+class CloseDescriptor(FixedOp):
     """Close a descriptor, by its name; the vCPU's run area is unmapped with it."""
 
-    on: str
+    on: Name
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to close(2)."""
+    def call(self) -> Call:
         return Close(self.on)
 
-    def step(self, machine: Machine) -> Step:
-        """Give nothing back."""
+    def transition(self, machine: Machine) -> Step:
         return process.close(machine, self.on)
 
     @property
     def text(self) -> str:
-        """Name the descriptor."""
         return f"close({self.on})"

@@ -2,58 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from kvmprobe.model import run
-from kvmprobe.scenarios.calls import Call, RunVcpu
-from kvmprobe.scenarios.ops._base import Op, op
-from kvmprobe.scenarios.ops.lifecycle import VCPU
+from kvmprobe.abi.ioctls import Descriptor
+from kvmprobe.model import run, vcpu_state
+from kvmprobe.scenarios.calls import VCPU, Call, RunVcpu
+from kvmprobe.scenarios.ops._base import FixedOp, op
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
+_PLACES = {run.EXIT_FIELD: (0, "I")}
 
-@op(
-    "run-until-halt",
-    "KVM_RUN",
-    "Documentation/virt/kvm/api.rst: KVM_RUN",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run",
-)
-@dataclass(frozen=True, slots=True)
-class RunUntilHalt(Op):
+
+@op("run-until-halt", "KVM_RUN", run.RUN_UNTIL_HALT, on=Descriptor.VCPU, output=_PLACES)
+class RunUntilHalt(FixedOp):
     """Enter the guest, which halts at once."""
 
-    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = {run.EXIT_FIELD: (0, "I")}
-
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to a real entry."""
+    def call(self) -> Call:
         return RunVcpu(VCPU, 0)
 
-    def step(self, machine: Machine) -> Step:
-        """Load and save the guest FPU."""
+    def transition(self, machine: Machine) -> Step:
         return run.run_until_halt(machine, VCPU)
+
+
+@op("run-until-out", "KVM_RUN", vcpu_state.RUN_UNTIL_PORT, on=Descriptor.VCPU, output=_PLACES)
+class RunUntilOut(FixedOp):
+    """Enter the guest, which writes to a port at once."""
+
+    def call(self) -> Call:
+        return RunVcpu(VCPU, 0)
+
+    def transition(self, machine: Machine) -> Step:
+        return vcpu_state.run_until_port(machine, VCPU)
 
 
 @op(
     "run-immediate-exit",
     "KVM_RUN(immediate_exit)",
-    "Documentation/virt/kvm/api.rst: KVM_RUN, immediate_exit",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run",
+    run.RUN_IMMEDIATE_EXIT,
+    on=Descriptor.VCPU,
     errnos={"EINTR": "always: immediate_exit is set"},
 )
-@dataclass(frozen=True, slots=True)
-class RunImmediateExit(Op):
+class RunImmediateExit(FixedOp):
     """Call KVM_RUN without entering the guest; the guest FPU is loaded and saved all the same."""
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to a KVM_RUN that returns at once."""
+    def call(self) -> Call:
         return RunVcpu(VCPU, 1)
 
-    def step(self, machine: Machine) -> Step:
-        """Load and save the guest FPU."""
+    def transition(self, machine: Machine) -> Step:
         return run.run_immediate_exit(machine, VCPU)

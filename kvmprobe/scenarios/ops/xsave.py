@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.model import uabi
 from kvmprobe.scenarios.calls import (
-    Call,
+    VCPU,
+    Argument,
     Immediate,
-    Ioctl,
     Literal,
     LiteralAtPageEnd,
     Output,
     OutputAtPageEnd,
 )
-from kvmprobe.scenarios.ops._base import Op, op
-from kvmprobe.scenarios.ops.lifecycle import VCPU
+from kvmprobe.scenarios.op_fields import U64, Size
+from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 from kvmprobe.xstate.malformations import Malformation, malformed_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
 XSTATE_BV_FIELD = "XSTATE_BV"
+IMAGE_PLACES = {XSTATE_BV_FIELD: (512, "Q")}
 _BEYOND = 64
-_XSTATE_BV: Mapping[str, tuple[int, str]] = {XSTATE_BV_FIELD: (512, "Q")}
-_NULL = Immediate(0)
+_REFUSED = {"EINVAL": "XSTATE_BV, XCOMP_BV, reserved header bytes or MXCSR not accepted"}
 
 
 def largest_image(host: HostProfile) -> int:
@@ -45,218 +42,170 @@ def largest_image(host: HostProfile) -> int:
     return host.uabi_size(host.user_features)
 
 
-@op(
-    "set-xsave",
-    "KVM_SET_XSAVE",
-    "Documentation/virt/kvm/api.rst: KVM_SET_XSAVE",
-    "arch/x86/kernel/fpu/core.c: fpu_copy_uabi_to_guest_fpstate",
-    errnos={"EINVAL": "XSTATE_BV, XCOMP_BV, reserved header bytes or MXCSR not accepted"},
-)
-@dataclass(frozen=True, slots=True)
-class SetXsave(Op):
+def whole_image(xstate_bv: int, host: HostProfile) -> bytes:
+    """Return the image with the patterns of ``xstate_bv``, as large as any vCPU reads."""
+    return patterns.image(xstate_bv, host.layout, largest_image(host), host.mxcsr_mask)
+
+
+def at_page_end(given: bytes) -> Argument:
+    """Return bytes that end where memory ends; no bytes are a null pointer."""
+    return LiteralAtPageEnd(given) if given else Immediate(0)
+
+
+def room_at_page_end(size: int) -> Argument:
+    """Return a buffer that ends where memory ends; one of no bytes is a null pointer."""
+    return OutputAtPageEnd(size) if size else Immediate(0)
+
+
+@op("set-xsave", ioctls.SET_XSAVE, uabi.SET_XSAVE, uabi.READ_IMAGE, errnos=_REFUSED)
+class SetXsave(HostIoctl):
     """Restore the pattern of each component in ``xstate_bv``, all others INIT."""
 
-    xstate_bv: int
+    xstate_bv: U64
 
     def image(self, host: HostProfile) -> bytes:
-        """Return the uabi image, as large as any vCPU of this host reads."""
-        return patterns.image(self.xstate_bv, host.layout, largest_image(host), host.mxcsr_mask)
+        return whole_image(self.xstate_bv, host)
 
-    def lower(self, host: HostProfile) -> Call:
-        """Lower to the image."""
-        return Ioctl(ioctls.SET_XSAVE.number, VCPU, Literal(self.image(host)))
+    def argument(self, host: HostProfile) -> Argument:
+        return Literal(self.image(host))
 
-    def step(self, machine: Machine) -> Step:
-        """Check the header, replace all user components."""
+    def transition(self, machine: Machine) -> Step:
         return uabi.set_xsave(machine, VCPU, self.image(machine.host))
 
     @property
     def text(self) -> str:
-        """Name the components."""
         return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}"
 
 
-@op(
-    "set-xsave-image",
-    "KVM_SET_XSAVE",
-    "Documentation/virt/kvm/api.rst: KVM_SET_XSAVE",
-    "arch/x86/kernel/fpu/core.c: fpu_copy_uabi_to_guest_fpstate",
-    "arch/x86/kernel/fpu/xstate.c: validate_user_xstate_header",
-    errnos={"EINVAL": "XSTATE_BV, XCOMP_BV, reserved header bytes or MXCSR not accepted"},
-)
-@dataclass(frozen=True, slots=True)
-class SetXsaveImage(Op):
-    """Restore the pattern of each component in ``xstate_bv``, in an image that is odd."""
+@op("set-xsave-image", ioctls.SET_XSAVE, uabi.SET_XSAVE, uabi.READ_IMAGE, errnos=_REFUSED)
+class SetXsaveImage(HostIoctl):
+    """Restore the pattern of each component in ``xstate_bv``, in a malformed image."""
 
-    xstate_bv: int
+    xstate_bv: U64
     malformation: Malformation = Malformation.NONE
-    number: int = 0
-
-    def __post_init__(self) -> None:
-        """Accept the malformation's text."""
-        object.__setattr__(self, "malformation", Malformation(self.malformation))
+    number: U64 = 0
 
     def image(self, host: HostProfile) -> bytes:
-        """Return the uabi image, as large as any vCPU of this host reads."""
         size = largest_image(host)
         return malformed_image(
             self.xstate_bv, self.malformation, self.number, host.layout, size, host.mxcsr_mask
         )
 
-    def lower(self, host: HostProfile) -> Call:
-        """Lower to the image."""
-        return Ioctl(ioctls.SET_XSAVE.number, VCPU, Literal(self.image(host)))
+    def argument(self, host: HostProfile) -> Argument:
+        return Literal(self.image(host))
 
-    def step(self, machine: Machine) -> Step:
-        """Check the header, replace all user components."""
+    def transition(self, machine: Machine) -> Step:
         return uabi.set_xsave(machine, VCPU, self.image(machine.host))
 
     @property
     def text(self) -> str:
-        """Name the components and the malformation."""
-        odd = (
-            ""
-            if self.malformation is Malformation.NONE
-            else f", {self.malformation} {self.number:#x}"
-        )
-        return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}{odd}"
+        shown = f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}"
+        if self.malformation is Malformation.NONE:
+            return shown
+        return f"{shown}, {self.malformation} {self.number:#x}"
 
 
 @op(
     "set-xsave-at-page-end",
-    "KVM_SET_XSAVE",
-    "Documentation/virt/kvm/api.rst: KVM_SET_XSAVE",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl",
+    ioctls.SET_XSAVE,
+    uabi.READ_IMAGE,
+    uabi.SET_XSAVE,
     errnos={
         "EFAULT": "less than the vCPU's image can be read",
         "EINVAL": "the image is read, and not accepted",
     },
 )
-@dataclass(frozen=True, slots=True)
-class SetXsaveAtPageEnd(Op):
-    """Restore the first ``size`` bytes of an image, right before what cannot be read."""
+class SetXsaveAtPageEnd(HostIoctl):
+    """Restore the first ``size`` bytes of an image; the memory after them cannot be read."""
 
-    xstate_bv: int
-    size: int
+    xstate_bv: U64
+    size: Size
 
     def image(self, host: HostProfile) -> bytes:
-        """Return as much of the image as there is."""
-        whole = patterns.image(self.xstate_bv, host.layout, largest_image(host), host.mxcsr_mask)
-        return whole[: self.size]
+        return whole_image(self.xstate_bv, host)[: self.size]
 
-    def lower(self, host: HostProfile) -> Call:
-        """Lower to the bytes at a page's end; no byte at all is a null pointer."""
-        given = self.image(host)
-        argument = LiteralAtPageEnd(given) if given else _NULL
-        return Ioctl(ioctls.SET_XSAVE.number, VCPU, argument)
+    def argument(self, host: HostProfile) -> Argument:
+        return at_page_end(self.image(host))
 
-    def step(self, machine: Machine) -> Step:
-        """Expect exactly the vCPU's image to be read."""
+    def transition(self, machine: Machine) -> Step:
         return uabi.set_xsave(machine, VCPU, self.image(machine.host))
 
     @property
     def text(self) -> str:
-        """Tell the size."""
         return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}, {self.size} bytes"
 
 
-@op(
-    "get-xsave2",
-    "KVM_GET_XSAVE2",
-    "Documentation/virt/kvm/api.rst: KVM_GET_XSAVE2",
-    "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf",
-)
-@dataclass(frozen=True, slots=True)
-class GetXsave2(Op):
+@op("get-xsave2", ioctls.GET_XSAVE2, uabi.GET_XSAVE2, output=IMAGE_PLACES)
+class GetXsave2(HostIoctl):
     """Read the uabi image, into a buffer that is larger than any image."""
 
-    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = _XSTATE_BV
+    def argument(self, host: HostProfile) -> Argument:
+        # Room after the image shows where the kernel stops.
+        return Output(largest_image(host) + _BEYOND)
 
-    def lower(self, host: HostProfile) -> Call:
-        """Lower to a buffer with room behind the image, to see where the kernel stops."""
-        return Ioctl(ioctls.GET_XSAVE2.number, VCPU, Output(largest_image(host) + _BEYOND))
-
-    def step(self, machine: Machine) -> Step:
-        """Expect the image."""
+    def transition(self, machine: Machine) -> Step:
         return uabi.get_xsave2(machine, VCPU)
 
 
 @op(
     "get-xsave2-at-page-end",
-    "KVM_GET_XSAVE2",
-    "Documentation/virt/kvm/api.rst: KVM_GET_XSAVE2",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl",
+    ioctls.GET_XSAVE2,
+    uabi.GET_XSAVE2,
     errnos={"EFAULT": "less than the vCPU's image can be written"},
 )
-@dataclass(frozen=True, slots=True)
-class GetXsave2AtPageEnd(Op):
-    """Read the uabi image into ``size`` bytes, right before what cannot be written."""
+class GetXsave2AtPageEnd(FixedIoctl):
+    """Read the uabi image into ``size`` bytes; the memory after them cannot be written."""
 
-    size: int
+    size: Size
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to a buffer at a page's end; no byte at all is a null pointer."""
-        argument = OutputAtPageEnd(self.size) if self.size else _NULL
-        return Ioctl(ioctls.GET_XSAVE2.number, VCPU, argument)
+    def argument(self) -> Argument:
+        return room_at_page_end(self.size)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect exactly the vCPU's image to be written."""
+    def transition(self, machine: Machine) -> Step:
         return uabi.get_xsave2(machine, VCPU, self.size)
 
     @property
     def text(self) -> str:
-        """Tell the size."""
         return f"{self.kernel_call} into {self.size} bytes"
 
 
 @op(
     "get-xsave",
-    "KVM_GET_XSAVE",
-    "Documentation/virt/kvm/api.rst: KVM_GET_XSAVE",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl",
+    ioctls.GET_XSAVE,
+    uabi.GET_XSAVE,
     errnos={"EINVAL": "the vCPU's image is larger than 4096 bytes"},
+    output=IMAGE_PLACES,
 )
-@dataclass(frozen=True, slots=True)
-class GetXsave(Op):
+class GetXsave(FixedIoctl):
     """Read the uabi image with the call that knows 4096 bytes only."""
 
-    output_fields: ClassVar[Mapping[str, tuple[int, str]]] = _XSTATE_BV
+    def argument(self) -> Argument:
+        return Output(KVM_XSAVE_SIZE + _BEYOND)
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to a buffer with room behind the image, to see where the kernel stops."""
-        return Ioctl(ioctls.GET_XSAVE.number, VCPU, Output(KVM_XSAVE_SIZE + _BEYOND))
-
-    def step(self, machine: Machine) -> Step:
-        """Expect the image, if it is of that size."""
+    def transition(self, machine: Machine) -> Step:
         return uabi.get_xsave(machine, VCPU)
 
 
 @op(
     "get-xsave-at-page-end",
-    "KVM_GET_XSAVE",
-    "Documentation/virt/kvm/api.rst: KVM_GET_XSAVE",
-    "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl",
+    ioctls.GET_XSAVE,
+    uabi.GET_XSAVE,
     errnos={
         "EINVAL": "the vCPU's image is larger than 4096 bytes",
         "EFAULT": "less than 4096 bytes can be written",
     },
 )
-@dataclass(frozen=True, slots=True)
-class GetXsaveAtPageEnd(Op):
-    """Read the uabi image of 4096 bytes into ``size``, right before what cannot be written."""
+class GetXsaveAtPageEnd(FixedIoctl):
+    """Read the uabi image of 4096 bytes into ``size``; memory after them cannot be written."""
 
-    size: int
+    size: Size
 
-    def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
-        """Lower to a buffer at a page's end; no byte at all is a null pointer."""
-        argument = OutputAtPageEnd(self.size) if self.size else _NULL
-        return Ioctl(ioctls.GET_XSAVE.number, VCPU, argument)
+    def argument(self) -> Argument:
+        return room_at_page_end(self.size)
 
-    def step(self, machine: Machine) -> Step:
-        """Expect exactly 4096 bytes to be written."""
+    def transition(self, machine: Machine) -> Step:
         return uabi.get_xsave(machine, VCPU, self.size)
 
     @property
     def text(self) -> str:
-        """Tell the size."""
         return f"{self.kernel_call} into {self.size} bytes"

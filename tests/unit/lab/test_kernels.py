@@ -199,6 +199,12 @@ def test_unreadable_spec_is_a_usage_error(ask, spec):
         ask(spec)
 
 
+@pytest.mark.parametrize("spec", ["6.1.5", "a.deb"])
+def test_modules_of_a_packaged_kernel_cannot_be_replaced(ask, spec, tmp_path):
+    with pytest.raises(UsageError, match=r"--modules: kernel .* has modules of its own"):
+        ask(spec, modules_dir=tmp_path)
+
+
 @pytest.mark.parametrize("spec", ["/no/such/bzImage", "none.deb", "./x"])
 def test_missing_file_is_a_usage_error(ask, spec):
     with pytest.raises(UsageError, match="does not exist"):

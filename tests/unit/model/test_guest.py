@@ -24,7 +24,7 @@ def test_an_entry_with_xstate_bv_under_an_armed_xfd_kills_the_host():
 
 
 def test_a_vcpu_that_comes_from_reset_has_the_payloads_control_registers():
-    # cdefs/guest_payload.S: PG, WP, NE, ET, MP, PE; PAE, OSFXSR, OSXMMEXCPT
+    # kvmprobe/native/guest_payload.S: PG, WP, NE, ET, MP, PE; PAE, OSFXSR, OSXMMEXCPT
     fields = step(amx_vcpu(), nothing).outcome.fields
     assert (fields["cr0"], fields["cr4"]) == (0x8001_0033, 0x620)
 

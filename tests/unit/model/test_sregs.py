@@ -115,7 +115,7 @@ def test_registers_that_were_read_after_guest_code_come_back():
     machine = get_sregs(in_guest(machine_with_vcpu()), VCPU, "kept").machine
     machine = set_sregs(machine, VCPU, 0x620, "kept").machine
     fields = get_sregs(machine, VCPU).outcome.fields
-    # The payload sets EFER.LME in cdefs/guest_payload.S, and then CR0.PG.
+    # The payload sets EFER.LME in kvmprobe/native/guest_payload.S, and then CR0.PG.
     assert (fields["cr0"], fields["cr4"], fields["efer"]) == (0x8001_0033, 0x620, 0x500)
 
 

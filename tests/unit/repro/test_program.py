@@ -3,13 +3,12 @@
 import pytest
 
 from kvmprobe.abi.numbers import ArchPrctlCode
-from kvmprobe.abi.payload import NO_EXCEPTION, RESULT, PayloadOp
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
-from kvmprobe.repro import chunks
 from kvmprobe.repro.ended import Ended, Result
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.program import file_name, program
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.ops.lifecycle import CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import AccessCetMsr, GetXfd
 from kvmprobe.scenarios.ops.one_reg import GetOneReg
@@ -73,7 +72,7 @@ def test_what_makes_a_program_differ_is_the_scenario_alone():
 
 @pytest.mark.parametrize("name", ["checks", "int", "close", "EXIT", "9", "a-b"])
 def test_names_of_a_scenario_cannot_clash_with_the_programs(name):
-    written = text(OpenKvm(), CreateVm(name), SpawnTask(name, "thread"), GetPermission(name))
+    written = text(OpenKvm(), CreateVm(name), SpawnTask(name, Relation.THREAD), GetPermission(name))
     assert f"static int {name} = -1" not in written or name == "EXIT"
 
 
@@ -88,7 +87,7 @@ def test_names_of_a_scenario_cannot_clash_with_the_programs(name):
     ],
 )
 def test_loads_of_the_guest_fpu_are_those_that_the_executor_watches(op, loads):
-    # cdefs/hold.c: KVM_RUN, and accesses to MSRs of CET.
+    # kvmprobe/abi/fpu_loads.py: KVM_RUN, and accesses to MSRs of CET.
     assert loads_guest_fpu(op.lower(HOST)) is loads
 
 
@@ -137,7 +136,7 @@ def test_an_exit_reason_has_the_kernels_name():
 
 
 def test_a_task_calls_the_function_that_the_process_calls():
-    written = text(GetPermission(), SpawnTask("other", "fork"), GetPermission("other"))
+    written = text(GetPermission(), SpawnTask("other", Relation.FORK), GetPermission("other"))
     assert written.count("ARCH_GET_XCOMP_PERM, ") == 1
     assert "ask(&task_other, ASK_GET_XCOMP_PERM)" in written
 
@@ -149,15 +148,6 @@ def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
 def test_a_program_names_the_kernel_function_by_its_path():
     written = program(O1, HOST).replace("\n\t *", "")
     assert "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf" in written
-
-
-def test_a_program_counts_the_payloads_commands_and_results_as_the_payload_does():
-    ready = "\n".join(chunk.text for chunk in chunks.all_chunks())
-    for op in (PayloadOp.READ_CR4, PayloadOp.WRITE_CR4, PayloadOp.XGETBV):
-        assert f"{op.name} = {op.value}," in ready
-    assert f"PAYLOAD_RESULT_VECTOR = {RESULT['vector']}," in ready
-    assert f"PAYLOAD_RESULT_CR4 = {RESULT['cr4']}," in ready
-    assert f"NO_EXCEPTION = {NO_EXCEPTION:#x}," in ready
 
 
 def test_only_a_program_with_guest_code_tries_a_guest():

@@ -1,10 +1,11 @@
-"""What ops of the guest tell the payload: cdefs/guest_payload.h."""
+"""The commands that ops of the guest give the payload: kvmprobe/abi/payload.py."""
 
 import struct
 
 import pytest
 
 from kvmprobe.abi.payload import PayloadOp
+from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
 from kvmprobe.scenarios.calls import Captured, Ioctl, MapPayload, RunGuest, SharePayload
@@ -108,12 +109,12 @@ def test_a_configuration_has_64_bytes(configuration):
 
 
 def test_what_was_saved_of_one_vcpu_is_restored_into_the_other():
-    saved = SaveVcpu("xsave", "vcpu0").lower(AMX_HOST)
-    restored = RestoreVcpu("xsave", "vcpu1", "vcpu0").lower(AMX_HOST)
+    saved = SaveVcpu(Part.XSAVE, "vcpu0").lower(AMX_HOST)
+    restored = RestoreVcpu(Part.XSAVE, "vcpu1", "vcpu0").lower(AMX_HOST)
     assert isinstance(saved, Ioctl)
     assert (restored.on, restored.argument) == ("vcpu1", Captured(saved.argument.capture))
 
 
 def test_captures_of_two_vcpus_do_not_mix():
-    names = {SaveVcpu("msrs", vcpu).lower(AMX_HOST).argument.capture for vcpu in ("a", "b")}
+    names = {SaveVcpu(Part.MSRS, vcpu).lower(AMX_HOST).argument.capture for vcpu in ("a", "b")}
     assert len(names) == 2

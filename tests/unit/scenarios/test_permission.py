@@ -58,7 +58,7 @@ def outcomes(scenario_id, host=AMX_HOST):
         (RequestGuestPermission(18, "fork"), ArchPrctl(0x1025, Immediate(18), "fork")),
         (GetToNowhere(0x1022), ArchPrctl(0x1022, Immediate(0))),
         (UnknownOption(0x1026), ArchPrctl(0x1026, Immediate(0))),
-        (SpawnTask("fork", "fork"), Spawn("fork", Relation.FORK)),
+        (SpawnTask("fork", Relation.FORK), Spawn("fork", Relation.FORK)),
         (SetAltstack(4096, "thread"), SetAltStack(4096, "thread")),
         (LimitOwnDescriptors(), LimitDescriptors()),
     ],

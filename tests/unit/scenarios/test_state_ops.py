@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from kvmprobe.scenarios.calls import Captured, OutputBehind, SleepingLiteral
+from kvmprobe.scenarios.ops.lifecycle import MapOut
 from kvmprobe.scenarios.ops.msrs import (
     AccessCetMsr,
     GetListedMsrs,
@@ -18,7 +19,6 @@ from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2, SetSregs, SetSregs
 from kvmprobe.scenarios.ops.vcpu_state import (
     GetDebugregs,
     GetRegs,
-    MapOut,
     SetDebugregs,
     SetRegs,
     SetVcpuEvents,

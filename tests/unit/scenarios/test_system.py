@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from kvmprobe.abi.numbers import KvmCap
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Failed
 from kvmprobe.scenarios.calls import Close, Immediate, Ioctl, Literal, Output, OutputBehind
@@ -55,7 +56,10 @@ def failures(scenario_id, kind):
     ("op_value", "call"),
     [
         # contract 2: ioctl numbers.
-        (CheckExtension(208, "vm", "fork"), Ioctl(0xAE03, "vm", Immediate(208), by="fork")),
+        (
+            CheckExtension(KvmCap.XSAVE2, "vm", "fork"),
+            Ioctl(0xAE03, "vm", Immediate(208), by="fork"),
+        ),
         (CreateVm("vm1", "fork"), Ioctl(0xAE01, "kvm", Immediate(0), "vm1", "fork")),
         (CreateVcpu("a", "b", 7, "fork"), Ioctl(0xAE41, "b", Immediate(7), "a", "fork")),
         (CloseDescriptor("vm"), Close("vm")),

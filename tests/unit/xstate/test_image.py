@@ -81,7 +81,7 @@ def test_extended_content_lies_at_its_offset(nr, offset, size):
 
 
 def test_content_of_the_wrong_size_is_refused():
-    with pytest.raises(LayoutError, match="content of component 9: 4 bytes"):
+    with pytest.raises(LayoutError, match="component 9: a content of 4 bytes"):
         encode(XsaveFields(contents={9: bytes(4)}), AMX_LAYOUT, 4096)
 
 

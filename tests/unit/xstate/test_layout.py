@@ -37,7 +37,7 @@ def test_overlapping_components_are_refused():
 
 
 def test_a_component_within_the_header_is_refused():
-    with pytest.raises(LayoutError, match="overlaps what ends at 576"):
+    with pytest.raises(LayoutError, match="overlaps the header or component that ends at 576"):
         Layout.of([Component(2, 560, 256)])
 
 
