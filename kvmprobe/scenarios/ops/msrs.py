@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model import msr
+from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Literal, Output, SleepingLiteral
+from kvmprobe.scenarios.cpuid_tables import Table, table
 from kvmprobe.scenarios.need import PRIVILEGE
 from kvmprobe.scenarios.op_fields import U64, Entries, Indices
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
@@ -33,6 +35,18 @@ def unknown_msr(indices: Iterable[int]) -> str:
     """Return why the model does not cover MSRs; nothing if it does."""
     unknown = sorted(set(indices) - KNOWN_MSRS)
     return f"the model does not know {', '.join(map(hex, unknown))}" if unknown else ""
+
+
+def _not_usual(machine: Machine) -> str:
+    """Return why not all listed MSRs need be readable and writable; nothing if they are.
+
+    :see: arch/x86/kvm/x86.c: kvm_get_msr_common, by the guest's CPUID and its local APIC
+    """
+    vcpu, supported = machine.vcpu(VCPU), machine.host.supported
+    tables = (supported, table(machine.host, Table.NO_AMX))
+    if vcpu.cpuid not in [GuestCpuid.of(known) for known in tables]:
+        return "which listed MSRs there are follows CPUID; set what KVM supports, or no-amx"
+    return "" if vcpu.lapic else "some listed MSRs need an irqchip"
 
 
 def msr_list(values: Mapping[int, int]) -> bytes:
@@ -184,6 +198,9 @@ class GetListedMsrs(HostIoctl):
         head = entry_list([(index, 0) for index in sorted(host.msrs)])
         return Output(len(head), head, capture=_LISTED)
 
+    def refused(self, machine: Machine) -> str:
+        return _not_usual(machine)
+
     def transition(self, machine: Machine) -> Step:
         return msr.access_listed(machine, VCPU)
 
@@ -204,6 +221,9 @@ class RestoreListedMsrs(HostIoctl):
             place = 16 + 16 * sorted(host.msrs).index(Msr.IA32_XFD)
             patches = ((place, struct.pack("=Q", self.xfd)),)
         return Captured(_LISTED, patches)
+
+    def refused(self, machine: Machine) -> str:
+        return _not_usual(machine)
 
     def transition(self, machine: Machine) -> Step:
         return msr.access_listed(machine, VCPU, self.xfd)

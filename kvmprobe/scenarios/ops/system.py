@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
-from kvmprobe.abi.numbers import KvmCap
+from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
 from kvmprobe.model import system
 from kvmprobe.scenarios.calls import KVM, MAIN, Argument, Immediate, Literal, Output, OutputBehind
 from kvmprobe.scenarios.op_fields import U32, U64, Caller, Name, Number, Room
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FewEntries = Annotated[int, Number(12)]
 """Fewer than the basic leaves that every table has."""
+TableRoom = Annotated[int, Number(KVM_MAX_CPUID_ENTRIES)]
+"""As many entries as KVM looks at."""
 _MSR_ROOM = 1024
 _ENTRY_SIZE = 40
 _PADDING_OFFSET = 28
@@ -223,7 +225,7 @@ class GetEmulatedCpuid(FixedIoctl):
 class GetEmulatedCpuidPadded(FixedIoctl):
     """Read it into a table whose padding is not zero."""
 
-    room: Room
+    room: TableRoom
 
     def argument(self) -> Argument:
         head = bytearray(_cpuid_head(self.room))
