@@ -1,19 +1,27 @@
-"""Generates the cffi extension's C source and compiles it; named in ``pyproject.toml``.
+"""Generates the C source of the two cffi extensions and compiles them; named in ``pyproject.toml``.
 
-The declarations are exact (no ``...``), so that the compiled module compares every constant and
-every layout with what the C compiler saw in the kernel's headers.
+``kvmprobe.bindings._kvm`` declares the kernel's interface; ``kvmprobe.native._executor`` runs
+scenarios.  The declarations are exact (no ``...``), so that the compiled module compares every
+constant and every layout with what the C compiler saw in the kernel's headers.
 """
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cffi import FFI
 from setuptools.command.build_ext import build_ext
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CDEFS = Path(__file__).parent
-MODULE = "kvmprobe.bindings._kvm"
-DECLARATIONS = (
+# Relative to the project, as setuptools wants sources.
+NATIVE = Path("kvmprobe/native")
+KERNEL_INTERFACE = (
     "arch_prctl.h",
     "kvm_system.h",
     "kvm_caps.h",
@@ -24,42 +32,85 @@ DECLARATIONS = (
     "kvm_vcpu.h",
     "kvm_state.h",
     "run_head.h",
-    "guest_payload.h",
-    "executor.h",
     "shim.h",
 )
-SOURCES = (
-    "preamble.c",
-    "run_head.h",
-    "layout_checks.c",
-    "guest_payload.h",
-    "executor.h",
-    "answer.h",
-    "hold.c",
-    "guest_run.c",
-    "sleeping.c",
+EXECUTOR = (
+    "gate.c",
     "kernel_calls.c",
+    "kernel_log.c",
+    "line.c",
+    "names.c",
+    "payload.c",
+    "port.c",
+    "report.c",
+    "scenario.c",
     "tasks.c",
-    "executor.c",
+    "zygote.c",
+    "guest_payload.S",
+    "task_image.S",
 )
-# Relative to the project, as setuptools wants it.
-ASSEMBLY = ("cdefs/guest_payload.S", "cdefs/task_image.S")
+# Of a header in shared/, a unit may use a part.
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-pthread", "-fvisibility=hidden", "-Wno-unused-function"]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """What one extension is made of.
+
+    :ivar declared: the text of its declarations, for cffi
+    :ivar source: C text that is compiled with them
+    :ivar units: other files to compile and link
+    """
+
+    declared: Callable[[], str]
+    source: Callable[[], str]
+    units: tuple[str, ...] = ()
+
+
+def _constants() -> str:
+    # The environment that a package is built in has not got the package itself on its path.
+    sys.path.insert(0, str(CDEFS.parent))
+    from kvmprobe.abi.c_constants import as_header  # noqa: PLC0415
+
+    return as_header()
+
+
+def _texts(*names: str) -> str:
+    return "\n".join((CDEFS / name).read_text() for name in names)
+
+
+MODULES = {
+    "kvmprobe.bindings._kvm": Module(
+        lambda: _texts(*KERNEL_INTERFACE),
+        lambda: _texts("preamble.c", "run_head.h", "layout_checks.c"),
+    ),
+    "kvmprobe.native._executor": Module(
+        (NATIVE / "executor.h").read_text,
+        lambda: '#include <stdint.h>\n#include "executor.h"\n',
+        tuple(str(NATIVE / name) for name in EXECUTOR),
+    ),
+}
 
 
 class BuildFfi(build_ext):
-    """``build_ext`` that writes the source of ``kvmprobe.bindings._kvm`` first."""
+    """``build_ext`` that first writes each module's source and the constants that C shares."""
 
     def build_extensions(self) -> None:
         """Generate and compile."""
-        ffi = FFI()
-        for name in DECLARATIONS:
-            ffi.cdef((CDEFS / name).read_text())
-        ffi.set_source(MODULE, "\n".join((CDEFS / name).read_text() for name in SOURCES))
-        generated = Path(self.build_temp) / "_kvm.c"
-        generated.parent.mkdir(parents=True, exist_ok=True)
-        ffi.emit_c_code(str(generated))
+        folder = Path(self.build_temp)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "constants.h").write_text(_constants())
         # The C compiler takes these as well.
         self.compiler.src_extensions.append(".S")
         for extension in self.extensions:
-            extension.sources = [str(generated), *ASSEMBLY]
+            module = MODULES[extension.name]
+            generated = folder / f"{extension.name.rpartition('.')[2]}.c"
+            ffi = FFI()
+            ffi.cdef(module.declared())
+            ffi.set_source(extension.name, module.source())
+            ffi.emit_c_code(str(generated))
+            extension.sources = [str(generated), *module.units]
+            extension.include_dirs = [str(NATIVE), str(folder)]
+            extension.extra_compile_args = FLAGS
+            extension.extra_link_args = ["-pthread"]
         super().build_extensions()

@@ -32,6 +32,11 @@ SAME_FIELD(msr.error);
 SAME_FIELD(msr.reason);
 SAME_FIELD(msr.index);
 SAME_FIELD(msr.data);
+#ifdef KVM_MEMORY_EXIT_FLAG_PRIVATE /* Linux 6.8 */
+SAME_FIELD(memory_fault.flags);
+SAME_FIELD(memory_fault.gpa);
+SAME_FIELD(memory_fault.size);
+#endif
 SAME_PLACE(hardware_exit_reason, hw.hardware_exit_reason);
 SAME_PLACE(suberror, internal.suberror);
 SAME_PLACE(debug.exception, debug.arch.exception);

@@ -60,5 +60,10 @@ struct kvmprobe_run_head {
             uint32_t index;
             unsigned long long data;
         } msr;
+        struct {
+            unsigned long long flags;
+            unsigned long long gpa;
+            unsigned long long size;
+        } memory_fault;
     };
 };

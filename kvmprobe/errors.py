@@ -1,7 +1,7 @@
-"""Every exception that kvmprobe raises on purpose.
+"""The exceptions of kvmprobe.
 
-Bottom layer: imports nothing of kvmprobe.  A divergence is a verdict and an expected errno is an
-outcome; the classes here are for questions that could not be asked.
+A divergence is a verdict and an expected errno is an outcome, not an exception: these classes are
+for operations that failed, so that nothing could be judged.
 """
 
 from __future__ import annotations
@@ -23,35 +23,39 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+# Python calls 95 ENOTSUP; the kernel and its documentation say EOPNOTSUPP.  It has no EHWPOISON
+# before version 3.14.
+_KERNEL_NAMES = {errno_names.EOPNOTSUPP: "EOPNOTSUPP", 133: "EHWPOISON"}
+
+
 def errno_name(number: int) -> str:
     """Return ``EINVAL (22)`` for 22."""
-    # Python calls 95 ENOTSUP; the kernel and its documentation say EOPNOTSUPP.
-    name = {errno_names.EOPNOTSUPP: "EOPNOTSUPP"}.get(number) or errno_names.errorcode.get(number)
+    name = _KERNEL_NAMES.get(number) or errno_names.errorcode.get(number)
     return f"{name or 'errno'} ({number})"
 
 
 class KvmprobeError(Exception):
-    """Base of all; ``exit_code`` is what the command line ends with."""
+    """Base class; ``exit_code`` is the exit status of the command."""
 
     exit_code = ExitCode.TOOL_BUG
 
 
 class UsageError(KvmprobeError):
-    """Arguments or files that the user has to mend."""
+    """An argument or file of the user is wrong."""
 
     exit_code = ExitCode.USAGE
 
 
 class RunDirectoryError(UsageError):
-    """A run's directory cannot be written: full, failing, or in use; what it has is kept."""
+    """A run directory cannot be written: disk full, I/O error, or in use; its content is kept."""
 
 
 class ReportFileError(UsageError):
-    """A report's file does not take more while the run goes on; what it has is kept."""
+    """A report file cannot be written during the run; its content is kept."""
 
 
 class OutputLost(KvmprobeError):
-    """Standard output takes no more; ``reader_gone`` where it is a pipe that nobody reads."""
+    """Standard output cannot be written; ``reader_gone`` if it is a pipe without a reader."""
 
     exit_code = ExitCode.USAGE
 
@@ -73,8 +77,9 @@ class Unavailable(KvmprobeError):
 class KernelCallError(KvmprobeError, OSError):
     """A system call failed; raised by the typed wrappers only.
 
-    ``call`` is its symbolic name, ``target`` what it was made on, ``errno`` what came back,
-    ``meaning`` what that says of this call, or nothing.
+    :ivar call: symbolic name of the call
+    :ivar target: the descriptor it was issued on, such as ``vCPU``
+    :ivar meaning: the meaning of ``errno`` for this call; empty if unknown
     """
 
     exit_code = ExitCode.NOTHING_RAN
@@ -91,48 +96,48 @@ class KernelCallError(KvmprobeError, OSError):
 
 
 class LayoutError(KvmprobeError, ValueError):
-    """Bytes do not have the form that is asked for: an XSAVE image, a CPUID table, a structure."""
+    """Bytes have the wrong form for an XSAVE image, a CPUID table or a structure."""
 
 
 class ScenarioError(KvmprobeError, ValueError):
-    """A scenario names an unknown op, or a reference that nothing binds."""
+    """A scenario has an unknown op or an unbound reference."""
 
     exit_code = ExitCode.USAGE
 
 
 class NotModelled(ScenarioError):
-    """A scenario does what the model has no rule for: it is refused, not judged."""
+    """The model does not cover the scenario: it is refused, not judged."""
 
 
 class ModelBug(KvmprobeError, AssertionError):
-    """The model reached a state that its own rules exclude."""
+    """The model reached a state that its rules exclude."""
 
 
 class WorkerError(KvmprobeError):
-    """The process that makes the kernel calls broke its protocol or died outside a scenario."""
+    """The worker process violated its protocol, or died outside a scenario."""
 
 
 class RunTimeout(KvmprobeError):
-    """The deadline of the whole run passed."""
+    """The timeout of the whole run expired."""
 
     exit_code = ExitCode.RUN_TIMEOUT
 
 
 class HostStuck(KvmprobeError):
-    """A task on this host cannot be killed, and nothing more can be asked before a reboot."""
+    """A task on this host cannot be killed; nothing can be tested before a reboot."""
 
     exit_code = ExitCode.DIVERGED
 
     def __str__(self) -> str:
-        return f"{super().__str__()}; reboot, then go on with `kvmprobe resume DIR`"
+        return f"{super().__str__()}; reboot, then continue with `kvmprobe resume DIR`"
 
 
 class CompilerFailed(KvmprobeError):
-    """A program that kvmprobe wrote does not compile."""
+    """A C program that kvmprobe generated does not compile."""
 
 
 class LabError(KvmprobeError):
-    """The emulated host could not be made to answer; what was asked of it stays untested."""
+    """The emulated host cannot be used; nothing was tested on it."""
 
     exit_code = ExitCode.NOTHING_RAN
 
@@ -142,7 +147,7 @@ class MissingTools(LabError):
 
     def __init__(self, names: tuple[str, ...], purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {', '.join(names)}, not found here; "
+            f"{purpose} needs {', '.join(names)}, which is not installed; "
             f"on Debian or Ubuntu: apt-get install {' '.join(names)}"
         )
         self.names = names
@@ -153,23 +158,23 @@ class DownloadFailed(LabError):
 
 
 class VerificationFailed(LabError):
-    """What was fetched does not match its signature or hash."""
+    """A downloaded file does not match its signature or hash."""
 
 
 class KernelNotFound(LabError):
-    """No kernel matches the SPEC; a SPEC that cannot be parsed is a UsageError."""
+    """No kernel matches the SPEC; an invalid SPEC is a UsageError."""
 
 
 class NoSpace(LabError):
-    """The cache's or the temporary file system is full."""
+    """The file system of the cache or of temporary files is full."""
 
 
 class EmulatorBuildFailed(LabError):
-    """Configuring or compiling the emulator failed; the message tells where the log is."""
+    """Configuring or compiling the emulator failed; the message has the path of the log."""
 
 
 class BootFailed(LabError):
-    """The kernel under test never ran kvmprobe; ``last_lines`` is its console's end."""
+    """The kernel under test did not boot; ``last_lines`` is the end of its console."""
 
     def __init__(self, message: str, last_lines: tuple[str, ...]) -> None:
         super().__init__(message)

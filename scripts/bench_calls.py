@@ -1,7 +1,7 @@
-"""Writes one C program that makes the calls of many scenarios, each in a process of its own.
+"""Write a C program that issues the calls of many scenarios, each in its own process.
 
-The calls are written as ``kvmprobe repro`` writes them; results are not looked at: what the kernel
-refuses is part of the scenarios.
+The calls are those of ``kvmprobe repro``.  Results are not checked, since scenarios have calls that
+the kernel refuses.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 	while (repeats-- > 0) {
 		for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
 			if (run_in_child(scenarios[i])) {
-				fprintf(stderr, "scenario %zu did not end well\\n", i);
+				fprintf(stderr, "scenario %zu failed\\n", i);
 				return 1;
 			}
 		}
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 
 
 def build(scenarios: Sequence[Scenario], host: HostProfile, directory: Path) -> Path:
-    """Compile the C program for these scenarios; returns the executable, which takes REPEATS."""
+    """Compile the C program for these scenarios; the executable's argument is REPEATS."""
     directory.mkdir()
     source, program = directory / "bench.c", directory / "bench"
     source.write_text(_text([[op.lower(host) for _, op in s.ops()] for s in scenarios], host))

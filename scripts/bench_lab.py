@@ -1,4 +1,4 @@
-"""An emulated run: when each phase began, when verdicts came, and how much memory it took."""
+"""Measure an emulated run: start of each boot phase, times of verdicts, memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAMPLE_SECONDS = 0.5
 
 
 class _Mark(NamedTuple):
-    """A moment: seconds of wall time since the start, and of the emulator's CPU time."""
+    """A time: wall time since the start and CPU time of the emulator, seconds."""
 
     wall: float = 0.0
     cpu: float = 0.0
@@ -39,21 +39,21 @@ class _Mark(NamedTuple):
 
 @dataclass
 class _Family:
-    """Scenarios of one family, their kernel calls, and the seconds they took in the emulator."""
+    """The scenarios of a family: number, kernel calls, and seconds in the emulator."""
 
     count: int = 0
     calls: int = 0
     seconds: float = 0.0
 
     def take(self, record: ScenarioRecord) -> None:
-        """Add one."""
+        """Add a record."""
         self.count += 1
         self.calls += sum(len(step.calls) for step in record.steps)
         self.seconds += record.duration
 
 
 class _Verdicts:
-    """When records came."""
+    """The times at which records arrived."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -62,7 +62,7 @@ class _Verdicts:
         self.families: dict[str, _Family] = defaultdict(_Family)
 
     def take(self, record: ScenarioRecord) -> None:
-        """Note the moment; a crash's is not the last that counts."""
+        """Record the time; crashes do not count as the last verdict."""
         self.count += 1
         self.families[record.family].take(record)
         if record.verdict is Verdict.CRASHED:
@@ -76,7 +76,7 @@ class _Verdicts:
 
 
 class _MemoryWatch(threading.Thread):
-    """Samples what all processes below this one have resident."""
+    """Samples the resident memory of all descendants of this process."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -97,7 +97,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 def measure(kernel: str) -> None:
-    """Run the whole matrix once and print where the time went."""
+    """Run all scenarios once and print where the time was spent."""
     watch = _MemoryWatch()
     watch.start()
     verdicts = _Verdicts()
@@ -107,29 +107,31 @@ def measure(kernel: str) -> None:
     runner.run(lambda _id: True)
     total = time.monotonic() - verdicts.started
     print(f"{place.target.description}: {verdicts.count} scenarios in {total:.1f} s")
-    print(f"  kernel, emulator and boot image at hand after {prepared:.1f} s")
+    print(f"  kernel, emulator and boot image ready after {prepared:.1f} s")
     _print_boot(place.phases)
     print(f"  first verdict after {verdicts.first}; target 45 s with caches warm")
-    print(f"  last verdict, {verdicts.crashed} crashes aside, after {verdicts.last}; target 120 s")
+    print(
+        f"  last verdict, without {verdicts.crashed} crashes, after {verdicts.last}; target 120 s"
+    )
     each = (verdicts.last.wall - verdicts.first.wall) / max(1, verdicts.count - 1)
     print(f"  a scenario took {each * 1e3:.1f} ms")
-    print("  scenarios a second by family (``guest`` and ``migrate`` use the guest payload):")
+    print("  scenarios per second by family (`guest` and `migrate` use the guest payload):")
     for name, family in verdicts.families.items():
         rate, calls = family.count / family.seconds, family.calls / family.seconds
         print(f"    {name:12} {family.count:5} scenarios, {rate:6.1f}/s, {calls:7.1f} calls/s")
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
-        f"  memory at its peak: emulator {watch.below / _MIB:.0f} MiB (target < 1024), "
+        f"  peak memory: emulator {watch.below / _MIB:.0f} MiB (target < 1024), "
         f"kvmprobe {own / _MIB:.0f} MiB (target < 150)"
     )
 
 
 def _print_boot(phases: list[Phase]) -> None:
-    """Print the first boot; ``seconds`` begin anew with each."""
+    """Print the first boot; ``seconds`` start at 0 in each."""
     first = phases[:1]
     for before, phase in pairwise(phases):
         if phase.seconds < before.seconds:
             break
         first.append(phase)
     for phase in first:
-        print(f"    {phase.name:12} began {phase.seconds:5.1f} s after the emulator's start")
+        print(f"    {phase.name:12} starts {phase.seconds:5.1f} s after the emulator")

@@ -1,4 +1,4 @@
-"""This host: alternating runs of kvmprobe and of the C program, stage by stage, and memory."""
+"""Measure this host: alternating runs of kvmprobe and of the C program by stage, and memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MEMORY_MARKS = (0.1, 0.5, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much to measure; ``seconds`` is the least a run takes, ``memory`` 0 leaves it out."""
+    """How much to measure; ``seconds`` is the minimum of a run, ``memory`` 0 skips memory."""
 
     pairs: int
     seconds: float
@@ -48,7 +48,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The scenarios cut short, and the C program that issues what is left of them."""
+    """The scenarios up to some call, and the C program that issues the same calls."""
 
     name: str
     scenarios: Sequence[Scenario]
@@ -57,7 +57,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Wall time and CPU time of a number of scenarios, in seconds."""
+    """Wall time and CPU time of ``count`` scenarios, seconds."""
 
     count: int
     wall: float
@@ -65,18 +65,18 @@ class Cost:
 
     @property
     def rate(self) -> float:
-        """Scenarios a second."""
+        """Scenarios per second."""
         return self.count / self.wall
 
     @property
     def text(self) -> str:
-        """Per scenario."""
+        """Times per scenario, for printing."""
         each = 1e3 / self.count
         return f"{self.wall * each:6.2f} ms, {self.cpu * each:5.2f} ms of CPU"
 
 
 class Bench:
-    """One worker, and the C programs beside it."""
+    """A worker, and the C programs to compare with."""
 
     def __init__(self, place: ThisHost, link: LocalLink, driver: Driver, host: HostProfile) -> None:
         self._place = place
@@ -85,7 +85,7 @@ class Bench:
         self._worker = psutil.Process(link.pid)
 
     def run_c(self, stage: Stage, repeats: int) -> Cost:
-        """Run the C program over the stage's scenarios."""
+        """Run the C program of a stage."""
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run([stage.program, str(repeats)], check=True)
         wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -93,7 +93,7 @@ class Bench:
         return Cost(repeats * len(stage.scenarios), wall, cpu)
 
     def run_kvmprobe(self, stage: Stage, repeats: int) -> Cost:
-        """Run them through worker and judge; every one must pass."""
+        """Run the scenarios of a stage through worker and judge; each must pass."""
         before, started = self._cpu(), time.perf_counter()
         count = sum(
             1 for _ in self.verdicts(islice(cycle(stage.scenarios), repeats * len(stage.scenarios)))
@@ -101,11 +101,11 @@ class Bench:
         return Cost(count, time.perf_counter() - started, self._cpu() - before)
 
     def verdicts(self, scenarios: Iterable[Scenario]) -> Iterable[Verdict]:
-        """Yield the verdict of each.
+        """Yield the verdict of each scenario.
 
         :raises SystemExit: one did not pass
         """
-        requests = (Request(scenario, hold=1) for scenario in scenarios)
+        requests = (Request(scenario, gate=1) for scenario in scenarios)
         for request, trace in self._driver.traces(requests, self._host):
             record = judged(request.scenario, self._host, trace, self._place.target)
             if record.verdict is not Verdict.PASS:
@@ -113,7 +113,7 @@ class Bench:
             yield record.verdict
 
     def cpu_parts(self) -> dict[str, float]:
-        """CPU seconds so far of each part; the children's are those the zygote has waited for."""
+        """CPU seconds of each part so far; children count when the zygote has waited for them."""
         parts = {}
         for name, process in self.processes().items():
             times = process.cpu_times()
@@ -123,7 +123,7 @@ class Bench:
         return parts
 
     def processes(self) -> dict[str, psutil.Process]:
-        """This process, the worker, and the zygote that forks the scenarios' processes."""
+        """This process, the worker, and the zygote that forks a child per scenario."""
         zygote = self._worker.children()[0]
         return {"driver and judge": psutil.Process(), "worker": self._worker, _ZYGOTE: zygote}
 
@@ -138,13 +138,13 @@ def measure(effort: Effort) -> None:
         driver = Driver(link, place.timing)
         preflight = examine(driver)
         host = preflight.profile
-        # No known defect shows in those that need no AMX; one would end the measurement.
+        # Without AMX no known defect shows, which would end the measurement.
         scenarios = [
             s
             for s in catalog.scenarios(host)
             if s.family in _FAMILIES and (host.amx or not s.needs_amx)
         ]
-        print(f"{len(scenarios)} scenarios, each in a process of its own")
+        print(f"{len(scenarios)} scenarios, each in its own process")
         stages = _stages(scenarios, preflight.profile, Path(directory))
         bench = Bench(place, link, driver, preflight.profile)
         _compare(bench, stages[-1], effort)
@@ -170,7 +170,7 @@ def _steps_to_vcpu(scenario: Scenario) -> int:
 
 
 def _compare(bench: Bench, stage: Stage, effort: Effort) -> None:
-    # Once without measuring: the worker learns the calls, and has no zygote before it knows them.
+    # Once without measuring: the worker gets the calls, and forks the zygote after that.
     sum(1 for _ in bench.verdicts(stage.scenarios))
     once = bench.run_c(stage, 1)
     repeats = max(1, -(-int(effort.seconds * once.rate) // once.count))
@@ -183,7 +183,7 @@ def _compare(bench: Bench, stage: Stage, effort: Effort) -> None:
             f"pair {number + 1}: C {c.rate:6.1f}/s ({c.text}); "
             f"kvmprobe {ours.rate:6.1f}/s ({ours.text}); ratio {ratios[-1]:.2f}"
         )
-    print(f"ratio of scenarios a second, kvmprobe to C: {_spread(ratios)}; target 0.5")
+    print(f"ratio of scenarios per second, kvmprobe to C: {_spread(ratios)}; target 0.5")
     print(f"ratio of CPU time, C to kvmprobe with its judge: {_spread(cpu_ratios)}")
 
 
@@ -197,7 +197,7 @@ def _explain(bench: Bench, stages: Sequence[Stage]) -> None:
     rounds = [
         [(bench.run_c(s, 1), bench.run_kvmprobe(s, 1)) for s in stages] for _ in range(_ROUNDS)
     ]
-    print("where a scenario's time goes, as wall time in ms:            C  kvmprobe  difference")
+    print("wall time of a scenario by stage, ms:                         C  kvmprobe  difference")
     c_before = ours_before = 0.0
     for stage, runs in zip(stages, zip(*rounds, strict=True), strict=True):
         c = statistics.median(1e3 / cost.rate for cost, _ in runs)
@@ -211,7 +211,7 @@ def _explain(bench: Bench, stages: Sequence[Stage]) -> None:
         f"{name} {(seconds - before[name]) / cost.count * 1e3:.2f}"
         for name, seconds in bench.cpu_parts().items()
     ]
-    print(f"CPU time of a scenario in ms, the first beside the others: {', '.join(parts)}")
+    print(f"CPU time of a scenario, ms (the first in parallel): {', '.join(parts)}")
 
 
 def _row(name: str, c: float, ours: float) -> None:
@@ -220,11 +220,11 @@ def _row(name: str, c: float, ours: float) -> None:
 
 def _watch_memory(bench: Bench, scenarios: Sequence[Scenario], total: int) -> None:
     marks = {round(total * mark) for mark in _MEMORY_MARKS}
-    print("memory in MiB, resident (and its peak):")
+    print("resident memory, MiB (peak):")
     for done, _ in enumerate(bench.verdicts(islice(cycle(scenarios), total)), 1):
         if done in marks:
             sizes = [f"{name} {_size(process)}" for name, process in bench.processes().items()]
-            print(f"  after {done:6} scenarios: {', '.join(sizes)}; target < 150 together")
+            print(f"  after {done:6} scenarios: {', '.join(sizes)}; target: total < 150")
 
 
 def _size(process: psutil.Process) -> str:

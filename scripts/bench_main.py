@@ -1,4 +1,4 @@
-"""Prints how fast and how big kvmprobe is, on this machine; see ``scripts/bench``."""
+"""Measure speed and memory of kvmprobe on this machine; see ``scripts/bench``."""
 
 from __future__ import annotations
 
@@ -16,21 +16,27 @@ def _machine() -> str:
     model = next((li.partition(": ")[2] for li in lines if li.startswith("model name")), "CPU")
     uname = os.uname()
     load = os.getloadavg()[0]
-    return (
-        f"{model}, {os.cpu_count()} CPUs, Linux {uname.release}; load before the start {load:.2f}"
-    )
+    return f"{model}, {os.cpu_count()} CPUs, Linux {uname.release}; load average {load:.2f}"
 
 
 def main() -> None:
     """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--lab", metavar="KERNEL", help="measure an emulated run instead")
-    parser.add_argument("--pairs", type=int, default=7, help="alternating runs (%(default)s)")
+    parser.add_argument("--lab", metavar="KERNEL", help="measure an emulated run with this kernel")
     parser.add_argument(
-        "--seconds", type=float, default=2.0, help="least duration of one run (%(default)s)"
+        "--pairs", type=int, default=7, help="number of alternating runs (default: %(default)s)"
     )
     parser.add_argument(
-        "--memory", type=int, default=10_000, help="scenarios to watch memory for (%(default)s)"
+        "--seconds",
+        type=float,
+        default=2.0,
+        help="minimum duration of a run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=10_000,
+        help="number of scenarios for the memory measurement (default: %(default)s)",
     )
     arguments = parser.parse_args()
     print(f"machine: {_machine()}")

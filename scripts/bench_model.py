@@ -1,4 +1,4 @@
-"""The model alone: steps a second, and how long all transcripts take to be judged again."""
+"""Measure the model: steps per second, and the time to judge all transcripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROUNDS = 5
 
 
 def measure() -> None:
-    """Print both."""
+    """Print both measurements."""
     started = time.perf_counter()
     transcripts = [
         Transcript.from_bytes(path.read_bytes()) for path in sorted(TRANSCRIPTS.glob("*.xz"))
@@ -28,7 +28,7 @@ def measure() -> None:
     read = time.perf_counter() - started
     rates = [_rate(transcripts) for _ in range(_ROUNDS)]
     print(
-        f"the model: {statistics.median(rates):,.0f} steps a second on one core "
+        f"the model: {statistics.median(rates):,.0f} steps per second on one core "
         f"(min {min(rates):,.0f}, max {max(rates):,.0f}); target 20,000"
     )
     started = time.perf_counter()
@@ -36,8 +36,8 @@ def measure() -> None:
     judged = time.perf_counter() - started
     count = sum(len(transcript.entries) for transcript in transcripts)
     print(
-        f"replay of {len(transcripts)} transcripts, {count} scenarios: {read:.1f} s to read them, "
-        f"{judged:.1f} s to judge; {len(odd)} judged otherwise; target 10 s in all"
+        f"replay of {len(transcripts)} transcripts, {count} scenarios: {read:.1f} s to read, "
+        f"{judged:.1f} s to judge; {len(odd)} unexplained; target 10 s in total"
     )
 
 

@@ -67,17 +67,21 @@ def main() -> int:
     runner = Runner(_place(arguments.kernel), Hazardous.STOP, sink, Silent())
     runner.run(lambda _: True, made)
     for record in failed:
-        print(f"{record.verdict.name}  {record.id}: {record.reason}")
-        for divergence in record.divergences:
-            print(f"  {divergence.call}: {divergence.expected} / {divergence.observed}")
-        for finding in record.findings:
-            print(f"  {finding}")
-        if arguments.out:
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            (arguments.out / f"{record.id}.json").write_text(to_document(scenarios[record.id]))
+        _report(record, scenarios[record.id], arguments.out)
     print(f"seed {arguments.seed}: {len(scenarios)} scenarios, {dict(verdicts)}")
     print(f"{len(failed)} failed, {len(runner.not_runnable)} not runnable here")
     return 1 if failed else 0
+
+
+def _report(record: ScenarioRecord, scenario: Scenario, out: Path | None) -> None:
+    print(f"{record.verdict.name}  {record.id}: {record.reason}")
+    for divergence in record.divergences:
+        print(f"  {divergence.call}: {divergence.expected} / {divergence.observed}")
+    for finding in record.findings:
+        print(f"  {finding.step}: {finding.text}", *finding.details, sep="; ")
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{record.id}.json").write_text(to_document(scenario))
 
 
 def _place(kernel: str | None) -> Place:

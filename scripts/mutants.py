@@ -1,7 +1,7 @@
-"""Small changes to a module's source, each of which a test should notice.
+"""Mutants: small changes to a module's source, each of which a test should detect.
 
-Conditions are turned round, operators exchanged, constants moved by one, errnos replaced, changes
-of state left out.  Texts, annotations and type-checking imports stay as they are.
+Conditions are negated, operators replaced, constants changed by one, errnos replaced, and state
+changes removed.  Texts, annotations and type-checking imports are not changed.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _SHOWN = 100
 class Mutant:
     """A changed module.
 
-    :ivar key: module, function and change; stays the same when lines move
-    :ivar function: the function it is in, dotted; empty outside of all
-    :ivar line: where, in the present source
+    :ivar key: module, function and change; independent of line numbers
+    :ivar function: dotted name of the enclosing function; empty at module level
+    :ivar line: line number in the source
     """
 
     key: str
@@ -54,7 +54,7 @@ class Mutant:
 
 
 def mutants(module: str, source: str) -> Iterator[Mutant]:
-    """Yield every mutant of a module's source, from top to bottom."""
+    """Yield all mutants of a module's source, from top to bottom."""
     tree = ast.parse(source)
     seen: dict[str, int] = {}
     for function, node in _nodes(tree, ""):
@@ -71,7 +71,7 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
 
 
 def _nodes(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST]]:
-    """Yield what may be changed, with the function around it."""
+    """Yield the nodes that may be changed, with the enclosing function."""
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "bases", "type_params"}:
             continue

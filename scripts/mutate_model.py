@@ -1,7 +1,7 @@
-"""Mutates the model and replays the transcripts of real kernels: what do they not notice?
+"""Mutate the model, and find the mutants that no transcript of a real kernel detects.
 
-Each mutant is judged in a process of its own.  Survivors that change nothing that a kernel can
-show are listed, with the reason, in ``tests/mutation/survivors.toml``; they do not count.
+Each mutant is judged in its own process.  ``tests/mutation/survivors.toml`` lists survivors that
+are equivalent for a kernel, with the reason; they do not count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "kvmprobe" / "model"
 TRANSCRIPTS = ROOT / "tests" / "transcripts"
 SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
-# Data that no transcript depends on: texts, the example host.
+# Data that transcripts do not depend on: texts, the example host.
 _LEFT_OUT = {"__init__", "behaviours", "sapphire_rapids"}
 _STRIDE = 37
 _MATRIX_STRIDE = 10
@@ -49,17 +49,17 @@ _DEADLINE = 120
 
 
 class Fate(Enum):
-    """What became of a mutant; the value is the exit status of its process."""
+    """The result of a mutant; the value is the exit status of its process."""
 
     SURVIVED = 0
     KILLED = 10
 
 
 def install(module: ModuleType, source: str) -> None:
-    """Give a module another source, and whoever has something of the old one the new.
+    """Replace the source of a module, also in the modules that imported names from it.
 
-    A function that is there before gets the new code and defaults; a plain value is exchanged where
-    it was imported under its name, other things by reference.
+    Existing functions get the new code and defaults.  A plain value is replaced where it was
+    imported under its name, other objects where they are referenced.
     """
     before = dict(vars(module))
     exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102
@@ -93,7 +93,7 @@ def _with_exchanged(value: Any, exchanged: dict[int, Any]) -> Any:  # noqa: ANN4
 
 
 class Replays:
-    """The transcripts, and which of their entries call which function of the model."""
+    """The transcripts, and the entries that call each function of the model."""
 
     def __init__(self, transcripts: Sequence[Transcript]) -> None:
         self.transcripts = transcripts
@@ -106,7 +106,7 @@ class Replays:
             self._callers.append(callers)
 
     def that_call(self, module: str, function: str) -> Iterator[Transcript]:
-        """Yield the transcripts with those entries; with all for what no entry calls itself."""
+        """Yield the transcripts with these entries; with all entries if none calls the function."""
         known = any((module, function) in callers for callers in self._callers)
         for transcript, callers in zip(self.transcripts, self._callers, strict=True):
             entries = callers.get((module, function), ()) if known else transcript.entries
@@ -131,19 +131,19 @@ def _functions_called(transcript: Transcript, entry: Entry) -> set[tuple[str, st
 
 
 def notices(mutant: Mutant, module: str, replays: Replays) -> bool:
-    """Tell whether a replay with the mutant goes otherwise; called in a process of its own."""
-    concerned = list(replays.that_call(module, mutant.function))
+    """Return True if a replay with the mutant differs; must run in its own process."""
+    affected = list(replays.that_call(module, mutant.function))
     try:
         install(sys.modules[f"kvmprobe.model.{module}"], mutant.source)
-        return any(next(disagreements(transcript), None) is not None for transcript in concerned)
+        return any(next(disagreements(transcript), None) is not None for transcript in affected)
     except Exception:
         return True
 
 
 def _shuffled(transcript: Transcript) -> Transcript:
-    """Put entries that are unlike each other first: most mutants die early.
+    """Sort different kinds of entries to the front, since most mutants are detected early.
 
-    Of the restore matrix, whose scenarios are much alike, every tenth will do.
+    Scenarios of the restore matrix are similar: every tenth is used.
     """
     matrix = [entry for entry in transcript.entries if entry.scenario.family == "restore"]
     others = [entry for entry in transcript.entries if entry.scenario.family != "restore"]
@@ -155,7 +155,7 @@ def _shuffled(transcript: Transcript) -> Transcript:
 def fates(
     chosen: Sequence[tuple[Mutant, str]], replays: Replays, jobs: int
 ) -> Iterator[tuple[Mutant, Fate]]:
-    """Judge each mutant in a forked child; one that does not end in time is noticed, too."""
+    """Judge each mutant in a forked child; one that times out counts as detected."""
     running: dict[int, Mutant] = {}
     waiting = list(reversed(chosen))
     while waiting or running:
@@ -173,7 +173,7 @@ def fates(
 
 
 def unnoticed_flips(transcripts: Sequence[Transcript]) -> list[str]:
-    """Return the behaviours that can be switched without any transcript going otherwise."""
+    """Return the behaviours that can be switched without a difference in any transcript."""
     unnoticed = []
     for behaviour in Behaviour:
         flipped = (disagreements(transcript, behaviour) for transcript in transcripts)
@@ -192,7 +192,7 @@ def _transcripts() -> list[Transcript]:
 
 
 def _reasons(kind: str) -> dict[str, str]:
-    """Return the reasons for one kind of survivors, by the pattern of their keys."""
+    """Return the reasons for one kind of survivor, by pattern of their keys."""
     return {entry["key"]: entry["reason"] for entry in tomllib.loads(SURVIVORS.read_text())[kind]}
 
 
@@ -208,10 +208,12 @@ def _survivors_in(printed: str) -> set[str]:
 def main() -> None:
     """Print the survivors and the score."""
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
-    parser.add_argument("glob", nargs="*", default=["*"], help="only mutants whose key matches")
+    parser.add_argument("glob", nargs="*", default=["*"], help="only mutants with a matching key")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--every", type=int, default=1, help="a sample: only every EVERY-th")
-    parser.add_argument("--again", type=Path, help="only the survivors in what a run printed")
+    parser.add_argument("--every", type=int, default=1, help="a sample: every EVERY-th mutant")
+    parser.add_argument(
+        "--again", type=Path, help="only the survivors in the output of an earlier run"
+    )
     arguments = parser.parse_args()
     transcripts, started = _transcripts(), time.monotonic()
     equivalent, unreachable = _reasons("equivalent"), _reasons("unreachable")
@@ -243,9 +245,9 @@ def main() -> None:
     counted, killed = len(chosen) - proven, len(chosen) - len(survivors)
     score = 100 * killed / counted if counted else 100.0
     flips = unnoticed_flips(transcripts)
-    print(f"behaviours switched without notice: {', '.join(flips) or 'none'}")
+    print(f"behaviours whose switch is not detected: {', '.join(flips) or 'none'}")
     print(
-        f"{len(chosen)} mutants: {killed} noticed, {len(survivors) - proven} survived, "
+        f"{len(chosen)} mutants: {killed} detected, {len(survivors) - proven} survived, "
         f"{proven} equivalent; score {score:.1f} %, {time.monotonic() - started:.0f} s"
     )
 

@@ -1,8 +1,8 @@
-"""Records the answers of kernels into ``tests/transcripts``, and tells what changed there.
+"""Record the answers of kernels in ``tests/transcripts``, and print what changed.
 
-KERNEL is what ``kvmprobe run --kernel`` takes, or ``host`` for the running kernel.  Recorded are
-all scenarios but the third axis of the restore matrix; with ``--new`` those alone that the last
-transcript lacks or had with other calls, and the rest is kept.
+KERNEL is a SPEC as of ``kvmprobe run --kernel``, or ``host`` for the running kernel.  All scenarios
+are recorded except the third axis of the restore matrix; with ``--new`` only those that the
+transcript lacks or has with other calls.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main() -> None:
     """Record each kernel."""
     parser = argparse.ArgumentParser(prog="record_transcripts", description=__doc__)
     parser.add_argument("kernel", nargs="*", default=DEFAULT, help=f"default: {' '.join(DEFAULT)}")
-    parser.add_argument("--new", action="store_true", help="keep what is asked as before")
+    parser.add_argument(
+        "--new", action="store_true", help="keep the entries whose calls are unchanged"
+    )
     arguments = parser.parse_args()
     for spec in arguments.kernel:
         path = FOLDER / f"{spec}.xz"
@@ -55,7 +57,7 @@ def main() -> None:
 
 
 def _wanted(known: dict[Scenario, Entry], asked: list[Scenario], scenario: Scenario) -> bool:
-    """Note what belongs into the transcript; tell whether it must be recorded."""
+    """Add a scenario to those of the transcript; return True if it must be recorded."""
     if _LEFT_OUT in scenario.id:
         return False
     asked.append(scenario)
@@ -78,13 +80,13 @@ def _keep(path: Path, new: Transcript, old: Transcript | None) -> None:
         f"{len(content) / 1024:.0f} KiB"
     )
     unexplained = list(disagreements(new))
-    _tell("neither correct nor a known defect", unexplained)
+    _print_names("neither correct nor a known defect", unexplained)
     if old is not None:
         for what, names in _changes(old, new):
-            _tell(what, names)
+            _print_names(what, names)
 
 
-def _tell(what: str, names: list[str]) -> None:
+def _print_names(what: str, names: list[str]) -> None:
     if names:
         print(f"  {what}: {len(names)}")
         for name in names[:_SHOWN]:
@@ -95,17 +97,17 @@ def _changes(old: Transcript, new: Transcript) -> Iterator[tuple[str, list[str]]
     before = {entry.scenario.id: entry for entry in old.entries}
     after = {entry.scenario.id: entry for entry in new.entries}
     yield "new scenarios", sorted(after.keys() - before.keys())
-    yield "gone", sorted(before.keys() - after.keys())
+    yield "removed scenarios", sorted(before.keys() - after.keys())
     both = sorted(before.keys() & after.keys())
-    asked_alike = [name for name in both if before[name].scenario == after[name].scenario]
-    yield "other calls than before", sorted(set(both) - set(asked_alike))
+    same_calls = [name for name in both if before[name].scenario == after[name].scenario]
+    yield "changed calls", sorted(set(both) - set(same_calls))
     yield (
-        "answered otherwise",
-        [name for name in asked_alike if before[name].trace.steps != after[name].trace.steps],
+        "changed answers",
+        [name for name in same_calls if before[name].trace.steps != after[name].trace.steps],
     )
     gone, come = old.behaviours - new.behaviours, new.behaviours - old.behaviours
-    yield "behaviours gone", sorted(b.name for b in gone)
-    yield "behaviours found anew", sorted(b.name for b in come)
+    yield "behaviours no longer found", sorted(b.name for b in gone)
+    yield "new behaviours", sorted(b.name for b in come)
 
 
 if __name__ == "__main__":

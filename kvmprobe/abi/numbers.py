@@ -68,6 +68,7 @@ class KvmExit(IntEnum):
     DIRTY_RING_FULL = 31
     X86_BUS_LOCK = 33
     NOTIFY = 37
+    MEMORY_FAULT = 39
 
 
 class InternalError(IntEnum):
@@ -85,6 +86,8 @@ def exit_name(reason: int) -> str:
 
 
 U32_MAX = 0xFFFF_FFFF
+# asm-generic/errno.h; the errno module has it from Python 3.14.
+EHWPOISON = 133
 KVM_X86_XCOMP_GUEST_SUPP = 0
 KVM_MAX_CPUID_ENTRIES = 256
 KVM_CPUID_FLAG_SIGNIFICANT_INDEX = 1

@@ -1,4 +1,6 @@
-"""Commands and results of the guest payload (``cdefs/guest_payload.h``).  Pure.
+"""The guest payload's memory, commands and blocks.  Layer: abi, pure.
+
+``kvmprobe/native/guest_payload.S`` is the payload; its constants come from here.
 
 A command is a header of COMMAND_SIZE bytes and data for the payload's data area.  A result is a
 block of RESULT_SIZE bytes and the start of the data area.
@@ -15,6 +17,30 @@ RESULT_SIZE = 128
 DATA_SIZE = 0x4000
 NO_EXCEPTION = 0x100
 NO_COMMAND = 0x101
+# The port that the payload leaves the guest by.  KVM completes an OUT to this one before it exits,
+# so that registers read afterwards are those after it: arch/x86/kvm/x86.c: kvm_fast_pio_out,
+# KVM_X86_QUIRK_OUT_7E_INC_RIP.
+PORT = 0x7E
+
+# What lies where in guest-physical memory, sizes in bytes, and the memory slot (the next one has
+# the reset vector; the catalogue's other memory has lower numbers).  COUNTER is a u64: how many
+# commands were carried out in this memory.  NO_COMMAND is the "vector" of an unknown opcode.
+PLACES = {
+    "MEMORY": 0x20000,
+    "CODE": 0x8000,
+    "COMMAND": 0xC000,
+    "COMMAND_SIZE": COMMAND_SIZE,
+    "RESULT": 0xC080,
+    "RESULT_SIZE": RESULT_SIZE,
+    "COUNTER": 0xC100,
+    "DATA": 0x10000,
+    "DATA_SIZE": DATA_SIZE,
+    "RESET_SIZE": 16,
+    "SLOT": 0x10,
+    "PORT": PORT,
+    "NO_EXCEPTION": NO_EXCEPTION,
+    "NO_COMMAND": NO_COMMAND,
+}
 
 _COMMAND = struct.Struct("<II5Q16x")
 _RESULT = struct.Struct("<12Q32x")
@@ -141,3 +167,4 @@ class PayloadResult(NamedTuple):
 
 
 RESULT = {name: 8 * position for position, name in enumerate(PayloadResult._fields)}
+COMMAND = {"operand": 4, "rax": 8, "rbx": 16, "rcx": 24, "rdx": 32, "offset": 40}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import struct
+import mmap
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
+from kvmprobe.bindings.packing import Record
+from kvmprobe.errors import LayoutError
 
-_ATTRIBUTE = struct.Struct("=IIQQ")
+_ATTRIBUTE = Record("struct kvm_device_attr", flags="I", group="I", attr="Q", addr="Q")
+_ROOM = mmap.PAGESIZE
 
 
 class AttributeCalls(KvmFd):
@@ -21,29 +24,38 @@ class AttributeCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_HAS_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_has_attr
         """
-        self._set(ioctls.HAS_DEVICE_ATTR, _ATTRIBUTE.pack(0, group, attribute, 0))
+        self._set(ioctls.HAS_DEVICE_ATTR, _ATTRIBUTE.pack(group=group, attr=attribute))
 
     def get_device_attr(self, group: int, attribute: int, size: int = 8) -> bytes:
         """Return an attribute's value (KVM_GET_DEVICE_ATTR).
 
-        :param size: bytes of the value; the kernel does not ask, and writes all of them
+        :param size: bytes of the value, at most 4096
+        :raises LayoutError: another size, or a number that does not fit its field
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old
         :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
         """
-        value = bytearray(size)
+        if not 0 <= size <= _ROOM:
+            raise LayoutError(f"an attribute's value has 0 to {_ROOM} bytes, not {size}")
+        # The kernel does not ask for the size: a shorter buffer would be written beyond its end.
+        value = bytearray(_ROOM)
         target = Pinned(value)
-        self._set(ioctls.GET_DEVICE_ATTR, _ATTRIBUTE.pack(0, group, attribute, target.address))
-        return bytes(value)
+        attr = _ATTRIBUTE.pack(group=group, attr=attribute, addr=target.address)
+        self._set(ioctls.GET_DEVICE_ATTR, attr)
+        return bytes(value[:size])
 
     def set_device_attr(self, group: int, attribute: int, value: bytes) -> None:
         """Set an attribute (KVM_SET_DEVICE_ATTR).
 
-        :param value: all bytes that the attribute has
+        :param value: the attribute's bytes; those that are missing are zero
+        :raises LayoutError: more than 4096 bytes, or a number that does not fit its field
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old, or
             does not take the value
         :see: Documentation/virt/kvm/api.rst KVM_SET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_arch_tsc_set_attr
         """
-        source = Pinned(value)
-        self._set(ioctls.SET_DEVICE_ATTR, _ATTRIBUTE.pack(0, group, attribute, source.address))
+        if len(value) > _ROOM:
+            raise LayoutError(f"an attribute's value has 0 to {_ROOM} bytes, not {len(value)}")
+        source = Pinned(value.ljust(_ROOM, b"\0"))
+        attr = _ATTRIBUTE.pack(group=group, attr=attribute, addr=source.address)
+        self._set(ioctls.SET_DEVICE_ATTR, attr)

@@ -1,4 +1,4 @@
-"""Why KVM_RUN came back: one class a reason, for a ``match`` statement."""
+"""Why KVM_RUN returned: one class for each exit reason, for a ``match`` statement."""
 
 from __future__ import annotations
 
@@ -188,6 +188,27 @@ class SystemEventExit:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryFaultExit:
+    """KVM could not resolve a fault on guest memory, such as an access of the wrong privacy.
+
+    It is the only exit for which KVM_RUN returns an error.
+
+    :ivar address: guest-physical, in bytes
+    :ivar size: bytes of the range that user space has to repair
+    :ivar flags: bit 3: the access was to private memory (KVM_MEMORY_EXIT_FLAG_PRIVATE)
+    :ivar errno: EFAULT, or 133 (EHWPOISON) where the host's memory is poisoned
+    :see: Documentation/virt/kvm/api.rst KVM_EXIT_MEMORY_FAULT
+    """
+
+    reason: ClassVar = KvmExit.MEMORY_FAULT
+
+    address: int
+    size: int
+    flags: int
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownExit:
     """An exit of the hardware that KVM does not know.
 
@@ -221,6 +242,7 @@ Exit = (
     | MsrReadExit
     | MsrWriteExit
     | SystemEventExit
+    | MemoryFaultExit
     | UnknownExit
     | OtherExit
 )

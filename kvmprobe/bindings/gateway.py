@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.errnos import meaning
 from kvmprobe.bindings._ffi import ffi, lib
-from kvmprobe.errors import KernelCallError
+from kvmprobe.errors import KernelCallError, LayoutError
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -42,8 +42,12 @@ def call(fd: int, number: int, argument: int = 0) -> int:
     """Issue ``ioctl(fd, number, argument)`` with an integer argument.
 
     :returns: the result, or ``-errno``
+    :raises LayoutError: the argument does not fit 64 bits
     """
-    return _ioctl(fd, number, argument)  # type: ignore[no-any-return]
+    try:
+        return int(_ioctl(fd, number, argument))
+    except OverflowError as error:
+        raise LayoutError(f"ioctl argument {argument} is not in 64 bits") from error
 
 
 def call_buffer(fd: int, number: int, buffer: bytearray | memoryview) -> int:
@@ -58,8 +62,15 @@ def call_buffer(fd: int, number: int, buffer: bytearray | memoryview) -> int:
 
 
 def arch_prctl(code: int, feature_nr: int) -> int:
-    """Issue ``arch_prctl(code, feature_nr)``; returns 0 or ``-errno``."""
-    return int(_arch_prctl(code, feature_nr))
+    """Issue ``arch_prctl(code, feature_nr)``.
+
+    :returns: 0, or ``-errno``
+    :raises LayoutError: the number does not fit 64 bits
+    """
+    try:
+        return int(_arch_prctl(code, feature_nr))
+    except OverflowError as error:
+        raise LayoutError(f"arch_prctl argument {feature_nr} is not in 64 bits") from error
 
 
 def arch_prctl_bitmap(code: int) -> tuple[int, int]:

@@ -64,7 +64,8 @@ class Kvm(AttributeCalls):
         :see: Documentation/virt/kvm/api.rst KVM_CREATE_VM;
             virt/kvm/kvm_main.c: kvm_dev_ioctl_create_vm
         """
-        return VmFd(self._issue(ioctls.CREATE_VM, vm_type), self.vcpu_mmap_size())
+        run_size = self.vcpu_mmap_size()
+        return VmFd(self._issue(ioctls.CREATE_VM, vm_type), run_size)
 
     def vcpu_mmap_size(self) -> int:
         """Return the bytes of a vCPU's run area (KVM_GET_VCPU_MMAP_SIZE).

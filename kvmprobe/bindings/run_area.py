@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.abi.numbers import KvmExit
+from kvmprobe.abi.numbers import EHWPOISON, KvmExit
 from kvmprobe.bindings import exits
 from kvmprobe.bindings._ffi import ffi
 from kvmprobe.bindings.exit_decoding import decode, io_place
+from kvmprobe.bindings.packing import in_bits
 from kvmprobe.errors import LayoutError
 
 if TYPE_CHECKING:
@@ -16,39 +18,74 @@ if TYPE_CHECKING:
 
 _HEAD = "struct kvmprobe_run_head"
 _MSR_SIZE = 8
+_FAULTS = {-errno.EFAULT, -EHWPOISON}
 
 
 class RunArea:
     """The mapped area of one vCPU.
 
-    :param size: bytes, as KVM_GET_VCPU_MMAP_SIZE tells
+    :param size: bytes, as KVM_GET_VCPU_MMAP_SIZE returns
     """
 
     def __init__(self, fd: int, size: int) -> None:
         self._memory = mmap.mmap(fd, size)
+        self._standing = 0
         self._run: Any = ffi.from_buffer(f"{_HEAD} *", self._memory)
 
     def close(self) -> None:
-        """Unmap it; a second time does nothing."""
+        """Unmap the area; closing it twice is harmless."""
         if not self._memory.closed:
             ffi.release(self._run)
             self._memory.close()
 
     def set_immediate_exit(self, value: int) -> None:
-        """Set ``immediate_exit``."""
+        """Set ``immediate_exit``.
+
+        :raises LayoutError: the value does not fit its byte
+        """
+        if not in_bits(value, 8):
+            raise LayoutError(f"kvm_run.immediate_exit: {value} is not in 8 bits")
         self._run.immediate_exit = value
+
+    @property
+    def immediate_exit(self) -> int:
+        """``immediate_exit``."""
+        return int(self._run.immediate_exit)
 
     @property
     def exit_reason(self) -> int:
         """``exit_reason``."""
         return int(self._run.exit_reason)
 
+    def stop_runs(self, value: int) -> None:
+        """Set what ``immediate_exit`` is between runs, now and after each of them."""
+        self._standing = value
+        self.set_immediate_exit(value)
+
+    def end_immediate_exit(self) -> None:
+        """Undo ``set_immediate_exit``, but not a :meth:`stop_runs` of another thread."""
+        # That thread may store its value at any point here; what it stored last has to remain.
+        while self.immediate_exit != self._standing:
+            self.set_immediate_exit(self._standing)
+
     def exit(self) -> Exit:
         """Return what the area says of the last exit."""
         return decode(self._run, self._memory)
 
+    def memory_fault(self, result: int) -> exits.MemoryFaultExit | None:
+        """Return the exit that comes together with an error of KVM_RUN; None for all others.
+
+        :param result: of KVM_RUN: 0, or ``-errno``
+        :see: Documentation/virt/kvm/api.rst KVM_EXIT_MEMORY_FAULT: with any other error the reason
+            is that of an earlier exit
+        """
+        if result not in _FAULTS or self.exit_reason != KvmExit.MEMORY_FAULT:
+            return None
+        fault = self._run.memory_fault
+        return exits.MemoryFaultExit(int(fault.gpa), int(fault.size), int(fault.flags), -result)
+
     def answer_read(self, content: bytes) -> None:
-        """Store what the guest reads: IN, MMIO or RDMSR."""
+        """Store the data that the guest reads by IN, MMIO or RDMSR."""
         place = self._read_place()
         if len(content) != len(place):
             raise LayoutError(f"the guest reads {len(place)} bytes, not {len(content)}")

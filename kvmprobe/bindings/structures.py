@@ -42,8 +42,7 @@ class Structure:
     def to_bytes(self) -> bytes:
         """Encode as the C structure.
 
-        :raises OverflowError: a number does not fit its field
-        :raises IndexError: more elements than an array has
+        :raises LayoutError: a number does not fit its field, or more elements than an array has
         """
         target = ffi.new(f"{self.c_type} *")
         _write(target, self)
@@ -74,5 +73,9 @@ def _write(target: Any, value: Structure) -> None:  # noqa: ANN401
         item = getattr(value, name)
         if isinstance(item, Structure):
             _write(getattr(target, name), item)
-        else:
+            continue
+        try:
             setattr(target, name, item)
+        except (OverflowError, IndexError) as error:
+            c_type = ffi.typeof(target).cname.removesuffix(" *").removesuffix(" &")
+            raise LayoutError(f"{c_type}: {name}: {error}") from error

@@ -6,6 +6,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES
+from kvmprobe.bindings.packing import in_bits
+from kvmprobe.errors import LayoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +32,11 @@ def used_cpuid(table: bytes | bytearray) -> bytes:
 
 
 def msr_table(values: Iterable[tuple[int, int]]) -> bytearray:
-    """Return ``struct kvm_msrs`` for (index, value)."""
-    entries = [MSR_ENTRY.pack(index, 0, value) for index, value in values]
+    """Return ``struct kvm_msrs`` for (index, value).
+
+    :raises LayoutError: an index that does not fit 32 bits, or a value that does not fit 64
+    """
+    entries = [_msr_entry(index, value) for index, value in values]
     return bytearray(_MSR_HEADER.pack(len(entries), 0) + b"".join(entries))
 
 
@@ -39,3 +44,9 @@ def msr_values(table: bytes | bytearray, count: int) -> tuple[int, ...]:
     """Return the values of the first ``count`` entries."""
     places = range(_MSR_HEADER.size, _MSR_HEADER.size + count * MSR_ENTRY.size, MSR_ENTRY.size)
     return tuple(MSR_ENTRY.unpack_from(table, place)[2] for place in places)
+
+
+def _msr_entry(index: int, value: int) -> bytes:
+    if not in_bits(index, 32) or not in_bits(value, 64):
+        raise LayoutError(f"struct kvm_msr_entry: index {index:#x} or data {value:#x} does not fit")
+    return MSR_ENTRY.pack(index, 0, value)

@@ -7,9 +7,13 @@ import struct
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.events import DebugControl, MpState, VcpuEvents
 from kvmprobe.bindings.fd import KvmFd
+from kvmprobe.bindings.packing import Record
 from kvmprobe.errors import LayoutError
 
 _NESTED_HEAD = struct.Struct("=HHI")
+_MP_STATE = Record("struct kvm_mp_state", mp_state="I")
+_INTERRUPT = Record("struct kvm_interrupt", irq="I")
+_GUEST_DEBUG = Record("struct kvm_guest_debug", control="I", pad="I", debugreg="8Q")
 
 
 class EventCalls(KvmFd):
@@ -60,7 +64,7 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_MP_STATE;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_mpstate
         """
-        self._set(ioctls.SET_MP_STATE, struct.pack("=I", state))
+        self._set(ioctls.SET_MP_STATE, _MP_STATE.pack(mp_state=state))
 
     def get_lapic(self) -> bytes:
         """Return the local APIC's register page, its first 1024 bytes (KVM_GET_LAPIC).
@@ -95,7 +99,7 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_INTERRUPT;
             arch/x86/kvm/x86.c: kvm_vcpu_ioctl_interrupt
         """
-        self._set(ioctls.INTERRUPT, struct.pack("=I", vector))
+        self._set(ioctls.INTERRUPT, _INTERRUPT.pack(irq=vector))
 
     def nmi(self) -> None:
         """Queue an NMI (KVM_NMI).
@@ -114,7 +118,7 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_GUEST_DEBUG;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_guest_debug
         """
-        self._set(ioctls.SET_GUEST_DEBUG, struct.pack("=II8Q", control, 0, *debugreg))
+        self._set(ioctls.SET_GUEST_DEBUG, _GUEST_DEBUG.pack(control=control, debugreg=debugreg))
 
     def get_nested_state(self) -> bytes:
         """Return the state of nested virtualization (KVM_GET_NESTED_STATE).

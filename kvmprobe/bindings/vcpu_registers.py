@@ -8,8 +8,11 @@ import struct
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned, call_buffer, checked
+from kvmprobe.bindings.packing import Record, in_bits
 from kvmprobe.bindings.registers import DebugRegs, Regs, Sregs, Sregs2, Translation
+from kvmprobe.errors import LayoutError
 
+_ONE_REG = Record("struct kvm_one_reg", id="Q", addr="Q")
 _REG_SIZE_SHIFT, _REG_SIZE_BITS = 52, 0xF
 
 
@@ -99,21 +102,24 @@ class RegisterCalls(KvmFd):
         """
         value = bytearray(_register_size(register_id))
         target = Pinned(value)
-        self._set(ioctls.GET_ONE_REG, struct.pack("=QQ", register_id, target.address))
+        self._set(ioctls.GET_ONE_REG, _ONE_REG.pack(id=register_id, addr=target.address))
         return int.from_bytes(value, "little")
 
     def set_one_reg(self, register_id: int, value: int) -> None:
         """Set one register (KVM_SET_ONE_REG).
 
         :param register_id: KVM_REG_X86 and the rest; bits 52 to 55 tell its size
-        :raises OverflowError: the value does not fit the register
+        :raises LayoutError: the value does not fit the register
         :raises KernelCallError: EINVAL - no such register, or the kernel is older than 6.18, or an
             illegal value
         :see: Documentation/virt/kvm/api.rst KVM_SET_ONE_REG;
             arch/x86/kvm/x86.c: kvm_get_set_one_reg
         """
-        source = Pinned(value.to_bytes(_register_size(register_id), "little"))
-        self._set(ioctls.SET_ONE_REG, struct.pack("=QQ", register_id, source.address))
+        size = _register_size(register_id)
+        if not in_bits(value, 8 * size):
+            raise LayoutError(f"register {register_id:#x}: {value} is not in {8 * size} bits")
+        source = Pinned(value.to_bytes(size, "little"))
+        self._set(ioctls.SET_ONE_REG, _ONE_REG.pack(id=register_id, addr=source.address))
 
     def get_reg_list(self) -> tuple[int, ...]:
         """Return the ids that KVM_GET_ONE_REG knows here (KVM_GET_REG_LIST).

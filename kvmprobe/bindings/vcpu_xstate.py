@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.bindings.packing import Record
 from kvmprobe.bindings.registers import Fpu
 from kvmprobe.bindings.vcpu_cpuid import CpuidCalls
 from kvmprobe.errors import LayoutError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _XSTATE_BV = slice(512, 520)
 _XCRS_HEAD, _XCR = struct.Struct("=II"), struct.Struct("=IIQ")
+_XCR_RECORD = Record("struct kvm_xcr", xcr="I", reserved="I", value="Q")
 _MAX_XCRS = 16
 _XCR0 = 0
 
@@ -101,7 +103,7 @@ class XstateCalls(CpuidCalls):
         """Set extended control registers by number (KVM_SET_XCRS); all but 0 are ignored.
 
         :param values: 16 at most
-        :raises LayoutError: more
+        :raises LayoutError: more, or a number that does not fit its field
         :raises KernelCallError: EINVAL - illegal, or not within the guest's CPUID
         :capability: KVM_CAP_XCRS
         :order: after KVM_SET_CPUID2; before KVM_SET_XSAVE
@@ -110,7 +112,7 @@ class XstateCalls(CpuidCalls):
         """
         if len(values) > _MAX_XCRS:
             raise LayoutError(f"{_MAX_XCRS} extended control registers at most, not {len(values)}")
-        entries = b"".join(_XCR.pack(number, 0, value) for number, value in values.items())
+        entries = b"".join(_XCR_RECORD.pack(xcr=nr, value=value) for nr, value in values.items())
         xcrs = _XCRS_HEAD.pack(len(values), 0) + entries
         self._set(ioctls.SET_XCRS, xcrs.ljust(ioctls.SET_XCRS.size, b"\0"))
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.fd import KvmFd
+from kvmprobe.bindings.packing import Record
 from kvmprobe.bindings.structures import Structure
+
+_IRQ_LEVEL = Record("struct kvm_irq_level", irq="I", level="I")
+_IRQFD = Record("struct kvm_irqfd", fd="I", gsi="I", flags="I", resamplefd="I", pad="16B")
+_IOEVENTFD = Record(
+    "struct kvm_ioeventfd", datamatch="Q", addr="Q", len="I", fd="I", flags="I", pad="36B"
+)
+_ADDRESS = Record("identity map address", address="Q")
 
 
 class ClockFlag(IntFlag):
@@ -73,7 +80,7 @@ class DeviceCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_IRQ_LINE;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_irq_line
         """
-        self._set(ioctls.IRQ_LINE, struct.pack("=II", irq, level))
+        self._set(ioctls.IRQ_LINE, _IRQ_LEVEL.pack(irq=irq, level=level))
 
     def irqfd(self, eventfd: int, gsi: int, attach: Attach = Attach.YES) -> None:
         """Have an eventfd raise an interrupt (KVM_IRQFD).
@@ -84,7 +91,7 @@ class DeviceCalls(KvmFd):
         :capability: KVM_CAP_IRQFD
         :see: Documentation/virt/kvm/api.rst KVM_IRQFD; virt/kvm/eventfd.c: kvm_irqfd_assign
         """
-        self._set(ioctls.IRQFD, struct.pack("=IIII16x", eventfd, gsi, attach, 0))
+        self._set(ioctls.IRQFD, _IRQFD.pack(fd=eventfd, gsi=gsi, flags=attach))
 
     def ioeventfd(
         self, eventfd: int, space: IoSpace, address: int, length: int, attach: Attach = Attach.YES
@@ -101,7 +108,7 @@ class DeviceCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_IOEVENTFD; virt/kvm/eventfd.c: kvm_assign_ioeventfd
         """
         flags = space | attach << 2
-        request = struct.pack("=QQIiI36x", 0, address, length, eventfd, flags)
+        request = _IOEVENTFD.pack(addr=address, len=length, fd=eventfd, flags=flags)
         self._set(ioctls.IOEVENTFD, request)
 
     def set_tss_addr(self, address: int) -> None:
@@ -126,7 +133,7 @@ class DeviceCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_IDENTITY_MAP_ADDR;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_set_identity_map_addr
         """
-        self._set(ioctls.SET_IDENTITY_MAP_ADDR, struct.pack("=Q", address))
+        self._set(ioctls.SET_IDENTITY_MAP_ADDR, _ADDRESS.pack(address=address))
 
     def get_clock(self) -> Clock:
         """Return kvmclock (KVM_GET_CLOCK).

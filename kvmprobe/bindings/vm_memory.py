@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import mmap
-import struct
 from enum import IntFlag
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
+from kvmprobe.bindings.packing import Record
+from kvmprobe.errors import LayoutError
 
-_REGION = struct.Struct("=IIQQQ")
+_REGION = Record(
+    "struct kvm_userspace_memory_region",
+    slot="I",
+    flags="I",
+    guest_phys_addr="Q",
+    memory_size="Q",
+    userspace_addr="Q",
+)
+_DIRTY_LOG = Record("struct kvm_dirty_log", slot="I", padding="I", dirty_bitmap="Q")
 _WORD_BITS = 64
 
 
@@ -39,10 +48,13 @@ class MemoryCalls(KvmFd):
 
         :param guest_address: guest-physical, in bytes, page-aligned
         :returns: the memory, shared with the guest
+        :raises LayoutError: no content, or a number that does not fit its field
         :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
             than the slot has; EEXIST - overlaps another slot
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION
         """
+        if not content:
+            raise LayoutError("memory of 0 bytes: delete_memory_region() removes a slot's memory")
         pages = -(-len(content) // mmap.PAGESIZE)
         memory = mmap.mmap(-1, pages * mmap.PAGESIZE)
         memory.write(content)
@@ -68,7 +80,13 @@ class MemoryCalls(KvmFd):
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """
         pinned = Pinned(memory)
-        region = _REGION.pack(slot, flags, guest_address, len(memory), pinned.address)
+        region = _REGION.pack(
+            slot=slot,
+            flags=flags,
+            guest_phys_addr=guest_address,
+            memory_size=len(memory),
+            userspace_addr=pinned.address,
+        )
         self._set(ioctls.SET_USER_MEMORY_REGION, region)
         self._slots[slot] = pinned, len(memory) // mmap.PAGESIZE
 
@@ -80,7 +98,7 @@ class MemoryCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """
-        self._set(ioctls.SET_USER_MEMORY_REGION, _REGION.pack(slot, 0, 0, 0, 0))
+        self._set(ioctls.SET_USER_MEMORY_REGION, _REGION.pack(slot=slot))
         self._slots.pop(slot, None)
 
     def get_dirty_log(self, slot: int) -> frozenset[int]:
@@ -94,5 +112,5 @@ class MemoryCalls(KvmFd):
         _, pages = self._slots.get(slot, (None, 0))
         bitmap = bytearray(-(-pages // _WORD_BITS) * _WORD_BITS // 8)
         target = Pinned(bitmap)
-        self._set(ioctls.GET_DIRTY_LOG, struct.pack("=IIQ", slot, 0, target.address))
+        self._set(ioctls.GET_DIRTY_LOG, _DIRTY_LOG.pack(slot=slot, dirty_bitmap=target.address))
         return frozenset(page for page in range(pages) if bitmap[page // 8] >> page % 8 & 1)

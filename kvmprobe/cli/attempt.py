@@ -100,6 +100,10 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
         raise UsageError(f"{directory.path / JOURNAL}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{directory.path / JOURNAL}: its begin entry: {error!r}") from error
+    if argv[:1] != ["run"]:
+        raise UsageError(
+            f"{directory.path}: `kvmprobe {' '.join(argv[:1])}` cannot be resumed; run it again"
+        )
     _require_same_kernel(directory.path, history)
     _go_to(folder)
     aftermath = settle(history, retries, last_panic(since))

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     """
     document = read_run(arguments.run)
     others = [read_run(path) for path in arguments.also]
-    scenario = named(arguments.scenario, sapphire_rapids())
+    scenario = named(arguments.scenario, sapphire_rapids(), arguments.run)
     case = case_of(document, others, scenario.id, scenario.needs, arguments.target)
     text = _program(scenario)
     if arguments.reproducer and text is not None:

@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.cli.grammar.epilogs import end_with
+from kvmprobe.cli.grammar.epilogs import FAMILIES, end_with
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.select import wanted
 from kvmprobe.cli.traits import Traits, catalogue
@@ -24,7 +24,7 @@ _WIDTH = 96
 
 def add_arguments(listing: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    end_with(listing, SELECTION_HELP)
+    end_with(listing, SELECTION_HELP, FAMILIES)
     add_selection(listing)
     form = listing.add_mutually_exclusive_group()
     form.add_argument(

@@ -108,5 +108,5 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.target is Where.HOST and arguments.all_crashes and not arguments.hazardous:
         raise UsageError("--all-crashes on this host needs --hazardous")
     if arguments.modules and not arguments.kernel:
-        raise UsageError("--modules belongs to a bzImage: give it with --kernel")
+        raise UsageError("--modules: only for a bzImage, which --kernel gives")
     arming_of(arguments)

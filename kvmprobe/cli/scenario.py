@@ -1,34 +1,94 @@
-"""The one scenario that a command is about: by its id, or a document of its own."""
+"""The scenarios that a command is about: by id, or from documents."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ScenarioError, UsageError
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.document import from_document
+from kvmprobe.scenarios.document import from_document, to_document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.scenario import Scenario
 
 SCENARIO_HELP = "its id, as `kvmprobe list` prints it, or a file ending in .json"
 _SUFFIX = ".json"
+# In a run's directory: the scenarios of a replayed run, which the catalogue may not have.
+_KEPT = "scenarios"
 
 
-def named(name: str, host: HostProfile) -> Scenario:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A scenario and the file it was read from."""
+
+    path: Path
+    scenario: Scenario
+
+
+def named(name: str, host: HostProfile, run: Path | None = None) -> Scenario:
     """Return the scenario with that id for a host, or the one in that file.
 
+    :param run: a run's directory, which may have kept it; then that one is meant
     :raises UsageError: there is no such scenario, or no such file
     :raises ScenarioError: the file describes no scenario
     """
     if name.endswith(_SUFFIX):
         return read(Path(name))
+    if run is not None and (kept := run / _KEPT / f"{name}{_SUFFIX}").is_file():
+        return read(kept)
     found = [scenario for scenario in catalog.scenarios(host) if scenario.id == name]
     if not found:
-        raise UsageError(f"no scenario is called {name!r}; see `kvmprobe list`")
+        file = "" if run is None else "; if it was replayed, name its file"
+        raise UsageError(f"no scenario is called {name!r}; see `kvmprobe list`{file}")
     return found[0]
+
+
+def documents_in(paths: Iterable[Path]) -> Mapping[str, Document]:
+    """Return the scenarios of files, and of the files in directories, by id.
+
+    :raises UsageError: a file cannot be read, a directory has none, or two have one id
+    :raises ScenarioError: a file describes no scenario
+    """
+    found: dict[str, Document] = {}
+    for path in dict.fromkeys(file for given in paths for file in _files(given)):
+        scenario = read(path)
+        if scenario.id in found:
+            raise UsageError(
+                f"{path}: its id {scenario.id!r} is also that of {found[scenario.id].path}; "
+                "change one of them"
+            )
+        found[scenario.id] = Document(path, scenario)
+    return found
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    files = sorted(path.glob(f"*{_SUFFIX}"))
+    if not files:
+        raise UsageError(f"{path}: no file in it ends in {_SUFFIX}")
+    yield from files
+
+
+def keep(run: Path, documents: Mapping[str, Document]) -> None:
+    """Keep the scenarios in a run's directory.
+
+    :raises UsageError: they cannot be written
+    """
+    folder = run / _KEPT
+    try:
+        folder.mkdir()
+        for name, document in documents.items():
+            content = to_document(document.scenario)
+            (folder / f"{name}{_SUFFIX}").write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from error
 
 
 def read(path: Path) -> Scenario:

@@ -27,12 +27,12 @@ def all_ids() -> list[str]:
 
 
 def wanted(select: Sequence[str], exclude: Sequence[str] = ()) -> Callable[[str], bool]:
-    """Return a predicate over ids: an expression of ``select`` holds, and none of ``exclude``.
+    """Return a predicate over ids: some expression of ``select`` is true, none of ``exclude`` is.
 
-    No ``select`` wants everything.
+    Without ``select`` all ids are wanted.
 
-    :raises UsageError: an expression cannot be read, has a glob that nothing answers to, or all
-        of them together leave no scenario
+    :raises UsageError: an expression cannot be parsed, has a term that matches nothing, or no
+        scenario is left
     """
     chosen = [_read("--select", text) for text in select]
     left_out = [_read("--exclude", text) for text in exclude]
@@ -45,14 +45,14 @@ def wanted(select: Sequence[str], exclude: Sequence[str] = ()) -> Callable[[str]
     if not ids:
         given = [f"--select {text!r}" for text in select]
         given += [f"--exclude {text!r}" for text in exclude]
-        raise UsageError(f"{' '.join(given)}: that is no scenario; `kvmprobe list` shows them")
+        raise UsageError(f"{' '.join(given)}: no scenario is left; `kvmprobe list` lists all")
     return ids.__contains__
 
 
 def in_catalog_order(records: Iterable[ScenarioRecord]) -> list[ScenarioRecord]:
-    """Return records as the catalogue lists their scenarios, whenever they ran.
+    """Return records in the order of the catalogue.
 
-    Behind them stand those of an earlier attempt that this catalogue does not have.
+    Those of an earlier attempt that this catalogue does not have come last.
     """
     rank = {name: place for place, name in enumerate(all_ids())}
     return sorted(records, key=lambda record: rank.get(record.id, len(rank)))
@@ -90,7 +90,7 @@ def _matches(traits: Traits, term: Term) -> bool:
 
 @cache
 def _ops(glob: str) -> frozenset[str]:
-    """Return names of the ops that answer to a glob."""
+    """Return the names of the ops that match a glob."""
     return frozenset(
         name
         for name, op in registry().items()
@@ -100,7 +100,7 @@ def _ops(glob: str) -> frozenset[str]:
 
 @cache
 def _defects(glob: str) -> frozenset[str]:
-    """Return identifiers of the known defects that answer to a glob."""
+    """Return the ids of the known defects that match a glob."""
     return frozenset(
         defect
         for defect, names in defect_names().items()
@@ -109,15 +109,15 @@ def _defects(glob: str) -> frozenset[str]:
 
 
 def _check(text: str, term: Term) -> None:
-    """Refuse a glob that nothing at all answers to."""
-    if _answered(term):
+    """Refuse a term that matches nothing."""
+    if _matches_anything(term):
         return
-    what, there_is = _alternatives(term.kind)
+    what, valid = _alternatives(term.kind)
     problem = f"{term.text!r} matches no {what}"
-    raise wrong(text, term.place, len(term.text), problem, there_is)
+    raise wrong(text, term.place, len(term.text), problem, valid)
 
 
-def _answered(term: Term) -> bool:
+def _matches_anything(term: Term) -> bool:
     match term.kind:
         case Kind.ID:
             return any(fnmatchcase(name, term.glob) for name in all_ids())
@@ -130,10 +130,10 @@ def _answered(term: Term) -> bool:
 
 
 def _alternatives(kind: Kind) -> tuple[str, str]:
-    """Return what such a term names, and what there is of that."""
+    """Return what such a term names, and the valid names."""
     match kind:
         case Kind.ID:
-            return "scenario", f"`kvmprobe list` shows them, for example {all_ids()[0]}"
+            return "scenario", f"`kvmprobe list` lists them, for example {all_ids()[0]}"
         case Kind.OP:
             return "op", f"ops: {', '.join(sorted(registry()))}"
         case Kind.TAG:

@@ -46,10 +46,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A scenario to run; ``hold`` 1 stops before a load that the last read-back shows as fatal."""
+    """A scenario to run.
+
+    :ivar gate: 1 to stop before a load that the last read-back shows to be fatal
+    """
 
     scenario: Scenario
-    hold: int
+    gate: int
 
 
 class TraceLostError(LinkLostError):
@@ -116,7 +119,7 @@ class Driver:
     def _submit(self, number: int, request: Request, host: HostProfile) -> list[list[int]]:
         steps = [[self._define(op, host) for op in step.ops] for step in request.scenario.steps]
         deadlines = {"deadline": self._timing.scenario, "step_deadline": self._timing.of_step}
-        self._send({"run": number, "steps": steps, "hold": request.hold, **deadlines})
+        self._send({"run": number, "steps": steps, "gate": request.gate, **deadlines})
         return steps
 
     def _define(self, op: Op, host: HostProfile) -> int:
@@ -153,15 +156,14 @@ class Driver:
         self._taint |= new_taint
         if steps and end["k"]:
             last = steps[-1]
-            late = replace(last, kernel_log=(*last.kernel_log, *end["k"]))
-            steps = (*steps[:-1], late)
+            steps = (*steps[:-1], replace(last, kernel_log=(*last.kernel_log, *end["k"])))
         status = End(end["status"])
         hang: Hang | None = None
         if status is End.SIGNAL:
             note = f"killed by signal {end['signal']}"
         elif status is End.TIMEOUT:
             hang = hang_from_worker(end["hang"], end["k"])
-            of_step = Overrun(end["hang"]["late"]) is Overrun.STEP
+            of_step = Overrun(end["hang"]["overrun"]) is Overrun.STEP
             what = f" of step {len(steps)}" if of_step else ""
             note = hang.note(f"no end{what} within {end['deadline']:g} s")
         last_log = tuple(end["k"]) if status in {End.SIGNAL, End.TIMEOUT} else ()
@@ -183,7 +185,7 @@ class Driver:
         return Reply(result, self._outputs[call])
 
     def _new_output(self, call: int, text: str) -> bytes:
-        """Have the worker tell this output by number from now on."""
+        """Make the worker report this output by number from now on."""
         output = b64decode(text)
         known = self._remembered.setdefault(call, [])
         if len(known) < _REMEMBERED and output not in known:

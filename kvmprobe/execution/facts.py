@@ -9,10 +9,11 @@ import os
 from typing import Any
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, ArchPrctlCode, KvmCap
-from kvmprobe.bindings import guest_trial, host_cpu
+from kvmprobe.bindings import host_cpu
 from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
 from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.errors import KernelCallError, Unavailable
+from kvmprobe.execution import guest_trial
 from kvmprobe.host import environment
 from kvmprobe.host.files import HostFiles
 from kvmprobe.scenarios.calls import pack
@@ -44,7 +45,7 @@ _VENDOR_MODULES = ("kvm_intel", "kvm_amd", "kvm_pvm")
 def gather(device: str) -> dict[str, Any]:
     """Return all of it, JSON-ready.
 
-    Where KVM is not usable, ``kvm`` is None and ``kvm_unavailable`` tells why.
+    Where KVM is not usable, ``kvm`` is None and ``kvm_unavailable`` is the reason.
     """
     uname, files = os.uname(), HostFiles()
     with host_cpu.pinned():

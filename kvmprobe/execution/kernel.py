@@ -1,22 +1,21 @@
-"""Runs scenarios: the process that forks them (``cdefs/executor.c``), and the calls it knows."""
+"""Runs scenarios: the zygote that forks them (``kvmprobe/native``), and the calls it knows."""
 
 from __future__ import annotations
 
 import os
 import select
-import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kvmprobe.bindings._ffi import ffi, lib
+from kvmprobe.abi.limits import MOST_ADDRESSES
 from kvmprobe.errors import WorkerError
-from kvmprobe.execution.prepared import NONE, Namespaces, Prepared
+from kvmprobe.execution.prepared import Prepared
 from kvmprobe.execution.transport import CHANNEL_PORT
 from kvmprobe.host.hung_tasks import Overrun, kill, living, looked_at, tasks_below
+from kvmprobe.native._ffi import ffi, lib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kvmprobe.execution.prepared import CData
     from kvmprobe.host.hung_tasks import Tasks
     from kvmprobe.scenarios.calls import Call
 
@@ -25,7 +24,7 @@ EXIT_GATED: int = lib.KVMPROBE_GATED
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
 # After SIGKILL, in seconds: freeing a guest takes some, and the emulated host is slow.
 KILL_SECONDS = 10.0
-_ENDED = struct.Struct("=3i")
+_GONE = "the process that forks scenarios is gone"
 _OVERRUN = {
     lib.KVMPROBE_OVERRUN_SCENARIO: Overrun.SCENARIO,
     lib.KVMPROBE_OVERRUN_STEP: Overrun.STEP,
@@ -35,7 +34,7 @@ _OVERRUN = {
 class Ended(NamedTuple):
     """How a process ended.
 
-    :ivar status: as ``waitpid`` tells it; 0 if it has not ended even now
+    :ivar status: as ``waitpid`` returns it; 0 if it has not ended even now
     :ivar hang: what its tasks did when its time was up; None if it ended by itself
     """
 
@@ -46,7 +45,7 @@ class Ended(NamedTuple):
 class Overdue(NamedTuple):
     """Tasks of a process that did not end in time, and those that SIGKILL did not end either."""
 
-    late: Overrun
+    overrun: Overrun
     tasks: list[dict[str, Any]]
     unkillable: list[dict[str, Any]]
 
@@ -67,11 +66,11 @@ def watch(pid: int, seconds: float) -> Ended:
         os.close(process)
 
 
-def _end(late: Overrun, tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
+def _end(overrun: Overrun, tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
     """Look at tasks, kill them, and look again at those that live on."""
     seen = looked_at(tasks)
     kill(tasks)
-    return Overdue(late, seen, [] if ends() else looked_at(living(tasks) or tasks))
+    return Overdue(overrun, seen, [] if ends() else looked_at(living(tasks) or tasks))
 
 
 def _readable(fd: int, seconds: float) -> bool:
@@ -87,53 +86,70 @@ class Limits(NamedTuple):
     step: float
 
 
-class Request(NamedTuple):
-    """``struct kvmprobe_request`` without the number of addresses."""
+class Channels(NamedTuple):
+    """What scenarios use of the worker: its device, log and way out."""
 
-    number: int
-    hold: int
-    deadline_ms: int
-    step_ms: int
-    steps: int
+    device: str
+    log_fd: int
+    out_fd: int
 
 
 class Zygote:
     """A copy of this process, as it is now, that forks scenarios and does nothing else."""
 
-    def __init__(self, session: CData) -> None:
+    def __init__(self, channels: Channels) -> None:
         request_end, self._requests = os.pipe()
         self._answers, answer_end = os.pipe()
-        own_ends = (self._requests, self._answers)
-        self._pid = int(lib.kvmprobe_zygote(session, request_end, answer_end, own_ends))
+        device = ffi.new("char[]", os.fsencode(channels.device))
+        given = {
+            "device": device,
+            "log_fd": channels.log_fd,
+            "out_fd": channels.out_fd,
+            "out_port": CHANNEL_PORT,
+            "requests": request_end,
+            "answers": answer_end,
+            "others": (self._requests, self._answers),
+        }
+        self._pid = int(lib.kvmprobe_zygote(ffi.new("struct kvmprobe_channels *", given)))
         os.close(request_end)
         os.close(answer_end)
         if self._pid < 0:
             raise WorkerError(f"fork: {os.strerror(-self._pid)}")
 
-    def run(self, request: Request, addresses: Sequence[int]) -> Ended:
-        """Run a scenario of the calls at these addresses."""
-        if len(addresses) > lib.KVMPROBE_ADDRESSES:
+    def run(self, request: dict[str, int], addresses: Sequence[int]) -> Ended:
+        """Run a scenario of the calls at these addresses.
+
+        :param request: members of ``struct kvmprobe_request``
+        :raises WorkerError: the zygote is gone, or the scenario is too long for it
+        """
+        if len(addresses) > MOST_ADDRESSES:
             raise WorkerError(f"a scenario of {len(addresses)} calls is too long")
-        os.write(
-            self._requests,
-            struct.pack(f"=6i{len(addresses)}Q", *request, len(addresses), *addresses),
-        )
+        head = ffi.new("struct kvmprobe_request *", {**request, "addresses": len(addresses)})
+        self._send(bytes(ffi.buffer(head)) + bytes(ffi.buffer(ffi.new("size_t[]", addresses))))
         # Without an answer its process has ended, and a task that was killed with it has not.
-        late, pid, status = lib.KVMPROBE_OVERRUN_SCENARIO, self._pid, 0
-        if _readable(self._answers, request.deadline_ms / 1000 + KILL_SECONDS):
-            late, pid, status = self._answer()
-        if late == lib.KVMPROBE_IN_TIME:
+        overrun, pid, status = lib.KVMPROBE_OVERRUN_SCENARIO, self._pid, 0
+        if _readable(self._answers, request["deadline_ms"] / 1000 + KILL_SECONDS):
+            overrun, pid, status = self._answer()
+        if overrun == lib.KVMPROBE_IN_TIME:
             return Ended(status)
         tasks = [task for task in tasks_below(pid) if task[0] != self._pid]
-        hang = _end(_OVERRUN[late], tasks, lambda: _readable(self._answers, KILL_SECONDS))
+        hang = _end(_OVERRUN[overrun], tasks, lambda: _readable(self._answers, KILL_SECONDS))
         return Ended(0 if hang.unkillable else self._answer()[2], hang)
 
+    def _send(self, message: bytes) -> None:
+        try:
+            while message:
+                message = message[os.write(self._requests, message) :]
+        except BrokenPipeError as error:
+            raise WorkerError(_GONE) from error
+
     def _answer(self) -> tuple[int, int, int]:
-        answer = os.read(self._answers, _ENDED.size)
-        if len(answer) < _ENDED.size:
-            raise WorkerError("the process that forks scenarios is gone")
-        late, pid, status = _ENDED.unpack(answer)
-        return late, pid, status
+        ended = ffi.new("struct kvmprobe_ended *")
+        answer = os.read(self._answers, ffi.sizeof(ended[0]))
+        if len(answer) < ffi.sizeof(ended[0]):
+            raise WorkerError(_GONE)
+        ffi.memmove(ended, answer, len(answer))
+        return ended.overrun, ended.pid, ended.status
 
     def close(self) -> None:
         """End it."""
@@ -146,46 +162,41 @@ class Session:
     """The state that every scenario's child begins with, and the calls defined so far."""
 
     def __init__(self, device: str, log_fd: int, out_fd: int) -> None:
-        self._device = ffi.new("char[]", os.fsencode(device))
-        self._session = ffi.new(
-            "struct kvmprobe_session *",
-            {
-                "device": self._device,
-                "log_fd": log_fd,
-                "out_fd": out_fd,
-                "out_port": CHANNEL_PORT,
-                "fds": [NONE] * lib.KVMPROBE_DESCRIPTORS,
-            },
-        )
-        self._names = Namespaces.empty()
+        self._channels = Channels(device, log_fd, out_fd)
         self._calls: dict[int, Prepared] = {}
         self._zygote: Zygote | None = None
 
     def define(self, number: int, lowered: Call) -> None:
         """Prepare a call under a number."""
         self._retire()
-        self._calls[number] = Prepared(lowered, self._names)
+        self._calls[number] = Prepared(lowered)
 
     def remember(self, call_number: int, number: int, output: bytes) -> None:
-        """Have an output of this call told by number from now on."""
+        """Report an output of this call by number from now on."""
         self._retire()
         self._calls[call_number].remember(number, output)
 
-    def run(self, number: int, steps: Sequence[Sequence[int]], hold: int, limits: Limits) -> Ended:
+    def run(self, number: int, steps: Sequence[Sequence[int]], gate: int, limits: Limits) -> Ended:
         """Run a scenario in a new process.
 
-        :param hold: 1 stops before a load that the last read-back shows to be fatal
+        :param gate: 1 stops before a load that the last read-back shows to be fatal
         :raises WorkerError: the zygote is gone
         """
         if self._zygote is None:
-            self._zygote = Zygote(self._session)
+            self._zygote = Zygote(self._channels)
         addresses = [a for step in steps for a in (*(self._calls[n].address for n in step), 0)]
         deadline, step = (round(seconds * 1000) for seconds in limits)
-        request = Request(number, hold, deadline, max(step, 1), len(steps))
+        request = {
+            "number": number,
+            "gate": gate,
+            "deadline_ms": deadline,
+            "step_ms": max(step, 1),
+            "steps": len(steps),
+        }
         return self._zygote.run(request, addresses)
 
     def _retire(self) -> None:
-        """Let the zygote go: it does not know what comes now."""
+        """End the zygote: it does not know what is defined now."""
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None

@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import sys
+from tempfile import TemporaryFile
 from typing import Self
 
 from kvmprobe.execution.link import LinkLostError
@@ -19,15 +20,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 class LocalLink:
-    """``python -m kvmprobe.execution.worker`` behind a pair of pipes."""
+    """``python -m kvmprobe.execution.worker``, connected by a pair of pipes."""
 
     def __init__(self, device: str = "/dev/kvm") -> None:
         libc = ctypes.CDLL(None)
+        # Not a pipe: nobody reads it before the worker has ended, and a full pipe would block that.
+        self._errors = TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kvmprobe.execution.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             env={**os.environ, DEVICE_VARIABLE: device, TRANSPORT_VARIABLE: PIPE},
             bufsize=0,
             process_group=0,
@@ -59,8 +62,8 @@ class LocalLink:
     def send(self, line: str) -> None:
         """Queue one line; it leaves as the pipe takes it, here or in :meth:`receive`.
 
-        To wait for room here could be to wait for ever, because the worker may be waiting for its
-        output to be read.  :meth:`receive` reports a worker that is gone.
+        Waiting for room here could deadlock, because the worker may be waiting for its output to be
+        read.  :meth:`receive` reports a worker that is gone.
         """
         self._unsent += line.encode() + b"\n"
         self._write()
@@ -101,8 +104,11 @@ class LocalLink:
         self._lines = whole[::-1]
 
     def _obituary(self) -> str:
-        _, errors = self._process.communicate()
-        last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        self._process.wait()
+        self._errors.seek(0)
+        last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:] or [
+            "no message"
+        ]
         status = self._process.returncode
         if status < 0:
             return f"the worker was killed by signal {-status} ({signal.strsignal(-status)})"
@@ -116,6 +122,6 @@ class LocalLink:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._selector.close()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
             if stream is not None:
                 stream.close()

@@ -96,6 +96,7 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
         kvm_xcr0=kvm.get("xcomp_guest_supp", table.xcr0),
         mxcsr_mask=cpu["mxcsr_mask"],
         layout=layout,
+        behaviours=frozenset(),
         cpu=CpuidTable(tuple(CpuidEntry(*leaf) for leaf in cpu["leaves"])),
         supported=table,
         msrs=frozenset(kvm["msrs"]),
@@ -105,7 +106,7 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
 def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:
     """Ask each probe with which of two models it agrees: with the behaviour, or without."""
     probes = {b: p for b, p in PROBES.items() if profile.amx or not p.needs_amx}
-    requests = [Request(probe, hold=1) for probe in probes.values()]
+    requests = [Request(probe, gate=1) for probe in probes.values()]
     traces = [trace for _, trace in driver.traces(requests, profile)]
     found: Behaviours = frozenset()
     undetermined: set[Behaviour] = set()

@@ -1,4 +1,4 @@
-"""Lowered calls in the form that the compiled executor (``cdefs/executor.c``) issues.
+"""Lowered calls in the form that the compiled executor (``kvmprobe/native``) issues.
 
 Every call is prepared once, in the worker: its buffers have their places before a child is forked,
 and a child gets its own copy of a page when it, or the kernel for it, writes there.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kvmprobe.abi import ioctls, payload
-from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.errors import ScenarioError
+from kvmprobe.native._ffi import ffi, lib
 from kvmprobe.scenarios.calls import (
     CANARY,
     ArchPrctl,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.calls import Argument, Call
 
 CData: TypeAlias = Any  # cffi's objects have no types
-NONE = -1
 _EXIT_REASON_SIZE = 4
 _RELATIONS = {
     Relation.THREAD: lib.KVMPROBE_THREAD,
@@ -55,46 +53,6 @@ _RELATIONS = {
 }
 
 
-class Names:
-    """Small numbers for the names of one kind of thing."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        """Return the name's number.
-
-        :raises ScenarioError: too many names
-        """
-        if not name:
-            return NONE
-        number = self._numbers.setdefault(name, len(self._numbers))
-        if number >= self._limit:
-            raise ScenarioError(f"more than {self._limit} names of one kind: {name}")
-        return number
-
-
-@dataclass(frozen=True, slots=True)
-class Namespaces:
-    """The names of all kinds."""
-
-    descriptors: Names
-    captures: Names
-    memories: Names
-    tasks: Names
-
-    @classmethod
-    def empty(cls) -> Self:
-        """Know no name yet."""
-        return cls(
-            Names(lib.KVMPROBE_DESCRIPTORS),
-            Names(lib.KVMPROBE_CAPTURES),
-            Names(lib.KVMPROBE_MEMORIES),
-            Names(lib.KVMPROBE_TASKS),
-        )
-
-
 class Prepared:
     """One call as the executor takes it; keeps alive what it refers to by address.
 
@@ -102,14 +60,12 @@ class Prepared:
     :ivar address: the same as a number
     """
 
-    def __init__(self, lowered: Call, names: Namespaces) -> None:
-        nothing = dict.fromkeys(("binds", "capture", "memory"), NONE)
-        self.call: CData = ffi.new("struct kvmprobe_call *", nothing)
+    def __init__(self, lowered: Call) -> None:
+        self.call: CData = ffi.new("struct kvmprobe_call *")
         self.address = int(ffi.cast("size_t", self.call))
-        self._names = names
         self._kept: list[CData] = []
-        self.call.on = names.descriptors.number(getattr(lowered, "on", ""))
-        self.call.by = names.tasks.number(getattr(lowered, "by", ""))
+        self.call.on = self._name(getattr(lowered, "on", ""))
+        self.call.by = self._name(getattr(lowered, "by", ""))
         match lowered:
             case Ioctl():
                 self._ioctl(lowered)
@@ -119,10 +75,10 @@ class Prepared:
                 self._map(lowered)
             case MapPayload(_, memory):
                 self.call.kind = lib.KVMPROBE_MAP_PAYLOAD
-                self.call.memory = names.memories.number(memory)
+                self.call.memory = self._name(memory)
             case SharePayload(_, memory):
                 self.call.kind = lib.KVMPROBE_SHARE_PAYLOAD
-                self.call.memory = names.memories.number(memory)
+                self.call.memory = self._name(memory)
             case RunVcpu(_, immediate_exit):
                 self.call.kind = lib.KVMPROBE_RUN
                 self.call.argument = immediate_exit
@@ -133,7 +89,7 @@ class Prepared:
                 self._process(lowered)
 
     def remember(self, number: int, output: bytes) -> None:
-        """Have this output told by number from now on."""
+        """Report this output by number from now on."""
         known = ffi.new("struct kvmprobe_known *", {"next": self.call.known, "number": number})
         # ABI: the executor compares call.size bytes.
         known.bytes = self._pointer(output.ljust(self.call.size, b"\0"))
@@ -143,7 +99,7 @@ class Prepared:
         match lowered:
             case OpenKvm(binds):
                 self.call.kind = lib.KVMPROBE_OPEN
-                self.call.binds = self._names.descriptors.number(binds)
+                self.call.binds = self._name(binds)
             case Close():
                 self.call.kind = lib.KVMPROBE_CLOSE
             case SetAltStack(size):
@@ -153,13 +109,13 @@ class Prepared:
                 self.call.kind = lib.KVMPROBE_LIMIT
             case Spawn(binds, relation):
                 self.call.kind = lib.KVMPROBE_SPAWN
-                self.call.binds = self._names.tasks.number(binds)
+                self.call.binds = self._name(binds)
                 self.call.argument = _RELATIONS[relation]
 
     def _ioctl(self, lowered: Ioctl) -> None:
         self.call.kind = lib.KVMPROBE_IOCTL
         self.call.request = lowered.number
-        self.call.binds = self._names.descriptors.number(lowered.binds)
+        self.call.binds = self._name(lowered.binds)
         match lowered.argument:
             case Literal(content):
                 self._give_input(self._pointer(content), len(content))
@@ -171,7 +127,7 @@ class Prepared:
                 self._give_input(self._pointer(pages), len(pages))
             case Captured(name, patches):
                 self.call.kind = lib.KVMPROBE_CAPTURED
-                self.call.capture = self._names.captures.number(name)
+                self.call.capture = self._name(name)
                 self._give_patches(patches)
             case other:
                 self._integer_or_output(other, lib.KVMPROBE_OUTPUT)
@@ -187,7 +143,7 @@ class Prepared:
                 self.call.argument = value
             case Output(size, head, capture):
                 self.call.kind = kind_with_output
-                self.call.capture = self._names.captures.number(capture)
+                self.call.capture = self._name(capture)
                 self._give_output(_blank(size, head))
             case OutputAtPageEnd(size, head):
                 self.call.kind = kind_with_output
@@ -198,14 +154,14 @@ class Prepared:
                 self._give_output(_blank(len(head) + size, head + content))
                 self._point_behind(head, pointer_offset)
             case other:
-                raise ScenarioError(f"not an argument of that call: {other!r:.100}")
+                raise ScenarioError(f"that call takes no such argument: {other!r:.100}")
 
     def _run_guest(self, lowered: RunGuest) -> None:
         command = lowered.command.ljust(payload.COMMAND_SIZE, b"\0")
         if max(len(command) - payload.COMMAND_SIZE, lowered.data_size) > payload.DATA_SIZE:
             raise ScenarioError(f"the guest payload has {payload.DATA_SIZE} bytes of data")
         self.call.kind = lib.KVMPROBE_RUN_GUEST
-        self.call.memory = self._names.memories.number(lowered.memory)
+        self.call.memory = self._name(lowered.memory)
         self._give_input(self._pointer(command), len(command))
         self._give_output(bytes(payload.RESULT_SIZE + lowered.data_size))
 
@@ -244,10 +200,12 @@ class Prepared:
             following.bytes = self._pointer(content)
         self.call.patches = following
 
+    def _name(self, name: str) -> CData:
+        """Return the name as C has it; the executor resolves and checks it in each scenario."""
+        return self._keep(ffi.new("char[]", name.encode())) if name else ffi.NULL
+
     def _at_page_end(self, content: bytes) -> CData:
         place = lib.kvmprobe_at_page_end(len(content))
-        if place == ffi.NULL:
-            raise ScenarioError(f"no memory for {len(content)} bytes at the end of a page")
         ffi.memmove(place, content, len(content))
         return place
 

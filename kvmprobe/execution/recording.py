@@ -48,7 +48,7 @@ def record(place: Place, wanted: Callable[[Scenario], bool], progress: Progress)
         total = len(chosen)
         entries: list[Entry] = []
         try:
-            for request, trace in driver.traces([Request(s, hold=1) for s in chosen], host):
+            for request, trace in driver.traces([Request(s, gate=1) for s in chosen], host):
                 entries.append(_entry(request.scenario, host, trace))
                 progress.advance(len(entries), total)
         except TraceLostError as lost:

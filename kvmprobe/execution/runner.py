@@ -15,6 +15,7 @@ from enum import Enum
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
@@ -109,7 +110,7 @@ class Runner:
                     scenarios = listed(self._examined.profile)
                     planned = self._plan(scenarios, wanted, past, driver)
                 self._progress.stage(f"{self._place.target.description}: scenarios")
-                if self._drain(driver, planned, hold=1):
+                if self._drain(driver, planned, gate=1):
                     self._crash_phase(driver)
         while self._held:
             with self._place.open() as link:
@@ -157,15 +158,15 @@ class Runner:
         self._total = len(self.remaining)
         return deque(made.planned)
 
-    def _drain(self, driver: Driver, planned: deque[Planned], hold: int) -> bool:
+    def _drain(self, driver: Driver, planned: deque[Planned], gate: int) -> bool:
         """Run from the front until none is left; return whether the link is still good."""
         while planned:
             batch = self._batch(planned)
-            if hold:
+            if gate:
                 self._ledger.intend([p.scenario.id for p in batch])
             else:
                 self._ledger.go_on(batch[0].scenario.id)
-            requests = [Request(self._gated(p), hold) for p in batch]
+            requests = [Request(self._gated(p), gate) for p in batch]
             try:
                 self._progress.now(planned[0].scenario.id)
                 for _, trace in driver.traces(requests, self._examined.profile):
@@ -224,6 +225,8 @@ class Runner:
     ) -> ScenarioRecord:
         """Judge by the model, then by the checkers, which do not ask it."""
         assert self._checkers is not None  # noqa: S101 - set when the place was examined
+        if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
+            self.blind_spots.append(f"{scenario.id}: {LOST_RECORDS.removeprefix('kvmprobe: ')}")
         record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
         across = self._checkers.across(scenario, trace, record.known)
         record = with_findings(record, (*self._checkers.within(scenario, trace), *across))
@@ -248,7 +251,7 @@ class Runner:
                 self._leave_the_like(planned, record)
             front = deque([planned])
             # Whoever let it go on has said that this host may die of it.
-            if not self._drain(driver, front, hold=0):
+            if not self._drain(driver, front, gate=0):
                 return
             self._check_deadline()
 

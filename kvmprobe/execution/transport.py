@@ -1,11 +1,11 @@
-"""How the worker talks to whoever drives it: over a pair of pipes, or the emulator's channel."""
+"""How the worker and its driver exchange lines: a pair of pipes, or the emulator's channel."""
 
 from __future__ import annotations
 
 import os
 from typing import Protocol
 
-from kvmprobe.bindings._ffi import ffi, lib
+from kvmprobe.native._ffi import ffi, lib
 
 CHANNEL_PORT = 0x5E0
 _CHUNK = 65536
@@ -34,7 +34,7 @@ class PipeTransport:
         self._pending = b""
 
     def read_line(self) -> bytes:
-        """Read until a line is whole."""
+        """Read until a line is complete."""
         while b"\n" not in self._pending:
             chunk = os.read(self._read_fd, _CHUNK)
             if not chunk:

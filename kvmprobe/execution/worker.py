@@ -1,8 +1,9 @@
 """The process next to the kernel under test: runs each scenario in a child forked from itself.
 
 It stays pristine: it never asks for permission, opens /dev/kvm or touches AMX, so a forked child
-begins as an exec'ed process would.  It judges nothing; the child says what it saw, one line a step,
-written before the next step begins.  The same program runs on this host and on the emulated one.
+begins as an exec'ed process would.  It judges nothing; the child reports what it saw, one line a
+step, written before the next step begins.  The same program runs on this host and on the emulated
+one.
 
 Lines in:  ``{"define": NR, "call": [...]}``, ``{"remember": NR, "of": CALL, "output": TEXT}``,
 ``{"run": NR, ...}``, ``{"facts": 1}``.
@@ -71,11 +72,11 @@ class Worker:
         self._transport.write(_to_json(message).encode() + b"\n")
 
     def _run(self, request: dict[str, Any]) -> bool:
-        """Run a scenario; tell whether another can be."""
+        """Run a scenario; return True if another can run after it."""
         started = time.monotonic()
         number, limits = request["run"], Limits(request["deadline"], request["step_deadline"])
-        ended = self._session.run(number, request["steps"], request["hold"], limits)
-        self._tell_end(number, ended, started, limits)
+        ended = self._session.run(number, request["steps"], request["gate"], limits)
+        self._send_end(number, ended, started, limits)
         return ended.hang is None or not ended.hang.unkillable
 
     def _find_facts(self, request: dict[str, Any]) -> None:
@@ -84,7 +85,7 @@ class Worker:
         if pid == 0:
             os._exit(self._facts())
         limits = Limits(request["deadline"], request["deadline"])
-        self._tell_end(_NO_NUMBER, watch(pid, limits.scenario), started, limits)
+        self._send_end(_NO_NUMBER, watch(pid, limits.scenario), started, limits)
 
     def _facts(self) -> int:
         try:
@@ -92,25 +93,25 @@ class Worker:
             from kvmprobe.execution.facts import gather  # noqa: PLC0415
 
             self._send({"facts": gather(self._device)})
-        except BaseException:  # the child must end here, and tell why
+        except BaseException:  # the child must end here, and say why
             import traceback  # noqa: PLC0415
 
             self._send({"broken": _NO_NUMBER, "traceback": traceback.format_exc()})
             return EXIT_BROKEN
         return EXIT_DONE
 
-    def _tell_end(self, number: int, ended: Ended, started: float, limits: Limits) -> None:
+    def _send_end(self, number: int, ended: Ended, started: float, limits: Limits) -> None:
         seconds = round(time.monotonic() - started, 6)
-        # What the kernel says while a VM is taken down belongs to its scenario, not the next.
-        late = {"taint": self._log.taint(), "k": self._log.read()}
-        self._send({"end": number, **_status(ended, limits), "seconds": seconds, **late})
+        # What the kernel logs while a VM is torn down belongs to its scenario, not the next.
+        since = {"taint": self._log.taint(), "k": self._log.read()}
+        self._send({"end": number, **_status(ended, limits), "seconds": seconds, **since})
 
 
 def _status(ended: Ended, limits: Limits) -> dict[str, Any]:
     if ended.hang is not None:
-        late, tasks, unkillable = ended.hang
-        hang = {"late": late.value, "tasks": tasks, "unkillable": unkillable}
-        return {"status": "timeout", "deadline": getattr(limits, late.value), "hang": hang}
+        overrun, tasks, unkillable = ended.hang
+        hang = {"overrun": overrun.value, "tasks": tasks, "unkillable": unkillable}
+        return {"status": "timeout", "deadline": getattr(limits, overrun.value), "hang": hang}
     if os.WIFSIGNALED(ended.status):
         return {"status": "signal", "signal": os.WTERMSIG(ended.status)}
     code = os.waitstatus_to_exitcode(ended.status)

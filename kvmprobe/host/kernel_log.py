@@ -1,9 +1,13 @@
-"""The kernel's log and taint on the host where the calls are made."""
+"""The kernel's log and taint on the host where the calls are made.
+
+There is one reader, ``kvmprobe/native/kernel_log.c``, which children of the worker use as well.
+"""
 
 from __future__ import annotations
 
 import os
-import select
+
+from kvmprobe.native._ffi import ffi, lib
 
 KMSG = "/dev/kmsg"
 TAINTED = "/proc/sys/kernel/tainted"
@@ -14,19 +18,16 @@ _MARK_LENGTH = 400
 
 
 class KernelLog:
-    """Reads what the kernel said since the last read; forked children share the descriptor.
+    """Reads what the kernel logged since the last read; forked children share the descriptor.
 
-    :ivar fd: to be read by children, too; -1 where there is none
+    :ivar fd: for children to read; -1 where the log cannot be read
 
-    Without the right to read /dev/kmsg there is nothing to read, and ``state`` says why.
+    ``state`` is WATCHED, or why /dev/kmsg cannot be read.
     """
 
     def __init__(self, fd: int, state: str) -> None:
         self.fd = fd
         self.state = state
-        self._readable = select.poll()
-        if fd >= 0:
-            self._readable.register(fd, select.POLLIN)
         self._taint_fd = _open_quietly(TAINTED)[0]
 
     @classmethod
@@ -38,17 +39,14 @@ class KernelLog:
         return cls(fd, state)
 
     def read(self) -> list[str]:
-        """Return the messages since the last call, without time stamps."""
+        """Return the kernel's messages since the last call, without time stamps.
+
+        What user space wrote is left out: only records of facility 0 are the kernel's.
+        """
         messages: list[str] = []
-        while self._readable.poll(0):
-            try:
-                record = os.read(self.fd, _RECORD_SIZE)
-            except BrokenPipeError:
-                messages.append("kvmprobe: kernel log records were lost before they were read")
-                continue
-            text = record.partition(b";")[2].partition(b"\n")[0]
-            if not text.startswith(_MARK.encode()):
-                messages.append(text.decode(errors="replace"))
+        text = ffi.new("char[]", _RECORD_SIZE)
+        while lib.kvmprobe_next_message(self.fd, text, _RECORD_SIZE):
+            messages.append(ffi.string(text).decode(errors="replace"))
         return messages
 
     def taint(self) -> int:
@@ -59,19 +57,22 @@ class KernelLog:
 
 
 def mark(text: str) -> bool:
-    """Leave a line of our own in the log, for a serial console or pstore; False where none can.
+    """Write a line of our own to the log, for a serial console or pstore; False if that fails.
 
-    A worker does not take it for something the kernel said.  Each mark has a descriptor of its own:
-    the kernel limits how much one may write (printk.devkmsg=ratelimit).
+    The newline closes the record: printk keeps one without it open, and shows it to nobody before
+    the next message comes.  Each mark has a descriptor of its own because the kernel limits how
+    much one may write (printk.devkmsg=ratelimit).  The kernel gives it facility 1 (LOG_USER), so no
+    reader takes it for a message of the kernel.
 
-    :see: Documentation/ABI/testing/dev-kmsg; kernel/printk/printk.c: devkmsg_write
+    :see: Documentation/ABI/testing/dev-kmsg; kernel/printk/printk.c: devkmsg_write, vprintk_store
     """
+    line = f"<6>{_MARK}{text}"[:_MARK_LENGTH] + "\n"
     try:
         fd = os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        os.write(fd, f"<6>{_MARK}{text}"[:_MARK_LENGTH].encode("ascii", "replace"))
+        os.write(fd, line.encode("ascii", "replace"))
     except OSError:
         return False
     finally:

@@ -13,8 +13,7 @@ _SIGNATURES = re.compile(
     r"|Bad FPU state detected"
     r"|XFD: Invalid xfd error"
     r"|unchecked MSR access error"
-    r"|XSAVE consistency problem"
-    r"|kvmprobe: kernel log records were lost",
+    r"|XSAVE consistency problem",
     re.IGNORECASE,
 )
 

@@ -42,7 +42,8 @@ def resolve(
 
     :param spec: one of ``SPEC_FORMS``; None for the newest packaged kernel that has its modules
     :param modules_dir: the modules of a bzImage; None to find them by its path
-    :raises UsageError: SPEC has another form, or its files are not a kernel with modules
+    :raises UsageError: SPEC has another form, its files are not a kernel with modules, or
+        ``modules_dir`` is given for packages
     :raises KernelNotFound: there is no such kernel; the message has the nearest versions
     :raises DownloadFailed: it cannot be fetched; VerificationFailed: its hash is wrong
     :raises NoSpace: the file system of the cache is full
@@ -50,10 +51,12 @@ def resolve(
     if spec is None:
         return _packaged(None, archives, progress)
     spec = spec.strip()
+    if modules_dir is not None and (_is_version(spec) or spec.endswith(".deb")):
+        raise UsageError(f"--modules: kernel {spec} has modules of its own; give a bzImage")
     if spec == "installed":
         vmlinuz, tree = kernel_pieces.installed()
         return _from_tree(vmlinuz, modules_dir or tree, archives, progress)
-    if kernel_catalog.looks_like_version(spec) and not spec.endswith(".deb"):
+    if _is_version(spec):
         return _packaged(spec, archives, progress)
     if paths := _as_paths(spec):
         return _from_paths(paths, modules_dir, archives, progress)
@@ -69,6 +72,10 @@ def available(archives: Archives, progress: Progress) -> tuple[Candidate, ...]:
     for candidate in kernel_catalog.preferred(listed):
         first.setdefault(candidate.label, candidate)
     return tuple(first.values())
+
+
+def _is_version(spec: str) -> bool:
+    return kernel_catalog.looks_like_version(spec) and not spec.endswith(".deb")
 
 
 def _as_paths(spec: str) -> tuple[Path, ...]:

@@ -1,4 +1,7 @@
-"""Ready-made C: of the definitions in ``c/``, those that a program refers to.
+"""Ready-made C: the definitions that a program refers to.
+
+They come from ``c/``, from ``kvmprobe/native/shared/``, which the executor also consists of, and
+from the constants of :mod:`kvmprobe.abi.c_constants`.
 
 A file is a row of chunks, two empty lines between them.  A chunk's ``#include`` lines go to the top
 of the program, so a chunk is a few definitions and the headers only they need.
@@ -11,18 +14,29 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from kvmprobe.abi.c_constants import c_constants, defines
+
+_OWN = files("kvmprobe.repro") / "c"
+_SHARED = files("kvmprobe.native") / "shared"
 _FILES = (
-    "constants.c",
-    "report.c",
-    "bytes.c",
-    "content.c",
-    "cpuid.c",
-    "memory.c",
-    "here.c",
-    "load.c",
-    "sleeping.c",
-    "payload.c",
-    "tasks.c",
+    _SHARED / "fallbacks.h",
+    _OWN / "constants.c",
+    _OWN / "report.c",
+    _SHARED / "bytes.h",
+    _OWN / "bytes.c",
+    _OWN / "content.c",
+    _OWN / "cpuid.c",
+    _SHARED / "process.h",
+    _OWN / "memory.c",
+    _OWN / "here.c",
+    _OWN / "load.c",
+    _SHARED / "sleeping.h",
+    _OWN / "payload.c",
+    _SHARED / "payload.h",
+    _OWN / "guest_trial.c",
+    _OWN / "serve.c",
+    _SHARED / "tasks.h",
+    _OWN / "tasks.c",
 )
 ALWAYS = (
     "errno.h",
@@ -105,7 +119,7 @@ class Chunk:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it is nothing but preprocessor lines."""
+        """Whether it consists of preprocessor lines only."""
         bare = _COMMENT_OR_STRING.sub(" ", self.text).split("\n")
         return all(not line.strip() or line.startswith("#") for line in bare)
 
@@ -136,12 +150,12 @@ def needed(text: str) -> tuple[Chunk, ...]:
 @cache
 def all_chunks() -> tuple[Chunk, ...]:
     """Return everything that is ready made, in order."""
-    folder = files("kvmprobe.repro") / "c"
-    return tuple(
-        _chunk(text.strip("\n"))
-        for name in _FILES
-        for text in (folder / name).read_text(encoding="utf-8").split("\n\n\n")
-    )
+    texts = [
+        text.strip("\n")
+        for file in _FILES
+        for text in file.read_text(encoding="utf-8").split("\n\n\n")
+    ]
+    return tuple(map(_chunk, [*defines(c_constants()), *texts]))
 
 
 def _chunk(text: str) -> Chunk:

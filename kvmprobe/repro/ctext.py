@@ -89,11 +89,11 @@ class Names:
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
 
-    def fresh(self, wish: str) -> str:
+    def fresh(self, preferred: str) -> str:
         """Return the identifier, with a number behind it if it is taken."""
-        name, count = wish, 1
+        name, count = preferred, 1
         while name in self._taken:
             count += 1
-            name = f"{wish}_{count}"
+            name = f"{preferred}_{count}"
         self._taken.add(name)
         return name

@@ -88,19 +88,19 @@ class Environment:
         """Return the buffer of what was captured under a name."""
         return self._kept[name]
 
-    def output(self, wish: str, size: int) -> str:
+    def output(self, preferred: str, size: int) -> str:
         """Declare a buffer of ``size`` bytes."""
         if not self._separate:
-            return self._declare(wish, f"static uint8_t {{}}[{size}];")
+            return self._declare(preferred, f"static uint8_t {{}}[{size}];")
         place, self.shared_size = self.shared_size, self.shared_size + -(-size // _ALIGNMENT) * 64
-        return self._declare(wish, f"#define {{}} (shared + {place})")
+        return self._declare(preferred, f"#define {{}} (shared + {place})")
 
-    def output_pointer(self, wish: str) -> str:
+    def output_pointer(self, preferred: str) -> str:
         """Declare a pointer to a buffer that a call makes."""
-        return self._declare(wish, "static uint8_t *{};")
+        return self._declare(preferred, "static uint8_t *{};")
 
-    def _declare(self, wish: str, form: str) -> str:
-        name = self.names.fresh(identifier(wish))
+    def _declare(self, preferred: str, form: str) -> str:
+        name = self.names.fresh(identifier(preferred))
         self._declared.append(form.format(name))
         return name
 

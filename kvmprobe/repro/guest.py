@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.payload import COMMAND_SIZE, PayloadOp
-from kvmprobe.bindings.payload_image import payload_code, payload_reset
+from kvmprobe.native.payload_image import payload_code, payload_reset
 from kvmprobe.repro.ctext import byte_list, number
 from kvmprobe.repro.fill import statements
 
@@ -48,7 +48,7 @@ def command_lines(command: bytes, memory: str, layout: Layout) -> list[str]:
     tmm = [f"\t.operand = {operand},"] if operand else []
     lines = [
         "const struct payload_command command = {",
-        f"\t.instruction = {opcode}, /* {PayloadOp(opcode).name} */",
+        f"\t.instruction = PAYLOAD_{PayloadOp(opcode).name},",
         *tmm,
         *named,
         "};",

@@ -18,8 +18,8 @@ from kvmprobe.repro.pieces import (
     loads_guest_fpu,
     patch,
     plain,
+    preferred_name,
     request_name,
-    wish,
 )
 from kvmprobe.repro.typed import definition
 from kvmprobe.scenarios.calls import (
@@ -104,7 +104,7 @@ class Issuer:
         :raises ScenarioError: the call has a form that no program can have
         """
         if call not in self._issued:
-            name = self._around.names.fresh(identifier(wish(call)))
+            name = self._around.names.fresh(identifier(preferred_name(call)))
             body = self._body(call, f"{name}_out")
             text = f"static long {name}(void)\n{{\n{block(body.lines)}\n}}"
             self._issued[call] = Issued(name, text, body.output, body.size)

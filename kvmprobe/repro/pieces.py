@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi import ioctls
-from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap, Msr
+from kvmprobe.abi import fpu_loads, ioctls
+from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
 from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.repro.ctext import number
 from kvmprobe.repro.fill import statements
@@ -28,15 +28,11 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.calls import Argument, Call
 
 _SPECS = {spec.number: spec for spec in ioctls.ALL}
-_MSR_LISTS = frozenset({ioctls.GET_MSRS.number, ioctls.SET_MSRS.number})
-_ONE_REGS = frozenset({ioctls.GET_ONE_REG.number, ioctls.SET_ONE_REG.number})
-# arch/x86/kvm/x86.c: is_xstate_managed_msr; cdefs/hold.c watches the same.
-_CET = frozenset({Msr.IA32_U_CET, Msr.IA32_S_CET, *range(Msr.IA32_PL0_SSP, 0x6A9)})
 _USUAL = frozenset({"kvm", "vm", "vcpu0"})
 _MSRS_HEAD, _MSR_ENTRY = 8, 16
 
 
-def wish(call: Call) -> str:
+def preferred_name(call: Call) -> str:
     """Return the name that a call's function should have."""
     match call:
         case Ioctl(number=request, on=on, binds=binds):
@@ -52,10 +48,10 @@ def wish(call: Call) -> str:
             (opcode,) = struct.unpack_from("=I", command)
             return f"guest {PayloadOp(opcode).name}"
         case _:
-            return _wish_of_process(call)
+            return _name_in_process(call)
 
 
-def _wish_of_process(call: Call) -> str:
+def _name_in_process(call: Call) -> str:
     match call:
         case Spawn(binds):
             return f"start {binds}"
@@ -93,7 +89,7 @@ def immediate(request: int, value: int) -> str:
 
 
 def blank(buffer: str, size: int, head: bytes) -> list[str]:
-    """Return the statements that make an output what it is before the call."""
+    """Return the statements that fill an output before the call."""
     lines = [f"memset({buffer}, CANARY, {size});"] if size > len(head) else []
     if head:
         lines += [f"memset({buffer}, 0, {len(head)});", *statements(head, buffer)]
@@ -112,14 +108,14 @@ def patch(offset: int, content: bytes) -> list[str]:
 
 
 def loads_guest_fpu(call: Call) -> bool:
-    """Tell whether a call can load the guest's FPU into the host's registers."""
+    """Return True if a call can load the guest's FPU state into the host's registers."""
     match call:
         case RunVcpu() | RunGuest():
             return True
-        case Ioctl(request, _, argument) if request in _MSR_LISTS:
-            return bool(_CET.intersection(_indices(_given(argument))))
-        case Ioctl(request, _, argument) if request in _ONE_REGS:
-            return int.from_bytes(_given(argument)[:4], "little") in _CET
+        case Ioctl(request, _, argument) if request in fpu_loads.MSR_LISTS:
+            return bool(set(fpu_loads.LOADING_MSRS) & set(_indices(_given(argument))))
+        case Ioctl(request, _, argument) if request in fpu_loads.ONE_REGISTERS:
+            return int.from_bytes(_given(argument)[:4], "little") in fpu_loads.LOADING_MSRS
         case _:
             return False
 

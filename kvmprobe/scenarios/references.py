@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvmprobe.abi import limits
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.vcpu_state import State
 from kvmprobe.scenarios.calls import (
@@ -16,8 +17,12 @@ from kvmprobe.scenarios.calls import (
     Spawn,
 )
 
-# As many as cdefs/executor.h has room for.
-_ROOM = {"descriptor": 32, "output": 64, "memory": 8, "task": 8}
+_ROOM = {
+    "descriptor": limits.MOST_DESCRIPTORS,
+    "output": limits.MOST_CAPTURES,
+    "memory": limits.MOST_MEMORIES,
+    "task": limits.MOST_TASKS,
+}
 
 
 # What binds an output, where it is one op.

@@ -1,11 +1,11 @@
-"""The expressions that select scenarios: read here, judged by whoever knows the scenarios.
+"""The expressions that select scenarios; the caller decides which scenarios match a term.
 
-    either   = both { ("," | "|" | "or") both }
-    both     = negated { ("&" | "and") negated }
-    negated  = ("!" | "not") negated | "(" either ")" | term
+    either   = both { "," both }
+    both     = negated { "&" negated }
+    negated  = "!" negated | "(" either ")" | term
     term     = [ KIND ":" ] GLOB
 
-A GLOB is a shell's: ``*``, ``?``, ``[abc]``, ``[!abc]``.  A term without KIND is a glob over ids.
+A GLOB is the shell's: ``*``, ``?``, ``[abc]``, ``[!abc]``.  A term without KIND is a glob over ids.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What a term's glob is compared with; an expression has the value before the colon."""
+    """What a term's glob is compared with; the value stands before the colon."""
 
     ID = "id"
     OP = "op"
@@ -47,21 +47,21 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What its part does not select."""
+    """Selects what its part does not."""
 
     part: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """What each part selects."""
+    """Selects what all parts do."""
 
     parts: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """What any part selects."""
+    """Selects what any part does."""
 
     parts: tuple[Expression, ...]
 
@@ -69,9 +69,9 @@ class Or:
 Expression = Term | Not | And | Or
 
 # A word may hold a set of characters, and in that an exclamation mark.
-_TOKEN = re.compile(r"(?P<sign>[,|&!()])|(?P<word>(?:\[!?\]?[^\]\s]*\]|[^\s,|&!()])+)")
-_WORDS = {"or": ",", "and": "&", "not": "!"}
-_SIGNS = {"|": ","}
+_TOKEN = re.compile(r"(?P<sign>[,&!()])|(?P<word>(?:\[!?\]?[^\]\s]*\]|[^\s,&!()])+)")
+# Operators elsewhere, and those that stand for them here.
+_OTHERS = {"|": ",", "||": ",", "or": ",", "and": "&", "not": "!"}
 _END = "end"
 
 
@@ -86,13 +86,13 @@ class _Token:
 def parse(text: str) -> Expression:
     """Read an expression.
 
-    :raises UsageError: it is none; the message shows the place
+    :raises UsageError: it is not one; the message points at the error
     """
     return _Parser(text).whole()
 
 
 def holds(expression: Expression, matches: Callable[[Term], bool]) -> bool:
-    """Judge an expression; a term is asked for only where it decides."""
+    """Return whether an expression is true; ``matches`` is called only for terms that decide it."""
     match expression:
         case Term():
             return matches(expression)
@@ -117,10 +117,10 @@ def terms(expression: Expression) -> Iterator[Term]:
 
 
 def wrong(text: str, place: int, length: int, problem: str, *hints: str) -> UsageError:
-    """Return the error that shows a place within an expression.
+    """Return the error that points at a place within an expression.
 
     :param length: how many characters are wrong
-    :param hints: further lines: what there is instead
+    :param hints: further lines, such as the valid names
     """
     mark = " " * place + "^" * max(length, 1)
     return UsageError("\n  ".join((problem, text, mark, *hints)))
@@ -135,7 +135,7 @@ class _Parser:
     def whole(self) -> Expression:
         expression = self._either()
         if self._token.sign != _END:
-            raise self._unexpected("an operator, or the end")
+            raise self._unexpected("an operator or the end")
         return expression
 
     def _either(self) -> Expression:
@@ -159,7 +159,7 @@ class _Parser:
                 raise self._unexpected("')'")
             return inner
         token = self._token
-        if token.sign:
+        if token.sign or token.text in _OTHERS:
             raise self._unexpected("a term")
         self._next += 1
         return self._term(token)
@@ -174,12 +174,12 @@ class _Parser:
                 self._text,
                 token.place,
                 len(before),
-                f"no kind of term is called {before!r}",
-                f"kinds: {', '.join(kinds)}",
+                f"unknown kind of term {before!r}",
+                f"valid: {', '.join(kinds)}",
             )
         if not after:
             end = token.place + len(token.text)
-            raise wrong(self._text, end, 1, f"{token.text} lacks a glob")
+            raise wrong(self._text, end, 1, f"{token.text!r}: expected a glob after the colon")
         return Term(kinds[before], after, token.text, token.place)
 
     @property
@@ -194,8 +194,10 @@ class _Parser:
 
     def _unexpected(self, want: str) -> UsageError:
         token = self._token
-        what = "it ends" if token.sign == _END else f"{token.text!r} stands"
-        return wrong(self._text, token.place, len(token.text), f"{what} where {want} should stand")
+        found = "the end" if token.sign == _END else repr(token.text)
+        problem = f"expected {want}, found {found}"
+        hints = [f"write {_OTHERS[token.text]!r}"] if token.text in _OTHERS else []
+        return wrong(self._text, token.place, len(token.text), problem, *hints)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -206,7 +208,5 @@ def _tokens(text: str) -> Iterator[_Token]:
             continue
         found = _TOKEN.match(text, place)
         assert found is not None  # noqa: S101 - every character is a sign or of a word
-        word = found.group()
-        sign = found["sign"] or _WORDS.get(word, "")
-        yield _Token(_SIGNS.get(sign, sign), word, place)
+        yield _Token(found["sign"] or "", found.group(), place)
         place = found.end()

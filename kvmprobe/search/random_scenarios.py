@@ -9,12 +9,17 @@ from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.errors import ScenarioError
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import KVM, VCPU, VM
+from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Text, TextOrNone, kinds
 from kvmprobe.scenarios.ops import registry
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
-from kvmprobe.scenarios.ops.permission import GetSupported
+from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.guest import MapPayload
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, MapOut, OpenKvm
+from kvmprobe.scenarios.ops.permission import GetSupported, RequestGuestPermission
+from kvmprobe.scenarios.ops.vcpu_state import CreateIrqchip
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.xstate.features import XFeature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,11 +37,28 @@ _DESCRIPTORS = {
     Descriptor.VCPU: (VCPU, "vcpu1", "vcpu2"),
 }
 _TASKS = ("task0", "task1", "task2")
-# Without these little else happens; each is left out now and then.
-_BEGINNING = (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu())
-_WHOLE_BEGINNING = 0.9
-# End or change what most others need, and so are rare.
-_RARE = {"close": 0.02, "limit-descriptors": 0.05, "spawn-task": 0.2}
+_CPUID: tuple[Op, ...] = (GetSupportedCpuid(), SetCpuid2())
+_PERMISSION = RequestGuestPermission(XFeature.XTILE_DATA)
+# Without one of these little else happens.
+_BEGINNINGS: tuple[tuple[Op, ...], ...] = (
+    (),
+    (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu()),
+    (OpenKvm(), _PERMISSION, CreateVm(), MapHalt(), CreateVcpu(), *_CPUID),
+    (OpenKvm(), CreateVm(), CreateIrqchip(), MapOut(), CreateVcpu(), SetCpuid2(Table.NO_AMX)),
+    (OpenKvm(), CreateVm(), MapPayload(), CreateVcpu(), *_CPUID),
+    (OpenKvm(), _PERMISSION, CreateVm(), MapPayload(), CreateVcpu(), *_CPUID),
+)
+_BEGINNING_WEIGHTS = (1, 6, 4, 3, 3, 3)
+# Some end what most others need, others need what few leave.
+_WEIGHTS = {
+    "close": 0.02,
+    "limit-descriptors": 0.05,
+    "spawn-task": 0.2,
+    "save-vcpu": 3.0,
+    "restore-vcpu": 5.0,
+    "restore-listed-msrs": 10.0,
+    "run-until-out": 3.0,
+}
 _CATALOGUE_VALUE, _OBSERVED, _OWN_CALL = 0.7, 0.3, 0.85
 
 
@@ -47,17 +69,17 @@ class Generator:
         self._host = host
         self._random = random
         self._ops = sorted(registry().items())
-        self._weights = [_RARE.get(name, 1.0) for name, _ in self._ops]
+        self._weights = [_WEIGHTS.get(name, 1.0) for name, _ in self._ops]
         self._known = catalogue_values(host)
 
     def scenario(self, name: str) -> Scenario:
         """Return a scenario with this id, all of it within the model's domain."""
         domain = Domain(self._host)
         steps: list[ScenarioStep] = []
-        if self._random.random() < _WHOLE_BEGINNING:
-            for usual in _BEGINNING:
-                domain.follow(usual)
-                steps.append(ScenarioStep(usual))
+        (beginning,) = self._random.choices(_BEGINNINGS, _BEGINNING_WEIGHTS)
+        for usual in beginning:
+            domain.follow(usual)
+            steps.append(ScenarioStep(usual))
         for _ in range(self._random.randrange(1, _MOST_STEPS)):
             op = self._next(domain)
             observers = []

@@ -6,12 +6,15 @@ import re
 import tomllib
 from dataclasses import MISSING, fields
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
+from kvmprobe.cli.traits import catalogue
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Kind
 from kvmprobe.results.known import KnownDefect
 
+ROOT = Path(__file__).parents[2]
 TEXT = (files("kvmprobe.results") / "known_defects.toml").read_text(encoding="utf-8")
 ENTRIES = tomllib.loads(TEXT)["defect"]
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e["id"])
@@ -86,3 +89,40 @@ def test_every_defect_has_exactly_one_entry():
 
 def test_no_id_occurs_twice():
     assert len({e["id"] for e in ENTRIES}) == len(ENTRIES)
+
+
+@each_entry
+def test_an_open_defect_says_whether_it_has_been_reported(entry):
+    assert ("reported" in entry) == (entry["status"] == "open")
+
+
+@each_entry
+def test_an_unreported_host_panic_is_marked(entry):
+    unreported = entry["status"] == "open" and not entry["reported"] and "panics_in" in entry
+    text = TEXT.partition(f'id = "{entry["id"]}"')[2].partition("[[defect]]")[0]
+    mark = 'reported = "" # not reported: do not publish this repository before it is\n'
+    assert (mark in text) == unreported
+
+
+UNREPORTED_PANICS = [
+    entry for entry in ENTRIES if entry.get("panics_in") and entry.get("reported") == ""
+]
+SAMPLES = [ROOT / "README.md", ROOT / "kvmprobe" / "bindings" / "GUIDE.md"]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("entry", UNREPORTED_PANICS, ids=lambda e: e["id"])
+def test_no_sample_shows_an_unreported_host_panic(entry, sample):
+    text = sample.read_text(encoding="utf-8")
+    assert not re.search(rf"\b{entry['id']}\b", text)
+    assert entry["behaviour"] not in text
+    assert entry["title"] not in text
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_no_sample_shows_a_scenario_that_such_a_panic_makes_fatal(sample):
+    fatal = {entry["id"] for entry in UNREPORTED_PANICS}
+    by_id = {traits.scenario.id: traits for traits in catalogue()}
+    text = sample.read_text(encoding="utf-8")
+    named = set(re.findall(r"[a-z]+(?:\.[A-Za-z0-9_-]+)+", text)) & by_id.keys()
+    assert [name for name in named if fatal.intersection(by_id[name].hazard_ids)] == []

@@ -48,7 +48,9 @@ def checked(tmp_path, monkeypatch):
 
 
 def test_the_guide_is_clean(checked):
-    session = doctest.DocTestParser().get_examples((ROOT / "README.md").read_text())
+    session = doctest.DocTestParser().get_examples(
+        (ROOT / "kvmprobe/bindings/GUIDE.md").read_text()
+    )
     program = "".join(example.source for example in session)
     assert "Success" in checked(program)
 

@@ -228,9 +228,9 @@ def driver():
 def execute(driver):
     """Run calls, one a step, behind START; returns how that ended, and the replies."""
 
-    def execute(*calls, hold=0):
+    def execute(*calls, gate=0):
         scenario = sequence("test.payload", *map(RawCall, [*START, *calls]))
-        ((_, trace),) = driver.traces([Request(scenario, hold)], AMX_HOST)
+        ((_, trace),) = driver.traces([Request(scenario, gate)], AMX_HOST)
         return trace.end, [step.replies[0] for step in trace.steps[len(START) :]]
 
     return execute
@@ -379,18 +379,18 @@ def output(content):
     ids=["run", "guest", "get-cet", "set-cet", "set-cet-sleeping", "get-one-cet", "set-one-cet"],
 )
 def test_a_fatal_load_is_held(execute, load):
-    end, replies = execute(*ENABLE, *CONFLICT, load, hold=1)
+    end, replies = execute(*ENABLE, *CONFLICT, load, gate=1)
     assert (end, len(replies)) == (End.GATED, len(ENABLE) + len(CONFLICT))
 
 
 @pytest.mark.parametrize("index", [IA32_XFD, IA32_XSS])
 def test_an_msr_that_loads_nothing_is_not_held(execute, index):
-    end, _ = execute(*ENABLE, *CONFLICT, of_msr(ioctls.GET_MSRS, output, index), hold=1)
+    end, _ = execute(*ENABLE, *CONFLICT, of_msr(ioctls.GET_MSRS, output, index), gate=1)
     assert end is End.DONE
 
 
 def test_another_vcpu_is_not_held(execute):
     end, replies = execute(
-        *ENABLE, *CONFLICT, *setup("other", "second"), RunVcpu("second", 1), hold=1
+        *ENABLE, *CONFLICT, *setup("other", "second"), RunVcpu("second", 1), gate=1
     )
     assert (end, replies[-1].result) == (End.DONE, -4)

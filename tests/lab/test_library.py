@@ -1,4 +1,4 @@
-"""The library on a host whose KVM can give guests AMX: the README's guide, and tiles."""
+"""The library on a host whose KVM can give guests AMX: the guide, and tiles."""
 
 import os
 import subprocess
@@ -40,8 +40,8 @@ def loaded_files(arguments):
 def lines():
     # 7.3.4 has the open defect: XFD written after the image keeps XSTATE_BV[18].
     path = [entry for entry in sys.path if entry and Path(entry).is_dir()]
-    arguments = [str(ROOT / "README.md"), str(ROOT), *path]
-    files = [*loaded_files(arguments), str(ROOT / "README.md"), str(GUIDE)]
+    arguments = [str(ROOT / "kvmprobe/bindings/GUIDE.md"), str(ROOT), *path]
+    files = [*loaded_files(arguments), str(ROOT / "kvmprobe/bindings/GUIDE.md"), str(GUIDE)]
     options = [part for name in files for part in ("--file", name)]
     options += ["--file", os.path.dirname(sys.modules["encodings"].__file__)]  # noqa: PTH120
     command = ["lab", "exec", "--kernel", "7.3.4", "--memory", "600", *options]

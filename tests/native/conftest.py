@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvmprobe.bindings import Kvm, Regs
+from kvmprobe.bindings import Kvm, Regs, VcpuFd, VmFd
 from kvmprobe.errors import KernelCallError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
@@ -47,6 +47,16 @@ def guest(vm, vcpu):
         return memory
 
     return started
+
+
+@pytest.fixture
+def closed(kvm):
+    """One closed descriptor of each class."""
+    with kvm.create_vm() as vm, vm.create_vcpu(0) as vcpu:
+        pass
+    with Kvm.open() as opened:
+        pass
+    return {Kvm: opened, VmFd: vm, VcpuFd: vcpu}
 
 
 @pytest.fixture(scope="session")

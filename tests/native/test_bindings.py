@@ -7,11 +7,11 @@ import struct
 import pytest
 
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap, Msr
-from kvmprobe.bindings import guest_trial
 from kvmprobe.bindings.exits import HltExit
 from kvmprobe.bindings.gateway import get_xcomp
 from kvmprobe.bindings.vcpu import RunMode
 from kvmprobe.errors import KernelCallError
+from kvmprobe.execution import guest_trial
 from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.hosts import mxcsr, xstate_bv
 

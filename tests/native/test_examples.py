@@ -1,4 +1,4 @@
-"""The examples in the bindings' docstrings, and the guide in the README."""
+"""The examples in the bindings' docstrings, and the guide of the library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_it_shows_what_it_says(example):
 def test_the_guide_shows_what_it_says():
     # A process of its own: permission comes before the first vCPU.
     ended = subprocess.run(
-        [sys.executable, "-m", "doctest", "README.md"],
+        [sys.executable, "-m", "doctest", "kvmprobe/bindings/GUIDE.md"],
         cwd=ROOT,
         capture_output=True,
         text=True,

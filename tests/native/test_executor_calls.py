@@ -9,11 +9,12 @@ import signal
 import struct
 import time
 from base64 import b64decode
+from tempfile import TemporaryFile
 
 import psutil
 import pytest
 
-from kvmprobe.abi import ioctls
+from kvmprobe.abi import ioctls, limits
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, ArchPrctlCode, KvmExit
 from kvmprobe.abi.payload import RESULT_SIZE, PayloadOp, PayloadResult, Registers, command
 from kvmprobe.errors import ScenarioError
@@ -85,19 +86,20 @@ class Ran:
 def execute():
     """Run calls, one a step, in a fresh session each time."""
 
-    def execute(*calls, hold=0, seconds=10.0):
+    def execute(*calls, gate=0, seconds=10.0):
         # Other tests' browsers and workers are no concern of this one.
         before = set(psutil.Process().children(recursive=True))
-        from_child, to_us = os.pipe()
-        session = Session("/dev/kvm", -1, to_us)
-        for number, call in enumerate(calls):
-            session.define(number, call)
-        ended = session.run(0, [[n] for n in range(len(calls))], hold, Limits(seconds, seconds))
-        left = len(set(psutil.Process().children(recursive=True)) - before)
-        os.close(to_us)
-        session._retire()
-        with os.fdopen(from_child) as reader:
-            return Ran(ended, left, reader.read())
+        # A file takes an answer of any length before it is read.
+        with TemporaryFile("w+", encoding="ascii") as output:
+            session = Session("/dev/kvm", -1, output.fileno())
+            for number, call in enumerate(calls):
+                session.define(number, call)
+            steps = [[n] for n in range(len(calls))]
+            ended = session.run(0, steps, gate, Limits(seconds, seconds))
+            left = len(set(psutil.Process().children(recursive=True)) - before)
+            session._retire()
+            output.seek(0)
+            return Ran(ended, left, output.read())
 
     return execute
 
@@ -179,7 +181,7 @@ def test_a_patch_outside_of_the_output_is_a_mistake_of_the_scenario(execute):
 def test_what_was_not_captured_cannot_be_passed(execute):
     ran = execute(*VCPU, set_xsave(Captured("state")))
     assert ran.code == EXIT_BROKEN
-    assert "nothing was captured" in ran.lines[-1]["traceback"]
+    assert "no captured output is called state" in ran.lines[-1]["traceback"]
 
 
 def test_an_output_behind_a_pointer_to_it_is_written_there(execute):
@@ -188,6 +190,74 @@ def test_an_output_behind_a_pointer_to_it_is_written_there(execute):
     ran = execute(OPEN, Ioctl(ioctls.GET_DEVICE_ATTR.number, "kvm", attribute))
     assert ran.results[-1] == 0
     assert int.from_bytes(ran.output(-1)[24:], "little") & 3 == 3
+
+
+def test_an_answer_of_any_length_is_reported_whole(execute):
+    # The most that a document can ask for: LARGEST_SIZE entries of 40 bytes.
+    room = 65536
+    short = Output(8 + 40 * room, struct.pack("=II", room, 0))
+    ran = execute(OPEN, Ioctl(ioctls.GET_SUPPORTED_CPUID.number, "kvm", short))
+    assert ran.code == EXIT_DONE
+    assert len(ran.output(-1)) == 8 + 40 * room
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (Close(""), "descriptor"),
+        (Ioctl(ioctls.GET_API_VERSION.number, "", Immediate(0)), "descriptor"),
+        (Ioctl(ioctls.GET_XSAVE.number, "", Output(4096)), "descriptor"),
+        (RunVcpu("", 0), "descriptor"),
+        (OpenKvm(""), "descriptor"),
+        (MapPayload("vm", ""), "memory"),
+        (SharePayload("vm", ""), "memory"),
+        (RunGuest("vcpu", "", command(PayloadOp.NOP), 0), "memory"),
+        (set_xsave(Captured("")), "captured output"),
+        (Spawn("", Relation.FORK), "task"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_empty_name_is_a_mistake_of_the_scenario(execute, call, kind):
+    ran = execute(*VCPU, call)
+    assert ran.code == EXIT_BROKEN
+    assert kind in ran.lines[-1]["traceback"]
+
+
+def test_a_name_that_json_has_to_escape_is_reported(execute):
+    ran = execute(Close('a "quoted" \\ name'))
+    assert 'a "quoted" \\ name' in ran.lines[-1]["traceback"]
+
+
+def opened(count):
+    return [OpenKvm(f"kvm{number}") for number in range(count)]
+
+
+def test_a_scenario_may_bind_as_many_names_as_a_document_may(execute):
+    assert execute(*opened(limits.MOST_DESCRIPTORS)).code == EXIT_DONE
+
+
+def test_one_name_more_is_a_mistake_of_the_scenario(execute):
+    ran = execute(*opened(limits.MOST_DESCRIPTORS + 1))
+    assert ran.code == EXIT_BROKEN
+    assert (
+        f"more than {limits.MOST_DESCRIPTORS} names of a descriptor" in ran.lines[-1]["traceback"]
+    )
+
+
+def test_names_are_counted_in_each_scenario_alone():
+    reader, to_us = os.pipe()
+    session = Session("/dev/kvm", -1, to_us)
+    ends = []
+    for number in range(limits.MOST_DESCRIPTORS + 8):
+        session.define(number, OpenKvm(f"kvm{number}"))
+        ends.append(session.run(number, [[number]], 0, Limits(10, 10)).status)
+    session._retire()
+    os.close(to_us)
+    os.close(reader)
+    assert set(ends) == {0}
 
 
 # Descriptors
@@ -205,7 +275,7 @@ def test_a_call_on_a_closed_descriptor_is_the_kernels_to_refuse(execute):
 def test_a_call_on_a_descriptor_that_never_was_is_a_mistake_of_the_scenario(execute):
     ran = execute(GET_API_VERSION)
     assert ran.code == EXIT_BROKEN
-    assert "not open" in ran.lines[-1]["traceback"]
+    assert "no descriptor is called kvm" in ran.lines[-1]["traceback"]
 
 
 def test_a_vcpu_can_be_closed_and_another_made(execute):
@@ -304,7 +374,7 @@ def test_a_task_with_a_program_of_its_own_can_do_no_ioctl(execute):
 def test_a_call_by_nobody_is_a_mistake_of_the_scenario(execute):
     ran = execute(SetAltStack(LARGE_STACK, "other"))
     assert ran.code == EXIT_BROKEN
-    assert "was not spawned" in ran.lines[-1]["traceback"]
+    assert "no task is called other" in ran.lines[-1]["traceback"]
 
 
 ENDLESS = (
@@ -401,7 +471,7 @@ def test_the_payloads_memory_can_be_shared_with_another_vm(execute):
 def test_memory_that_was_not_mapped_is_a_mistake_of_the_scenario(execute):
     ran = execute(*VCPU, RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0))
     assert ran.code == EXIT_BROKEN
-    assert "was not mapped" in ran.lines[-1]["traceback"]
+    assert "no memory is called ram" in ran.lines[-1]["traceback"]
 
 
 def test_more_data_than_the_payload_has_is_refused(execute):

@@ -37,7 +37,7 @@ def link():
 
 
 def hung(link, host, scenario=ENDLESS, seconds=0.5):
-    ((_, trace),) = Driver(link, quick(seconds)).traces([Request(scenario, hold=1)], host)
+    ((_, trace),) = Driver(link, quick(seconds)).traces([Request(scenario, gate=1)], host)
     return trace
 
 
@@ -48,13 +48,13 @@ def test_a_hang_is_placed_in_the_step_that_did_not_end(link, host):
 
 def test_a_step_has_a_deadline_of_its_own(link, host):
     driver = Driver(link, Timing(scenario=60.0, step=0.5))
-    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    ((_, trace),) = driver.traces([Request(ENDLESS, gate=1)], host)
     assert (trace.end, trace.end_note) == (End.TIMEOUT, "no end of step 4 within 0.5 s")
 
 
 def test_a_step_has_no_more_time_than_its_scenario(link, host):
     driver = Driver(link, Timing(scenario=0.5, step=60.0))
-    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    ((_, trace),) = driver.traces([Request(ENDLESS, gate=1)], host)
     assert trace.end_note == "no end within 0.5 s"
 
 
@@ -63,7 +63,7 @@ def stopped(link, host):
     driver = Driver(link, quick(0.5))
     stopper = threading.Thread(target=lambda: child_of(link.pid).send_signal(signal.SIGSTOP))
     stopper.start()
-    ((_, trace),) = driver.traces([Request(ENDLESS, hold=1)], host)
+    ((_, trace),) = driver.traces([Request(ENDLESS, gate=1)], host)
     stopper.join()
     return judged(ENDLESS, host, trace, TARGET).hang
 
@@ -118,7 +118,7 @@ def unkillable(frozen, link, host):
     freezer_thread = threading.Thread(target=freeze_in_the_guest)
     freezer_thread.start()
     with pytest.raises(TraceLostError) as caught:
-        list(driver.traces([Request(ENDLESS, hold=1)] * 3, host))
+        list(driver.traces([Request(ENDLESS, gate=1)] * 3, host))
     freezer_thread.join()
     return caught.value
 
@@ -151,7 +151,7 @@ def test_a_run_on_a_host_with_an_unkillable_task_records_it_and_stops(frozen):
     progress = FreezesTheFirst(place, frozen)
     runner = Runner(place, Hazardous.STOP, records.append, progress)
     later = sequence("test.later", *(step.op for step in ENDLESS.steps[:2]))
-    with pytest.raises(HostStuck, match="reboot, then go on with `kvmprobe resume DIR`"):
+    with pytest.raises(HostStuck, match="reboot, then continue with `kvmprobe resume DIR`"):
         runner.run(lambda _: True, lambda _: [ENDLESS, later])
     progress.thread.join()
     assert [(r.id, r.verdict) for r in records] == [("test.endless", Verdict.TIMED_OUT)]

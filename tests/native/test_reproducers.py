@@ -52,7 +52,7 @@ def here(examined):
     place = ThisHost()
     with place.open() as link:
         driver = Driver(link, place.timing)
-        requests = [Request(scenario, hold=1) for scenario in chosen]
+        requests = [Request(scenario, gate=1) for scenario in chosen]
         traces = {r.scenario.id: t for r, t in driver.traces(requests, examined.profile)}
     return listed, traces
 

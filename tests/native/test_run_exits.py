@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import sys
 import threading
 
 import pytest
@@ -192,6 +193,34 @@ def test_an_immediate_exit_is_one_run(vcpu, guest):
     with pytest.raises(KernelCallError, match="EINTR"):
         vcpu.run(RunMode.IMMEDIATE_EXIT)
     assert vcpu.run() == HltExit()
+
+
+def test_an_immediate_exit_does_not_cancel_a_standing_stop(vcpu, guest):
+    guest(HLT)
+    vcpu.stop_runs()
+    with pytest.raises(KernelCallError, match="EINTR"):
+        vcpu.run(RunMode.IMMEDIATE_EXIT)
+    with pytest.raises(KernelCallError, match="EINTR"):
+        vcpu.run()
+
+
+def test_a_stop_that_comes_during_an_immediate_exit_stands(vcpu, guest):
+    guest(HLT)
+
+    def stop(frame, _event, _argument):
+        # The run is over and is about to clear the byte.
+        if frame.f_code.co_name == "set_immediate_exit" and frame.f_locals["value"] == RunMode.REAL:
+            sys.setprofile(None)
+            vcpu.stop_runs()
+
+    sys.setprofile(stop)
+    try:
+        with pytest.raises(KernelCallError, match="EINTR"):
+            vcpu.run(RunMode.IMMEDIATE_EXIT)
+    finally:
+        sys.setprofile(None)
+    with pytest.raises(KernelCallError, match="EINTR"):
+        vcpu.run()
 
 
 def test_the_reason_stays_readable(vcpu, guest):

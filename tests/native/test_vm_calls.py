@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from kvmprobe.bindings import (
     KernelCallError,
     Kvm,
     MemoryFlag,
+    VmFd,
 )
 from kvmprobe.xstate import CpuidTable
 
@@ -255,10 +257,44 @@ def test_a_log_of_a_slot_beyond_all_is_einval(vm, refused):
     refused(errno.EINVAL, vm.get_dirty_log, SMM_SLOTS - 1)
 
 
-def test_a_vcpu_whose_run_area_cannot_be_mapped_leaves_no_descriptor_behind(kvm):
+def kernel_objects():
+    """What this process has of KVM: descriptors and mappings."""
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    return len(list(Path("/proc/self/fd").iterdir())), maps.count("kvm-vcpu")
+
+
+def test_a_vcpu_whose_run_area_cannot_be_mapped_leaves_nothing_behind(kvm):
     with kvm.create_vm() as vm:
         vm.run_size = 1 << 60
-        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        before = kernel_objects()
         with pytest.raises(OSError, match=r"Invalid argument|Cannot allocate"):
             vm.create_vcpu(0)
-        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+        assert kernel_objects() == before
+
+
+def unknown(_descriptor):
+    raise KernelCallError("KVM_CHECK_EXTENSION", "VM", errno.EIO)
+
+
+@pytest.mark.parametrize("size", ["xsave_size", "nested_size"])
+def test_a_vcpu_without_a_known_size_of_state_leaves_nothing_behind(vm, size):
+    sizeless_vm = type("Sizeless", (VmFd,), {size: unknown})
+    with sizeless_vm(os.dup(vm.fd), vm.run_size) as sizeless:
+        before = kernel_objects()
+        with pytest.raises(KernelCallError) as raised:
+            sizeless.create_vcpu(0)
+        # The traceback, and so all that its frames refer to, is still there.
+        assert kernel_objects() == before
+        assert raised.value.errno == errno.EIO
+
+
+def test_a_vm_without_a_known_size_of_run_areas_leaves_nothing_behind():
+    class Sizeless(Kvm):
+        vcpu_mmap_size = unknown
+
+    with Sizeless.open() as kvm:
+        before = kernel_objects()
+        with pytest.raises(KernelCallError) as raised:
+            kvm.create_vm()
+        assert kernel_objects() == before
+        assert raised.value.errno == errno.EIO

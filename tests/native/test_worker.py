@@ -49,7 +49,7 @@ def link():
 
 
 def only_trace(driver, scenario, host):
-    ((_, trace),) = driver.traces([Request(scenario, hold=1)], host)
+    ((_, trace),) = driver.traces([Request(scenario, gate=1)], host)
     return trace
 
 
@@ -74,7 +74,7 @@ def test_a_scenario_is_traced_to_its_end(link, host, plain):
 
 def test_traces_come_in_the_order_of_the_requests(link, host, plain):
     scenarios = [s for s in catalog.scenarios(host) if not s.needs_amx][:40]
-    requests = [Request(s, hold=1) for s in scenarios]
+    requests = [Request(s, gate=1) for s in scenarios]
     found = [request for request, _ in Driver(link, Timing()).traces(requests, host)]
     assert found == requests
 
@@ -102,23 +102,61 @@ def test_the_steps_before_the_hang_are_told(link, host):
 
 def test_the_next_scenario_runs_after_a_hang(link, host, plain):
     driver = Driver(link, quick(0.5))
-    requests = [Request(ENDLESS, hold=1), Request(plain, hold=1)]
+    requests = [Request(ENDLESS, gate=1), Request(plain, gate=1)]
     assert [t.end for _, t in driver.traces(requests, host)] == [End.TIMEOUT, End.DONE]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_child_killed_by_a_signal_is_told_by_number(link, host, number):
-    driver = Driver(link, Timing())
+def killed_by(link, host, number):
     killer = threading.Thread(target=lambda: child_of(link.pid).send_signal(number))
     killer.start()
-    trace = only_trace(driver, ENDLESS, host)
+    trace = only_trace(Driver(link, Timing()), ENDLESS, host)
     killer.join()
-    assert (trace.end, trace.end_note) == (End.SIGNAL, f"killed by signal {int(number)}")
+    return trace
+
+
+def test_a_child_killed_by_a_signal_that_is_not_ours_is_reported_by_number(link, host):
+    trace = killed_by(link, host, signal.SIGKILL)
+    assert (trace.end, trace.end_note) == (End.SIGNAL, "killed by signal 9")
+    assert judged(ENDLESS, host, trace, TARGET).verdict is Verdict.CRASHED
+
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL])
+def test_a_signal_of_the_executors_own_is_no_finding_about_the_kernel(link, host, number):
+    trace = killed_by(link, host, number)
+    assert f"the executor received signal {int(number)}" in trace.end_note
+    assert judged(ENDLESS, host, trace, TARGET).verdict is Verdict.BROKEN
+
+
+def test_without_its_zygote_the_worker_says_what_is_gone(host, plain):
+    with LocalLink() as link:
+        driver = Driver(link, Timing())
+        only_trace(driver, plain, host)
+        # Once more, so that no output is new: the worker then keeps its zygote.
+        only_trace(driver, plain, host)
+        (zygote,) = psutil.Process(link.pid).children()
+        zygote.kill()
+        assert gone(zygote.pid)
+        with pytest.raises(LinkLostError, match="the process that forks scenarios is gone"):
+            only_trace(driver, plain, host)
+
+
+def test_a_scenario_ends_with_its_zygote(link, host):
+    Driver(link, Timing())._submit(0, Request(ENDLESS, gate=1), host)
+    child = child_of(link.pid)
+    child.parent().kill()
+    assert gone(child.pid)
+
+
+def test_a_worker_that_writes_much_to_stderr_is_not_blocked(monkeypatch):
+    # Each import is a few lines there, all together more than a pipe holds.
+    monkeypatch.setenv("PYTHONVERBOSE", "2")
+    with LocalLink() as link:
+        assert '"ready"' in link.receive(60)
 
 
 def test_a_mistaken_scenario_is_broken_and_says_where(link, host):
     trace = only_trace(Driver(link, Timing()), MISTAKEN, host)
-    expected = "step 0: a call on a descriptor that is not open"
+    expected = "step 0: no descriptor is called vcpu0: no call before it has bound that name"
     assert (trace.end, trace.end_note) == (End.BROKEN, expected)
 
 
@@ -143,7 +181,7 @@ def test_a_silent_worker_is_hung_not_gone(link):
 
 def test_what_is_no_greeting_is_refused(link):
     link.receive(60)
-    link.send('{"run":0,"steps":[],"hold":0,"deadline":1,"step_deadline":1}')
+    link.send('{"run":0,"steps":[],"gate":0,"deadline":1,"step_deadline":1}')
     with pytest.raises(WorkerError, match="not with its greeting"):
         Driver(link, Timing())
 
@@ -170,7 +208,7 @@ def test_closing_a_link_closes_nothing_of_the_next_one(host, plain):
 def test_no_process_is_left_after_the_link_is_closed_during_a_scenario(host):
     with LocalLink() as link:
         driver = Driver(link, Timing())
-        driver._submit(0, Request(ENDLESS, hold=1), host)
+        driver._submit(0, Request(ENDLESS, gate=1), host)
         child = child_of(link.pid)
     assert gone(child.pid)
 
@@ -189,7 +227,7 @@ from tests.support.hosts import AVX512_HOST
 from tests.support.places import ENDLESS, child_of
 with LocalLink() as link:
     driver = Driver(link, Timing(scenario=600))
-    driver._submit(0, Request(ENDLESS, hold=1), AVX512_HOST)
+    driver._submit(0, Request(ENDLESS, gate=1), AVX512_HOST)
     for _ in ENDLESS.steps[:-1]:
         link.receive(60)
     print(child_of(link.pid).pid, flush=True)
@@ -254,7 +292,7 @@ def test_no_worker_is_left_after_a_run(interrupted):
 def test_worker_and_driver_never_wait_for_each_other(link):
     # The profile asks for 11 KiB images whatever this host has.
     driver = Driver(link, Timing())
-    requests = [Request(FLOOD, hold=1)] * 20
+    requests = [Request(FLOOD, gate=1)] * 20
     assert {t.end for _, t in driver.traces(requests, AMX_HOST)} == {End.DONE}
 
 
@@ -264,7 +302,7 @@ def test_the_memory_of_the_worker_is_flat_over_1000_scenarios(link, host):
     worker = psutil.Process(link.pid)
 
     def after(count):
-        requests = [Request(s, hold=1) for s in scenarios] * count
+        requests = [Request(s, gate=1) for s in scenarios] * count
         for _ in driver.traces(requests, host):
             pass
         return worker.memory_info().rss

@@ -70,6 +70,7 @@ class FakePlace:
     :ivar obedient: the worker stops before a fatal load when it is asked to
     :ivar hides: the kernel's defects do not show in the probes
     :ivar loads: numbers of the requests whose fatal load was made, in order
+    :ivar logs: kernel messages during the first step of each scenario that is no probe
     :ivar boots: how many links were opened
     """
 
@@ -79,6 +80,7 @@ class FakePlace:
     promised: object = None
     obedient: bool = True
     hides: bool = False
+    logs: tuple = ()
     loads: list = field(default_factory=list)
     boots: int = 0
     timing: Timing = field(default_factory=Timing)
@@ -132,12 +134,12 @@ class FakeLink:
         hidden = self._place.hides and probing
         host = replace(self._host, behaviours=frozenset()) if hidden else self._host
         machine = Machine.fresh(host)
-        number, hold = request["run"], request["hold"] and self._place.obedient
+        number, gate = request["run"], request["gate"] and self._place.obedient
         for index, step in enumerate(request["steps"]):
             replies = []
             for op in (self._defined[call] for call in step):
                 loads = op.name in LOADS
-                if loads and hold and machine.vcpu("vcpu0").next_load_faults:
+                if loads and gate and machine.vcpu("vcpu0").fpstate.load_faults:
                     self._out.append(_end(number, "held"))
                     return
                 transition = op.step(machine)
@@ -149,7 +151,8 @@ class FakeLink:
                 output = [] if reply.output is None else [f"*{b64encode(reply.output).decode()}"]
                 replies.append([reply.result, *output])
                 machine = transition.machine
-            self._out.append({"n": number, "s": index, "r": replies})
+            logged = [] if probing or index else list(self._place.logs)
+            self._out.append({"n": number, "s": index, "r": replies, "k": logged})
         self._out.append(_end(number, "done"))
 
 

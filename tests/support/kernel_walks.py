@@ -27,7 +27,7 @@ class KernelWalk(Walk):
         hazard = first_hazard(scenario, ModelRuns(self.kernel), DEFECTS)
         if hazard is not None:
             scenario = scenario.upto(hazard.step)
-        [(_, trace)] = self.driver.traces([Request(scenario, hold=1)], self.kernel)
+        [(_, trace)] = self.driver.traces([Request(scenario, gate=1)], self.kernel)
         assert trace.end_note == ""
         found = divergences(scenario, self.kernel, trace)
         if found and not explanation(scenario, self.kernel, trace, crashed=False):

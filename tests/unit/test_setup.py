@@ -27,6 +27,8 @@ class Project:
         self.root = root
         (root / "scripts").mkdir()
         (root / "cdefs").mkdir()
+        for folder in ("native", "abi"):
+            (root / "kvmprobe" / folder).mkdir(parents=True)
         (root / "cdefs/calls.h").write_text("int ioctl(int, long, ...);\n")
         (root / "pyproject.toml").write_text("[project]\n")
         shutil.copy(ROOT / "scripts/setup.sh", root / "scripts")

@@ -1,4 +1,4 @@
-"""What the help and the manual say beyond the options; each section's first line is its heading."""
+"""Sections of the help and the manual; the first line of each is its heading."""
 
 from __future__ import annotations
 
@@ -7,70 +7,123 @@ import argparse
 EXIT_STATUS = """\
 exit status:
     0  everything that ran passed
-       (or, with --known=xfail, known defects explain what did not)
+       (with --known=xfail: or known defects explain every failure)
     1  a divergence or a crash
-    2  usage
-    3  kvmprobe's own fault
-    4  nothing could run
-  124  the run's time was up
+    2  wrong usage
+    3  a bug in kvmprobe
+    4  nothing could run: no /dev/kvm, no permission, KVM too old, no such
+       kernel, the kernel did not boot, a download failed
+  124  the run reached its --timeout
   130  interrupted
-  `probe` ends with 0 if something can be tested here, else with 4,
-  whatever else it advises.
-  `diff` ends with 1 if the later run is worse.
-  `lab exec` ends with the program's status, 255 after a panic.
+  `probe` exits with 0 if anything can be tested here, else with 4.
+  `diff` exits with 1 if the later run is worse.
+  `lab exec` exits with the program's status, 255 after a panic.
 """
 EXIT_STYLES = """\
 exit styles:
-  kselftest  1 also for wrong usage and for a fault of kvmprobe
-  bisect     for `git bisect run`: 125, which skips, if nothing could run
-             or time was up; 128, which ends it, for usage or a fault
-  autotools  77 if nothing could run; 99 for what is neither good nor bad
+  kselftest  1 also for wrong usage and for a bug in kvmprobe
+  bisect     for `git bisect run`: 125 (skip) if nothing could run or the
+             run reached its timeout; 128 (stop) for usage or a bug
+  autotools  77 if nothing could run; 99 for errors that are no test result
   kut        kvm-unit-tests: 77 if nothing could run
   ltp        1 TFAIL, 32 TCONF if nothing could run, 2 TBROK for the rest
-  always0    0, whatever comes
+  always0    always 0
+"""
+VERDICTS = """\
+verdicts:
+  PASS       .  every call did what the model expects
+  DIVERGED   D  a call did something else; the report has the rule, its
+                source and the known defects that predict all of it
+  CRASHED    C  the host died or the process was killed
+  XFAIL      x  with --known xfail: known defects predict the divergence
+  XPASS      X  with --known xfail: a defect of this kernel did not show
+  TIMED_OUT  T  the scenario reached its deadline
+  SKIPPED    -  cannot run here; the reason begins with a code
+  BROKEN     !  a bug in kvmprobe
+  Checkers examine the results without the model: what a failed call
+  changed, two views of one state, advertised against accepted features,
+  XSTATE_BV against XFD, and pairs of scenarios that differ by one swap of
+  neighbouring calls. A finding is a divergence unless known defects
+  explain it.
+"""
+FAMILIES = """\
+families:
+  restore     all orders of KVM_SET_CPUID2, KVM_SET_MSRS(IA32_XFD),
+              KVM_SET_XCRS and KVM_SET_XSAVE; the id has the order, then
+              guest permission, XFD, XSTATE_BV, and XCR0 if it is not all
+              that KVM supports
+  kick        the same with XFD_ERR and KVM_RUN(immediate_exit)
+  permission  XCOMP requests of threads and processes
+  system      creation, closed descriptors, capabilities, device attributes
+  xsave, fpu  every header fault, every bit of XSTATE_BV, MXCSR, PKRU,
+              buffers at the end of memory; KVM_SET_FPU and KVM_GET_FPU
+  cpuid       tables of every shape, before and after KVM_RUN
+  msrs        lists that fail in the middle; XFD, XFD_ERR, XSS, CET
+  xcrs        illegal XCR0
+  sregs       CR4 before and after CPUID
+  pair        each pair of calls in both orders
+  vmm         the restore orders of QEMU, Firecracker, Cloud Hypervisor,
+              crosvm and others
+  guest       guest instructions: XSETBV, RDMSR, AMX, x87 to AVX-512, XSAVE
+  migrate     a guest continued in another VM, in several restore orders
 """
 PRINTING = """\
 printing:
-  Passes are quiet. A failure is printed in full when it comes, in one line
-  if it is like an earlier one; what known defects explain in one line a
-  kind, with the details at the end.
+  Passing scenarios are only counted. The first failure of a kind is
+  printed in full, the next ones in one line; failures that known defects
+  explain are printed in one line for each kind, with details at the end.
 """
 RESUMING = """\
 resuming:
-  It runs what has no record, as the run was begun. If the host was booted
-  anew, what was open when it went down is suspect: each such scenario runs
-  again alone, last, and stays CRASHED if the host goes down with it K + 1
-  times. One that --hazardous let go on to a load known to be fatal is not
-  run again. What pstore kept of a panic goes into its record.
+  `resume` runs the scenarios that have no record, with the arguments of
+  the first attempt. If the host went down in between, the scenarios that
+  were running are suspects: each runs again alone, after all others, and
+  becomes CRASHED if the host goes down with it K + 1 times. A scenario
+  that --hazardous allowed to make a fatal call is not run again. A panic
+  that pstore recorded goes into the record.
 """
 FORMATS = """\
 formats:
   ktap   run, families, scenarios nested; # SKIP, # XFAIL, # TIMEOUT,
          # ERROR
-  junit  xunit2, a suite for each family on each target; a crash is an
+  junit  xunit2, one suite for each family on each target; a crash is an
          error, an expected failure is skipped
   kcidb  KCIDB v5: kernels are builds, scenarios tests, known defects
          issues with incidents
   jsonl  a line for the run, one for each scenario, one for the summary
-  html   one page that needs no other and no network; COLUMN/SCENARIO
-         after # in its address is one record
-  --json writes one document, kvmprobe-run/1, a scenario a line: id,
-  target, kernel, verdict, reason, known, label, expected_defects,
+  html   one self-contained page; COLUMN/SCENARIO after # in its address
+         opens one record
+  --json writes one document, kvmprobe-run/1, one scenario in each line:
+  id, target, kernel, verdict, reason, known, label, expected_defects,
   divergence, divergences, findings, crash, hang, observers, steps,
   duration; the summary has complete, not_completed and counts.
-  Of a run that was cut short ktap has `not ok ... # ERROR` for what is
-  missing, junit a suite kvmprobe.not-completed, kcidb tests with the
-  status MISS, jsonl no summary. ktap and jsonl grow while a run goes on,
-  the others are written at its end.
+  For a run that was cut short, ktap has `not ok ... # ERROR` for what is
+  missing, junit a suite kvmprobe.not-completed, kcidb tests with status
+  MISS, jsonl no summary. ktap and jsonl are written during the run, the
+  others at its end.
 """
 DISKS = """\
 disks:
-  The disk is mounted before the program starts and unmounted when it has
-  ended. A panic leaves it as it is: what was synchronised is in FILE, as a
-  run's directory is; what `run --json` writes is not. ext4's journal is
-  recovered when `lab exec` boots with it again, which is a boot of its own
-  with a new boot id. `debugfs -R 'rdump / DIR' FILE` copies files out;
-  after a panic, `e2fsck -p FILE` first.
+  The disk is mounted before the program starts and unmounted after it has
+  ended. After a panic FILE has everything that was synchronised, such as
+  a run's directory; the file of `run --json` is not synchronised. The next
+  `lab exec` with FILE recovers ext4's journal in a boot of its own, with a
+  new boot id. `debugfs -R 'rdump / DIR' FILE` copies files out; after a
+  panic, run `e2fsck -p FILE` first.
+"""
+SAFETY = """\
+safety:
+  Some scenarios can panic the host: KVM_RUN loads the guest's FPU state,
+  and the host's XRSTOR faults if XSTATE_BV and XFD share a bit. kvmprobe
+  first determines, with calls that cannot fail that way, which known
+  defects the kernel has, and predicts which scenarios are fatal. On a real
+  host those stop before the load; so does any other scenario whose state,
+  as read back, would fault. --hazardous removes both limits. The emulated
+  host always continues, to the first crash of each kind of hazard
+  (--all-crashes: to each).
+  A host whose kernel has had a fault since boot is refused unless
+  --allow-tainted is given, and --hazardous next to other VMs unless
+  --shared is.
 """
 
 

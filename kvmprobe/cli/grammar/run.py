@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import OfKnown, Where
-from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, FORMATS, PRINTING, end_with
+from kvmprobe.cli.grammar.epilogs import (
+    EXIT_STYLES,
+    FORMATS,
+    PRINTING,
+    SAFETY,
+    VERDICTS,
+    end_with,
+)
 from kvmprobe.cli.grammar.host import add_arm, add_host_checks
 from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    end_with(run, SELECTION_HELP, PRINTING, FORMATS, EXIT_STYLES)
+    end_with(run, SELECTION_HELP, VERDICTS, SAFETY, PRINTING, FORMATS, EXIT_STYLES)
     _add_where(run.add_argument_group("where"))
     add_selection(run.add_argument_group("what"))
     _add_judging(run.add_argument_group("judging"))

@@ -1,4 +1,4 @@
-"""The arguments by which commands take scenarios, and what helps to write them."""
+"""The options that select scenarios."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ if TYPE_CHECKING:
 
 SELECTION_HELP = """\
 selection:
-  An EXPRESSION is made of terms, `,` or `or`, `&` or `and`, `!` or `not`,
-  and parentheses. A term is one of
+  An EXPRESSION has terms, `,` (or), `&` (and), `!` (not) and
+  parentheses. A term is one of
     GLOB         an id, such as 'restore.*'; also id:GLOB
     op:GLOB      an op: set-xsave, SET_XSAVE, KVM_RUN; `ops` lists them
     tag:GLOB     a family, need or task: restore, amx, guest-code, fork
-    hazard:GLOB  a known defect that makes it fatal to the host: O1, or any
-    defect:GLOB  a known defect that it shows: O3, or any
-  Hazards and defects are what the model says of a Sapphire Rapids host.
+    hazard:GLOB  a known defect that makes it fatal to the host: B1, or any
+    defect:GLOB  a known defect that it shows: B4, or any
+  Hazards and defects are those that the model predicts for a Sapphire
+  Rapids host.
   Several --select add up, and --exclude takes away:
-    --select 'restore.* & op:KVM_RUN' --select tag:fork --exclude hazard:O1
+    --select 'restore.* & op:KVM_RUN' --select tag:fork --exclude hazard:B1
 """
 
 
 def add_selection(command: _ActionsContainer) -> None:
-    """Take ``--select`` and ``--exclude``."""
+    """Declare ``--select`` and ``--exclude``."""
     command.add_argument(
         "--select",
         action="append",
@@ -36,5 +37,5 @@ def add_selection(command: _ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="EXPRESSION",
-        help="but not those for which this holds; several may be given",
+        help="without scenarios for which this holds; several may be given",
     )

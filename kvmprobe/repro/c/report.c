@@ -37,13 +37,6 @@ __attribute__((noreturn)) static void give_up(const char *why)
 }
 
 
-/* A system call's result, or -errno. */
-static long result_of(long returned)
-{
-	return returned < 0 ? -errno : returned;
-}
-
-
 static void show(const char *call, long seen)
 {
 	if (seen == STOPPED) {

@@ -9,6 +9,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model import msr
 from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.msr import FpuLoad
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Literal, Output, SleepingLiteral
 from kvmprobe.scenarios.cpuid_tables import Table, table
 from kvmprobe.scenarios.need import PRIVILEGE
@@ -115,7 +116,7 @@ class GetXfd(FixedIoctl):
 @op(
     "set-xfd-asleep",
     ioctls.SET_MSRS,
-    msr.SET_XFD_ASLEEP,
+    msr.SET_XFD,
     requires=(Requirement.DESCRIPTORS_LEFT,),
     needs=PRIVILEGE,
 )
@@ -130,7 +131,7 @@ class SetXfdAsleep(FixedIoctl):
         return SleepingLiteral(values)
 
     def transition(self, machine: Machine) -> Step:
-        return msr.set_xfd_asleep(machine, VCPU, self.xfd)
+        return msr.set_xfd(machine, VCPU, self.xfd, FpuLoad.NEEDED)
 
     @property
     def text(self) -> str:

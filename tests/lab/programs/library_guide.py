@@ -1,15 +1,22 @@
-"""Runs on the emulated host, given README and import path; imported here, it loads modules."""
+"""Runs on the emulated host, given the guide and import path; imported here, it loads modules."""
 
 from __future__ import annotations
 
 import doctest
+import os
+import site  # noqa: F401 - every Python that runs without -S loads it, such as the worker
 import sys
 
-README, *PATH = sys.argv[1:]
+GUIDE, *PATH = sys.argv[1:]
 sys.path[:0] = PATH
+os.environ["PYTHONPATH"] = os.pathsep.join(PATH)
 
 from kvmprobe import model  # noqa: E402, F401 - the guide imports it
 from kvmprobe.bindings import Kvm, Msr, guest_permission  # noqa: E402
+from kvmprobe.execution import (  # noqa: E402
+    running_host,  # noqa: F401 - the guide imports it
+    worker,  # noqa: F401 - running_host starts it
+)
 from kvmprobe.xstate import (  # noqa: E402
     CpuidTable,
     XFeature,
@@ -24,7 +31,7 @@ TILES = XFeature.XTILE_DATA
 
 
 def main():
-    failed, tried = doctest.testfile(README, module_relative=False)
+    failed, tried = doctest.testfile(GUIDE, module_relative=False)
     print(f"guide: {failed} failed, {tried > 20}")
     print("permission:", names(guest_permission() & TILES.bit))
     with Kvm.open() as kvm, kvm.create_vm() as vm, vm.create_vcpu(0) as vcpu:

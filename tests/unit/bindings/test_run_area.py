@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
 
 import pytest
 
-from kvmprobe.abi.numbers import InternalError, KvmExit
+from kvmprobe.abi.numbers import EHWPOISON, InternalError, KvmExit
 from kvmprobe.bindings import exits
 from kvmprobe.bindings.run_area import RunArea
 from kvmprobe.errors import LayoutError
@@ -170,6 +171,25 @@ def test_an_exit_of_unknown_hardware_reason_tells_it(stop):
 )
 def test_an_exit_without_details_tells_its_reason(stop, reason, expected):
     assert (stop(reason, ""), expected.reason) == (expected, reason)
+
+
+@pytest.mark.parametrize("number", [errno.EFAULT, EHWPOISON])
+def test_a_memory_fault_is_an_exit_although_the_call_failed(kernel, area, number):
+    # Documentation/virt/kvm/api.rst KVM_EXIT_MEMORY_FAULT: flags, gpa, size
+    struct.pack_into("<I", kernel[1], 8, KvmExit.MEMORY_FAULT)
+    struct.pack_into("<3Q", kernel[1], UNION, 8, 0x1000, 0x2000)
+    assert area.memory_fault(-number) == exits.MemoryFaultExit(0x1000, 0x2000, 8, number)
+
+
+@pytest.mark.parametrize("number", [errno.EINTR, errno.EINVAL])
+def test_the_reason_of_another_error_is_an_older_one(kernel, area, number):
+    struct.pack_into("<I", kernel[1], 8, KvmExit.MEMORY_FAULT)
+    assert area.memory_fault(-number) is None
+
+
+def test_memory_that_cannot_be_accessed_is_no_exit(kernel, area):
+    struct.pack_into("<I", kernel[1], 8, KvmExit.HLT)
+    assert area.memory_fault(-errno.EFAULT) is None
 
 
 def test_immediate_exit_is_the_second_byte(kernel, area):

@@ -175,7 +175,7 @@ def test_an_msr_that_is_listed_and_not_readable_is_found():
 
 
 PAYLOAD = (*TILES.ops, USE_XSAVE)
-# The payload's result block has RAX at byte 32 (cdefs/guest_payload.h).
+# The payload's result block has RAX at byte 32 (kvmprobe/abi/payload.py).
 RAX = 32
 
 

@@ -70,3 +70,18 @@ def test_a_wrong_document_is_told_with_file_and_path_and_nothing_runs(document, 
     assert main(["replay", str(document), "--device", "/nowhere"]) == ExitCode.USAGE
     said = capsys.readouterr().err
     assert f"{document}: $.steps[4].op.given: expected one of init, first" in said
+
+
+def test_two_documents_with_one_id_are_refused(document, tmp_path, capsys):
+    folder = tmp_path / "more"
+    folder.mkdir()
+    other = folder / "other.json"
+    other.write_text(document.read_text())
+    assert main(["replay", str(document), str(folder), "--device", "/nowhere"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert f"{other}: its id 'fpu.set.first' is also that of {document}" in said
+
+
+def test_a_directory_without_documents_is_refused(tmp_path, capsys):
+    assert main(["replay", str(tmp_path)]) == ExitCode.USAGE
+    assert f"{tmp_path}: no file in it ends in .json" in capsys.readouterr().err

@@ -96,7 +96,7 @@ def test_a_defect_is_selected_where_it_shows():
 @pytest.mark.parametrize(
     ("expression", "says", "lists"),
     [
-        ("nothing.*", "'nothing.*' matches no scenario", "`kvmprobe list` shows them"),
+        ("nothing.*", "'nothing.*' matches no scenario", "`kvmprobe list` lists them"),
         ("op:SET_XSAVES", "'op:SET_XSAVES' matches no op", "set-xsave"),
         ("tag:amy", "'tag:amy' matches no tag", "guest-code"),
         ("hazard:Z1", "'hazard:Z1' matches no known defect", "any, B1"),

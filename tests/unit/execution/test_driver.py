@@ -52,13 +52,13 @@ TASK = {
 
 
 def late(whose, unkillable=()):
-    hang = {"late": whose, "tasks": [TASK], "unkillable": list(unkillable)}
+    hang = {"overrun": whose, "tasks": [TASK], "unkillable": list(unkillable)}
     return end(status="timeout", deadline=10.0, hang=hang, k=["said"])
 
 
 def trace_from(*messages, ready=READY):
     driver = Driver(Script(ready, *messages), Timing())
-    ((_, trace),) = driver.traces([Request(TWO_STEPS, hold=1)], AMX_HOST)
+    ((_, trace),) = driver.traces([Request(TWO_STEPS, gate=1)], AMX_HOST)
     return trace
 
 
@@ -115,7 +115,7 @@ def test_taint_that_was_there_before_is_not_the_scenarios():
 
 def test_taint_is_told_once():
     driver = Driver(Script(READY, end(taint=512), end(1, taint=512)), Timing())
-    found = driver.traces([Request(TWO_STEPS, hold=1)] * 2, AMX_HOST)
+    found = driver.traces([Request(TWO_STEPS, gate=1)] * 2, AMX_HOST)
     assert [trace.taint for _, trace in found] == [512, 0]
 
 
@@ -125,14 +125,14 @@ def test_taint_that_cannot_be_read_is_none():
 
 def test_an_op_is_defined_once_for_all_scenarios():
     link = Script(READY, end(), end(1))
-    list(Driver(link, Timing()).traces([Request(TWO_STEPS, hold=1)] * 2, AMX_HOST))
+    list(Driver(link, Timing()).traces([Request(TWO_STEPS, gate=1)] * 2, AMX_HOST))
     assert sum("define" in message for message in link.sent) == 1
 
 
 def test_a_request_says_whether_to_hold():
     link = Script(READY, end())
-    list(Driver(link, Timing()).traces([Request(TWO_STEPS, hold=0)], AMX_HOST))
-    assert [m["hold"] for m in link.sent if "run" in m] == [0]
+    list(Driver(link, Timing()).traces([Request(TWO_STEPS, gate=0)], AMX_HOST))
+    assert [m["gate"] for m in link.sent if "run" in m] == [0]
 
 
 def test_a_lost_link_keeps_the_steps_that_were_told():

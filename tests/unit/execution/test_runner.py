@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.errors import RunTimeout, Unavailable
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Hazardous, Runner
@@ -56,6 +57,27 @@ def every():
 def test_a_correct_kernel_passes_every_order():
     _, records, _ = run(AMX_HOST)
     assert verdicts(records) == {Verdict.PASS: 30}
+
+
+def run_with_a_log(*messages):
+    place, records = FakePlace(AMX_HOST, logs=messages), []
+    runner = Runner(place, Hazardous.STOP, records.append, Silent())
+    runner.run(lambda scenario_id: scenario_id == f"restore.cpuid-xcrs-msrs-xsave.{VARIANT}")
+    return records, runner
+
+
+def test_a_warning_of_the_kernels_is_a_divergence():
+    records, runner = run_with_a_log("WARNING: CPU: 0 PID: 1 at arch/x86/kvm/x86.c:1")
+    assert (verdicts(records), runner.blind_spots[1:]) == ({Verdict.DIVERGED: 1}, [])
+
+
+def test_lost_records_of_the_log_are_a_blind_spot_and_no_divergence():
+    records, runner = run_with_a_log(LOST_RECORDS)
+    assert verdicts(records) == {Verdict.PASS: 1}
+    assert runner.blind_spots[-1] == (
+        f"restore.cpuid-xcrs-msrs-xsave.{VARIANT}: "
+        "kernel log records were lost before they were read"
+    )
 
 
 def test_a_variant_of_the_kernel_is_no_divergence():

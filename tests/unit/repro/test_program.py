@@ -3,9 +3,7 @@
 import pytest
 
 from kvmprobe.abi.numbers import ArchPrctlCode
-from kvmprobe.abi.payload import NO_EXCEPTION, RESULT, PayloadOp
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
-from kvmprobe.repro import chunks
 from kvmprobe.repro.ended import Ended, Result
 from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.program import file_name, program
@@ -89,7 +87,7 @@ def test_names_of_a_scenario_cannot_clash_with_the_programs(name):
     ],
 )
 def test_loads_of_the_guest_fpu_are_those_that_the_executor_watches(op, loads):
-    # cdefs/hold.c: KVM_RUN, and accesses to MSRs of CET.
+    # kvmprobe/abi/fpu_loads.py: KVM_RUN, and accesses to MSRs of CET.
     assert loads_guest_fpu(op.lower(HOST)) is loads
 
 
@@ -150,15 +148,6 @@ def test_citations_lack_the_numbers_of_a_list_that_readers_do_not_have():
 def test_a_program_names_the_kernel_function_by_its_path():
     written = program(O1, HOST).replace("\n\t *", "")
     assert "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf" in written
-
-
-def test_a_program_counts_the_payloads_commands_and_results_as_the_payload_does():
-    ready = "\n".join(chunk.text for chunk in chunks.all_chunks())
-    for op in (PayloadOp.READ_CR4, PayloadOp.WRITE_CR4, PayloadOp.XGETBV):
-        assert f"{op.name} = {op.value}," in ready
-    assert f"PAYLOAD_RESULT_VECTOR = {RESULT['vector']}," in ready
-    assert f"PAYLOAD_RESULT_CR4 = {RESULT['cr4']}," in ready
-    assert f"NO_EXCEPTION = {NO_EXCEPTION:#x}," in ready
 
 
 def test_only_a_program_with_guest_code_tries_a_guest():

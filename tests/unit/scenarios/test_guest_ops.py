@@ -1,4 +1,4 @@
-"""What ops of the guest tell the payload: cdefs/guest_payload.h."""
+"""The commands that ops of the guest give the payload: kvmprobe/abi/payload.py."""
 
 import struct
 

@@ -1,8 +1,8 @@
-/* The guest payload: comes up from the reset vector, carries out the command in its memory, tells by an OUT that the
+/* The guest payload: comes up from the reset vector, carries out the command in its memory, reports by an OUT that the
  * result is there, and again.  It touches no FPU or vector register of its own accord and leaves CR4.OSXSAVE to
  * commands.  Linear is physical; all at once is mapped a second time, USER higher, for CPL 3, so that neither PKRU nor
  * SMEP and SMAP apply to the payload itself. */
-#include "guest_payload.h"
+#include "constants.h"
 
 #define PML4 0x1000
 #define PDPT 0x2000
@@ -22,21 +22,21 @@
 #define USER_DATA 0x2b
 #define TASK 0x30
 
-#define ADDRESS(label) (label - kvmprobe_payload_code + KVMPROBE_PAYLOAD_CODE)
-#define COMMAND(field) (KVMPROBE_PAYLOAD_COMMAND + KVMPROBE_PAYLOAD_COMMAND_##field)
-#define RESULT(field) (KVMPROBE_PAYLOAD_RESULT + KVMPROBE_PAYLOAD_RESULT_##field)
+#define ADDRESS(label) (label - payload_code + PAYLOAD_CODE)
+#define COMMAND(field) (PAYLOAD_COMMAND + PAYLOAD_COMMAND_##field)
+#define RESULT(field) (PAYLOAD_RESULT + PAYLOAD_RESULT_##field)
 
     .section .rodata
-    .globl kvmprobe_payload_reset, kvmprobe_payload_code, kvmprobe_payload_code_end
-    .hidden kvmprobe_payload_reset, kvmprobe_payload_code, kvmprobe_payload_code_end
+    .globl payload_reset, payload_code, payload_code_end
+    .hidden payload_reset, payload_code, payload_code_end
 
     .balign 16
-kvmprobe_payload_reset:
+payload_reset:
     .code16
-    ljmp $0, $KVMPROBE_PAYLOAD_CODE
+    ljmp $0, $PAYLOAD_CODE
     .balign 16
 
-kvmprobe_payload_code:
+payload_code:
     cli
     xor %ax, %ax
     mov %ax, %ds
@@ -97,15 +97,15 @@ next_command:
     mov $STACK, %esp
     cld
     lea no_command(%rip), %r14
-    mov KVMPROBE_PAYLOAD_COMMAND, %eax
-    cmp $KVMPROBE_PAYLOAD_COMMANDS, %eax
+    mov PAYLOAD_COMMAND, %eax
+    cmp $PAYLOAD_COMMANDS, %eax
     jae 1f
     lea commands(%rip), %r14
     movslq (%r14, %rax, 4), %r14
-    add $KVMPROBE_PAYLOAD_CODE, %r14
+    add $PAYLOAD_CODE, %r14
 1:  mov COMMAND(OPERAND), %r13d
     mov COMMAND(OFFSET), %rdi
-    add $KVMPROBE_PAYLOAD_DATA, %rdi
+    add $PAYLOAD_DATA, %rdi
     mov COMMAND(RAX), %rax
     mov COMMAND(RBX), %rbx
     mov COMMAND(RCX), %rcx
@@ -113,17 +113,17 @@ next_command:
     jmp *%r14
 
 no_command:
-    movq $KVMPROBE_PAYLOAD_NO_COMMAND, RESULT(VECTOR)
+    movq $PAYLOAD_NO_COMMAND, RESULT(VECTOR)
     movq $0, RESULT(RETURNED)
-    jmp tell_no_exception
+    jmp report_no_exception
 finished:
-    movq $KVMPROBE_PAYLOAD_NO_EXCEPTION, RESULT(VECTOR)
+    movq $PAYLOAD_NO_EXCEPTION, RESULT(VECTOR)
     movq $1, RESULT(RETURNED)
-tell_no_exception:
+report_no_exception:
     movq $0, RESULT(ERROR_CODE)
     movq $0, RESULT(RIP)
     mov %rax, RESULT(RAX)
-tell:
+report:
     mov %rbx, RESULT(RBX)
     mov %rcx, RESULT(RCX)
     mov %rdx, RESULT(RDX)
@@ -133,11 +133,11 @@ tell:
     mov %rax, RESULT(CR2)
     mov %cr4, %rax
     mov %rax, RESULT(CR4)
-    mov KVMPROBE_PAYLOAD_COUNTER, %rax
+    mov PAYLOAD_COUNTER, %rax
     inc %rax
-    mov %rax, KVMPROBE_PAYLOAD_COUNTER
+    mov %rax, PAYLOAD_COUNTER
     mov %rax, RESULT(SEQUENCE)
-    out %al, $KVMPROBE_PAYLOAD_PORT
+    out %al, $PAYLOAD_PORT
     jmp next_command
 
 exception:                              /* on the stack: vector, error code, RIP, ... */
@@ -150,7 +150,7 @@ exception:                              /* on the stack: vector, error code, RIP
     sub %r15, %rax
     mov %rax, RESULT(RIP)
     movq $0, RESULT(RETURNED)
-    jmp tell
+    jmp report
 
     .balign 16
 vectors:
@@ -214,20 +214,20 @@ target_\number:
 #define TO_31 TO_15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
 #define TO_53 TO_31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53
 
-    simple KVMPROBE_PAYLOAD_NOP, nop
-    simple KVMPROBE_PAYLOAD_UD2, ud2
-    simple KVMPROBE_PAYLOAD_CPUID, cpuid
-    simple KVMPROBE_PAYLOAD_RDMSR, rdmsr
-    simple KVMPROBE_PAYLOAD_WRMSR, wrmsr
-    simple KVMPROBE_PAYLOAD_READ_CR0, mov %cr0, %rax
-    simple KVMPROBE_PAYLOAD_WRITE_CR0, mov %rax, %cr0
-    simple KVMPROBE_PAYLOAD_READ_CR4, mov %cr4, %rax
-    simple KVMPROBE_PAYLOAD_WRITE_CR4, mov %rax, %cr4
-    simple KVMPROBE_PAYLOAD_CLTS, clts
-    simple KVMPROBE_PAYLOAD_XGETBV, xgetbv
-    simple KVMPROBE_PAYLOAD_XSETBV, xsetbv
+    simple PAYLOAD_NOP, nop
+    simple PAYLOAD_UD2, ud2
+    simple PAYLOAD_CPUID, cpuid
+    simple PAYLOAD_RDMSR, rdmsr
+    simple PAYLOAD_WRMSR, wrmsr
+    simple PAYLOAD_READ_CR0, mov %cr0, %rax
+    simple PAYLOAD_WRITE_CR0, mov %rax, %cr0
+    simple PAYLOAD_READ_CR4, mov %cr4, %rax
+    simple PAYLOAD_WRITE_CR4, mov %rax, %cr4
+    simple PAYLOAD_CLTS, clts
+    simple PAYLOAD_XGETBV, xgetbv
+    simple PAYLOAD_XSETBV, xsetbv
 
-    command KVMPROBE_PAYLOAD_XSETBV_CPL3
+    command PAYLOAD_XSETBV_CPL3
     mov $(USER + ADDRESS(at_cpl3)), %r15d
     push $USER_DATA
     push $0
@@ -239,111 +239,111 @@ at_cpl3:
     xsetbv
     int $RETURN_FROM_USER
 
-    simple KVMPROBE_PAYLOAD_RDPKRU, rdpkru
-    simple KVMPROBE_PAYLOAD_WRPKRU, wrpkru
-    simple KVMPROBE_PAYLOAD_FNINIT, fninit
-    simple KVMPROBE_PAYLOAD_FLDCW, fldcw (%rdi)
-    simple KVMPROBE_PAYLOAD_FNSTCW, fnstcw (%rdi)
-    simple KVMPROBE_PAYLOAD_FNSTSW, fnstsw (%rdi)
-    simple KVMPROBE_PAYLOAD_FNCLEX, fnclex
-    simple KVMPROBE_PAYLOAD_FNOP, fnop
-    simple KVMPROBE_PAYLOAD_FWAIT, fwait
-    simple KVMPROBE_PAYLOAD_FLD1, fld1
-    simple KVMPROBE_PAYLOAD_FLD, fldt (%rdi)
-    simple KVMPROBE_PAYLOAD_FSTP, fstpt (%rdi)
-    simple KVMPROBE_PAYLOAD_FSQRT, fsqrt
-    simple KVMPROBE_PAYLOAD_LDMXCSR, ldmxcsr (%rdi)
-    simple KVMPROBE_PAYLOAD_STMXCSR, stmxcsr (%rdi)
-    simple KVMPROBE_PAYLOAD_SQRTPS, sqrtps %xmm0, %xmm0
+    simple PAYLOAD_RDPKRU, rdpkru
+    simple PAYLOAD_WRPKRU, wrpkru
+    simple PAYLOAD_FNINIT, fninit
+    simple PAYLOAD_FLDCW, fldcw (%rdi)
+    simple PAYLOAD_FNSTCW, fnstcw (%rdi)
+    simple PAYLOAD_FNSTSW, fnstsw (%rdi)
+    simple PAYLOAD_FNCLEX, fnclex
+    simple PAYLOAD_FNOP, fnop
+    simple PAYLOAD_FWAIT, fwait
+    simple PAYLOAD_FLD1, fld1
+    simple PAYLOAD_FLD, fldt (%rdi)
+    simple PAYLOAD_FSTP, fstpt (%rdi)
+    simple PAYLOAD_FSQRT, fsqrt
+    simple PAYLOAD_LDMXCSR, ldmxcsr (%rdi)
+    simple PAYLOAD_STMXCSR, stmxcsr (%rdi)
+    simple PAYLOAD_SQRTPS, sqrtps %xmm0, %xmm0
 
-    command KVMPROBE_PAYLOAD_LOAD_XMM
+    command PAYLOAD_LOAD_XMM
     .irp n, TO_15
     movups 16 * \n(%rdi), %xmm\n
     .endr
     jmp finished
-    command KVMPROBE_PAYLOAD_STORE_XMM
+    command PAYLOAD_STORE_XMM
     .irp n, TO_15
     movups %xmm\n, 16 * \n(%rdi)
     .endr
     jmp finished
 
-    command KVMPROBE_PAYLOAD_LOAD_YMM
+    command PAYLOAD_LOAD_YMM
     .irp n, TO_15
     vmovups 32 * \n(%rdi), %ymm\n
     .endr
     jmp finished
-    command KVMPROBE_PAYLOAD_STORE_YMM
+    command PAYLOAD_STORE_YMM
     .irp n, TO_15
     vmovups %ymm\n, 32 * \n(%rdi)
     .endr
     jmp finished
 
-    command KVMPROBE_PAYLOAD_LOAD_ZMM
+    command PAYLOAD_LOAD_ZMM
     .irp n, TO_31
     vmovups 64 * \n(%rdi), %zmm\n
     .endr
     jmp finished
-    command KVMPROBE_PAYLOAD_STORE_ZMM
+    command PAYLOAD_STORE_ZMM
     .irp n, TO_31
     vmovups %zmm\n, 64 * \n(%rdi)
     .endr
     jmp finished
 
-    command KVMPROBE_PAYLOAD_LOAD_K
+    command PAYLOAD_LOAD_K
     .irp n, TO_7
     kmovq 8 * \n(%rdi), %k\n
     .endr
     jmp finished
-    command KVMPROBE_PAYLOAD_STORE_K
+    command PAYLOAD_STORE_K
     .irp n, TO_7
     kmovq %k\n, 8 * \n(%rdi)
     .endr
     jmp finished
 
-    simple KVMPROBE_PAYLOAD_VZEROALL, vzeroall
-    simple KVMPROBE_PAYLOAD_VZEROUPPER, vzeroupper
+    simple PAYLOAD_VZEROALL, vzeroall
+    simple PAYLOAD_VZEROUPPER, vzeroupper
 
-    simple KVMPROBE_PAYLOAD_FXSAVE64, fxsave64 (%rdi)
-    simple KVMPROBE_PAYLOAD_FXRSTOR64, fxrstor64 (%rdi)
-    simple KVMPROBE_PAYLOAD_XSAVE64, xsave64 (%rdi)
-    simple KVMPROBE_PAYLOAD_XSAVEC64, xsavec64 (%rdi)
-    simple KVMPROBE_PAYLOAD_XSAVES64, xsaves64 (%rdi)
-    simple KVMPROBE_PAYLOAD_XSAVEOPT64, xsaveopt64 (%rdi)
-    simple KVMPROBE_PAYLOAD_XRSTOR64, xrstor64 (%rdi)
-    simple KVMPROBE_PAYLOAD_XRSTORS64, xrstors64 (%rdi)
+    simple PAYLOAD_FXSAVE64, fxsave64 (%rdi)
+    simple PAYLOAD_FXRSTOR64, fxrstor64 (%rdi)
+    simple PAYLOAD_XSAVE64, xsave64 (%rdi)
+    simple PAYLOAD_XSAVEC64, xsavec64 (%rdi)
+    simple PAYLOAD_XSAVES64, xsaves64 (%rdi)
+    simple PAYLOAD_XSAVEOPT64, xsaveopt64 (%rdi)
+    simple PAYLOAD_XRSTOR64, xrstor64 (%rdi)
+    simple PAYLOAD_XRSTORS64, xrstors64 (%rdi)
 
-    simple KVMPROBE_PAYLOAD_LDTILECFG, ldtilecfg (%rdi)
-    simple KVMPROBE_PAYLOAD_STTILECFG, sttilecfg (%rdi)
+    simple PAYLOAD_LDTILECFG, ldtilecfg (%rdi)
+    simple PAYLOAD_STTILECFG, sttilecfg (%rdi)
 
-    tile_command KVMPROBE_PAYLOAD_TILELOADD
+    tile_command PAYLOAD_TILELOADD
     .irp n, TO_7
     .balign 16
     tileloadd (%rdi, %rdx, 1), %tmm\n
     jmp finished
     .endr
-    tile_command KVMPROBE_PAYLOAD_TILESTORED
+    tile_command PAYLOAD_TILESTORED
     .irp n, TO_7
     .balign 16
     tilestored %tmm\n, (%rdi, %rdx, 1)
     jmp finished
     .endr
-    tile_command KVMPROBE_PAYLOAD_TILEZERO
+    tile_command PAYLOAD_TILEZERO
     .irp n, TO_7
     .balign 16
     tilezero %tmm\n
     jmp finished
     .endr
 
-    simple KVMPROBE_PAYLOAD_TILERELEASE, tilerelease
-    simple KVMPROBE_PAYLOAD_TDPBSSD, tdpbssd %tmm2, %tmm1, %tmm0
+    simple PAYLOAD_TILERELEASE, tilerelease
+    simple PAYLOAD_TDPBSSD, tdpbssd %tmm2, %tmm1, %tmm0
 
     .balign 4
 commands:
     .irp n, TO_53
-    .long target_\n - kvmprobe_payload_code
+    .long target_\n - payload_code
     .endr
-    .if . - commands != 4 * KVMPROBE_PAYLOAD_COMMANDS
+    .if . - commands != 4 * PAYLOAD_COMMANDS
     .error "the table of commands does not fit their number"
     .endif
-kvmprobe_payload_code_end:
+payload_code_end:
     .section .note.GNU-stack, "", @progbits

@@ -23,24 +23,24 @@
 #define ANSWER ARGUMENT                 /* the result, then BYTES */
 
     .section .rodata
-    .globl kvmprobe_task_image, kvmprobe_task_image_end
-    .hidden kvmprobe_task_image, kvmprobe_task_image_end
+    .globl task_image, task_image_end
+    .hidden task_image, task_image_end
 
     .balign 16
-kvmprobe_task_image:
+task_image:
     .ascii "\177ELF"
     .byte 2, 1, 1, 0                    /* 64 bits, little-endian */
     .quad 0
     .word 2, 62                         /* ET_EXEC, EM_X86_64 */
     .long 1
-    .quad ORIGIN + start - kvmprobe_task_image
-    .quad program_headers - kvmprobe_task_image, 0
+    .quad ORIGIN + start - task_image
+    .quad program_headers - task_image, 0
     .long 0
     .word 64, 56, 2, 0, 0, 0
 program_headers:
     .long 1, 5                          /* PT_LOAD, readable, executable */
     .quad 0, ORIGIN, ORIGIN
-    .quad kvmprobe_task_image_end - kvmprobe_task_image, kvmprobe_task_image_end - kvmprobe_task_image, 0x1000
+    .quad task_image_end - task_image, task_image_end - task_image, 0x1000
     .long 0x6474e551, 6                 /* PT_GNU_STACK, not executable */
     .quad 0, 0, 0, 0, 0, 16
 
@@ -97,5 +97,5 @@ end:
     mov $SYS_exit_group, %eax
     xor %edi, %edi
     syscall
-kvmprobe_task_image_end:
+task_image_end:
     .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,59 @@
+"""Constants for C and assembly, by their C names.  Layer: abi, pure.
+
+Python is the one source, because reports and reproducers need the numbers on machines without the
+compiled modules, and the type checker needs the names.  ``cdefs/build_ext.py`` writes them to
+``constants.h`` for the executor; a reproducer gets those that it uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import fpu_loads, limits, payload
+from kvmprobe.abi.log_records import LOST_RECORDS
+from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, Msr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def c_constants() -> dict[str, str]:
+    """Return each constant's C expression by its name."""
+    numbers = {
+        **{name: value for name, value in vars(limits).items() if name.startswith("MOST_")},
+        **{f"PAYLOAD_{name}": int(value) for name, value in payload.PLACES.items()},
+        **{f"PAYLOAD_COMMAND_{name.upper()}": at for name, at in payload.COMMAND.items()},
+        **{f"PAYLOAD_RESULT_{name.upper()}": at for name, at in payload.RESULT.items()},
+        "RESET_PAGE": RESET_PAGE,
+        "RESET_VECTOR": RESET_VECTOR,
+        "XFD_MSR": int(Msr.IA32_XFD),
+    }
+    lists = {
+        "FPU_MSR_LISTS": fpu_loads.MSR_LISTS,
+        "FPU_ONE_REGISTERS": fpu_loads.ONE_REGISTERS,
+        "FPU_LOADING_MSRS": fpu_loads.LOADING_MSRS,
+    }
+    # In decimal: the assembler makes labels of them.
+    opcodes = {f"PAYLOAD_{op.name}": str(int(op)) for op in payload.PayloadOp}
+    return {
+        **opcodes,
+        "PAYLOAD_COMMANDS": str(len(opcodes)),
+        **{name: f"{value:#x}" for name, value in numbers.items()},
+        **{name: ", ".join(f"{value:#x}" for value in values) for name, values in lists.items()},
+        "LOST_RECORDS": f'"{LOST_RECORDS}"',
+    }
+
+
+def as_header() -> str:
+    """Return all of them as a header for C and for the assembler."""
+    return "".join(_define(item) for item in c_constants().items())
+
+
+def defines(names: Iterable[str]) -> list[str]:
+    """Return the ``#define`` of each of these names that is a constant, in the table's order."""
+    wanted = frozenset(names)
+    return [_define(item).rstrip() for item in c_constants().items() if item[0] in wanted]
+
+
+def _define(item: tuple[str, str]) -> str:
+    return f"#define {item[0]} {item[1]}\n"

@@ -1,0 +1,48 @@
+"""Small C structures that a call takes, packed from named numbers."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from kvmprobe.errors import LayoutError
+
+
+class Record:
+    """The fields of one C structure, in its order.
+
+    :param c_type: its name in C
+    :param fields: each field's format as :mod:`struct` writes it: ``I``, or ``4Q`` for an array
+    """
+
+    def __init__(self, c_type: str, **fields: str) -> None:
+        self._c_type: Final = c_type
+        self._fields: Final = {name: struct.Struct(f"={form}") for name, form in fields.items()}
+
+    def pack(self, **values: int | tuple[int, ...]) -> bytes:
+        """Return the structure's bytes; what is not given is zero.
+
+        :raises LayoutError: a number does not fit its field, or an array has no room for all
+        """
+        return b"".join(
+            self._field(name, form, values[name]) if name in values else bytes(form.size)
+            for name, form in self._fields.items()
+        )
+
+    def _field(self, name: str, form: struct.Struct, value: int | tuple[int, ...]) -> bytes:
+        numbers = value if isinstance(value, tuple) else (value,)
+        room = int(form.format[1:-1] or 1)
+        if len(numbers) > room:
+            raise LayoutError(f"{self._c_type}: {name}: {room} at most, not {len(numbers)}")
+        padded = numbers + (0,) * (room - len(numbers))
+        try:
+            return form.pack(*padded)
+        except struct.error as error:
+            bits = form.size // room * 8
+            wrong = next(number for number in numbers if not in_bits(number, bits))
+            raise LayoutError(f"{self._c_type}: {name}: {wrong} is not in {bits} bits") from error
+
+
+def in_bits(number: int, bits: int) -> bool:
+    """Return whether an unsigned field of so many bits holds the number."""
+    return 0 <= number < 1 << bits

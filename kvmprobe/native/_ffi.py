@@ -1,0 +1,19 @@
+"""The only importer of the compiled executor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvmprobe.errors import Unavailable
+
+try:
+    from kvmprobe.native import _executor
+except ImportError as error:
+    raise Unavailable(
+        "not_built",
+        f"the compiled module kvmprobe.native._executor cannot be loaded ({error}); "
+        "install the project (pip install .), or start it through scripts/kvmprobe",
+    ) from error
+
+ffi: Any = _executor.ffi
+lib: Any = _executor.lib

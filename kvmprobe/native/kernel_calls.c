@@ -1,0 +1,133 @@
+/* Issues one call, in the scenario's own process or in a task. */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "session.h"
+#include "shared/process.h"
+#include "shared/sleeping.h"
+
+uint8_t *kvmprobe_at_page_end(size_t size)
+{
+	return at_page_end(size);
+}
+
+static long open_device(struct session *session, const struct kvmprobe_call *call)
+{
+	long fd = open_kvm(session->channels.device);
+
+	if (fd >= 0) {
+		long size = ioctl((int)fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+		bind_descriptor(session, call->binds, (int)fd);
+		session->run_size = size > 0 ? (size_t)size : 4096;
+	}
+	return fd;
+}
+
+static long close_descriptor(const struct session *session, struct descriptor *on)
+{
+	long result = result_of(close(on->fd));
+
+	on->fd = -1;
+	if (on->run_area)
+		munmap(on->run_area, session->run_size);
+	on->run_area = NULL;
+	return result;
+}
+
+static long plain_ioctl(struct session *session, const struct kvmprobe_call *call, int on, size_t argument)
+{
+	long result = result_of(ioctl(on, call->request, argument));
+
+	if (call->binds && result >= 0) {
+		struct descriptor *bound = bind_descriptor(session, call->binds, (int)result);
+
+		if (call->request == KVM_CREATE_VCPU)
+			bound->run_area = map_run_area((int)result, session->run_size);
+	}
+	return result;
+}
+
+static long output_ioctl(const struct kvmprobe_call *call, struct descriptor *on)
+{
+	long result;
+
+	memcpy(call->output, call->blank, call->size);
+	result = result_of(ioctl(on->fd, call->request, call->output));
+	if (result >= 0)
+		note_read_back(on, call, result);
+	return result;
+}
+
+static long arch_prctl_call(const struct kvmprobe_call *call)
+{
+	if (!call->output)
+		return result_of(syscall(SYS_arch_prctl, (int)call->request, call->argument));
+	memcpy(call->output, call->blank, call->size);
+	return result_of(syscall(SYS_arch_prctl, (int)call->request, call->output));
+}
+
+static long run(const struct kvmprobe_call *call, const struct descriptor *vcpu)
+{
+	struct kvm_run *area = vcpu->run_area;
+	long result;
+
+	area->immediate_exit = (uint8_t)call->argument;
+	result = result_of(ioctl(vcpu->fd, KVM_RUN, 0));
+	memcpy(call->output, &area->exit_reason, call->size);
+	return result;
+}
+
+static long call_on_descriptor(struct session *session, const struct kvmprobe_call *call, const struct input *input)
+{
+	struct descriptor *on = descriptor_of(session, call);
+
+	if (session->gate && is_fatal(on, call, input))
+		return STOPPED;
+	switch (call->kind) {
+	case KVMPROBE_CLOSE:
+		return close_descriptor(session, on);
+	case KVMPROBE_IOCTL:
+	case KVMPROBE_CAPTURED:
+		return plain_ioctl(session, call, on->fd, input->argument);
+	case KVMPROBE_OUTPUT:
+		return output_ioctl(call, on);
+	case KVMPROBE_SLEEPING:
+		return ioctl_asleep(on->fd, call->request, (const void *)input->argument, input->size);
+	case KVMPROBE_MAP_PAYLOAD:
+		return map_payload_of(on->fd, bind_memory(session, call->memory));
+	case KVMPROBE_SHARE_PAYLOAD:
+		return share_payload_of(on->fd, *memory_of(session, call->memory));
+	case KVMPROBE_RUN:
+		return run(call, vcpu_of(session, call));
+	case KVMPROBE_RUN_GUEST:
+		return run_command(vcpu_of(session, call), *memory_of(session, call->memory), call);
+	default:
+		cannot_run("a call of the unknown kind %d", call->kind);
+	}
+}
+
+/* Returns the result, -errno, or STOPPED. */
+long perform(struct session *session, const struct kvmprobe_call *call, const struct input *input)
+{
+	switch (call->kind) {
+	case KVMPROBE_OPEN:
+		return open_device(session, call);
+	case KVMPROBE_ARCH_PRCTL:
+		return arch_prctl_call(call);
+	case KVMPROBE_ALT_STACK:
+		return set_alt_stack(call->argument);
+	case KVMPROBE_LIMIT:
+		return limit_descriptors();
+	case KVMPROBE_SPAWN:
+		return spawn(session, call);
+	default:
+		return call_on_descriptor(session, call, input);
+	}
+}

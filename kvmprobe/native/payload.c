@@ -1,0 +1,50 @@
+/* The guest payload (guest_payload.S) in a VM's memory, and its commands. */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "session.h"
+
+extern const uint8_t payload_reset[] __attribute__((visibility("hidden")));
+extern const uint8_t payload_code[] __attribute__((visibility("hidden")));
+extern const uint8_t payload_code_end[] __attribute__((visibility("hidden")));
+
+size_t kvmprobe_payload_code_size(void)
+{
+	return (size_t)(payload_code_end - payload_code);
+}
+
+/* Fills PAYLOAD_MEMORY bytes of zeros, and the page of the reset vector that follows them. */
+void kvmprobe_payload_fill(uint8_t *memory)
+{
+	memcpy(memory + PAYLOAD_CODE, payload_code, kvmprobe_payload_code_size());
+	memcpy(memory + PAYLOAD_MEMORY + RESET_VECTOR, payload_reset, PAYLOAD_RESET_SIZE);
+}
+
+#define payload_fill kvmprobe_payload_fill
+#include "shared/bytes.h"
+#include "shared/process.h"
+#include "shared/payload.h"
+
+long map_payload_of(int vm, uint8_t **memory)
+{
+	return map_payload(vm, memory);
+}
+
+long share_payload_of(int vm, uint8_t *memory)
+{
+	return share_payload(vm, memory);
+}
+
+long run_command(struct descriptor *vcpu, uint8_t *memory, const struct kvmprobe_call *call)
+{
+	const uint8_t *command = (const uint8_t *)call->argument;
+
+	memcpy(memory + PAYLOAD_COMMAND, command, PAYLOAD_COMMAND_SIZE);
+	memcpy(memory + PAYLOAD_DATA, command + PAYLOAD_COMMAND_SIZE, call->input_size - PAYLOAD_COMMAND_SIZE);
+	return run_guest(vcpu->fd, vcpu->run_area, memory, call->output, call->size - PAYLOAD_RESULT_SIZE);
+}

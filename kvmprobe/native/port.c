@@ -1,0 +1,20 @@
+/* Lines through an I/O port: the emulator's channel. */
+#include <sys/io.h>
+
+#include "session.h"
+
+void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size)
+{
+	asm volatile("rep outsb" : "+S"(bytes), "+c"(size) : "d"(port) : "memory");
+}
+
+/* Reads until a newline, which it keeps, a 0, which it drops, or no room; returns the length. */
+size_t kvmprobe_port_line(uint16_t port, char *line, size_t size)
+{
+	size_t length = 0;
+
+	while (length < size && (line[length] = (char)inb(port)) != 0)
+		if (line[length++] == '\n')
+			break;
+	return length;
+}

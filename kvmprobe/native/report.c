@@ -1,0 +1,82 @@
+/*
+ * Whatever is our own fault ends a scenario as BROKEN, with the reason in memory that its process, its tasks and the
+ * zygote share.  The zygote reports it when the process has ended.
+ */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "session.h"
+
+struct report {
+	int begun;		/* steps */
+	char broken[256];	/* why */
+};
+
+static struct report *report;
+
+void share_report(void)
+{
+	void *memory = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		cannot_run("no shared memory for a report");
+	report = memory;
+}
+
+void clear_report(void)
+{
+	*report = (struct report){ 0 };
+}
+
+void begin_step(int number)
+{
+	__atomic_store_n(&report->begun, number + 1, __ATOMIC_RELAXED);
+}
+
+int begun_steps(void)
+{
+	return __atomic_load_n(&report->begun, __ATOMIC_RELAXED);
+}
+
+const char *broken_because(void)
+{
+	return report->broken[0] ? report->broken : "no reason given";
+}
+
+void cannot_run(const char *format, ...)
+{
+	va_list values;
+
+	va_start(values, format);
+	if (report)
+		vsnprintf(report->broken, sizeof(report->broken), format, values);
+	else
+		vfprintf(stderr, format, values);
+	va_end(values);
+	_exit(KVMPROBE_BROKEN);
+}
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	/* No page of ours has a protection key: PKRU is not what it was.  That is the kernel's doing; fault again. */
+	if (number == SIGSEGV && info->si_code == SEGV_PKUERR) {
+		signal(number, SIG_DFL);
+		return;
+	}
+	cannot_run("the executor received signal %d (si_code %d, si_addr %p)", number, info->si_code, info->si_addr);
+}
+
+/* An Oops kills a task without running its handlers, so what arrives here is no Oops. */
+void report_own_faults(void)
+{
+	const int faults[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL };
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigaction(faults[i], &action, NULL);
+}

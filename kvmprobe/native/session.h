@@ -1,0 +1,89 @@
+/* What the executor's units share. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "constants.h"
+#include "executor.h"
+
+/* The names of one kind that a scenario has bound; a name's place is its index in the session's array. */
+struct names {
+	const char *kind;
+	int most;
+	int count;
+	const char *bound[MOST_NAMES];
+};
+
+struct descriptor {
+	int fd;			/* -1 once it is closed */
+	void *run_area;		/* struct kvm_run, of a vCPU */
+	uint64_t xstate_bv;	/* of a vCPU, as last read back */
+	uint64_t xfd;
+};
+
+struct session {
+	struct kvmprobe_channels channels;
+	int gate;
+	size_t run_size;
+	struct names descriptor_names, capture_names, memory_names, task_names;
+	struct descriptor descriptors[MOST_DESCRIPTORS];
+	const struct kvmprobe_call *captures[MOST_CAPTURES];
+	uint8_t *memories[MOST_MEMORIES];
+};
+
+/* What a call passes: an integer, or where its bytes are and how many. */
+struct input {
+	size_t argument;
+	size_t size;
+};
+
+/* The result of a call that the gate did not let through.  No errno is that large. */
+#define STOPPED (-4096L)
+
+/* report.c: how our own faults end. */
+void share_report(void);
+void clear_report(void);
+void begin_step(int number);
+int begun_steps(void);
+const char *broken_because(void);
+void report_own_faults(void);
+__attribute__((format(printf, 1, 2), noreturn)) void cannot_run(const char *format, ...);
+
+/* line.c: one line of JSON to whoever drives the worker. */
+__attribute__((format(printf, 1, 2))) void say(const char *format, ...);
+void say_text(const char *text);
+void say_base64(const uint8_t *bytes, size_t size);
+int end_line(const struct kvmprobe_channels *channels);
+void drop_line(void);
+
+/* names.c */
+struct descriptor *descriptor_of(struct session *session, const struct kvmprobe_call *call);
+struct descriptor *vcpu_of(struct session *session, const struct kvmprobe_call *call);
+struct descriptor *bind_descriptor(struct session *session, const char *name, int fd);
+uint8_t **memory_of(struct session *session, const char *name);
+uint8_t **bind_memory(struct session *session, const char *name);
+int task_of(const struct session *session, const char *name);
+int bind_task(struct session *session, const char *name);
+void capture(struct session *session, const struct kvmprobe_call *call);
+const struct kvmprobe_call *captured_by(const struct session *session, const char *name);
+
+/* gate.c */
+void note_read_back(struct descriptor *vcpu, const struct kvmprobe_call *call, long result);
+int is_fatal(const struct descriptor *vcpu, const struct kvmprobe_call *call, const struct input *input);
+
+/* kernel_calls.c */
+long perform(struct session *session, const struct kvmprobe_call *call, const struct input *input);
+
+/* payload.c */
+long map_payload_of(int vm, uint8_t **memory);
+long share_payload_of(int vm, uint8_t *memory);
+long run_command(struct descriptor *vcpu, uint8_t *memory, const struct kvmprobe_call *call);
+
+/* tasks.c */
+int read_whole(int fd, void *buffer, size_t size);
+int write_whole(int fd, const void *buffer, size_t size);
+long spawn(struct session *session, const struct kvmprobe_call *call);
+long ask(struct session *session, const struct kvmprobe_call *call, const struct input *input);
+
+/* scenario.c */
+enum kvmprobe_end run_scenario(struct session *session, int number, struct kvmprobe_call **calls, int steps);
