@@ -64,7 +64,7 @@ def test_a_page_that_was_not_named_overwrites_nothing(every, tmp_path, monkeypat
     (tmp_path / "report.html").write_text("mine")
     assert main(["report", every]) == ExitCode.USAGE
     assert (tmp_path / "report.html").read_text() == "mine"
-    assert "report.html is there already: name a file with --output" in capsys.readouterr().err
+    assert "report.html exists; name another file with --output" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", FORMATS)
