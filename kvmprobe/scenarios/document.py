@@ -114,7 +114,14 @@ def _step(value: object, path: str) -> ScenarioStep:
 
 
 def _op(value: object, path: str) -> Op:
-    members = _plain_object(value, path)
+    return read_op(_plain_object(value, path), path)
+
+
+def read_op(members: dict[str, Any], path: str) -> Op:
+    """Return the op that :func:`~kvmprobe.scenarios.ops.encode` wrote, as JSON has it.
+
+    :raises ScenarioError: no such op, or a field that it cannot have
+    """
     if "op" not in members:
         raise _wrong(path, "has no op")
     name = members["op"]

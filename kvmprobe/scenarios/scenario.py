@@ -61,13 +61,13 @@ class Scenario:
             for op in step.ops:
                 yield number, op
 
-    def behind(self, step_count: int) -> tuple[int, str]:
-        """Return number and text of the step behind the first ones; of the last, if all are told.
+    def next_step(self, step_count: int) -> tuple[int, Op | None]:
+        """Return number and op of the step after the first ones, or of the last step.
 
-        A scenario without steps has none to name: 0 and nothing.
+        A scenario without steps has no op.
         """
         number = max(min(step_count, len(self.steps) - 1), 0)
-        return number, self.steps[number].op.text if self.steps else ""
+        return number, self.steps[number].op if self.steps else None
 
     def upto(self, step_count: int) -> Scenario:
         """Return the scenario with only its first steps."""

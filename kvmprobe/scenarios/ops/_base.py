@@ -115,6 +115,11 @@ class Op(ABC):
         }
 
     @property
+    def call_name(self) -> str:
+        """The name of the system call or ioctl, without arguments."""
+        return self.kernel_call.partition("(")[0]
+
+    @property
     def text(self) -> str:
         """The op in one line, as reports show it."""
         return self.kernel_call

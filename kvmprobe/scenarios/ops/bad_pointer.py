@@ -78,5 +78,10 @@ class IoctlToNowhere(FixedIoctl):
         return system.ioctl_to_nowhere(machine, self.on, self.by)
 
     @property
+    def call_name(self) -> str:
+        """The name of the ioctl."""
+        return self.ioctl
+
+    @property
     def text(self) -> str:
         return f"{self.ioctl}(NULL) on {self.on}{by_whom(self.by)}"

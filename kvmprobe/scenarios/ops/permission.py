@@ -150,8 +150,12 @@ class GetToNowhere(FixedOp):
         return permission.get_to_nowhere(machine)
 
     @property
+    def call_name(self) -> str:
+        return f"ARCH_{self.code.name}"
+
+    @property
     def text(self) -> str:
-        return f"ARCH_{self.code.name}(NULL){by_whom(self.by)}"
+        return f"{self.call_name}(NULL){by_whom(self.by)}"
 
 
 @op(
@@ -171,6 +175,10 @@ class UnknownOption(FixedOp):
 
     def transition(self, machine: Machine) -> Step:
         return permission.unknown_option(machine)
+
+    @property
+    def call_name(self) -> str:
+        return "arch_prctl"
 
     @property
     def text(self) -> str:
