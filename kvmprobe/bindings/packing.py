@@ -20,7 +20,7 @@ class Record:
         self._fields: Final = {name: struct.Struct(f"={form}") for name, form in fields.items()}
 
     def pack(self, **values: int | tuple[int, ...]) -> bytes:
-        """Return the structure's bytes; what is not given is zero.
+        """Return the structure's bytes; fields without a value are zero.
 
         :raises LayoutError: a number does not fit its field, or an array has no room for all
         """
@@ -40,7 +40,9 @@ class Record:
         except struct.error as error:
             bits = form.size // room * 8
             wrong = next(number for number in numbers if not in_bits(number, bits))
-            raise LayoutError(f"{self._c_type}: {name}: {wrong} is not in {bits} bits") from error
+            raise LayoutError(
+                f"{self._c_type}: {name}: {wrong} does not fit {bits} bits"
+            ) from error
 
 
 def in_bits(number: int, bits: int) -> bool:

@@ -44,7 +44,7 @@ class RunArea:
         :raises LayoutError: the value does not fit its byte
         """
         if not in_bits(value, 8):
-            raise LayoutError(f"kvm_run.immediate_exit: {value} is not in 8 bits")
+            raise LayoutError(f"kvm_run.immediate_exit: {value} does not fit 8 bits")
         self._run.immediate_exit = value
 
     @property
@@ -92,7 +92,7 @@ class RunArea:
         self._memory[place.start : place.stop] = content
 
     def refuse_msr(self) -> None:
-        """Have RDMSR or WRMSR end in #GP."""
+        """Make RDMSR or WRMSR raise #GP."""
         if self.exit_reason not in {KvmExit.X86_RDMSR, KvmExit.X86_WRMSR}:
             raise LayoutError("the guest executed neither RDMSR nor WRMSR")
         self._run.msr.error = 1

@@ -69,7 +69,7 @@ def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
     model_runs = ModelRuns(host)
     known: tuple[str, ...] = ()
     if not agrees_along(scenario, model_runs.with_defects(), trace):
-        known = explanation(scenario, host, trace, crashed=False)
+        known = explanation(scenario, model_runs, trace, crashed=False)
     model_run = model_runs.with_defects(_behaviours(known))
     return Entry(scenario, trace, known, judged_bytes(scenario, model_run, len(trace.steps)))
 
