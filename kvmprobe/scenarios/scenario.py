@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from kvmprobe.scenarios.need import AMX, ANYWHERE, Need, Needs
 from kvmprobe.scenarios.scenario_id import family_of
+
+__all__ = ["AMX", "ANYWHERE", "Need", "Needs", "Scenario", "ScenarioStep"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.scenarios.ops import Op
-
-
-class Need(Enum):
-    """What a target must have for a scenario to make sense there."""
-
-    AMX = "KVM gives guests XTILE_DATA"
-    GUEST_CODE = "guest code in long mode runs"
-    PRIVILEGE = "userfaultfd(2) of faults in the kernel"
-
-
-Needs = frozenset[Need]
-ANYWHERE: Needs = frozenset()
-AMX: Needs = frozenset({Need.AMX})
 
 
 @dataclass(frozen=True, slots=True)

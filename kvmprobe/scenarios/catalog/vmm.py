@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.model.control import Cr4
 from kvmprobe.model.msr import PAT_AT_RESET
-from kvmprobe.model.sregs import Cr4
 from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2

@@ -67,6 +67,10 @@ class IoctlToNowhere(FixedIoctl):
     def specification(self) -> ioctls.IoctlSpec:
         return _SPECS[self.ioctl]
 
+    @property
+    def kinds_here(self) -> tuple[ioctls.Descriptor, ...]:
+        return (self.specification().on,)
+
     def argument(self) -> Argument:
         return Immediate(0)
 

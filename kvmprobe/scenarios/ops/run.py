@@ -10,6 +10,7 @@ from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model import run, vcpu_state
 from kvmprobe.scenarios.calls import VCPU, Call, RunVcpu
 from kvmprobe.scenarios.ops._base import FixedOp, op
+from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,19 @@ class _Entry(FixedOp):
         return {**read, _FAILURE.name: reason}
 
 
-@op("run-until-halt", "KVM_RUN", run.RUN_UNTIL_HALT, on=Descriptor.VCPU, output=_PLACES)
+@op(
+    "run-until-halt",
+    "KVM_RUN",
+    run.RUN_UNTIL_HALT,
+    requires=(
+        Requirement.OPEN,
+        Requirement.HALT_CODE,
+        Requirement.NO_LAPIC,
+        Requirement.NO_BREAKPOINT,
+    ),
+    on=Descriptor.VCPU,
+    output=_PLACES,
+)
 class RunUntilHalt(_Entry):
     """Enter the guest, which halts at once."""
 
@@ -48,7 +61,19 @@ class RunUntilHalt(_Entry):
         return run.run_until_halt(machine, VCPU)
 
 
-@op("run-until-out", "KVM_RUN", vcpu_state.RUN_UNTIL_PORT, on=Descriptor.VCPU, output=_PLACES)
+@op(
+    "run-until-out",
+    "KVM_RUN",
+    vcpu_state.RUN_UNTIL_PORT,
+    requires=(
+        Requirement.OPEN,
+        Requirement.OUT_CODE,
+        Requirement.RUNNABLE,
+        Requirement.NO_BREAKPOINT,
+    ),
+    on=Descriptor.VCPU,
+    output=_PLACES,
+)
 class RunUntilOut(_Entry):
     """Enter the guest, which writes to a port at once."""
 
@@ -60,6 +85,7 @@ class RunUntilOut(_Entry):
     "run-immediate-exit",
     "KVM_RUN(immediate_exit)",
     run.RUN_IMMEDIATE_EXIT,
+    requires=(Requirement.OPEN,),
     on=Descriptor.VCPU,
     errnos={"EINTR": "always: immediate_exit is set"},
 )
