@@ -96,6 +96,7 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
         kvm_xcr0=kvm.get("xcomp_guest_supp", table.xcr0),
         mxcsr_mask=cpu["mxcsr_mask"],
         layout=layout,
+        behaviours=frozenset(),
         cpu=CpuidTable(tuple(CpuidEntry(*leaf) for leaf in cpu["leaves"])),
         supported=table,
         msrs=frozenset(kvm["msrs"]),

@@ -91,7 +91,9 @@ def get_supported(machine: Machine, name: str, by: str = MAIN, on: str = "kvm") 
     kept = replace(GuestCpuid.of(table), unspecified=PER_CPU)
     captured = {**machine.captured, name: kept}
     expected = ExpectedTable(table, PER_CPU, "differs between CPUs")
-    return Step(machine.but(captured=captured), Done(fields=fields, table=expected), GET_SUPPORTED)
+    return Step(
+        replace(machine, captured=captured), Done(fields=fields, table=expected), GET_SUPPORTED
+    )
 
 
 @lru_cache(maxsize=32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import fpstate
@@ -12,6 +13,7 @@ from kvmprobe.xstate.image import XsaveFields, encode, init_content, significant
 from kvmprobe.xstate.layout import HEADER_OFFSET, MXCSR, X87_ENVIRONMENT, X87_REGISTERS
 
 if TYPE_CHECKING:
+    from kvmprobe.model.fpstate import Fpstate
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Vcpu
 
@@ -38,8 +40,8 @@ def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
     """
     visible = visible_features(vcpu)
     return tuple(
-        _image(host, decided, visible, stored)
-        for decided in fpstate.resolved(host, vcpu, visible)
+        _image(host, replace(vcpu, fpstate=decided), visible, stored)
+        for decided in fpstate.resolved(host, vcpu.fpstate, visible, vcpu.pkru)
         for stored in fpstate.exported_mxcsr(host, decided, visible)
     )
 
@@ -49,11 +51,11 @@ def visible_features(vcpu: Vcpu) -> int:
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xsave2
     """
-    return vcpu.user_xfeatures & (vcpu.guest_xcr0 | FPSSE)
+    return vcpu.fpstate.user_xfeatures & (vcpu.guest_xcr0 | FPSSE)
 
 
 def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int]) -> ExpectedImage:
-    xstate_bv = vcpu.xstate_bv & visible
+    xstate_bv = vcpu.fpstate.xstate_bv & visible
     contents = {nr: _content(host, vcpu, nr) for nr in numbers(xstate_bv)}
     contents.setdefault(XFeature.FP, init_content(XFeature.FP, host.layout))
     image = encode(
@@ -65,31 +67,31 @@ def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int])
             software_word=host.user_features,
         ),
         host.layout,
-        vcpu.uabi_size,
+        vcpu.fpstate.uabi_size,
     )
-    return ExpectedImage(image, _unspecified(host, vcpu, visible))
+    return ExpectedImage(image, _unspecified(host, vcpu.fpstate, visible))
 
 
 def _content(host: HostProfile, vcpu: Vcpu, nr: int) -> bytes:
     if nr == XFeature.PKRU:
         size = host.layout.component(nr).size
         return struct.pack("=I", vcpu.pkru) + bytes(size - 4)
-    return fpstate.content(host, vcpu, nr)
+    return fpstate.content(host, vcpu.fpstate, nr)
 
 
-def _unspecified(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[Unspecified, ...]:
+def _unspecified(host: HostProfile, held: Fpstate, visible: int) -> tuple[Unspecified, ...]:
     found: list[Unspecified] = []
-    open_bits = vcpu.xstate_bv_open & visible
+    open_bits = held.xstate_bv_open & visible
     if open_bits:
         # UNSPECIFIED: SDM vol.1 §13.6: a CPU may or may not track that a component is INIT.
         bits = open_bits.to_bytes(8, "little")
         found.append(Unspecified(HEADER_OFFSET, bits, "XINUSE of components in INIT state"))
-    stored = vcpu.xstate_bv & visible & SSE_YMM
-    if stored and vcpu.saved and vcpu.mxcsr_mask != host.mxcsr_mask:
+    stored = held.xstate_bv & visible & SSE_YMM
+    if stored and held.saved and held.mxcsr_mask != host.mxcsr_mask:
         # UNSPECIFIED: XSAVES rewrites MXCSR_MASK only if it finds SSE modified.
         found.append(Unspecified(MXCSR.stop, b"\xff" * 4, "MXCSR_MASK after a save by hardware"))
-    if vcpu.saved:
-        found += x87_unspecified(fpstate.content(host, vcpu, XFeature.FP))
+    if held.saved:
+        found += x87_unspecified(fpstate.content(host, held, XFeature.FP))
     return tuple(found)
 
 

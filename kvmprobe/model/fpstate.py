@@ -1,23 +1,91 @@
-"""The guest's fpstate in memory: what is in it, what a load and a save by hardware make of it.
+"""The guest's fpstate in memory: what it holds, and what a load and a save by hardware leave in it.
 
-XSTATE_BV is ``xstate_bv`` and any of ``xstate_bv_open``.  Under a bit that is clear lie the bytes
-that were there before: hardware does not write the components that it finds in INIT state.
+Like struct fpstate (arch/x86/include/asm/fpu/types.h).  XSTATE_BV is ``xstate_bv`` and any of
+``xstate_bv_open``.  Under a bit that is clear are the bytes that were there before: hardware does
+not write the components that it finds in INIT state.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.xstate.features import SSE_YMM, XFeature, numbers
+from kvmprobe.model.outcome import HostDies
+from kvmprobe.xstate.features import SSE_YMM, XFeature, names, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, init_content, significant_x87
+from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 from kvmprobe.xstate.tiles import is_certainly_valid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Vcpu
+
+
+@dataclass(frozen=True, slots=True)
+class Fpstate:
+    """A guest's fpstate.
+
+    :ivar user_xfeatures: components that user space may set
+    :ivar mxcsr_mask: MXCSR_MASK in memory
+    :ivar uabi_size: bytes that KVM_GET_XSAVE2 and KVM_SET_XSAVE move
+    :ivar xfd: the guest's IA32_XFD
+    :ivar xstate_bv: XSTATE_BV in memory, where it is certain
+    :ivar xstate_bv_open: bits of it that may be 0 or 1
+    :ivar contents: bytes of each component in ``xstate_bv``; of one in ``xstate_bv_open``, what it
+        may have, or else INIT (PKRU aside); of others they do not matter
+    :ivar stale: bytes of FP and SSE in memory while XSTATE_BV says INIT
+    :ivar stale_open: components whose bytes a save may have overwritten with INIT
+    :ivar mxcsr: MXCSR in memory
+    :ivar saved: hardware, not user space, wrote it last
+    """
+
+    user_xfeatures: int
+    mxcsr_mask: int
+    uabi_size: int = KVM_XSAVE_SIZE
+    xfd: int = 0
+    xstate_bv: int = 0
+    xstate_bv_open: int = 0
+    contents: Mapping[int, bytes] = field(default_factory=dict)
+    stale: Mapping[int, bytes] = field(default_factory=dict)
+    stale_open: int = 0
+    mxcsr: int = MXCSR_INIT
+    saved: bool = False
+
+    @property
+    def load_faults(self) -> int:
+        """Components for which the next load raises #NM in the host: XSTATE_BV & XFD.
+
+        :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
+        """
+        open_with_content = sum(1 << nr for nr in self.contents if self.xstate_bv_open >> nr & 1)
+        return (self.xstate_bv | open_with_content) & self.xfd
+
+    def without_armed(self) -> Fpstate:
+        """Return it with every component that XFD disables in INIT state.
+
+        :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd
+        """
+        return replace(
+            self,
+            xstate_bv=self.xstate_bv & ~self.xfd,
+            xstate_bv_open=self.xstate_bv_open & ~self.xfd,
+        )
+
+    def discarded(self) -> Fpstate:
+        """Return it as a new buffer has it that nothing was copied to.
+
+        :see: arch/x86/kernel/fpu/xstate.c: fpstate_realloc
+        """
+        return Fpstate(
+            self.user_xfeatures,
+            mxcsr_mask=0,
+            uabi_size=self.uabi_size,
+            xfd=self.xfd,
+            stale={nr: bytes(len(content)) for nr, content in self.stale.items()},
+            mxcsr=0,
+        )
 
 
 class Fate(Enum):
@@ -28,65 +96,88 @@ class Fate(Enum):
     EITHER = "one of the two"
 
 
-def content(host: HostProfile, vcpu: Vcpu, nr: int) -> bytes:
+def content(host: HostProfile, fpstate: Fpstate, nr: int) -> bytes:
     """Return a component's content where its bit is set.
 
     :see: arch/x86/kernel/fpu/xstate.c: __raw_xsave_addr
     """
-    found = vcpu.contents.get(nr)
+    found = fpstate.contents.get(nr)
     return init_content(nr, host.layout) if found is None else found
 
 
-def guest_mxcsr(vcpu: Vcpu) -> int:
+def guest_mxcsr(fpstate: Fpstate) -> int:
     """Return the MXCSR that the next load gives the guest: it comes with SSE alone.
 
     :see: SDM vol.1 §13.12 "Operation of XRSTORS"
     """
-    return vcpu.mxcsr if vcpu.xstate_bv & XFeature.SSE.bit else MXCSR_INIT
+    return fpstate.mxcsr if fpstate.xstate_bv & XFeature.SSE.bit else MXCSR_INIT
 
 
-def raw_legacy(host: HostProfile, vcpu: Vcpu, nr: int) -> tuple[bytes, ...]:
+def raw_legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:
     """Return what may lie in the bytes of FP or SSE, whatever XSTATE_BV says.
 
     A save writes a component in INIT state, with its bit set, or leaves both alone.
 
     :see: SDM vol.1 §13.11 "Operation of XSAVES"
     """
-    if vcpu.xstate_bv >> nr & 1:
-        return (content(host, vcpu, nr),)
-    found = [vcpu.stale[nr]]
-    if (vcpu.xstate_bv_open | vcpu.stale_open) >> nr & 1:
+    if fpstate.xstate_bv >> nr & 1:
+        return (content(host, fpstate, nr),)
+    found = [fpstate.stale[nr]]
+    if (fpstate.xstate_bv_open | fpstate.stale_open) >> nr & 1:
         found.append(init_content(nr, host.layout))
     return tuple(dict.fromkeys(found))
 
 
-def with_raw_legacy(vcpu: Vcpu, nr: int, given: bytes) -> Vcpu:
+def with_raw_legacy(fpstate: Fpstate, nr: int, given: bytes) -> Fpstate:
     """Write the bytes of FP or SSE, XSTATE_BV untouched.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu
     """
-    return vcpu.but(
-        contents={**vcpu.contents, nr: given},
-        stale={**vcpu.stale, nr: given},
-        stale_open=vcpu.stale_open & ~(1 << nr),
+    return replace(
+        fpstate,
+        contents={**fpstate.contents, nr: given},
+        stale={**fpstate.stale, nr: given},
+        stale_open=fpstate.stale_open & ~(1 << nr),
     )
 
 
-def with_user_components(vcpu: Vcpu, xstate_bv: int, contents: Mapping[int, bytes]) -> Vcpu:
+def with_user_components(
+    fpstate: Fpstate, xstate_bv: int, contents: Mapping[int, bytes]
+) -> Fpstate:
     """Replace all user components; bytes of FP and SSE stay under a bit that becomes clear.
 
     :see: arch/x86/kernel/fpu/xstate.c: copy_uabi_to_xstate
     """
-    return vcpu.but(
+    return replace(
+        _with_bytes_kept(fpstate),
         xstate_bv=xstate_bv,
         xstate_bv_open=0,
         contents=contents,
         saved=False,
-        **_bytes_left(vcpu),
     )
 
 
-def cycle_fpu(host: HostProfile, vcpu: Vcpu) -> Vcpu:
+def load_guest_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate | HostDies:
+    """Load the guest's fpstate into registers and save it again, unless the load kills the host.
+
+    :see: arch/x86/kvm/x86.c: kvm_load_guest_fpu, kvm_put_guest_fpu
+    """
+    return host_dies(fpstate) or cycle_fpu(host, fpstate)
+
+
+def host_dies(fpstate: Fpstate) -> HostDies | None:
+    """Return what a load does to the host if XFD disables a component that is in use.
+
+    :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)";
+        arch/x86/kernel/traps.c: exc_device_not_available
+    """
+    faulting = fpstate.load_faults
+    if not faulting:
+        return None
+    return HostDies(f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {names(faulting)}")
+
+
+def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     """Load the guest's fpstate into registers and save it again.
 
     A component that is not INIT keeps its bit; one that is may keep or lose it, and one that was
@@ -95,35 +186,36 @@ def cycle_fpu(host: HostProfile, vcpu: Vcpu) -> Vcpu:
     :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
         SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
     """
-    fates = {nr: _fate(host, vcpu, nr) for nr in numbers(vcpu.xstate_bv & ~XFeature.PKRU.bit)}
+    fates = {nr: _fate(host, fpstate, nr) for nr in numbers(fpstate.xstate_bv & ~XFeature.PKRU.bit)}
     kept = sum(1 << nr for nr, fate in fates.items() if fate is Fate.KEPT)
     either = sum(1 << nr for nr, fate in fates.items() if fate is Fate.EITHER)
-    either |= vcpu.xstate_bv_open
-    return vcpu.but(
+    either |= fpstate.xstate_bv_open
+    return replace(
+        _with_bytes_kept(fpstate),
         saved=True,
         xstate_bv=kept,
-        xstate_bv_open=vcpu.user_xfeatures & ~kept & ~vcpu.xfd,
-        contents={nr: held for nr, held in vcpu.contents.items() if (kept | either) >> nr & 1},
-        **_bytes_left(vcpu),
+        xstate_bv_open=fpstate.user_xfeatures & ~kept & ~fpstate.xfd,
+        contents={nr: held for nr, held in fpstate.contents.items() if (kept | either) >> nr & 1},
     )
 
 
-def _bytes_left(vcpu: Vcpu) -> dict[str, object]:
-    """Return what lies in the bytes of FP and SSE, should their bits become clear."""
-    return {
-        "stale": {
-            nr: vcpu.contents[nr] if vcpu.xstate_bv >> nr & 1 else held
-            for nr, held in vcpu.stale.items()
+def _with_bytes_kept(fpstate: Fpstate) -> Fpstate:
+    """Note the bytes of FP and SSE, which stay should their bits become clear."""
+    return replace(
+        fpstate,
+        stale={
+            nr: fpstate.contents[nr] if fpstate.xstate_bv >> nr & 1 else held
+            for nr, held in fpstate.stale.items()
         },
-        "stale_open": (vcpu.stale_open | vcpu.xstate_bv_open) & ~vcpu.xstate_bv,
-    }
+        stale_open=(fpstate.stale_open | fpstate.xstate_bv_open) & ~fpstate.xstate_bv,
+    )
 
 
-def _fate(host: HostProfile, vcpu: Vcpu, nr: int) -> Fate:
-    held, init = content(host, vcpu, nr), init_content(nr, host.layout)
+def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate:
+    held, init = content(host, fpstate, nr), init_content(nr, host.layout)
     match nr:
         case XFeature.SSE:
-            in_init = held == init and vcpu.mxcsr == MXCSR_INIT
+            in_init = held == init and fpstate.mxcsr == MXCSR_INIT
             return Fate.INIT if in_init else Fate.KEPT
         case _ if held == init:
             return Fate.INIT
@@ -135,57 +227,63 @@ def _fate(host: HostProfile, vcpu: Vcpu, nr: int) -> Fate:
             return Fate.KEPT if is_certainly_valid(held) else Fate.EITHER
         case XFeature.XTILE_DATA:
             # UNSPECIFIED: whether tiles keep data while none is configured.
-            return Fate.KEPT if _tiles_configured(vcpu) else Fate.EITHER
+            return Fate.KEPT if _tiles_configured(fpstate) else Fate.EITHER
         case _:
             return Fate.KEPT
 
 
-def _tiles_configured(vcpu: Vcpu) -> bool:
-    return bool(vcpu.xstate_bv & XFeature.XTILE_CFG.bit) and is_certainly_valid(
-        vcpu.contents.get(XFeature.XTILE_CFG, b"")
+def _tiles_configured(fpstate: Fpstate) -> bool:
+    return bool(fpstate.xstate_bv & XFeature.XTILE_CFG.bit) and is_certainly_valid(
+        fpstate.contents.get(XFeature.XTILE_CFG, b"")
     )
 
 
-def resolved(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[Vcpu, ...]:
-    """Return the vCPU with those open bits decided either way that content goes with.
+def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tuple[Fpstate, ...]:
+    """Return the fpstate with those open bits decided either way that content goes with.
 
     What stays open has INIT content, whether its bit is set or clear.
 
+    :param pkru: the guest's PKRU, which is not in its fpstate
+
     :see: SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
     """
-    found: tuple[Vcpu, ...] = (vcpu,)
-    for nr in numbers(vcpu.xstate_bv_open & visible):
-        found = tuple(choice for one in found for choice in _decided(host, one, nr))
+    found: tuple[Fpstate, ...] = (fpstate,)
+    for nr in numbers(fpstate.xstate_bv_open & visible):
+        found = tuple(choice for one in found for choice in _decided(host, one, nr, pkru))
     return found
 
 
-def _decided(host: HostProfile, vcpu: Vcpu, nr: int) -> tuple[Vcpu, ...]:
+def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[Fpstate, ...]:
     bit = 1 << nr
-    is_set = vcpu.but(xstate_bv=vcpu.xstate_bv | bit, xstate_bv_open=vcpu.xstate_bv_open & ~bit)
-    is_clear = vcpu.but(xstate_bv_open=vcpu.xstate_bv_open & ~bit)
+    is_set = replace(
+        fpstate, xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
+    )
+    is_clear = replace(fpstate, xstate_bv_open=fpstate.xstate_bv_open & ~bit)
     if nr == XFeature.PKRU:
-        return (is_set, is_clear) if vcpu.pkru else (vcpu,)
-    init = {other: held for other, held in vcpu.contents.items() if other != nr}
-    mxcsr_stale = (vcpu.mxcsr, vcpu.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
+        return (is_set, is_clear) if pkru else (fpstate,)
+    init = {other: held for other, held in fpstate.contents.items() if other != nr}
+    mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
     if mxcsr_stale and nr == XFeature.SSE:
         # A save that sets the bit of SSE writes MXCSR, which was INIT.
-        written = is_set.but(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
-        with_content = (written,) if nr in vcpu.contents else ()
-        return (is_clear, written.but(contents=init), *with_content)
-    if mxcsr_stale and nr == XFeature.YMM and not vcpu.xstate_bv & XFeature.SSE.bit:
+        written = replace(is_set, mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
+        with_content = (written,) if nr in fpstate.contents else ()
+        return (is_clear, replace(written, contents=init), *with_content)
+    if mxcsr_stale and nr == XFeature.YMM and not fpstate.xstate_bv & XFeature.SSE.bit:
         return (is_clear, is_set)
-    if nr in vcpu.contents:
-        return (is_set, vcpu.but(contents=init))
-    return (vcpu,)
+    if nr in fpstate.contents:
+        return (is_set, replace(fpstate, contents=init))
+    return (fpstate,)
 
 
-def exported_mxcsr(host: HostProfile, vcpu: Vcpu, visible: int) -> tuple[tuple[int, int], ...]:
+def exported_mxcsr(
+    host: HostProfile, fpstate: Fpstate, visible: int
+) -> tuple[tuple[int, int], ...]:
     """Return the MXCSR and MXCSR_MASK that an image may show; the open bits are decided.
 
     :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
     """
-    stored, init = (vcpu.mxcsr, vcpu.mxcsr_mask), (MXCSR_INIT, host.mxcsr_mask)
-    if not vcpu.xstate_bv & visible & SSE_YMM:
+    stored, init = (fpstate.mxcsr, fpstate.mxcsr_mask), (MXCSR_INIT, host.mxcsr_mask)
+    if not fpstate.xstate_bv & visible & SSE_YMM:
         return (init,)
-    earlier = vcpu.saved and vcpu.stale_open & ~vcpu.xstate_bv & XFeature.SSE.bit
+    earlier = fpstate.saved and fpstate.stale_open & ~fpstate.xstate_bv & XFeature.SSE.bit
     return tuple(dict.fromkeys((stored, init))) if earlier else (stored,)

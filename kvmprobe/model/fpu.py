@@ -23,8 +23,9 @@ from kvmprobe.xstate.layout import X87_ENVIRONMENT, X87_REGISTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmprobe.model.fpstate import Fpstate
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine, Vcpu
+    from kvmprobe.model.machine import Machine
 
 FCW_FIELD = "FCW"
 
@@ -47,22 +48,24 @@ def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
     if len(area) < FPU_SIZE:
         return Step(machine, Failed(errno.EFAULT), SET_FPU)
     vcpu = machine.vcpu(vcpu_name)
+    fpstate = vcpu.fpstate
     fp, sse = from_area(area)
-    given = {XFeature.FP: fp, XFeature.SSE: sse}
+    given: dict[int, bytes] = {XFeature.FP: fp, XFeature.SSE: sse}
     for nr, held in given.items():
-        vcpu = with_raw_legacy(vcpu, nr, held)
+        fpstate = with_raw_legacy(fpstate, nr, held)
     if Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV not in machine.host.behaviours:
-        vcpu = _in_effect(machine.host, vcpu, given)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_FPU)
+        fpstate = _in_effect(machine.host, fpstate, given)
+    return Step(machine.with_vcpu(vcpu_name, replace(vcpu, fpstate=fpstate)), Done(), SET_FPU)
 
 
-def _in_effect(host: HostProfile, vcpu: Vcpu, given: Mapping[XFeature, bytes]) -> Vcpu:
-    if not vcpu.xstate_bv & SSE_YMM:
-        vcpu = vcpu.but(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
-    return vcpu.but(
-        xstate_bv=vcpu.xstate_bv | FPSSE,
-        xstate_bv_open=vcpu.xstate_bv_open & ~FPSSE,
-        contents={**vcpu.contents, **given},
+def _in_effect(host: HostProfile, fpstate: Fpstate, given: Mapping[int, bytes]) -> Fpstate:
+    if not fpstate.xstate_bv & SSE_YMM:
+        fpstate = replace(fpstate, mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
+    return replace(
+        fpstate,
+        xstate_bv=fpstate.xstate_bv | FPSSE,
+        xstate_bv_open=fpstate.xstate_bv_open & ~FPSSE,
+        contents={**fpstate.contents, **given},
     )
 
 
@@ -81,28 +84,28 @@ def get_fpu(machine: Machine, vcpu_name: str, room: int = FPU_SIZE) -> Step:
     """
     if room < FPU_SIZE:
         return Step(machine, Failed(errno.EFAULT), GET_FPU)
-    host, vcpu = machine.host, machine.vcpu(vcpu_name)
+    host, fpstate = machine.host, machine.vcpu(vcpu_name).fpstate
     ignores = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV in host.behaviours
     held = raw_legacy if ignores else _legacy
     choices = tuple(
-        _area(vcpu, fp, sse)
-        for fp, sse in product(held(host, vcpu, XFeature.FP), held(host, vcpu, XFeature.SSE))
+        _area(fpstate, fp, sse)
+        for fp, sse in product(held(host, fpstate, XFeature.FP), held(host, fpstate, XFeature.SSE))
     )
     # UNSPECIFIED: hardware need not write, nor need it keep, what it finds in INIT state.
     outcome = choices[0] if len(choices) == 1 else OneOf(choices, "FP and SSE after a save")
     return Step(machine, outcome, GET_FPU)
 
 
-def _legacy(host: HostProfile, vcpu: Vcpu, nr: int) -> tuple[bytes, ...]:
+def _legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:
     init = init_content(nr, host.layout)
-    if vcpu.xstate_bv >> nr & 1:
-        return (content(host, vcpu, nr),)
-    return (vcpu.contents[nr], init) if nr in vcpu.contents else (init,)
+    if fpstate.xstate_bv >> nr & 1:
+        return (content(host, fpstate, nr),)
+    return (fpstate.contents[nr], init) if nr in fpstate.contents else (init,)
 
 
-def _area(vcpu: Vcpu, fp: bytes, sse: bytes) -> Done:
+def _area(fpstate: Fpstate, fp: bytes, sse: bytes) -> Done:
     area = to_area(fp, sse)
-    rewritten = vcpu.saved or not vcpu.xstate_bv & XFeature.FP.bit
+    rewritten = fpstate.saved or not fpstate.xstate_bv & XFeature.FP.bit
     places = tuple(map(_in_area, x87_unspecified(fp))) if rewritten else ()
     fcw = int.from_bytes(area[FCW.start : FCW.stop], "little")
     open_fcw = next((int.from_bytes(u.bits[:2], "little") for u in places if u.offset == 128), 0)

@@ -9,18 +9,18 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model import cet
 from kvmprobe.model.entry import Entry, entry, require_payload
-from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, with_user_components
-from kvmprobe.model.outcome import Done, ExpectedBytes, HostDies, Step, Unspecified
+from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, with_user_components
+from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.sregs import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.xstate.cpuid import halves
-from kvmprobe.xstate.features import XFeature, names, numbers
+from kvmprobe.xstate.features import XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, is_init, significant_x87
 
 if TYPE_CHECKING:
@@ -86,13 +86,9 @@ class Guest:
     memory: bytes = b""
     unspecified: tuple[Unspecified, ...] = ()
 
-    def but(self, **changes: Any) -> Guest:  # noqa: ANN401 - fields of any type
-        """Return this guest with some fields changed."""
-        return replace(self, **changes)
-
-    def with_vcpu(self, **changes: Any) -> Guest:  # noqa: ANN401 - fields of any type
-        """Return this guest with some fields of its vCPU changed."""
-        return replace(self, vcpu=replace(self.vcpu, **changes))
+    def with_vcpu(self, vcpu: Vcpu) -> Guest:
+        """Return this guest with its vCPU replaced."""
+        return replace(self, vcpu=vcpu)
 
     def with_state(self, changes: Mapping[int, bytes], mxcsr: int | None = None) -> Guest:
         """Return this guest with some components changed."""
@@ -198,13 +194,12 @@ def execute(
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_load_guest_fpu, kvm_put_guest_fpu
     """
     vcpu = machine.vcpu(vcpu_name)
-    if vcpu.next_load_faults:
-        bits = names(vcpu.next_load_faults)
-        reason = f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {bits}"
-        return Step(machine, HostDies(reason), rule)
+    dies = host_dies(vcpu.fpstate)
+    if dies:
+        return Step(machine, dies, rule)
     require_payload(vcpu)
     if entry(vcpu) is Entry.FAILS:
-        failed = cycle_fpu(machine.host, vcpu).but(ran=True)
+        failed = replace(vcpu, fpstate=cycle_fpu(machine.host, vcpu.fpstate), ran=True)
         return Step(machine.with_vcpu(vcpu_name, failed), Done(KvmExit.FAIL_ENTRY), rule)
     guest = entered(machine.host, vcpu, given)
     vector: int = NO_EXCEPTION
@@ -213,7 +208,7 @@ def execute(
     except Fault as fault:
         vector = fault.vector
         if fault.xfd_err is not None:
-            guest = guest.with_vcpu(xfd_err=fault.xfd_err)
+            guest = guest.with_vcpu(replace(guest.vcpu, xfd_err=fault.xfd_err))
     after = machine.with_vcpu(vcpu_name, left(vcpu, guest))
     return Step(after, _told(guest, vector), rule)
 
@@ -227,14 +222,15 @@ def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
         SDM vol.1 §13.8.2 "Compacted Form of XRSTOR"
     """
     if not vcpu.in_payload:
-        vcpu = vcpu.but(cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, efer=PAYLOAD_EFER, in_payload=True)
-    loaded = vcpu.xstate_bv | vcpu.xstate_bv_open
-    contents = {nr: held for nr, held in vcpu.contents.items() if loaded >> nr & 1}
+        vcpu = replace(vcpu, cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, efer=PAYLOAD_EFER, in_payload=True)
+    fpstate = vcpu.fpstate
+    loaded = fpstate.xstate_bv | fpstate.xstate_bv_open
+    contents = {nr: held for nr, held in fpstate.contents.items() if loaded >> nr & 1}
     state = {
         nr: contents.get(nr, init_content(nr, host.layout))
-        for nr in numbers(vcpu.user_xfeatures & ~XFeature.PKRU.bit)
+        for nr in numbers(fpstate.user_xfeatures & ~XFeature.PKRU.bit)
     }
-    return Guest(host, vcpu, state, guest_mxcsr(vcpu), given)
+    return Guest(host, vcpu, state, guest_mxcsr(fpstate), given)
 
 
 def left(before: Vcpu, guest: Guest) -> Vcpu:
@@ -247,15 +243,16 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
     if guest.mxcsr != MXCSR_INIT:
         saved |= XFeature.SSE.bit
     saved &= ~guest.vcpu.xfd
-    vcpu = with_user_components(guest.vcpu, saved, {nr: guest.state[nr] for nr in numbers(saved)})
+    contents = {nr: guest.state[nr] for nr in numbers(saved)}
+    fpstate = with_user_components(guest.vcpu.fpstate, saved, contents)
     if saved & XFeature.SSE.bit:
         untouched = (guest.state[XFeature.SSE], guest.mxcsr) == (
-            before.contents.get(XFeature.SSE),
-            before.mxcsr,
+            before.fpstate.contents.get(XFeature.SSE),
+            before.fpstate.mxcsr,
         )
-        mask = before.mxcsr_mask if untouched else guest.host.mxcsr_mask
-        vcpu = vcpu.but(mxcsr=guest.mxcsr, mxcsr_mask=mask)
-    return cycle_fpu(guest.host, vcpu.but(ran=True))
+        mask = before.fpstate.mxcsr_mask if untouched else guest.host.mxcsr_mask
+        fpstate = replace(fpstate, mxcsr=guest.mxcsr, mxcsr_mask=mask)
+    return replace(guest.vcpu, fpstate=cycle_fpu(guest.host, fpstate), ran=True)
 
 
 def _told(guest: Guest, vector: int) -> Done:

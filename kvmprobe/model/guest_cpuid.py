@@ -84,14 +84,14 @@ def set_cpuid2(machine: Machine, vcpu_name: str, table: GuestCpuid, by: str = MA
         return Step(machine, Done() if same else Failed(errno.EINVAL), SET_CPUID2_AFTER_RUN)
     if _address_bits(table) not in _LEGAL_ADDRESS_BITS:
         return Step(machine, Failed(errno.EINVAL), CHECK_ADDRESS_BITS)
-    if table.xcr0 & DYNAMIC & ~vcpu.user_xfeatures:
+    if table.xcr0 & DYNAMIC & ~vcpu.fpstate.user_xfeatures:
         permitted = machine.process(by).guest_perm
         if not permitted & DYNAMIC:
             return Step(machine, Failed(errno.EPERM), SET_CPUID2)
         vcpu = _with_dynamic(host, vcpu, permitted)
     kept = as_vendor_keeps(host, table)
-    vcpu = vcpu.but(
-        cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
+    vcpu = replace(
+        vcpu, cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
     )
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_CPUID2)
 
@@ -161,7 +161,7 @@ def get_cpuid2(
     unspecified = (vcpu.cpuid or GuestCpuid()).unspecified
     if name:
         kept = replace(GuestCpuid.of(table), unspecified=unspecified)
-        machine = machine.but(captured={**machine.captured, name: kept})
+        machine = replace(machine, captured={**machine.captured, name: kept})
     if Behaviour.VENDOR_REWRITES_CPUID in host.behaviours:
         return Step(machine, Done(fields=_known_fields(table)), GET_CPUID2)
     expected = ExpectedTable(table, unspecified, "differs between CPUs")
@@ -227,18 +227,10 @@ def _address_bits(table: GuestCpuid) -> int:
 
 
 def _with_dynamic(host: HostProfile, vcpu: Vcpu, permitted: int) -> Vcpu:
-    larger = vcpu.but(
-        user_xfeatures=vcpu.user_xfeatures | DYNAMIC, uabi_size=host.uabi_size(permitted)
+    larger = replace(
+        vcpu.fpstate,
+        user_xfeatures=vcpu.fpstate.user_xfeatures | DYNAMIC,
+        uabi_size=host.uabi_size(permitted),
     )
-    if Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE not in host.behaviours:
-        return larger
-    return larger.but(
-        saved=False,
-        xstate_bv=0,
-        xstate_bv_open=0,
-        contents={},
-        stale={nr: bytes(len(content)) for nr, content in vcpu.stale.items()},
-        stale_open=0,
-        mxcsr=0,
-        mxcsr_mask=0,
-    )
+    discards = Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE in host.behaviours
+    return replace(vcpu, fpstate=larger.discarded() if discards else larger)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.errors import NotModelled
 from kvmprobe.model import cet
 from kvmprobe.model.guest import Vector
-from kvmprobe.model.msr import msr_name
+from kvmprobe.model.msr import msr_name, with_xfd
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import XFD_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import DYNAMIC
@@ -72,19 +73,19 @@ def wrmsr(guest: Guest) -> Guest:
     match guest.ecx:
         case Msr.IA32_XFD if vcpu.xfd_passthrough:
             guest.require((not value & ~(guest.host.user_features & DYNAMIC), Vector.GP))
-            return guest.with_vcpu(xfd=value)
+            return guest.with_vcpu(with_xfd(vcpu, value))
         case Msr.IA32_XFD:
             guest.require((dynamic, Vector.GP))
-            return guest.with_vcpu(xfd=value, xfd_passthrough=bool(value))
+            return guest.with_vcpu(with_xfd(vcpu, value))
         case Msr.IA32_XFD_ERR:
             guest.require((dynamic, Vector.GP))
-            return guest.with_vcpu(xfd_err=value)
+            return guest.with_vcpu(replace(guest.vcpu, xfd_err=value))
         case index if index in cet.MSRS:
             return _with_cet(guest, index)
         case _:
             known = guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT)
             guest.require((known and not value & ~vcpu.guest_xss, Vector.GP))
-            return guest.with_vcpu(xss=value)
+            return guest.with_vcpu(replace(guest.vcpu, xss=value))
 
 
 def _with_cet(guest: Guest, index: int) -> Guest:
@@ -97,7 +98,7 @@ def _with_cet(guest: Guest, index: int) -> Guest:
             f"WRMSR {msr_name(index)}={value:#x} in the guest: the CPU has the feature, "
             "the guest's CPUID has not"
         )
-    return guest.with_vcpu(msrs={**vcpu.msrs, index: value})
+    return guest.with_vcpu(replace(guest.vcpu, msrs={**vcpu.msrs, index: value}))
 
 
 def _has(guest: Guest, bit: int) -> bool:

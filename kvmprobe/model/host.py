@@ -1,11 +1,13 @@
-"""The facts about one CPU, kernel and KVM that the model starts from."""
+"""The facts about one CPU, kernel and KVM that the model starts from.
+
+All are required: the model would take a missing one for a feature that the host does not have.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.xstate.cpuid import EMPTY_TABLE
 from kvmprobe.xstate.features import DYNAMIC, FPSSE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Layout
 
@@ -16,12 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HostProfile:
-    """Bitmaps of components, their places, and named behaviours of one host.
+    """Bitmaps of components, their offsets and sizes, and named behaviours of one host.
+
+    ``kvmprobe.execution.running_host`` returns that of the running host.
 
     :ivar user_features: what ARCH_GET_XCOMP_SUPP returns
     :ivar kvm_xcr0: what KVM can give guests (KVM_X86_XCOMP_GUEST_SUPP), whatever the permission
     :ivar mxcsr_mask: legal bits of MXCSR (FXSAVE bytes 28-31)
-    :ivar layout: places of all components in ``user_features``
+    :ivar layout: offsets and sizes of all components in ``user_features``
+    :ivar behaviours: variants and defects of its kernel; those that are not named are absent
     :ivar cpu: the host's own CPUID leaves 1, 7, 0xD, 0x1D, 0x1E
     :ivar supported: what KVM_GET_SUPPORTED_CPUID returns, all permissions granted
     :ivar msrs: what KVM_GET_MSR_INDEX_LIST returns
@@ -31,10 +36,10 @@ class HostProfile:
     kvm_xcr0: int
     mxcsr_mask: int
     layout: Layout
-    behaviours: Behaviours = frozenset()
-    cpu: CpuidTable = EMPTY_TABLE
-    supported: CpuidTable = EMPTY_TABLE
-    msrs: frozenset[int] = frozenset()
+    behaviours: Behaviours
+    cpu: CpuidTable
+    supported: CpuidTable
+    msrs: frozenset[int]
 
     @property
     def default_permission(self) -> int:

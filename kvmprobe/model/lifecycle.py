@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.machine import MAIN, Vcpu, Vm
 from kvmprobe.model.outcome import Failed, NewDescriptor, Step
 from kvmprobe.model.process import OTHER_MEMORY, denied
@@ -112,19 +113,18 @@ def create_vcpu(
     if vcpu_id >= _MAX_VCPU_IDS:
         return Step(machine, Failed(errno.EINVAL), VCPU_ID_TOO_LARGE)
     vm, process = machine.vm(vm_name), machine.process(by)
-    locked = machine.with_process(by, process.but(perm_locked=True))
+    locked = machine.with_process(by, replace(process, perm_locked=True))
     if vcpu_id in vm.vcpu_ids:
         after = locked if Behaviour.DUPLICATE_VCPU_ID_LOCKS in behaviours else machine
         return Step(after, Failed(errno.EEXIST), VCPU_ID_TAKEN)
     if process.limited:
         return Step(locked, Failed(errno.EMFILE), NO_DESCRIPTOR_LEFT)
-    vcpu = Vcpu(
+    fpstate = Fpstate(
         user_xfeatures=machine.host.default_permission,
         mxcsr_mask=machine.host.mxcsr_mask,
         stale={XFeature.FP: FP_INIT, XFeature.SSE: bytes(SSE_SIZE)},
-        memory=vm.memory,
-        lapic=vm.irqchip,
     )
+    vcpu = Vcpu(fpstate, memory=vm.memory, lapic=vm.irqchip)
     with_id = replace(vm, vcpu_ids=vm.vcpu_ids | {vcpu_id})
     created = locked.with_vm(vm_name, with_id).with_vcpu(vcpu_name, vcpu)
     return Step(created.with_open(by, vcpu_name), NewDescriptor(), CREATE_VCPU)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ModelBug
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable, Register
-from kvmprobe.xstate.image import MXCSR_INIT
-from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmprobe.model.fpstate import Fpstate
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.memory import Region
 
@@ -71,10 +70,6 @@ class Process:
     files: str = MAIN
     limited: bool = False
 
-    def but(self, **changes: Any) -> Process:  # noqa: ANN401 - fields of any type
-        """Return this process with some fields changed."""
-        return replace(self, **changes)
-
 
 @dataclass(frozen=True, slots=True)
 class Vm:
@@ -99,17 +94,9 @@ class Vcpu:
     :ivar cpuid: None before the first KVM_SET_CPUID2
     :ivar guest_xcr0: ``guest_supported_xcr0``
     :ivar guest_xss: ``guest_supported_xss``
-    :ivar user_xfeatures: components that user space may set in this fpstate
-    :ivar uabi_size: bytes that GET_XSAVE2 and SET_XSAVE move
-    :ivar xstate_bv: XSTATE_BV in memory, where it is certain
-    :ivar xstate_bv_open: bits of it that may be 0 or 1
-    :ivar contents: bytes of each component in ``xstate_bv``; of one in ``xstate_bv_open``, what it
-        may have, or else INIT (PKRU aside); of others they do not matter
-    :ivar stale: bytes of FP and SSE that lie in the fpstate while XSTATE_BV says INIT
-    :ivar stale_open: components whose bytes a save may have overwritten with INIT
+    :ivar pkru: the guest's PKRU, which KVM keeps outside of the fpstate
     :ivar in_payload: its general registers are the guest payload's, no longer those after reset
     :ivar ran: the guest has been entered at least once
-    :ivar saved: hardware, not user space, wrote the fpstate last
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
     :ivar msrs: MSRs without a field of their own that were written
     :ivar lapic: it has a local APIC in the kernel
@@ -117,47 +104,29 @@ class Vcpu:
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
     """
 
-    user_xfeatures: int
-    mxcsr_mask: int
+    fpstate: Fpstate
     cpuid: GuestCpuid | None = None
     guest_xcr0: int = 0
     guest_xss: int = 0
-    uabi_size: int = KVM_XSAVE_SIZE
-    xstate_bv: int = 0
-    xstate_bv_open: int = 0
-    contents: Mapping[int, bytes] = field(default_factory=dict)
-    stale: Mapping[int, bytes] = field(default_factory=dict)
-    stale_open: int = 0
-    mxcsr: int = MXCSR_INIT
     pkru: int = 0
     xcr0: int = 1
     xss: int = 0
-    xfd: int = 0
     xfd_err: int = 0
     cr0: int = CR0_RESET
     cr4: int = 0
     efer: int = 0
     in_payload: bool = False
     ran: bool = False
-    saved: bool = False
     xfd_passthrough: bool = False
     msrs: Mapping[int, int] = field(default_factory=dict)
     lapic: bool = False
     state: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     memory: str = MAIN
 
-    def but(self, **changes: Any) -> Vcpu:  # noqa: ANN401 - fields of any type
-        """Return this vCPU with some fields changed."""
-        return replace(self, **changes)
-
     @property
-    def next_load_faults(self) -> int:
-        """Components for which the next guest-FPU load raises #NM in the host: XSTATE_BV & XFD.
-
-        :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
-        """
-        open_with_content = sum(1 << nr for nr in self.contents if self.xstate_bv_open >> nr & 1)
-        return (self.xstate_bv | open_with_content) & self.xfd
+    def xfd(self) -> int:
+        """IA32_XFD, which is in the fpstate."""
+        return self.fpstate.xfd
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +206,6 @@ class Machine:
     def with_vcpu(self, name: str, vcpu: Vcpu) -> Machine:
         """Return the machine with one vCPU added or replaced."""
         return replace(self, vcpus={**self.vcpus, name: vcpu})
-
-    def but(self, **changes: Any) -> Machine:  # noqa: ANN401 - fields of any type
-        """Return this machine with some fields changed."""
-        return replace(self, **changes)
 
 
 def fresh_process(host: HostProfile, memory: str) -> Process:

@@ -7,19 +7,21 @@ Leaves out ``ignore_msrs`` and MSR filters, which host-initiated access bypasses
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import cet
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.fpstate import cycle_fpu
-from kvmprobe.model.outcome import Done, Failed, HostDies, Outcome, Step
+from kvmprobe.model.fpstate import load_guest_fpu
+from kvmprobe.model.outcome import Done, Failed, HostDies, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import Register
-from kvmprobe.xstate.features import DYNAMIC, names
+from kvmprobe.xstate.features import DYNAMIC
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import GuestCpuid, Machine, Vcpu
@@ -40,6 +42,22 @@ def msr_name(index: int) -> str:
     return Msr(index).name.removeprefix("IA32_") if index in set(Msr) else f"MSR {index:#x}"
 
 
+class FpuLoad(Enum):
+    """Whether the thread that makes an ioctl must load its own FPU state first.
+
+    :see: arch/x86/include/asm/thread_info.h: TIF_NEED_FPU_LOAD
+    """
+
+    NOT_NEEDED = "its registers hold its own state"
+    NEEDED = "it slept within the ioctl"
+
+
+# The defect with which a write of XFD keeps XSTATE_BV[i].
+_KEEPING = {
+    FpuLoad.NOT_NEEDED: Behaviour.XFD_WRITE_KEEPS_XSTATE_BV,
+    FpuLoad.NEEDED: Behaviour.SET_XSAVE_KEEPS_XFD_ARMED,
+}
+
 SET_XFD = Rule(
     "XFD[i]=1 clears XSTATE_BV[i]",
     ("INV-25", "INV-29"),
@@ -50,40 +68,19 @@ SET_XFD = Rule(
 )
 
 
-def set_xfd(machine: Machine, vcpu_name: str, value: int) -> Step:
+def set_xfd(
+    machine: Machine, vcpu_name: str, value: int, load: FpuLoad = FpuLoad.NOT_NEEDED
+) -> Step:
     """KVM_SET_MSRS(IA32_XFD), host-initiated: processed iff within the guest's dynamic components.
 
     Arming XFD[i] puts component i of the guest in its INIT state: XSTATE_BV[i] becomes 0.
 
+    :param load: a kernel with the open defect looks at XSTATE_BV only where a load is needed
     :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd;
         SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
     """
-    return _written_one(machine, vcpu_name, (Msr.IA32_XFD, value), SET_XFD)
-
-
-SET_XFD_ASLEEP = Rule(
-    "XFD[i]=1 clears XSTATE_BV[i], also when the thread must load its own FPU state",
-    ("INV-25", "INV-29"),
-    (
-        KernelSource(KernelFile.FPU_CORE, "fpu_update_guest_xfd"),
-        ManualSource(1, "13.14", "Extended Feature Disable (XFD)"),
-    ),
-)
-
-
-def set_xfd_asleep(machine: Machine, vcpu_name: str, value: int) -> Step:
-    """KVM_SET_MSRS(IA32_XFD) in a thread that slept within the call, and so needs its FPU loaded.
-
-    That is the case in which a kernel with the open defect does look at XSTATE_BV.
-
-    :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd, which asks for TIF_NEED_FPU_LOAD
-    """
-    vcpu = machine.vcpu(vcpu_name)
-    if value & ~(vcpu.guest_xcr0 & DYNAMIC):
-        return Step(machine, Done(0), SET_XFD_ASLEEP)
-    keeps = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED in machine.host.behaviours
-    written = _with_xfd(vcpu, value) if keeps else _scrubbed(_with_xfd(vcpu, value))
-    return Step(machine.with_vcpu(vcpu_name, written), Done(1), SET_XFD_ASLEEP)
+    host, vcpu = machine.host, machine.vcpu(vcpu_name)
+    return _written_one(machine, vcpu_name, _armed(host, vcpu, value, load), SET_XFD)
 
 
 SET_XFD_ERR = Rule(
@@ -98,7 +95,8 @@ def set_xfd_err(machine: Machine, vcpu_name: str, value: int) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_set_msr_common
     """
-    return _written_one(machine, vcpu_name, (Msr.IA32_XFD_ERR, value), SET_XFD_ERR)
+    written = write(machine.host, machine.vcpu(vcpu_name), Msr.IA32_XFD_ERR, value)
+    return _written_one(machine, vcpu_name, written, SET_XFD_ERR)
 
 
 GET_XFD = Rule(
@@ -132,19 +130,12 @@ def set_msrs(machine: Machine, vcpu_name: str, entries: Sequence[tuple[int, int]
 
     :see: arch/x86/kvm/x86.c: msr_io, __msr_io
     """
-    if len(entries) >= MAX_IO_MSRS:
-        return Step(machine, Failed(errno.E2BIG), SET_MSRS)
-    host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
-    for index, value in entries:
-        if loads_fpu(host, vcpu, index):
-            if vcpu.next_load_faults:
-                return Step(machine, _host_dies(vcpu), SET_MSRS)
-            vcpu = cycle_fpu(host, vcpu)
-        written = write(host, vcpu, index, value)
-        if written is None:
-            break
-        vcpu, done = written, done + 1
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done), SET_MSRS)
+    host = machine.host
+
+    def written(vcpu: Vcpu, place: int) -> Vcpu | None:
+        return write(host, vcpu, *entries[place])
+
+    return _io(machine, vcpu_name, [index for index, _ in entries], written, SET_MSRS, {})
 
 
 GET_MSRS = Rule(
@@ -162,21 +153,45 @@ def get_msrs(machine: Machine, vcpu_name: str, indices: Sequence[int]) -> Step:
 
     :see: arch/x86/kvm/x86.c: msr_io, __msr_io
     """
-    if len(indices) >= MAX_IO_MSRS:
-        return Step(machine, Failed(errno.E2BIG), GET_MSRS)
-    host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
     found: dict[str, int] = {}
-    for index in indices:
-        value = read(host, vcpu, index)
-        if loads_fpu(host, vcpu, index):
-            if vcpu.next_load_faults:
-                return Step(machine, _host_dies(vcpu), GET_MSRS)
-            vcpu = cycle_fpu(host, vcpu)
+
+    def with_value_found(vcpu: Vcpu, place: int) -> Vcpu | None:
+        value = read(machine.host, vcpu, indices[place])
         if value is None:
+            return None
+        found[msr_name(indices[place])] = value
+        return vcpu
+
+    return _io(machine, vcpu_name, indices, with_value_found, GET_MSRS, found)
+
+
+def _io(
+    machine: Machine,
+    vcpu_name: str,
+    indices: Sequence[int],
+    access: Callable[[Vcpu, int], Vcpu | None],
+    rule: Rule,
+    found: Mapping[str, int],
+) -> Step:
+    """Access each MSR of a list up to the first that cannot be accessed.
+
+    :param access: of the MSR in a place of the list
+    :param found: values that are read with it
+    """
+    if len(indices) >= MAX_IO_MSRS:
+        return Step(machine, Failed(errno.E2BIG), rule)
+    host, vcpu, done = machine.host, machine.vcpu(vcpu_name), 0
+    for place, index in enumerate(indices):
+        if loads_fpu(host, vcpu, index):
+            fpstate = load_guest_fpu(host, vcpu.fpstate)
+            if isinstance(fpstate, HostDies):
+                return Step(machine, fpstate, rule)
+            vcpu = replace(vcpu, fpstate=fpstate)
+        accessed = access(vcpu, place)
+        if accessed is None:
             break
-        found[msr_name(index)] = value
-        done += 1
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done, found), GET_MSRS)
+        vcpu, done = accessed, done + 1
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(done, found), rule)
 
 
 ACCESS_LISTED = Rule(
@@ -198,9 +213,10 @@ def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> S
     """
     host, vcpu = machine.host, machine.vcpu(vcpu_name)
     if any(loads_fpu(host, vcpu, index) for index in host.msrs):
-        if vcpu.next_load_faults:
-            return Step(machine, _host_dies(vcpu), ACCESS_LISTED)
-        vcpu = cycle_fpu(host, vcpu)
+        fpstate = load_guest_fpu(host, vcpu.fpstate)
+        if isinstance(fpstate, HostDies):
+            return Step(machine, fpstate, ACCESS_LISTED)
+        vcpu = replace(vcpu, fpstate=fpstate)
     if xfd is not None and Msr.IA32_XFD in host.msrs:
         written = write(host, vcpu, Msr.IA32_XFD, xfd)
         if written is None:
@@ -223,17 +239,14 @@ def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
     :see: arch/x86/kvm/x86.c: kvm_set_msr_common, kvm_do_msr_access
     """
     match index:
-        case Msr.IA32_XFD | Msr.IA32_XFD_ERR if value & ~(vcpu.guest_xcr0 & DYNAMIC):
-            return None
         case Msr.IA32_XFD:
-            keeps = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV in host.behaviours
-            return _with_xfd(vcpu, value) if keeps else _scrubbed(_with_xfd(vcpu, value))
+            return _armed(host, vcpu, value, FpuLoad.NOT_NEEDED)
         case Msr.IA32_XFD_ERR:
-            return vcpu.but(xfd_err=value)
+            return None if value & ~(vcpu.guest_xcr0 & DYNAMIC) else replace(vcpu, xfd_err=value)
         case Msr.IA32_XSS:
             return _with_xss(host, vcpu, value)
         case _ if _accepts(host, vcpu, index, value):
-            return vcpu.but(msrs={**vcpu.msrs, index: value})
+            return replace(vcpu, msrs={**vcpu.msrs, index: value})
         case _:
             return None if value or index not in host.msrs else vcpu
 
@@ -273,34 +286,36 @@ def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
 
 def _with_xss(host: HostProfile, vcpu: Vcpu, value: int) -> Vcpu | None:
     if Behaviour.XSS_FOLLOWS_CPUID not in host.behaviours:
-        return None if value & ~host.kvm_xss else vcpu.but(xss=value)
+        return None if value & ~host.kvm_xss else replace(vcpu, xss=value)
     if not _has_xsaves(vcpu.cpuid):
         # Advertised, but not this guest's: zero is accepted, and changes nothing.
         return None if value or Msr.IA32_XSS not in host.msrs else vcpu
-    return None if value & ~vcpu.guest_xss else vcpu.but(xss=value)
+    return None if value & ~vcpu.guest_xss else replace(vcpu, xss=value)
 
 
 def _has_xsaves(cpuid: GuestCpuid | None) -> bool:
     return cpuid is not None and cpuid.has(0xD, 1, Register.EAX, 3)
 
 
-def _with_xfd(vcpu: Vcpu, value: int) -> Vcpu:
-    return vcpu.but(xfd=value, xfd_passthrough=vcpu.xfd_passthrough or bool(value))
+def with_xfd(vcpu: Vcpu, value: int) -> Vcpu:
+    """Return the vCPU with IA32_XFD; the first value that is not zero ends its interception.
+
+    :see: arch/x86/kvm/vmx/vmx.c: vmx_set_msr
+    """
+    fpstate = replace(vcpu.fpstate, xfd=value)
+    opens = vcpu.xfd_passthrough or bool(value)
+    return replace(vcpu, fpstate=fpstate, xfd_passthrough=opens)
 
 
-def _scrubbed(vcpu: Vcpu) -> Vcpu:
-    return vcpu.but(
-        xstate_bv=vcpu.xstate_bv & ~vcpu.xfd, xstate_bv_open=vcpu.xstate_bv_open & ~vcpu.xfd
-    )
+def _armed(host: HostProfile, vcpu: Vcpu, value: int, load: FpuLoad) -> Vcpu | None:
+    if value & ~(vcpu.guest_xcr0 & DYNAMIC):
+        return None
+    written = with_xfd(vcpu, value)
+    keeps = _KEEPING[load] in host.behaviours
+    return written if keeps else replace(written, fpstate=written.fpstate.without_armed())
 
 
-def _written_one(machine: Machine, vcpu_name: str, entry: tuple[int, int], rule: Rule) -> Step:
-    written = write(machine.host, machine.vcpu(vcpu_name), *entry)
+def _written_one(machine: Machine, vcpu_name: str, written: Vcpu | None, rule: Rule) -> Step:
     if written is None:
         return Step(machine, Done(0), rule)
     return Step(machine.with_vcpu(vcpu_name, written), Done(1), rule)
-
-
-def _host_dies(vcpu: Vcpu) -> Outcome:
-    faulting = names(vcpu.next_load_faults)
-    return HostDies(f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {faulting}")

@@ -7,14 +7,14 @@ happen even when ``immediate_exit`` keeps the guest from being entered.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model.entry import Entry, entry, require_reset_vector
-from kvmprobe.model.fpstate import cycle_fpu
+from kvmprobe.model.fpstate import load_guest_fpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine, Vcpu
@@ -37,21 +37,25 @@ def run_until_halt(machine: Machine, vcpu_name: str) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_emulate_halt
     """
-    vcpu = machine.vcpu(vcpu_name)
-    if vcpu.next_load_faults:
-        return Step(machine, _host_dies(vcpu), RUN_UNTIL_HALT)
-    after = cycle_fpu(machine.host, vcpu).but(ran=True)
-    outcome = exit_of(vcpu, KvmExit.HLT)
-    return Step(machine.with_vcpu(vcpu_name, after), outcome, RUN_UNTIL_HALT)
+    return run_until(machine, vcpu_name, KvmExit.HLT, RUN_UNTIL_HALT)
 
 
-def exit_of(vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
-    """Return the exit of a vCPU that executes what is at its reset vector.
+def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> Step:
+    """KVM_RUN of a guest whose first instruction exits to user space.
 
-    :param reason: of the exit that this code makes
-    :raises NotModelled: it executes the guest payload
-    :see: arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
+    :param reason: of that exit
+    :raises NotModelled: the vCPU executes the guest payload
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run; arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
     """
+    vcpu = machine.vcpu(vcpu_name)
+    fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
+    if isinstance(fpstate, HostDies):
+        return Step(machine, fpstate, rule)
+    after = machine.with_vcpu(vcpu_name, replace(vcpu, fpstate=fpstate, ran=True))
+    return Step(after, _exit(vcpu, reason), rule)
+
+
+def _exit(vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
     require_reset_vector(vcpu)
     succeeds, fails = (Done(fields={EXIT_FIELD: r}) for r in (reason, KvmExit.FAIL_ENTRY))
     match entry(vcpu):
@@ -76,13 +80,8 @@ def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run
     """
     vcpu = machine.vcpu(vcpu_name)
-    if vcpu.next_load_faults:
-        return Step(machine, _host_dies(vcpu), RUN_IMMEDIATE_EXIT)
-    vcpu = cycle_fpu(machine.host, vcpu)
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Failed(errno.EINTR), RUN_IMMEDIATE_EXIT)
-
-
-def _host_dies(vcpu: Vcpu) -> HostDies:
-    return HostDies(
-        f"XRSTORS raises #NM in the host: XSTATE_BV & XFD = {names(vcpu.next_load_faults)}"
-    )
+    fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
+    if isinstance(fpstate, HostDies):
+        return Step(machine, fpstate, RUN_IMMEDIATE_EXIT)
+    after = machine.with_vcpu(vcpu_name, replace(vcpu, fpstate=fpstate))
+    return Step(after, Failed(errno.EINTR), RUN_IMMEDIATE_EXIT)

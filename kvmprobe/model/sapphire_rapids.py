@@ -45,6 +45,7 @@ def sapphire_rapids() -> HostProfile:
         kvm_xcr0=layout.bitmap,
         mxcsr_mask=0xFFFF,
         layout=layout,
+        behaviours=frozenset(),
         cpu=table,
         supported=table,
         msrs=frozenset({Msr.IA32_XFD, Msr.IA32_XFD_ERR}),

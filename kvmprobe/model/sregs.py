@@ -7,6 +7,7 @@ paging and segments other than those of a reset vCPU, and confidential guests.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -163,7 +164,7 @@ def _restored(machine: Machine, vcpu_name: str, registers: Mapping[str, int]) ->
     paged = efer & EFER_LMA and not cr4 & Cr4.PAE.bit
     if paged or not legal_cr4(machine.host, vcpu.cpuid, cr4):
         return Step(machine, Failed(errno.EINVAL), SET_SREGS)
-    written = vcpu.but(cr0=cr0, cr4=cr4, efer=efer)
+    written = replace(vcpu, cr0=cr0, cr4=cr4, efer=efer)
     return Step(machine.with_vcpu(vcpu_name, written), Done(), SET_SREGS)
 
 
@@ -182,7 +183,7 @@ def get_sregs(machine: Machine, vcpu_name: str, kept_as: str = "") -> Step:
     """
     vcpu = machine.vcpu(vcpu_name)
     if kept_as:
-        machine = machine.but(saved={**machine.saved, kept_as: control_registers(vcpu)})
+        machine = replace(machine, saved={**machine.saved, kept_as: control_registers(vcpu)})
     return Step(machine, Done(fields=_fields(vcpu)), GET_SREGS)
 
 

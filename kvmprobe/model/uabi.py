@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
@@ -56,19 +57,21 @@ def set_xsave(machine: Machine, vcpu_name: str, image: bytes) -> Step:
         arch/x86/kernel/fpu/xstate.c: copy_uabi_to_xstate, validate_user_xstate_header
     """
     host, vcpu = machine.host, machine.vcpu(vcpu_name)
-    if len(image) < vcpu.uabi_size:
+    size = vcpu.fpstate.uabi_size
+    if len(image) < size:
         return Step(machine, Failed(errno.EFAULT), READ_IMAGE)
-    given = decode(image[: vcpu.uabi_size], host.layout)
+    given = decode(image[:size], host.layout)
     xstate_bv = given.xstate_bv
     if Behaviour.SET_XSAVE_KEEPS_XFD_ARMED not in host.behaviours:
         xstate_bv &= ~vcpu.xfd
     if _refused(host, vcpu, given, xstate_bv):
         return Step(machine, Failed(errno.EINVAL), SET_XSAVE)
-    vcpu = with_user_components(vcpu, xstate_bv, contents_in(xstate_bv, given))
+    fpstate = with_user_components(vcpu.fpstate, xstate_bv, contents_in(xstate_bv, given))
     if xstate_bv & _MXCSR_USERS:
-        vcpu = vcpu.but(mxcsr=given.mxcsr, mxcsr_mask=given.mxcsr_mask)
+        fpstate = replace(fpstate, mxcsr=given.mxcsr, mxcsr_mask=given.mxcsr_mask)
+    vcpu = replace(vcpu, fpstate=fpstate)
     if xstate_bv & XFeature.PKRU.bit:
-        vcpu = vcpu.but(pkru=struct.unpack_from("=I", given.contents[XFeature.PKRU])[0])
+        vcpu = replace(vcpu, pkru=struct.unpack_from("=I", given.contents[XFeature.PKRU])[0])
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_XSAVE)
 
 
@@ -82,7 +85,7 @@ def _refused(host: HostProfile, vcpu: Vcpu, given: XsaveFields, xstate_bv: int) 
 
 
 def _settable(host: HostProfile, vcpu: Vcpu) -> int:
-    settable = host.kvm_xcr0 & vcpu.user_xfeatures
+    settable = host.kvm_xcr0 & vcpu.fpstate.user_xfeatures
     limited = Behaviour.SET_XSAVE_LIMITED_BY_CPUID in host.behaviours and vcpu.cpuid is not None
     return settable & (vcpu.guest_xcr0 | FPSSE) if limited else settable
 
@@ -103,7 +106,7 @@ def get_xsave2(machine: Machine, vcpu_name: str, room: int = _AMPLE) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xsave2
     """
     vcpu = machine.vcpu(vcpu_name)
-    if room < vcpu.uabi_size:
+    if room < vcpu.fpstate.uabi_size:
         return Step(machine, Failed(errno.EFAULT), GET_XSAVE2)
     return Step(machine, exported(machine.host, vcpu), GET_XSAVE2)
 
@@ -121,6 +124,6 @@ def get_xsave(machine: Machine, vcpu_name: str, room: int = _AMPLE) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, KVM_GET_XSAVE
     """
     vcpu = machine.vcpu(vcpu_name)
-    if vcpu.uabi_size > KVM_XSAVE_SIZE:
+    if vcpu.fpstate.uabi_size > KVM_XSAVE_SIZE:
         return Step(machine, Failed(errno.EINVAL), GET_XSAVE)
     return Step(machine, get_xsave2(machine, vcpu_name, room).outcome, GET_XSAVE)

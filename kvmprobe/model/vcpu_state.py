@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
-from kvmprobe.model.outcome import Done, Failed, HostDies, Step
+from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.model.run import exit_of, run_until_halt
+from kvmprobe.model.run import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
     if state is State.LAPIC and not vcpu.lapic:
         return Step(machine, Failed(errno.EINVAL), GET_STATE)
     values = known(vcpu, state)
-    kept = machine.but(saved={**machine.saved, state: values})
+    kept = replace(machine, saved={**machine.saved, state: values})
     return Step(kept, Done(fields=values), GET_STATE)
 
 
@@ -141,7 +141,7 @@ def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[s
         values["flags"] = RESET[state]["flags"]
     if values.get("mp_state") == _SIPI_RECEIVED:
         values["mp_state"] = _RUNNABLE
-    vcpu = vcpu.but(state={**vcpu.state, state: values})
+    vcpu = replace(vcpu, state={**vcpu.state, state: values})
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_STATE)
 
 
@@ -168,11 +168,7 @@ def run_until_port(machine: Machine, vcpu_name: str) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_fast_pio_out
     """
-    step = run_until_halt(machine, vcpu_name)
-    if isinstance(step.outcome, HostDies):
-        return Step(step.machine, step.outcome, RUN_UNTIL_PORT)
-    outcome = exit_of(machine.vcpu(vcpu_name), KvmExit.IO)
-    return Step(step.machine, outcome, RUN_UNTIL_PORT)
+    return run_until(machine, vcpu_name, KvmExit.IO, RUN_UNTIL_PORT)
 
 
 def _refused(vcpu: Vcpu, state: State, values: Mapping[str, int]) -> bool:

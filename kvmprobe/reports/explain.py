@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.judge.compare import fields_text, returned
 from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.results.citation import rule_text
@@ -44,7 +45,7 @@ _BITMAPS = frozenset(
     }
 )
 _LONGEST = 100
-_HEXADECIMAL = frozenset({"mxcsr", "mxcsr_mask", "pkru", "cr4"})
+_HEXADECIMAL = frozenset({"mxcsr", "mxcsr_mask", "pkru", "cr0", "cr4", "efer"})
 
 
 def explain(scenario: Scenario, host: HostProfile) -> list[str]:
@@ -110,10 +111,12 @@ def _process_changes(before: Process | None, after: Process, name: str) -> Itera
             yield f"{lead}{field.name}: {_shown(field.name, old)} -> {_shown(field.name, new)}"
 
 
-def _vcpu_changes(before: Vcpu, after: Vcpu) -> Iterator[str]:
-    for field in fields(Vcpu):
+def _vcpu_changes(before: Vcpu | Fpstate, after: Vcpu | Fpstate) -> Iterator[str]:
+    for field in fields(after):
         old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new and isinstance(new, Mapping) and not set(new) <= set(XFeature):
+        if isinstance(new, Fpstate):
+            yield from _vcpu_changes(old, new)
+        elif old != new and isinstance(new, Mapping) and not set(new) <= set(XFeature):
             yield f"{field.name}: {_changed_keys(old, new)}"
         elif old != new:
             yield f"{field.name}: {_shown(field.name, old)} -> {_shown(field.name, new)}"

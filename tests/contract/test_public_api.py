@@ -12,8 +12,9 @@ from kvmprobe import bindings, model, xstate
 from kvmprobe.abi import errnos, ioctls
 from kvmprobe.abi.numbers import ArchPrctlCode
 from kvmprobe.bindings import Kvm, VcpuFd, VmFd, permission
+from kvmprobe.execution import running_host
 
-PACKAGES = [bindings, xstate, model]
+PACKAGES = [bindings, xstate, model, running_host]
 CALLS = {"_issue", "_move", "_get", "_set", "_index_list"}
 
 

@@ -31,8 +31,8 @@ def document():
 
 
 def test_probe_advises_on_every_topic(document):
-    told = {advice["topic"] for advice in document["doctor"]}
-    assert TOPICS <= told <= TOPICS | {"crash report", "armed settings"}
+    topics = {advice["topic"] for advice in document["doctor"]}
+    assert TOPICS <= topics <= TOPICS | {"crash report", "armed settings"}
 
 
 def test_what_is_not_ready_comes_with_a_remedy(document):

@@ -139,7 +139,7 @@ class FakeLink:
             replies = []
             for op in (self._defined[call] for call in step):
                 loads = op.name in LOADS
-                if loads and gate and machine.vcpu("vcpu0").next_load_faults:
+                if loads and gate and machine.vcpu("vcpu0").fpstate.load_faults:
                     self._out.append(_end(number, "held"))
                     return
                 transition = op.step(machine)

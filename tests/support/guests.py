@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kvmprobe.abi.payload import NO_EXCEPTION, Registers
-from kvmprobe.model import guest
+from kvmprobe.model import guest, msr
 from kvmprobe.model.guest_control import NOTHING
 from kvmprobe.model.machine import GuestCpuid
-from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu
+from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu, with_fields
 
 ALL = 0x602E7
 OSXSAVE, PKE = 1 << 18, 1 << 22
@@ -23,7 +23,7 @@ def in_payload(table=None, *, host=AMX_HOST, **fields):
     fields = {**registers, "xcr0": ALL, **fields}
     machine = replace(amx_vcpu(), host=host)
     cpuid = GuestCpuid.of(AMX_HOST.supported if table is None else table)
-    return machine.with_vcpu(VCPU, replace(machine.vcpu(VCPU), cpuid=cpuid, **fields))
+    return with_fields(machine, cpuid=cpuid, **fields)
 
 
 def without_feature(leaf, subleaf, register, bit):
@@ -57,3 +57,8 @@ def memory(machine, instruction, value=0):
 
 def edx_eax(outcome):
     return outcome.fields["rdx"] << 32 | outcome.fields["rax"]
+
+
+def with_xfd(value):
+    """An instruction that writes IA32_XFD, whatever the guest's CPUID."""
+    return lambda guest: guest.with_vcpu(msr.with_xfd(guest.vcpu, value))

@@ -6,6 +6,7 @@ import struct
 from dataclasses import replace
 
 from kvmprobe.model import guest_cpuid, lifecycle, permission
+from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.host import HostProfile
 from kvmprobe.model.machine import GuestCpuid, Machine
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
@@ -32,6 +33,7 @@ AMX_HOST = HostProfile(
     kvm_xcr0=0x602E7,
     mxcsr_mask=0xFFFF,
     layout=AMX_LAYOUT,
+    behaviours=frozenset(),
     cpu=_SPR.cpu,
     supported=_SPR.supported,
     msrs=_SPR.msrs,
@@ -65,8 +67,10 @@ AVX512_HOST = HostProfile(
     kvm_xcr0=0xE7,
     mxcsr_mask=0x2FFFF,
     layout=Layout((YMM, OPMASK, ZMM_HI256, HI16_ZMM)),
+    behaviours=frozenset(),
     cpu=_AVX512_TABLE,
     supported=_AVX512_TABLE,
+    msrs=frozenset(),
 )
 PROFILES = {"amx": AMX_HOST, "avx512": AVX512_HOST}
 
@@ -123,7 +127,7 @@ def amx_vcpu(*behaviours):
 
 def set_cpuid(machine, xcr0):
     captured = {**machine.captured, TABLE: GuestCpuid(xcr0)}
-    return guest_cpuid.set_cpuid2(machine.but(captured=captured), VCPU, GuestCpuid(xcr0))
+    return guest_cpuid.set_cpuid2(replace(machine, captured=captured), VCPU, GuestCpuid(xcr0))
 
 
 def image(xstate_bv, contents=None, *, host=AMX_HOST, size=11008, **fields):
@@ -142,3 +146,11 @@ def xstate_bv(uabi_image):
 def mxcsr(uabi_image):
     """MXCSR: SDM vol.1 table 10-2, byte 24 of the legacy region."""
     return struct.unpack_from("<I", uabi_image, 24)[0]
+
+
+def with_fields(machine, **fields):
+    """The machine with some fields of its vCPU or of the vCPU's fpstate changed."""
+    vcpu = machine.vcpu(VCPU)
+    held = {name: fields.pop(name) for name in Fpstate.__dataclass_fields__ if name in fields}
+    changed = replace(vcpu, fpstate=replace(vcpu.fpstate, **held), **fields)
+    return machine.with_vcpu(VCPU, changed)

@@ -122,7 +122,7 @@ class Walk(RuleBasedStateMachine):
     def no_armed_component_is_loaded(self):
         # INV-29
         for vcpu in self.machine.vcpus.values():
-            assert not vcpu.next_load_faults
+            assert not vcpu.fpstate.load_faults
 
     @invariant()
     def the_image_has_only_what_the_guest_has(self):
@@ -136,7 +136,7 @@ class Walk(RuleBasedStateMachine):
     def the_image_is_4096_bytes_or_has_room_for_tiles(self):
         # INV-13, INV-14
         if VCPU in self.machine.vcpus:
-            size = self.machine.vcpu(VCPU).uabi_size
+            size = self.machine.vcpu(VCPU).fpstate.uabi_size
             assert {len(choice.image.image) for choice in self.exported()} == {size}
             assert size in {4096, 11008}
 

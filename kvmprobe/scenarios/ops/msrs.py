@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import msr
+from kvmprobe.model.msr import FpuLoad
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Literal, Output, SleepingLiteral
 from kvmprobe.scenarios.op_fields import U64, Entries, Indices
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
@@ -88,7 +89,7 @@ class GetXfd(FixedIoctl):
         return msr.get_xfd(machine, VCPU)
 
 
-@op("set-xfd-asleep", ioctls.SET_MSRS, msr.SET_XFD_ASLEEP)
+@op("set-xfd-asleep", ioctls.SET_MSRS, msr.SET_XFD)
 class SetXfdAsleep(FixedIoctl):
     """Write IA32_XFD from a list that the kernel has to sleep for."""
 
@@ -100,7 +101,7 @@ class SetXfdAsleep(FixedIoctl):
         return SleepingLiteral(values)
 
     def transition(self, machine: Machine) -> Step:
-        return msr.set_xfd_asleep(machine, VCPU, self.xfd)
+        return msr.set_xfd(machine, VCPU, self.xfd, FpuLoad.NEEDED)
 
     @property
     def text(self) -> str:

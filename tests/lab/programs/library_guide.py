@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import doctest
+import os
+import site  # noqa: F401 - every Python that runs without -S loads it, such as the worker
 import sys
 
 GUIDE, *PATH = sys.argv[1:]
 sys.path[:0] = PATH
+os.environ["PYTHONPATH"] = os.pathsep.join(PATH)
 
 from kvmprobe import model  # noqa: E402, F401 - the guide imports it
 from kvmprobe.bindings import Kvm, Msr, guest_permission  # noqa: E402
+from kvmprobe.execution import (  # noqa: E402
+    running_host,  # noqa: F401 - the guide imports it
+    worker,  # noqa: F401 - running_host starts it
+)
 from kvmprobe.xstate import (  # noqa: E402
     CpuidTable,
     XFeature,

@@ -15,12 +15,12 @@ PANIC, OOPS = "kernel.panic", "kernel.panic_on_oops"
 
 
 class Host(HostTree):
-    """A tree with two settings, a state file, and what was told."""
+    """A tree with two settings, a state file, and what was reported."""
 
     def __init__(self, root):
         super().__init__(root)
         self.state = root / "run" / "armed.json"
-        self.told = []
+        self.reported = []
         self.put(BOOT_ID, "boot-1\n")
         self.set(PANIC, 0)
         self.set(OOPS, 0)
@@ -33,10 +33,10 @@ class Host(HostTree):
 
     def armed(self, **wanted):
         wanted = {f"kernel.{name}": value for name, value in wanted.items()} or None
-        return armed(wanted, self.told.append, self.state, self.files)
+        return armed(wanted, self.reported.append, self.state, self.files)
 
     def disarm(self):
-        return disarm(self.told.append, self.state, self.files)
+        return disarm(self.reported.append, self.state, self.files)
 
     def leave(self, *changes, boot_id="boot-1"):
         """Be killed while armed."""
@@ -59,14 +59,14 @@ def test_settings_are_changed_for_the_run_and_restored_after_it(host):
     assert (host.get(PANIC), host.get(OOPS), host.state.exists()) == (0, 0, False)
 
 
-def test_each_change_and_each_restoration_is_told(host):
+def test_each_change_and_each_restoration_is_reported(host):
     with host.armed(panic=10):
-        assert host.told == ["armed: kernel.panic=10 (was 0)"]
-    assert host.told[1:] == ["restored: kernel.panic=0"]
+        assert host.reported == ["armed: kernel.panic=10 (was 0)"]
+    assert host.reported[1:] == ["restored: kernel.panic=0"]
 
 
 @pytest.mark.parametrize("end", [ValueError, KeyboardInterrupt, SystemExit])
-def test_settings_are_restored_whatever_ends_the_run(host, end):
+def test_settings_are_restored_however_the_run_ends(host, end):
     with pytest.raises(end), host.armed(panic=10):
         raise end
     assert (host.get(PANIC), host.state.exists()) == (0, False)
@@ -81,7 +81,7 @@ def test_a_setting_that_is_right_already_is_left_alone(host):
     host.set(PANIC, 10)
     with host.armed(panic=10) as changes:
         assert changes == ()
-    assert (host.get(PANIC), host.told) == (10, [])
+    assert (host.get(PANIC), host.reported) == (10, [])
 
 
 def test_what_was_stands_on_disk_before_anything_is_changed(host):
@@ -95,7 +95,7 @@ def test_what_a_killed_run_left_is_restored_by_the_next_one(host):
     host.leave((PANIC, 0, 10))
     with host.armed():
         assert host.get(PANIC) == 0
-    assert (host.told, host.state.exists()) == (["restored: kernel.panic=0"], False)
+    assert (host.reported, host.state.exists()) == (["restored: kernel.panic=0"], False)
 
 
 def test_the_next_run_restores_before_it_arms(host):
@@ -116,14 +116,14 @@ def test_a_sysctl_that_another_process_has_set_is_not_restored(host):
     host.leave((PANIC, 0, 10))
     host.set(PANIC, 60)
     host.disarm()
-    assert (host.get(PANIC), "not restored: kernel.panic=60" in host.told[0]) == (60, True)
+    assert (host.get(PANIC), "not restored: kernel.panic=60" in host.reported[0]) == (60, True)
 
 
 def test_a_reboot_has_restored_by_itself(host):
     host.leave((PANIC, 0, 10), boot_id="boot-0")
     assert host.disarm() == ()
     # The new boot's own value, which happens to be the same.
-    assert (host.get(PANIC), host.told) == (10, [])
+    assert (host.get(PANIC), host.reported) == (10, [])
 
 
 def test_a_run_after_a_reboot_takes_the_new_boots_values_for_the_hosts_own(host):
@@ -137,7 +137,7 @@ def test_a_run_after_a_reboot_takes_the_new_boots_values_for_the_hosts_own(host)
 @pytest.mark.parametrize(
     "content", ["", "{", '{"pid": 1}', "[]", '{"pid":1,"boot_id":"boot-1","changes":[{}]}']
 )
-def test_a_state_file_that_was_not_written_to_its_end_tells_of_no_change(host, content):
+def test_an_incomplete_state_file_has_no_changes(host, content):
     host.state.parent.mkdir()
     host.state.write_text(content)
     assert host.disarm() == ()
@@ -168,16 +168,16 @@ def test_a_setting_that_the_kernel_does_not_have_is_refused_before_any_change(ho
         host.armed(panic=10, hardlockup_panic=1),
     ):
         pass
-    assert (host.get(PANIC), host.told, host.state.exists()) == (0, [], False)
+    assert (host.get(PANIC), host.reported, host.state.exists()) == (0, [], False)
 
 
 def test_signals_that_come_during_the_restoration_wait_for_its_end(host):
-    def tell(line):
+    def report(line):
         if line.startswith("restored"):
             signal.raise_signal(signal.SIGINT)
 
     wanted = {PANIC: 10, OOPS: 1}
-    with pytest.raises(KeyboardInterrupt), armed(wanted, tell, host.state, host.files):
+    with pytest.raises(KeyboardInterrupt), armed(wanted, report, host.state, host.files):
         pass
     assert (host.get(PANIC), host.get(OOPS), host.state.exists()) == (0, 0, False)
 

@@ -45,8 +45,8 @@ def test_the_build_id_is_the_gnu_note_of_type_3_wherever_it_stands(host):
 @pytest.mark.parametrize("notes", [b"", b"\x04", note(b"GNU\0", 3, b"\xab" * 20)[:10]])
 def test_notes_that_are_cut_short_have_no_build_id(host, notes):
     host.put("/sys/kernel/notes", notes)
-    told = record(host)
-    assert (told["kernel"]["build_id"], told["absent"]["/sys/kernel/notes"]) == (
+    found = record(host)
+    assert (found["kernel"]["build_id"], found["absent"]["/sys/kernel/notes"]) == (
         None,
         "has no GNU build id",
     )
@@ -66,12 +66,12 @@ def test_the_configurations_hash_is_of_its_text_packed_or_not(host):
     }
 
 
-def test_a_broken_config_gz_is_told_and_the_other_one_taken(host):
+def test_a_broken_config_gz_is_reported_and_the_other_one_used(host):
     host.put("/proc/config.gz", b"no gzip")
     host.put(f"/boot/config-{RELEASE}", b"CONFIG_KVM=m\n")
-    told = record(host)
-    assert told["kernel"]["config"]["source"] == f"/boot/config-{RELEASE}"
-    assert "incorrect header" in told["absent"]["/proc/config.gz"]
+    found = record(host)
+    assert found["kernel"]["config"]["source"] == f"/boot/config-{RELEASE}"
+    assert "incorrect header" in found["absent"]["/proc/config.gz"]
 
 
 def test_taint_has_its_letters_and_meanings(host):
@@ -87,11 +87,11 @@ def test_taint_has_its_letters_and_meanings(host):
     }
 
 
-def test_the_microcode_of_all_cpus_is_told_once_a_revision(host):
+def test_each_microcode_revision_is_listed_once(host):
     cpu = "processor\t: {}\nmicrocode\t: {}\nbugs\t\t: spectre_v1 bhi\n\n"
     host.put("/proc/cpuinfo", cpu.format(0, "0x2b") + cpu.format(1, "0x2b") + cpu.format(2, "0x2c"))
-    told = record(host)["cpu"]
-    assert (told["microcode"], told["bugs"]) == (["0x2b", "0x2c"], ["bhi", "spectre_v1"])
+    found = record(host)["cpu"]
+    assert (found["microcode"], found["bugs"]) == (["0x2b", "0x2c"], ["bhi", "spectre_v1"])
 
 
 def test_lockdown_is_the_word_in_brackets(host):
@@ -105,12 +105,12 @@ def test_no_serial_number_of_the_firmware_is_recorded(host):
     assert record(host)["machine"]["dmi"] == {"board_name": "X13"}
 
 
-def test_vulnerabilities_are_told_as_the_kernel_has_them(host):
+def test_vulnerabilities_are_recorded_unchanged(host):
     folder = "/sys/devices/system/cpu/vulnerabilities"
     host.put(f"{folder}/mds", "Vulnerable: No microcode\n")
     assert record(host)["cpu"]["vulnerabilities"] == {"mds": "Vulnerable: No microcode"}
 
 
-def test_a_file_that_is_no_text_is_told_nevertheless(host):
+def test_a_file_that_is_not_text_is_recorded(host):
     host.put("/proc/cmdline", b"quiet \xff\n")
     assert record(host)["kernel"]["cmdline"] == "quiet �"

@@ -57,5 +57,5 @@ def test_what_was_kept_before_the_attempt_is_another_story(folders):
     assert last_panic(NOON, *folders) is None
 
 
-def test_a_host_without_pstore_tells_nothing(tmp_path):
+def test_a_host_without_pstore_has_no_panic(tmp_path):
     assert last_panic(NOON, tmp_path / "none", tmp_path / "none") is None

@@ -15,7 +15,7 @@ def test_a_kernel_without_taint_has_no_letters():
     assert letters(0) == ""
 
 
-def test_a_bit_that_is_not_in_the_table_is_told_nevertheless():
+def test_a_bit_that_is_not_in_the_table_is_listed():
     (unknown,) = taints(1 << 25)
     assert (unknown.letter, unknown.bit) == ("?", 25)
 

@@ -52,7 +52,7 @@ def package(aml):
     return aml[1 + more :]
 
 
-def test_without_a_disk_the_kernel_is_told_of_no_bus():
+def test_without_a_disk_the_tables_have_no_bus():
     assert dsdt_body(disks=0) == b""
 
 

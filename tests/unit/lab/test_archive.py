@@ -201,7 +201,7 @@ def test_urllib_serves_where_there_is_no_apt(tmp_path, deb, monkeypatch):
     assert (tmp_path / "got").read_bytes() == deb.read_bytes()
 
 
-def test_urllib_tells_what_it_could_not_fetch(tmp_path, monkeypatch):
+def test_urllib_names_what_it_could_not_fetch(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "APT_HELPER", tmp_path / "none")
     remote = download.Remote(f"file://{tmp_path}/absent", 1, "00")
     with pytest.raises(DownloadFailed, match="absent"):
@@ -218,7 +218,7 @@ W: Failed to fetch http://m/debian/dists/sid/InRelease  Could not resolve 'm'
 """
 
 
-def test_failures_are_told_apart_by_suite():
+def test_failures_are_distinguished_by_suite():
     assert failure_of("bookworm", SAID) == ""
     assert failure_of("bookworm-backports", SAID).startswith("404  Not Found")
     assert failure_of("sid", SAID).endswith("Could not resolve 'm'")

@@ -35,7 +35,7 @@ def test_a_failure_quotes_the_logs_end_and_its_place(log, tmp_path):
     assert "  50\n" not in str(failure.value)
 
 
-def test_missing_tools_are_told_by_package():
+def test_missing_tools_are_reported_with_their_packages():
     tools = {"sh": "dash", "no-such-tool-a": "package-b", "no-such-tool-b": "package-a"}
     with pytest.raises(MissingTools) as failure:
         build_step.require_tools(tools, "the example")

@@ -85,7 +85,7 @@ def test_two_processes_never_hold_one_lock_together(cache):
     assert (cache.root / "counter").read_text() == "40"
 
 
-def test_a_held_lock_is_told_with_the_holders_pid(cache, listener):
+def test_a_held_lock_is_reported_with_the_pid_of_its_holder(cache, listener):
     class Stop(Exception):
         pass
 
@@ -102,8 +102,8 @@ def test_a_held_lock_is_told_with_the_holders_pid(cache, listener):
         with pytest.raises(Stop), cache.locked("the emulator", Stopper()):
             pass
         holder.stdin.close()
-    told = f"waiting for another kvmprobe (pid {holder.pid}), which is building the emulator"
-    assert listener.stages == [told]
+    message = f"waiting for another kvmprobe (pid {holder.pid}), which is building the emulator"
+    assert listener.stages == [message]
 
 
 def test_a_lock_of_a_killed_process_is_free(cache, listener):
@@ -156,7 +156,7 @@ def test_publish_replaces_an_older_file(cache):
     assert (cache.root / "kept").read_text() == "new"
 
 
-def test_too_little_space_is_told_with_figures_and_a_way_out(tmp_path):
+def test_too_little_space_is_reported_with_figures_and_a_remedy(tmp_path):
     with pytest.raises(NoSpace, match=r"emulator needs 1000000000 MB in .*free.*KVMPROBE_CACHE"):
         require_space(tmp_path / "not" / "there", 10**15, "the emulator")
 
@@ -179,7 +179,7 @@ def test_other_system_errors_stay_what_they_are(tmp_path):
         raise PermissionError(errno.EACCES, "no")
 
 
-def test_really_full_file_system_is_told():
+def test_a_full_file_system_is_reported():
     full = Path("/dev/full")
     with pytest.raises(NoSpace), disk_full_as_no_space(full, "a test"), full.open("wb", 0) as file:
         file.write(b"x")

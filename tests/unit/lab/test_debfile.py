@@ -14,7 +14,7 @@ def read(deb):
 
 
 @pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz", "zst"])
-def test_files_are_read_whatever_the_compression(tmp_path, make_deb, compression):
+def test_files_are_read_with_each_compression(tmp_path, make_deb, compression):
     assert read(make_deb(tmp_path / "a.deb", CONTENT, compression)) == CONTENT
 
 
@@ -43,7 +43,7 @@ def test_something_else_is_no_package(tmp_path):
         read(tmp_path / "a.deb")
 
 
-def test_damaged_ar_header_is_told(tmp_path):
+def test_damaged_ar_header_is_refused(tmp_path):
     (tmp_path / "a.deb").write_bytes(b"!<arch>\n" + b"z" * 200)
     with pytest.raises(UsageError, match=r"a\.deb"):
         read(tmp_path / "a.deb")

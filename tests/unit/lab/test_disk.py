@@ -108,7 +108,7 @@ def test_the_missing_package_is_named(tmp_path, monkeypatch):
         pass
 
 
-def test_what_mke2fs_complains_about_is_told(tmp_path, monkeypatch):
+def test_errors_of_mke2fs_are_reported(tmp_path, monkeypatch):
     tool = tmp_path / "mke2fs"
     tool.write_text("#!/bin/sh\necho no room >&2\nexit 1\n")
     tool.chmod(0o755)

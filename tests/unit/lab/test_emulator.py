@@ -25,7 +25,7 @@ def test_every_patch_names_files_below_the_source_tree():
         assert all(target.startswith("+++ b/") for target in targets)
 
 
-def test_missing_tools_are_told_before_anything_is_fetched(tmp_path, monkeypatch, listener):
+def test_missing_tools_are_reported_before_anything_is_fetched(tmp_path, monkeypatch, listener):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingTools, match="apt-get install") as failure:
         emulator.ensure(Archives(Cache(tmp_path / "cache")), listener)

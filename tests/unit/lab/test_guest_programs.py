@@ -29,7 +29,7 @@ def test_they_are_compiled_once(tmp_path, listener):
     assert first.init.stat().st_mtime_ns == before
 
 
-def test_a_missing_compiler_is_told_by_package(tmp_path, listener, monkeypatch):
+def test_a_missing_compiler_is_reported_with_its_package(tmp_path, listener, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingTools) as failure:
         guest_programs.ensure(Cache(tmp_path / "cache"), listener)

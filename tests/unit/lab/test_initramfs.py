@@ -81,12 +81,12 @@ def test_what_the_guest_mounts_over_is_refused(tmp_path, guest):
         FileTree().add_at(tmp_path / "file", guest)
 
 
-def test_a_missing_file_is_told_by_name(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match="absent"):
         FileTree().add(tmp_path / "absent")
 
 
-def test_a_loop_of_links_is_told(tmp_path):
+def test_a_loop_of_links_is_refused(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(UsageError, match="a"):

@@ -62,7 +62,7 @@ def test_signed_package_is_preferred():
     assert [candidate.is_signed for candidate in chosen] == [True, True, False]
 
 
-def test_whole_release_is_taken_whatever_its_flavour():
+def test_a_release_matches_in_every_flavour():
     assert releases("6.1.0-56-amd64") == ["6.1.0-56-amd64"]
 
 

@@ -60,13 +60,13 @@ def test_two_packages_hold_them_apart(tmp_path, make_deb, make_bzimage, kernel_f
     assert len(pieces.modules) == 3
 
 
-def test_package_without_kernel_is_told(tmp_path, make_deb, kernel_files, work):
+def test_package_without_kernel_is_refused(tmp_path, make_deb, kernel_files, work):
     deb = make_deb(tmp_path / "modules.deb", kernel_files(RELEASE, "lib/modules", packed=False))
     with pytest.raises(UsageError, match="linux-binary"):
         kernel_pieces.from_debs((deb,), work)
 
 
-def test_package_without_modules_is_told(tmp_path, make_deb, make_bzimage, work):
+def test_package_without_modules_is_refused(tmp_path, make_deb, make_bzimage, work):
     deb = make_deb(tmp_path / "binary.deb", {f"boot/vmlinuz-{RELEASE}": make_bzimage()})
     with pytest.raises(KernelNotFound, match="no kvm-intel module"):
         kernel_pieces.from_debs((deb,), work)
@@ -146,12 +146,12 @@ def test_kvm_built_into_a_tree_is_accepted(build_tree, work):
     assert kernel_pieces.from_tree(image, build_tree, work).modules == ()
 
 
-def test_missing_modules_directory_is_told(build_tree, work, tmp_path):
+def test_missing_modules_directory_is_refused(build_tree, work, tmp_path):
     with pytest.raises(UsageError, match="no such directory"):
         kernel_pieces.from_tree(build_tree / "arch/x86/boot/bzImage", tmp_path / "none", work)
 
 
-def test_tree_that_was_not_built_is_told(tmp_path):
+def test_tree_that_was_not_built_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not a kernel build tree"):
         kernel_pieces.boot_image_of(tmp_path)
 
@@ -170,13 +170,13 @@ def test_installed_kernel_beside_its_modules_is_found(tmp_path, kernel_files, ma
     assert kernel_pieces.installed(tmp_path)[0] == tmp_path / f"usr/lib/modules/{RELEASE}/vmlinuz"
 
 
-def test_no_installed_kernel_is_told(tmp_path):
+def test_no_installed_kernel_is_an_error(tmp_path):
     with pytest.raises(KernelNotFound, match="no installed kernel"):
         kernel_pieces.installed(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_installed_kernel_is_told(tmp_path, kernel_files, make_bzimage):
+def test_unreadable_installed_kernel_is_an_error(tmp_path, kernel_files, make_bzimage):
     write(tmp_path, kernel_files(RELEASE, "lib/modules", packed=False))
     write(tmp_path, {f"boot/vmlinuz-{RELEASE}": make_bzimage()})
     (tmp_path / f"boot/vmlinuz-{RELEASE}").chmod(0)

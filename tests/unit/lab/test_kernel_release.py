@@ -46,7 +46,7 @@ def test_something_else_is_no_kernel(tmp_path):
         read_banner(tmp_path / "text")
 
 
-def test_image_without_version_text_is_told(image):
+def test_image_without_version_text_is_refused(image):
     path = image()
     path.write_bytes(path.read_bytes()[:0x500])
     with pytest.raises(UsageError, match="no version text"):

@@ -125,7 +125,7 @@ def test_next_package_of_the_version_is_tried_when_one_is_missing(
     assert any(release in stage and "cannot be fetched" in stage for stage in listener.stages)
 
 
-def test_older_version_is_taken_and_told_when_the_newest_cannot_be_had(
+def test_older_version_is_used_and_reported_if_the_newest_cannot_be_fetched(
     ask, packaged, repository, listener
 ):
     next((repository.root / "pool").glob("*6.1.6*")).unlink()
@@ -225,7 +225,7 @@ def test_file_of_another_kind_is_a_usage_error(ask, tmp_path):
         ask(str(tmp_path / "notes.txt"))
 
 
-def test_damaged_package_file_leaves_nothing_behind(ask, kernel_deb, cache):
+def test_damaged_package_file_leaves_no_files(ask, kernel_deb, cache):
     deb = kernel_deb()
     deb.write_bytes(deb.read_bytes()[:-200])
     with pytest.raises(KvmprobeError):

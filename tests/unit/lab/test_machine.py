@@ -35,13 +35,13 @@ config = open(sys.argv[sys.argv.index("-f") + 1]).read()
 console = open(re.search(r"^com1: .*dev=(\\S+)", config, re.M)[1], "w")
 channel = os.fdopen(int(os.environ["KVMPROBE_CHANNEL_OUT"]), "w")
 lines = os.fdopen(int(os.environ["KVMPROBE_CHANNEL_IN"]))
-def tell(*words):
+def emit(*words):
     for word in words:
         print(word, file=channel, flush=True)
 def log(text):
     print(text, file=console, flush=True)
 def boot():
-    tell("#phase init", "#phase modules", "#phase start")
+    emit("#phase init", "#phase modules", "#phase start")
 """
 
 
@@ -76,7 +76,7 @@ def assert_dies(pid):
 
 
 def test_a_program_is_heard_from_its_start_to_the_end_of_the_machine(emulator):
-    events = run(emulator('boot(); tell(\'{"ready": 1}\', "#exit 7")'))
+    events = run(emulator('boot(); emit(\'{"ready": 1}\', "#exit 7")'))
     names = [event.name for event in events[:3]]
     assert names == ["init", "modules", "start"]
     assert events[3:] == [ChannelLine('{"ready": 1}'), ProgramExited(7), Ended(EndReason.FINISHED)]
@@ -87,7 +87,7 @@ def test_the_emulator_finds_its_images_where_the_configuration_says(emulator):
     path = re.search(r"^optramimage1: file=(\\S+), address=0x1000$", config, re.M)[1]
     content = open(path).read()
     boot()
-    tell(content)
+    emit(content)
     """
     assert ChannelLine("kernel") in run(emulator(body))
 
@@ -96,7 +96,7 @@ def test_what_was_said_before_a_panic_is_heard_first(emulator):
     body = """
     boot()
     log("[    1.0] Kernel panic - not syncing: so")
-    tell(*(f"line {n}" for n in range(2000)))
+    emit(*(f"line {n}" for n in range(2000)))
     log("[    1.1] ---[ end Kernel panic - not syncing: so ]---")
     time.sleep(1000)
     """
@@ -107,7 +107,7 @@ def test_what_was_said_before_a_panic_is_heard_first(emulator):
     assert end == Ended(EndReason.PANIC)
 
 
-def test_a_panic_that_is_never_told_to_its_end_is_one(emulator):
+def test_an_incomplete_panic_report_is_a_panic(emulator):
     body = """
     boot()
     log("[    1.0] Kernel panic - not syncing: so")
@@ -118,7 +118,7 @@ def test_a_panic_that_is_never_told_to_its_end_is_one(emulator):
 
 def test_a_panic_while_booting_is_a_failed_boot(emulator):
     body = """
-    tell("#phase init")
+    emit("#phase init")
     log("[    1.0] Kernel panic - not syncing: no root")
     log("[    1.0] ---[ end Kernel panic - not syncing: no root ]---")
     time.sleep(1000)
@@ -138,7 +138,7 @@ def test_an_emulator_that_gives_up_is_quoted(emulator):
         run(emulator('print("[MEM0] >>PANIC<< no memory"); sys.exit(1)'))
 
 
-def test_a_triple_fault_while_booting_is_told(emulator):
+def test_a_triple_fault_while_booting_is_reported(emulator):
     with pytest.raises(BootFailed, match="the machine reset"):
         run(emulator("sys.exit(3)"))
 
@@ -161,26 +161,26 @@ def test_console_text_is_a_sign_of_life(emulator):
     for _ in range(10):
         log("[    1.0] busy")
         time.sleep(0.1)
-    tell("#exit 0")
+    emit("#exit 0")
     """
     assert ProgramExited(0) in run(emulator(body), silence=0.8)
 
 
 @pytest.mark.parametrize(("status", "reason"), [(3, EndReason.RESET), (1, EndReason.EMULATOR_DIED)])
-def test_an_end_that_nobody_asked_for_is_told_apart(emulator, status, reason):
+def test_a_reset_and_a_failed_emulator_are_distinguished(emulator, status, reason):
     assert run(emulator(f"boot(); sys.exit({status})"))[-1] == Ended(reason)
 
 
 def test_a_guest_that_cannot_start_the_program_says_why(emulator):
     with pytest.raises(LabError, match="fork: Cannot allocate memory"):
-        run(emulator('boot(); tell("#failed fork: Cannot allocate memory")'))
+        run(emulator('boot(); emit("#failed fork: Cannot allocate memory")'))
 
 
 def test_both_sides_may_write_much_before_they_read(emulator):
     body = """
     boot()
-    tell(*("x" * 1000 for _ in range(5000)))
-    tell(str(len(lines.readline())), "#exit 0")
+    emit(*("x" * 1000 for _ in range(5000)))
+    emit(str(len(lines.readline())), "#exit 0")
     """
     with Machine(emulator(body), IMAGE, PATIENCE) as machine:
         machine.send("y" * 3_000_000)
@@ -192,10 +192,10 @@ def test_listening_can_be_taken_up_again(emulator):
     body = """
     boot()
     for line in lines:
-        tell("heard " + line.strip())
+        emit("heard " + line.strip())
         if line == "stop\\n":
             break
-    tell("#exit 0")
+    emit("#exit 0")
     """
     with Machine(emulator(body), IMAGE, PATIENCE) as machine:
         for word in ("one", "two", "stop"):
@@ -207,7 +207,7 @@ def test_listening_can_be_taken_up_again(emulator):
 
 
 def test_leaving_the_block_ends_the_emulator(emulator):
-    with Machine(emulator('boot(); tell(f"{os.getpid()}"); time.sleep(1000)'), IMAGE) as machine:
+    with Machine(emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)'), IMAGE) as machine:
         events = machine.events(PATIENCE)
         pid = next(int(event.text) for event in events if isinstance(event, ChannelLine))
         assert is_alive(pid)
@@ -220,7 +220,7 @@ def test_no_descriptor_is_left_open(emulator):
     def count():
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, not used
 
-    fake = emulator('boot(); tell("#exit 0")')
+    fake = emulator('boot(); emit("#exit 0")')
     before = count()
     for _ in range(3):
         run(fake)
@@ -244,7 +244,7 @@ with Machine(Emulator(path, path, path), BootImage((), 16)) as machine:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_an_emulator_does_not_outlive_who_started_it(emulator, number):
-    fake = emulator('boot(); tell(f"{os.getpid()}"); time.sleep(1000)')
+    fake = emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)')
     with subprocess.Popen(
         [sys.executable, "-c", USER, fake.bochs],
         stdout=subprocess.PIPE,
@@ -259,6 +259,6 @@ def test_an_emulator_does_not_outlive_who_started_it(emulator, number):
 
 
 def test_phases_carry_the_time_since_the_start(emulator):
-    events = run(emulator('time.sleep(0.3); boot(); tell("#exit 0")'))
+    events = run(emulator('time.sleep(0.3); boot(); emit("#exit 0")'))
     phases = [event for event in events if isinstance(event, Phase)]
     assert all(0.3 <= phase.seconds < PATIENCE for phase in phases)

@@ -85,7 +85,7 @@ def test_built_in_kvm_needs_no_modules(shelf):
     assert modules.gather(shelf(), lambda name: name == "kvm_intel") == ()
 
 
-def test_kernel_without_kvm_is_told(shelf):
+def test_kernel_without_kvm_is_refused(shelf):
     with pytest.raises(KernelNotFound, match="no kvm-intel module"):
         modules.gather(shelf(kvm=[]), never)
 
@@ -95,7 +95,7 @@ def test_missing_dependency_is_named(shelf):
         modules.gather(shelf(kvm_intel=["kvm"], kvm=["irqbypass"]), never)
 
 
-def test_circle_of_dependencies_is_told(shelf):
+def test_circular_dependencies_are_refused(shelf):
     with pytest.raises(UsageError, match="circular"):
         modules.gather(shelf(kvm_intel=["kvm"], kvm=["kvm_intel"]), never)
 

@@ -11,7 +11,7 @@ from kvmprobe.lab.sources import (
 )
 
 
-def told(*archives, component="main"):
+def uris(*archives, component="main"):
     """Return what ``apt-get update --print-uris`` prints of (URI, suite) pairs."""
     lines = []
     for uri, suite in archives:
@@ -44,45 +44,45 @@ MAIN = ("http://m/debian/", "bookworm")
 
 
 def test_debian_mirror_is_asked_for_every_suite(apt):
-    assert set(apt.found(told(MAIN))[0].suites) == set(DEBIAN_SUITES)
+    assert set(apt.found(uris(MAIN))[0].suites) == set(DEBIAN_SUITES)
 
 
 def test_security_mirror_is_asked_for_security_suites(apt):
-    main, security = apt.found(told(MAIN, ("http://m/debian-security/", "bookworm-security")))
+    main, security = apt.found(uris(MAIN, ("http://m/debian-security/", "bookworm-security")))
     assert set(security.suites) == set(SECURITY_SUITES)
     assert not set(main.suites) & set(SECURITY_SUITES)
 
 
 def test_the_machines_own_suite_is_kept(apt):
-    assert "bullseye" in apt.found(told(("http://m/debian/", "bullseye"), MAIN))[0].suites
+    assert "bullseye" in apt.found(uris(("http://m/debian/", "bullseye"), MAIN))[0].suites
 
 
 def test_ubuntu_is_asked_for_the_configured_suites_only(apt):
-    assert apt.found(told(("http://u/", "noble"), ("http://u/", "noble-x")))[0].suites == (
+    assert apt.found(uris(("http://u/", "noble"), ("http://u/", "noble-x")))[0].suites == (
         "noble",
         "noble-x",
     )
 
 
 def test_other_components_are_left_out(apt):
-    assert apt.found(told(MAIN, component="stable")) == ()
+    assert apt.found(uris(MAIN, component="stable")) == ()
 
 
 def test_discs_are_left_out(apt):
-    assert apt.found(told(("cdrom://Debian/", "bookworm"))) == ()
+    assert apt.found(uris(("cdrom://Debian/", "bookworm"))) == ()
 
 
 @pytest.mark.parametrize(("origin", "number"), [("Debian", 1), ("Ubuntu", 1), ("Tailscale", 0)])
 def test_third_party_is_known_by_its_signed_release(apt, origin, number):
     apt.say_origin("m_debian_dists_bookworm_InRelease", origin)
-    assert len(apt.found(told(MAIN))) == number
+    assert len(apt.found(uris(MAIN))) == number
 
 
 @pytest.mark.parametrize(("keyring", "number"), [("debian-x.gpg", 1), ("t-archive-keyring.gpg", 0)])
 def test_third_party_is_known_by_its_keyring_before_lists_are_downloaded(apt, keyring, number):
     line = f"deb [signed-by=/usr/share/keyrings/{keyring}] http://m/debian bookworm main\n"
     (apt.etc / "sources.list").write_text(line)
-    assert len(apt.found(told(MAIN))) == number
+    assert len(apt.found(uris(MAIN))) == number
 
 
 def test_keyring_of_the_right_stanza_is_taken_over(apt):
@@ -90,23 +90,23 @@ def test_keyring_of_the_right_stanza_is_taken_over(apt):
         "URIs: http://m/debian-security\nSigned-By: /debian-a.gpg\n\n"
         "Types: deb\n# a remark\nURIs: http://m/debian\nSigned-By: /debian-b.gpg\n"
     )
-    assert apt.found(told(MAIN))[0].signed_by == "/debian-b.gpg"
+    assert apt.found(uris(MAIN))[0].signed_by == "/debian-b.gpg"
 
 
 def test_key_inside_a_stanza_is_taken_over(apt):
     stanza = "URIs: http://m/debian/\nSigned-By:\n -----BEGIN\n .\n abc\nSuites: x\n"
     (apt.etc / "sources.list.d/debian.sources").write_text(stanza)
-    assert apt.found(told(MAIN))[0].signed_by == "\n -----BEGIN\n .\n abc"
+    assert apt.found(uris(MAIN))[0].signed_by == "\n -----BEGIN\n .\n abc"
 
 
 def test_missing_signed_by_means_the_distributions_keyrings(apt):
-    assert apt.found(told(MAIN))[0].signed_by == known_keyrings()
+    assert apt.found(uris(MAIN))[0].signed_by == known_keyrings()
 
 
 def test_mirror_list_is_replaced_by_its_first_address(apt, tmp_path):
     listing = tmp_path / "mirrors.list"
     listing.write_text("# ours\nhttps://first/debian\nhttps://second/debian\n")
-    (source,) = apt.found(told((f"mirror+file:{listing}/", "sid")))
+    (source,) = apt.found(uris((f"mirror+file:{listing}/", "sid")))
     assert source.uri == "https://first/debian/"
 
 

@@ -7,7 +7,7 @@ from kvmprobe.model import msr
 from kvmprobe.model.guest_msr import rdmsr, wrmsr
 from kvmprobe.model.machine import GuestCpuid
 from tests.support.guests import GP, NONE, in_payload, step, vector
-from tests.support.hosts import VCPU, cet_host, machine_with_vcpu
+from tests.support.hosts import VCPU, cet_host, machine_with_vcpu, with_fields
 
 U_CET, S_CET, PL0_SSP, PL1_SSP, PL2_SSP, PL3_SSP = 0x6A0, 0x6A2, *range(0x6A4, 0x6A8)
 INT_SSP_TAB = 0x6A8
@@ -19,9 +19,8 @@ SH_STK_EN, WR_SHSTK_EN, ENDBR_EN, SUPPRESS, TRACKER = 1, 2, 4, 1 << 10, 1 << 11
 def vcpu_of(**features):
     """A machine whose guest has every feature that its host offers."""
     host = cet_host(**features)
-    machine = machine_with_vcpu(host)
-    vcpu = machine.vcpu(VCPU).but(cpuid=GuestCpuid.of(host.supported), guest_xss=0x1800)
-    return machine.with_vcpu(VCPU, vcpu)
+    table = GuestCpuid.of(host.supported)
+    return with_fields(machine_with_vcpu(host), cpuid=table, guest_xss=0x1800)
 
 
 def processed(index, value, **features):
@@ -90,7 +89,7 @@ def test_values_are_read_back():
 def test_what_is_in_xstate_loads_the_guest_fpu(index, loads):
     # SDM vol.1 §13.5.9: IA32_U_CET and IA32_PLi_SSP
     machine = msr.set_msrs(vcpu_of(**BOTH), VCPU, [(index, 0)]).machine
-    assert machine.vcpu(VCPU).saved == bool(loads)
+    assert machine.vcpu(VCPU).fpstate.saved == bool(loads)
 
 
 def guest(**features):

@@ -37,7 +37,7 @@ def test_cr4_cet_without_cr0_wp_fails_the_entry(runs):
 
 def test_a_failed_entry_loads_and_saves_the_guest_fpu():
     vcpu = run.run_until_halt(reset_with(CET), VCPU).machine.vcpu(VCPU)
-    assert vcpu.saved
+    assert vcpu.fpstate.saved
 
 
 def test_a_failed_entry_of_the_payload_executes_nothing():

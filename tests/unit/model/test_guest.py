@@ -7,7 +7,7 @@ from kvmprobe.model import guest
 from kvmprobe.model.guest_control import UD2, nothing, read_cr0, ud2
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.model.uabi import get_xsave2, set_xsave
-from tests.support.guests import ALL, NONE, UD, in_payload, run, step, vector
+from tests.support.guests import ALL, NONE, UD, in_payload, run, step, vector, with_xfd
 from tests.support.hosts import B0, B1, B2, B18, TILES, VCPU, amx_vcpu, image
 
 CONTENTS = {17: b"\x11" * 64, 18: b"\x12" * 8192}
@@ -89,12 +89,12 @@ def test_an_entry_that_touches_nothing_shows_what_was_restored():
 def test_what_an_armed_xfd_disables_is_saved_as_init():
     # SDM vol.1 §13.14: XSAVES saves bit i of XSTATE_BV as 0
     machine = restored(in_payload(), TILES, CONTENTS)
-    armed = run(machine, lambda g: g.with_vcpu(xfd=B18)).vcpu(VCPU)
-    assert not (armed.xstate_bv | armed.xstate_bv_open) & B18
+    armed = run(machine, with_xfd(B18)).vcpu(VCPU)
+    assert not (armed.fpstate.xstate_bv | armed.fpstate.xstate_bv_open) & B18
 
 
 def test_and_is_init_once_it_is_disarmed():
     machine = restored(in_payload(), TILES, CONTENTS)
-    machine = run(machine, lambda g: g.with_vcpu(xfd=B18), lambda g: g.with_vcpu(xfd=0))
+    machine = run(machine, with_xfd(B18), with_xfd(0))
     entered = guest.entered(machine.host, machine.vcpu(VCPU), Registers())
     assert entered.content(18) == bytes(8192)

@@ -26,6 +26,7 @@ from tests.support.hosts import (
     machine_with_vcpu,
     set_cpuid,
     with_behaviours,
+    with_fields,
     xstate_bv,
 )
 
@@ -50,7 +51,7 @@ def read(machine, room=256):
 def holding(table, host=AMX_HOST, **vcpu):
     """A vCPU with a table and some registers."""
     machine = given(machine_with_vcpu(host, granted=True), table).machine
-    return machine.with_vcpu(VCPU, machine.vcpu(VCPU).but(**vcpu))
+    return with_fields(machine, **vcpu)
 
 
 def ran(table):
@@ -84,17 +85,17 @@ def test_set_cpuid2_limits_the_guest_to_what_kvm_can_give():
 
 
 def test_the_first_table_with_tiles_makes_room_for_tile_data():
-    assert amx_vcpu().vcpu(VCPU).uabi_size == 11008
+    assert amx_vcpu().vcpu(VCPU).fpstate.uabi_size == 11008
 
 
 def test_the_first_table_with_tiles_lets_user_space_set_tile_data():
-    assert amx_vcpu().vcpu(VCPU).user_xfeatures == 0x602E7
+    assert amx_vcpu().vcpu(VCPU).fpstate.user_xfeatures == 0x602E7
 
 
 def test_permission_without_a_table_with_tiles_keeps_4096_bytes():
     # contract 2: cap=11008 while the vCPU moves 4096.
     machine = machine_with_vcpu(granted=True, cpuid_xcr0=0x2E7)
-    assert machine.vcpu(VCPU).uabi_size == 4096
+    assert machine.vcpu(VCPU).fpstate.uabi_size == 4096
 
 
 def test_the_first_table_with_tiles_keeps_the_guest_fpu():
@@ -148,7 +149,7 @@ def test_tile_data_is_back_when_a_table_with_tiles_is():
 def test_a_vcpu_with_tiles_gets_them_again_without_permission():
     # INV-11: "or this vCPU already enabled b18"; the caller may be another process (live 17).
     machine = set_cpuid(amx_vcpu(), 0x2E7).machine
-    revoked = machine.process("").but(guest_perm=0x202E7)
+    revoked = replace(machine.process(""), guest_perm=0x202E7)
     machine = machine.with_process("", revoked)
     assert set_cpuid(machine, 0x602E7).outcome == Done()
 
@@ -156,13 +157,13 @@ def test_a_vcpu_with_tiles_gets_them_again_without_permission():
 def test_a_table_does_not_touch_xcr0():
     # contract 4: not revalidated, cleared or clamped.
     machine = amx_vcpu()
-    set_before = machine.with_vcpu(VCPU, machine.vcpu(VCPU).but(xcr0=0x60003))
+    set_before = with_fields(machine, xcr0=0x60003)
     assert set_cpuid(set_before, 0x7).machine.vcpu(VCPU).xcr0 == 0x60003
 
 
 def test_a_table_does_not_touch_xfd():
     machine = amx_vcpu()
-    armed = machine.with_vcpu(VCPU, machine.vcpu(VCPU).but(xfd=1 << 18))
+    armed = with_fields(machine, xfd=1 << 18)
     assert set_cpuid(armed, 0x7).machine.vcpu(VCPU).xfd == 1 << 18
 
 
@@ -205,7 +206,7 @@ def test_half_a_tile_pair_in_the_table_is_accepted(nr):
 def test_a_dynamic_table_takes_the_callers_permission():
     # Live correction 17: the parent gets EPERM for the same list that its CLONE_VM child may set.
     shared = share_memory(machine_with_vcpu(), "child").machine
-    child = shared.process("child").but(guest_perm=0x602E7)
+    child = replace(shared.process("child"), guest_perm=0x602E7)
     permitted = shared.with_process("child", child)
     assert given(permitted, FULL).outcome == Failed(errno.EPERM)
     assert given(permitted, FULL, "child").outcome == Done()
@@ -214,9 +215,9 @@ def test_a_dynamic_table_takes_the_callers_permission():
 def test_the_image_grows_to_the_size_of_the_callers_permission():
     # Live correction 17: "moves 11008 bytes, and its CHECK_EXTENSION(XSAVE2) still says 4096"
     shared = share_memory(machine_with_vcpu(), "child").machine
-    child = shared.process("child").but(guest_perm=0x602E7)
+    child = replace(shared.process("child"), guest_perm=0x602E7)
     after = given(shared.with_process("child", child), FULL, "child").machine
-    assert after.vcpu(VCPU).uabi_size == 11008
+    assert after.vcpu(VCPU).fpstate.uabi_size == 11008
 
 
 def test_another_memory_is_eio():

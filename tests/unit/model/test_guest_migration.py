@@ -1,5 +1,6 @@
 """A vCPU's state in another vCPU: what GET gave, SET takes, in every order."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -9,7 +10,7 @@ from kvmprobe.model.guest_migration import Part, restore, save
 from kvmprobe.model.lifecycle import create_vcpu
 from kvmprobe.model.outcome import Failed
 from kvmprobe.model.uabi import set_xsave
-from tests.support.guests import ALL, OSXSAVE, in_payload, run
+from tests.support.guests import ALL, OSXSAVE, in_payload, run, with_xfd
 from tests.support.hosts import AMX_LAYOUT, B9, B18, TILES, VCPU, image
 
 TARGET = "vcpu1"
@@ -26,11 +27,15 @@ def moved(machine, *parts):
     fresh = machine.vcpu(TARGET)
     machine = machine.with_vcpu(
         TARGET,
-        fresh.but(
+        replace(
+            fresh,
             cpuid=source.cpuid,
             guest_xcr0=ALL,
-            user_xfeatures=source.user_xfeatures,
-            uabi_size=source.uabi_size,
+            fpstate=replace(
+                fresh.fpstate,
+                user_xfeatures=source.fpstate.user_xfeatures,
+                uabi_size=source.fpstate.uabi_size,
+            ),
         ),
     )
     for part in parts:
@@ -48,14 +53,14 @@ def with_tiles(**fields):
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_order_does_not_matter_for_what_a_kernel_gave(order):
     target = moved(run(with_tiles(xcr0=ALL), nothing), *order)
-    assert (target.xcr0, target.xfd, target.contents[18]) == (ALL, 0, CONTENTS[18])
+    assert (target.xcr0, target.xfd, target.fpstate.contents[18]) == (ALL, 0, CONTENTS[18])
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_nor_while_xfd_is_armed(order):
-    machine = run(with_tiles(), lambda g: g.with_vcpu(xfd=B18, xfd_err=B18))
+    machine = run(with_tiles(), with_xfd(B18), lambda g: g.with_vcpu(replace(g.vcpu, xfd_err=B18)))
     target = moved(machine, *order)
-    held = (target.xstate_bv | target.xstate_bv_open) & B18
+    held = (target.fpstate.xstate_bv | target.fpstate.xstate_bv_open) & B18
     assert (target.xfd, target.xfd_err, held) == (B18, B18, 0)
 
 
@@ -72,4 +77,7 @@ def test_what_the_source_leaves_open_is_open_in_the_target():
     # after a run, XINUSE of a component in INIT state: SDM vol.1 §13.6
     machine = run(in_payload(), nothing)
     target = moved(machine, Part.XSAVE)
-    assert (target.xstate_bv & AMX_LAYOUT.bitmap & ~B9, target.xstate_bv_open & 7) == (0, 7)
+    assert (
+        target.fpstate.xstate_bv & AMX_LAYOUT.bitmap & ~B9,
+        target.fpstate.xstate_bv_open & 7,
+    ) == (0, 7)

@@ -7,7 +7,19 @@ import pytest
 
 from kvmprobe.model import guest_tiles as tiles
 from kvmprobe.xstate.tiles import tile_configuration
-from tests.support.guests import ALL, GP, NM, NONE, UD, in_payload, memory, run, step, vector
+from tests.support.guests import (
+    ALL,
+    GP,
+    NM,
+    NONE,
+    UD,
+    in_payload,
+    memory,
+    run,
+    step,
+    vector,
+    with_xfd,
+)
 from tests.support.hosts import B18, VCPU
 
 FULL = tile_configuration()
@@ -55,7 +67,7 @@ def test_without_a_configuration_it_is_ud(instruction):
 @each_user
 def test_under_an_armed_xfd_it_is_nm_that_tells_the_component(instruction):
     # INV-39
-    machine = run(configured(), lambda g: g.with_vcpu(xfd=B18))
+    machine = run(configured(), with_xfd(B18))
     done = step(machine, instruction)
     told = done.outcome.fields
     assert (told["vector"], told["cr0"] & 8, done.machine.vcpu(VCPU).xfd_err) == (NM, 0, B18)
@@ -63,14 +75,14 @@ def test_under_an_armed_xfd_it_is_nm_that_tells_the_component(instruction):
 
 @pytest.mark.parametrize("instruction", OTHERS.values(), ids=OTHERS)
 def test_what_uses_no_tile_data_does_not_care_for_xfd(instruction):
-    machine = run(configured(), lambda g: g.with_vcpu(xfd=B18))
+    machine = run(configured(), with_xfd(B18))
     done = step(machine, instruction)
     assert (done.outcome.fields["vector"], done.machine.vcpu(VCPU).xfd_err) == (NONE, 0)
 
 
 def test_a_retry_after_disarming_works():
-    machine = run(configured(), lambda g: g.with_vcpu(xfd=B18), load)
-    machine = run(machine, lambda g: g.with_vcpu(xfd=0), load)
+    machine = run(configured(), with_xfd(B18), load)
+    machine = run(machine, with_xfd(0), load)
     assert memory(machine, store) == ROWS
 
 
@@ -80,7 +92,7 @@ def test_what_was_loaded_is_stored():
 
 def test_it_lies_in_tile_data_at_its_tiles_place():
     # palette 1: 8 tiles of 1024 bytes
-    data = run(configured(), load).vcpu(VCPU).contents[18]
+    data = run(configured(), load).vcpu(VCPU).fpstate.contents[18]
     assert data == bytes(2048) + ROWS + bytes(5120)
 
 
@@ -105,7 +117,7 @@ def test_configuring_clears_tile_data():
 )
 def test_releasing_takes_both_components_to_init(release):
     vcpu = run(configured(), load, release).vcpu(VCPU)
-    assert not vcpu.xstate_bv & (1 << 17 | B18)
+    assert not vcpu.fpstate.xstate_bv & (1 << 17 | B18)
 
 
 @pytest.mark.parametrize(

@@ -47,36 +47,36 @@ def test_what_was_loaded_is_stored(file):
 )
 def test_it_lies_in_the_files_components(file, sizes):
     # SDM vol.1 §13.5: XMM, the upper halves of YMM0-15, of ZMM0-15, ZMM16-31, and k0-7
-    contents = run(in_payload(), LOADS[file]).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[file]).vcpu(VCPU).fpstate.contents
     assert {nr: len(content) for nr, content in contents.items()} == sizes
 
 
 def test_a_ymm_register_is_split_between_sse_and_ymm_state():
     # YMM3 is bytes 96-127 of the file
-    contents = run(in_payload(), LOADS[VectorFile.YMM]).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[VectorFile.YMM]).vcpu(VCPU).fpstate.contents
     assert contents[1][48:64] + contents[2][48:64] == PATTERN[VectorFile.YMM][96:128]
 
 
 def test_zmm16_lies_in_hi16_zmm_alone():
-    contents = run(in_payload(), LOADS[VectorFile.ZMM]).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[VectorFile.ZMM]).vcpu(VCPU).fpstate.contents
     assert contents[7][:64] == PATTERN[VectorFile.ZMM][1024:1088]
 
 
 def test_loading_ymm_clears_the_rest_of_zmm():
     machine = run(in_payload(), LOADS[VectorFile.ZMM], LOADS[VectorFile.YMM])
-    assert 6 not in machine.vcpu(VCPU).contents
+    assert 6 not in machine.vcpu(VCPU).fpstate.contents
 
 
 def test_loading_xmm_leaves_the_rest():
     machine = run(in_payload(), LOADS[VectorFile.ZMM], LOADS[VectorFile.XMM])
-    assert {2, 6, 7} <= machine.vcpu(VCPU).contents.keys()
+    assert {2, 6, 7} <= machine.vcpu(VCPU).fpstate.contents.keys()
 
 
 @pytest.mark.parametrize(
     ("instruction", "left"), [(vectors.vzeroall, {7}), (vectors.vzeroupper, {1, 7})]
 )
 def test_vzero_clears_the_first_sixteen(instruction, left):
-    contents = run(in_payload(), LOADS[VectorFile.ZMM], instruction).vcpu(VCPU).contents
+    contents = run(in_payload(), LOADS[VectorFile.ZMM], instruction).vcpu(VCPU).fpstate.contents
     assert contents.keys() == left
 
 
@@ -109,7 +109,7 @@ def test_mxcsr_is_loaded_and_stored():
 def test_mxcsr_alone_makes_sse_state_in_use():
     # SDM vol.1 §13.11: XSAVES takes SSE for in use if MXCSR is not 1F80H
     vcpu = run(in_payload(), partial(vectors.ldmxcsr, value=0x1FA0)).vcpu(VCPU)
-    assert (vcpu.xstate_bv & B1, vcpu.mxcsr) == (B1, 0x1FA0)
+    assert (vcpu.fpstate.xstate_bv & B1, vcpu.fpstate.mxcsr) == (B1, 0x1FA0)
 
 
 def test_an_illegal_mxcsr_is_gp():
@@ -167,7 +167,7 @@ def test_fnclex_clears_the_flags():
 def test_fninit_empties_the_stack_and_keeps_the_registers():
     content = b"\x7f\x02\x00\x00\xff" + bytes(19) + b"\x11" * 128
     machine = set_xsave(in_payload(), VCPU, image(B0, {0: content})).machine
-    held = run(machine, vectors.fninit).vcpu(VCPU).contents[0]
+    held = run(machine, vectors.fninit).vcpu(VCPU).fpstate.contents[0]
     assert held == b"\x7f\x03" + bytes(22) + b"\x11" * 128
 
 

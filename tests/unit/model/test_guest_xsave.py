@@ -178,7 +178,7 @@ def test_an_illegal_area_is_gp_and_changes_nothing(fields):
     machine = holding(B1)
     done = step(machine, restores(**fields), EVERY)
     assert done.outcome.fields["vector"] == GP
-    assert done.machine.vcpu(VCPU).contents[1] == CONTENTS[1]
+    assert done.machine.vcpu(VCPU).fpstate.contents[1] == CONTENTS[1]
 
 
 def test_xrstors_takes_the_compacted_format_alone():
@@ -195,18 +195,18 @@ def test_an_illegal_mxcsr_is_not_looked_at_without_sse_and_avx():
 
 def test_what_rfbm_asks_for_and_the_area_lacks_becomes_init():
     machine = step(holding(B1), restores(), EVERY).machine
-    assert 1 not in machine.vcpu(VCPU).contents
+    assert 1 not in machine.vcpu(VCPU).fpstate.contents
 
 
 def test_what_rfbm_does_not_ask_for_stays():
     machine = step(holding(B1), restores(), B0).machine
-    assert machine.vcpu(VCPU).contents[1] == CONTENTS[1]
+    assert machine.vcpu(VCPU).fpstate.contents[1] == CONTENTS[1]
 
 
 def test_a_component_is_loaded_from_its_standard_place():
     restore = restores(xstate_bv=B18, contents={18: CONTENTS[18]})
     machine = step(in_payload(), restore, EVERY).machine
-    assert machine.vcpu(VCPU).contents[18] == CONTENTS[18]
+    assert machine.vcpu(VCPU).fpstate.contents[18] == CONTENTS[18]
 
 
 @pytest.mark.parametrize("form", RestoreForm)
@@ -214,7 +214,9 @@ def test_and_from_its_compacted_one(form):
     content = bytearray(area(xstate_bv=B17, xcomp_bv=COMPACTED | B2 | B17))
     content[832:896] = CONTENTS[17]
     restore = partial(xsave.xrstor, form=form, memory=bytes(content))
-    assert step(in_payload(), restore, EVERY).machine.vcpu(VCPU).contents[17] == CONTENTS[17]
+    assert (
+        step(in_payload(), restore, EVERY).machine.vcpu(VCPU).fpstate.contents[17] == CONTENTS[17]
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_fxsave_shows_x87_sse_and_mxcsr_and_its_mask():
 
 def test_fxrstor_replaces_both_and_leaves_avx():
     fxrstor = partial(xsave.fxrstor, memory=image(3, {1: b"\x44" * 256})[:512])
-    contents = run(holding(B1 | B2), fxrstor).vcpu(VCPU).contents
+    contents = run(holding(B1 | B2), fxrstor).vcpu(VCPU).fpstate.contents
     assert (contents[1], contents[2]) == (b"\x44" * 256, CONTENTS[2])
 
 

@@ -1,3 +1,6 @@
+import pytest
+
+from kvmprobe.model import HostProfile
 from tests.support.hosts import AMX_HOST, AVX512_HOST
 
 
@@ -21,3 +24,11 @@ def test_uabi_image_is_never_smaller_than_struct_kvm_xsave():
 def test_uabi_image_with_tiles_ends_with_tile_data():
     # contract section 2: 2816 + 8192
     assert AMX_HOST.uabi_size(0x602E7) == 11008
+
+
+@pytest.mark.parametrize("missing", HostProfile.__dataclass_fields__)
+def test_a_profile_without_a_part_is_refused(missing):
+    known = {name: getattr(AMX_HOST, name) for name in HostProfile.__dataclass_fields__}
+    del known[missing]
+    with pytest.raises(TypeError, match=missing):
+        HostProfile(**known)

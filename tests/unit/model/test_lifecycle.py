@@ -1,6 +1,7 @@
 """kernel contract section 3: what a new vCPU is like, what freezes permission (INV-4, INV-15)."""
 
 import errno
+from operator import attrgetter
 
 import pytest
 
@@ -23,24 +24,24 @@ OTHER = "other"
     ("field", "value"),
     [
         ("xcr0", 1),
-        ("xfd", 0),
+        ("fpstate.xfd", 0),
         ("xfd_err", 0),
-        ("xstate_bv", 0),
+        ("fpstate.xstate_bv", 0),
         ("guest_xcr0", 0),
-        ("uabi_size", 4096),
-        ("mxcsr", 0x1F80),
-        ("user_xfeatures", 0x202E7),
+        ("fpstate.uabi_size", 4096),
+        ("fpstate.mxcsr", 0x1F80),
+        ("fpstate.user_xfeatures", 0x202E7),
         ("pkru", 0),
         ("ran", False),
     ],
 )
 def test_a_new_vcpu_starts_with(field, value):
-    assert getattr(machine_with_vcpu().vcpu(VCPU), field) == value
+    assert attrgetter(field)(machine_with_vcpu().vcpu(VCPU)) == value
 
 
 def test_a_new_vcpu_is_without_tile_data_even_where_it_is_permitted():
     # contract 0.1: ux starts as HD.
-    assert machine_with_vcpu(granted=True).vcpu(VCPU).user_xfeatures == 0x202E7
+    assert machine_with_vcpu(granted=True).vcpu(VCPU).fpstate.user_xfeatures == 0x202E7
 
 
 def test_creating_a_vcpu_returns_a_descriptor():

@@ -79,24 +79,24 @@ def test_a_refused_xfd_err_changes_nothing():
 def test_arming_xfd_clears_the_components_bit():
     # INV-29; the commit's subject says "whenever XFD[i]=1".
     loaded = set_xsave(amx_vcpu(), VCPU, image(0x60000)).machine
-    assert set_xfd(loaded, VCPU, B18).machine.vcpu(VCPU).xstate_bv == 0x20000
+    assert set_xfd(loaded, VCPU, B18).machine.vcpu(VCPU).fpstate.xstate_bv == 0x20000
 
 
 def test_disarming_xfd_does_not_bring_the_bit_back():
     # INV-28
     loaded = set_xsave(amx_vcpu(), VCPU, image(0x60000)).machine
     armed = set_xfd(loaded, VCPU, B18).machine
-    assert set_xfd(armed, VCPU, 0).machine.vcpu(VCPU).xstate_bv == 0x20000
+    assert set_xfd(armed, VCPU, 0).machine.vcpu(VCPU).fpstate.xstate_bv == 0x20000
 
 
 def test_with_the_o1_defect_arming_xfd_keeps_the_bit():
     # known-bugs O1: "Bit 18 still set = vulnerable".
     machine = amx_vcpu(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
     loaded = set_xsave(machine, VCPU, image(0x60000)).machine
-    assert set_xfd(loaded, VCPU, B18).machine.vcpu(VCPU).xstate_bv == 0x60000
+    assert set_xfd(loaded, VCPU, B18).machine.vcpu(VCPU).fpstate.xstate_bv == 0x60000
 
 
 def test_with_the_b1_defect_alone_arming_xfd_clears_the_bit():
     machine = amx_vcpu(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED)
     loaded = set_xsave(machine, VCPU, image(0x60000)).machine
-    assert set_xfd(loaded, VCPU, B18).machine.vcpu(VCPU).xstate_bv == 0x20000
+    assert set_xfd(loaded, VCPU, B18).machine.vcpu(VCPU).fpstate.xstate_bv == 0x20000

@@ -1,12 +1,14 @@
 """kernel contract sections 5 and 5.2: lists of MSRs, XSS, MSRs in XSTATE (INV-25, INV-26)."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
 from kvmprobe.model import msr
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.msr import FpuLoad
 from kvmprobe.model.outcome import Done, Failed, HostDies
 from kvmprobe.model.uabi import get_xsave2, set_xsave
 from tests.support.hosts import (
@@ -20,6 +22,7 @@ from tests.support.hosts import (
     image,
     machine_with_vcpu,
     with_behaviours,
+    with_fields,
 )
 
 XFD, XFD_ERR, XSS, PAT, CS, U_CET, PL3_SSP = 0x1C4, 0x1C5, 0xDA0, 0x277, 0x174, 0x6A0, 0x6A7
@@ -36,10 +39,9 @@ def cet_vcpu(*behaviours, cpuid=True):
     machine = machine_with_vcpu(host, granted=True)
     if not cpuid:
         return machine
-    vcpu = machine.vcpu(VCPU)
     table = GuestCpuid.of(host.supported)
     everything = {"user_xfeatures": 0x602E7, "guest_xcr0": 0x602E7, "uabi_size": 11008}
-    return machine.with_vcpu(VCPU, vcpu.but(cpuid=table, guest_xss=CET, **everything))
+    return with_fields(machine, cpuid=table, guest_xss=CET, **everything)
 
 
 def after(machine, *entries):
@@ -92,7 +94,7 @@ def test_the_later_of_two_entries_wins():
 def test_arming_xfd_in_a_list_clears_the_components_bit():
     # INV-29
     loaded = set_xsave(amx_vcpu(), VCPU, image(TILES)).machine
-    assert after(loaded, (CS, 1), (XFD, B18)).xstate_bv == 0x20000
+    assert after(loaded, (CS, 1), (XFD, B18)).fpstate.xstate_bv == 0x20000
 
 
 @pytest.mark.parametrize("value", [0, B18])
@@ -145,24 +147,29 @@ def test_the_last_accepted_xss_is_read_back():
 def test_xss_changes_no_other_register():
     # INV-38
     before = cet_vcpu(FOLLOWS).vcpu(VCPU)
-    assert after(cet_vcpu(FOLLOWS), (XSS, CET)).but(xss=0) == before
+    assert replace(after(cet_vcpu(FOLLOWS), (XSS, CET)), xss=0) == before
 
 
 def test_after_a_sleep_xfd_clears_the_bit_even_with_o1():
     # live, INV-29 with NFL=1
     loaded = set_xsave(amx_vcpu(O1), VCPU, image(TILES)).machine
-    assert msr.set_xfd_asleep(loaded, VCPU, B18).machine.vcpu(VCPU).xstate_bv == 0x20000
+    assert (
+        msr.set_xfd(loaded, VCPU, B18, FpuLoad.NEEDED).machine.vcpu(VCPU).fpstate.xstate_bv
+        == 0x20000
+    )
 
 
 def test_after_a_sleep_xfd_keeps_the_bit_on_a_kernel_without_b1s_fix():
     # live, INV-29 with NFL=1 on 6.17: "F (unfixed)"
     loaded = set_xsave(amx_vcpu(O1, B1), VCPU, image(TILES)).machine
-    assert msr.set_xfd_asleep(loaded, VCPU, B18).machine.vcpu(VCPU).xstate_bv == TILES
+    assert (
+        msr.set_xfd(loaded, VCPU, B18, FpuLoad.NEEDED).machine.vcpu(VCPU).fpstate.xstate_bv == TILES
+    )
 
 
 def test_after_a_sleep_an_illegal_xfd_is_still_refused():
     machine = amx_vcpu()
-    step = msr.set_xfd_asleep(machine, VCPU, 1)
+    step = msr.set_xfd(machine, VCPU, 1, FpuLoad.NEEDED)
     assert (step.outcome, step.machine) == (Done(0), machine)
 
 
@@ -174,7 +181,7 @@ def test_a_cet_msr_before_cpuid_reads_as_zero_and_loads_nothing():
 
 def test_a_cet_msr_of_a_guest_that_has_it_loads_and_saves_the_fpu():
     # live correction 13
-    assert msr.get_msrs(cet_vcpu(), VCPU, [U_CET]).machine.vcpu(VCPU).saved
+    assert msr.get_msrs(cet_vcpu(), VCPU, [U_CET]).machine.vcpu(VCPU).fpstate.saved
 
 
 def test_a_cet_msr_is_unknown_to_a_kernel_without_cet():

@@ -127,7 +127,7 @@ def test_a_refused_image_changes_nothing(given):
 
 def test_components_that_the_image_lacks_become_init():
     loaded = set_xsave(amx_vcpu(), VCPU, image(0x602E7)).machine
-    assert set_xsave(loaded, VCPU, image(0x3)).machine.vcpu(VCPU).xstate_bv == 0x3
+    assert set_xsave(loaded, VCPU, image(0x3)).machine.vcpu(VCPU).fpstate.xstate_bv == 0x3
 
 
 def test_pkru_is_taken_from_an_image_that_has_it():
@@ -148,7 +148,7 @@ def test_tile_data_with_xfd_armed_is_dropped_without_an_error():
 
 def test_tile_data_with_xfd_armed_is_dropped_from_xstate_bv():
     # INV-28; seen live: BV_out=0x20000
-    assert set_xsave(armed(), VCPU, image(TILES)).machine.vcpu(VCPU).xstate_bv == 0x20000
+    assert set_xsave(armed(), VCPU, image(TILES)).machine.vcpu(VCPU).fpstate.xstate_bv == 0x20000
 
 
 def test_tile_data_dropped_under_xfd_stays_away_when_xfd_is_cleared():
@@ -161,12 +161,12 @@ def test_tile_data_dropped_under_xfd_stays_away_when_xfd_is_cleared():
 def test_with_the_b1_defect_tile_data_is_kept_under_xfd():
     # known-bugs B1: GET_XSAVE2 returns BV=0x60000
     machine = armed(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED)
-    assert set_xsave(machine, VCPU, image(TILES)).machine.vcpu(VCPU).xstate_bv == 0x60000
+    assert set_xsave(machine, VCPU, image(TILES)).machine.vcpu(VCPU).fpstate.xstate_bv == 0x60000
 
 
 def test_with_the_o1_defect_alone_tile_data_is_dropped_under_xfd():
     machine = armed(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
-    assert set_xsave(machine, VCPU, image(TILES)).machine.vcpu(VCPU).xstate_bv == 0x20000
+    assert set_xsave(machine, VCPU, image(TILES)).machine.vcpu(VCPU).fpstate.xstate_bv == 0x20000
 
 
 def test_setting_xsave_leaves_xcr0_and_xfd_alone():

@@ -111,7 +111,7 @@ def test_xfd_does_not_decide_what_is_legal():
 def test_writing_xcr0_keeps_xstate_bv():
     # INV-38
     loaded = set_xsave(amx_vcpu(), VCPU, image(0x60000)).machine
-    assert set_xcr0(loaded, VCPU, 0x1).machine.vcpu(VCPU).xstate_bv == 0x60000
+    assert set_xcr0(loaded, VCPU, 0x1).machine.vcpu(VCPU).fpstate.xstate_bv == 0x60000
 
 
 def listed(*entries, flags=0):

@@ -1,10 +1,10 @@
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.host import HostProfile
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.catalog import restore
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
@@ -106,7 +106,7 @@ def test_a_kick_returns_at_once_before_the_guest_runs():
 def test_every_image_can_be_made_on_a_host_with_mpx():
     # Skylake-SP: XCR0 0x2ff; BNDREGS at 960, BNDCSR at 1024, 64 bytes each.
     layout = Layout((*AVX512_HOST.layout.components, Component(3, 960, 64), Component(4, 1024, 64)))
-    host = HostProfile(0xFF, 0xFF, 0xFFFF, layout)
+    host = replace(AVX512_HOST, user_features=0xFF, kvm_xcr0=0xFF, layout=layout)
     plain = [s for s in catalog.scenarios(host) if not s.needs_amx]
     assert all(op.lower(host) for s in plain for _, op in s.ops())
 

@@ -59,7 +59,7 @@ def test_a_table_without_leaf_d_offers_nothing(attribute):
     assert getattr(CpuidTable(()), attribute) == 0
 
 
-def test_find_tells_subleaves_apart():
+def test_find_distinguishes_subleaves():
     table = CpuidTable.from_bytes(raw(LEAF_D, LEAF_D1))
     assert table.find(0xD, 1) == CpuidEntry(*LEAF_D1)
 

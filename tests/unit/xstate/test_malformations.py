@@ -67,7 +67,7 @@ def test_padding_is_all_that_belongs_to_no_component():
     assert changed(Malformation.PADDING) == legacy | gaps
 
 
-def test_st_padding_is_what_lies_behind_each_register():
+def test_st_padding_follows_each_register():
     registers = {32 + 16 * st + byte for st in range(8) for byte in range(10, 16)}
     assert changed(Malformation.ST_PADDING) == registers | {5}
 

@@ -16,29 +16,29 @@ def host(tmp_path):
     return HostTree(tmp_path)
 
 
-def told(host):
+def findings(host):
     return {advice.topic: advice for advice in crash_reports(host.files)}
 
 
 def test_a_host_that_keeps_nothing_is_not_ready(host):
-    assert told(host)["crash report"].readiness is Readiness.NOT_READY
+    assert findings(host)["crash report"].readiness is Readiness.NOT_READY
 
 
 def test_a_crash_kernel_is_enough(host):
     host.put("/sys/kernel/kexec_crash_loaded", "1\n")
-    ways = told(host)
+    ways = findings(host)
     assert (ways["kdump"].readiness, "crash report" in ways) == (Readiness.FINE, False)
 
 
 def test_a_crash_kernel_that_could_be_loaded_is_none(host):
     host.put("/sys/kernel/kexec_crash_loaded", "0\n")
-    assert told(host)["kdump"].readiness is Readiness.WORTH_KNOWING
+    assert findings(host)["kdump"].readiness is Readiness.WORTH_KNOWING
 
 
 def test_an_empty_mounted_pstore_with_a_backend_is_fine(host):
     host.put(BACKEND, "ramoops\n")
     host.put("/proc/mounts", MOUNTED)
-    ways = told(host)
+    ways = findings(host)
     assert (ways["pstore"].readiness, "crash report" in ways) == (Readiness.FINE, False)
 
 
@@ -47,7 +47,7 @@ def test_an_empty_mounted_pstore_with_a_backend_is_fine(host):
 def test_a_pstore_without_backend_keeps_nothing(host, backend):
     host.put(BACKEND, backend)
     host.put("/proc/mounts", MOUNTED)
-    ways = told(host)
+    ways = findings(host)
     assert (ways["pstore"].finding, ways["crash report"].readiness) == (
         "pstore has no backend",
         Readiness.NOT_READY,
@@ -57,32 +57,32 @@ def test_a_pstore_without_backend_keeps_nothing(host, backend):
 def test_a_pstore_that_is_not_mounted_says_how_to_mount_it(host):
     host.put(BACKEND, "efi_pstore\n")
     host.put("/proc/mounts", "sysfs /sys sysfs rw 0 0\n")
-    assert told(host)["pstore"].remedy == "mount -t pstore pstore /sys/fs/pstore"
+    assert findings(host)["pstore"].remedy == "mount -t pstore pstore /sys/fs/pstore"
 
 
 def test_records_of_an_earlier_crash_are_counted(host):
     host.put(BACKEND, "ramoops\n")
     host.put("/proc/mounts", MOUNTED)
     host.put("/sys/fs/pstore/dmesg-ramoops-0", "Panic#1")
-    assert "1 older records" in told(host)["pstore"].finding
+    assert "1 older records" in findings(host)["pstore"].finding
 
 
 def test_a_netconsole_target_counts_only_when_it_is_enabled(host):
     host.put("/sys/module/netconsole/refcnt", "0\n")
     host.put("/sys/kernel/config/netconsole/lab/enabled", "0\n")
-    assert told(host)["netconsole"].readiness is Readiness.WORTH_KNOWING
+    assert findings(host)["netconsole"].readiness is Readiness.WORTH_KNOWING
     host.put("/sys/kernel/config/netconsole/lab/enabled", "1\n")
-    assert told(host)["netconsole"].readiness is Readiness.FINE
+    assert findings(host)["netconsole"].readiness is Readiness.FINE
 
 
 def test_a_serial_console_may_be_recorded_or_not(host):
     host.put(ACTIVE, "tty0 ttyS0\n")
-    assert told(host)["crash report"].readiness is Readiness.WORTH_KNOWING
+    assert findings(host)["crash report"].readiness is Readiness.WORTH_KNOWING
 
 
 def test_a_screen_keeps_nothing(host):
     host.put(ACTIVE, "tty0\n")
-    assert told(host)["crash report"].readiness is Readiness.NOT_READY
+    assert findings(host)["crash report"].readiness is Readiness.NOT_READY
 
 
 def test_a_host_without_watchdog_is_worth_knowing(host):

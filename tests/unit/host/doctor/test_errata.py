@@ -10,7 +10,7 @@ SAPPHIRE_RAPIDS, EMERALD_RAPIDS = 0x000806F8, 0x000C06F2
 ROME_0, ROME_1, MILAN, NAPLES_2 = 0x00830F10, 0x00830F11, 0x00A00F11, 0x00800F12
 
 
-def told(vendor, signature, microcode="0x1", bugs=(), virtual=0):
+def findings(vendor, signature, microcode="0x1", bugs=(), virtual=0):
     return errata(
         {
             "cpu": {"vendor": vendor, "signature": signature},
@@ -43,11 +43,11 @@ def test_a_signature_is_taken_apart_as_the_manual_says(signature, family, model,
 
 
 def test_sapphire_rapids_may_lose_tiles_by_itself():
-    assert names(told(INTEL, SAPPHIRE_RAPIDS)) == {"SPR4"}
+    assert names(findings(INTEL, SAPPHIRE_RAPIDS)) == {"SPR4"}
 
 
 def test_another_intel_processor_has_none_that_is_known():
-    (advice,) = told(INTEL, EMERALD_RAPIDS)
+    (advice,) = findings(INTEL, EMERALD_RAPIDS)
     assert (advice.readiness, "0x6-0xcf-0x2" in advice.finding) == (Readiness.FINE, True)
 
 
@@ -67,18 +67,18 @@ def test_another_intel_processor_has_none_that_is_known():
     ],
 )
 def test_microcode_mends_the_amd_errata_from_the_kernels_revisions_on(signature, microcode, found):
-    assert names(told(AMD, signature, microcode)) == found
+    assert names(findings(AMD, signature, microcode)) == found
 
 
 def test_an_amd_signature_of_another_vendor_is_not_amds():
-    assert names(told("HygonGenuine", ROME_0)) == set()
+    assert names(findings("HygonGenuine", ROME_0)) == set()
 
 
-def test_a_processor_that_leaves_the_last_instruction_alone_is_told_by_the_kernels_word():
-    (advice,) = told(AMD, 0x00100F42, bugs=("fxsave_leak",))
+def test_the_fxsave_leak_is_found_by_the_kernels_bug_flag():
+    (advice,) = findings(AMD, 0x00100F42, bugs=("fxsave_leak",))
     assert "FOP, FIP and FDP" in advice.finding
 
 
 def test_a_hypervisor_may_hide_the_processor():
-    (advice,) = told(INTEL, EMERALD_RAPIDS, virtual=1)
+    (advice,) = findings(INTEL, EMERALD_RAPIDS, virtual=1)
     assert advice.readiness is Readiness.WORTH_KNOWING

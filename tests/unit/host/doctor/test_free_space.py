@@ -24,12 +24,12 @@ def test_a_folder_that_is_not_there_yet_has_the_room_of_its_parent(tmp_path):
         (3000 * MIB, Readiness.FINE),
     ],
 )
-def test_little_room_is_told_by_how_little_it_is(tmp_path, monkeypatch, free, readiness):
+def test_little_space_is_reported_by_how_little_it_is(tmp_path, monkeypatch, free, readiness):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: Usage(free, 0, free))
     (advice,) = free_space({"cache": tmp_path})
     assert advice.readiness is readiness
 
 
-def test_a_user_without_such_a_folder_is_told_why():
+def test_a_user_without_such_a_folder_gets_the_reason():
     (advice,) = free_space({"runs": UsageError("no home directory")})
     assert (advice.readiness, advice.finding) == (Readiness.NOT_READY, "no home directory")

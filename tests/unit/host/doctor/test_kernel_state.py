@@ -21,7 +21,7 @@ def host(tmp_path):
     return tree
 
 
-def told(host, euid=ROOT):
+def findings(host, euid=ROOT):
     return {advice.topic: advice for advice in kernel_state(host.files, euid)}
 
 
@@ -36,7 +36,7 @@ def below(bit=0, vendor="", microcode=("0x2b",), vulnerabilities=None):
 
 
 def test_a_clean_kernel_seen_by_root_is_fine(host):
-    assert {advice.readiness for advice in told(host).values()} == {Readiness.FINE}
+    assert {advice.readiness for advice in findings(host).values()} == {Readiness.FINE}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_clean_kernel_seen_by_root_is_fine(host):
 )
 def test_only_an_earlier_fault_spoils_a_run(host, value, readiness):
     host.put(TAINTED, str(value))
-    assert told(host)["taint"].readiness is readiness
+    assert findings(host)["taint"].readiness is readiness
 
 
 def test_a_kernel_that_never_warned_has_all_its_once_warnings(host):
@@ -52,7 +52,7 @@ def test_a_kernel_that_never_warned_has_all_its_once_warnings(host):
     assert (once_warnings(host.files), clear_fired(host.files)) == (OnceWarnings.UNUSED, "")
 
 
-def test_once_warnings_that_fired_are_renewed_and_that_is_told(host):
+def test_once_warnings_that_fired_are_reset_with_a_note(host):
     host.put(TAINTED, str(W))
     host.put(CLEAR)
     assert once_warnings(host.files) is OnceWarnings.CLEARABLE
@@ -75,23 +75,23 @@ def test_once_warnings_that_cannot_be_renewed_may_be_consumed(host):
 
 def test_a_log_that_cannot_be_read_is_worth_knowing(host):
     host.files.path("/dev/kmsg").unlink()
-    assert told(host)["kernel log"].readiness is Readiness.WORTH_KNOWING
+    assert findings(host)["kernel log"].readiness is Readiness.WORTH_KNOWING
 
 
-def test_a_user_is_told_what_only_root_sees(host):
-    assert told(host, USER)["privilege"].readiness is Readiness.WORTH_KNOWING
+def test_a_user_gets_a_list_of_what_only_root_sees(host):
+    assert findings(host, USER)["privilege"].readiness is Readiness.WORTH_KNOWING
 
 
-def test_lockdown_is_told_by_its_mode(host):
+def test_lockdown_is_reported_with_its_mode(host):
     host.put("/sys/kernel/security/lockdown", "none integrity [confidentiality]\n")
-    assert told(host)["lockdown"].finding.startswith("confidentiality")
+    assert findings(host)["lockdown"].finding.startswith("confidentiality")
 
 
 def test_bare_metal_with_one_microcode_is_fine():
     assert {advice.readiness for advice in below().values()} == {Readiness.FINE}
 
 
-def test_a_nested_host_is_told_with_its_hypervisor():
+def test_a_nested_host_is_reported_with_its_hypervisor():
     nesting = below(bit=1, vendor="KVMKVMKVM")["nesting"]
     assert (nesting.readiness, "KVMKVMKVM" in nesting.finding) == (Readiness.WORTH_KNOWING, True)
 
@@ -104,16 +104,16 @@ def test_a_nested_host_is_told_with_its_hypervisor():
         {"mds": "Vulnerable: Clear CPU buffers attempted, no microcode"},
     ],
 )
-def test_microcode_that_the_kernel_misses_is_told(vulnerabilities):
+def test_outdated_microcode_is_reported(vulnerabilities):
     advice = below(vulnerabilities=vulnerabilities)["microcode"]
     assert (advice.readiness, bool(advice.remedy)) == (Readiness.WORTH_KNOWING, True)
 
 
-def test_a_vulnerability_that_is_no_matter_of_microcode_is_not_told_as_one():
+def test_a_vulnerability_without_microcode_is_not_outdated_microcode():
     assert (
         below(vulnerabilities={"retbleed": "Vulnerable"})["microcode"].readiness is Readiness.FINE
     )
 
 
-def test_cpus_with_different_microcode_are_told():
+def test_cpus_with_different_microcode_are_reported():
     assert "different revisions" in below(microcode=("0x2b", "0x2c"))["microcode"].finding

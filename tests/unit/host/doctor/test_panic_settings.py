@@ -26,7 +26,7 @@ def host(tmp_path):
     return HostTree(tmp_path)
 
 
-def told(host, **settings):
+def findings(host, **settings):
     for name, value in (GOOD | settings).items():
         if value is not None:
             host.put(f"/proc/sys/kernel/{name}", f"{value}\n")
@@ -34,23 +34,23 @@ def told(host, **settings):
 
 
 def test_a_host_that_dies_and_comes_back_is_fine(host):
-    assert {advice.readiness for advice in told(host).values()} == {Readiness.FINE}
+    assert {advice.readiness for advice in findings(host).values()} == {Readiness.FINE}
 
 
 def test_a_host_that_stays_down_after_a_panic_is_not_ready(host):
-    panic = told(host, panic=0)["panic"]
+    panic = findings(host, panic=0)["panic"]
     assert (panic.readiness, "--arm" in panic.remedy) == (Readiness.NOT_READY, True)
 
 
 def test_a_negative_panic_reboots_immediately(host):
     # kernel.rst: "If the value is negative, the kernel reboots immediately".
-    panic = told(host, panic=-1)["panic"]
+    panic = findings(host, panic=-1)["panic"]
     assert (panic.readiness, "immediately" in panic.finding) == (Readiness.FINE, True)
 
 
 @pytest.mark.parametrize("name", ["panic_on_oops", "hung_task_panic", "softlockup_panic"])
 def test_a_host_that_lives_on_in_trouble_is_worth_knowing(host, name):
-    advice = told(host, **{name: 0})[name]
+    advice = findings(host, **{name: 0})[name]
     assert (advice.readiness, f"kernel.{name}=1" in advice.remedy) == (
         Readiness.WORTH_KNOWING,
         True,
@@ -58,13 +58,14 @@ def test_a_host_that_lives_on_in_trouble_is_worth_knowing(host, name):
 
 
 def test_a_host_that_dies_of_a_warning_is_worth_knowing(host):
-    assert told(host, panic_on_warn=1)["panic_on_warn"].readiness is Readiness.WORTH_KNOWING
+    assert findings(host, panic_on_warn=1)["panic_on_warn"].readiness is Readiness.WORTH_KNOWING
 
 
 @pytest.mark.parametrize(("missing", "kind"), [("soft_watchdog", "soft"), ("nmi_watchdog", "hard")])
 def test_lockups_that_are_not_detected_are_named(host, missing, kind):
     assert (
-        f"does not detect {kind} lockups" in told(host, **{missing: 0})["lockup detection"].finding
+        f"does not detect {kind} lockups"
+        in findings(host, **{missing: 0})["lockup detection"].finding
     )
 
 
@@ -81,9 +82,9 @@ def test_lockups_that_are_not_detected_are_named(host, missing, kind):
     ],
 )
 def test_sysrq_is_fine_if_it_may_reboot(host, value, readiness):
-    assert told(host, sysrq=value)["sysrq"].readiness is readiness
+    assert findings(host, sysrq=value)["sysrq"].readiness is readiness
 
 
-def test_a_kernel_that_tells_nothing_makes_no_exception(host):
+def test_a_kernel_without_these_files_raises_nothing(host):
     readiness = {advice.readiness for advice in panic_settings(host.files)}
     assert Readiness.NOT_READY not in readiness

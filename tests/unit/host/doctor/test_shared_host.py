@@ -35,7 +35,7 @@ def test_a_process_that_only_opened_kvm_has_no_machine(host):
     assert other_machines(host.files, OWN) == ()
 
 
-def test_a_machine_of_another_namespace_is_told_by_kvm_itself(host):
+def test_a_vm_of_another_namespace_is_found_in_debugfs(host):
     # kvm_create_vm_debugfs: a directory PID-FD for each VM.
     host.put(f"/sys/kernel/debug/kvm/{OWN}-9/exits")
     host.put("/sys/kernel/debug/kvm/4000-12/exits")
@@ -43,7 +43,7 @@ def test_a_machine_of_another_namespace_is_told_by_kvm_itself(host):
     assert other_machines(host.files, OWN) == (Machine(4000, ""),)
 
 
-def test_a_machine_that_both_tell_of_is_told_once(host):
+def test_a_vm_that_is_in_both_is_listed_once(host):
     host.process(200, "qemu-system-x86", [VM])
     host.put("/sys/kernel/debug/kvm/200-12/exits")
     assert other_machines(host.files, OWN) == (Machine(200, "qemu-system-x86"),)
