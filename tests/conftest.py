@@ -1,4 +1,4 @@
-"""The switches for tests that need /dev/kvm, the emulated host or a browser."""
+"""Switches for tests of /dev/kvm, the emulated host and a browser; which tests run at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections import defaultdict
 from functools import cache
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 SWITCHES = {
     "kvm": "KVMPROBE_TEST_KVM",
@@ -18,11 +19,13 @@ SWITCHES = {
 }
 AUTO, REQUIRE, OFF = "auto", "require", "off"
 STATE_FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
-NOT_EXERCISED = pytest.StashKey[dict[tuple[str, str], int]]()
+NOT_EXERCISED = "not exercised"
+# The longest begin first: what is short fills the gaps at the end.
+LONGEST = ("tests/lab/", "tests/native/", "tests/browser/", "tests/contract/")
 
 
 def pytest_configure(config):
-    config.stash[NOT_EXERCISED] = defaultdict(int)
+    config.pluginmanager.register(NotExercised())
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             # From a shell's background, or nohup; the tests' own processes would ignore it, too.
@@ -70,13 +73,50 @@ def pytest_runtest_makereport(item, call):
                 report.outcome = "failed"
                 report.longrepr = f"{switch}={REQUIRE}, but: {reason}"
             else:
-                item.config.stash[NOT_EXERCISED][marker, reason] += 1
+                report.user_properties.append((NOT_EXERCISED, [marker, reason]))
     return report
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    for (marker, reason), count in sorted(config.stash[NOT_EXERCISED].items()):
-        terminalreporter.write_line(f"NOT exercised: {count} tests marked {marker}: {reason}")
+class NotExercised:
+    """Counts what was skipped, in this process or in a worker of xdist, and lists it at the end."""
+
+    def __init__(self):
+        self._counts = defaultdict(int)
+
+    def pytest_runtest_logreport(self, report):
+        for name, value in report.user_properties:
+            # A worker's report carries the properties of the earlier phases of its test, too.
+            if name == NOT_EXERCISED and report.skipped:
+                self._counts[tuple(value)] += 1
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for (marker, reason), count in sorted(self._counts.items()):
+            terminalreporter.write_line(f"NOT exercised: {count} tests marked {marker}: {reason}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    def place(item):
+        return next((n for n, f in enumerate(LONGEST) if item.nodeid.startswith(f)), len(LONGEST))
+
+    items.sort(key=place)
+
+
+class ByModule(LoadScopeScheduling):
+    """A module's tests run one after the other, and so do all tests of this machine's kernel.
+
+    Those share its log, its settings and its devices.  A module's tests share fixtures: a boot of
+    the emulated host, the catalogue on a correct kernel.
+    """
+
+    def _split_scope(self, nodeid):
+        path = nodeid.partition("::")[0]
+        return "tests/native" if path.startswith("tests/native/") else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByModule(config, log)
 
 
 def _mode(switch):

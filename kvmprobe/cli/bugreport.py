@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
+from kvmprobe.cli.grammar.shared import RUN_HELP
 from kvmprobe.cli.scenario import SCENARIO_HELP, named
 from kvmprobe.errors import ExitCode, ScenarioError, Unavailable, UsageError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(bugreport: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    bugreport.add_argument(
-        "run", type=Path, metavar="RUN", help="a run's directory, or what `run --json` wrote"
-    )
+    bugreport.add_argument("run", type=Path, metavar="RUN", help=RUN_HELP)
     bugreport.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
     bugreport.add_argument(
         "--also",
@@ -34,27 +33,30 @@ def add_arguments(bugreport: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="RUN",
-        help="a run on another kernel, which is affected or not; several may be given",
+        help="a run on another kernel, affected or not; several may be given",
     )
     bugreport.add_argument(
-        "--output", type=Path, metavar="FILE", help="write it there, not to standard output"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the mail there (default: standard output)",
     )
     bugreport.add_argument(
         "--reproducer",
         type=Path,
         metavar="FILE",
-        help="write the C program there instead of into the mail",
+        help="write the C program to FILE, not into the mail",
     )
     bugreport.add_argument(
         "--target",
         type=Where.parse,
         choices=[Where.HOST, Where.LAB],
-        help="where it failed, if the run has both",
+        help="where it failed, if the run was on both",
     )
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
-    """Write the report, and to the terminal first whether it is news and who gets it.
+    """Write the report; on standard error, whether it looks unreported and who gets it.
 
     :raises UsageError: the run has no such failure, or a file cannot be written
     """
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
 
 
 def _program(scenario: Scenario) -> str | None:
-    """Return the scenario as a C program, None if none can be made of it."""
+    """Return the scenario as a C program; None if there cannot be one."""
     try:
         # Needs the compiled extension, which rendering a kept run does not.
         from kvmprobe.repro.program import program  # noqa: PLC0415

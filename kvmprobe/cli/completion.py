@@ -1,4 +1,4 @@
-"""``kvmprobe completion``: the shell's script, made from the parser; and words that it asks for."""
+"""``kvmprobe completion``: a shell's completion script, and words that it looks up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 Completer = Mapping[str, str | dict[str, str]]
 
-# Functions of the scripts: what they offer is looked up when the key is pressed.
+# Functions of the scripts; they look up their words when the key is pressed.
 _PREAMBLE = {
     "bash": """
 _kvmprobe_scenarios() { compgen -W "$(kvmprobe list 2>/dev/null)" -- "$1"; }
@@ -68,12 +68,12 @@ def add_arguments(completion: argparse.ArgumentParser) -> None:
         metavar="SHELL",
         help=f'{", ".join(SHELLS)}; for bash: eval "$(kvmprobe completion bash)"',
     )
-    # What the scripts ask for when a key is pressed.
+    # The scripts call it when the key is pressed.
     completion.add_argument("--kernels", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
-    """Print the script, or one word a line."""
+    """Print the script, or one kernel in each line."""
     if arguments.kernels:
         print("\n".join(sorted({"installed", *labels(Cache.from_environment())})))
     else:
@@ -95,7 +95,7 @@ def _own(function: str) -> Completer:
     return {"bash": function, "zsh": function, "fish": f"({function})"}
 
 
-# What a value is, by the name that the help gives it.
+# What completes a value, by its metavar.
 _COMPLETERS: Mapping[str, Completer] = {
     "FILE": shtab.FILE,
     "PATH": shtab.FILE,
@@ -121,7 +121,7 @@ def _actions(command: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _describe(action: argparse.Action) -> None:
-    """Say what completes it; a shell's script bears no punctuation in the value's name."""
+    """Declare what completes an option; shtab allows no punctuation in a metavar."""
     if isinstance(action.metavar, str):
         name, *_ = re.findall(r"[A-Z]+", action.metavar)
         action.metavar = name

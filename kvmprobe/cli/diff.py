@@ -1,4 +1,4 @@
-"""``kvmprobe diff``: what changed from one run to another."""
+"""``kvmprobe diff``: what changed between two runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_arguments(diff: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     diff.add_argument("before", type=Path, metavar="BEFORE", help=RUN_HELP)
     diff.add_argument("after", type=Path, metavar="AFTER", help=RUN_HELP)
-    diff.add_argument("--markdown", action="store_true", help="for a merge request")
+    diff.add_argument("--markdown", action="store_true", help="print Markdown, for a merge request")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     print_lines(console, diff_markdown(compared) if arguments.markdown else diff_lines(compared))
     if after.ending is Ending.CUT_SHORT:
         print(
-            f"kvmprobe: {arguments.after}: the run was cut short, what it lacks is not compared",
+            f"kvmprobe: {arguments.after}: the run was cut short; missing records are not compared",
             file=sys.stderr,
         )
     return ExitCode.DIVERGED if compared.regressed else ExitCode.OK

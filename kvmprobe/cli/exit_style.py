@@ -1,4 +1,4 @@
-"""The exit status as others count it: kselftest, git bisect, automake, kvm-unit-tests, LTP."""
+"""Exit status conventions: kselftest, git bisect, automake, kvm-unit-tests, LTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTION = "--exit-style"
 
 
 class ExitStyle(Enum):
-    """Whose numbers; ``--exit-style`` takes the values."""
+    """Conventions; the values are those of ``--exit-style``."""
 
     DEFAULT = "default"
     KSELFTEST = "kselftest"
@@ -95,7 +95,7 @@ def exit_status(style: ExitStyle, code: ExitCode) -> int:
 
 
 def style_of(argv: Sequence[str]) -> ExitStyle:
-    """Return the style that a command line names, also where the rest of it is wrong.
+    """Return the style that a command line names, even if the rest of it is wrong.
 
     A usage error must not look like a bad kernel to ``git bisect run``.
     """
@@ -108,7 +108,7 @@ def style_of(argv: Sequence[str]) -> ExitStyle:
 
 
 def outcome(verdicts: Collection[Verdict]) -> ExitCode:
-    """Return what verdicts come to; a run in which nothing was judged has not passed."""
+    """Return the status for verdicts; a run in which nothing was judged has not passed."""
     if Verdict.BROKEN in verdicts:
         return ExitCode.TOOL_BUG
     if FAILURES.intersection(verdicts):

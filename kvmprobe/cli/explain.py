@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     command.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
-    command.add_argument("--json", action="store_true", help="the scenario itself, for `replay`")
+    command.add_argument("--json", action="store_true", help="print it as a document, for `replay`")
     add_host(command)
 
 

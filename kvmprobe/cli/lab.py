@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def add_arguments(lab: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
-    setup = commands.add_parser("setup", help="build the emulator, once, into the user's cache")
+    setup = commands.add_parser("setup", help="build the emulator, once, in the user's cache")
     add_sources(setup)
     program = commands.add_parser("exec", help="run a program on the emulated host")
     program.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
@@ -44,17 +44,17 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH[:GUESTPATH]",
-        help="take a file or directory along",
+        help="copy a file or directory into the guest",
     )
     program.add_argument(
         "--with-kvmprobe",
         action="store_true",
-        help="take this kvmprobe along for a script's use (the command kvmprobe always is)",
+        help="copy this kvmprobe into the guest, for scripts (done anyway if COMMAND is kvmprobe)",
     )
     program.add_argument(
         "--disk",
         metavar="FILE[:MOUNTPOINT]",
-        help="an ext4 image that outlives the machine, and its panics"
+        help="an ext4 image that keeps its contents after a panic"
         f" (default mount point: {MOUNT_POINT})",
     )
     program.add_argument(
@@ -68,33 +68,33 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         type=Number(int, 1, MOST_PROCESSORS, "processors"),
         metavar="N",
         default=1,
-        help="processors of the emulated host (default: %(default)s)",
+        help="number of processors (default: %(default)s)",
     )
     program.add_argument(
         "--memory",
         type=Number(int, 64, MOST_MEMORY_MIB, "MiB"),
         default=MEMORY_MIB,
         metavar="MIB",
-        help="its memory; more if the files need more (default: %(default)s)",
+        help="memory; more if the files need it (default: %(default)s)",
     )
     program.add_argument(
         "--kernel-log",
         type=Path,
         metavar="FILE",
-        help="boot verbosely; write the kernel's console to FILE (/dev/stderr: to see it)",
+        help="boot verbosely and write the kernel's console to FILE, for example /dev/stderr",
     )
     program.add_argument(
         "--silence",
         type=seconds,
         default=SILENCE_SECONDS,
         metavar="SECONDS",
-        help="how long without any output counts as a hang (default: %(default)g)",
+        help="time without output that counts as a hang (default: %(default)g)",
     )
     program.add_argument(
         "program",
         nargs="+",
         metavar="-- COMMAND",
-        help="the program, by its path here or in the guest, and its arguments",
+        help="the program, by its path on this host or in the guest, and its arguments",
     )
 
 
@@ -115,13 +115,13 @@ def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 
 class _UntilProgramStarts:
-    """Progress that leaves the terminal to the program once that runs."""
+    """Progress that leaves the terminal to the program when that starts."""
 
     def __init__(self, status: StatusLine | LinePerStage) -> None:
         self._status = status
 
     def stage(self, text: str) -> None:
-        """Show it, but for the last."""
+        """Show a stage, except the last."""
         if text.endswith(": start"):
             self._status.__exit__()
         else:
@@ -149,7 +149,7 @@ def _disk_of(arguments: argparse.Namespace) -> Disk | None:
     if arguments.disk is not None:
         return Disk.parse(arguments.disk, arguments.disk_size)
     if arguments.disk_size is not None:
-        raise UsageError("--disk-size: of which disk? (--disk FILE)")
+        raise UsageError("--disk-size needs --disk FILE")
     return None
 
 

@@ -1,4 +1,4 @@
-"""``kvmprobe list``: the scenarios that a selection leaves, and what they can be selected by."""
+"""``kvmprobe list``: the selected scenarios, and their traits."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ def add_arguments(listing: argparse.ArgumentParser) -> None:
     add_selection(listing)
     form = listing.add_mutually_exclusive_group()
     form.add_argument(
-        "--long", action="store_true", help="with tags, needs, ops, hazards and the defects shown"
+        "--long",
+        action="store_true",
+        help="with tags, needs, ops, hazards and shown defects",
     )
     form.add_argument("--json", action="store_true", help="the same as a JSON document")
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
-    """Print ids; with ``--long`` or ``--json`` each scenario's traits, as soon as it has them."""
+    """Print ids; with ``--long`` or ``--json`` the traits of each scenario, one by one."""
     chosen = wanted(arguments.select, arguments.exclude)
     listed = [traits for traits in catalogue() if chosen(traits.scenario.id)]
     if arguments.json:
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
 
 
 def long_lines(traits: Traits) -> list[str]:
-    """Return a scenario's id, and below it what it can be selected by."""
+    """Return a scenario's id and, indented, its traits."""
     hazard = traits.hazard
     fatal = ""
     if hazard is not None:
@@ -74,7 +76,7 @@ def long_lines(traits: Traits) -> list[str]:
 
 
 def as_json(traits: Traits) -> dict[str, Any]:
-    """Return the same as JSON-ready data."""
+    """Return the traits as JSON-ready data."""
     hazard = traits.hazard
     return {
         "id": traits.scenario.id,
@@ -91,7 +93,7 @@ def as_json(traits: Traits) -> dict[str, Any]:
 
 
 def _print_json(listed: list[Traits]) -> None:
-    """Print one document, one scenario a line."""
+    """Print one document, with one scenario in each line."""
     print(f'{{"schema": {json.dumps(SCHEMA)}, "scenarios": [')
     for number, traits in enumerate(listed, start=1):
         print(json.dumps(as_json(traits)) + ("," if number < len(listed) else ""), flush=True)

@@ -1,4 +1,4 @@
-"""``kvmprobe man``: the manual page's source; an installed wheel has it as kvmprobe(1)."""
+"""``kvmprobe man``: print the source of the manual page, which a wheel installs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The manual page: the parser's grammar in the language of man(7)."""
+"""The manual page in man(7), generated from the parser.
+
+argparse-manpage leaves out the epilogs of commands, which are the sections SELECTION, SAFETY, DISKS
+and so on, and the description in NAME that apropos(1) needs.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +18,23 @@ if TYPE_CHECKING:
 
 _WIDTH = 78
 _ENVIRONMENT = {
-    "KVMPROBE_CACHE": "where the emulator, kernels and downloads are kept, instead of kvmprobe in "
-    "XDG_CACHE_HOME or in ~/.cache",
-    "XDG_STATE_HOME": "where kvmprobe/runs keeps the runs, instead of ~/.local/state",
+    "KVMPROBE_CACHE": "directory of emulator, kernels and downloads; the default is kvmprobe in "
+    "XDG_CACHE_HOME or ~/.cache",
+    "XDG_STATE_HOME": "directory of the runs, in kvmprobe/runs; the default is ~/.local/state",
     "NO_COLOR": "no colours",
-    "CI": "no colours and no status line, but lines of text; FORCE_COLOR brings the colours back",
+    "CI": "no colours, and lines of text instead of a status line; FORCE_COLOR enables colours",
 }
 
 
 def man_page(grammar: argparse.ArgumentParser) -> str:
     """Return the page's source.
 
-    :param grammar: the command's parser; each command has its help, and may have an epilog, whose
-        parts become sections: each begins with a line that is not indented
+    :param grammar: the parser; each part of an epilog becomes a section, whose heading is its
+        first line, the only one that is not indented
     """
     commands = list(_commands(grammar))
     summary = (grammar.description or "").rstrip(".")
-    # No date: the page says what its version does, whenever it was made.
+    # No date: the same version makes the same page.
     lines = [
         f'.TH {grammar.prog.upper()} 1 "" "{grammar.prog} {__version__}" "User Commands"',
         ".nh",
@@ -58,7 +62,7 @@ def man_page(grammar: argparse.ArgumentParser) -> str:
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
-    """Yield the commands that have none below them, each with its help."""
+    """Yield the commands without subcommands, each with its help."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to its grammar
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             continue
@@ -111,7 +115,7 @@ def _value(action: argparse.Action) -> str:
 
 
 def _section(part: str) -> Iterator[str]:
-    """Return a part of an epilog, whose first line is its heading, as it is laid out."""
+    """Return a part of an epilog, with its line breaks; its first line is the heading."""
     heading, *rest = part.splitlines()
     yield f".SH {heading.rstrip(':').upper()}"
     yield ".nf"
@@ -130,5 +134,5 @@ def _escaped(text: str) -> str:
 
 
 def _guarded(line: str) -> str:
-    """Keep a line of text from being read as a request."""
+    """Return the line, escaped if man(7) would read it as a request."""
     return f"\\&{line}" if line.startswith((".", "'")) else line

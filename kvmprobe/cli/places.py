@@ -1,4 +1,4 @@
-"""Where scenarios run, by the command line, and what they may do there."""
+"""Where the command line lets scenarios run, and past which hazards."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
-    """Refuse to choose this host's kernel.
+    """Refuse ``--kernel`` for this host.
 
-    :raises UsageError: ``--kernel`` stands beside ``--target host``
+    :raises UsageError: ``--kernel`` and ``--target host`` are given
     """
     if arguments.target is Where.HOST and arguments.kernel:
-        raise UsageError("--kernel means the emulated host; it does not go with --target host")
+        raise UsageError("--kernel chooses the emulated host and excludes --target host")
 
 
 def emulated_host(arguments: argparse.Namespace, status: Progress) -> Place:
-    """Return the emulated host with the kernel that is asked for.
+    """Return the emulated host with the wanted kernel.
 
-    :raises LabError: it cannot be had
+    :raises LabError: the kernel or the emulator is not available
     """
-    # Loaded only where an emulated host is wanted.
+    # Imported only for an emulated host.
     from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
     from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
 
@@ -44,7 +44,7 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> Place:
 
 
 def crash_policy(arguments: argparse.Namespace, place: Place) -> Hazardous:
-    """Return what to do at a place with scenarios that can kill it."""
+    """Return the policy for scenarios that can crash the place."""
     if place.risk is Risk.REAL and not arguments.hazardous:
         return Hazardous.STOP
     return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND

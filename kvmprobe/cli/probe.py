@@ -45,7 +45,7 @@ def add_arguments(probe: argparse.ArgumentParser) -> None:
     probe.add_argument(
         "--disarm",
         action="store_true",
-        help="only restore the settings that a killed `run --arm` has left",
+        help="only restore the sysctls that a killed `run --arm` left changed",
     )
     add_device(probe)
 

@@ -51,7 +51,8 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
         type=Where.parse,
         choices=list(Where),
         default=Where.AUTO,
-        help="this host, the emulated host, or the host if it can run it (default: %(default)s)",
+        help="where to run: on this host, on the emulated host, or on this host and, what its KVM "
+        "cannot do, on the emulated one (default: %(default)s)",
     )
     replay.add_argument("--json", type=Path, metavar="FILE", help="write the records to FILE")
     replay.add_argument(
@@ -62,7 +63,9 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
         "`bugreport`",
     )
     replay.add_argument(
-        "--hazardous", action="store_true", help="on this host too, go on to what can PANIC it"
+        "--hazardous",
+        action="store_true",
+        help="on this host too, continue where the next step can PANIC it",
     )
     replay.set_defaults(all_crashes=True)  # each file was named
     add_host_checks(replay)

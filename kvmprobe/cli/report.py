@@ -1,4 +1,4 @@
-"""``kvmprobe report``: runs that are over, as a page for people or in a format for programs."""
+"""``kvmprobe report``: finished runs as a page for people or in a format for programs."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help=f"write it there; `-` is standard output (default: {PAGE} for a page, which is"
-        " refused if that is there already; else standard output)",
+        help=f"output file; `-` is standard output (default: {PAGE} for html, unless it exists;"
+        " standard output for the others)",
     )
-    add_exit_style(report, "end with the status that the runs deserve, as others count it")
+    add_exit_style(report, "exit with the status of the runs, in this convention")
     end_with(report, FORMATS, EXIT_STYLES)
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
-    """Write the report; the status is about that, unless an exit style asks for the runs' own."""
+    """Write the report; the status is that of the runs only with an exit style."""
     runs = [read_run(path) for path in arguments.runs]
     wanted = Format(arguments.format)
     output = arguments.output
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
 
 
 def _of_runs(runs: Sequence[RunDocument]) -> ExitCode:
-    """Return what the runs come to; one that was cut short and shows no failure tells nothing."""
+    """Return the status of the runs; without a failure, one that was cut short is inconclusive."""
     code = outcome({record.verdict for told in runs for record in told.records})
     cut_short = any(told.ending is Ending.CUT_SHORT for told in runs)
     return ExitCode.NOTHING_RAN if code is ExitCode.OK and cut_short else code
@@ -75,7 +75,7 @@ def _write(path: Path | None, content: bytes) -> None:
         with PAGE.open("xb") if path is None else path.open("wb") as file:
             file.write(content)
     except FileExistsError as error:
-        raise UsageError(f"{PAGE} is there already: name a file with --output") from error
+        raise UsageError(f"{PAGE} exists; name another file with --output") from error
     except OSError as error:
         raise UsageError(f"--output {path or PAGE}: {error.strerror}") from error
     if path is None:

@@ -1,4 +1,4 @@
-"""``kvmprobe repro``: a scenario as a C program; run where it must reproduce and where not."""
+"""``kvmprobe repro``: a scenario as a C program, verified where it must reproduce or must not."""
 
 from __future__ import annotations
 
@@ -45,28 +45,28 @@ def add_arguments(repro: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the program there, - for standard output (default: named for the scenario)",
+        help="output file, - for standard output (default: named after the scenario)",
     )
     repro.add_argument(
         "--target",
         type=Where.parse,
         choices=[Where.HOST, Where.LAB],
         default=Where.LAB,
-        help="write it for this host's CPU and KVM, or for a Sapphire Rapids, which the emulated "
-        "host is (default: %(default)s)",
+        help="write it for the CPU and KVM of this host or of the emulated host, a Sapphire Rapids "
+        "(default: %(default)s)",
     )
     repro.add_argument(
         "--verify",
         action="store_true",
-        help="compile it and run it there; exit status 1 unless it reproduces",
+        help="compile it and run it there; the exit status is 1 unless it reproduces",
     )
     repro.add_argument(
         "--kernel",
         action="append",
         default=[],
         metavar="SPEC",
-        help="verify it on the emulated host with that kernel, as `run --kernel` takes it; "
-        "several may be given",
+        help="verify it on the emulated host with that kernel, as for `run --kernel`; several may "
+        "be given",
     )
     repro.add_argument(
         "--not-on",
@@ -78,14 +78,14 @@ def add_arguments(repro: argparse.ArgumentParser) -> None:
     repro.add_argument(
         "--hazardous",
         action="store_true",
-        help="have it go on to a load that can PANIC its host",
+        help="run it past a load that can PANIC its host",
     )
     add_device(repro)
     add_sources(repro)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Write the program, and verify it if that is asked for.
+    """Write the program and, if requested, verify it.
 
     :raises UsageError: there is no such scenario, or the arguments contradict each other
     """
@@ -110,9 +110,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.target is Where.HOST and (arguments.kernel or arguments.not_on):
-        raise UsageError("--kernel and --not-on mean the emulated host, not --target host")
+        raise UsageError("--kernel and --not-on use the emulated host and exclude --target host")
     if arguments.output == _STANDARD_OUTPUT and _wants_verification(arguments):
-        raise UsageError("--verify needs a file; --output - is none")
+        raise UsageError("--verify needs a file, not --output -")
 
 
 def _wants_verification(arguments: argparse.Namespace) -> bool:
@@ -132,7 +132,7 @@ def _verify(
     preflight: Preflight | None,
     scenario: Scenario,
 ) -> ExitCode:
-    """Run the program everywhere it is to run; the worst that came of it is the status."""
+    """Run the program on each kernel; return the worst status."""
     with tempfile.TemporaryDirectory(prefix="kvmprobe-repro-") as folder:
         executable = Path(folder) / "repro"
         compile_program(source, executable)
@@ -163,7 +163,7 @@ def _judge(console: Console, label: str, ended: Ended, *, wanted: bool) -> ExitC
         print_lines(console, lines)
         return ExitCode.NOTHING_RAN
     if ended.result.reproduced is not wanted:
-        lines.append(f"  it was to {'reproduce' if wanted else 'behave'} here")
+        lines.append(f"  expected: {'reproduced' if wanted else 'not reproduced'}")
     print_lines(console, lines)
     return ExitCode.OK if ended.result.reproduced is wanted else ExitCode.DIVERGED
 

@@ -1,4 +1,4 @@
-"""``kvmprobe resume``: go on with a run that was interrupted, or that took this host down."""
+"""``kvmprobe resume``: continue a run that was interrupted or that crashed this host."""
 
 from __future__ import annotations
 
@@ -32,23 +32,21 @@ def add_arguments(resume: argparse.ArgumentParser) -> None:
         type=Number(int, 0, 1000, "retries"),
         default=1,
         metavar="K",
-        help="run a scenario during which this host went down K times more, alone; then leave it "
+        help="run a scenario during which this host went down K more times, alone "
         "(default: %(default)s)",
     )
     resume.add_argument(
         "--timeout",
         type=RUN_TIME,
         metavar="SECONDS",
-        help="end this attempt after that (default: what the run was begun with)",
+        help="end this attempt after that time (default: the --timeout of the first attempt)",
     )
-    add_exit_style(
-        resume, "the exit status as others count it (default: as `kvmprobe --help` lists it)"
-    )
+    add_exit_style(resume, "convention of the exit status (default: as in `kvmprobe --help`)")
     end_with(resume, RESUMING, EXIT_STYLES)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Run what has no record, as the run was begun.
+    """Run the scenarios without a record, with the arguments of the first attempt.
 
     :raises UsageError: there is no such run, or it was another kernel's
     """
@@ -57,13 +55,13 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         begun = parser(argv).parse_args(argv)
     except SystemExit as refused:
         raise UsageError(
-            f"{attempt.path}: begun by {attempt.begin['tool']} with arguments that "
-            f"kvmprobe {__version__} does not take: {shlex.join(argv)}"
+            f"{attempt.path}: {attempt.begin['tool']} started it with arguments that "
+            f"kvmprobe {__version__} does not accept: {shlex.join(argv)}"
         ) from refused
     begun.timeout = arguments.timeout or begun.timeout
     if gone := set(attempt.planned) - set(all_ids()):
         tell(
-            f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in this "
-            f"one's catalogue, so they stay without a record: {', '.join(sorted(gone))}"
+            f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in the "
+            f"catalogue of {__version__} and get no record: {', '.join(sorted(gone))}"
         )
     return carry_out(begun, attempt, console)

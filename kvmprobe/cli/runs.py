@@ -1,4 +1,4 @@
-"""``kvmprobe runs``: the runs that were kept, and one scenario's outcomes across them."""
+"""``kvmprobe runs``: the kept runs, and the outcomes of scenarios across them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def add_arguments(runs: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="DIR",
-        help="take a run in that `run --out DIR` made elsewhere",
+        help="include a run that `run --out DIR` made elsewhere",
     )
     runs.add_argument("--json", action="store_true", help="as a JSON document")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Bring the index up to date; tell what was asked of it.
+    """Update the index, then print what it has.
 
     :raises RunDirectoryError: the index cannot be written
     """
@@ -61,13 +61,13 @@ def _asked(index: Index, arguments: argparse.Namespace) -> list[RunRow] | list[R
 
 
 def _globs(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Return what records were asked for; nothing if the runs were."""
+    """Return globs for scenario, kernel and verdict; empty if runs are wanted, not records."""
     globs = (arguments.scenario, arguments.kernel, arguments.verdict)
     return tuple(glob or "*" for glob in globs) if any(globs) else ()
 
 
 def _document(rows: Sequence[RunRow] | Sequence[RecordRow]) -> str:
-    """Return the rows as JSON, a record's members named as in ``kvmprobe-run/1``."""
+    """Return the rows as JSON, a record's members named as in ``kvmprobe-run/2``."""
     listed: dict[str, list[dict[str, Any]]] = {"runs": [], "scenarios": []}
     for row in rows:
         match row:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import Unavailable
 from kvmprobe.host.doctor.shared_host import other_machines, running_services, shown
 from kvmprobe.host.kernel_log import TAINTED
-from kvmprobe.host.taint import SPOILING_LETTERS, letters, taints
+from kvmprobe.host.taint import described, taints
 
 if TYPE_CHECKING:
     from kvmprobe.host.files import HostFiles
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def spoiling_taint(files: HostFiles) -> str:
     """Return the taint and its meaning if it makes results unreliable; otherwise an empty text."""
     value = files.number(TAINTED) or 0
-    spoiling = [taint for taint in taints(value) if taint.letter in SPOILING_LETTERS]
-    meanings = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in spoiling)
-    return f"{letters(value)} ({meanings})" if spoiling else ""
+    return described(value) if any(taint.spoils for taint in taints(value)) else ""
 
 
 def refuse_tainted(files: HostFiles) -> None:

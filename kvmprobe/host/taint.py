@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+
+_SPOILING = frozenset("MBDWL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,11 @@ class Taint:
     bit: int
     letter: str
     meaning: str
+
+    @property
+    def spoils(self) -> bool:
+        """A machine check, bad page, oops, warning or lockup: later failures may result from it."""
+        return self.letter in _SPOILING
 
 
 TAINTS = tuple(
@@ -47,17 +53,6 @@ TAINTS = tuple(
 )
 
 
-class Weight(Enum):
-    """What a taint means for a test."""
-
-    SPOILS = "failures may be a consequence of the earlier fault"
-    REPORTED = "mentioned in reports"
-
-
-# After a machine check, bad page, oops, warning or lockup, failures cannot be trusted.
-SPOILING_LETTERS = frozenset("MBDWL")
-
-
 def taints(value: int) -> tuple[Taint, ...]:
     """Return the taints in a bitmap; an unknown bit has the letter ``?``."""
     unknown = (bit for bit in range(len(TAINTS), value.bit_length()) if value >> bit & 1)
@@ -67,11 +62,12 @@ def taints(value: int) -> tuple[Taint, ...]:
     )
 
 
-def weight(taint: Taint) -> Weight:
-    """Return whether a taint spoils results."""
-    return Weight.SPOILS if taint.letter in SPOILING_LETTERS else Weight.REPORTED
-
-
 def letters(value: int) -> str:
     """Return the letters in the order of the bits, such as ``WO``."""
     return "".join(taint.letter for taint in taints(value))
+
+
+def described(value: int) -> str:
+    """Return letters and meanings, such as ``W (W: the kernel issued a warning)``."""
+    meanings = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in taints(value))
+    return f"{letters(value)} ({meanings})"

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,7 +178,7 @@ class Archives:
 
     def _summarise(self, state: AptState, prefixes: tuple[str, ...], summary: Path) -> None:
         found = [
-            package.as_json()
+            asdict(package)
             for index in state.indices()
             for package in scan(state.read(index), prefixes, index.suite, index.uri)
         ]

@@ -89,6 +89,10 @@ class Machine:
         """The output of the kernel's console so far."""
         return self._console.decode("utf-8", errors="replace")
 
+    def console_tail(self) -> tuple[str, ...]:
+        """Return the last lines of the console."""
+        return tuple(console_text.lines(self.console_text)[-_LAST_LINES:])
+
     @property
     def seconds(self) -> float:
         """Wall time since the emulator started."""
@@ -211,8 +215,7 @@ class Machine:
     def _boot_failed(self, what: str) -> BootFailed:
         self._process.kill()
         self._over = True
-        lines = console_text.lines(self.console_text)[-_LAST_LINES:]
-        return BootFailed(f"the emulated host did not boot: {what}", tuple(lines))
+        return BootFailed(f"the emulated host did not boot: {what}", self.console_tail())
 
     def _flush(self) -> None:
         channel = self._process.channel_in

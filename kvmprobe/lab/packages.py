@@ -7,7 +7,7 @@ and its Version refuses texts that are not Debian versions.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -37,10 +37,6 @@ class Package:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} ({self.suite})"
-
-    def as_json(self) -> dict[str, str | int]:
-        """Return the fields as plain values; ``Package(**fields)`` reads them back."""
-        return asdict(self)
 
 
 def pool_uri(base_uri: str, path: str) -> str:

@@ -23,7 +23,6 @@ from kvmprobe.lab.machine_events import (
     ProgramKilled,
 )
 from kvmprobe.lab.python_closure import add_python
-from kvmprobe.results.console_text import lines
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:
@@ -36,12 +35,10 @@ if TYPE_CHECKING:
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
 
-MEMORY_MIB = 384
 _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.facts",)
 _SILENCE_SECONDS = 90.0
 # By the emulated clock, one second of which takes ten or more.
 _SCENARIO_SECONDS = 3.0
-_LAST_LINES = 30
 
 
 class EmulatedLink:
@@ -81,7 +78,7 @@ class EmulatedLink:
                 case ConsolePanic(report):
                     crash = Crash(
                         step=0,
-                        during="",
+                        during=None,
                         headline=report.headline,
                         function=report.function,
                         frames=report.frames,
@@ -95,8 +92,7 @@ class EmulatedLink:
         raise LinkLostError("the emulated host has ended")
 
     def _untestable(self, what: str) -> BootFailed:
-        tail = lines(self._machine.console_text)[-_LAST_LINES:]
-        return BootFailed(f"the emulated host {what}", tuple(tail))
+        return BootFailed(f"the emulated host {what}", self._machine.console_tail())
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +136,7 @@ class EmulatedHost:
             {**python.environment, TRANSPORT_VARIABLE: PORT},
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
-        image = boot_image.build(unpacked, packed, MEMORY_MIB)
+        image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
         return cls(kernel, built, image, [])
 
     @property

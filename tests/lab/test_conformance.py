@@ -15,7 +15,7 @@ import pytest
 from kvmprobe.lab import kernels
 from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 from kvmprobe.progress import Silent
-from tests.lab.conftest import SOURCES
+from tests.support.conformance import checks_of
 
 pytestmark = pytest.mark.lab
 SILENCE = 120.0
@@ -39,13 +39,6 @@ for program; do
     echo "= ${program##*/}"; $program; echo "status $?"
 done
 """
-
-
-def checks_of(program):
-    """Return the names of a program's checks, as its source has them."""
-    source = (SOURCES / f"{program}.c").read_text(encoding="utf-8")
-    return sorted(set(re.findall(r'\bcheck\("([a-z0-9-]+)"', source)))
-
 
 CHECKS = [(program, name) for program in ON_ONE_PROCESSOR for name in checks_of(program)]
 CHECKS_OF_TWO = [("pinned_guest", name) for name in checks_of("pinned_guest")]

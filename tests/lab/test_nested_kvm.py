@@ -13,15 +13,13 @@ from kvmprobe.lab import boot_image, initramfs, kernel_image, kernels
 from kvmprobe.lab.machine_events import Output, Phase, ProgramExited, decode
 from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 from kvmprobe.progress import Silent
-from tests.lab.conftest import SOURCES
+from tests.support.conformance import checks_of
 
 pytestmark = pytest.mark.lab
 KERNEL = "7.3.4"
 SILENCE = 300.0
 INNER_MIB, OUTER_MIB = 256, 1024
-CHECKS = sorted(
-    set(re.findall(r'\bcheck\("([a-z0-9-]+)"', (SOURCES / "xsave_guest.c").read_text("utf-8")))
-)
+CHECKS = checks_of("xsave_guest")
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def test_a_second_armed_run_is_refused(armed_run, tmp_path):
     [
         (["--arm", "vm.swappiness=1"], "valid: kernel.panic"),
         (["--arm", "panic=soon"], "must be a number"),
-        (["--arm", "--target", "lab"], "needs none"),
+        (["--arm", "--target", "lab"], "does not apply to the emulated one"),
     ],
 )
 def test_what_cannot_be_armed_is_a_usage_error_and_leaves_no_run(before, tmp_path, arguments, said):

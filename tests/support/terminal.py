@@ -17,6 +17,9 @@ import pyte
 
 INTERRUPT = b"\x03"
 _SECONDS = 60
+# These override what the terminal says.  GNU readline, which pytest imports, exports the last two
+# to all children, so that a worker of pytest-xdist has those of the terminal of pytest.
+_OVERRIDES = {"CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}
 
 
 @dataclass
@@ -67,11 +70,11 @@ class Terminal:
 def on_terminal(command, *, columns=100, environ=None, **popen):
     """Start it in a session of its own with that terminal; its standard input is a pipe.
 
-    What tells of CI or of colours is taken out of its environment.
+    Its environment does not say anything about CI, colours or the size.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    kept = {k: v for k, v in os.environ.items() if k not in {"CI", "NO_COLOR", "FORCE_COLOR"}}
+    kept = {k: v for k, v in os.environ.items() if k not in _OVERRIDES}
     streams = {"stdin": subprocess.PIPE, "stdout": theirs, "stderr": theirs} | popen
     with subprocess.Popen(
         command,

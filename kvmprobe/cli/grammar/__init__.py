@@ -1,1 +1,1 @@
-"""The command line's grammar: what each command takes, and what that comes to."""
+"""The command line: arguments and help texts."""

@@ -1,4 +1,4 @@
-"""What can be chosen from, where a choice decides what a command does."""
+"""Options whose value is one of a few words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 class _Choice(StrEnum):
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read one, for argparse."""
+        """Parse a value, for argparse."""
         try:
             return cls(text)
         except ValueError:
@@ -28,7 +28,7 @@ class Where(_Choice):
 
 
 class OfKnown(_Choice):
-    """``--known``: what a failure that known defects explain is."""
+    """``--known``: how a failure that known defects explain counts."""
 
     FAIL = "fail"
     XFAIL = "xfail"

@@ -1,4 +1,4 @@
-"""Arguments about the host that a run puts at stake; what follows from them before it begins."""
+"""Arguments about the host, and what is checked on it before a run."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _SENSIBLE = "sensible"
 
 
 def add_host_checks(command: _ActionsContainer) -> None:
-    """Take what lets a run begin on a host that it would refuse."""
+    """Declare the options that allow a run on a host that is otherwise refused."""
     command.add_argument(
         "--allow-tainted",
         action="store_true",
-        help="on this host, run although the kernel has had a fault since boot "
+        help="run on this host although the kernel has had a fault since boot "
         "(taint M, B, D, W or L)",
     )
     command.add_argument(
         "--shared",
         action="store_true",
-        help="with --hazardous, run although other VMs run on this host, which a panic takes along",
+        help="with --hazardous, run although a panic would also end other VMs on this host",
     )
 
 
 def add_arm(command: _ActionsContainer) -> None:
-    """Take settings to change for the run."""
+    """Declare ``--arm``."""
     usual = ",".join(f"{name.removeprefix('kernel.')}={value}" for name, value in DEFAULT.items())
     names = ", ".join(name.removeprefix("kernel.") for name in SETTINGS)
     command.add_argument(
@@ -45,26 +45,26 @@ def add_arm(command: _ActionsContainer) -> None:
         nargs="?",
         const=_SENSIBLE,
         metavar="NAME=VALUE,...",
-        help="as root, change kernel settings of this host for the run, so that a host in trouble "
-        f"dies and comes back, and restore them afterwards (without a value: {usual}, as far as "
-        f"the kernel has them; kernel.panic only if it is 0); known: {names}",
+        help="as root, change sysctls of this host for the run, so that it panics and reboots "
+        f"after a fault, and restore them afterwards (default: {usual}, those that the kernel "
+        f"has, and kernel.panic only if it is 0); valid: {names}",
     )
 
 
 def arming_of(arguments: argparse.Namespace) -> Mapping[str, int] | None:
-    """Return what to arm with; None for nothing.
+    """Return the sysctls to change; None without ``--arm``.
 
-    :raises UsageError: a setting that is not known, or no host of ours to arm
+    :raises UsageError: an unknown sysctl, or a run on the emulated host
     """
     if arguments.arm is None:
         return None
     if arguments.kernel or arguments.target is Where.LAB:
-        raise UsageError("--arm is for this host; a run on the emulated one needs none")
+        raise UsageError("--arm changes this host and does not apply to the emulated one")
     return sensible(HostFiles()) if arguments.arm == _SENSIBLE else settings_of(arguments.arm)
 
 
 def check_host(arguments: argparse.Namespace) -> list[str]:
-    """Refuse a host that a run should not begin on; return what the run's reader should know.
+    """Refuse a host that a run should not start on; return notes for the reader of the run.
 
     :raises Unavailable: ``tainted``, ``busy``
     """
@@ -79,6 +79,6 @@ def check_host(arguments: argparse.Namespace) -> list[str]:
 
 
 def tell(line: str) -> None:
-    """Say a line at once, on standard error; nothing for an empty one."""
+    """Print a line on standard error, unless it is empty."""
     if line:
         terminal.tell(f"kvmprobe: {line}")

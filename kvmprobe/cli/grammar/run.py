@@ -41,8 +41,8 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
         type=Where.parse,
         choices=list(Where),
         default=Where.AUTO,
-        help="this host, the emulated host, or what fits: the host, and the emulated one for what "
-        "the host's KVM cannot do (default: %(default)s)",
+        help="where to run: on this host, on the emulated host, or on this host and, what its KVM "
+        "cannot do, on the emulated one (default: %(default)s)",
     )
     add_device(where)
     add_kernel(where)
@@ -54,59 +54,59 @@ def _add_judging(judging: argparse._ArgumentGroup) -> None:
         type=OfKnown.parse,
         choices=list(OfKnown),
         default=OfKnown.FAIL,
-        help="what known defects explain is a failure, or expected: XFAIL, and XPASS where one "
-        "should have shown and did not (default: %(default)s)",
+        help="whether a failure that known defects explain counts as a failure or as expected: "
+        "XFAIL, or XPASS if a defect of this kernel did not show (default: %(default)s)",
     )
-    add_exit_style(
-        judging, "the exit status as others count it (default: as `kvmprobe --help` lists it)"
-    )
+    add_exit_style(judging, "convention of the exit status (default: as in `kvmprobe --help`)")
 
 
 def _add_output(output: argparse._ArgumentGroup) -> None:
     add_printing(output)
     output.add_argument(
-        "--timestamps", action="store_true", help="begin each printed line with the time"
+        "--timestamps", action="store_true", help="start each printed line with the time"
     )
     output.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="keep the run in this new directory, for `resume` and `report` (default: one under "
+        help="keep the run in this new directory, for `resume` and `report` (default: a new one in "
         "$XDG_STATE_HOME/kvmprobe/runs)",
     )
-    output.add_argument("--json", type=Path, metavar="FILE", help="write every record to FILE")
+    output.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all records to one document"
+    )
     output.add_argument(
         "--report",
         action="append",
         default=[],
         type=ReportFile.parse,
         metavar="FORMAT=FILE",
-        help="write a report while the run goes on; several may be given; "
+        help="write a report during the run; several may be given; "
         f"FORMAT: {', '.join(f.value for f in Format)}",
     )
 
 
 def _add_safety(safety: argparse._ArgumentGroup) -> None:
     safety.add_argument(
-        "--timeout", type=RUN_TIME, metavar="SECONDS", help="end the whole run after that"
+        "--timeout", type=RUN_TIME, metavar="SECONDS", help="end the run after that time"
     )
     safety.add_argument(
         "--scenario-timeout",
         type=seconds,
         metavar="SECONDS",
-        help="what one scenario may take (default: 10 s here; on the emulated host 3 s by its own "
-        "clock, ten times slower); then its tasks' stacks are recorded, and it is killed",
+        help="deadline of one scenario, after which the stacks of its tasks are recorded and it is "
+        "killed (default: 10 s; on the emulated host 3 s of its clock, which is ten times slower)",
     )
     safety.add_argument(
         "--step-timeout",
         type=seconds,
         metavar="SECONDS",
-        help="the same of one step of a scenario (default: what its scenario may take)",
+        help="deadline of each step of a scenario (default: that of the scenario)",
     )
     safety.add_argument(
         "--hazardous",
         action="store_true",
-        help="on this host too, go on where the next step can PANIC it",
+        help="on this host too, continue where the next step can PANIC it",
     )
     safety.add_argument(
         "--all-crashes",

@@ -1,4 +1,4 @@
-"""Arguments that several commands have."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ RUN_HELP = "a run's directory, or the FILE of `run --json`"
 
 
 def add_device(command: _ActionsContainer) -> None:
-    """Take another KVM device."""
+    """Declare ``--device``."""
     command.add_argument(
         "--device", default="/dev/kvm", metavar="PATH", help="KVM device (default: %(default)s)"
     )
 
 
 def add_kernel(command: _ActionsContainer) -> None:
-    """Take the kernel of the emulated host, and where to get it."""
+    """Declare the kernel of the emulated host, and where it comes from."""
     command.add_argument(
         "--kernel",
         metavar="SPEC",
-        help="emulated host with that kernel: a Debian version (6.12.95, 6.1), a .deb (or several, "
-        "separated by commas), a bzImage or build tree, or `installed`; "
-        "without it, the newest packaged kernel that has its KVM modules",
+        help="use the emulated host with that kernel: a Debian version (6.12.95, 6.1), a .deb (or "
+        "several, separated by commas), a bzImage, a build tree, or `installed` "
+        "(default: the newest packaged kernel with KVM modules)",
     )
     command.add_argument(
-        "--modules", type=Path, metavar="DIR", help="where the modules of a bzImage are"
+        "--modules", type=Path, metavar="DIR", help="directory with the modules of a bzImage"
     )
     add_sources(command)
 
 
 def add_sources(command: _ActionsContainer) -> None:
-    """Take archives and the emulator's source."""
+    """Declare archives and the source of the emulator."""
     command.add_argument(
         "--archive",
         action="append",
         default=[],
         metavar="'URI SUITE[,SUITE...]'",
-        help="take kernels and the emulator's source from this archive, not from the machine's own",
+        help="get kernels and the source of the emulator from this archive "
+        "(default: the archives in this machine's apt configuration)",
     )
     command.add_argument(
-        "--tarball", type=Path, metavar="FILE", help="the emulator's source, already here"
+        "--tarball", type=Path, metavar="FILE", help="source of the emulator, already downloaded"
     )
 
 
 def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
-    """Take whose exit statuses to end with."""
+    """Declare ``--exit-style``."""
     command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)
 
 

@@ -9,7 +9,7 @@ from kvmprobe.host.doctor.advice import Advice, fine, not_ready, worth_knowing
 from kvmprobe.host.doctor.once_warnings import CLEAR, OnceWarnings, once_warnings
 from kvmprobe.host.environment import LOCKDOWN, lockdown
 from kvmprobe.host.kernel_log import KMSG, TAINTED
-from kvmprobe.host.taint import Weight, letters, taints, weight
+from kvmprobe.host.taint import described, taints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,9 +58,8 @@ def _taint(files: HostFiles) -> Advice:
         return worth_knowing("taint", "cannot be read: warnings during a run may be missed")
     if not value:
         return fine("taint", "none")
-    meanings = "; ".join(f"{taint.letter}: {taint.meaning}" for taint in taints(value))
-    finding = f"{letters(value)} ({meanings})"
-    if any(weight(taint) is Weight.SPOILS for taint in taints(value)):
+    finding = described(value)
+    if any(taint.spoils for taint in taints(value)):
         return not_ready("taint", finding, "reboot; `run` needs --allow-tainted until then")
     remedy = "kernel developers give less weight to reports from a tainted kernel"
     return worth_knowing("taint", finding, remedy)

@@ -481,6 +481,7 @@ static void context_switch(void)
 
 int main(void)
 {
+	require(TILECFG | TILEDATA, 0x1f);
 	scatter(rows, 11, sizeof rows);
 	scatter(a, 12, sizeof a);
 	catch_faults();

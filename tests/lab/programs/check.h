@@ -1,6 +1,6 @@
 /*
- * What every program here prints: one line per check, "ok NAME (SDM SECTION)" or
- * "not ok NAME (SDM SECTION): expected 0x.., observed 0x..".  Sections are those of the Intel 64 and IA-32
+ * What every program here prints: one line per check, "ok NAME (SDM SECTION)",
+ * "not ok NAME (SDM SECTION): expected 0x.., observed 0x.." or "skip NAME (SDM SECTION): XCR0 lacks 0x..".  Sections are those of the Intel 64 and IA-32
  * Architectures Software Developer's Manual; "vol.2 NAME" is the page of an instruction.
  *
  * Everything is compiled with -mgeneral-regs-only, so vector state is what the assembly here makes it.

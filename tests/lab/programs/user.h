@@ -34,6 +34,37 @@ void check(const char *name, const char *section, u64 expected, u64 observed)
 	fflush(stdout);
 }
 
+/* A check that needs components which this processor, or its kernel, may not have. */
+#define check_with(components, name, section, expected, observed) \
+	do { \
+		if (has(components)) \
+			check(name, section, expected, observed); \
+		else \
+			skip(name, section, components); \
+	} while (0)
+
+static inline int has(u64 components)
+{
+	return (xgetbv(0) & components) == components;
+}
+
+static inline void skip(const char *name, const char *section, u64 components)
+{
+	printf("skip %s (SDM %s): XCR0 lacks %#llx\n", name, section, (unsigned long long)(components & ~xgetbv(0)));
+	fflush(stdout);
+}
+
+/* Ends a program that can check nothing here. */
+static inline void require(u64 components, u32 instructions)
+{
+	int osxsave = ECX_OF(1, 0) >> 27 & 1;
+
+	if (osxsave && has(components) && (EAX_OF(0xd, 1) & instructions) == instructions)
+		return;
+	printf("skip all: needs XCR0 %#llx and CPUID.0DH.1:EAX %#x\n", (unsigned long long)components, instructions);
+	exit(0);
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	ucontext_t *user = context;

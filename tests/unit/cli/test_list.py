@@ -65,10 +65,10 @@ def test_json_has_the_same(capsys):
 def test_an_error_shows_its_place(capsys):
     assert main(["list", "--select", "restore.* & opp:x"]) == ExitCode.USAGE
     assert capsys.readouterr().err.splitlines() == [
-        "kvmprobe: --select: no kind of term is called 'opp'",
+        "kvmprobe: --select: unknown kind of term 'opp'",
         "  restore.* & opp:x",
         "              ^^^",
-        "  kinds: id, op, tag, hazard, defect",
+        "  valid: id, op, tag, hazard, defect",
     ]
 
 

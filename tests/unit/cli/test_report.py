@@ -64,7 +64,7 @@ def test_a_page_that_was_not_named_overwrites_nothing(every, tmp_path, monkeypat
     (tmp_path / "report.html").write_text("mine")
     assert main(["report", every]) == ExitCode.USAGE
     assert (tmp_path / "report.html").read_text() == "mine"
-    assert "report.html is there already: name a file with --output" in capsys.readouterr().err
+    assert "report.html exists; name another file with --output" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -110,7 +110,7 @@ def test_something_that_is_no_run_is_a_usage_error(tmp_path, capsys):
     path = tmp_path / "other"
     path.write_text("hello")
     assert main(["report", str(path), "--format", "ktap"]) == ExitCode.USAGE
-    assert "neither kvmprobe-run/1 nor kvmprobe-lines/1" in capsys.readouterr().err
+    assert "neither kvmprobe-run/2 nor kvmprobe-lines/2" in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written_is_a_usage_error(every, capsys):

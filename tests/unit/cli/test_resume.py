@@ -47,7 +47,7 @@ def told(path, capsys):
         ({"time": "yesterday"}, "journal.jsonl: its begin entry: ValueError("),
         ({"planned": None}, "an entry of the journal is not well-formed: KeyError('planned')"),
         ({"directory": "/gone"}, "/gone: No such file or directory: the run was begun there"),
-        ({"argv": ["run", "--wish"]}, "does not take: run --wish"),
+        ({"argv": ["run", "--wish"]}, "does not accept: run --wish"),
     ],
 )
 def test_a_beginning_that_cannot_be_repeated_is_named(begun, changed, says, capsys):

@@ -1,6 +1,7 @@
 import lzma
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -167,7 +168,7 @@ def test_second_archive_serves_what_the_first_does_not(cache, repository, deb):
     pool = repository.add(deb, "tool-a", "1.0-1", suite="two")
     elsewhere = pool.with_name("elsewhere.deb")
     pool.rename(elsewhere)
-    present = type(missing)(**{**missing.as_json(), "filename": "pool/elsewhere.deb"})
+    present = replace(missing, filename="pool/elsewhere.deb")
     assert archives.fetch((missing, present), Silent()).read_bytes() == deb.read_bytes()
 
 

@@ -52,11 +52,6 @@ def test_stanza_that_cannot_be_fetched_safely_is_skipped(missing):
     assert scanned(STANZA.replace(b"\n" + missing + b":", b"\nX-" + missing + b":")) == ()
 
 
-def test_package_survives_json():
-    (package,) = scanned(STANZA)
-    assert Package(**package.as_json()) == package
-
-
 def test_plus_in_a_path_is_escaped():
     assert pool_uri("http://m/debian/", "pool/a+b_1~2.deb") == "http://m/debian/pool/a%2Bb_1~2.deb"
 
