@@ -93,6 +93,8 @@ def _is_fixed(node: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Constant(value=str())):
             return True
+        case ast.Assign(value=ast.Call(func=ast.Name(id="Rule" | "instruction_rule"))):
+            return True
         case _:
             return False
 
@@ -144,7 +146,7 @@ def _attribute(node: Any) -> Iterator[ast.AST]:  # noqa: ANN401
 
 
 def _call(node: Any) -> Iterator[ast.AST]:  # noqa: ANN401
-    if isinstance(node.func, ast.Attribute) and node.func.attr == "but":
+    if isinstance(node.func, ast.Name) and node.func.id == "replace":
         for index in range(len(node.keywords)):
             yield _but(node, keywords=_without(node.keywords, index))
     is_step = isinstance(node.func, ast.Name) and node.func.id == "Step"

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.scenario import read
 from kvmprobe.cli.terminal import progress
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.recording import disagreements, record
@@ -54,6 +55,15 @@ def main() -> None:
         known |= {entry.scenario: entry for entry in found.entries}
         entries = tuple(known[scenario] for scenario in asked if scenario in known)
         _keep(path, replace(found, entries=entries), old)
+
+
+def _record_documents(spec: str) -> None:
+    path = FOLDER / f"{spec}-documents.xz"
+    old = Transcript.from_bytes(path.read_bytes()) if path.exists() else None
+    documents = [read(file) for file in sorted((FOLDER / "documents").glob("*.json"))]
+    with progress() as status:
+        found = record(_place(spec, status), lambda _: True, status, lambda _: documents)
+    _keep(path, found, old)
 
 
 def _wanted(known: dict[Scenario, Entry], asked: list[Scenario], scenario: Scenario) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # For every call on a descriptor; not repeated in docstrings.
 COMMON: Mapping[int, str] = {
     errno.EBADF: "the descriptor is closed",
-    errno.EIO: "the VM belongs to another process, or the kernel has given it up",
+    errno.EIO: "the VM belongs to another process, or KVM has marked it as dead",
     errno.ENOMEM: "the kernel has no memory left",
     errno.ENOTTY: "this kernel has no such call",
 }
@@ -61,7 +61,7 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_SET_TSS_ADDR": {errno.EINVAL: "less than three pages below 4 GiB"},
     "KVM_SET_IDENTITY_MAP_ADDR": {errno.EINVAL: "the VM has a vCPU"},
     "KVM_CREATE_IRQCHIP": {
-        errno.EEXIST: "the VM has one",
+        errno.EEXIST: "the VM has an interrupt controller",
         errno.EINVAL: "the VM has a vCPU",
     },
     "KVM_IRQ_LINE": {errno.ENXIO: "the VM has no interrupt controller in the kernel"},
@@ -71,8 +71,8 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     },
     "KVM_IOEVENTFD": {
         errno.EINVAL: "not an eventfd, or another length than 0, 1, 2, 4 or 8",
-        errno.EEXIST: "the address has one",
-        errno.ENOENT: "there is none to detach",
+        errno.EEXIST: "the address has an ioeventfd",
+        errno.ENOENT: "no ioeventfd at this address to detach",
     },
     "KVM_GET_CLOCK": {},
     "KVM_SET_CLOCK": {errno.EINVAL: "an unknown flag"},
@@ -116,7 +116,7 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_INTERRUPT": {
         errno.EINVAL: "a vector beyond 255",
         errno.ENXIO: "the VM has an interrupt controller in the kernel",
-        errno.EEXIST: "one is pending",
+        errno.EEXIST: "an interrupt is pending",
     },
     "KVM_SET_GUEST_DEBUG": {errno.EBUSY: "an exception is pending"},
     "KVM_SET_TSC_KHZ": {errno.EINVAL: "more than the hardware can be scaled to"},

@@ -1,20 +1,23 @@
-"""/dev/kvm and arch_prctl through cffi: moves bytes, gives them no meaning.
+"""KVM for Python: /dev/kvm and arch_prctl(2) through cffi.  Layer: bindings.
 
-Layer: bindings, the only impure low one.
+The names in ``__all__`` are public and stable within a major version.  Each method is named after
+its ioctl, takes and returns Python values, and raises
 
-Public: what ``__all__`` names, which stays as it is within a major version.  A wrapper has the name
-of its ioctl, takes and returns Python values, and raises :class:`KernelCallError`, whose
-``meaning`` says what the errno says of that call.  Structures are dataclasses with the kernel's
-field names; CPUID tables and XSAVE images are bytes, which :mod:`kvmprobe.xstate` understands.
+* :class:`KernelCallError` if the kernel returns an error; its ``meaning`` explains the errno;
+* :class:`LayoutError` if an argument does not fit the kernel's structure; no call is made then;
+* :class:`Unavailable` if there is no usable /dev/kvm.
 
-Not here: GSI routing, MSIs, the PIT and the interrupt controllers' registers, Hyper-V, Xen, SEV and
-TDX, device descriptors, signal masks.
+Structures are dataclasses with the kernel's field names.  CPUID tables and XSAVE images are bytes;
+:mod:`kvmprobe.xstate` decodes and encodes them.
 
-Descriptors are context managers.  Calls release the GIL, so each vCPU can run in its own thread;
-:meth:`VcpuFd.stop_runs` is how another one stops it.
+Not supported: GSI routing, MSIs, the PIT, registers of the PIC and the I/O APIC, guest_memfd,
+Hyper-V, Xen, SEV, TDX, device descriptors, signal masks.
 
-**The hazard.**  With XSTATE_BV & IA32_XFD != 0 in a guest's state the next load of that state
-panics an unfixed host.  :meth:`VcpuFd.run` is such a load; :meth:`VcpuFd.load_hazard` asks first.
+Descriptors are context managers.  Calls release the GIL, so that each vCPU can run in a thread of
+its own; another thread stops it with :meth:`VcpuFd.stop_runs`.
+
+**Hazard.**  If XSTATE_BV & IA32_XFD is not 0 in a guest's state, the next load of that state panics
+a host without the fix.  :meth:`VcpuFd.run` loads it; call :meth:`VcpuFd.load_hazard` first.
 
 A guest in real mode that adds two numbers:
 

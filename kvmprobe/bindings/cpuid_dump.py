@@ -1,7 +1,7 @@
-"""Every CPUID leaf of the processor this runs on, as it answers.
+"""Every CPUID leaf of the processor this runs on.
 
-Which subleaves a leaf has, each leaf says in its own way; here is how, after SDM vol.2 CPUID and
-AMD APM vol.3 appendix E.  The caller pins itself to one CPU.
+How many subleaves a leaf has is determined as SDM vol.2 CPUID and AMD APM vol.3 appendix E say.
+The caller pins itself to one CPU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def dump() -> list[Leaf]:
 
 
 def hypervisor_vendor() -> str:
-    """Return the hypervisor's signature, such as ``KVMKVMKVM``; empty where there is none.
+    """Return the hypervisor's signature, such as ``KVMKVMKVM``; empty if there is no hypervisor.
 
     :see: Documentation/virt/kvm/x86/cpuid.rst: leaf 0x40000000; leaf 1 ECX[31]
     """
@@ -69,7 +69,7 @@ def _leaf(number: int) -> Iterator[Leaf]:
             yield Leaf(number, nr, *answer(number, nr))
 
 
-def _told_by_eax(_number: int, first: Registers) -> Iterator[int]:
+def _up_to_eax(_number: int, first: Registers) -> Iterator[int]:
     yield from range(1, min(first.eax, _MOST_SUBLEAVES) + 1)
 
 
@@ -107,22 +107,22 @@ _cache_levels = _until(lambda r: not r.eax & 0x1F)
 _topology_levels = _until(lambda r: not r.ecx >> 8 & 0xFF)
 _SUBLEAVES: dict[int, Callable[[int, Registers], Iterator[int]]] = {
     0x4: _cache_levels,
-    0x7: _told_by_eax,
+    0x7: _up_to_eax,
     0xB: _topology_levels,
     0xD: _xstate,
     0xF: lambda _, first: _bits_of(first.edx),
     0x10: lambda _, first: _bits_of(first.ebx),
     0x12: _sgx,
-    0x14: _told_by_eax,
-    0x17: _told_by_eax,
-    0x18: _told_by_eax,
+    0x14: _up_to_eax,
+    0x17: _up_to_eax,
+    0x18: _up_to_eax,
     0x1B: _until(lambda r: not r.eax & 0xFFF),
-    0x1D: _told_by_eax,
-    0x1E: _told_by_eax,
+    0x1D: _up_to_eax,
+    0x1E: _up_to_eax,
     0x1F: _topology_levels,
-    0x20: _told_by_eax,
+    0x20: _up_to_eax,
     0x23: lambda _, first: _bits_of(first.eax),
-    0x24: _told_by_eax,
+    0x24: _up_to_eax,
     0x8000_001D: _cache_levels,
     0x8000_0020: lambda _, first: _bits_of(first.ebx),
     0x8000_0026: _topology_levels,

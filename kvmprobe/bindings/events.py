@@ -1,4 +1,4 @@
-"""What waits to be injected into a vCPU, and what stops it: ``struct kvm_vcpu_events``, states."""
+"""Events of a vCPU, its run state and debug control: ``struct kvm_vcpu_events`` and constants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kvmprobe.bindings.structures import Structure
 
 
 class MpState(IntEnum):
-    """``kvm_mp_state.mp_state`` (linux/kvm.h): what x86 has of it."""
+    """``kvm_mp_state.mp_state`` (linux/kvm.h): the values that x86 uses."""
 
     RUNNABLE = 0
     UNINITIALIZED = 1
@@ -20,7 +20,7 @@ class MpState(IntEnum):
 
 
 class EventFlag(IntFlag):
-    """``kvm_vcpu_events.flags``: which of the fields that are not always valid are (asm/kvm.h)."""
+    """``kvm_vcpu_events.flags`` (asm/kvm.h): which optional fields are valid."""
 
     NMI_PENDING = 1
     SIPI_VECTOR = 2
@@ -42,7 +42,7 @@ class DebugControl(IntFlag):
 
 @dataclass(slots=True)
 class ExceptionEvent(Structure):
-    """An exception on its way to the guest.
+    """A pending or injected exception.
 
     :ivar nr: its vector
     """
@@ -56,7 +56,7 @@ class ExceptionEvent(Structure):
 
 @dataclass(slots=True)
 class InterruptEvent(Structure):
-    """An interrupt on its way to the guest.
+    """An injected interrupt.
 
     :ivar shadow: 1 after STI, 2 after MOV SS, if EventFlag.SHADOW is set
     """
@@ -69,7 +69,7 @@ class InterruptEvent(Structure):
 
 @dataclass(slots=True)
 class NmiEvent(Structure):
-    """An NMI on its way to the guest."""
+    """A pending or injected NMI, and whether NMIs are blocked."""
 
     injected: int = 0
     pending: int = 0
@@ -88,7 +88,7 @@ class SmiEvent(Structure):
 
 @dataclass(slots=True)
 class TripleFaultEvent(Structure):
-    """A shutdown to come; valid if EventFlag.TRIPLE_FAULT is set."""
+    """A pending triple fault; valid if EventFlag.TRIPLE_FAULT is set."""
 
     pending: int = 0
 

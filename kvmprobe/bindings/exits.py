@@ -27,7 +27,7 @@ class MmioDirection(IntEnum):
 class IoExit:
     """The guest executed IN, OUT, INS or OUTS.
 
-    An IN is answered with :meth:`VcpuFd.answer_read` before the next run.
+    After an IN, call :meth:`VcpuFd.answer_read` before the next run.
 
     :ivar port: its number
     :ivar size: bytes of one access
@@ -48,7 +48,7 @@ class IoExit:
 class MmioExit:
     """The guest accessed a guest-physical address without memory.
 
-    A read is answered with :meth:`VcpuFd.answer_read` before the next run.
+    After a read, call :meth:`VcpuFd.answer_read` before the next run.
 
     :ivar address: guest-physical, in bytes
     :ivar size: bytes of the access, 1 to 8
@@ -81,7 +81,7 @@ class ShutdownExit:
 class FailEntryExit:
     """The processor refused to enter the guest.
 
-    :ivar hardware_reason: as VMX or SVM tells it
+    :ivar hardware_reason: the exit reason of VMX, or the exit code of SVM
     :ivar cpu: number of the host's CPU
     """
 
@@ -93,7 +93,7 @@ class FailEntryExit:
 
 @dataclass(frozen=True, slots=True)
 class InternalErrorExit:
-    """KVM could not go on.
+    """KVM cannot continue to run the guest.
 
     :ivar suberror: an :class:`InternalError` if it is a known one
     :ivar data: up to 16 numbers of 64 bits; for EMULATION flags, and the instruction's bytes
@@ -106,7 +106,7 @@ class InternalErrorExit:
 
     @property
     def instruction(self) -> bytes:
-        """The bytes that KVM failed to emulate; empty if it does not tell them.
+        """The bytes of the instruction that KVM failed to emulate; empty if not reported.
 
         :see: linux/kvm.h: ``kvm_run.emulation_failure``
         """
@@ -134,7 +134,7 @@ class DebugExit:
 
 @dataclass(frozen=True, slots=True)
 class HypercallExit:
-    """The guest made a hypercall that KVM_CAP_EXIT_HYPERCALL hands on.
+    """The guest made a hypercall that KVM_CAP_EXIT_HYPERCALL passes to user space.
 
     :ivar nr: its number
     :ivar longmode: 1 if the guest ran 64-bit code
@@ -149,7 +149,9 @@ class HypercallExit:
 
 @dataclass(frozen=True, slots=True)
 class MsrReadExit:
-    """RDMSR that KVM_CAP_X86_USER_SPACE_MSR hands on; :meth:`VcpuFd.answer_read` or refuse_msr.
+    """The guest executed RDMSR, and KVM_CAP_X86_USER_SPACE_MSR passes it to user space.
+
+    Call :meth:`VcpuFd.answer_read` or :meth:`VcpuFd.refuse_msr` before the next run.
 
     :ivar why: bit 0 refused, bit 1 unknown, bit 4 filtered (KVM_MSR_EXIT_REASON_*)
     """
@@ -162,7 +164,9 @@ class MsrReadExit:
 
 @dataclass(frozen=True, slots=True)
 class MsrWriteExit:
-    """WRMSR that KVM_CAP_X86_USER_SPACE_MSR hands on; accepted, or :meth:`VcpuFd.refuse_msr`.
+    """The guest executed WRMSR, and KVM_CAP_X86_USER_SPACE_MSR passes it to user space.
+
+    Unless :meth:`VcpuFd.refuse_msr` is called, the next run continues after the instruction.
 
     :ivar why: bit 0 refused, bit 1 unknown, bit 4 filtered (KVM_MSR_EXIT_REASON_*)
     """
@@ -212,7 +216,7 @@ class MemoryFaultExit:
 class UnknownExit:
     """An exit of the hardware that KVM does not know.
 
-    :ivar hardware_reason: as VMX or SVM tells it
+    :ivar hardware_reason: the exit reason of VMX, or the exit code of SVM
     """
 
     reason: ClassVar = KvmExit.UNKNOWN

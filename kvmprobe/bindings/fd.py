@@ -1,4 +1,4 @@
-"""A file descriptor of KVM: it closes once, and calls on it are checked."""
+"""A file descriptor of KVM: it is closed once, and errors of its calls are raised."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class KvmFd:
     """One descriptor; a context manager that closes it.
 
     Every call raises :class:`~kvmprobe.errors.KernelCallError`, with its errno's ``meaning``.
-    Besides those that a call names there are EBADF - the descriptor is closed; EIO - the VM belongs
-    to another process, or the kernel has given it up; ENOMEM - the kernel has no memory left;
-    ENOTTY - this kernel has no such call.
+    A docstring lists the errnos of its call.  Every call can also fail with EBADF - the descriptor
+    is closed; EIO - the VM belongs to another process, or KVM has marked it as dead; ENOMEM - the
+    kernel has no memory left; ENOTTY - this kernel has no such call.
 
     :ivar fd: its number; -1 once it is closed
     """
@@ -30,16 +30,16 @@ class KvmFd:
         self.fd = fd
 
     def fileno(self) -> int:
-        """Return the descriptor's number, for :mod:`select` and its like."""
+        """Return the descriptor's number, for :mod:`select` and the like."""
         return self.fd
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """True once the descriptor is closed."""
         return self.fd == _CLOSED
 
     def close(self) -> None:
-        """Close the descriptor; a second time does nothing."""
+        """Close the descriptor; closing it twice is harmless."""
         fd, self.fd = self.fd, _CLOSED
         if fd != _CLOSED:
             os.close(fd)

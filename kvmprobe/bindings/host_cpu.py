@@ -1,4 +1,4 @@
-"""CPUID and XCR0 of the processor this runs on, with the traps of the ``cpuid`` package guarded.
+"""CPUID and XCR0 of the processor this runs on, through the ``cpuid`` package.
 
 CPUID may differ between CPUs and be stale after a migration, so everything is read while pinned to
 one CPU; leaf and subleaf are always given (ECX is an input), none beyond the maximum (a CPU answers
@@ -65,7 +65,7 @@ def answer(number: int, subleaf: int) -> Registers:
 
 
 def own_leaf(number: int, subleaf: int) -> Registers:
-    """Return a leaf as our own instruction reads it: the second opinion on the package's."""
+    """Return a leaf as an instruction of our own reads it, to check the package."""
     registers = ffi.new("uint32_t[4]")
     lib.kvmprobe_cpuid(number, subleaf, registers)
     return Registers(*registers)
@@ -77,7 +77,7 @@ def vendor() -> str:
 
 
 def brand() -> str:
-    """Return the processor's brand string; empty where it has none."""
+    """Return the processor's brand string; empty if it has none."""
     if leaf(_EXTENDED).eax < _EXTENDED + 4:
         return ""
     return str(cpuid.cpu_name()).rstrip("\0 ")

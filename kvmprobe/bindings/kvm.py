@@ -1,4 +1,4 @@
-"""The /dev/kvm descriptor: where everything begins."""
+"""The /dev/kvm descriptor."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class Kvm(AttributeCalls):
     def open(cls, path: str = DEVICE) -> Self:
         """Open the device.
 
-        :raises Unavailable: ``no_kvm`` - not there, or something else;
-            ``no_kvm_permission`` - not for this user; ``old_kvm`` - another API version than 12
+        :raises Unavailable: ``no_kvm`` - the file does not exist or is no KVM device;
+            ``no_kvm_permission`` - this user may not open it; ``old_kvm`` - the API version is not
+            12
         :see: Documentation/virt/kvm/api.rst KVM_GET_API_VERSION
         """
         try:
@@ -52,13 +53,13 @@ class Kvm(AttributeCalls):
         os.close(fd)
         if version < 0:
             came_back = f"KVM_GET_API_VERSION on {path}: {errno_name(-version)}"
-            raise Unavailable("no_kvm", f"{came_back}; that is no KVM device")
+            raise Unavailable("no_kvm", f"{came_back}: not a KVM device")
         raise Unavailable("old_kvm", f"KVM_GET_API_VERSION on {path}: {version}, expected 12")
 
     def create_vm(self, vm_type: int = 0) -> VmFd:
         """Create a VM (KVM_CREATE_VM).
 
-        :param vm_type: 0, or one that KVM_CAP_VM_TYPES tells
+        :param vm_type: 0, or a bit number in the value of KVM_CAP_VM_TYPES
         :raises KernelCallError: EINVAL - no such type of VM; EBUSY - virtualization is taken by
             another hypervisor, or disabled; EMFILE - the process has no descriptor left
         :see: Documentation/virt/kvm/api.rst KVM_CREATE_VM;
@@ -75,7 +76,7 @@ class Kvm(AttributeCalls):
         return self._issue(ioctls.GET_VCPU_MMAP_SIZE)
 
     def check_extension(self, capability: int) -> int:
-        """Return what KVM_CHECK_EXTENSION says; 0 means absent.
+        """Return the value of a capability; 0 means that it is absent (KVM_CHECK_EXTENSION).
 
         For KVM_CAP_XSAVE2 it is a size in bytes that depends on this process's guest permission.
 
@@ -86,7 +87,7 @@ class Kvm(AttributeCalls):
         return self._issue(ioctls.CHECK_EXTENSION, capability)
 
     def supported_cpuid(self) -> bytes:
-        """Return what CPUID can tell guests here (KVM_GET_SUPPORTED_CPUID).
+        """Return the CPUID features that KVM supports for guests (KVM_GET_SUPPORTED_CPUID).
 
         The XTILE bits of leaf 0xD depend on this process's guest permission.
 
@@ -121,7 +122,7 @@ class Kvm(AttributeCalls):
         return self._index_list(ioctls.GET_MSR_INDEX_LIST)
 
     def feature_msr_indices(self) -> tuple[int, ...]:
-        """Return the MSRs that tell features, as CPUID does (KVM_GET_MSR_FEATURE_INDEX_LIST).
+        """Return the MSRs that enumerate features (KVM_GET_MSR_FEATURE_INDEX_LIST).
 
         :capability: KVM_CAP_GET_MSR_FEATURES
         :see: Documentation/virt/kvm/api.rst KVM_GET_MSR_FEATURE_INDEX_LIST;
@@ -130,7 +131,7 @@ class Kvm(AttributeCalls):
         return self._index_list(ioctls.GET_MSR_FEATURE_INDEX_LIST)
 
     def feature_msrs(self, indices: Sequence[int]) -> tuple[int, ...]:
-        """Read such MSRs in order, up to the first that KVM refuses (KVM_GET_MSRS).
+        """Read feature MSRs in order, up to the first that KVM refuses (KVM_GET_MSRS).
 
         :raises KernelCallError: E2BIG - 256 entries or more
         :capability: KVM_CAP_GET_MSR_FEATURES
@@ -140,9 +141,9 @@ class Kvm(AttributeCalls):
         return msr_values(table, self._move(ioctls.GET_MSRS, table))
 
     def xcomp_guest_supp(self) -> int:
-        """Return the bitmap of XSTATE components KVM can give guests, whatever the permission.
+        """Return the bitmap of components that KVM supports for guests, with or without permission.
 
-        It is :meth:`get_device_attr` of KVM_X86_XCOMP_GUEST_SUPP, which Linux 5.17 brought.
+        It is :meth:`get_device_attr` of KVM_X86_XCOMP_GUEST_SUPP, available since Linux 5.17.
 
         :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_get_attr

@@ -20,7 +20,7 @@ class Record:
         self._fields: Final = {name: struct.Struct(f"={form}") for name, form in fields.items()}
 
     def pack(self, **values: int | tuple[int, ...]) -> bytes:
-        """Return the structure's bytes; what is not given is zero.
+        """Return the structure's bytes; fields without a value are zero.
 
         :raises LayoutError: a number does not fit its field, or an array has no room for all
         """

@@ -1,7 +1,7 @@
 """Permission for dynamically enabled XSTATE components: the XCOMP requests of arch_prctl(2).
 
-A permission belongs to the process, is inherited by its children and cannot be given back: a
-program that needs a process without it asks in a child.
+A permission belongs to the process, is inherited by fork() and cannot be dropped.  To keep a
+process without it, request it in a child.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Regs(Structure):
 class Segment(Structure):
     """A segment register with its hidden part.
 
-    :ivar limit: in bytes, whatever ``g`` is
+    :ivar limit: in bytes, for either value of ``g``
     :see: SDM vol.3 §3.4.5 "Segment Descriptors"
     """
 
@@ -96,9 +96,9 @@ class _SegmentsAndControl(Structure):
 class Sregs(_SegmentsAndControl):
     """Segments and control registers.
 
-    Read, change, set: what a vCPU starts with is its state after reset.
+    A new vCPU has the values after reset: get them, change some, and set them.
 
-    :ivar interrupt_bitmap: 256 bits; at most one, of an interrupt that waits for injection
+    :ivar interrupt_bitmap: 256 bits; at most one is set: an interrupt that is to be injected
     """
 
     c_type = "struct kvm_sregs"
@@ -133,12 +133,12 @@ class DebugRegs(Structure):
 
 @dataclass(slots=True)
 class Fpu(Structure):
-    """x87 and SSE registers; part of the state that KVM_GET_XSAVE2 has whole.
+    """x87 and SSE registers; KVM_GET_XSAVE2 has the complete state.
 
     :ivar fpr: eight of 16 bytes, of which a register takes 10
     :ivar ftwx: abridged tag word, as FXSAVE stores it
     :ivar xmm: sixteen of 16 bytes
-    :ivar mxcsr: no kernel has ever read or written it here
+    :ivar mxcsr: unused: KVM neither reads nor writes it
     """
 
     c_type = "struct kvm_fpu"
@@ -156,10 +156,10 @@ class Fpu(Structure):
 
 @dataclass(slots=True)
 class Translation(Structure):
-    """What the guest's page tables make of a linear address (``struct kvm_translation``).
+    """The translation of a linear address by the guest's page tables (``struct kvm_translation``).
 
     :ivar valid: 1 if it is mapped
-    :ivar writeable: always 1, and ``usermode`` always 0: KVM does not look
+    :ivar writeable: always 1, and ``usermode`` always 0: KVM does not determine them
     """
 
     c_type = "struct kvm_translation"

@@ -92,7 +92,7 @@ class RunArea:
         self._memory[place.start : place.stop] = content
 
     def refuse_msr(self) -> None:
-        """Have RDMSR or WRMSR end in #GP."""
+        """Make RDMSR or WRMSR raise #GP."""
         if self.exit_reason not in {KvmExit.X86_RDMSR, KvmExit.X86_WRMSR}:
             raise LayoutError("the guest executed neither RDMSR nor WRMSR")
         self._run.msr.error = 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Structure:
     """Base of dataclasses whose fields are named as those of a C structure.
 
-    A field's default tells what it is: an integer, the bytes of an array, a tuple of either, or
+    A field's default determines its type: an integer, the bytes of an array, a tuple of either, or
     a structure within.  Fields that are not named are padding: not read, and written as zero.
     """
 

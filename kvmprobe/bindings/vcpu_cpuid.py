@@ -1,4 +1,4 @@
-"""What CPUID tells a vCPU's guest, and its MSRs."""
+"""CPUID and MSRs of a vCPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CpuidCalls(KvmFd):
     """CPUID and MSRs of a vCPU."""
 
     def set_cpuid2(self, table: bytes) -> None:
-        """Set what CPUID tells the guest (KVM_SET_CPUID2).
+        """Set the CPUID table of the guest (KVM_SET_CPUID2).
 
         :param table: ``struct kvm_cpuid2`` with its entries: what :meth:`Kvm.supported_cpuid`
             returns, or :meth:`kvmprobe.xstate.CpuidTable.to_bytes`
@@ -45,10 +45,10 @@ class CpuidCalls(KvmFd):
         self._set(ioctls.SET_CPUID2, table)
 
     def get_cpuid2(self) -> bytes:
-        """Return what CPUID tells the guest, as it is now (KVM_GET_CPUID2).
+        """Return the current CPUID table of the guest (KVM_GET_CPUID2).
 
-        Besides what was set it shows what follows CR4, XCR0 and IA32_XSS.  Linux 6.1 leaves the
-        number of entries at 256: those behind the last are zero.
+        It is the table that was set, with the values that follow CR4, XCR0 and IA32_XSS.  Linux 6.1
+        leaves the number of entries at 256; the unused ones are zero.
 
         :returns: ``struct kvm_cpuid2``: 8 bytes of header, 40 bytes an entry
         :raises KernelCallError: E2BIG - more than 256 entries
@@ -61,7 +61,7 @@ class CpuidCalls(KvmFd):
     def set_msrs(self, values: Mapping[int, int]) -> int:
         """Write MSRs in order; returns how many were accepted (KVM_SET_MSRS).
 
-        The kernel stops at the first value it refuses, and does not call that an error.  Hazard:
+        The kernel stops at the first value that it refuses; that is not an error.  Hazard:
         IA32_XFD written after an image that has the component panics an unfixed host at the next
         load of the guest's state.
 

@@ -17,7 +17,7 @@ _GUEST_DEBUG = Record("struct kvm_guest_debug", control="I", pad="I", debugreg="
 
 
 class EventCalls(KvmFd):
-    """What is pending in a vCPU and what drives it.
+    """Events, local APIC, run state and nested state of a vCPU.
 
     :ivar nested_size: size of the nested state by KVM_CAP_NESTED_STATE, bytes; 0 if there is none
     """
@@ -56,7 +56,7 @@ class EventCalls(KvmFd):
         return MpState(int.from_bytes(self._get(ioctls.GET_MP_STATE), "little"))
 
     def set_mp_state(self, state: MpState) -> None:
-        """Have the vCPU run, be halted or wait to be started (KVM_SET_MP_STATE).
+        """Set whether the vCPU runs, is halted or waits to be started (KVM_SET_MP_STATE).
 
         :raises KernelCallError: EINVAL - no such state, or not without an interrupt controller in
             the kernel
@@ -95,7 +95,7 @@ class EventCalls(KvmFd):
         """Queue an external interrupt, where user space has the controller (KVM_INTERRUPT).
 
         :raises KernelCallError: EINVAL - a vector beyond 255; ENXIO - the VM has an interrupt
-            controller in the kernel; EEXIST - one is pending
+            controller in the kernel; EEXIST - an interrupt is pending
         :see: Documentation/virt/kvm/api.rst KVM_INTERRUPT;
             arch/x86/kvm/x86.c: kvm_vcpu_ioctl_interrupt
         """
@@ -110,7 +110,7 @@ class EventCalls(KvmFd):
         self._issue(ioctls.NMI)
 
     def set_guest_debug(self, control: DebugControl, debugreg: tuple[int, ...] = (0,) * 8) -> None:
-        """Have breakpoints or single steps end KVM_RUN with a DebugExit (KVM_SET_GUEST_DEBUG).
+        """Make breakpoints or single steps end KVM_RUN with a DebugExit (KVM_SET_GUEST_DEBUG).
 
         :param debugreg: DR0 to DR7, in effect with DebugControl.USE_HW_BP
         :raises KernelCallError: EBUSY - an exception is pending
@@ -149,7 +149,7 @@ class EventCalls(KvmFd):
             arch/x86/kvm/vmx/nested.c: vmx_set_nested_state
         """
         head = ioctls.SET_NESTED_STATE.size
-        told = _NESTED_HEAD.unpack_from(state)[2] if len(state) >= head else head
-        if len(state) < max(told, head):
-            raise LayoutError(f"nested state takes {max(told, head)} bytes, not {len(state)}")
+        stated = _NESTED_HEAD.unpack_from(state)[2] if len(state) >= head else head
+        if len(state) < max(stated, head):
+            raise LayoutError(f"nested state takes {max(stated, head)} bytes, not {len(state)}")
         self._set(ioctls.SET_NESTED_STATE, state)

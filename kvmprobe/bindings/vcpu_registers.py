@@ -50,7 +50,7 @@ class RegisterCalls(KvmFd):
 
         :raises KernelCallError: EINVAL - a control register, EFER, APIC base or segment that is not
             allowed
-        :order: after KVM_SET_CPUID2: CR4 and EFER may have only what the guest's CPUID tells
+        :order: after KVM_SET_CPUID2: CR4 and EFER are limited to features in the guest's CPUID
         :see: Documentation/virt/kvm/api.rst KVM_SET_SREGS; arch/x86/kvm/x86.c: __set_sregs
         """
         self._set(ioctls.SET_SREGS, sregs.to_bytes())
@@ -95,7 +95,7 @@ class RegisterCalls(KvmFd):
     def get_one_reg(self, register_id: int) -> int:
         """Return one register (KVM_GET_ONE_REG).
 
-        :param register_id: KVM_REG_X86 and the rest; bits 52 to 55 tell its size
+        :param register_id: KVM_REG_X86 | size | type | index; bits 52 to 55 are log2 of its bytes
         :raises KernelCallError: EINVAL - no such register, or the kernel is older than 6.18
         :see: Documentation/virt/kvm/api.rst KVM_GET_ONE_REG;
             arch/x86/kvm/x86.c: kvm_get_set_one_reg
@@ -108,7 +108,7 @@ class RegisterCalls(KvmFd):
     def set_one_reg(self, register_id: int, value: int) -> None:
         """Set one register (KVM_SET_ONE_REG).
 
-        :param register_id: KVM_REG_X86 and the rest; bits 52 to 55 tell its size
+        :param register_id: KVM_REG_X86 | size | type | index; bits 52 to 55 are log2 of its bytes
         :raises LayoutError: the value does not fit the register
         :raises KernelCallError: EINVAL - no such register, or the kernel is older than 6.18, or an
             illegal value

@@ -1,10 +1,10 @@
 """A vCPU's extended state: XSAVE images, XCR0, the legacy view of x87 and SSE.
 
-**The hazard.**  A kernel with a known defect keeps XSTATE_BV[i]=1 in the guest's state although
+**Hazard.**  A kernel with a known defect keeps XSTATE_BV[i]=1 in the guest's state although
 IA32_XFD[i]=1; the host's next XRSTOR of that state raises #NM in the kernel and panics the host.
 KVM_RUN does that load, even with ``immediate_exit``, and so does access to MSRs that live in XSTATE
-(CET).  Set IA32_XFD before the image; where XTILE_DATA is in play on a host that must stay up, ask
-:meth:`XstateCalls.load_hazard` before each of those calls.
+(CET).  Never load an image with a component that IA32_XFD disables; on a host that must stay up,
+call :meth:`XstateCalls.load_hazard` before each of those calls.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _XCR0 = 0
 
 
 class XstateCalls(CpuidCalls):
-    """Extended state of a vCPU; the module tells what can panic the host.
+    """Extended state of a vCPU; see the module for what can panic the host.
 
-    :ivar xsave_size: bytes of a uabi image, as KVM_CAP_XSAVE2 told when the vCPU was created
+    :ivar xsave_size: bytes of a uabi image: KVM_CAP_XSAVE2 when the vCPU was created
     """
 
     xsave_size: int
@@ -141,8 +141,8 @@ class XstateCalls(CpuidCalls):
     def set_fpu(self, fpu: Fpu) -> None:
         """Set x87 and SSE registers (KVM_SET_FPU).
 
-        The kernel writes them to the guest's XSAVE area and leaves XSTATE_BV as it is: state that
-        was in its INIT configuration stays so.  :meth:`set_xsave` has no such trap.
+        The kernel writes them to the guest's XSAVE area and leaves XSTATE_BV as it is: a
+        component in its INIT configuration stays there.  :meth:`set_xsave` sets XSTATE_BV, too.
 
         :see: Documentation/virt/kvm/api.rst KVM_SET_FPU;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu

@@ -11,7 +11,7 @@ from kvmprobe.bindings.vm_memory import MemoryCalls
 
 
 class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls):
-    """One VM; :meth:`Kvm.create_vm` makes it.
+    """One VM, created by :meth:`Kvm.create_vm`.
 
     :ivar run_size: bytes of a vCPU's run area
     """
@@ -36,7 +36,7 @@ class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls):
         return VcpuFd(self._issue(ioctls.CREATE_VCPU, vcpu_id), self)
 
     def check_extension(self, capability: int) -> int:
-        """Return what KVM_CHECK_EXTENSION says on this VM; 0 means absent.
+        """Return the value of a capability on this VM; 0: it is absent (KVM_CHECK_EXTENSION).
 
         :param capability: a :class:`Capability`, or a newer number
         :capability: KVM_CAP_CHECK_EXTENSION_VM

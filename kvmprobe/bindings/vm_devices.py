@@ -1,4 +1,4 @@
-"""What a VM has besides memory and vCPUs: interrupt controller, clock, eventfds."""
+"""Devices of a VM: interrupt controller, clock, eventfds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class IoSpace(IntEnum):
 
 
 class Attach(IntEnum):
-    """Whether an eventfd is attached or taken away again."""
+    """Whether to attach or to detach an eventfd."""
 
     YES = 0
     NO = 1
@@ -45,7 +45,7 @@ class Clock(Structure):
     """kvmclock and what it was read with.
 
     :ivar clock: nanoseconds
-    :ivar flags: of :class:`ClockFlag`; for setting, REALTIME or none
+    :ivar flags: of :class:`ClockFlag`; REALTIME or 0 when setting
     :ivar realtime: nanoseconds since 1970, valid with ClockFlag.REALTIME
     :ivar host_tsc: ticks, valid with ClockFlag.HOST_TSC
     """
@@ -59,12 +59,13 @@ class Clock(Structure):
 
 
 class DeviceCalls(KvmFd):
-    """Devices of a VM that KVM has in the kernel."""
+    """Devices of a VM that KVM emulates in the kernel."""
 
     def create_irqchip(self) -> None:
-        """Give the VM PICs and an I/O APIC, and its vCPUs a local APIC (KVM_CREATE_IRQCHIP).
+        """Create PICs and an I/O APIC, and local APICs for vCPUs (KVM_CREATE_IRQCHIP).
 
-        :raises KernelCallError: EEXIST - the VM has one; EINVAL - the VM has a vCPU
+        :raises KernelCallError: EEXIST - the VM has an interrupt controller;
+            EINVAL - the VM has a vCPU
         :capability: KVM_CAP_IRQCHIP
         :see: Documentation/virt/kvm/api.rst KVM_CREATE_IRQCHIP;
             arch/x86/kvm/x86.c: kvm_arch_vm_ioctl
@@ -83,7 +84,7 @@ class DeviceCalls(KvmFd):
         self._set(ioctls.IRQ_LINE, _IRQ_LEVEL.pack(irq=irq, level=level))
 
     def irqfd(self, eventfd: int, gsi: int, attach: Attach = Attach.YES) -> None:
-        """Have an eventfd raise an interrupt (KVM_IRQFD).
+        """Make an eventfd raise an interrupt (KVM_IRQFD).
 
         :param eventfd: as :func:`os.eventfd` returns it
         :raises KernelCallError: EINVAL - no such GSI, not an eventfd, or no interrupt controller
@@ -96,14 +97,14 @@ class DeviceCalls(KvmFd):
     def ioeventfd(
         self, eventfd: int, space: IoSpace, address: int, length: int, attach: Attach = Attach.YES
     ) -> None:
-        """Have a guest's write to an address signal an eventfd instead of ending KVM_RUN.
+        """Make a guest's write to an address signal an eventfd instead of ending KVM_RUN.
 
-        It is KVM_IOEVENTFD, for any value that is written.
+        It is KVM_IOEVENTFD without a data match: any value signals it.
 
         :param address: port, or guest-physical address in bytes
         :param length: bytes of the write: 1, 2, 4 or 8, or 0 for any
         :raises KernelCallError: EINVAL - not an eventfd, or another length than 0, 1, 2, 4 or 8;
-            EEXIST - the address has one; ENOENT - there is none to detach
+            EEXIST - the address has an ioeventfd; ENOENT - no ioeventfd at this address to detach
         :capability: KVM_CAP_IOEVENTFD
         :see: Documentation/virt/kvm/api.rst KVM_IOEVENTFD; virt/kvm/eventfd.c: kvm_assign_ioeventfd
         """
@@ -112,9 +113,10 @@ class DeviceCalls(KvmFd):
         self._set(ioctls.IOEVENTFD, request)
 
     def set_tss_addr(self, address: int) -> None:
-        """Tell KVM three pages below 4 GiB that the guest does not use (KVM_SET_TSS_ADDR).
+        """Set the address of three pages below 4 GiB that KVM may use (KVM_SET_TSS_ADDR).
 
-        Intel processors without unrestricted guests need them for real mode.
+        The guest must not use them.  Intel processors without unrestricted guest need them for real
+        mode.
 
         :param address: guest-physical, in bytes
         :raises KernelCallError: EINVAL - less than three pages below 4 GiB
@@ -125,7 +127,7 @@ class DeviceCalls(KvmFd):
         self._issue(ioctls.SET_TSS_ADDR, address)
 
     def set_identity_map_addr(self, address: int) -> None:
-        """Tell KVM one more such page, for a page table (KVM_SET_IDENTITY_MAP_ADDR).
+        """Set the address of one more such page, for a page table (KVM_SET_IDENTITY_MAP_ADDR).
 
         :param address: guest-physical, in bytes; 0 is 0xfffbc000
         :raises KernelCallError: EINVAL - the VM has a vCPU

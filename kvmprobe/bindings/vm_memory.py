@@ -1,4 +1,4 @@
-"""A guest's memory: slots of guest-physical addresses, each backed by a mapping of this process."""
+"""A guest's memory: slots of guest-physical addresses, each backed by a mapping in this process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MemoryCalls(KvmFd):
     """Memory of a VM.
 
     A mapping in use cannot be closed: ``mmap.close`` raises BufferError until the slot is deleted
-    or given another, or VM and vCPUs are gone.
+    or gets another mapping, or the VM and its vCPUs are no longer referenced.
     """
 
     def __init__(self, fd: int) -> None:
@@ -44,7 +44,7 @@ class MemoryCalls(KvmFd):
         self._slots: dict[int, tuple[Pinned, int]] = {}
 
     def map_memory(self, slot: int, guest_address: int, content: bytes) -> mmap.mmap:
-        """Give the guest fresh memory that begins with ``content``, in whole pages.
+        """Allocate guest memory in whole pages, and copy ``content`` to its start.
 
         :param guest_address: guest-physical, in bytes, page-aligned
         :returns: the memory, shared with the guest
@@ -68,9 +68,9 @@ class MemoryCalls(KvmFd):
         memory: mmap.mmap,
         flags: MemoryFlag = MemoryFlag.NONE,
     ) -> None:
-        """Show the guest a mapping at an address (KVM_SET_USER_MEMORY_REGION).
+        """Map memory into the guest (KVM_SET_USER_MEMORY_REGION).
 
-        A slot that is in use can be moved or given other flags, but not another size.
+        A slot in use can get another address or other flags, but not another size.
 
         :param slot: below KVM_CAP_NR_MEMSLOTS; bits 16 to 31 are the address space, 1 for SMM
         :param guest_address: guest-physical, in bytes, page-aligned
@@ -91,7 +91,7 @@ class MemoryCalls(KvmFd):
         self._slots[slot] = pinned, len(memory) // mmap.PAGESIZE
 
     def delete_memory_region(self, slot: int) -> None:
-        """Take a slot's memory away from the guest (KVM_SET_USER_MEMORY_REGION, size 0).
+        """Delete a slot: the guest loses its memory (KVM_SET_USER_MEMORY_REGION, size 0).
 
         :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
             than the slot has; EEXIST - overlaps another slot

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.checkers.event import input_of, msrs, xcr0_of
-from kvmprobe.results.record import Finding
+from kvmprobe.results.claim import Claim
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT
-from kvmprobe.xstate.features import DYNAMIC, FPSSE, SSE_YMM, names
+from kvmprobe.xstate.features import DYNAMIC, FPSSE, SSE_YMM
 from kvmprobe.xstate.image import decode
 from kvmprobe.xstate.layout import EXTENDED_OFFSET
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.checkers.event import Event
-    from kvmprobe.checkers.told import Told, VcpuTold
+    from kvmprobe.checkers.observed import ObservedState, ObservedVcpu
+    from kvmprobe.results.record import Finding
 
 
-def advertised_is_accepted(event: Event, told: Told) -> Iterator[Finding]:
+def advertised_is_accepted(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect a vCPU with the table that KVM advertises to take the XCR0, XSTATE, XFD, XSS in it.
 
     INV-18, INV-23, INV-25.  Judged only while the vCPU has that table's components, all of them.
     """
-    vcpu = told.vcpu(event)
-    if vcpu is None or vcpu.table is None or told.advertised is None:
+    vcpu = state.vcpu(event)
+    if vcpu is None or vcpu.table is None or state.advertised is None:
         return
-    if (vcpu.table.xcr0, vcpu.table.xss) != (told.advertised.xcr0, told.advertised.xss):
+    if (vcpu.table.xcr0, vcpu.table.xss) != (state.advertised.xcr0, state.advertised.xss):
         return
-    content = input_of(event.call, told.captured)
+    content = input_of(event.call, state.captured)
     match event.name:
         case "KVM_SET_XCRS" if content and event.result < 0:
             yield from _xcr0(event, vcpu.table.xcr0, xcr0_of(content))
         case "KVM_SET_XSAVE" if len(content) >= EXTENDED_OFFSET and event.result < 0:
-            yield from _xsave(event, told, vcpu, content)
+            yield from _xsave(event, state, vcpu, content)
         case "KVM_SET_MSRS" if content and event.result >= 0:
             yield from _msr(event, vcpu, msrs(content)[event.result :][:1])
         case _:
@@ -43,24 +44,27 @@ def advertised_is_accepted(event: Event, told: Told) -> Iterator[Finding]:
 
 def _xcr0(event: Event, advertised: int, value: int | None) -> Iterator[Finding]:
     if value == advertised:
-        text = f"CPUID 0xD.0 advertises {names(advertised)}, but KVM_SET_XCRS refuses just that"
-        yield Finding("closure", "INV-23", event.step, text)
+        yield event.finding(
+            "closure", "INV-23", Claim.ADVERTISED_XCR0_REFUSED, {"bits": advertised}
+        )
 
 
-def _xsave(event: Event, told: Told, vcpu: VcpuTold, content: bytes) -> Iterator[Finding]:
-    given = decode(content, told.host.layout)
+def _xsave(
+    event: Event, state: ObservedState, vcpu: ObservedVcpu, content: bytes
+) -> Iterator[Finding]:
+    given = decode(content, state.host.layout)
     legal = (
         not given.xstate_bv & ~((vcpu.table.xcr0 if vcpu.table else 0) | FPSSE)
         and not given.xcomp_bv
         and not any(given.reserved)
-        and not (given.xstate_bv & (FPSSE | SSE_YMM) and given.mxcsr & ~told.host.mxcsr_mask)
+        and not (given.xstate_bv & (FPSSE | SSE_YMM) and given.mxcsr & ~state.host.mxcsr_mask)
     )
     if legal and event.result == -22:
-        text = f"KVM_SET_XSAVE refuses advertised components {names(given.xstate_bv)}"
-        yield Finding("closure", "INV-18", event.step, text)
+        refused = {"bits": given.xstate_bv}
+        yield event.finding("closure", "INV-18", Claim.ADVERTISED_XSTATE_REFUSED, refused)
 
 
-def _msr(event: Event, vcpu: VcpuTold, refused: list[tuple[int, int]]) -> Iterator[Finding]:
+def _msr(event: Event, vcpu: ObservedVcpu, refused: list[tuple[int, int]]) -> Iterator[Finding]:
     table = vcpu.table
     for index, value in refused if table else ():
         features = table.find(LEAF_XSTATE, 1) if table else None
@@ -71,15 +75,14 @@ def _msr(event: Event, vcpu: VcpuTold, refused: list[tuple[int, int]]) -> Iterat
             Msr.IA32_XSS: table.xss if table and xsaves else 0,
         }.get(Msr(index) if index in set(Msr) else Msr.IA32_XFD, 0)
         if index in set(Msr) and value and not value & ~allowed:
-            text = f"KVM_SET_MSRS refuses {Msr(index).name}={names(value)}, which is advertised"
-            yield Finding("closure", "INV-25", event.step, text)
+            claim, name = Claim.ADVERTISED_MSR_REFUSED, Msr(index).name
+            yield event.finding("closure", "INV-25", claim, {"register": name, "value": value})
 
 
-def listed_is_readable(event: Event, told: Told) -> Iterator[Finding]:
+def listed_is_readable(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect KVM_GET_MSRS to read each MSR of KVM_GET_MSR_INDEX_LIST (INV-27)."""
     if event.name != "KVM_GET_MSRS" or event.result < 0 or not event.output:
         return
     asked = msrs(event.output)
-    if event.result < len(asked) and (index := asked[event.result][0]) in told.host.msrs:
-        text = f"KVM_GET_MSRS does not read MSR {index:#x}, which the index list names"
-        yield Finding("closure", "INV-27", event.step, text)
+    if event.result < len(asked) and (index := asked[event.result][0]) in state.host.msrs:
+        yield event.finding("closure", "INV-27", Claim.LISTED_MSR_UNREADABLE, {"index": index})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.results.record import Finding, Statement
 from kvmprobe.scenarios.calls import (
     CANARY,
     MAIN,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.claim import Claim
+    from kvmprobe.results.record import ReadingsDiffer
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.calls import Call
     from kvmprobe.scenarios.ops import Op
@@ -34,6 +37,7 @@ _U64 = struct.Struct("=Q")
 _MSR_ENTRY = struct.Struct("=IIQ")
 _XCR_ENTRY = struct.Struct("=IIQ")
 _COUNT = struct.Struct("=I")
+_NO_VALUES: Mapping[str, int | str] = {}
 _OLD_ENTRY = struct.Struct("=5I4x")
 
 
@@ -62,6 +66,18 @@ class Event:
     def by(self) -> str:
         """Name of the task who made it."""
         return self.call.by if isinstance(self.call, Ioctl | ArchPrctl) else MAIN
+
+    def finding(
+        self,
+        checker: str,
+        invariant: str,
+        claim: Claim,
+        values: Mapping[str, int | str] = _NO_VALUES,
+        ops: tuple[Op, ...] = (),
+        details: tuple[Statement | ReadingsDiffer, ...] = (),
+    ) -> Finding:
+        """Return what a checker claims at this event."""
+        return Finding(checker, invariant, self.step, Statement(claim, values, ops), details)
 
     @property
     def loads(self) -> bool:

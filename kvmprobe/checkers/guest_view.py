@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, PayloadOp, PayloadResult
-from kvmprobe.results.record import Finding
+from kvmprobe.results.claim import Claim
 from kvmprobe.scenarios.calls import RunGuest
-from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.checkers.event import Event
-    from kvmprobe.checkers.told import Told
+    from kvmprobe.checkers.observed import ObservedState
+    from kvmprobe.results.record import Finding
 
 _COMMAND = struct.Struct("<II4Q")
 _DEVICE_NOT_AVAILABLE = 7
@@ -62,9 +62,9 @@ def _joined(high: int, low: int) -> int:
     return (high & U32_MAX) << 32 | low & U32_MAX
 
 
-def guest_and_host(event: Event, told: Told) -> Iterator[Finding]:
+def guest_and_host(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Hold XGETBV and RDMSR in the guest against what the host last set or read (INV-40)."""
-    vcpu, executed = told.vcpu(event), instruction(event)
+    vcpu, executed = state.vcpu(event), instruction(event)
     if vcpu is None or executed is None or not executed.done:
         return
     match executed.op:
@@ -75,8 +75,8 @@ def guest_and_host(event: Event, told: Told) -> Iterator[Finding]:
         case _:
             return
     if known is not None and known != executed.got:
-        text = f"the guest reads {what} as {names(executed.got)}, the host has {names(known)}"
-        yield Finding("guest-and-host", "INV-40", event.step, text)
+        values: dict[str, int | str] = {"register": what, "guest": executed.got, "host": known}
+        yield event.finding("guest-and-host", "INV-40", Claim.GUEST_READS_OTHER, values)
 
 
 def writes(executed: Instruction) -> dict[int | None, int | None]:

@@ -2,7 +2,7 @@
 
 Scenarios that make the same calls and differ by one swap of neighbours are held against each other,
 whatever family they are of.  If every call returned the same in both and the state read back
-afterwards differs, the order mattered and nobody was told.
+afterwards differs, the order mattered and nobody was state.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.checkers.event import written_image, xstate_bv
+from kvmprobe.checkers.event import written_image
 from kvmprobe.checkers.legal_orders import last_writer, legal
 from kvmprobe.checkers.normal import normal_image
-from kvmprobe.checkers.stability import image_details
-from kvmprobe.checkers.told import IMAGES
-from kvmprobe.results.record import Finding
+from kvmprobe.checkers.observed import IMAGES
+from kvmprobe.checkers.stability import images_differ, values_differ
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import ResultDiffers
+from kvmprobe.results.record import Finding, ReadingsDiffer, Statement
 from kvmprobe.scenarios.calls import Ioctl
-from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,23 +137,22 @@ class Orders:
             return
         details = tuple(self._differences(here, there))
         if details:
-            first, second = sorted((ops[0].text, ops[1].text))
+            both_ops = tuple(sorted(ops, key=lambda op: op.text))
             known = tuple(dict.fromkeys((*run.known, *other.known)))
-            text = f"{first} and {second}: both orders return the same and leave another state"
             yield Finding(
                 "order-independence",
                 "INV-37",
                 here.step,
-                text,
+                Statement(Claim.ORDER_MATTERS, {}, both_ops),
                 details,
                 other=other.scenario_id,
                 known=known,
             )
 
-    def _differences(self, here: ReadBack, there: ReadBack) -> Iterator[str]:
+    def _differences(self, here: ReadBack, there: ReadBack) -> Iterator[Statement | ReadingsDiffer]:
         for op, mine, theirs in zip(here.observers, here.replies, there.replies, strict=True):
             if mine.result != theirs.result:
-                yield f"{op.text}: {mine.result} here, {theirs.result} there"
+                yield ReadingsDiffer(op, ResultDiffers(mine.result, theirs.result))
                 continue
             if mine.result < 0 or mine.output is None or theirs.output is None:
                 continue
@@ -160,7 +160,7 @@ class Orders:
             if name in IMAGES:
                 yield from self._image_differences(op, mine.output, theirs.output, here.loaded)
             elif mine.output != theirs.output and not (here.loaded and name == "KVM_GET_FPU"):
-                yield from _field_differences(op, mine.output, theirs.output, self._host)
+                yield from values_differ(op, mine.output, theirs.output, self._host)
 
     def _image_differences(
         self,
@@ -168,17 +168,11 @@ class Orders:
         mine: bytes,
         theirs: bytes,
         loaded: bool,  # noqa: FBT001 - a fact about the read-back
-    ) -> Iterator[str]:
+    ) -> tuple[Statement | ReadingsDiffer, ...]:
         first, second = written_image(mine, self._host), written_image(theirs, self._host)
-        if len(first) != len(second):
-            yield f"{op.text}: {len(first)} bytes here, {len(second)} there"
-            return
-        if loaded:
+        if loaded and len(first) == len(second):
             first, second = normal_image(first, second, self._host.layout)
-        if first != second:
-            bits = f"XSTATE_BV={names(xstate_bv(first))} here, {names(xstate_bv(second))} there"
-            yield f"{op.text}: {bits}"
-            yield from image_details(first, second, self._host)
+        return images_differ(op, first, second, self._host)
 
 
 def _common(
@@ -191,10 +185,3 @@ def _common(
             if same and here.step > place:
                 return here, there
     return None
-
-
-def _field_differences(op: Op, mine: bytes, theirs: bytes, host: HostProfile) -> Iterator[str]:
-    first, second = op.read(mine, host), op.read(theirs, host)
-    for name, value in first.items():
-        if second.get(name) != value:
-            yield f"{op.text}: {name} is {value:#x} here, {second.get(name, 0):#x} there"

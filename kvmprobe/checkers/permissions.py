@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
 from kvmprobe.checkers.event import cpuid_of, immediate_of, u64
-from kvmprobe.checkers.told import growing
-from kvmprobe.results.record import Finding
+from kvmprobe.checkers.observed import growing
+from kvmprobe.results.claim import Claim
 from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Ioctl, Relation
-from kvmprobe.xstate.features import DYNAMIC, XTILE, XFeature, names
+from kvmprobe.xstate.features import DYNAMIC, XTILE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.checkers.event import Event
-    from kvmprobe.checkers.told import Told
+    from kvmprobe.checkers.observed import ObservedState
+    from kvmprobe.results.record import Finding
 
 _GUEST = ArchPrctlCode.REQ_XCOMP_GUEST_PERM
 _REQUESTS = {ArchPrctlCode.REQ_XCOMP_PERM, _GUEST}
@@ -31,7 +32,7 @@ _HIDDEN = 1 << 63 | sum(1 << nr for nr in (8, 10, 11, 12, 13, 14, 15, 16))
 _TOO_LARGE = 20
 
 
-def requests(event: Event, told: Told) -> Iterator[Finding]:
+def requests(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect a refusal for the number's kind, for the lock, never for a small stack.
 
     INV-3, INV-4, INV-6, INV-42.
@@ -41,16 +42,20 @@ def requests(event: Event, told: Told) -> Iterator[Finding]:
     number = immediate_of(event.call)
     if number is None:
         return
-    allowed, invariant = _allowed(event, told, number)
+    allowed, invariant = _allowed(event, state, number)
     if event.result not in allowed:
-        text = f"{event.op.text} returns {event.result}, not {' or '.join(map(str, allowed))}"
-        yield Finding("permission", invariant, event.step, text)
+        expected, *other = allowed
+        claim = Claim.REQUEST_RESULT_EITHER if other else Claim.REQUEST_RESULT
+        results = {"result": event.result, "expected": expected}
+        if other:
+            results["alternative"] = other[0]
+        yield event.finding("permission", invariant, claim, results, ops=(event.op,))
 
 
-def _allowed(event: Event, told: Told, number: int) -> tuple[tuple[int, ...], str]:
-    dynamic = number == XFeature.XTILE_DATA and told.host.user_features & DYNAMIC
+def _allowed(event: Event, state: ObservedState, number: int) -> tuple[tuple[int, ...], str]:
+    dynamic = number == XFeature.XTILE_DATA and state.host.user_features & DYNAMIC
     if dynamic:
-        return _allowed_dynamic(event, told)
+        return _allowed_dynamic(event, state)
     if number >= _TOO_LARGE:
         return (-errno.EINVAL,), "INV-3"
     # Whether 19, APX, has a name is a legal variant.
@@ -58,99 +63,101 @@ def _allowed(event: Event, told: Told, number: int) -> tuple[tuple[int, ...], st
     return known, "INV-42" if number == XFeature.XTILE_DATA else "INV-3"
 
 
-def _allowed_dynamic(event: Event, told: Told) -> tuple[tuple[int, ...], str]:
+def _allowed_dynamic(event: Event, state: ObservedState) -> tuple[tuple[int, ...], str]:
     assert isinstance(event.call, ArchPrctl)  # noqa: S101 - for the type checker
     if event.call.code != _GUEST:
         return (0, -errno.ENOSPC), "INV-2"
-    if event.by in told.granted:
+    if event.by in state.granted:
         return (0,), "INV-2"
-    if MAIN in told.locked and event.by == MAIN and not told.relations:
+    if MAIN in state.locked and event.by == MAIN and not state.relations:
         return (-errno.EBUSY,), "INV-4"
     return (0, -errno.EBUSY), "INV-6"
 
 
-def bitmaps(event: Event, told: Told) -> Iterator[Finding]:
+def bitmaps(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect a bitmap without the kernel's own bits, within what the CPU has (INV-1, INV-7)."""
     if not isinstance(event.call, ArchPrctl) or event.call.code not in _GETS or not event.output:
         return
     value = u64(event.output, 0)
-    name = ArchPrctlCode(event.call.code).name
+    code = event.call.code
     if value & _HIDDEN:
-        text = f"ARCH_{name} shows {names(value & _HIDDEN)}"
-        yield Finding("permission", "INV-7", event.step, text)
-    default = told.host.user_features & ~DYNAMIC
-    if value & ~told.host.user_features or default & ~value:
-        text = f"ARCH_{name} is {names(value)}, not {names(default)} with or without XTILE_DATA"
-        yield Finding("permission", "INV-1", event.step, text)
-    is_guest = event.call.code == ArchPrctlCode.GET_XCOMP_GUEST_PERM
-    if is_guest and event.by in told.granted and not value & DYNAMIC:
-        yield Finding("permission", "INV-2", event.step, "XTILE_DATA was granted and is not there")
+        hidden = {"code": code, "bits": value & _HIDDEN}
+        yield event.finding("permission", "INV-7", Claim.KERNEL_BITS_SHOWN, hidden)
+    default = state.host.user_features & ~DYNAMIC
+    if value & ~state.host.user_features or default & ~value:
+        bitmap = {"code": code, "value": value, "default": default}
+        yield event.finding("permission", "INV-1", Claim.PERMISSION_BITS, bitmap)
+    is_guest = code == ArchPrctlCode.GET_XCOMP_GUEST_PERM
+    if is_guest and event.by in state.granted and not value & DYNAMIC:
+        yield event.finding("permission", "INV-2", Claim.GRANTED_NOT_SHOWN)
 
 
-def growth(event: Event, told: Told) -> Iterator[Finding]:
+def growth(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect permission and KVM_CAP_XSAVE2 never to shrink within a process (INV-2, INV-8)."""
-    value, before = growing(event), told.grown.get(event.call)
+    value, before = growing(event), state.grown.get(event.call)
     if value is None or before is None or event.result < 0:
         return
     if event.name == "KVM_CHECK_EXTENSION" and value < before:
-        text = f"KVM_CAP_XSAVE2 has shrunk from {before} to {value}"
-        yield Finding("growth", "INV-8", event.step, text)
+        yield event.finding(
+            "growth", "INV-8", Claim.XSAVE2_SHRANK, {"before": before, "now": value}
+        )
     if isinstance(event.call, ArchPrctl) and before & ~value:
-        text = f"{event.op.text} has lost {names(before & ~value)}"
-        yield Finding("growth", "INV-2", event.step, text)
+        lost = before & ~value
+        yield event.finding(
+            "growth", "INV-2", Claim.PERMISSION_LOST, {"bits": lost}, ops=(event.op,)
+        )
 
 
-def sizes(event: Event, told: Told) -> Iterator[Finding]:
+def sizes(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Hold KVM_CAP_XSAVE2 against the size in CPUID 0xD.0:ECX, at least 4096 (INV-8)."""
     if event.by != MAIN:
         return
     if event.name == "KVM_CHECK_EXTENSION" and immediate_of(event.call) == KvmCap.XSAVE2:
-        table, size = cpuid_of(told.system_reading("KVM_GET_SUPPORTED_CPUID")), event.result
+        table, size = cpuid_of(state.system_reading("KVM_GET_SUPPORTED_CPUID")), event.result
     elif event.name == "KVM_GET_SUPPORTED_CPUID":
-        table, size = cpuid_of(event.output), told.xsave2_size
+        table, size = cpuid_of(event.output), state.xsave2_size
     else:
         return
     if table and table.xstate_size and size and size != max(KVM_XSAVE_SIZE, table.xstate_size):
-        text = f"KVM_CAP_XSAVE2 is {size}, but CPUID 0xD.0:ECX is {table.xstate_size}"
-        yield Finding("two-views", "INV-8", event.step, text)
+        both = {"size": size, "cpuid": table.xstate_size}
+        yield event.finding("two-views", "INV-8", Claim.XSAVE2_SIZE, both)
 
 
-def supported_table(event: Event, told: Told) -> Iterator[Finding]:
+def supported_table(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect XTILE_CFG and XTILE_DATA or neither, within what KVM has (INV-9, INV-10)."""
     if event.name != "KVM_GET_SUPPORTED_CPUID" or event.result < 0:
         return
     table = cpuid_of(event.output)
     if table is None:
         return
-    if table.xcr0 & ~told.host.kvm_xcr0:
-        text = f"0xD.0 has {names(table.xcr0 & ~told.host.kvm_xcr0)}, XCOMP_GUEST_SUPP has not"
-        yield Finding("two-views", "INV-9", event.step, text)
+    if table.xcr0 & ~state.host.kvm_xcr0:
+        beyond = table.xcr0 & ~state.host.kvm_xcr0
+        yield event.finding("two-views", "INV-9", Claim.CPUID_BEYOND_KVM, {"bits": beyond})
     if table.xcr0 & XTILE not in {0, XTILE}:
-        text = f"0xD.0 has {names(table.xcr0 & XTILE)} alone, which no XCR0 can have"
-        yield Finding("closure", "INV-10", event.step, text)
-    granted = event.by == MAIN and MAIN in told.granted
-    if granted and told.host.kvm_xcr0 & ~table.xcr0 & DYNAMIC:
-        text = "0xD.0 lacks XTILE_DATA though permission was granted"
-        yield Finding("closure", "INV-10", event.step, text)
+        yield event.finding("closure", "INV-10", Claim.XTILE_ALONE, {"bits": table.xcr0 & XTILE})
+    granted = event.by == MAIN and MAIN in state.granted
+    if granted and state.host.kvm_xcr0 & ~table.xcr0 & DYNAMIC:
+        yield event.finding("closure", "INV-10", Claim.XTILE_MISSING)
 
 
-def unpermitted(event: Event, told: Told) -> Iterator[Finding]:
+def unpermitted(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect no table with XTILE_DATA accepted of a process that never asked for it (INV-11)."""
-    if event.name != "KVM_SET_CPUID2" or event.result != 0 or told.relations:
+    if event.name != "KVM_SET_CPUID2" or event.result != 0 or state.relations:
         return
-    vcpu = told.vcpu(event)
-    if vcpu is None or vcpu.expanded or MAIN in told.granted or told.rewrites_cpuid:
+    vcpu = state.vcpu(event)
+    if vcpu is None or vcpu.expanded or MAIN in state.granted or state.rewrites_cpuid:
         return
-    table = told.table_given(event)
+    table = state.table_given(event)
     if table and table.xcr0 & XFeature.XTILE_DATA.bit:
-        text = "KVM_SET_CPUID2 accepts XTILE_DATA without permission"
-        yield Finding("permission", "INV-11", event.step, text)
+        yield event.finding("permission", "INV-11", Claim.UNPERMITTED_ACCEPTED)
 
 
-def other_memory(event: Event, told: Told) -> Iterator[Finding]:
+def other_memory(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect EIO where a forked process asks its parent's VM or vCPU (INV-41)."""
-    if not isinstance(event.call, Ioctl) or told.relations.get(event.by) is not Relation.FORK:
+    if not isinstance(event.call, Ioctl) or state.relations.get(event.by) is not Relation.FORK:
         return
-    if event.on in told.own_descriptors and event.result != -errno.EIO:
-        text = f"{event.op.text} by a forked process returns {event.result}, not -EIO"
-        yield Finding("other-memory", "INV-41", event.step, text)
+    if event.on in state.own_descriptors and event.result != -errno.EIO:
+        result = event.result
+        yield event.finding(
+            "other-memory", "INV-41", Claim.OTHER_MEMORY, {"result": result}, ops=(event.op,)
+        )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.checkers import bounds, closure, guest_view, permissions, stability, views
 from kvmprobe.checkers.event import Event, Lowered
+from kvmprobe.checkers.observed import ObservedState
 from kvmprobe.checkers.orders import Orders
-from kvmprobe.checkers.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.scenario import Scenario
 
-    Checker = Callable[[Event, Told], Iterator[Finding]]
+    Checker = Callable[[Event, ObservedState], Iterator[Finding]]
 
 CHECKERS: tuple[Checker, ...] = (
     stability.steadiness,
@@ -53,13 +53,13 @@ class Checkers:
 
     def within(self, scenario: Scenario, trace: Trace) -> tuple[Finding, ...]:
         """Return what one trace shows by itself, each kind where it shows first."""
-        told = Told(self._host)
-        found: dict[tuple[str, ...], Finding] = {}
+        state = ObservedState(self._host)
+        found: dict[tuple[str, str], Finding] = {}
         for event in self._lowered.events(scenario, trace):
             for checker in CHECKERS:
-                for finding in checker(event, told):
-                    found.setdefault((finding.checker, finding.invariant, finding.text), finding)
-            told.take(event)
+                for finding in checker(event, state):
+                    found.setdefault((finding.invariant, finding.signature), finding)
+            state.take(event)
         return tuple(found.values())
 
     def across(

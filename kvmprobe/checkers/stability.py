@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.event import cpuid_of, msrs, written_image
-from kvmprobe.checkers.told import (
+from kvmprobe.checkers.observed import (
     FPU_MSRS,
     IMAGES,
     READS,
@@ -13,53 +13,55 @@ from kvmprobe.checkers.told import (
     changes_by_reading,
     failing,
 )
-from kvmprobe.results.record import Finding
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import ResultDiffers, ValuesDiffer, image_differs
+from kvmprobe.results.record import ReadingsDiffer, Statement
 from kvmprobe.xstate.cpuid import LEAF_EXTENDED_FEATURES, LEAF_TILE, LEAF_TMUL, LEAF_XSTATE
-from kvmprobe.xstate.diff import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.checkers.event import Event
-    from kvmprobe.checkers.told import Reading, Told
+    from kvmprobe.checkers.observed import ObservedState, Reading
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.record import Finding
+    from kvmprobe.scenarios.ops import Op
 
 # Other leaves tell of the processor that happens to run the call.
 _STEADY_LEAVES = {LEAF_EXTENDED_FEATURES, LEAF_XSTATE, LEAF_TILE, LEAF_TMUL}
 
 
-def steadiness(event: Event, told: Told) -> Iterator[Finding]:
+def steadiness(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Hold a read against the same read before, since when nothing may have changed it (INV-19).
 
     Between them: calls that were refused (INV-19), or calls about other state (INV-32, INV-38).
     """
-    before = _before(event, told)
+    before = _before(event, state)
     if before is None or event.result < 0:
         return
     now = event.output or event.result.to_bytes(8, "little")
     if event.name in IMAGES:
-        now = written_image(now, told.host)
+        now = written_image(now, state.host)
     if _comparable(event, before.value) == _comparable(event, now):
         return
-    refused = [e.op.text for e in before.since if failing(e)]
-    others = [e.op.text for e in before.since if not failing(e)]
+    refused = tuple(dict.fromkeys(e.op for e in before.since if failing(e)))
+    others = tuple(dict.fromkeys(e.op for e in before.since if not failing(e)))
     if others:
-        checker, invariant = "isolation", "INV-38"
-        text = f"{event.name} has changed, which {' and '.join(dict.fromkeys(others))} is not about"
+        checker, invariant, claim = "isolation", "INV-38", Claim.CHANGED_BY_OTHERS
     elif refused:
-        checker, invariant = "failing-call", "INV-19"
-        text = f"{event.name} has changed, though {' and '.join(dict.fromkeys(refused))} failed"
+        checker, invariant, claim = "failing-call", "INV-19", Claim.CHANGED_BY_REFUSED
     else:
-        checker, invariant = "steady-read", "INV-19"
-        text = f"{event.name} gives something else the second time"
-    yield Finding(checker, invariant, event.step, text, _details(event, before.value, now, told))
+        checker, invariant, claim = "steady-read", "INV-19", Claim.UNSTEADY
+    details = _details(event, before.value, now, state)
+    ops = others or refused
+    yield event.finding(checker, invariant, claim, {"call": event.name}, ops=ops, details=details)
 
 
-def _before(event: Event, told: Told) -> Reading | None:
+def _before(event: Event, state: ObservedState) -> Reading | None:
     if event.name in SYSTEM_READS:
-        before = told.system.get(event.call)
-        return before if before and before.epoch == told.permission_epoch else None
-    vcpu = told.vcpu(event)
+        before = state.system.get(event.call)
+        return before if before and before.epoch == state.permission_epoch else None
+    vcpu = state.vcpu(event)
     if vcpu is None or event.name not in READS or changes_by_reading(event):
         return None
     return vcpu.readings.get(event.call)
@@ -76,25 +78,36 @@ def _comparable(event: Event, output: bytes) -> object:
             return output
 
 
-def _details(event: Event, old: bytes, new: bytes, told: Told) -> tuple[str, ...]:
+def _details(
+    event: Event, old: bytes, new: bytes, state: ObservedState
+) -> tuple[Statement | ReadingsDiffer, ...]:
     if event.name in IMAGES:
-        if len(old) != len(new):
-            return (f"{len(old)} bytes before, {len(new)} now",)
-        return image_details(old, new, told.host)
+        return images_differ(event.op, old, new, state.host)
     if not event.output:
-        return (f"before {int.from_bytes(old, 'little')}, now {event.result}",)
-    then, now = event.op.read(old, told.host), event.op.read(new, told.host)
-    return tuple(
-        f"{name}: before {then.get(name, 0):#x}, now {value:#x}"
-        for name, value in now.items()
-        if then.get(name) != value
-    )
+        before = int.from_bytes(old, "little")
+        return (ReadingsDiffer(event.op, ResultDiffers(before, event.result)),)
+    return values_differ(event.op, old, new, state.host)
 
 
-def image_details(first: bytes, second: bytes, host: HostProfile) -> tuple[str, ...]:
-    """Return where two images differ, a line a component."""
-    return tuple(
-        f"{d.where}, bytes {d.offset}-{d.offset + len(d.expected) - 1}: "
-        f"{d.expected[:8].hex()}, then {d.observed[:8].hex()}"
-        for d in differences(first, second, host.layout)
-    )
+def images_differ(
+    op: Op, first: bytes, second: bytes, host: HostProfile
+) -> tuple[Statement | ReadingsDiffer, ...]:
+    """Return how two images that one call read differ; nothing where they do not."""
+    if len(first) != len(second):
+        sizes = {"first": len(first), "second": len(second)}
+        return (Statement(Claim.IMAGE_SIZES, sizes, (op,)),)
+    if first == second:
+        return ()
+    return (ReadingsDiffer(op, image_differs(first, second, host.layout)),)
+
+
+def values_differ(
+    op: Op, first: bytes, second: bytes, host: HostProfile
+) -> tuple[ReadingsDiffer, ...]:
+    """Return which named values of two outputs of one call differ."""
+    before, now = op.read(first, host), op.read(second, host)
+    changed = [name for name, value in now.items() if before.get(name) != value]
+    if not changed:
+        return ()
+    expected = {name: before.get(name, 0) for name in changed}
+    return (ReadingsDiffer(op, ValuesDiffer(expected, {name: now[name] for name in changed})),)

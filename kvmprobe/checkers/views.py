@@ -13,8 +13,9 @@ from kvmprobe.checkers.event import (
     xcr0_of,
     xstate_bv,
 )
-from kvmprobe.checkers.told import FPU_MSRS, IMAGES
-from kvmprobe.results.record import Finding
+from kvmprobe.checkers.observed import FPU_MSRS, IMAGES
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.record import Statement
 from kvmprobe.xstate.cpuid import (
     LEAF_EXTENDED_FEATURES,
     LEAF_FEATURES,
@@ -26,7 +27,7 @@ from kvmprobe.xstate.cpuid import (
     XSAVEC_BIT,
     XSAVES_BIT,
 )
-from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, decode, init_content
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.checkers.event import Event
-    from kvmprobe.checkers.told import Told, VcpuTold
+    from kvmprobe.checkers.observed import ObservedState, ObservedVcpu
+    from kvmprobe.results.record import Finding
     from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
     from kvmprobe.xstate.image import XsaveFields
     from kvmprobe.xstate.layout import Layout
 
 # Where struct kvm_fpu and the legacy area (SDM vol.1 table 10-2) have the same thing: name, bytes
-# of the one, bytes of the other.  KVM_GET_FPU has never told MXCSR.
+# of the one, bytes of the other.  KVM_GET_FPU has never returned MXCSR.
 _LEGACY = (
     ("ST registers", slice(0, 128), slice(32, 160)),
     ("FCW", slice(128, 130), slice(0, 2)),
@@ -53,6 +55,7 @@ _LEGACY = (
 )
 _CR4 = slice(248, 256)
 _OSXSAVE_IN_CR4, _PKE_IN_CR4 = 18, 22
+_ENTRY = ("leaf", "subleaf", "eax", "ebx", "ecx", "edx")
 _COMPACTION = 1 << XSAVEC_BIT | 1 << XSAVES_BIT
 # Leaf, sub-leaf and register that KVM keeps up to date by itself, and the bits of it.
 _RUNTIME = {
@@ -66,9 +69,9 @@ _RUNTIME = {
 }
 
 
-def fpu_and_xsave(event: Event, told: Told) -> Iterator[Finding]:
+def fpu_and_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Hold KVM_GET_FPU against the legacy area of KVM_GET_XSAVE2 in the same state (§7.4)."""
-    vcpu = told.vcpu(event)
+    vcpu = state.vcpu(event)
     if vcpu is None or not event.output:
         return
     if event.name == "KVM_GET_FPU":
@@ -80,30 +83,31 @@ def fpu_and_xsave(event: Event, told: Told) -> Iterator[Finding]:
     if not fpu or not image:
         return
     details = tuple(
-        f"{name}: KVM_GET_FPU {fpu[here][:8].hex()}, KVM_GET_XSAVE2 {image[there][:8].hex()}"
+        Statement(
+            Claim.FPU_FIELD,
+            {"field": name, "fpu": fpu[here][:8].hex(), "xsave": image[there][:8].hex()},
+        )
         for name, here, there in _LEGACY
         if fpu[here] != image[there]
     )
     if details:
-        text = "KVM_GET_FPU and KVM_GET_XSAVE2 show different x87 and SSE state"
-        yield Finding("two-views", "§7.4", event.step, text, details)
+        yield event.finding("two-views", "§7.4", Claim.FPU_AND_XSAVE, details=details)
 
 
-def xsave_and_xsave2(event: Event, told: Told) -> Iterator[Finding]:
+def xsave_and_xsave2(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Hold KVM_GET_XSAVE against the first 4096 bytes of KVM_GET_XSAVE2 (INV-13)."""
-    vcpu = told.vcpu(event)
+    vcpu = state.vcpu(event)
     other = {"KVM_GET_XSAVE": "KVM_GET_XSAVE2", "KVM_GET_XSAVE2": "KVM_GET_XSAVE"}.get(event.name)
     if vcpu is None or other is None or not event.output:
         return
     before = vcpu.reading(other)
     if before and before[:KVM_XSAVE_SIZE] != event.output[:KVM_XSAVE_SIZE]:
-        text = "KVM_GET_XSAVE and KVM_GET_XSAVE2 give different images of one state"
-        yield Finding("two-views", "INV-13", event.step, text)
+        yield event.finding("two-views", "INV-13", Claim.XSAVE_AND_XSAVE2)
 
 
-def set_and_get(event: Event, told: Told) -> Iterator[Finding]:
+def set_and_get(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Hold XCR0, MSRs and CPUID against what was last accepted (INV-23, INV-25, INV-26, INV-35)."""
-    vcpu = told.vcpu(event)
+    vcpu = state.vcpu(event)
     if vcpu is None or not event.output:
         return
     match event.name:
@@ -116,30 +120,31 @@ def set_and_get(event: Event, told: Told) -> Iterator[Finding]:
                 if index in FPU_MSRS and vcpu.msrs.get(index, value) != value:
                     yield _differs("INV-25", event, Msr(index).name, vcpu.msrs[index], value)
         case "KVM_GET_CPUID2":
-            yield from _cpuid(event, vcpu, told)
+            yield from _cpuid(event, vcpu, state)
         case _:
             return
 
 
 def _differs(invariant: str, event: Event, what: str, accepted: int, read: int) -> Finding:
-    text = f"{what} was accepted as {names(accepted)} and reads as {names(read)}"
-    return Finding("set-and-get", invariant, event.step, text)
+    values: dict[str, int | str] = {"register": what, "accepted": accepted, "read": read}
+    return event.finding("set-and-get", invariant, Claim.SET_AND_GET, values)
 
 
-def _cpuid(event: Event, vcpu: VcpuTold, told: Told) -> Iterator[Finding]:
+def _cpuid(event: Event, vcpu: ObservedVcpu, state: ObservedState) -> Iterator[Finding]:
     read = cpuid_of(event.output)
     if read is None:
         return
-    accepted = None if told.rewrites_cpuid else vcpu.table
+    accepted = None if state.rewrites_cpuid else vcpu.table
     if accepted is not None and (changed := _changed_entries(accepted, read)):
-        text = "KVM_GET_CPUID2 gives other entries than KVM_SET_CPUID2 accepted"
-        yield Finding("set-and-get", "§4", event.step, text, changed)
-    yield from _sizes(event, vcpu, told, read)
-    if not told.rewrites_cpuid:
-        yield from _bits_of_cr4(event, vcpu, told, read)
+        yield event.finding("set-and-get", "§4", Claim.CPUID_ENTRIES, details=changed)
+    yield from _sizes(event, vcpu, state, read)
+    if not state.rewrites_cpuid:
+        yield from _bits_of_cr4(event, vcpu, state, read)
 
 
-def _sizes(event: Event, vcpu: VcpuTold, told: Told, read: CpuidTable) -> Iterator[Finding]:
+def _sizes(
+    event: Event, vcpu: ObservedVcpu, state: ObservedState, read: CpuidTable
+) -> Iterator[Finding]:
     """Expect 0xD.0:EBX to follow XCR0, and 0xD.1:EBX to follow XCR0 and IA32_XSS.
 
     :see: SDM vol.1 §13.2 "Enumeration of CPU Support for XSAVE Instructions";
@@ -148,21 +153,21 @@ def _sizes(event: Event, vcpu: VcpuTold, told: Told, read: CpuidTable) -> Iterat
     standard, compacted = read.find(LEAF_XSTATE, 0), read.find(LEAF_XSTATE, 1)
     if vcpu.xcr0 is None:
         return
-    if _indexed(standard) and vcpu.xcr0 & ~told.host.layout.bitmap == 0:
-        size = told.host.layout.size(vcpu.xcr0)
+    if _indexed(standard) and vcpu.xcr0 & ~state.host.layout.bitmap == 0:
+        size = state.host.layout.size(vcpu.xcr0)
         if standard.ebx != size:
-            text = f"CPUID 0xD.0:EBX is {standard.ebx}, but XCR0={vcpu.xcr0:#x} takes {size} bytes"
-            yield Finding("two-views", "INV-35", event.step, text)
+            sizes = {"value": standard.ebx, "xcr0": vcpu.xcr0, "size": size}
+            yield event.finding("two-views", "INV-35", Claim.STANDARD_SIZE, sizes)
     xss = vcpu.msrs.get(Msr.IA32_XSS)
     if xss is None or not _indexed(compacted) or not compacted.eax & _COMPACTION:
         return
     enabled = vcpu.xcr0 | xss
-    if told.rewrites_cpuid or not _described(told.host.cpu, enabled):
+    if state.rewrites_cpuid or not _described(state.host.cpu, enabled):
         return
-    size = told.host.cpu.compacted_size(enabled)
+    size = state.host.cpu.compacted_size(enabled)
     if compacted.ebx != size:
-        text = f"CPUID 0xD.1:EBX is {compacted.ebx}, but XCR0|XSS={enabled:#x} takes {size} bytes"
-        yield Finding("two-views", "INV-35", event.step, text)
+        sizes = {"value": compacted.ebx, "enabled": enabled, "size": size}
+        yield event.finding("two-views", "INV-35", Claim.COMPACTED_SIZE, sizes)
 
 
 def _indexed(entry: CpuidEntry | None) -> TypeGuard[CpuidEntry]:
@@ -178,7 +183,9 @@ def _described(cpu: CpuidTable, components: int) -> bool:
     return all(cpu.find(LEAF_XSTATE, nr) for nr in numbers(components & ~FPSSE))
 
 
-def _bits_of_cr4(event: Event, vcpu: VcpuTold, told: Told, read: CpuidTable) -> Iterator[Finding]:
+def _bits_of_cr4(
+    event: Event, vcpu: ObservedVcpu, state: ObservedState, read: CpuidTable
+) -> Iterator[Finding]:
     """Expect OSXSAVE to follow CR4.OSXSAVE, and OSPKE to follow CR4.PKE.
 
     :see: SDM vol.2 CPUID; arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime, which leaves OSPKE alone
@@ -191,17 +198,15 @@ def _bits_of_cr4(event: Event, vcpu: VcpuTold, told: Told, read: CpuidTable) -> 
     features = read.find(LEAF_FEATURES, 0)
     osxsave = cr4 >> _OSXSAVE_IN_CR4 & 1
     if features and features.ecx >> OSXSAVE_BIT & 1 != osxsave:
-        text = f"CPUID 1:ECX.OSXSAVE is not CR4.OSXSAVE, which is {osxsave}"
-        yield Finding("two-views", "INV-35", event.step, text)
+        yield event.finding("two-views", "INV-35", Claim.OSXSAVE, {"cr4": osxsave})
     extended = read.find(LEAF_EXTENDED_FEATURES, 0)
-    host_has_pku = told.host.cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1
+    host_has_pku = state.host.cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1
     ospke = cr4 >> _PKE_IN_CR4 & 1
     if host_has_pku and _indexed(extended) and extended.ecx >> OSPKE_BIT & 1 != ospke:
-        text = f"CPUID 7.0:ECX.OSPKE is not CR4.PKE, which is {ospke}"
-        yield Finding("two-views", "INV-35", event.step, text)
+        yield event.finding("two-views", "INV-35", Claim.OSPKE, {"cr4": ospke})
 
 
-def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[str, ...]:
+def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[Statement, ...]:
     def fixed(table: CpuidTable) -> list[tuple[int, ...]]:
         return [
             (
@@ -218,40 +223,44 @@ def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[str, ...]:
 
     there = fixed(read)
     return tuple(
-        f"{leaf:#x}.{subleaf}: {' '.join(f'{r:#x}' for r in registers)} is not there"
+        Statement(
+            Claim.CPUID_ENTRY_MISSING,
+            dict(zip(_ENTRY, (leaf, subleaf, *registers), strict=True)),
+        )
         for leaf, subleaf, flags, *registers in fixed(accepted)
         if (leaf, subleaf, flags, *registers) not in there and (leaf or any(registers))
     )
 
 
-def restored_and_saved(event: Event, told: Told) -> Iterator[Finding]:
+def restored_and_saved(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect back what KVM_SET_XSAVE was given, and all else INIT (INV-20, INV-21).
 
     A component is lost if the guest's CPUID does not show it, or with XFD armed for it (INV-28).
     """
-    vcpu = told.vcpu(event)
+    vcpu = state.vcpu(event)
     if vcpu is None or not vcpu.image or not event.output:
         return
     if event.name not in IMAGES:
         return
-    layout = told.host.layout
-    image = written_image(event.output, told.host)
+    layout = state.host.layout
+    image = written_image(event.output, state.host)
     given, read = decode(vcpu.image[: len(image)], layout), decode(image, layout)
     visible = (vcpu.table.xcr0 if vcpu.table else 0) | FPSSE
     come, gone = read.xstate_bv & ~given.xstate_bv, given.xstate_bv & ~read.xstate_bv
     gone &= visible & ~vcpu.msrs.get(Msr.IA32_XFD, ~0)
-    wrong = [f"XSTATE_BV has gained {names(come)}"] if come else []
-    wrong += [f"XSTATE_BV has lost {names(gone)}"] if gone else []
+    wrong = [Statement(Claim.XSTATE_GAINED, {"bits": come})] if come else []
+    wrong += [Statement(Claim.XSTATE_LOST, {"bits": gone})] if gone else []
     for nr, shown in read.contents.items():
         kept = given.xstate_bv & read.xstate_bv & 1 << nr
         if not come >> nr & 1 and shown != _returned(nr, given, kept, layout):
-            wrong.append(f"{names(1 << nr)} is {'not what was given' if kept else 'not INIT'}")
+            claim = Claim.CONTENT_CHANGED if kept else Claim.CONTENT_NOT_INIT
+            wrong.append(Statement(claim, {"bits": 1 << nr}))
     mxcsr = given.mxcsr if read.xstate_bv & SSE_YMM else MXCSR_INIT
     if read.mxcsr != mxcsr:
-        wrong.append(f"MXCSR is {read.mxcsr:#x}, not {mxcsr:#x}")
+        wrong.append(Statement(Claim.MXCSR, {"value": read.mxcsr, "expected": mxcsr}))
     if wrong:
-        text = "KVM_GET_XSAVE2 does not give back what KVM_SET_XSAVE accepted"
-        yield Finding("set-and-get", "INV-20", event.step, text, tuple(wrong))
+        claim = Claim.RESTORED_AND_SAVED
+        yield event.finding("set-and-get", "INV-20", claim, details=tuple(wrong))
 
 
 def _returned(nr: int, given: XsaveFields, kept: int, layout: Layout) -> bytes:
@@ -261,9 +270,9 @@ def _returned(nr: int, given: XsaveFields, kept: int, layout: Layout) -> bytes:
     return content[:4] + bytes(len(content) - 4) if nr == XFeature.PKRU else content
 
 
-def xstate_and_xfd(event: Event, told: Told) -> Iterator[Finding]:
+def xstate_and_xfd(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect XSTATE_BV and XFD to have no bit in common, read in the same state (INV-29)."""
-    vcpu = told.vcpu(event)
+    vcpu = state.vcpu(event)
     if vcpu is None or not event.output:
         return
     if event.name == "KVM_GET_MSRS":
@@ -273,9 +282,8 @@ def xstate_and_xfd(event: Event, told: Told) -> Iterator[Finding]:
     else:
         return
     if image and (both := xstate_bv(image) & xfd):
-        text = f"XSTATE_BV and XFD both have {names(both)}: the next guest-FPU load faults"
-        yield Finding("xstate-and-xfd", "INV-29", event.step, text)
+        yield event.finding("xstate-and-xfd", "INV-29", Claim.XSTATE_AND_XFD, {"bits": both})
 
 
-def _image(vcpu: VcpuTold) -> bytes:
+def _image(vcpu: ObservedVcpu) -> bytes:
     return vcpu.reading("KVM_GET_XSAVE2") or vcpu.reading("KVM_GET_XSAVE")

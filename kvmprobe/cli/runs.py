@@ -67,7 +67,7 @@ def _globs(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _document(rows: Sequence[RunRow] | Sequence[RecordRow]) -> str:
-    """Return the rows as JSON, a record's members named as in ``kvmprobe-run/1``."""
+    """Return the rows as JSON, a record's members named as in ``kvmprobe-run/2``."""
     listed: dict[str, list[dict[str, Any]]] = {"runs": [], "scenarios": []}
     for row in rows:
         match row:

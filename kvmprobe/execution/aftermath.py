@@ -75,7 +75,7 @@ def _blamed(
         reason=f"the host went down {times} with it; not run again",
         crash=Crash(
             step=len(record.steps),
-            during=held.before if held else "",
+            during=held.before if held else None,
             headline=panic.headline if panic else _UNTOLD,
             function=panic.function if panic else "",
             frames=panic.frames if panic else (),

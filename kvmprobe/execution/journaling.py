@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.execution.place import Risk
 from kvmprobe.host.kernel_log import mark
+from kvmprobe.results.codec import to_json
 from kvmprobe.results.journal import EntryType
+from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import Ending
+from kvmprobe.scenarios.ops import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.run_directory import RunDirectory
     from kvmprobe.results.trace import Trace
 
+_OP: Any = Op | None
 # ISO 8601, UTC.
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -77,9 +81,10 @@ class Journaling:
         """Have on the disk that this one may be fatal."""
         self._intent([scenario_id], {"goes_on": True})
 
-    def held(self, record: ScenarioRecord, before: str) -> None:
+    def held(self, record: ScenarioRecord, before: Op | None) -> None:
         """Keep what a scenario showed before a fatal load."""
-        self._journal.append(EntryType.GATED, {"record": record.to_json(), "before": before})
+        entry = {"record": record_to_json(record), "before": to_json(_OP, before)}
+        self._journal.append(EntryType.GATED, entry)
 
     def read(self, scenario_id: str, trace: Trace) -> None:
         """Keep what was read; the record that follows names it."""
@@ -92,7 +97,7 @@ class Journaling:
 
     def record(self, record: ScenarioRecord) -> None:
         """Keep a scenario's record."""
-        entry: dict[str, Any] = {"record": record.to_json()}
+        entry: dict[str, Any] = {"record": record_to_json(record)}
         if outputs := self._outputs.pop(record.id, None):
             entry["outputs"] = outputs
         self._journal.append(EntryType.RESULT, entry)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kvmprobe.execution.place import Risk
     from kvmprobe.results.record import ScenarioRecord, Target
     from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.ops import Op
 
 
 class Ledger(Protocol):
@@ -24,7 +25,7 @@ class Ledger(Protocol):
     def go_on(self, scenario_id: str) -> None:
         """Take what is about to make a load that can be fatal; returns as :meth:`intend` does."""
 
-    def held(self, record: ScenarioRecord, before: str) -> None:
+    def held(self, record: ScenarioRecord, before: Op | None) -> None:
         """Take what a scenario showed until it was stopped before a load; it may go on later."""
 
     def read(self, scenario_id: str, trace: Trace) -> None:
@@ -43,7 +44,7 @@ class NoLedger:
     def go_on(self, scenario_id: str) -> None:
         """Drop it."""
 
-    def held(self, record: ScenarioRecord, before: str) -> None:
+    def held(self, record: ScenarioRecord, before: Op | None) -> None:
         """Drop it."""
 
     def read(self, scenario_id: str, trace: Trace) -> None:

@@ -22,7 +22,7 @@ from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
@@ -33,9 +33,15 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 
-def record(place: Place, wanted: Callable[[Scenario], bool], progress: Progress) -> Transcript:
+def record(
+    place: Place,
+    wanted: Callable[[Scenario], bool],
+    progress: Progress,
+    scenarios: Callable[[HostProfile], Iterable[Scenario]] = catalog.scenarios,
+) -> Transcript:
     """Run the wanted scenarios that make sense at a place, and keep what it answered.
 
+    :param scenarios: those of a host; by default the catalogue's
     :raises Unavailable: KVM is not usable there
     :raises WorkerError: a scenario took the worker with it
     """
@@ -44,7 +50,7 @@ def record(place: Place, wanted: Callable[[Scenario], bool], progress: Progress)
         driver = Driver(link, place.timing)
         preflight = examine(driver)
         host = preflight.profile
-        chosen = deque(_fit(preflight, wanted))
+        chosen = deque(_fit(preflight, filter(wanted, scenarios(host))))
         total = len(chosen)
         entries: list[Entry] = []
         try:
@@ -63,16 +69,14 @@ def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
     model_runs = ModelRuns(host)
     known: tuple[str, ...] = ()
     if not agrees_along(scenario, model_runs.with_defects(), trace):
-        known = explanation(scenario, host, trace, crashed=False)
+        known = explanation(scenario, model_runs, trace, crashed=False)
     model_run = model_runs.with_defects(_behaviours(known))
     return Entry(scenario, trace, known, judged_bytes(scenario, model_run, len(trace.steps)))
 
 
-def _fit(preflight: Preflight, wanted: Callable[[Scenario], bool]) -> Iterator[Scenario]:
+def _fit(preflight: Preflight, scenarios: Iterable[Scenario]) -> Iterator[Scenario]:
     lacking = unmet(preflight).keys()
-    for scenario in catalog.scenarios(preflight.profile):
-        if wanted(scenario) and not scenario.needs & lacking:
-            yield scenario
+    return (scenario for scenario in scenarios if not scenario.needs & lacking)
 
 
 def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:

@@ -202,7 +202,7 @@ class Runner:
             return
         cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
         if trace.end is End.GATED and self._goes_on:
-            _, load = planned.scenario.behind(len(trace.steps))
+            _, load = planned.scenario.next_step(len(trace.steps))
             self._ledger.held(record, load)
             self._held.append((planned, record))
             return
@@ -269,7 +269,7 @@ class Runner:
             raise RunTimeout(f"time is up: {left} of {self._total} scenarios did not complete")
 
 
-def _kind(planned: Planned, record: ScenarioRecord) -> tuple[str, tuple[str, ...]]:
+def _kind(planned: Planned, record: ScenarioRecord) -> tuple[str, str]:
     hazard = planned.hazard.names if planned.hazard else ""
-    first = record.divergences[0].signature if record.divergences else ()
+    first = record.divergences[0].signature if record.divergences else ""
     return hazard, first

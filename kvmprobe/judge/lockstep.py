@@ -1,137 +1,176 @@
-"""The model alongside a trace: what diverges, and which known defects explain it."""
+"""The model in lockstep with a trace: what diverges, and which known defects explain it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from kvmprobe.judge.compare import compare
+from kvmprobe.judge.compare import compare, unanswered_exit
 from kvmprobe.judge.expectation import expected_fields
 from kvmprobe.judge.log_signatures import violations
-from kvmprobe.model.behaviours import DEFECTS, variants
-from kvmprobe.model.machine import Machine
-from kvmprobe.results.citation import rule_text
+from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.rule import DocumentSource, Rule
+from kvmprobe.results.difference import KernelWarns
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import CallRecord, Divergence, StepRecord
 from kvmprobe.scenarios.hazard import fatal_step
-from kvmprobe.scenarios.model_run import ModelRun
+from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmprobe.model.behaviours import Behaviours
+    from kvmprobe.model.behaviours import Behaviour, Behaviours
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.rule import Rule
+    from kvmprobe.model.outcome import Step
     from kvmprobe.results.trace import Reply, Trace
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
-_LOG_RULE = "a scenario logs no kernel warning (INV-43)"
+NO_WARNING = Rule(
+    "a scenario makes the kernel log no warning",
+    ("INV-43",),
+    (DocumentSource("Documentation/process/deprecated.rst", "BUG() and BUG_ON()"),),
+)
+_EXIT_REASON, _ENTRY_FAILURE = "exit_reason", "hardware_entry_failure_reason"
 
 
-def divergences(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[Divergence, ...]:
-    """Compare every completed step with a correct kernel of this host's variants."""
-    correct = replace(host, behaviours=variants(host.behaviours))
-    return tuple(_walk(scenario, ModelRun(correct), trace))
+class Answer(NamedTuple):
+    """A call of the scenario, its reply, and the model's step.
+
+    :ivar place: number of the step, from 0; and of the call in it, 0 for the step's op
+    """
+
+    place: tuple[int, int]
+    op: Op
+    reply: Reply
+    expected: Step
+
+
+def answers(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[Answer]:
+    """Yield the calls that the trace has replies to, up to where the model's host dies."""
+    walk = iter(model_run.walked(scenario))
+    for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
+        for position, (op, reply) in enumerate(zip(step.ops, seen.replies, strict=True)):
+            known = next(walk, None)
+            if known is None:
+                return
+            yield Answer((number, position), op, reply, known.step)
+
+
+def examined(
+    scenario: Scenario, model_runs: ModelRuns, trace: Trace
+) -> tuple[tuple[Divergence, ...], tuple[StepRecord, ...]]:
+    """Compare every completed step with a correct kernel of the host's variants, in one walk.
+
+    Returns what diverges, and the steps decoded for the record.
+    """
+    model_run = model_runs.with_defects()
+    found: list[Divergence] = []
+    calls: list[list[CallRecord]] = [[] for _ in trace.steps[: len(scenario.steps)]]
+    rules: dict[int, Rule] = {}
+    for answer in answers(scenario, model_run, trace):
+        (number, position), op, reply, expected = answer
+        rule = rules.setdefault(number, expected.rule)
+        difference = compare(expected.outcome, op, reply, model_run.host)
+        if difference is not None:
+            read_by = expected.rule if position and expected.rule is not rule else None
+            after = scenario.steps[number].op
+            found.append(Divergence(number, after, op, difference, rule, read_by))
+        calls[number].append(_call_record(answer, model_run.host))
+    for number, seen in enumerate(trace.steps[: len(scenario.steps)]):
+        after = scenario.steps[number].op
+        found += [
+            Divergence(number, after, None, KernelWarns(line), NO_WARNING)
+            for line in violations(seen.kernel_log)
+        ]
+    records = (
+        StepRecord(tuple(of_step), seen.kernel_log)
+        for of_step, seen in zip(calls, trace.steps, strict=False)
+    )
+    return tuple(sorted(found, key=lambda divergence: divergence.step)), tuple(records)
+
+
+def _call_record(answer: Answer, host: HostProfile) -> CallRecord:
+    _, op, reply, expected = answer
+    ended = unanswered_exit(op, reply)
+    if ended is not None:
+        reason, failure = ended
+        fields = {_EXIT_REASON: reason, **({_ENTRY_FAILURE: failure} if failure else {})}
+        return CallRecord(op, 0, fields)
+    observed = _fields(op, reply, host)
+    shown, undetermined = expected_fields(expected.outcome, observed)
+    other = {name: value for name, value in shown.items() if observed.get(name) != value}
+    return CallRecord(op, reply.result, observed, other, undetermined)
+
+
+def _fields(op: Op, reply: Reply, host: HostProfile) -> Mapping[str, int]:
+    """Read the output of a call that succeeded; a failed call's output has no values."""
+    return op.read(reply.output, host) if reply.output and reply.result >= 0 else {}
 
 
 def explanation(
     scenario: Scenario,
-    host: HostProfile,
+    model_runs: ModelRuns,
     trace: Trace,
-    crashed: bool,  # noqa: FBT001 - a fact about the trace, not a switch
+    *,
+    crashed: bool,
 ) -> tuple[str, ...]:
     """Return the identifiers of the fewest known defects that predict all that was observed.
 
     :param crashed: the host died in the step after the last of the trace
     """
-    candidates = sorted(DEFECTS & known_defects().keys(), key=lambda d: d.name)
+    candidates = sorted(_applicable(scenario, model_runs), key=lambda d: d.name)
     for count in range(1, len(candidates) + 1):
         for chosen in combinations(candidates, count):
-            if _predicts(scenario, host, trace, frozenset(chosen), crashed):
+            model_run = model_runs.with_defects(frozenset(chosen))
+            if _agrees(scenario, model_run, trace) and (
+                not crashed or _dies_at(scenario, model_run, len(trace.steps))
+            ):
                 return tuple(known_defects()[defect].id for defect in chosen)
     return ()
 
 
+def _applicable(scenario: Scenario, model_runs: ModelRuns) -> Behaviours:
+    """Return the known defects that the model asks for along the scenario.
+
+    Any other one changes no step.  A defect can lead to a state in which the model asks for another
+    one, so those that were found are walked together until there are no more.
+    """
+    known = known_defects().keys()
+    found: frozenset[Behaviour] = frozenset()
+    while True:
+        runs = [model_runs.with_defects(found)]
+        runs += [model_runs.with_defects(frozenset({defect})) for defect in found]
+        asked = {b for run in runs for step in run.walked(scenario) for b in step.asked}
+        more = found | (asked & DEFECTS & known)
+        if more == found:
+            return found
+        found = more
+
+
 def predicts(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
-    """Tell whether a kernel with just the host's behaviours, defects too, would answer so."""
+    """Return True if a kernel with the host's behaviours, defects too, answers the whole trace."""
     return len(trace.steps) == len(scenario.steps) and agrees(scenario, host, trace)
 
 
 def agrees(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
-    """Tell whether such a kernel would answer so, as far as the trace goes."""
+    """Return True if such a kernel gives these replies, as far as the trace goes."""
     return agrees_along(scenario, ModelRun(host), trace)
 
 
 def agrees_along(scenario: Scenario, model_run: ModelRun, trace: Trace) -> bool:
     """As :func:`agrees`, along a model run that other scenarios share."""
-    return not any(_walk(scenario, model_run, trace))
+    return _agrees(scenario, model_run, trace)
 
 
-def step_records(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[StepRecord, ...]:
-    """Decode the trace for the record, with what a correct kernel shows beside it."""
-    machine = Machine.fresh(replace(host, behaviours=variants(host.behaviours)))
-    records = []
-    for step, seen in zip(scenario.steps, trace.steps, strict=False):
-        calls = []
-        for op, reply in zip(step.ops, seen.replies, strict=False):
-            transition = op.step(machine)
-            machine = transition.machine
-            observed = _fields(op, reply, host)
-            expected, undetermined = expected_fields(transition.outcome, observed)
-            other = {name: v for name, v in expected.items() if observed.get(name) != v}
-            calls.append(CallRecord(op.text, reply.result, observed, other, undetermined))
-        records.append(StepRecord(tuple(calls), seen.kernel_log))
-    return tuple(records)
-
-
-def _fields(op: Op, reply: Reply, host: HostProfile) -> Mapping[str, int]:
-    """Read the output of a call that succeeded; another one's holds nothing."""
-    return op.read(reply.output, host) if reply.output and reply.result >= 0 else {}
-
-
-def _walk(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[Divergence]:
-    host, machine = model_run.host, model_run.start
-    for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
-        rule: Rule | None = None
-        for op, reply in zip(step.ops, seen.replies, strict=True):
-            transition = model_run.step(machine, op)
-            rule = rule or transition.rule
-            mismatch = compare(transition.outcome, op, reply, host)
-            if mismatch:
-                yield Divergence(
-                    step=number,
-                    after=step.op.text,
-                    call=op.text,
-                    expected=mismatch.expected,
-                    observed=mismatch.observed,
-                    rule=_rules(rule, transition.rule),
-                    details=mismatch.details,
-                    image=mismatch.image,
-                )
-            machine = transition.machine
-        for line in violations(seen.kernel_log):
-            yield Divergence(number, step.op.text, "kernel log", "no warning", line, _LOG_RULE)
-
-
-def _rules(broken: Rule, read_by: Rule) -> str:
-    """Return the rule of the step, and that of the call that showed it if it is another op's."""
-    text = rule_text(broken)
-    return text if broken is read_by else f"{text}; read by {rule_text(read_by)}"
-
-
-def _predicts(
-    scenario: Scenario,
-    host: HostProfile,
-    trace: Trace,
-    defects: Behaviours,
-    crashed: bool,  # noqa: FBT001
-) -> bool:
-    defective = replace(host, behaviours=variants(host.behaviours) | defects)
-    if not agrees(scenario, defective, trace):
-        return False
-    return not crashed or _dies_at(scenario, ModelRun(defective), len(trace.steps))
+def _agrees(scenario: Scenario, model_run: ModelRun, trace: Trace) -> bool:
+    host = model_run.host
+    replies = sum(len(step.replies) for step in trace.steps[: len(scenario.steps)])
+    for answer in answers(scenario, model_run, trace):
+        if compare(answer.expected.outcome, answer.op, answer.reply, host) is not None:
+            return False
+        replies -= 1
+    return not replies and not any(violations(seen.kernel_log) for seen in trace.steps)
 
 
 def _dies_at(scenario: Scenario, model_run: ModelRun, step_number: int) -> bool:

@@ -31,7 +31,7 @@ def oops_of(trace: Trace) -> Crash | None:
         if _DEADLY.search(report.text) and victim and _is_ours(victim, trace):
             name = f"{victim[2]} ({victim[1]})"
             headline, function, frames = report.headline, report.function, report.frames
-            return Crash(0, "", headline, function, frames, report.text, name)
+            return Crash(0, None, headline, function, frames, report.text, name)
     return None
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.judge.lockstep import agrees, divergences, explanation, step_records
+from kvmprobe.judge.lockstep import agrees_along, examined, explanation
 from kvmprobe.judge.oops import oops_of
-from kvmprobe.model.behaviours import DEFECTS, variants
+from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.rule import DocumentSource, Rule
+from kvmprobe.results.difference import KernelTainted
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Divergence, ScenarioRecord
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import FAILURES, Verdict
+from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -20,23 +23,38 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 
+NO_TAINT = Rule(
+    "a scenario leaves the kernel's taint as it was",
+    ("INV-43",),
+    (DocumentSource("Documentation/admin-guide/tainted-kernels.rst", "Tainted kernels"),),
+)
+
+
 def judged(
-    scenario: Scenario, host: HostProfile, trace: Trace, target: Target, crash: Crash | None = None
+    scenario: Scenario,
+    host: HostProfile,
+    trace: Trace,
+    target: Target,
+    crash: Crash | None = None,
+    model_runs: ModelRuns | None = None,
 ) -> ScenarioRecord:
-    """Return the record of a scenario that ran, as far as it came.
+    """Return the record of a scenario that ran, as far as its trace goes.
 
     :param crash: the host died during the step after the trace's last
+    :param model_runs: of the host, where other scenarios share them
     """
+    model_runs = model_runs or ModelRuns(host)
     tainted = _taint(trace)
-    found = divergences(scenario, host, trace) + tainted
-    step, during = scenario.behind(len(trace.steps))
+    diverged, steps = examined(scenario, model_runs, trace)
+    found = diverged + tainted
+    step, during = scenario.next_step(len(trace.steps))
     crash = crash or oops_of(trace)
     if crash is not None:
         crash = replace(crash, step=step, during=during)
     known: tuple[str, ...] = ()
-    # No defect is known that taints the kernel and goes on.
+    # No known defect taints the kernel and lets the host go on.
     if (found or crash) and not tainted:
-        known = explanation(scenario, host, trace, crash is not None)
+        known = explanation(scenario, model_runs, trace, crashed=crash is not None)
     verdict = _verdict(trace, found, crash)
     return ScenarioRecord(
         id=scenario.id,
@@ -45,10 +63,10 @@ def judged(
         target=target,
         verdict=verdict,
         reason=trace.end_note,
-        steps=step_records(scenario, host, trace),
+        steps=steps,
         divergences=found,
         known=known,
-        expected_defects=_expected_defects(scenario, host, trace)
+        expected_defects=_expected_defects(scenario, host, model_runs, trace)
         if verdict is Verdict.PASS
         else (),
         crash=crash,
@@ -106,24 +124,24 @@ def _verdict(trace: Trace, found: tuple[Divergence, ...], crash: Crash | None) -
             return Verdict.DIVERGED if found else Verdict.PASS
 
 
-def _expected_defects(scenario: Scenario, host: HostProfile, trace: Trace) -> tuple[str, ...]:
+def _expected_defects(
+    scenario: Scenario, host: HostProfile, model_runs: ModelRuns, trace: Trace
+) -> tuple[str, ...]:
     """Return the defects of this kernel whose model predicts something else than happened."""
     defects = host.behaviours & DEFECTS
-    if not defects or agrees(scenario, host, trace):
+    if not defects or agrees_along(scenario, model_runs.with_defects(defects), trace):
         return ()
-    plain = variants(host.behaviours)
     alone = [
         defect
         for defect in sorted(defects, key=lambda d: d.name)
-        if not agrees(scenario, replace(host, behaviours=plain | {defect}), trace)
+        if not agrees_along(scenario, model_runs.with_defects(frozenset({defect})), trace)
     ]
     return tuple(known_defects()[defect].id for defect in alone)
 
 
 def _taint(trace: Trace) -> tuple[Divergence, ...]:
+    """Return the taint of the whole scenario: no step and no call is known to have set it."""
     if not trace.taint:
         return ()
     last = max(len(trace.steps) - 1, 0)
-    rule = "a scenario leaves the kernel's taint as it was (INV-43)"
-    bits = f"bits {trace.taint:#x} newly set"
-    return (Divergence(last, "whole scenario", "kernel taint", "unchanged", bits, rule),)
+    return (Divergence(last, None, None, KernelTainted(trace.taint), NO_TAINT),)

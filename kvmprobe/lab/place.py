@@ -78,7 +78,7 @@ class EmulatedLink:
                 case ConsolePanic(report):
                     crash = Crash(
                         step=0,
-                        during="",
+                        during=None,
                         headline=report.headline,
                         function=report.function,
                         frames=report.frames,

@@ -22,6 +22,7 @@ A kernel with a known defect is the same host with that behaviour:
 """
 
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Behaviours, variants
+from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.fpu import get_fpu, set_fpu
 from kvmprobe.model.guest_cpuid import get_cpuid2, set_cpuid2
 from kvmprobe.model.host import HostProfile
@@ -63,6 +64,7 @@ __all__ = [
     "ExpectedImage",
     "ExpectedTable",
     "Failed",
+    "Fpstate",
     "GuestCpuid",
     "HostDies",
     "HostProfile",

@@ -19,8 +19,8 @@ from kvmprobe.xstate.image import FP_INIT, SSE_SIZE
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
 
-# KVM_MAX_VCPU_IDS is 4 times CONFIG_KVM_MAX_NR_VCPUS, which is 4096 at most.
-_MAX_VCPU_IDS = 1 << 14
+# KVMMAX_VCPU_IDS is 4 times CONFIG_KVM_MAX_NR_VCPUS, which is 4096 at most.
+MAX_VCPU_IDS = 1 << 14
 
 
 OPEN_KVM = Rule(
@@ -110,7 +110,7 @@ def create_vcpu(
     behaviours = machine.host.behaviours
     if Behaviour.VCPU_ID_TRUNCATED in behaviours:
         vcpu_id &= U32_MAX
-    if vcpu_id >= _MAX_VCPU_IDS:
+    if vcpu_id >= MAX_VCPU_IDS:
         return Step(machine, Failed(errno.EINVAL), VCPU_ID_TOO_LARGE)
     vm, process = machine.vm(vm_name), machine.process(by)
     locked = machine.with_process(by, replace(process, perm_locked=True))

@@ -96,6 +96,10 @@ class Rule:
     sources: tuple[Source, ...]
     sections: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Return the statement with its first source, without kvmprobe's own numbers."""
+        return f"{self.statement}: {self.sources[0]}"
+
     @property
     def kernel_files(self) -> tuple[str, ...]:
         """Paths of the kernel files that it cites."""

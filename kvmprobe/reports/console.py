@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kvmprobe.reports.excerpt import crash_lines, divergence_lines
 from kvmprobe.reports.findings import finding_lines, unexplained_lines
+from kvmprobe.reports.hangs import hang_lines
 from kvmprobe.reports.table import table
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import FAILURES, LABELLED, Verdict, counted
@@ -117,12 +118,12 @@ def _sign(record: ScenarioRecord) -> tuple[object, ...]:
     return (record.target, record.known, _first_sign(record))
 
 
-def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
+def _first_sign(record: ScenarioRecord) -> str:
     if record.divergences:
         return record.divergences[0].signature
     if record.findings:
-        return (record.findings[0].checker, record.findings[0].text)
-    return (record.reason,)
+        return record.findings[0].signature
+    return record.reason
 
 
 def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
@@ -171,7 +172,7 @@ def details(record: ScenarioRecord) -> list[str]:
     if record.crash:
         lines += _crash(record.crash)
     if record.hang:
-        lines += [f"  {line}" for line in record.hang.lines()]
+        lines += [f"  {line}" for line in hang_lines(record.hang)]
     if record.reason:
         lines += [f"  {line}" for line in record.reason.splitlines()]
     return lines

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.excerpt import NOT_COMPLETED, headline, place, printable
+from kvmprobe.reports.excerpt import NOT_COMPLETED, head_lines, headline, place, printable
 from kvmprobe.results.comparison import Change, Comparison, signature
 from kvmprobe.results.known import by_id, label
 from kvmprobe.results.run_document import Ending
@@ -140,16 +140,7 @@ def _shown(scenario: Compared) -> list[str]:
         return []
     if not record.divergences:
         return [headline(record)]
-    found = record.divergences[0]
-    return [
-        printable(line)
-        for line in (
-            f"step {found.step}: {found.after}",
-            f"  {found.call}",
-            f"    expected: {found.expected}",
-            f"    observed: {found.observed}",
-        )
-    ]
+    return [printable(line) for line in head_lines(record.divergences[0])]
 
 
 def _text_of(group: Sequence[Compared]) -> Iterator[str]:

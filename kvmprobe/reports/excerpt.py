@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.reports.claims import finding_details, finding_text
+from kvmprobe.reports.differences import shown, where
+from kvmprobe.reports.hangs import hang_lines
+from kvmprobe.reports.values import call_text, rule_text
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import LABELLED, Verdict
 
@@ -38,7 +42,7 @@ def headline(record: ScenarioRecord) -> str:
     if record.verdict in LABELLED:
         parts.append(record.label.partition(": ")[2])
     if record.crash:
-        parts.append(record.crash.text)
+        parts.append(crash_text(record.crash))
     if record.reason:
         parts.append(record.reason.splitlines()[-1])
     if not parts and record.verdict is not Verdict.PASS:
@@ -57,11 +61,12 @@ def failure_lines(record: ScenarioRecord) -> list[str]:
         if len(record.divergences) > 1:
             lines.append(f"{len(record.divergences) - 1} more divergences follow")
     for finding in record.unexplained:
-        lines += [*finding_head(finding), *(f"    {detail}" for detail in finding.details)]
+        lines += finding_head(finding)
+        lines += [f"    {detail}" for detail in finding_details(finding)]
     if record.crash:
         lines += crash_lines(record.crash)
     if record.hang:
-        lines += record.hang.lines()
+        lines += hang_lines(record.hang)
     lines += record.reason.splitlines()
     return [printable(line) for line in lines]
 
@@ -80,29 +85,45 @@ def log_lines(record: ScenarioRecord) -> Iterator[str]:
 
 def divergence_lines(found: Divergence) -> list[str]:
     """Return where it shows, what was expected and observed, and by which rule."""
+    text = shown(found.difference)
     return [
-        f"step {found.step}: {found.after}",
-        f"  {found.call}",
-        f"    expected: {found.expected}",
-        f"    observed: {found.observed}",
-        *(f"    {detail}" for detail in found.details),
-        f"    rule:     {found.rule}",
+        *head_lines(found),
+        *(f"    {detail}" for detail in text.details),
+        f"    rule:     {rule_text(found.rule, found.read_by)}",
+    ]
+
+
+def head_lines(found: Divergence) -> list[str]:
+    """Return where a divergence shows, what was expected and what was observed."""
+    after, call = where(found)
+    text = shown(found.difference)
+    return [
+        f"step {found.step}: {after}",
+        f"  {call}",
+        f"    expected: {text.expected}",
+        f"    observed: {text.observed}",
     ]
 
 
 def finding_head(found: Finding) -> list[str]:
     """Return which checker found what, and in comparison with which scenario."""
-    lines = [f"step {found.step}: {found.checker} ({found.invariant}): {found.text}"]
+    lines = [f"step {found.step}: {found.checker} ({found.invariant}): {finding_text(found)}"]
     if found.other:
         lines.append(f"  there: {found.other}")
     return lines
 
 
+def crash_text(crash: Crash) -> str:
+    """Return which task died, or that the host did, and why, in one line."""
+    who = f"the kernel killed {crash.victim}" if crash.victim else "the host died"
+    return f"{who}: {crash.headline}"
+
+
 def crash_lines(crash: Crash) -> list[str]:
     """Return who died of what, where, and called by whom."""
     return [
-        f"step {crash.step}: {crash.during}",
-        f"  {crash.text}",
+        f"step {crash.step}: {call_text(crash.during)}",
+        f"  {crash_text(crash)}",
         f"    in {crash.function or 'an unknown function'}",
         *(f"       {frame}" for frame in crash.frames),
     ]

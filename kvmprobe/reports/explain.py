@@ -10,42 +10,24 @@ from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.judge.compare import fields_text, returned
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu
-from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
-from kvmprobe.results.citation import rule_text
+from kvmprobe.model.outcome import HostDies
+from kvmprobe.reports.expectations import expected_text
+from kvmprobe.reports.values import rule_text, value_text
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.xstate.features import XFeature, names
-from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.outcome import Outcome
     from kvmprobe.scenarios.scenario import Scenario
 
-_BITMAPS = frozenset(
-    {
-        "guest_perm",
-        "host_perm",
-        "user_xfeatures",
-        "guest_xcr0",
-        "guest_xss",
-        "xss",
-        "xstate_bv",
-        "xstate_bv_open",
-        "xcr0",
-        "xfd",
-        "xfd_err",
-    }
-)
 _LONGEST = 100
-_HEXADECIMAL = frozenset({"mxcsr", "mxcsr_mask", "pkru", "cr0", "cr4", "efer"})
 
 
 def explain(scenario: Scenario, host: HostProfile) -> list[str]:
@@ -56,7 +38,7 @@ def explain(scenario: Scenario, host: HostProfile) -> list[str]:
         for op in step.ops:
             transition = op.step(machine)
             lead = f"step {number}: " if op is step.op else "  read: "
-            lines.append(f"{lead}{op.text} -> {_expected(transition.outcome)}")
+            lines.append(f"{lead}{op.text} -> {expected_text(transition.outcome)}")
             if op is step.op:
                 lines.append(f"    rule: {rule_text(transition.rule)}")
             lines += [f"    {change}" for change in _changes(machine, transition.machine)]
@@ -64,26 +46,6 @@ def explain(scenario: Scenario, host: HostProfile) -> list[str]:
                 return lines
             machine = transition.machine
     return [*lines, *_hazard(scenario, host)]
-
-
-def _expected(outcome: Outcome) -> str:
-    match outcome:
-        case NewDescriptor():
-            return "a descriptor"
-        case Failed(errno):
-            return returned(-errno)
-        case HostDies(reason):
-            return f"the host dies: {reason}"
-        case OneOf(choices, reason):
-            return f"{' or '.join(map(_expected, choices))} ({reason})"
-        case Done(value, read, image, table=table):
-            parts = [returned(value)]
-            if table is not None:
-                parts.append(f"a table of {len(table.table.entries)} entries")
-            if image is not None:
-                parts.append(f"XSTATE_BV={names(xstate_bv_of(image.image))}")
-                parts += [f"unspecified: {u.reason}" for u in image.unspecified]
-            return ", ".join([*parts, fields_text(read)] if read else parts)
 
 
 def _changes(before: Machine, after: Machine) -> Iterator[str]:
@@ -138,14 +100,10 @@ def _shown(name: str, value: object) -> str:
         case Mapping() if set(value) <= set(XFeature):
             return f"{names(sum(1 << nr for nr in value))} with content" if value else "empty"
         case int() if not isinstance(value, bool):
-            return names(value) if name in _BITMAPS else _number(name, value)
+            return value_text(name, value)
         case _:
             text = str(value)
             return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _number(name: str, value: int) -> str:
-    return f"{value:#x}" if name in _HEXADECIMAL else str(value)
 
 
 def _hazard(scenario: Scenario, host: HostProfile) -> list[str]:

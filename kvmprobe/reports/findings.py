@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.reports.claims import finding_details
 from kvmprobe.reports.excerpt import finding_head
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def unexplained_lines(record: ScenarioRecord) -> list[str]:
     lines: list[str] = []
     for finding in record.unexplained:
         lines += [f"  {line}" for line in finding_head(finding)]
-        lines += [f"      {detail}" for detail in finding.details[:_SHOWN_DETAILS]]
-        if len(finding.details) > _SHOWN_DETAILS:
-            lines.append(f"      and {len(finding.details) - _SHOWN_DETAILS} more differences")
+        details = finding_details(finding)
+        lines += [f"      {detail}" for detail in details[:_SHOWN_DETAILS]]
+        if len(details) > _SHOWN_DETAILS:
+            lines.append(f"      and {len(details) - _SHOWN_DETAILS} more differences")
     return lines

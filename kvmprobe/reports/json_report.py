@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe import __version__
 from kvmprobe.errors import ReportFileError, UsageError
 from kvmprobe.results.durable import write_all
-from kvmprobe.results.record import SCHEMA
+from kvmprobe.results.record_json import record_to_json
+from kvmprobe.results.schema import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +37,7 @@ class JsonReport:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise UsageError(f"--json {path}: {error.strerror}") from error
-        head = {"schema": SCHEMA, "tool": f"kvmprobe {__version__}", "command": list(command)}
+        head = {"schema": RUN, "tool": f"kvmprobe {__version__}", "command": list(command)}
         self._end = 0
         self._counts: Counter[str] = Counter()
         self._targets: dict[Target, None] = {}
@@ -48,7 +49,7 @@ class JsonReport:
         """Add one scenario; the document is whole again afterwards."""
         self._counts[record.verdict.value] += 1
         self._targets[record.target] = None
-        line = json.dumps(record.to_json(), separators=(",", ":")).encode()
+        line = json.dumps(record_to_json(record), separators=(",", ":")).encode()
         self._append(self._separator + line)
         self._separator = b",\n"
 

@@ -1,6 +1,6 @@
 """JSON lines: the run, its scenarios as they are recorded, its summary; schema checked in.
 
-Valid up to the last whole line.  The schema is ``results/schemas/kvmprobe-lines-1.json``.
+Valid up to the last whole line.  The schema is ``results/schemas/kvmprobe-lines-2.json``.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.results.run_document import LINES_SCHEMA, Ending, LineType
+from kvmprobe.results.record_json import record_to_json
+from kvmprobe.results.run_document import Ending, LineType
+from kvmprobe.results.schema import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from kvmprobe.results.record import ScenarioRecord
-    from kvmprobe.results.run_document import RunDocument
+from kvmprobe.results.run_document import RunDocument
 
 
 def lines(runs: Iterable[RunDocument]) -> str:
@@ -50,7 +52,7 @@ class LinesReport:
         self._line(
             LineType.RUN,
             {
-                "schema": LINES_SCHEMA,
+                "schema": LINES,
                 "tool": tool,
                 "command": list(command),
                 "planned": self._left.total(),
@@ -61,7 +63,7 @@ class LinesReport:
         """Write a scenario's line."""
         self._left[record.id] -= 1
         self._counts[record.verdict.value] += 1
-        self._line(LineType.SCENARIO, {"source": record.target.source, **record.to_json()})
+        self._line(LineType.SCENARIO, {"source": record.target.source, **record_to_json(record)})
 
     def finish(self, ending: Ending) -> None:
         """Write the summary."""

@@ -14,7 +14,6 @@ from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.repro.other_hosts import correct, featured, versions
-from kvmprobe.results.citation import rule_text, without_numbers
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.model_run import ModelRun
 from kvmprobe.scenarios.showing import shows
@@ -102,7 +101,7 @@ def _walk(scenario: Scenario, host: HostProfile) -> list[tuple[Outcome, str]]:
     found: list[tuple[Outcome, str]] = []
     for _, op in scenario.ops():
         step = op.step(machine)
-        found.append((step.outcome, without_numbers(rule_text(step.rule))))
+        found.append((step.outcome, str(step.rule)))
         if isinstance(step.outcome, HostDies):
             break
         machine = step.machine

@@ -151,14 +151,14 @@ def fails(record: ScenarioRecord) -> bool:
     return record.verdict in _FAILING
 
 
-def signature(record: ScenarioRecord) -> tuple[str, ...]:
-    """Return what makes two failures of one scenario the same."""
+def signature(record: ScenarioRecord) -> tuple[object, ...]:
+    """Return what makes two failures of one scenario the same: values, and no text of reports."""
     if record.divergences:
-        return record.divergences[0].signature
+        return (record.divergences[0].signature,)
     if record.unexplained:
-        return (record.unexplained[0].checker, record.unexplained[0].text)
+        return (record.unexplained[0].signature,)
     if record.crash:
-        return ("crash", record.crash.during, record.crash.function)
+        return (Verdict.CRASHED.value, record.crash.during, record.crash.function)
     return (record.verdict.value, record.reason)
 
 

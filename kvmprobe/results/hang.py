@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.scenarios.ops import Op  # noqa: TC001 - the codec reads the types of the fields
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 _NOWHERE = "0"
 
@@ -52,7 +54,7 @@ class Hang:
     unkillable: tuple[HungTask, ...] = ()
     kernel_log: tuple[str, ...] = ()
     step: int = 0
-    during: str = ""
+    during: Op | None = None
 
     def note(self, late: str) -> str:
         """Return the reason that a record has, in one line.
@@ -64,22 +66,9 @@ class Hang:
         left = "; ".join(task.place for task in self.unkillable)
         return f"unkillable: {late}, and SIGKILL did not end {left}"
 
-    def at(self, step: int, during: str) -> Hang:
+    def at(self, step: int, during: Op | None) -> Hang:
         """Return it with the step that did not end."""
         return replace(self, step=step, during=during)
-
-    def lines(self) -> Iterator[str]:
-        """Yield what there is to say of it, for people."""
-        yield f"step {self.step}: {self.during}"
-        yield from _described("when the time was up", self.tasks)
-        yield from _described("after SIGKILL", self.unkillable)
-        if self.kernel_log:
-            yield "  the kernel's log since the last step:"
-            yield from (f"    {line}" for line in self.kernel_log)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready data."""
-        return asdict(self)
 
 
 def hang_from_worker(data: Mapping[str, Any], kernel_log: Iterable[str]) -> Hang:
@@ -88,23 +77,5 @@ def hang_from_worker(data: Mapping[str, Any], kernel_log: Iterable[str]) -> Hang
     return Hang(tasks, unkillable, tuple(kernel_log))
 
 
-def hang_from_json(data: Mapping[str, Any]) -> Hang:
-    """Return the hang that ``data`` describes: the inverse of :meth:`Hang.to_json`."""
-    return Hang(
-        tasks=tuple(map(_task, data["tasks"])),
-        unkillable=tuple(map(_task, data["unkillable"])),
-        kernel_log=tuple(map(str, data["kernel_log"])),
-        step=int(data["step"]),
-        during=str(data["during"]),
-    )
-
-
 def _task(data: Mapping[str, Any]) -> HungTask:
     return HungTask(**{**data, "stack": tuple(map(str, data["stack"]))})
-
-
-def _described(when: str, tasks: tuple[HungTask, ...]) -> Iterator[str]:
-    for task in tasks:
-        yield f"  {when}: {task.name}, process {task.pid}, thread {task.tid}: {task.state}"
-        yield f"    wchan {task.wchan}, syscall {task.syscall}"
-        yield from (f"    {frame}" for frame in task.stack)

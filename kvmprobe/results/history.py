@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError
+from kvmprobe.results.codec import from_json
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import Target
 from kvmprobe.results.record_json import record_from_json
+from kvmprobe.scenarios.ops import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import ScenarioRecord
 
     Entry = Mapping[str, Any]
+
+_OP: Any = Op | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Held:
     """What a scenario had shown when it was stopped before a fatal load, the op ``before``."""
 
     record: ScenarioRecord
-    before: str
+    before: Op | None
 
 
 @dataclass
@@ -133,7 +137,9 @@ class _Reading:
             case EntryType.GATED:
                 record = self._record(entry["record"])
                 self._open.pop(record.id, None)
-                self.history.held[record.id] = Held(record, entry["before"])
+                self.history.held[record.id] = Held(
+                    record, from_json(_OP, entry["before"], "$.before")
+                )
             case EntryType.RESULT:
                 record = self._record(entry["record"])
                 self._open.pop(record.id, None)

@@ -1,6 +1,6 @@
 """The append-only journal of a run: one line of JSON an entry, valid up to the last whole line.
 
-Schema ``kvmprobe-journal/1``; an entry's ``type`` is an :class:`EntryType`.  An *attempt* is one
+An entry's ``type`` is an :class:`EntryType`.  An *attempt* is one
 process's work on the run: it begins with a ``begin`` entry and has the following ones.
 """
 
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
 from kvmprobe.results.durable import write_all, write_whole
+from kvmprobe.results.schema import JOURNAL, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA = "kvmprobe-journal/1"
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -81,7 +81,7 @@ class Journal:
         :raises RunDirectoryError: it cannot be made
         """
         scratch = path.with_name(begun_name(path))
-        first = {"type": EntryType.BEGIN.value, "schema": SCHEMA, **content}
+        first = {"type": EntryType.BEGIN.value, "schema": JOURNAL, **content}
         try:
             write_whole(path, scratch, _to_json(first).encode() + b"\n")
         except OSError as error:
@@ -155,8 +155,9 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
                 raise UsageError(f"{where}: no entry of a journal: {error}") from error
             break
         end += len(line) + 1
-    if not entries or entries[0].get("schema") != SCHEMA:
-        raise UsageError(f"{path}: {SCHEMA} does not stand at its beginning")
+    schema = entries[0].get("schema") if entries else None
+    if schema != JOURNAL:
+        raise UsageError(f"{path}: {refusal(schema, JOURNAL)}")
     return entries, end
 
 

@@ -1,29 +1,27 @@
-"""Records of one run, and their JSON form.
+"""What a run found out about each scenario: values; reports make text of them.
 
-Schema ``kvmprobe-run/1``: an object with ``schema``, ``tool``, ``command``, ``scenarios`` (one
-object a scenario, one a line), ``targets`` and ``summary``.  Values that were read are strings in
-hexadecimal, durations seconds.  A step has ``expected`` where a correct kernel shows other values
-than were observed, just those, and ``undetermined`` where it may show some bits either way;
-:mod:`kvmprobe.results.step_json` tells which of its calls has them.
+:mod:`kvmprobe.results.record_json` has the JSON form.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the types of the fields
+from dataclasses import dataclass, field
+from json import dumps
+from typing import Any
 
+from kvmprobe.model.rule import Rule  # noqa: TC001
+from kvmprobe.results.claim import Claim  # noqa: TC001
+from kvmprobe.results.codec import to_json
+from kvmprobe.results.difference import Difference
+from kvmprobe.results.hang import Hang  # noqa: TC001
 from kvmprobe.results.known import label
-from kvmprobe.results.step_json import steps_to_json
 from kvmprobe.results.verdict import LABELLED, Verdict
+from kvmprobe.scenarios.ops import Op
 from kvmprobe.scenarios.scenario_id import family_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kvmprobe.results.hang import Hang
-    from kvmprobe.xstate.diff import DifferingRegion
-
-SCHEMA = "kvmprobe-run/1"
+_CALL: Any = Op | None
+_DIFFERENCE: Any = Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class CallRecord:
     :ivar undetermined: those bits, by field
     """
 
-    text: str
+    op: Op
     result: int
     fields: Mapping[str, int] = field(default_factory=dict)
     expected: Mapping[str, int] = field(default_factory=dict)
@@ -70,38 +68,57 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageDifference:
-    """Where an XSAVE image of ``size`` bytes is not as expected, by field and component."""
-
-    size: int
-    regions: tuple[DifferingRegion, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Divergence:
-    """Expected is not observed.
+    """Something that a correct kernel does not do.
 
     :ivar step: number of the step, from 0
-    :ivar after: the op of that step, as text
-    :ivar call: the call that shows it: the op itself, or an observer
-    :ivar rule: why the model expects it, with its source
-    :ivar details: where images differ, one line a component
-    :ivar image: the same to be drawn; None if no images were compared
+    :ivar after: the op of that step; None of a scenario without steps
+    :ivar call: the call that shows it: that op itself, or an observer; None where no call does,
+        but the kernel's log or its taint
+    :ivar rule: why the model expects something else: the rule of the op
+    :ivar read_by: the rule of the observer that shows it; None if none does
     """
 
     step: int
-    after: str
-    call: str
-    expected: str
-    observed: str
-    rule: str
-    details: tuple[str, ...] = ()
-    image: ImageDifference | None = None
+    after: Op | None
+    call: Op | None
+    difference: Difference
+    rule: Rule
+    read_by: Rule | None = None
 
     @property
-    def signature(self) -> tuple[str, ...]:
-        """What makes two divergences the same, wherever in a sequence they show."""
-        return (self.after, self.call, self.expected, self.observed, *self.details)
+    def signature(self) -> str:
+        """What makes two divergences the same, at any step: ops and values, as JSON."""
+        shown = (to_json(_CALL, self.after), to_json(_CALL, self.call))
+        return dumps([*shown, to_json(_DIFFERENCE, self.difference)])
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A claim, and the values that it is about.
+
+    :ivar values: numbers by name; or a name of an ioctl, an MSR, a component
+    :ivar ops: the calls that it is about
+    """
+
+    claim: Claim
+    values: Mapping[str, int | str] = field(default_factory=dict)
+    ops: tuple[Op, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse other values than the claim is about."""
+        texts = frozenset(name for name, of in self.values.items() if isinstance(of, str))
+        numbers = frozenset(self.values.keys()) - texts
+        if (numbers, texts) != (self.claim.numbers, self.claim.texts):
+            raise ValueError(f"not the values of {self.claim.value}: {sorted(self.values)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingsDiffer:
+    """Two outputs of one call that should be the same: expected is the one before, or here."""
+
+    op: Op
+    difference: Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +128,8 @@ class Finding:
     :ivar checker: its name
     :ivar invariant: what of the contract it broke, ``INV-29`` or ``§9``
     :ivar step: number of the step that shows it, from 0
-    :ivar text: what is inconsistent
-    :ivar details: where images differ, one line a component
+    :ivar statement: what is inconsistent
+    :ivar details: where it differs
     :ivar other: the other scenario, where two were compared
     :ivar known: identifiers of the known defects that explain both scenarios, or empty
     """
@@ -120,32 +137,32 @@ class Finding:
     checker: str
     invariant: str
     step: int
-    text: str
-    details: tuple[str, ...] = ()
+    statement: Statement
+    details: tuple[Statement | ReadingsDiffer, ...] = ()
     other: str = ""
     known: tuple[str, ...] = ()
+
+    @property
+    def signature(self) -> str:
+        """What makes two findings the same, at any step: the checker and its statement, as JSON."""
+        return dumps([self.checker, to_json(Statement, self.statement)])
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The host died during a step; ``report`` is its own words.
+    """The host died during a step; ``report`` is the kernel's console text.
 
-    :ivar victim: the task that it killed instead, and went on: name and id
+    :ivar during: the op of that step; None where it is not known
+    :ivar victim: the task that the kernel killed while the host went on: name and id
     """
 
     step: int
-    during: str
+    during: Op | None
     headline: str
     function: str
     frames: tuple[str, ...]
     report: str
     victim: str = ""
-
-    @property
-    def text(self) -> str:
-        """Who died, and of what, in one line."""
-        who = f"the kernel killed {self.victim}" if self.victim else "the host died"
-        return f"{who}: {self.headline}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,24 +212,3 @@ class ScenarioRecord:
     def family(self) -> str:
         """The first part of the id: which table the scenario belongs to."""
         return family_of(self.id)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready data."""
-        first = self.divergences[0] if self.divergences else None
-        return {
-            "id": self.id,
-            "target": self.target.kind,
-            "kernel": self.target.kernel,
-            "verdict": self.verdict.value,
-            "reason": self.reason,
-            "known": list(self.known),
-            "label": self.label,
-            "expected_defects": list(self.expected_defects),
-            "divergence": asdict(first) if first else None,
-            "divergences": [asdict(d) for d in self.divergences],
-            "findings": [asdict(f) for f in self.findings],
-            "crash": asdict(self.crash) if self.crash else None,
-            **({"hang": self.hang.to_json()} if self.hang else {}),
-            "duration": round(self.duration, 6),
-            **steps_to_json(self.steps),
-        }

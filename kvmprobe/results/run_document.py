@@ -1,8 +1,11 @@
 """One run, read back into typed records.
 
-Four forms: a run directory, the JSON document (:data:`~kvmprobe.results.record.SCHEMA`), JSON lines
-(:data:`LINES_SCHEMA`), and any iterator of the records' JSON.  A file that was cut short is read
-as far as its lines are whole, and the run is then *cut short*, whatever it says of itself.
+Four forms: a run directory, the JSON document, JSON lines, and any iterator of the records' JSON;
+:mod:`kvmprobe.results.schema` names their schemas.  A file that was cut short is read up to its
+last whole line, and the run is then *cut short*.
+
+The document is an object with ``schema``, ``tool``, ``command``, ``scenarios`` (a record a line, as
+:mod:`kvmprobe.results.record_json` has it), ``targets`` and ``summary``.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.errors import ScenarioError, UsageError
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import read_entries
-from kvmprobe.results.record import SCHEMA
 from kvmprobe.results.record_json import record_from_json
 from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run, payload
+from kvmprobe.results.schema import LINES, RUN, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 
     from kvmprobe.results.record import ScenarioRecord, Target
 
-LINES_SCHEMA = "kvmprobe-lines/1"
 # A reader that counts scenarios must not see only the passes of a run that was cut short.
 CUT_SHORT_ID = "cut-short"
 
@@ -124,7 +126,7 @@ def read_outcomes(path: Path) -> RunDocument:
 def _entries_without_steps(journal: Path) -> Iterator[dict[str, Any]]:
     for entry in read_entries(journal):
         if isinstance(record := entry.get("record"), dict):
-            record["steps"] = []
+            record["steps"] = record["ops"] = []
         yield entry
 
 
@@ -218,10 +220,10 @@ class _Lines:
 
 def _parsed(text: str) -> RunDocument:
     first = _loaded(text.partition("\n")[0].removesuffix(",") + "}") or {}
-    if first.get("schema") == SCHEMA:
+    if first.get("schema") == RUN:
         whole = _loaded(text)
         found = _of_document(whole) if whole else _Lines(first, list(_whole_records(text)))
-    elif (whole := _loaded(text)) and whole.get("schema") == SCHEMA:
+    elif (whole := _loaded(text)) and whole.get("schema") == RUN:
         found = _of_document(whole)
     else:
         found = _of_lines(text)
@@ -243,8 +245,11 @@ def _whole_records(text: str) -> Iterator[dict[str, Any]]:
 def _of_lines(text: str) -> _Lines:
     first, *others = text.splitlines() or [""]
     found = _Lines(_loaded(first) or {})
-    if found.head.get("schema") != LINES_SCHEMA:
-        raise ScenarioError(f"neither {SCHEMA} nor {LINES_SCHEMA} stands at its beginning")
+    if found.head.get("schema") != LINES:
+        seen = [
+            d.get("schema") for d in (found.head, _loaded(first[:-1] + "}"), _loaded(text)) if d
+        ]
+        raise ScenarioError(refusal(next(filter(None, seen), None), RUN, LINES))
     for data in filter(None, map(_loaded, others)):
         kind = data.get("type")
         if kind == LineType.RUN.value:

@@ -1,111 +1,100 @@
-"""Steps as JSON without loss, though a step's values stand in one object for all of its calls.
+"""Steps as JSON: each op once a record, each call with what it read.
 
-The record has ``observers``: each call that observes, with the names of what it reads, once.  A
-step names its observers by their numbers there; what they do not read belongs to its op.  Where
-that does not give back what a call has, the call's values stand in the step's ``own``, by its
-position: where two calls read one field, and where a call failed that was to read it.
+Steps are most of a journal, so they are read without the general codec.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.results.codec import from_json, to_json, wrong
+from kvmprobe.results.record import CallRecord, StepRecord
+from kvmprobe.scenarios.ops import Op
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from kvmprobe.results.record import StepRecord
-
-# What was read, what a correct kernel shows, and which bits it may show either way, by field.
-Values = tuple[dict[str, int], dict[str, int], dict[str, int]]
-KINDS = ("observed", "expected", "undetermined")
-_Observer = tuple[str, tuple[str, ...]]
+_OP: Any = Op
+_CALL = frozenset({"op", "result", "observed", "expected", "undetermined"})
 
 
 def steps_to_json(steps: Sequence[StepRecord]) -> dict[str, Any]:
-    """Return the members ``observers`` (if there are any) and ``steps`` of a record."""
-    numbers: dict[_Observer, int] = {}
-    written = [_step(number, step, numbers) for number, step in enumerate(steps)]
-    observers = [{"op": text, "fields": list(names)} for text, names in numbers]
-    return {**({"observers": observers} if observers else {}), "steps": written}
-
-
-def values_of_calls(
-    step: Mapping[str, Any], names_of_observers: Sequence[Sequence[str]]
-) -> list[Values]:
-    """Return what each call of a step has, its op's first."""
-    merged = tuple(_numbers(step.get(kind, {})) for kind in KINDS)
-    shared = _shared(merged, names_of_observers)
-    own = step.get("own", {})
-    return [
-        _values(_numbers(own[str(position)].get(kind, {})) for kind in KINDS)
-        if str(position) in own
-        else values
-        for position, values in enumerate(shared)
+    """Return the members ``ops`` and ``steps`` of a record; a call has its op's number."""
+    numbers: dict[Op, int] = {}
+    written = [
+        {
+            "calls": [_call(call, numbers) for call in step.calls],
+            **({"kernel_log": list(step.kernel_log)} if step.kernel_log else {}),
+        }
+        for step in steps
     ]
+    return {"ops": [to_json(_OP, op) for op in numbers], "steps": written}
 
 
-def _step(number: int, step: StepRecord, numbers: dict[_Observer, int]) -> dict[str, Any]:
-    values = [_values((call.fields, call.expected, call.undetermined)) for call in step.calls]
-    merged = _merged(values)
-    observers = [(call.text, tuple(call.fields)) for call in step.calls[1:]]
-    shared = _shared(merged, [names for _, names in observers]) if values else []
-    own = {
-        str(position): _members(has)
-        for position, (has, inferred) in enumerate(zip(values, shared, strict=True))
-        if has != inferred
+def steps_from_json(data: Mapping[str, Any]) -> tuple[StepRecord, ...]:
+    """Return the steps of a record.
+
+    :raises ScenarioError: they are not well-formed; the message begins with the path
+    """
+    ops = [from_json(_OP, op, f"$.ops[{n}]") for n, op in enumerate(_list(data["ops"], "$.ops"))]
+    return tuple(
+        _step(step, ops, f"$.steps[{n}]") for n, step in enumerate(_list(data["steps"], "$.steps"))
+    )
+
+
+def _call(call: CallRecord, numbers: dict[Op, int]) -> dict[str, Any]:
+    values = {
+        "observed": call.fields,
+        "expected": call.expected,
+        "undetermined": call.undetermined,
     }
-    optional = {
-        **_members(({}, *merged[1:])),
-        "observers": [numbers.setdefault(observer, len(numbers)) for observer in observers],
-        "own": own,
-    }
-    first = step.calls[0] if step.calls else None
     return {
-        "step": number,
-        "op": first.text if first else "",
-        "result": first.result if first else None,
-        "results": [call.result for call in step.calls],
-        "observed": _hexadecimal(merged[0]),
-        "kernel_log": list(step.kernel_log),
-        **{name: value for name, value in optional.items() if value},
+        "op": numbers.setdefault(call.op, len(numbers)),
+        "result": call.result,
+        **{
+            kind: {name: hex(value) for name, value in of.items()}
+            for kind, of in values.items()
+            if of
+        },
     }
 
 
-def _merged(values: Iterable[Values]) -> Values:
-    """Return the last call's value of each field, and what should be otherwise."""
-    merged: Values = ({}, {}, {})
-    for of_call in values:
-        for into, found in zip(merged, of_call, strict=True):
-            into.update(found)
-    observed, expected, undetermined = merged
-    other = {name: value for name, value in expected.items() if observed.get(name) != value}
-    return observed, other, undetermined
+def _step(data: object, ops: Sequence[Op], path: str) -> StepRecord:
+    if not isinstance(data, dict) or data.keys() - {"calls", "kernel_log"}:
+        raise wrong(path, "expected a step")
+    calls = _list(data.get("calls"), f"{path}.calls")
+    log = _list(data.get("kernel_log", []), f"{path}.kernel_log")
+    return StepRecord(
+        tuple(_call_of(call, ops, f"{path}.calls[{n}]") for n, call in enumerate(calls)),
+        tuple(map(str, log)),
+    )
 
 
-def _shared(merged: Sequence[Mapping[str, int]], names: Sequence[Sequence[str]]) -> list[Values]:
-    """Share a step's values out among its op and its observers."""
-    observers = [_only(merged, of_call.__contains__) for of_call in names]
-    theirs = {name for of_call in names for name in of_call}
-    return [_only(merged, lambda name: name not in theirs), *observers]
+def _call_of(data: object, ops: Sequence[Op], path: str) -> CallRecord:
+    if not isinstance(data, dict) or data.keys() - _CALL:
+        raise wrong(path, "expected a call")
+    number, result = data.get("op"), data.get("result")
+    if type(number) is not int or not 0 <= number < len(ops):
+        raise wrong(f"{path}.op", f"expected a number below {len(ops)}")
+    if type(result) is not int:
+        raise wrong(f"{path}.result", "expected an integer")
+    observed, expected, undetermined = (
+        _values(data.get(kind), f"{path}.{kind}")
+        for kind in ("observed", "expected", "undetermined")
+    )
+    return CallRecord(ops[number], result, observed, expected, undetermined)
 
 
-def _only(merged: Sequence[Mapping[str, int]], wanted: Callable[[str], bool]) -> Values:
-    return _values({n: v for n, v in kind.items() if wanted(n)} for kind in merged)
+def _values(data: object, path: str) -> dict[str, int]:
+    if data is None:
+        return {}
+    try:
+        return {name: int(value, 16) for name, value in data.items()}  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        raise wrong(path, "expected hexadecimal numbers by name") from None
 
 
-def _values(kinds: Iterable[Mapping[str, int]]) -> Values:
-    observed, expected, undetermined = map(dict, kinds)
-    return observed, expected, undetermined
-
-
-def _members(values: Values) -> dict[str, dict[str, str]]:
-    named = zip(KINDS, values, strict=True)
-    return {kind: _hexadecimal(of_kind) for kind, of_kind in named if of_kind}
-
-
-def _hexadecimal(fields: Mapping[str, int]) -> dict[str, str]:
-    return {name: hex(value) for name, value in fields.items()}
-
-
-def _numbers(data: Mapping[str, Any]) -> dict[str, int]:
-    return {str(name): int(value, 16) for name, value in data.items()}
+def _list(data: object, path: str) -> list[Any]:
+    if not isinstance(data, list):
+        raise wrong(path, "expected a list")
+    return data

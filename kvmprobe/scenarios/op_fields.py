@@ -120,6 +120,7 @@ class Choice:
 
     def __init__(self, members: Iterable[Enum]) -> None:
         self._members = {_written(member): member for member in members}
+        self.members = tuple(self._members.values())
 
     def load(self, value: object) -> Enum:
         """Return the member."""
@@ -140,46 +141,46 @@ class Items:
     """A list of at most ``most`` items of one kind."""
 
     def __init__(self, item: Kind, most: int = _MOST_ENTRIES) -> None:
-        self._item, self._most = item, most
+        self.item, self.most = item, most
 
     def load(self, value: object) -> tuple[Any, ...]:
         """Return the items."""
         if not isinstance(value, list):
             raise Wrong("", f"expected a list, not {kind_of(value)}")
-        if len(value) > self._most:
-            raise Wrong("", f"expected at most {self._most} items, not {len(value)}")
-        return _loaded(zip([self._item] * len(value), value, strict=True))
+        if len(value) > self.most:
+            raise Wrong("", f"expected at most {self.most} items, not {len(value)}")
+        return _loaded(zip([self.item] * len(value), value, strict=True))
 
     def dump(self, value: Iterable[Any]) -> list[object]:
         """Return the items' JSON values."""
-        return [self._item.dump(item) for item in value]
+        return [self.item.dump(item) for item in value]
 
     def schema(self) -> dict[str, Any]:
         """Return the kind as JSON Schema."""
-        return {"type": "array", "items": self._item.schema(), "maxItems": self._most}
+        return {"type": "array", "items": self.item.schema(), "maxItems": self.most}
 
 
 class Row:
     """A list with one item of each kind."""
 
     def __init__(self, *kinds: Kind) -> None:
-        self._kinds = kinds
+        self.kinds = kinds
 
     def load(self, value: object) -> tuple[Any, ...]:
         """Return the items."""
         if not isinstance(value, list):
             raise Wrong("", f"expected a list, not {kind_of(value)}")
-        if len(value) != len(self._kinds):
-            raise Wrong("", f"expected {len(self._kinds)} items, not {len(value)}")
-        return _loaded(zip(self._kinds, value, strict=True))
+        if len(value) != len(self.kinds):
+            raise Wrong("", f"expected {len(self.kinds)} items, not {len(value)}")
+        return _loaded(zip(self.kinds, value, strict=True))
 
     def dump(self, value: Iterable[Any]) -> list[object]:
         """Return the items' JSON values."""
-        return [kind.dump(item) for kind, item in zip(self._kinds, value, strict=True)]
+        return [kind.dump(item) for kind, item in zip(self.kinds, value, strict=True)]
 
     def schema(self) -> dict[str, Any]:
         """Return the kind as JSON Schema."""
-        length, kinds = len(self._kinds), [kind.schema() for kind in self._kinds]
+        length, kinds = len(self.kinds), [kind.schema() for kind in self.kinds]
         return {"type": "array", "prefixItems": kinds, "minItems": length, "maxItems": length}
 
 

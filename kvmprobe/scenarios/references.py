@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kvmprobe.abi import limits
 from kvmprobe.errors import ScenarioError
+from kvmprobe.model.vcpu_state import State
 from kvmprobe.scenarios.calls import (
     Call,
     Captured,
@@ -24,16 +25,36 @@ _ROOM = {
 }
 
 
+# What binds an output, where it is one op.
+_OUTPUTS = {
+    "supported-cpuid": "get-supported-cpuid",
+    "read-back-cpuid": "get-cpuid2 with room for 256 entries",
+    "listed-msrs": "get-listed-msrs",
+    "sregs": "get-sregs",
+    "sregs2": "get-sregs2",
+    State.REGS: "get-regs",
+    State.EVENTS: "get-vcpu-events",
+    State.MP_STATE: "get-mp-state",
+    State.DEBUGREGS: "get-debugregs",
+    State.LAPIC: "get-lapic",
+}
+_OTHERS = {"memory": "map-payload", "task": "spawn-task", "output": "save-vcpu"}
+
+
+def _binder(kind: str, name: str) -> str:
+    return _OUTPUTS.get(name) or _OTHERS.get(kind) or "open-kvm, create-vm or create-vcpu"
+
+
 class References:
     """The names that a scenario's calls have bound so far."""
 
     def __init__(self) -> None:
         self._bound: dict[str, set[str]] = {kind: set() for kind in _ROOM}
 
-    def follow(self, call: Call) -> None:
-        """Check what a call refers to, then bind what it binds.
+    def check(self, call: Call) -> None:
+        """Check what a call refers to.
 
-        :raises ScenarioError: nothing before it binds that name, or there are too many names
+        :raises ScenarioError: nothing before it has bound that name
         """
         self._check("descriptor", getattr(call, "on", ""))
         self._check("task", getattr(call, "by", ""))
@@ -42,6 +63,13 @@ class References:
         argument = getattr(call, "argument", None)
         if isinstance(argument, Captured):
             self._check("output", argument.name)
+
+    def bind(self, call: Call) -> None:
+        """Bind what a call binds that succeeds.
+
+        :raises ScenarioError: there are too many names
+        """
+        argument = getattr(call, "argument", None)
         if isinstance(call, Ioctl | OpenKvm):
             self._bind("descriptor", call.binds)
         if isinstance(call, MapPayload):
@@ -53,7 +81,9 @@ class References:
 
     def _check(self, kind: str, name: str) -> None:
         if name and name not in self._bound[kind]:
-            raise ScenarioError(f"no {kind} is called {name!r} here: nothing before it binds that")
+            raise ScenarioError(
+                f"no {kind} is called {name!r} here; {_binder(kind, name)} binds it"
+            )
 
     def _bind(self, kind: str, name: str) -> None:
         if name:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from kvmprobe.scenarios.need import AMX, ANYWHERE, Need, Needs
 from kvmprobe.scenarios.scenario_id import family_of
+
+__all__ = ["AMX", "ANYWHERE", "Need", "Needs", "Scenario", "ScenarioStep"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.scenarios.ops import Op
-
-
-class Need(Enum):
-    """What a target must have for a scenario to make sense there."""
-
-    AMX = "KVM gives guests XTILE_DATA"
-    GUEST_CODE = "guest code in long mode runs"
-    PRIVILEGE = "userfaultfd(2) of faults in the kernel"
-
-
-Needs = frozenset[Need]
-ANYWHERE: Needs = frozenset()
-AMX: Needs = frozenset({Need.AMX})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +61,13 @@ class Scenario:
             for op in step.ops:
                 yield number, op
 
-    def behind(self, step_count: int) -> tuple[int, str]:
-        """Return number and text of the step behind the first ones; of the last, if all are told.
+    def next_step(self, step_count: int) -> tuple[int, Op | None]:
+        """Return number and op of the step after the first ones, or of the last step.
 
-        A scenario without steps has none to name: 0 and nothing.
+        A scenario without steps has no op.
         """
         number = max(min(step_count, len(self.steps) - 1), 0)
-        return number, self.steps[number].op.text if self.steps else ""
+        return number, self.steps[number].op if self.steps else None
 
     def upto(self, step_count: int) -> Scenario:
         """Return the scenario with only its first steps."""

@@ -32,12 +32,12 @@ def run(tmp_path_factory):
 def test_every_entry_follows_the_schema(run):
     loaded = {
         name: json.loads((SCHEMAS / name).read_text())
-        for name in ("kvmprobe-journal-1.json", "kvmprobe-lines-1.json")
+        for name in ("kvmprobe-journal-2.json", "kvmprobe-lines-2.json")
     }
     resources = ((n, referencing.Resource.from_contents(s)) for n, s in loaded.items())
     registry = referencing.Registry().with_resources(resources)
     validator = jsonschema.Draft202012Validator(
-        loaded["kvmprobe-journal-1.json"], registry=registry
+        loaded["kvmprobe-journal-2.json"], registry=registry
     )
     for entry in read_entries(run[0] / JOURNAL):
         validator.validate(entry)

@@ -91,7 +91,7 @@ def test_a_forbidden_device_comes_with_what_to_do(forbidden):
 def test_a_file_that_is_no_kvm_does_not_pass_for_one(tmp_path):
     path = tmp_path / "kvm"
     path.touch()
-    with pytest.raises(Unavailable, match="no KVM device"):
+    with pytest.raises(Unavailable, match="not a KVM device"):
         Kvm.open(str(path))
 
 

@@ -22,7 +22,7 @@ from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from tests.support.fake_kernel import reply_of
 
 LOADS = {"run-until-halt", "run-immediate-exit"}
-CRASH = Crash(0, "", "unexpected #NM exception", "exc_device_not_available", (), "report")
+CRASH = Crash(0, None, "unexpected #NM exception", "exc_device_not_available", (), "report")
 
 
 def facts_of(host, *, amx_tile=1):

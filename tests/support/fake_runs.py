@@ -31,7 +31,7 @@ CONSOLE = """\
 """
 CRASH = Crash(
     step=0,
-    during="",
+    during=None,
     headline="Oops: unexpected #NM exception: 0000 [#1] SMP NOPTI",
     function="restore_fpregs_from_fpstate",
     frames=("fpu_swap_kvm_fpstate", "kvm_arch_vcpu_ioctl_run"),

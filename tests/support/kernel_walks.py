@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from kvmprobe.execution.driver import Request
-from kvmprobe.judge.lockstep import divergences, explanation
+from kvmprobe.judge.lockstep import examined, explanation
 from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
@@ -29,8 +29,9 @@ class KernelWalk(Walk):
             scenario = scenario.upto(hazard.step)
         [(_, trace)] = self.driver.traces([Request(scenario, gate=1)], self.kernel)
         assert trace.end_note == ""
-        found = divergences(scenario, self.kernel, trace)
-        if found and not explanation(scenario, self.kernel, trace, crashed=False):
+        model_runs = ModelRuns(self.kernel)
+        found, _ = examined(scenario, model_runs, trace)
+        if found and not explanation(scenario, model_runs, trace, crashed=False):
             calls = "; ".join(op.text for _, op in scenario.ops())
             raise AssertionError(f"{found[0]} after {calls}")
 

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
+from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.reports.json_report import JsonReport
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import ImageDiffers, RunOfBytes
 from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (
     CallRecord,
@@ -10,11 +13,17 @@ from kvmprobe.results.record import (
     Divergence,
     Finding,
     ScenarioRecord,
+    Statement,
     StepRecord,
     Target,
 )
 from kvmprobe.results.run_document import Ending, RunDocument
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.lifecycle import CreateVm
+from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
+from kvmprobe.xstate.diff import DifferingRegion
 
 HOST = Target("host", "6.18.44", "running: #1 SMP")
 OLD = Target("lab", "6.12.43", "linux-image-6.12.43 (bookworm-backports)")
@@ -31,19 +40,31 @@ HOSTILE = (
     "Bail out!",
     "|`**[x](http://example.org)",
 )
+RULE = Rule(
+    "XFD[i]=1 clears XSTATE_BV[i]",
+    ("INV-25",),
+    (KernelSource(KernelFile.FPU_CORE, "fpu_update_guest_xfd"),),
+)
 O1_DIVERGENCE = Divergence(
     step=1,
-    after="KVM_SET_MSRS IA32_XFD=0x40000",
-    call="KVM_GET_XSAVE2",
-    expected="XSTATE_BV=0x20000",
-    observed="XSTATE_BV=0x60000",
-    rule="XFD[i]=1 clears XSTATE_BV[i] (INV-25)",
-    details=("XSTATE_BV, bytes 514-514: expected 02, observed 06", *HOSTILE),
+    after=SetXfd(1 << 18),
+    call=GetXsave2(),
+    difference=ImageDiffers(
+        11008,
+        0x20000,
+        0x60000,
+        (
+            RunOfBytes("XSTATE_BV", 514, 1, b"\2", b"\6"),
+            *(RunOfBytes(text, 0, 4, bytes(4), b"\1\2\3\4") for text in HOSTILE),
+        ),
+        (DifferingRegion("XSTATE_BV", 512, 8, ((514, 1),)),),
+    ),
+    rule=RULE,
 )
-B1_DIVERGENCE = replace(O1_DIVERGENCE, after="KVM_SET_XSAVE XSTATE_BV=0x60000")
+B1_DIVERGENCE = replace(O1_DIVERGENCE, after=SetXsave(0x60000))
 CRASH = Crash(
     step=2,
-    during="KVM_RUN",
+    during=RunUntilHalt(),
     headline="Oops: unexpected #NM exception: 0000 [#1] SMP",
     function="restore_fpregs_from_fpstate",
     frames=("fpu_swap_kvm_fpstate", "kvm_arch_vcpu_ioctl_run"),
@@ -51,11 +72,11 @@ CRASH = Crash(
 )
 STUCK = HungTask(7, 8, HOSTILE[0], "D (disk sleep)", "kvm_vcpu_load", "running", HOSTILE)
 STEPS = (
-    StepRecord((CallRecord("KVM_CREATE_VM", 7),)),
+    StepRecord((CallRecord(CreateVm(), 7),)),
     StepRecord(
         (
-            CallRecord("KVM_SET_MSRS", 1, {"XSTATE_BV": 0x60000, "XCR0": 1}),
-            CallRecord("", 0),
+            CallRecord(SetXfd(1 << 18), 1, {"XSTATE_BV": 0x60000, "XCR0": 1}),
+            CallRecord(GetXsave2(), 0),
         ),
         ("WARNING: CPU: 0 PID: 1", *HOSTILE),
     ),
@@ -80,10 +101,11 @@ def diverged(scenario, known=("O1",), divergence=O1_DIVERGENCE, target=OLD):
     )
 
 
+ODD = Finding("o", "INV-29", 1, Statement(Claim.XSTATE_AND_XFD, {"bits": 1 << 18}))
 EVERY_VERDICT = (
     passed("restore.a.x"),
     diverged("restore.b.x"),
-    replace(diverged("restore.b.y", known=()), findings=(Finding("o", "INV-1", 1, "odd"),)),
+    replace(diverged("restore.b.y", known=()), findings=(ODD,)),
     replace(diverged("restore.c"), verdict=Verdict.CRASHED, crash=CRASH, reason="it panicked"),
     replace(diverged("kick.a"), verdict=Verdict.XFAIL),
     replace(
@@ -96,7 +118,7 @@ EVERY_VERDICT = (
         passed("xsave.a"),
         verdict=Verdict.TIMED_OUT,
         reason="no end within 30 s",
-        hang=Hang((STUCK,), (STUCK,), HOSTILE, 1, "KVM_RUN"),
+        hang=Hang((STUCK,), (STUCK,), HOSTILE, 1, RunUntilHalt()),
     ),
     replace(passed("guest.a", HOST), verdict=Verdict.SKIPPED, reason="no_guest_code: tried"),
     replace(passed("xcrs.a"), verdict=Verdict.BROKEN, reason="Traceback:\nValueError: # SKIP it"),

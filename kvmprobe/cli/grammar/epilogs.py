@@ -93,10 +93,11 @@ formats:
   jsonl  a line for the run, one for each scenario, one for the summary
   html   one self-contained page; COLUMN/SCENARIO after # in its address
          opens one record
-  --json writes one document, kvmprobe-run/1, one scenario in each line:
-  id, target, kernel, verdict, reason, known, label, expected_defects,
-  divergence, divergences, findings, crash, hang, observers, steps,
-  duration; the summary has complete, not_completed and counts.
+  --json writes one document, kvmprobe-run/2, one scenario in each line:
+  id, target, kernel, label, verdict, reason, known, expected_defects,
+  divergences, findings, crash, hang, duration, ops, steps; a call in
+  steps names its op by the number in ops. The summary has complete,
+  not_completed and counts.
   For a run that was cut short, ktap has `not ok ... # ERROR` for what is
   missing, junit a suite kvmprobe.not-completed, kcidb tests with status
   MISS, jsonl no summary. ktap and jsonl are written during the run, the

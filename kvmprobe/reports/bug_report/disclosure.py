@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.recipients import SECURITY, STABLE, contact_for
-from kvmprobe.results.citation import files_in
+from kvmprobe.reports.values import call_name
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.releases import series_of
 from kvmprobe.scenarios.scenario import Need
@@ -88,7 +88,7 @@ def standing_of(case: Case) -> Standing:
 def files_at_fault(case: Case) -> tuple[str, ...]:
     """Return paths in the kernel's source: the known defects' or else the broken rule's."""
     known = dict.fromkeys(path for defect in case.defects for path in defect.files)
-    cited = [path for d in case.record.divergences[:1] for path in files_in(d.rule)]
+    cited = [path for d in case.record.divergences[:1] for path in d.rule.kernel_files]
     return tuple(known or cited)
 
 
@@ -211,7 +211,7 @@ def _search_terms(case: Case) -> str:
     crash = case.record.crash
     if crash and crash.function:
         return f'{crash.function} "{_exception(crash.headline)}"'
-    calls = [d.call.partition(" ")[0] for d in case.record.divergences[:1]]
+    calls = [call_name(d.call) for d in case.record.divergences[:1] if d.call]
     files = [path.rpartition("/")[2] for path in files_at_fault(case)[:1]]
     return " ".join([*calls, *files]) or "KVM FPU"
 

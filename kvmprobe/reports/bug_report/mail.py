@@ -6,7 +6,7 @@ is last (Documentation/process/security-bugs.rst).
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.disclosure import (
@@ -18,29 +18,34 @@ from kvmprobe.reports.bug_report.disclosure import (
     standing_of,
 )
 from kvmprobe.reports.bug_report.environment import environment
+from kvmprobe.reports.bug_report.headline import headline
 from kvmprobe.reports.bug_report.kernels import kernel_lines
 from kvmprobe.reports.bug_report.log import trimmed_log
 from kvmprobe.reports.bug_report.recipients import subsystem_of
 from kvmprobe.reports.bug_report.sequence import conditions, table, words
 from kvmprobe.reports.bug_report.text import (
     SCISSORS,
+    WIDTH,
     header,
     item,
     paragraph,
     plain,
     quoted,
 )
+from kvmprobe.reports.claims import finding_details, finding_text
+from kvmprobe.reports.differences import shown, where
+from kvmprobe.reports.values import call_text
 from kvmprobe.repro.ended import GO_ON, REPRODUCED
-from kvmprobe.results.citation import without_numbers
+from kvmprobe.results.difference import ImageDiffers, KernelTainted, KernelWarns, ResultDiffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kvmprobe.reports.bug_report.case import Case
+    from kvmprobe.results.difference import Difference
     from kvmprobe.results.record import Divergence, ScenarioRecord
 
-_DECIMAL = re.compile(r"=(\d{2,})(?![\w.])")
-_CALLS = ("KVM_", "ARCH_")
+_LONG = 200
 PROGRAM_MARK = "---- reproducer.c"
 
 
@@ -84,24 +89,8 @@ def subject(case: Case) -> str:
         series = _series_to_mend(case)
         return f"[{series}] {case.defects[0].subject}" if series else case.defects[0].subject
     prefix = subsystem_of(next(iter(files_at_fault(case)), "")).value
-    return plain(f"{prefix}: {_in_short(case)}")
-
-
-def _in_short(case: Case) -> str:
-    crash = case.record.crash
-    if crash:
-        where = f" in {crash.function}" if crash.function else ""
-        return f"Host dies{where} during {_bare(crash.during)}"
-    for found in case.record.divergences[:1]:
-        call, after = _bare(found.call), _bare(found.after)
-        return f"{call} is wrong after {after}" if call != after else f"{call} is wrong"
-    for finding in case.findings[:1]:
-        return finding.text
-    return f"Process is killed: {case.record.reason}"
-
-
-def _bare(text: str) -> str:
-    return text.partition(" ")[0]
+    room = WIDTH - len(f"Subject: {prefix}: ")
+    return plain(f"{prefix}: {headline(case, room)}")
 
 
 def _body(case: Case) -> list[str]:
@@ -125,7 +114,7 @@ def _body(case: Case) -> list[str]:
 def _summary(case: Case) -> list[str]:
     texts = [plain(defect.summary) for defect in case.defects]
     if not texts:
-        texts = [f"On {case.record.target.kernel}: {_in_short(case)}."]
+        texts = [f"On {case.record.target.kernel}: {headline(case, _LONG)}."]
     series = _series_to_mend(case)
     if series:
         fix = case.defects[0]
@@ -142,44 +131,48 @@ def _cause(case: Case) -> list[str]:
 
 
 def _expected(case: Case) -> str:
-    texts = [_told(d, d.expected) for d in case.record.divergences[:1]]
+    texts = [_claim(d, shown(d.difference).expected) for d in case.record.divergences[:1]]
     texts += [plain(defect.expected) for defect in case.defects]
     if not case.defects:
-        rules = [d.rule for d in case.record.divergences[:1]]
-        rules += [f"not this: {finding.text}" for finding in case.findings[:1]]
-        texts += [f"{without_numbers(rule)}." for rule in rules]
+        texts += [f"{d.rule}." for d in case.record.divergences[:1]]
+        texts += [f"not this: {finding_text(finding)}." for finding in case.findings[:1]]
     return "  ".join(texts) or "the process goes on."
 
 
 def _observed(case: Case) -> str:
     record = case.record
-    texts = [_told(d, d.observed) for d in record.divergences[:1]]
-    texts += [f"At step {f.step}: {f.text}." for f in case.findings[:1] if not texts]
+    texts = [_claim(d, shown(d.difference).observed) for d in record.divergences[:1]]
+    texts += [f"At step {f.step}: {finding_text(f)}." for f in case.findings[:1] if not texts]
     if record.crash:
-        texts.append(f"In step {record.crash.step}, {record.crash.during}, the host panics.")
+        died = call_text(record.crash.during) or "a call"
+        texts.append(f"In step {record.crash.step}, {died}, the host panics.")
     elif case.host_dies:
         texts.append("With this state the next load of the guest's FPU would panic the host.")
     return "  ".join(texts) or record.reason
 
 
-def _told(found: Divergence, what: str) -> str:
-    """Return where something shows, and what; named values as kernel developers read them."""
+def _claim(found: Divergence, what: str) -> str:
+    """Return where a divergence shows, and one side of it."""
+    stop = "" if what.endswith(".") else "."
+    match found.difference:
+        case KernelWarns() | KernelTainted():
+            _, source = where(found)
+            return f"in step {found.step}, {source}: {what}{stop}"
+        case ResultDiffers():
+            # "returns 1" or "-EINVAL (22)": a result of its own begins with the verb.
+            what = what.removeprefix("returns ")
+        case _:
+            pass
     at = f"after step {found.step}" if found.call != found.after else f"in step {found.step}"
-    text = _DECIMAL.sub(lambda value: f"={int(value[1]):#x}", what)
-    stop = "" if text.endswith(".") else "."
-    if text.startswith(("returns ", "-E")):
-        return f"{at}, {found.call} returns {text.removeprefix('returns ')}{stop}"
-    gives = " gives" if found.call.startswith(_CALLS) else ":"
-    return f"{at}, {found.call}{gives} {text}{stop}"
+    return f"{at}, {call_text(found.call)} returns {what}{stop}"
 
 
 def _evidence(case: Case) -> list[str]:
     """Return where images differ, what the kernel logged meanwhile, and how it died."""
     record = case.record
-    details = [detail for d in record.divergences[:1] for detail in d.details]
-    details += [detail for f in case.findings[:1] for detail in f.details]
-    # The value of XSTATE_BV is in the sentence before.
-    parts = [item(text) for text in details if not text.startswith("XSTATE_BV,")]
+    details = [text for d in record.divergences[:1] for text in _details(d.difference)]
+    details += [text for f in case.findings[:1] for text in finding_details(f)]
+    parts = [item(text) for text in details]
     lines = [line for part in parts for line in part]
     step = case.record.divergences[0].step if record.divergences else case.last_step
     logged = record.steps[step].kernel_log if step < len(record.steps) else ()
@@ -187,6 +180,14 @@ def _evidence(case: Case) -> list[str]:
     if record.crash:
         log += trimmed_log(record.crash)
     return [*lines, *(["", *log] if log else [])]
+
+
+def _details(difference: Difference) -> tuple[str, ...]:
+    """Return where it differs; the value of XSTATE_BV is in the sentence before."""
+    if isinstance(difference, ImageDiffers):
+        runs = tuple(run for run in difference.runs if run.where != "XSTATE_BV")
+        difference = replace(difference, runs=runs)
+    return shown(difference).details
 
 
 def _other_order(case: Case) -> list[str]:
@@ -198,7 +199,7 @@ def _other_order(case: Case) -> list[str]:
 
 
 def _calls(record: ScenarioRecord) -> list[str]:
-    return [step.calls[0].text for step in record.steps if step.calls]
+    return [step.calls[0].op.text for step in record.steps if step.calls]
 
 
 def _series_to_mend(case: Case) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import errno_name
+from kvmprobe.reports.bug_report.operands import row_text
 from kvmprobe.reports.bug_report.text import INDENT, row
+from kvmprobe.reports.values import errno_symbol
+from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.scenario import Need
 from kvmprobe.xstate.features import XFeature
 
 if TYPE_CHECKING:
     from kvmprobe.reports.bug_report.case import Case
     from kvmprobe.results.record import StepRecord
+    from kvmprobe.scenarios.ops import Op
 
 # Calls that every sequence begins with; what they ask for stands in the sentence before the others.
 _BEGINNING = frozenset(
@@ -27,10 +29,7 @@ _BEGINNING = frozenset(
         "KVM_CHECK_EXTENSION",
     }
 )
-_PERMISSION = re.compile(r"ARCH_REQ_XCOMP_GUEST_PERM\((\d+)\)")
-_CALL = re.compile(r"\w+")
 _RETURNS = "returns"
-_NAMES = re.compile(r" \((?:\w+\|){3,}\w+\)")
 
 
 def _times(count: int) -> str:
@@ -39,11 +38,12 @@ def _times(count: int) -> str:
 
 def words(case: Case) -> str:
     """Return the sequence as a sentence: the calls that matter, in their order."""
-    calls = [_call(text) for text in _texts(case)]
-    asked = [found for text in _texts(case) if (found := _PERMISSION.match(text))]
+    ops = _ops(case)
+    calls = [op.call_name for op in ops]
+    asked = [op for op in ops if isinstance(op, RequestGuestPermission)]
     begins = "creates"
     if asked:
-        components = " and ".join(dict.fromkeys(_component(int(found[1])) for found in asked))
+        components = " and ".join(dict.fromkeys(_component(op.feature_nr) for op in asked))
         begins = f"asks for guest permission for {components}, creates"
     main = [call for call in calls[:-1] if call not in _BEGINNING] + calls[-1:]
     listed = [
@@ -72,14 +72,14 @@ def conditions(case: Case) -> str:
 def table(case: Case) -> list[str]:
     """Return one entry a step, up to the last that matters: result, call, state that changed."""
     steps = case.record.steps
-    texts = _texts(case)
-    results = [_result(steps[n] if n < len(steps) else None) for n in range(len(texts))]
+    ops = _ops(case)
+    results = [_result(steps[n] if n < len(steps) else None) for n in range(len(ops))]
     width = max(map(len, (_RETURNS, *results)))
     lines = [f"{INDENT}step  {_RETURNS:>{width}}  call, and state that changed"]
     state: dict[str, int] = {}
-    for number, text in enumerate(texts):
+    for number in range(len(ops)):
         lead = f"{INDENT}{number:4}  {results[number]:>{width}}  "
-        lines += row(lead, _NAMES.sub("", text))
+        lines += row(lead, row_text(ops, number))
         if number < len(steps):
             lines += _state_lines(steps[number], state, " " * (len(lead) + 4))
     return lines
@@ -113,24 +113,16 @@ def _number(value: int) -> str:
 
 def _result(step: StepRecord | None) -> str:
     """Return what the op's call returned, or that it did not return."""
-    if step is None or not step.calls:
-        return "never"
-    result = step.calls[0].result
-    return str(result) if result >= 0 else f"-{errno_name(-result).partition(' ')[0]}"
+    return errno_symbol(step.calls[0].result) if step and step.calls else "never"
 
 
-def _texts(case: Case) -> list[str]:
+def _ops(case: Case) -> list[Op]:
     record = case.record
-    texts = [step.calls[0].text if step.calls else "" for step in record.steps]
-    if record.crash and record.crash.step >= len(texts):
-        texts.append(record.crash.during)
-    return texts[: case.last_step + 1]
+    ops = [step.calls[0].op for step in record.steps if step.calls]
+    if record.crash and record.crash.during and record.crash.step >= len(ops):
+        ops.append(record.crash.during)
+    return ops[: case.last_step + 1]
 
 
 def _component(number: int) -> str:
     return XFeature(number).name if number in set(XFeature) else f"component {number}"
-
-
-def _call(text: str) -> str:
-    found = _CALL.match(text)
-    return found[0] if found else text

@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.abi.numbers import exit_name
+from kvmprobe.abi.fields import FieldKind, kind_of
 from kvmprobe.errors import errno_name
-from kvmprobe.model.guest import VECTOR_FIELD, vector_name
-from kvmprobe.model.run import EXIT_FIELD
+from kvmprobe.reports.claims import finding_details, finding_text
+from kvmprobe.reports.differences import shown, where
+from kvmprobe.reports.hangs import hang_lines
 from kvmprobe.reports.html_report.console_log import telling_lines
 from kvmprobe.reports.html_report.pool import Pool
+from kvmprobe.reports.values import NAMED, call_text, rule_text, value_text
+from kvmprobe.results.difference import ImageDiffers
 from kvmprobe.results.known import by_id, known_defects
 from kvmprobe.results.verdict import FAILURES, Verdict
 from kvmprobe.xstate.features import XFeature
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
         Crash,
         Divergence,
         Finding,
-        ImageDifference,
         ScenarioRecord,
         StepRecord,
     )
@@ -38,8 +40,6 @@ Packed = tuple[Any, ...]
 _VERDICTS = tuple(Verdict)
 _NOTHING: Packed = ()
 _MILLISECONDS = 1000
-# Fields whose values have names.
-_NAMES = {EXIT_FIELD: exit_name, VECTOR_FIELD: vector_name}
 
 
 def payload(columns: Sequence[Column], ids: Sequence[str]) -> dict[str, Any]:
@@ -81,7 +81,8 @@ class _Packer:
         self._findings = Pool[Packed]()
         self._crashes = Pool[Packed]()
         self._errnos: dict[int, str] = {}
-        self._named_values: dict[str, dict[str, str]] = {field: {} for field in _NAMES}
+        self._named_values: dict[str, dict[str, str]] = {}
+        self._bitmaps: dict[str, None] = {}
         self._fields.number(_NOTHING)
 
     def pools(self) -> dict[str, Any]:
@@ -98,6 +99,7 @@ class _Packer:
             "crashes": self._crashes.values,
             "errnos": self._errnos,
             "names": self._named_values,
+            "bitmaps": list(self._bitmaps),
         }
 
     def column(self, column: Column, ids: Sequence[str]) -> list[Packed | int]:
@@ -130,29 +132,35 @@ class _Packer:
         if call.result < 0:
             self._errnos[-call.result] = errno_name(-call.result)
         values = (call.fields, call.expected, call.undetermined)
-        packed = [self._texts.number(call.text), call.result, *map(self._named, values)]
+        packed = [self._texts.number(call.op.text), call.result, *map(self._named, values)]
         while len(packed) > 2 and packed[-1] == 0:
             packed.pop()
         return self._calls.number(tuple(packed))
 
     def _named(self, values: Mapping[str, int]) -> int:
         """Return the number of name and value, alternating."""
-        for field in _NAMES.keys() & values.keys():
-            self._named_values[field][hex(values[field])] = _NAMES[field](values[field])
+        for name, value in values.items():
+            kind = kind_of(name)
+            if kind is FieldKind.BITMAP:
+                self._bitmaps[name] = None
+            elif kind in NAMED:
+                self._named_values.setdefault(name, {})[hex(value)] = value_text(name, value)
         pairs = ((self._texts.number(name), hex(value)) for name, value in values.items())
         return self._fields.number(tuple(part for pair in pairs for part in pair))
 
     def _divergence(self, found: Divergence) -> int:
+        text, difference = shown(found.difference), found.difference
+        rule = rule_text(found.rule, found.read_by)
         return self._divergences.number(
             (
                 found.step,
-                *self._all((found.after, found.call, found.expected, found.observed, found.rule)),
-                self._all(found.details),
-                self._image(found.image) if found.image else -1,
+                *self._all((*where(found), text.expected, text.observed, rule)),
+                self._all(text.details),
+                self._image(difference) if isinstance(difference, ImageDiffers) else -1,
             )
         )
 
-    def _image(self, image: ImageDifference) -> int:
+    def _image(self, image: ImageDiffers) -> int:
         regions = (
             (self._texts.number(region.name), region.offset, region.size, region.runs)
             for region in image.regions
@@ -160,15 +168,17 @@ class _Packer:
         return self._images.number((image.size, *regions))
 
     def _finding(self, found: Finding) -> int:
-        texts = self._all((found.checker, found.invariant, found.text, found.other))
-        return self._findings.number((found.step, *texts, self._all(found.details), found.known))
+        text = finding_text(found)
+        texts = self._all((found.checker, found.invariant, text, found.other))
+        details = self._all(finding_details(found))
+        return self._findings.number((found.step, *texts, details, found.known))
 
     def _crash(self, crash: Crash) -> int:
         lines = crash.report.splitlines()
         return self._crashes.number(
             (
                 crash.step,
-                *self._all((crash.during, crash.headline, crash.function)),
+                *self._all((call_text(crash.during), crash.headline, crash.function)),
                 self._all(crash.frames),
                 self._all(lines),
                 telling_lines(crash, lines),
@@ -177,7 +187,8 @@ class _Packer:
         )
 
     def _hang(self, hang: Hang) -> Packed:
-        return (hang.step, self._texts.number(hang.during), self._all(hang.lines()))
+        during = self._texts.number(call_text(hang.during))
+        return (hang.step, during, self._all(hang_lines(hang)))
 
     def _all(self, texts: Iterable[str]) -> Packed:
         return tuple(self._texts.number(text) for text in texts)

@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kvmprobe.reports.claims import finding_text
+from kvmprobe.reports.differences import shown, where
+from kvmprobe.reports.values import call_text
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import LABELLED, Verdict
 
@@ -93,12 +96,12 @@ def _title(record: ScenarioRecord) -> str:
 def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
     if record.divergences:
         first = record.divergences[0]
-        lines = (f"{first.after}: {first.call}", f"expected {first.expected}")
-        return (*lines, f"observed {first.observed}")
+        (after, call), text = where(first), shown(first.difference)
+        return (f"{after}: {call}", f"expected {text.expected}", f"observed {text.observed}")
     if record.crash:
-        return (record.crash.during, record.crash.headline)
+        return (call_text(record.crash.during), record.crash.headline)
     if record.findings:
-        return (record.findings[0].checker, record.findings[0].text)
+        return (record.findings[0].checker, finding_text(record.findings[0]))
     return (record.reason or record.verdict.value,)
 
 
@@ -111,7 +114,7 @@ def checker_findings(columns: Sequence[Column]) -> list[Checker]:
                 example = (number, record.id)
                 checker = found.setdefault(
                     (finding.checker, finding.known),
-                    Checker(finding.checker, {}, finding.known, finding.text, example),
+                    Checker(finding.checker, {}, finding.known, finding_text(finding), example),
                 )
                 checker.invariants[finding.invariant] = None
                 checker.counts[number] += 1

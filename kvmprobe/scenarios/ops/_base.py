@@ -13,6 +13,7 @@ from kvmprobe.errors import ScenarioError
 from kvmprobe.model.outcome import Step
 from kvmprobe.model.process import OTHER_MEMORY, denied
 from kvmprobe.scenarios.calls import KVM, MAIN, VCPU, VM, Argument, Ioctl
+from kvmprobe.scenarios.need import ANYWHERE, Needs
 from kvmprobe.scenarios.op_fields import Wrong, kinds
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.rule import Rule, Source
     from kvmprobe.scenarios.calls import Call
+    from kvmprobe.scenarios.requirement import Requirement
 
 Places = Mapping[str, tuple[int, str]]
 """Named values in an output: byte offset, and format as ``struct`` has it (no byte order)."""
@@ -40,6 +42,10 @@ class Op(ABC):
     output_fields: ClassVar[Places]
     on_kinds: ClassVar[tuple[Descriptor, ...]]
     """What the call may be made on; nothing for a call without a descriptor."""
+    requires: ClassVar[tuple[Requirement, ...]] = ()
+    """What the ops before it must have left; see ``domain``."""
+    needs: ClassVar[Needs] = ANYWHERE
+    """What a target must have."""
 
     @abstractmethod
     def lower(self, host: HostProfile) -> Call:
@@ -73,8 +79,22 @@ class Op(ABC):
         return name
 
     @property
+    def kinds_here(self) -> tuple[Descriptor, ...]:
+        """What this very call is made on."""
+        return self.on_kinds
+
+    @property
     def binds(self) -> str:
         """The name that the call gives to a new descriptor."""
+        return ""
+
+    @property
+    def binds_kind(self) -> Descriptor | None:
+        """What that descriptor is."""
+        return None
+
+    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+        """Return why the model does not cover these values here; nothing if it does."""
         return ""
 
     @classmethod
@@ -93,6 +113,11 @@ class Op(ABC):
             name: struct.unpack_from(f"={code}", output, offset)[0]
             for name, (offset, code) in self.places.items()
         }
+
+    @property
+    def call_name(self) -> str:
+        """The name of the system call or ioctl, without arguments."""
+        return self.kernel_call.partition("(")[0]
 
     @property
     def text(self) -> str:
@@ -150,11 +175,13 @@ _O = TypeVar("_O", bound=Op)
 
 
 @dataclass_transform(frozen_default=True)
-def op(
+def op(  # noqa: PLR0913 - all but the first three by name
     name: str,
     call: IoctlSpec | str,
     *rules: Rule,
     on: Descriptor | tuple[Descriptor, ...] = (),
+    requires: tuple[Requirement, ...] = (),
+    needs: Needs = ANYWHERE,
     shown: str = "",
     errnos: Mapping[str, str] | None = None,
     output: Places | None = None,
@@ -164,6 +191,8 @@ def op(
     :param call: the ioctl, or the symbolic name of what the op asks the kernel
     :param rules: the model's, the most telling one first
     :param on: what the call is made on; an ioctl's specification says it
+    :param requires: what the ops before it must have left
+    :param needs: what a target must have
     :param shown: another name for the ioctl
     :param errnos: each errno that the model knows, with its meaning
     :param output: named values in the output
@@ -176,6 +205,7 @@ def op(
         made.name, made.rules, made.errnos = name, rules, errnos or {}
         made.on_kinds = (on,) if isinstance(on, Descriptor) else on
         made.output_fields = output or {}
+        made.requires, made.needs = requires or cls.requires, needs or cls.needs
         if isinstance(call, IoctlSpec):
             made.spec = call  # type: ignore[attr-defined]
             made.kernel_call = shown or call.name

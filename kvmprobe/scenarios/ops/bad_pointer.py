@@ -67,11 +67,20 @@ class IoctlToNowhere(FixedIoctl):
     def specification(self) -> ioctls.IoctlSpec:
         return _SPECS[self.ioctl]
 
+    @property
+    def kinds_here(self) -> tuple[ioctls.Descriptor, ...]:
+        return (self.specification().on,)
+
     def argument(self) -> Argument:
         return Immediate(0)
 
     def transition(self, machine: Machine) -> Step:
         return system.ioctl_to_nowhere(machine, self.on, self.by)
+
+    @property
+    def call_name(self) -> str:
+        """The name of the ioctl."""
+        return self.ioctl
 
     @property
     def text(self) -> str:

@@ -15,8 +15,10 @@ from kvmprobe.model.memory import SET_MEMORY_REGION
 from kvmprobe.scenarios.calls import VCPU, VM, Call, RunGuest
 from kvmprobe.scenarios.calls import MapPayload as MapPayloadCall
 from kvmprobe.scenarios.calls import SharePayload as SharePayloadCall
+from kvmprobe.scenarios.need import GUEST_CODE
 from kvmprobe.scenarios.op_fields import Choice, Name
 from kvmprobe.scenarios.ops._base import FixedOp, Op, Places, op
+from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -30,7 +32,13 @@ Instruction = Callable[[Guest], Guest]
 """The model of an instruction with its operands."""
 
 
-@op("map-payload", "KVM_SET_USER_MEMORY_REGION(payload)", SET_MEMORY_REGION, on=Descriptor.VM)
+@op(
+    "map-payload",
+    "KVM_SET_USER_MEMORY_REGION(payload)",
+    SET_MEMORY_REGION,
+    on=Descriptor.VM,
+    requires=(Requirement.OPEN,),
+)
 class MapPayload(FixedOp):
     """Give the guest the payload in fresh memory, and its reset vector."""
 
@@ -91,6 +99,14 @@ class GuestOp(Op):
     """An instruction in the guest."""
 
     vcpu: str
+    requires = (
+        Requirement.OPEN,
+        Requirement.PAYLOAD,
+        Requirement.LONG_MODE,
+        Requirement.RUNNABLE,
+        Requirement.NO_BREAKPOINT,
+    )
+    needs = GUEST_CODE
 
     @abstractmethod
     def execution(self, host: HostProfile) -> Execution:

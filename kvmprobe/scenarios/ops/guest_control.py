@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi.ioctls import Descriptor
+from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.abi.payload import PayloadOp, Registers
 from kvmprobe.model import guest_control, guest_msr, guest_vector
 from kvmprobe.model.msr import msr_name
@@ -17,12 +18,15 @@ from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.op_fields import U32, U64, Name
 from kvmprobe.scenarios.ops._base import op
 from kvmprobe.scenarios.ops.guest import Execution, FixedGuestOp
+from kvmprobe.scenarios.ops.msrs import NOT_AN_MSR
 from kvmprobe.xstate.cpuid import halves
 
 if TYPE_CHECKING:
+    from kvmprobe.model.machine import Machine
     from kvmprobe.scenarios.ops.guest import Instruction
 
 _ON = Descriptor.VCPU
+_GUEST_MSRS = {Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS, NOT_AN_MSR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,16 @@ class GuestXsetbvUser(_RegisterOp):
     )
 
 
+class _MsrOp(_RegisterOp):
+    index: U64
+
+    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+        ecx = self.index & U32_MAX
+        return "" if ecx in _GUEST_MSRS else f"the model does not know what a guest has at {ecx:#x}"
+
+
 @op("guest-rdmsr", "KVM_RUN(RDMSR)", guest_msr.RDMSR, on=_ON)
-class GuestRdmsr(_RegisterOp):
+class GuestRdmsr(_MsrOp):
     """Read an MSR."""
 
     index: U64
@@ -107,7 +119,7 @@ class GuestRdmsr(_RegisterOp):
 
 
 @op("guest-wrmsr", "KVM_RUN(WRMSR)", guest_msr.WRMSR, on=_ON)
-class GuestWrmsr(_RegisterOp):
+class GuestWrmsr(_MsrOp):
     """Write an MSR."""
 
     index: U64

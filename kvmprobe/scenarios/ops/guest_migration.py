@@ -78,8 +78,12 @@ class SaveVcpu(HostIoctl):
         return _FIELDS.get(self.part, {})
 
     @property
+    def call_name(self) -> str:
+        return self.specification().name
+
+    @property
     def text(self) -> str:
-        return f"{self.specification().name} of {self.vcpu}"
+        return f"{self.call_name} of {self.vcpu}"
 
 
 @op(
@@ -111,5 +115,9 @@ class RestoreVcpu(FixedIoctl):
         return guest_migration.restore(machine, self.vcpu, self.part, self.source)
 
     @property
+    def call_name(self) -> str:
+        return self.specification().name
+
+    @property
     def text(self) -> str:
-        return f"{self.specification().name} of {self.vcpu} from {self.source}"
+        return f"{self.call_name} of {self.vcpu} from {self.source}"

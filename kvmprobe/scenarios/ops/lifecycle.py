@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
-from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR
+from kvmprobe.abi.numbers import HALT, RESET_PAGE, RESET_VECTOR, U32_MAX
 from kvmprobe.model import lifecycle, memory, process
 from kvmprobe.model.memory import SET_MEMORY_REGION
 from kvmprobe.scenarios.calls import (
@@ -23,11 +23,14 @@ from kvmprobe.scenarios.calls import (
 from kvmprobe.scenarios.calls import OpenKvm as OpenKvmCall
 from kvmprobe.scenarios.op_fields import U64, Caller, Name
 from kvmprobe.scenarios.ops._base import FixedIoctl, FixedOp, op
+from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
+# KVM_MAX_VCPU_IDS of the smallest build.
+_CERTAIN_IDS = 1023
 # SDM vol.2 OUT: OUT imm8, AL.
 _OUT = b"\xe6\x80"
 
@@ -49,6 +52,10 @@ class OpenKvm(FixedOp):
     @property
     def binds(self) -> str:
         return KVM
+
+    @property
+    def binds_kind(self) -> Descriptor:
+        return Descriptor.KVM
 
     def call(self) -> Call:
         return OpenKvmCall(KVM)
@@ -75,6 +82,10 @@ class CreateVm(FixedIoctl):
     @property
     def binds(self) -> str:
         return self.vm
+
+    @property
+    def binds_kind(self) -> Descriptor:
+        return Descriptor.VM
 
     def argument(self) -> Argument:
         return Immediate(0)
@@ -123,6 +134,7 @@ class MapOut(_Map):
     lifecycle.VCPU_ID_TOO_LARGE,
     lifecycle.VCPU_ID_TAKEN,
     lifecycle.NO_DESCRIPTOR_LEFT,
+    requires=(Requirement.BOOT_PROCESSOR,),
     errnos={
         "EINVAL": "the id is beyond all ids",
         "EEXIST": "the VM has a vCPU of that id",
@@ -142,6 +154,15 @@ class CreateVcpu(FixedIoctl):
     @property
     def binds(self) -> str:
         return self.vcpu
+
+    @property
+    def binds_kind(self) -> Descriptor:
+        return Descriptor.VCPU
+
+    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+        # KVM_MAX_VCPU_IDS depends on CONFIG_KVM_MAX_NR_VCPUS.
+        known = self.id & U32_MAX < _CERTAIN_IDS or self.id & U32_MAX >= lifecycle.MAX_VCPU_IDS
+        return "" if known else f"whether an id of {self.id} exists depends on the kernel's build"
 
     def argument(self) -> Argument:
         return Immediate(self.id)
@@ -170,6 +191,10 @@ class CloseDescriptor(FixedOp):
 
     def call(self) -> Call:
         return Close(self.on)
+
+    def refused(self, machine: Machine) -> str:
+        limited = machine.process(MAIN).limited
+        return "after limit-descriptors it gives a descriptor back" if limited else ""
 
     def transition(self, machine: Machine) -> Step:
         return process.close(machine, self.on)

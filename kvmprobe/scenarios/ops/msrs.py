@@ -6,16 +6,20 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model import msr
+from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.msr import FpuLoad
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Literal, Output, SleepingLiteral
+from kvmprobe.scenarios.cpuid_tables import Table, table
+from kvmprobe.scenarios.need import PRIVILEGE
 from kvmprobe.scenarios.op_fields import U64, Entries, Indices
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
+from kvmprobe.scenarios.requirement import Requirement
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
@@ -23,7 +27,27 @@ if TYPE_CHECKING:
 
 _XFD_MSRS = (Msr.IA32_XFD, Msr.IA32_XFD_ERR)
 _LISTED = "listed-msrs"
+NOT_AN_MSR = 0x4000_4000
+KNOWN_MSRS = frozenset({NOT_AN_MSR, *Msr})
 _SHOWN = 4
+
+
+def unknown_msr(indices: Iterable[int]) -> str:
+    """Return why the model does not cover MSRs; nothing if it does."""
+    unknown = sorted(set(indices) - KNOWN_MSRS)
+    return f"the model does not know {', '.join(map(hex, unknown))}" if unknown else ""
+
+
+def _not_usual(machine: Machine) -> str:
+    """Return why not all listed MSRs need be readable and writable; nothing if they are.
+
+    :see: arch/x86/kvm/x86.c: kvm_get_msr_common, by the guest's CPUID and its local APIC
+    """
+    vcpu, supported = machine.vcpu(VCPU), machine.host.supported
+    tables = (supported, table(machine.host, Table.NO_AMX))
+    if vcpu.cpuid not in [GuestCpuid.of(known) for known in tables]:
+        return "which listed MSRs there are follows CPUID; set what KVM supports, or no-amx"
+    return "" if vcpu.lapic else "some listed MSRs need an irqchip"
 
 
 def msr_list(values: Mapping[int, int]) -> bytes:
@@ -89,7 +113,13 @@ class GetXfd(FixedIoctl):
         return msr.get_xfd(machine, VCPU)
 
 
-@op("set-xfd-asleep", ioctls.SET_MSRS, msr.SET_XFD)
+@op(
+    "set-xfd-asleep",
+    ioctls.SET_MSRS,
+    msr.SET_XFD,
+    requires=(Requirement.DESCRIPTORS_LEFT,),
+    needs=PRIVILEGE,
+)
 class SetXfdAsleep(FixedIoctl):
     """Write IA32_XFD from a list that the kernel has to sleep for."""
 
@@ -117,6 +147,13 @@ class SetMsrs(FixedIoctl):
     def argument(self) -> Argument:
         return Literal(entry_list(self.entries))
 
+    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+        return unknown_msr(index for index, _ in self.entries) or self._cut_by_vendor()
+
+    def _cut_by_vendor(self) -> str:
+        wide = any(i == Msr.IA32_SYSENTER_CS and v > U32_MAX for i, v in self.entries)
+        return "some CPUs keep 32 bits of IA32_SYSENTER_CS only" if wide else ""
+
     def transition(self, machine: Machine) -> Step:
         return msr.set_msrs(machine, VCPU, self.entries)
 
@@ -136,6 +173,9 @@ class GetMsrs(FixedIoctl):
     def argument(self) -> Argument:
         head = entry_list([(index, 0) for index in self.indices])
         return Output(len(head), head)
+
+    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+        return unknown_msr(self.indices)
 
     def transition(self, machine: Machine) -> Step:
         return msr.get_msrs(machine, VCPU, self.indices)
@@ -159,6 +199,9 @@ class GetListedMsrs(HostIoctl):
         head = entry_list([(index, 0) for index in sorted(host.msrs)])
         return Output(len(head), head, capture=_LISTED)
 
+    def refused(self, machine: Machine) -> str:
+        return _not_usual(machine)
+
     def transition(self, machine: Machine) -> Step:
         return msr.access_listed(machine, VCPU)
 
@@ -179,6 +222,9 @@ class RestoreListedMsrs(HostIoctl):
             place = 16 + 16 * sorted(host.msrs).index(Msr.IA32_XFD)
             patches = ((place, struct.pack("=Q", self.xfd)),)
         return Captured(_LISTED, patches)
+
+    def refused(self, machine: Machine) -> str:
+        return _not_usual(machine)
 
     def transition(self, machine: Machine) -> Step:
         return msr.access_listed(machine, VCPU, self.xfd)

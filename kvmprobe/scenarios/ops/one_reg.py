@@ -6,15 +6,19 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model import one_reg
 from kvmprobe.scenarios.calls import VCPU, Argument, Output, OutputBehind
 from kvmprobe.scenarios.op_fields import U64, Room
 from kvmprobe.scenarios.ops._base import FixedIoctl, op
+from kvmprobe.scenarios.ops.msrs import unknown_msr
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
+# asm/kvm.h: KVM_X86_REG_KVM, of 8 bytes.
+_KVM_REGISTERS = 0x2030_0003
 _POINTER = 8
 _HEAD_SIZE = 16
 _ERRNOS = {"EINVAL": "no register of that id, or a value that it cannot have"}
@@ -23,6 +27,16 @@ _ERRNOS = {"EINVAL": "no register of that id, or a value that it cannot have"}
 def _one_reg(register_id: int, value: bytes = b"") -> Argument:
     """Return ``struct kvm_one_reg`` with the address of the value after it."""
     return OutputBehind(struct.pack("=QQ", register_id, 0), _POINTER, 8, value)
+
+
+def _refused(register_id: int, value: int = 0) -> str:
+    kind, index = register_id >> 32, register_id & U32_MAX
+    if kind == one_reg.msr_id(0) >> 32:
+        cut = index == Msr.IA32_SYSENTER_CS and value > U32_MAX
+        return "some CPUs keep 32 bits of IA32_SYSENTER_CS only" if cut else unknown_msr([index])
+    if kind == _KVM_REGISTERS:
+        return "the model does not know KVM's own registers"
+    return ""
 
 
 @op(
@@ -39,6 +53,9 @@ class GetOneReg(FixedIoctl):
 
     def argument(self) -> Argument:
         return _one_reg(self.register_id)
+
+    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+        return _refused(self.register_id)
 
     def transition(self, machine: Machine) -> Step:
         return one_reg.get_one_reg(machine, VCPU, self.register_id)
@@ -57,6 +74,9 @@ class SetOneReg(FixedIoctl):
 
     def argument(self) -> Argument:
         return _one_reg(self.register_id, struct.pack("=Q", self.value))
+
+    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+        return _refused(self.register_id, self.value)
 
     def transition(self, machine: Machine) -> Step:
         return one_reg.set_one_reg(machine, VCPU, self.register_id, self.value)

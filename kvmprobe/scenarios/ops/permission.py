@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from kvmprobe.abi.numbers import ArchPrctlCode
 from kvmprobe.model import permission
 from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Call, Immediate, Output
-from kvmprobe.scenarios.op_fields import U32, U64, Caller
+from kvmprobe.scenarios.op_fields import U32, U64, Caller, Choice
 from kvmprobe.scenarios.ops._base import FixedOp, op
 from kvmprobe.scenarios.ops.lifecycle import by_whom
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _BITMAP_SIZE = 8
 _BITMAP = {permission.XCOMP_FIELD: (0, "Q")}
+_READS = (
+    ArchPrctlCode.GET_XCOMP_SUPP,
+    ArchPrctlCode.GET_XCOMP_PERM,
+    ArchPrctlCode.GET_XCOMP_GUEST_PERM,
+)
+ReadCode = Annotated[ArchPrctlCode, Choice(_READS)]
 
 
 def _number(feature_nr: int) -> str:
@@ -134,7 +140,7 @@ class GetGuestPermission(_Get):
 class GetToNowhere(FixedOp):
     """Read a bitmap to a null pointer."""
 
-    code: ArchPrctlCode
+    code: ReadCode
     by: Caller = MAIN
 
     def call(self) -> Call:
@@ -144,8 +150,12 @@ class GetToNowhere(FixedOp):
         return permission.get_to_nowhere(machine)
 
     @property
+    def call_name(self) -> str:
+        return f"ARCH_{self.code.name}"
+
+    @property
     def text(self) -> str:
-        return f"ARCH_{self.code.name}(NULL){by_whom(self.by)}"
+        return f"{self.call_name}(NULL){by_whom(self.by)}"
 
 
 @op(
@@ -165,6 +175,10 @@ class UnknownOption(FixedOp):
 
     def transition(self, machine: Machine) -> Step:
         return permission.unknown_option(machine)
+
+    @property
+    def call_name(self) -> str:
+        return "arch_prctl"
 
     @property
     def text(self) -> str:

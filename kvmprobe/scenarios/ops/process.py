@@ -16,6 +16,7 @@ from kvmprobe.scenarios.calls import (
 from kvmprobe.scenarios.op_fields import Caller, Name, Size
 from kvmprobe.scenarios.ops._base import FixedOp, op
 from kvmprobe.scenarios.ops.lifecycle import by_whom
+from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
+# A signal frame has less than this beside its XSAVE area.
+_BESIDE_FRAME = 1024
 _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
     Relation.THREAD: process.spawn_thread,
     Relation.FORK: process.fork,
@@ -38,6 +41,7 @@ _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
     process.FORK,
     process.SHARE_MEMORY,
     process.EXEC_IMAGE,
+    requires=(Requirement.DESCRIPTORS_LEFT,),
 )
 class SpawnTask(FixedOp):
     """Create a task, which inherits from the scenario's process what its relation says."""
@@ -71,6 +75,13 @@ class SetAltstack(FixedOp):
     def call(self) -> Call:
         return SetAltStack(self.stack_size, self.by)
 
+    def refused(self, machine: Machine) -> str:
+        host = machine.host
+        least = process.frame_size(host, host.user_features)
+        if least < self.stack_size <= least + _BESIDE_FRAME:
+            return f"whether {self.stack_size} bytes hold a signal frame depends on the kernel"
+        return ""
+
     def transition(self, machine: Machine) -> Step:
         return process.set_altstack(machine, self.stack_size, self.by)
 
@@ -79,7 +90,12 @@ class SetAltstack(FixedOp):
         return f"{self.kernel_call} of {self.stack_size} bytes{by_whom(self.by)}"
 
 
-@op("limit-descriptors", "setrlimit(RLIMIT_NOFILE)", process.LIMIT_DESCRIPTORS)
+@op(
+    "limit-descriptors",
+    "setrlimit(RLIMIT_NOFILE)",
+    process.LIMIT_DESCRIPTORS,
+    requires=(Requirement.DESCRIPTORS_LEFT,),
+)
 class LimitOwnDescriptors(FixedOp):
     """Let the scenario's process open no more descriptors."""
 

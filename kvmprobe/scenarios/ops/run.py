@@ -8,6 +8,7 @@ from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.model import run, vcpu_state
 from kvmprobe.scenarios.calls import VCPU, Call, RunVcpu
 from kvmprobe.scenarios.ops._base import FixedOp, op
+from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
 _PLACES = {run.EXIT_FIELD: (0, "I")}
 
 
-@op("run-until-halt", "KVM_RUN", run.RUN_UNTIL_HALT, on=Descriptor.VCPU, output=_PLACES)
+@op(
+    "run-until-halt",
+    "KVM_RUN",
+    run.RUN_UNTIL_HALT,
+    requires=(
+        Requirement.OPEN,
+        Requirement.HALT_CODE,
+        Requirement.NO_LAPIC,
+        Requirement.NO_BREAKPOINT,
+    ),
+    on=Descriptor.VCPU,
+    output=_PLACES,
+)
 class RunUntilHalt(FixedOp):
     """Enter the guest, which halts at once."""
 
@@ -27,7 +40,19 @@ class RunUntilHalt(FixedOp):
         return run.run_until_halt(machine, VCPU)
 
 
-@op("run-until-out", "KVM_RUN", vcpu_state.RUN_UNTIL_PORT, on=Descriptor.VCPU, output=_PLACES)
+@op(
+    "run-until-out",
+    "KVM_RUN",
+    vcpu_state.RUN_UNTIL_PORT,
+    requires=(
+        Requirement.OPEN,
+        Requirement.OUT_CODE,
+        Requirement.RUNNABLE,
+        Requirement.NO_BREAKPOINT,
+    ),
+    on=Descriptor.VCPU,
+    output=_PLACES,
+)
 class RunUntilOut(FixedOp):
     """Enter the guest, which writes to a port at once."""
 
@@ -42,6 +67,7 @@ class RunUntilOut(FixedOp):
     "run-immediate-exit",
     "KVM_RUN(immediate_exit)",
     run.RUN_IMMEDIATE_EXIT,
+    requires=(Requirement.OPEN,),
     on=Descriptor.VCPU,
     errnos={"EINTR": "always: immediate_exit is set"},
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
-from kvmprobe.abi.numbers import KvmCap
+from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
 from kvmprobe.model import system
 from kvmprobe.scenarios.calls import KVM, MAIN, Argument, Immediate, Literal, Output, OutputBehind
-from kvmprobe.scenarios.op_fields import U32, U64, Caller, Name, Room
+from kvmprobe.scenarios.op_fields import U32, U64, Caller, Name, Number, Room
 from kvmprobe.scenarios.ops._base import FixedIoctl, op
 from kvmprobe.scenarios.ops.lifecycle import by_whom
 from kvmprobe.xstate.cpuid import LEAF_TILE, LEAF_TMUL, LEAF_XSTATE, CpuidTable
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
+FewEntries = Annotated[int, Number(12)]
+"""Fewer than the basic leaves that every table has."""
+TableRoom = Annotated[int, Number(KVM_MAX_CPUID_ENTRIES)]
+"""As many entries as KVM looks at."""
 _MSR_ROOM = 1024
 _ENTRY_SIZE = 40
 _PADDING_OFFSET = 28
@@ -221,7 +225,7 @@ class GetEmulatedCpuid(FixedIoctl):
 class GetEmulatedCpuidPadded(FixedIoctl):
     """Read it into a table whose padding is not zero."""
 
-    room: Room
+    room: TableRoom
 
     def argument(self) -> Argument:
         head = bytearray(_cpuid_head(self.room))
@@ -248,7 +252,7 @@ class GetEmulatedCpuidPadded(FixedIoctl):
 class GetSupportedCpuidShort(FixedIoctl):
     """Read KVM's table with ``room`` for a few entries only, in padding that is not zero."""
 
-    room: Room
+    room: FewEntries
 
     def argument(self) -> Argument:
         head = _cpuid_head(self.room, padding=b"\xff" * 12)

@@ -7,6 +7,7 @@ import pytest
 from kvmprobe.cli.main import main
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import ScenarioRecord, Target
+from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_directory import RunDirectory
 from kvmprobe.results.verdict import Verdict
 
@@ -19,7 +20,7 @@ def told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     begin = {"boot_id": "b", "time": "2026-01-01T00:00:00Z", "planned": ["a.1"]}
     directory = RunDirectory.create(tmp_path / "kvmprobe" / "runs" / "one", begin)
-    directory.journal.append(EntryType.RESULT, {"record": RECORD.to_json()})
+    directory.journal.append(EntryType.RESULT, {"record": record_to_json(RECORD)})
     directory.close()
 
     def ask(*arguments):
@@ -40,7 +41,7 @@ def test_runs_have_their_counts(told):
 
 def test_a_record_has_the_names_that_it_has_in_its_run(told):
     (row,) = told("--scenario", "a.*")["scenarios"]
-    data = RECORD.to_json()
+    data = record_to_json(RECORD)
     assert {name: row[name] for name in ("id", "target", "kernel", "verdict", "known")} == {
         name: data[name] for name in ("id", "target", "kernel", "verdict", "known")
     }

@@ -14,13 +14,16 @@ import sys
 from kvmprobe.cli.terminal import output, progress, tell
 from kvmprobe.reports.live import Live
 from kvmprobe.reports.printing import Printing
+from kvmprobe.model.xcr import SET_XCRS
+from kvmprobe.results.difference import ResultDiffers
 from kvmprobe.results.record import Divergence, ScenarioRecord, Target
+from kvmprobe.scenarios.ops.xcrs import SetXcrs
 from kvmprobe.results.verdict import Verdict
 
 place, records = Target("lab", "7.3.4", "a package"), []
 live = Live(output(), Printing())
 def divergence(n):
-    return Divergence(n, "op", "call", f"expected {n}", "observed", "rule")
+    return Divergence(n, SetXcrs(n), SetXcrs(n), ResultDiffers(n, -22), SET_XCRS)
 try:
     with progress() as status:
         live.tally = status.tally
@@ -68,9 +71,9 @@ def test_failures_stand_above_the_status_line_whole():
         terminal.go_on()
         terminal.end()
     assert [line for line in above if "expected" in line] == [
-        "      expected: expected 3",
-        "      expected: expected 13",
-        "      expected: expected 23",
+        "      expected: returns 3",
+        "      expected: returns 13",
+        "      expected: returns 23",
     ]
 
 
@@ -81,7 +84,7 @@ def test_at_the_end_nothing_is_left_of_it(columns):
     assert status == 0
     assert not shows("/300")(terminal.lines)
     assert terminal.lines[-1] == "300 scenarios in 1.0 s"
-    assert sum("expected: expected" in line for line in terminal.lines) == 30
+    assert sum("expected: returns" in line for line in terminal.lines) == 30
 
 
 def test_the_cursor_is_back_at_the_end():

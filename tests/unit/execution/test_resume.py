@@ -166,7 +166,7 @@ def test_a_foreseen_crash_is_told_with_what_was_read_before_it(lab):
     attempts.until_complete()
     (crashed,) = (r for r in attempts.results if r["verdict"] == "CRASHED")
     told = crashed["crash"]["step"] == len(crashed["steps"]), crashed["crash"]["during"]
-    assert (told, crashed["known"]) == ((True, "KVM_RUN"), ["O1"])
+    assert (told, crashed["known"]) == ((True, {"op": "run-until-halt"}), ["O1"])
 
 
 def test_orders_are_compared_across_attempts(lab):

@@ -11,6 +11,7 @@ from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.progress import Silent
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from tests.support.fake_link import FakePlace, facts_of
 from tests.support.hosts import AMX_HOST, AVX512_HOST, with_behaviours
 
@@ -158,7 +159,7 @@ def test_a_crash_is_explained_by_the_defect_that_foretells_it(first_of_a_kind):
 
 def test_a_crash_is_told_at_the_step_that_made_it(first_of_a_kind):
     _, records, _ = first_of_a_kind
-    assert {r.crash.during for r in records if r.crash} == {"KVM_RUN"}
+    assert {r.crash.during for r in records if r.crash} == {RunUntilHalt()}
 
 
 def test_every_hazardous_scenario_crashes_where_that_is_asked_for(every):

@@ -3,7 +3,7 @@
 import pytest
 
 from kvmprobe.judge.expectation import expected_fields
-from kvmprobe.judge.lockstep import step_records
+from kvmprobe.judge.lockstep import examined
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import (
     Done,
@@ -15,6 +15,7 @@ from kvmprobe.model.outcome import (
     Unspecified,
 )
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.model_run import ModelRuns
 from tests.support.fake_kernel import trace_of
 from tests.support.hosts import AMX_HOST, image
 
@@ -80,5 +81,6 @@ def test_a_record_has_the_correct_kernels_values_beside_a_defective_ones():
     # INV-25, INV-29: XFD[18]=1 clears XSTATE_BV[18]; O1 keeps it.
     (scenario,) = (s for s in catalog.scenarios(AMX_HOST) if s.id == XFD_LAST)
     trace = trace_of(scenario, AMX_HOST, Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
-    written = step_records(scenario, AMX_HOST, trace)[-1].calls[1]
+    _, records = examined(scenario, ModelRuns(AMX_HOST), trace)
+    written = records[-1].calls[1]
     assert (written.fields["XSTATE_BV"], written.expected["XSTATE_BV"]) == (0x60000, 0x20000)

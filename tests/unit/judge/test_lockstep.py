@@ -4,12 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from kvmprobe.judge.lockstep import divergences, explanation, step_records
+from kvmprobe.judge.lockstep import examined
+from kvmprobe.judge.lockstep import explanation as explanation_along
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.results.difference import KernelWarns, ResultDiffers, RunOfBytes, ValuesDiffer
 from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.catalog.restore import OBSERVERS
+from kvmprobe.scenarios.model_run import ModelRuns
+from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid
 from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import ScenarioStep
 from tests.support.fake_kernel import trace_of, with_log, with_reply
 from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES, with_behaviours
@@ -23,18 +28,29 @@ XFD_FIRST = AMX[f"restore.cpuid-msrs-xcrs-xsave.{VARIANT}"]
 XSAVE_FIRST = AMX[f"restore.cpuid-xcrs-xsave-msrs.{VARIANT}"]
 NO_PERMISSION = AMX["restore.cpuid-msrs-xcrs-xsave.perm-none.xfd-zero.bv-legacy"]
 ARM = SetXfd(1 << 18)
-SET_XSAVE = "KVM_SET_XSAVE XSTATE_BV=0x60000 (XTILE_CFG|XTILE_DATA)"
-SET_XFD = "KVM_SET_MSRS IA32_XFD=0x40000 (XTILE_DATA)"
+SET_XSAVE, SET_XFD = SetXsave(0x60000), SetXfd(1 << 18)
 # perm-granted: open, request, VM, memory, vCPU, table, size, then the four calls
 LAST_RESTORE = 10
-DETAILS = (
-    "XSTATE_BV, bytes 514-514: expected 02, observed 06",
-    # patterns.py: each 32-bit word of a register file is 80000000H | component << 24 | place
-    (
-        "XTILE_DATA, bytes 2816-11007: expected 00000000 00000000 00000000 00000000 ..., "
-        "observed 01000092 02000092 03000092 04000092 ..."
-    ),
+# patterns.py: each 32-bit word of a register file is 80000000H | component << 24 | place
+TILE_WORDS = b"".join(
+    word.to_bytes(4, "little") for word in (0x92000001, 0x92000002, 0x92000003, 0x92000004)
 )
+RUNS = (
+    RunOfBytes("XSTATE_BV", 514, 1, b"\x02", b"\x06"),
+    RunOfBytes("XTILE_DATA", 2816, 8192, bytes(16), TILE_WORDS),
+)
+
+
+def divergences(scenario, host, trace):
+    return examined(scenario, ModelRuns(host), trace)[0]
+
+
+def step_records(scenario, host, trace):
+    return examined(scenario, ModelRuns(host), trace)[1]
+
+
+def explanation(scenario, host, trace, *, crashed):
+    return explanation_along(scenario, ModelRuns(host), trace, crashed=crashed)
 
 
 def diverges(scenario, *behaviours, host=AMX_HOST):
@@ -54,7 +70,7 @@ def test_a_correct_kernel_diverges_nowhere(host):
 )
 def test_a_defect_diverges_once_at_its_trigger(scenario, defect, after):
     (found,) = diverges(scenario, defect)
-    assert (found.step, found.after, found.call) == (LAST_RESTORE, after, "KVM_GET_XSAVE2")
+    assert (found.step, found.after, found.call) == (LAST_RESTORE, after, GetXsave2())
 
 
 @pytest.mark.parametrize(
@@ -63,21 +79,20 @@ def test_a_defect_diverges_once_at_its_trigger(scenario, defect, after):
 def test_a_defect_is_told_by_the_bit_that_should_be_clear(scenario, defect):
     # known-bugs: "GET_XSAVE2 returns BV=0x60000"; fixed: "GET gives 0x20000, tile area 0".
     (found,) = diverges(scenario, defect)
-    assert (found.expected, found.observed) == (
-        "XSTATE_BV=0x20000 (XTILE_CFG)",
-        "XSTATE_BV=0x60000 (XTILE_CFG|XTILE_DATA)",
-    )
+    image = found.difference
+    assert (image.expected_xstate_bv, image.observed_xstate_bv) == (0x20000, 0x60000)
 
 
 @pytest.mark.parametrize(
     ("scenario", "defect"), [(XFD_FIRST, B1), (XSAVE_FIRST, O1)], ids=["B1", "O1"]
 )
 def test_a_defect_is_told_by_the_tile_data_that_should_be_gone(scenario, defect):
-    assert diverges(scenario, defect)[0].details == DETAILS
+    assert diverges(scenario, defect)[0].difference.runs == RUNS
 
 
 def test_a_divergence_cites_its_rule():
-    assert "__copy_xstate_to_uabi_buf" in diverges(XFD_FIRST, B1)[0].rule
+    (found,) = diverges(XFD_FIRST, B1)
+    assert "__copy_xstate_to_uabi_buf" in {s.function for s in found.read_by.sources}
 
 
 def test_the_same_wrong_state_shows_after_every_later_step():
@@ -94,16 +109,15 @@ def test_the_other_order_does_not_show_a_defect(scenario, defect):
 
 def test_b4_diverges_where_the_table_is_fetched():
     found = diverges(NO_PERMISSION, B4)
-    assert [d.call for d in found] == ["KVM_GET_SUPPORTED_CPUID"]
+    assert [d.call for d in found] == [GetSupportedCpuid()]
 
 
 def test_b4_is_told_by_components_and_size():
     # known-bugs B4: EAX=0x202e7, EBX=0xb00 against 0x2e7, 0xa88
     (found,) = diverges(NO_PERMISSION, B4)
-    common = "FP|SSE|YMM|OPMASK|ZMM_HI256|HI16_ZMM|PKRU"
-    assert (found.expected, found.observed) == (
-        f"0xD.0:EDX:EAX=0x2e7 ({common}), 0xD.0:ECX=2696",
-        f"0xD.0:EDX:EAX=0x202e7 ({common}|XTILE_CFG), 0xD.0:ECX=2816",
+    assert found.difference == ValuesDiffer(
+        {"0xD.0:EDX:EAX": 0x2E7, "0xD.0:ECX": 0xA88},
+        {"0xD.0:EDX:EAX": 0x202E7, "0xD.0:ECX": 0xB00},
     )
 
 
@@ -131,14 +145,14 @@ def test_an_errno_off_by_one_is_a_divergence():
     step = next(n for n, s in enumerate(scenario.steps) if s.op.name == "req-guest-perm")
     wrong = with_reply(trace_of(scenario, AMX_HOST), step, 0, Reply(-17))
     (found,) = divergences(scenario, AMX_HOST, wrong)
-    assert (found.expected, found.observed) == ("-EBUSY (16)", "-EEXIST (17)")
+    assert found.difference == ResultDiffers(-16, -17)
 
 
 def test_a_kernel_warning_is_a_divergence():
     line = "WARNING: CPU: 0 PID: 9 at arch/x86/kernel/fpu/core.c:1 fpu_copy_uabi_to_guest_fpstate"
     trace = with_log(trace_of(XFD_FIRST, AMX_HOST), 3, "harmless", line)
     (found,) = divergences(XFD_FIRST, AMX_HOST, trace)
-    assert (found.step, found.call, found.observed) == (3, "kernel log", line)
+    assert (found.step, found.call, found.difference) == (3, None, KernelWarns(line))
 
 
 def test_steps_that_did_not_complete_are_not_judged():
@@ -237,4 +251,4 @@ def test_an_avx512_host_is_judged_by_its_own_sizes():
     table = next(n for n, s in enumerate(scenario.steps) if s.op.name == "check-xsave2")
     wrong = with_reply(trace, table, 0, Reply(11008))
     (found,) = divergences(scenario, AVX512_HOST, wrong)
-    assert (found.expected, found.observed) == ("returns 4096", "returns 11008")
+    assert found.difference == ResultDiffers(4096, 11008)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.judge.verdicts import judged
+from kvmprobe.reports.excerpt import crash_text
 from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import Target
 from kvmprobe.results.trace import End
@@ -49,12 +50,12 @@ def test_a_thread_that_an_oops_killed_alone_is_a_crash_and_no_time_out(hang):
 
 def test_its_crash_tells_who_died_and_that_the_host_lives():
     found = record(End.TIMEOUT, LOG, waiting("xfd"))
-    assert found.crash.text.startswith("the kernel killed xfd (119): Oops: unexpected #NM")
+    assert crash_text(found.crash).startswith("the kernel killed xfd (119): Oops: unexpected #NM")
 
 
 def test_its_crash_is_placed_in_the_step_that_did_not_end():
     found = record(End.TIMEOUT, LOG, waiting("xfd"))
-    assert (found.crash.step, found.crash.during) == (1, SCENARIO.steps[1].op.text)
+    assert (found.crash.step, found.crash.during) == (1, SCENARIO.steps[1].op)
 
 
 def test_a_process_that_an_oops_killed_has_it_as_its_crash():

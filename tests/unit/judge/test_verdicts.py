@@ -6,10 +6,13 @@ import pytest
 
 from kvmprobe.judge.verdicts import as_expected_failure, judged, skipped, with_findings
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.results.record import Crash, Finding, Target
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import KernelTainted
+from kvmprobe.results.record import Crash, Finding, Statement, Target
 from kvmprobe.results.trace import End, Trace
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from tests.support.fake_kernel import trace_of
 from tests.support.hosts import AMX_HOST, with_behaviours
 
@@ -59,7 +62,7 @@ def test_a_lost_link_is_a_crash_if_the_host_said_so():
 
 def test_the_crash_is_placed_in_the_step_after_the_last_one_told():
     record = judged(SCENARIO, AMX_HOST, DEFECTIVE, TARGET, CRASH)
-    assert (record.crash.step, record.crash.during) == (len(DEFECTIVE.steps), "KVM_RUN")
+    assert (record.crash.step, record.crash.during) == (len(DEFECTIVE.steps), RunUntilHalt())
 
 
 def test_a_crash_after_the_last_step_is_placed_in_it():
@@ -83,9 +86,7 @@ def test_a_pass_is_explained_by_nothing():
 def test_new_taint_is_a_divergence():
     # INV-43; bit 9 is W, a warning: Documentation/admin-guide/tainted-kernels.rst
     record = judged(SCENARIO, AMX_HOST, replace(CORRECT, taint=1 << 9), TARGET)
-    assert [(d.call, d.observed) for d in record.divergences] == [
-        ("kernel taint", "bits 0x200 newly set")
-    ]
+    assert [(d.call, d.difference) for d in record.divergences] == [(None, KernelTainted(1 << 9))]
 
 
 def test_a_scenario_that_did_nothing_is_recorded_without_steps():
@@ -106,7 +107,7 @@ def test_a_skipped_scenario_has_its_code_and_reason():
     )
 
 
-FINDING = Finding("two-views", "INV-8", 1, "sizes differ")
+FINDING = Finding("two-views", "INV-8", 1, Statement(Claim.XSAVE2_SIZE, {"size": 1, "cpuid": 2}))
 
 
 def test_a_pass_with_an_unexplained_finding_diverges():

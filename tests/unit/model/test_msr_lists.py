@@ -109,7 +109,7 @@ def test_disarming_xfd_keeps_the_msr_open():
 
 @pytest.mark.parametrize("value", [1, 0x100, 0x800, CET, 1 << 63])
 def test_without_cet_another_xss_than_zero_is_refused(value):
-    # contract 5.2, 6.1 and 6.12: KXSS=0
+    # contract 5.2; 6.1 and 6.12: KXSS=0
     assert count(amx_vcpu(), (XSS, value)) == 0
 
 
@@ -125,7 +125,7 @@ def test_xss_zero_is_refused_where_it_follows_cpuid_and_is_not_listed():
 
 
 def test_xss_zero_is_processed_where_it_follows_cpuid_and_is_listed():
-    # contract 5.2, 7.x: "ok only if XSS is advertised"
+    # contract 5.2; 7.x: "ok only if XSS is advertised"
     assert count(cet_vcpu(FOLLOWS, cpuid=False), (XSS, 0)) == 1
 
 

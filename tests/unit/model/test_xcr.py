@@ -120,7 +120,7 @@ def listed(*entries, flags=0):
 
 
 def test_the_first_entry_for_xcr0_wins():
-    # INV-24; live 2.5: "0, first entry wins, second never looked at"
+    # INV-24; seen live: "0, first entry wins, second never looked at"
     assert listed((1, 9), (0, 7), (0, 2)) == (Done(), 7)
 
 

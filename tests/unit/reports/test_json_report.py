@@ -2,23 +2,27 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from kvmprobe.errors import ReportFileError, UsageError
 from kvmprobe.reports.json_report import JsonReport
+from kvmprobe.results.difference import ResultDiffers
 from kvmprobe.results.record import (
     CallRecord,
     Crash,
-    Divergence,
     ScenarioRecord,
     StepRecord,
     Target,
 )
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.xcrs import SetXcrs
+from tests.support.runs import O1_DIVERGENCE
 
 TARGET = Target("lab", "7.3.4", "linux-image 7.3.4-1")
-STEP = StepRecord((CallRecord("KVM_SET_XCRS", -22, {"XCR0": 7}),), ("a kernel line",))
+STEP = StepRecord((CallRecord(SetXcrs(5), -22, {"XCR0": 7}),), ("a kernel line",))
 
 
 def record(name: str, verdict: Verdict = Verdict.PASS) -> ScenarioRecord:
@@ -29,7 +33,7 @@ def test_document_is_valid_before_the_first_record(tmp_path):
     path = tmp_path / "run.json"
     JsonReport(path, ["kvmprobe", "run"])
     document = json.loads(path.read_text())
-    assert (document["schema"], document["scenarios"]) == ("kvmprobe-run/1", [])
+    assert (document["schema"], document["scenarios"]) == ("kvmprobe-run/2", [])
 
 
 def test_document_is_valid_after_every_record(tmp_path):
@@ -75,19 +79,20 @@ def test_one_line_holds_one_record(tmp_path):
 def test_record_tells_steps_with_results_and_values_in_hexadecimal(tmp_path):
     path = tmp_path / "run.json"
     JsonReport(path, []).add(record("a.b"))
-    (step,) = json.loads(path.read_text())["scenarios"][0]["steps"]
-    assert (step["op"], step["result"], step["observed"], step["kernel_log"]) == (
-        "KVM_SET_XCRS",
-        -22,
-        {"XCR0": "0x7"},
-        ["a kernel line"],
-    )
+    (scenario,) = json.loads(path.read_text())["scenarios"]
+    assert scenario["ops"] == [{"op": "set-xcrs", "xcr0": 5}]
+    assert scenario["steps"] == [
+        {
+            "calls": [{"op": 0, "result": -22, "observed": {"XCR0": "0x7"}}],
+            "kernel_log": ["a kernel line"],
+        }
+    ]
 
 
 def test_record_tells_divergence_and_crash(tmp_path):
     path = tmp_path / "run.json"
-    divergence = Divergence(1, "SET", "GET", "XSTATE_BV=0", "XSTATE_BV=1", "INV-29")
-    crash = Crash(2, "KVM_RUN", "unexpected #NM", "restore_fpregs", ("a", "b"), "text")
+    divergence = replace(O1_DIVERGENCE, difference=ResultDiffers(0, -22))
+    crash = Crash(2, RunUntilHalt(), "unexpected #NM", "restore_fpregs", ("a", "b"), "text")
     whole = ScenarioRecord(
         "a.b",
         "r",
@@ -100,11 +105,10 @@ def test_record_tells_divergence_and_crash(tmp_path):
     )
     JsonReport(path, []).add(whole)
     (written,) = json.loads(path.read_text())["scenarios"]
-    assert (written["divergence"]["rule"], written["crash"]["function"], written["known"]) == (
-        "INV-29",
-        "restore_fpregs",
-        ["O1"],
-    )
+    (found,) = written["divergences"]
+    assert found["rule"]["invariants"] == ["INV-25"]
+    assert found["difference"] == {"kind": "ResultDiffers", "expected": 0, "observed": -22}
+    assert (written["crash"]["function"], written["known"]) == ("restore_fpregs", ["O1"])
 
 
 def test_unwritable_path_is_a_usage_error(tmp_path):

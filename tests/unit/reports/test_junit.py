@@ -115,7 +115,7 @@ def test_the_counts_of_a_suite_are_those_of_its_cases():
 def test_a_failure_says_what_was_expected_and_by_which_rule():
     (result,) = case("restore.b.x").result
     assert "known, O1, open" in result.message
-    assert "expected: XSTATE_BV=0x20000\n" in result.text
+    assert "expected: XSTATE_BV=0x20000 (XTILE_CFG)\n" in result.text
     assert "rule:     XFD[i]=1 clears XSTATE_BV[i] (INV-25)" in result.text
 
 

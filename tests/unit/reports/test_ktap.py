@@ -86,8 +86,8 @@ def test_a_failure_is_shown_in_diagnostics_before_its_result():
     lines = ktap([EVERY]).splitlines()
     at = next(n for n, line in enumerate(lines) if " restore.b.x " in line)
     shown = "\n".join(lines[:at])
-    assert "#       expected: XSTATE_BV=0x20000\n" in shown
-    assert "#       observed: XSTATE_BV=0x60000\n" in shown
+    assert "#       expected: XSTATE_BV=0x20000 (XTILE_CFG)\n" in shown
+    assert "#       observed: XSTATE_BV=0x60000 (XTILE_CFG|XTILE_DATA)\n" in shown
 
 
 def test_what_did_not_complete_is_an_error():

@@ -9,14 +9,16 @@ from jsonschema import Draft202012Validator
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.reports.lines import LinesReport, lines
-from kvmprobe.results.run_document import LINES_SCHEMA, Ending
+from kvmprobe.results.record_json import record_to_json
+from kvmprobe.results.run_document import Ending
+from kvmprobe.results.schema import LINES
 from kvmprobe.scenarios import catalog
 from tests.support.fake_runs import run_of
 from tests.support.hosts import AMX_HOST
 from tests.support.runs import EVERY, EVERY_VERDICT, INTERRUPTED, MISSING, written
 
 XFD_LAST = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
-FILE = files("kvmprobe.results") / "schemas" / "kvmprobe-lines-1.json"
+FILE = files("kvmprobe.results") / "schemas" / "kvmprobe-lines-2.json"
 SCHEMA = json.loads(FILE.read_text())
 
 
@@ -35,7 +37,7 @@ def test_the_schema_is_one():
 
 
 def test_the_schema_is_of_the_version_that_is_written():
-    assert SCHEMA["$defs"]["run"]["properties"]["schema"]["const"] == LINES_SCHEMA
+    assert SCHEMA["$defs"]["run"]["properties"]["schema"]["const"] == LINES
 
 
 @pytest.mark.parametrize("run", [EVERY, INTERRUPTED], ids=["complete", "cut short"])
@@ -49,8 +51,8 @@ def test_a_record_with_all_there_is_to_draw_follows_it_as_well():
     (scenario,) = (s for s in catalog.scenarios(AMX_HOST) if s.id == XFD_LAST)
     run = run_of("7.3.4", [scenario], Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
     (line,) = (line for line in told(run) if line["type"] == "scenario")
-    assert line["divergence"]["image"]["regions"]
-    assert any("expected" in step for step in line["steps"])
+    assert line["divergences"][0]["difference"]["regions"]
+    assert any("expected" in call for step in line["steps"] for call in step["calls"])
     validator().validate(line)
 
 
@@ -77,7 +79,7 @@ def test_the_schema_refuses_another_line(broken):
     assert not validator().is_valid(told(EVERY)[1] | broken)
 
 
-@pytest.mark.parametrize("key", sorted(EVERY_VERDICT[0].to_json()))
+@pytest.mark.parametrize("key", sorted(record_to_json(EVERY_VERDICT[0])))
 def test_the_schema_asks_for_every_part_of_a_record(key):
     line = told(EVERY)[1]
     del line[key]

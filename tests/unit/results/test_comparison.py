@@ -4,6 +4,7 @@ import pytest
 
 from kvmprobe.results.comparison import Becomes, Change, compare, signature
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from tests.support.runs import (
     B1_DIVERGENCE,
     CRASH,
@@ -122,10 +123,10 @@ def test_scenarios_that_showed_a_defect_and_did_not_run_again_are_told():
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        (diverged(ID), O1_DIVERGENCE.signature),
+        (diverged(ID), (O1_DIVERGENCE.signature,)),
         (
             replace(passed(ID), verdict=Verdict.CRASHED, crash=CRASH),
-            ("crash", "KVM_RUN", "restore_fpregs_from_fpstate"),
+            ("CRASHED", RunUntilHalt(), "restore_fpregs_from_fpstate"),
         ),
         (
             replace(passed(ID), verdict=Verdict.TIMED_OUT, reason="no end"),

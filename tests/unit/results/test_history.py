@@ -5,7 +5,9 @@ import pytest
 from kvmprobe.errors import ScenarioError
 from kvmprobe.results.history import History
 from kvmprobe.results.record import ScenarioRecord, Target
+from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 
 HOST = Target("host", "6.12.95", "running: #1")
 LAB = Target("lab", "7.3.4", "linux-image 7.3.4-1")
@@ -30,11 +32,15 @@ def record(scenario_id, target=HOST):
 
 
 def result(scenario_id, target=HOST):
-    return {"type": "result", "record": record(scenario_id, target).to_json()}
+    return {"type": "result", "record": record_to_json(record(scenario_id, target))}
 
 
 def held(scenario_id):
-    return {"type": "held", "record": record(scenario_id).to_json(), "before": "KVM_RUN"}
+    return {
+        "type": "held",
+        "record": record_to_json(record(scenario_id)),
+        "before": {"op": "run-until-halt"},
+    }
 
 
 END = {"type": "end", "complete": False}
@@ -78,7 +84,7 @@ def test_every_boot_that_ended_so_counts():
 
 def test_a_hold_closes_what_was_open():
     told = history(begin(), place(), intent("a.1"), held("a.1"), boot=BOOT_B)
-    assert (told.suspects, told.held["a.1"].before) == ({}, "KVM_RUN")
+    assert (told.suspects, told.held["a.1"].before) == ({}, RunUntilHalt())
 
 
 def test_going_on_after_a_hold_is_foreseen():

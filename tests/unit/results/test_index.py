@@ -12,6 +12,7 @@ from kvmprobe.errors import RunDirectoryError
 from kvmprobe.results.index import INDEX, Index
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import ScenarioRecord, Target
+from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_directory import RunDirectory
 from kvmprobe.results.run_document import read_outcomes
 from kvmprobe.results.verdict import Verdict
@@ -24,7 +25,7 @@ def write_run(path, *records, complete=True):
     begin = {"boot_id": "b", "time": f"2026-01-01T00:00:0{len(records)}Z", "planned": planned}
     directory = RunDirectory.create(path, begin)
     for record in records:
-        directory.journal.append(EntryType.RESULT, {"record": record.to_json()})
+        directory.journal.append(EntryType.RESULT, {"record": record_to_json(record)})
     directory.journal.append(EntryType.END, {"complete": complete})
     directory.close()
     return path
@@ -73,7 +74,7 @@ def test_a_run_that_went_on_is_read_again(index, tmp_path):
     path = write_run(tmp_path / "runs" / "one", record("a.1"))
     index.refresh()
     directory = RunDirectory.open(path)
-    directory.journal.append(EntryType.RESULT, {"record": record("a.2").to_json()})
+    directory.journal.append(EntryType.RESULT, {"record": record_to_json(record("a.2"))})
     directory.close()
     index.refresh()
     assert [scenario for scenario, *_ in kernels(index)] == ["a.1", "a.2"]

@@ -25,7 +25,7 @@ def journal(path):
 
 
 def test_a_new_journal_has_its_first_entry_and_nothing_else(path, journal):
-    first = {"type": "begin", "schema": "kvmprobe-journal/1", "planned": ["a.b"]}
+    first = {"type": "begin", "schema": "kvmprobe-journal/2", "planned": ["a.b"]}
     assert (read_entries(path), list(path.parent.iterdir())) == ([first], [path])
 
 
@@ -71,7 +71,14 @@ def test_a_whole_line_that_is_no_entry_is_named(path, journal):
 
 def test_a_file_that_begins_otherwise_is_refused(path):
     path.write_text(json.dumps({"type": "end"}) + "\n")
-    with pytest.raises(UsageError, match="kvmprobe-journal/1 does not stand at its beginning"):
+    with pytest.raises(UsageError, match="no kvmprobe-journal/2 stands at its beginning"):
+        read_entries(path)
+
+
+def test_a_journal_of_an_older_version_is_refused_as_too_old(path):
+    path.write_text(json.dumps({"type": "begin", "schema": "kvmprobe-journal/1"}) + "\n")
+    why = "too old: it is kvmprobe-journal/1, this kvmprobe reads kvmprobe-journal/2; read it with"
+    with pytest.raises(UsageError, match=why):
         read_entries(path)
 
 

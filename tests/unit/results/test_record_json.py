@@ -4,22 +4,39 @@ from dataclasses import replace
 import pytest
 
 from kvmprobe.errors import ScenarioError
-from kvmprobe.results.record import CallRecord, ImageDifference, StepRecord
-from kvmprobe.results.record_json import record_from_json
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import (
+    BytesDiffer,
+    EntryDiffers,
+    ExitDiffers,
+    HostSurvives,
+    KernelTainted,
+    KernelWarns,
+    RegisterDiffers,
+    ResultDiffers,
+    TableDiffers,
+    ValuesDiffer,
+)
+from kvmprobe.results.record import CallRecord, Finding, ReadingsDiffer, Statement, StepRecord
+from kvmprobe.results.record_json import record_from_json, record_to_json
 from kvmprobe.results.verdict import Verdict
-from kvmprobe.xstate.diff import DifferingRegion
-from tests.support.runs import EVERY_VERDICT, O1_DIVERGENCE, OLD, diverged
+from kvmprobe.scenarios.ops.fpu import GetFpu
+from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.xcrs import GetXcrs
+from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
+from kvmprobe.xstate.cpuid import CpuidEntry, Register
+from tests.support.runs import EVERY_VERDICT, O1_DIVERGENCE, OLD, RULE, diverged
 
 BY_VERDICT = [pytest.param(r, id=r.id) for r in EVERY_VERDICT]
 
 
 def written(record):
-    return json.loads(json.dumps(record.to_json()))
+    return json.loads(json.dumps(record_to_json(record)))
 
 
 @pytest.mark.parametrize("record", BY_VERDICT)
 def test_a_record_read_back_is_written_as_before(record):
-    assert record_from_json(written(record)).to_json() == record.to_json()
+    assert record_to_json(record_from_json(written(record))) == record_to_json(record)
 
 
 @pytest.mark.parametrize("record", BY_VERDICT)
@@ -27,26 +44,52 @@ def test_a_record_is_read_back_whole(record):
     assert record_from_json(written(record), record.target.source) == record
 
 
-def test_what_is_to_be_drawn_is_read_back():
-    region = DifferingRegion("YMM", 576, 256, ((580, 4), (600, 1)))
-    divergence = replace(O1_DIVERGENCE, image=ImageDifference(4096, (region,)))
-    call = CallRecord("KVM_GET_XCRS", 0, {"XCR0": 7}, {"XCR0": 3}, {"XCR0": 1})
-    record = replace(diverged("restore.a", divergence=divergence), steps=(StepRecord((call,)),))
+FINDING = Finding(
+    "order-independence",
+    "INV-37",
+    3,
+    Statement(Claim.ORDER_MATTERS, {}, (SetXsave(3), SetXfd(0))),
+    (
+        ReadingsDiffer(GetXcrs(), ValuesDiffer({"XCR0": 1}, {"XCR0": 7})),
+        Statement(Claim.FPU_FIELD, {"field": "FCW", "fpu": "7f03", "xsave": "0000"}),
+    ),
+    "restore.b",
+    ("O3",),
+)
+ENTRY = CpuidEntry(0xD, 1, 1, 15, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        ResultDiffers(None, -12),
+        ExitDiffers(0, 9, 0x8000_0021),
+        ValuesDiffer({"XCR0": 7}, {}),
+        BytesDiffer(3, b"\1", b""),
+        TableDiffers((RegisterDiffers(0xD, 0, Register.EBX, 832, 576),), (36, 35)),
+        TableDiffers((EntryDiffers(ENTRY, ENTRY._replace(ebx=1)),)),
+        HostSurvives("#NM", 0),
+        KernelWarns("WARNING: x"),
+        KernelTainted(1 << 9),
+    ],
+    ids=lambda difference: type(difference).__name__,
+)
+def test_every_difference_is_read_back(difference):
+    divergence = replace(O1_DIVERGENCE, difference=difference, read_by=RULE)
+    record = diverged("restore.a", divergence=divergence)
     assert record_from_json(written(record), record.target.source) == record
 
 
-def test_a_record_of_before_there_was_anything_to_draw_is_read():
-    data = written(diverged("restore.a"))
-    for divergence in data["divergences"]:
-        del divergence["image"]
-    assert record_from_json(data).divergences[0].image is None
+def test_a_finding_is_read_back_with_its_values():
+    record = replace(diverged("restore.a"), findings=(FINDING,))
+    assert record_from_json(written(record)).findings == (FINDING,)
 
 
 OBSERVED = StepRecord(
     (
-        CallRecord("KVM_GET_FPU", 0, {"FCW": 0x37F, "FSW": 1}),
-        CallRecord("KVM_GET_XSAVE2", 0, {"XSTATE_BV": 3, "FCW": 0x40}, {"FCW": 0x37F}, {"FSW": 1}),
-        CallRecord("KVM_GET_XCRS", -22, {}, {"XCR0": 7}),
+        CallRecord(GetFpu(), 0, {"FCW": 0x37F, "FSW": 1}),
+        CallRecord(GetXsave2(), 0, {"XSTATE_BV": 3, "FCW": 0x40}, {"FCW": 0x37F}, {"FSW": 1}),
+        CallRecord(GetXcrs(), -22, {}, {"XCR0": 7}),
     )
 )
 
@@ -60,45 +103,57 @@ def test_every_call_is_read_back_with_what_it_read():
     assert record_from_json(data).steps == (OBSERVED, OBSERVED)
 
 
-def test_an_observer_is_written_once():
+def test_an_op_is_written_once():
     data = written(with_steps(OBSERVED, OBSERVED))
-    assert data["observers"] == [
-        {"op": "KVM_GET_XSAVE2", "fields": ["XSTATE_BV", "FCW"]},
-        {"op": "KVM_GET_XCRS", "fields": []},
-    ]
+    assert data["ops"] == [{"op": "get-fpu"}, {"op": "get-xsave2"}, {"op": "get-xcrs"}]
 
 
-def test_only_a_call_whose_values_the_names_do_not_tell_has_its_own():
-    # KVM_GET_FPU and KVM_GET_XSAVE2 both read FCW; nothing read XCR0.
-    (step,) = written(with_steps(OBSERVED))["steps"]
-    assert sorted(step["own"]) == ["0", "1", "2"]
-    apart = StepRecord((CallRecord("KVM_RUN", 0, {"A": 1}), CallRecord("KVM_GET", 0, {"B": 2})))
-    (step,) = written(with_steps(apart))["steps"]
-    assert "own" not in step
-
-
-def test_a_step_of_before_observers_were_named_has_its_values_in_the_first_call():
+@pytest.mark.parametrize("number", [3, -1, True, "0", None])
+def test_an_op_that_the_record_does_not_have_is_refused(number):
     data = written(with_steps(OBSERVED))
-    del data["observers"]
-    for member in ("observers", "own"):
-        del data["steps"][0][member]
-    first, *others = record_from_json(data).steps[0].calls
-    assert (first.text, first.fields) == ("KVM_GET_FPU", {"FCW": 0x40, "FSW": 1, "XSTATE_BV": 3})
-    assert others == [CallRecord("", 0), CallRecord("", -22)]
-
-
-def test_an_observer_that_the_record_does_not_have_is_refused():
-    data = written(with_steps(OBSERVED))
-    data["steps"][0]["observers"] = [0, 7]
-    with pytest.raises(ScenarioError, match="the record of restore"):
+    data["steps"][0]["calls"][1]["op"] = number
+    with pytest.raises(
+        ScenarioError, match=r"the record of restore.*\$\.steps\[0\]\.calls\[1\]\.op"
+    ):
         record_from_json(data)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [{"op": "no-such-op"}, {"op": "set-xcrs", "xcr0": "<b>"}, {"op": "set-xcrs"}, [], 7],
+    ids=str,
+)
+def test_an_op_that_is_none_is_refused(op):
+    data = written(with_steps(OBSERVED)) | {"ops": [op]}
+    with pytest.raises(ScenarioError, match=r"the record of restore.*\$\.ops\[0\]"):
+        record_from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "path"),
+    [
+        ("step", "1", "step"),
+        ("surplus", 1, "surplus"),
+        ("difference", {"kind": "Unheard"}, "difference.kind"),
+        ("difference", {"kind": "ResultDiffers", "expected": 1}, "'observed' is missing"),
+        ("difference", {"kind": "ValuesDiffer", "expected": {"a": "zz"}, "observed": {}}, "a"),
+        ("rule", "because", "rule"),
+        ("rule", {"statement": "x", "invariants": [1], "sources": []}, "invariants"),
+    ],
+)
+def test_a_malformed_divergence_is_refused_with_its_path(member, value, path):
+    data = written(diverged("restore.a"))
+    data["divergences"][0][member] = value
+    with pytest.raises(ScenarioError) as refused:
+        record_from_json(data)
+    assert path in str(refused.value)
 
 
 def test_the_source_is_not_in_the_record():
     assert record_from_json(written(EVERY_VERDICT[0])).target.source == ""
 
 
-@pytest.mark.parametrize("key", sorted(EVERY_VERDICT[0].to_json().keys() - {"label", "divergence"}))
+@pytest.mark.parametrize("key", sorted(record_to_json(EVERY_VERDICT[0]).keys() - {"label"}))
 def test_a_record_without_a_part_names_record_and_part(key):
     data = written(EVERY_VERDICT[0])
     del data[key]
@@ -128,8 +183,8 @@ def test_a_defect_that_is_not_in_the_list_is_refused():
     "part",
     [
         {"steps": None},
-        {"steps": [{"op": "x", "results": [1], "observed": {"a": "zz"}, "kernel_log": []}]},
-        {"divergences": [{"step": 1, "details": []}]},
+        {"steps": [{"calls": [{"op": 0, "result": 1, "observed": {"a": "zz"}}]}]},
+        {"divergences": [{"step": 1}]},
         {"crash": 7},
         {"duration": "long"},
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from kvmprobe.errors import UsageError
 from kvmprobe.reports.lines import lines
+from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import Ending, read_run, run_of
 from kvmprobe.results.verdict import Verdict
 from tests.support.runs import (
@@ -70,15 +71,31 @@ def test_a_file_that_was_cut_is_read_up_to_its_last_whole_line(form, request):
 
 def test_a_file_cut_within_its_first_line_is_no_run(document):
     document.write_bytes(document.read_bytes()[:20])
-    with pytest.raises(UsageError, match="neither kvmprobe-run/1 nor kvmprobe-lines/1"):
+    with pytest.raises(UsageError, match="neither kvmprobe-run/2 nor kvmprobe-lines/2"):
         read_run(document)
+
+
+@pytest.mark.parametrize("name", ["run", "lines"])
+@pytest.mark.parametrize(
+    ("version", "age"), [(1, "too old: it is"), (3, "from a newer kvmprobe: it is")]
+)
+@pytest.mark.parametrize("cut", [None, 90], ids=["whole", "cut short"])
+def test_a_document_of_another_version_is_refused(tmp_path, name, version, age, cut):
+    path = tmp_path / "other"
+    schema = f"kvmprobe-{name}/{version}"
+    first = f'{{"schema": "{schema}", "tool": "kvmprobe 0", "command": ["kvmprobe", "run"]'
+    path.write_text((first + ',\n"scenarios": [\n]}\n')[:cut])
+    if name == "lines":
+        path.write_text(f'{{"type": "run", {first[1:]}}}\n')
+    with pytest.raises(UsageError, match=f"other: {age} {schema}, this kvmprobe reads"):
+        read_run(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"[]", b"{}", b"\xff\x00", b'{"schema": "x/1"}'])
 def test_something_else_is_no_run(tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"other: neither kvmprobe-run/1"):
+    with pytest.raises(UsageError, match=r"other: neither kvmprobe-run/2"):
         read_run(path)
 
 
@@ -104,7 +121,7 @@ def test_two_runs_in_one_file_are_refused(tmp_path):
 def test_of_two_records_of_a_scenario_the_later_counts():
     first = passed("restore.a")
     later = replace(first, verdict=Verdict.TIMED_OUT)
-    run = run_of(HEAD, (r.to_json() for r in (first, passed("restore.b"), later)), None)
+    run = run_of(HEAD, (record_to_json(r) for r in (first, passed("restore.b"), later)), None)
     assert [(r.id, r.verdict) for r in run.records] == [
         ("restore.a", Verdict.TIMED_OUT),
         ("restore.b", Verdict.PASS),
@@ -117,7 +134,7 @@ def test_records_without_an_end_are_a_run_that_was_cut_short():
 
 def test_what_has_a_record_did_complete():
     tail = {"complete": False, "not_completed": ["restore.a", "restore.b"]}
-    run = run_of(HEAD, [passed("restore.a").to_json()], tail)
+    run = run_of(HEAD, [record_to_json(passed("restore.a"))], tail)
     assert run.not_completed == ("restore.b",)
 
 

@@ -112,11 +112,14 @@ def test_what_is_wrong_is_told_with_its_path(content, message):
 
 UNBOUND = [
     (step("get-supported-cpuid", by="nobody"), "no task is called 'nobody'"),
-    (step("close", on="vm7"), "no descriptor is called 'vm7'"),
-    (step("set-cpuid2"), "no output is called 'supported-cpuid'"),
+    (step("close", on="vm7"), "there is no descriptor 'vm7'"),
+    (
+        step("set-cpuid2"),
+        "no output is called 'supported-cpuid' here; get-supported-cpuid binds it",
+    ),
     (step("share-payload", vm="vm"), "no memory is called 'payload'"),
-    (step("guest-execute", executes="NOP"), "no memory is called 'payload'"),
-    (step("set-sregs", cr4=0), "no output is called 'sregs'"),
+    (step("guest-execute", executes="NOP"), "needs a guest with the payload"),
+    (step("set-sregs", cr4=0), "no output is called 'sregs' here; get-sregs binds it"),
 ]
 
 

@@ -1,6 +1,6 @@
-// The registers of the timeline, and bitmaps of state components.
+// The registers of the timeline.
 const REGISTERS = ["XCR0", "XFD", "XSTATE_BV", "XFD_ERR"];
-const BITMAPS = new Set([...REGISTERS, "XSS", "XCOMP_BV", "0xD.0:EDX:EAX", "XCOMP", "XCOMP_GUEST_SUPP"]);
+const bitmaps = new Set(data.bitmaps);
 // Components that come and go together, under one name (SDM vol.1 §13.1).
 const TOGETHER = [
   [[5, 6, 7], "AVX512"],
@@ -37,6 +37,6 @@ function shortNames(bits) {
 
 function valueText(name, value) {
   if (data.names[name]) return data.names[name][value] || value;
-  if (!BITMAPS.has(name) || value === "0x0") return value;
+  if (!bitmaps.has(name) || value === "0x0") return value;
   return `${value} (${bitsOf(registerOf(value)).map(featureName).join("|")})`;
 }

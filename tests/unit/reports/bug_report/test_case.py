@@ -4,6 +4,7 @@ import pytest
 
 from kvmprobe.errors import UsageError
 from kvmprobe.reports.bug_report.case import Outcome, case_of
+from kvmprobe.results.difference import ResultDiffers
 from kvmprobe.results.record import Target
 from kvmprobe.results.verdict import Verdict
 from tests.support.cases import B1, B1_TOO, O1, OPEN, changed, fail, on_silicon, run_on
@@ -47,7 +48,7 @@ def test_a_scenario_that_passes_in_another_run_of_the_same_kernel_is_flaky():
 
 
 def test_a_scenario_that_fails_in_another_way_on_the_same_kernel_is_flaky():
-    other = replace(BAD.records[0].divergences[0], observed="XSTATE_BV=0x1")
+    other = replace(BAD.records[0].divergences[0], difference=ResultDiffers(0, -22))
     again = changed(replace(BAD, name="again.json"), O1, divergences=(other,))
     with pytest.raises(UsageError, match=r"failed in another way in again\.json"):
         fail(O1, BAD, again)
@@ -82,7 +83,7 @@ def test_kernels_are_told_apart_by_signature_and_stand_in_order_of_release():
 
 def test_another_divergence_on_another_kernel_is_not_the_same_defect():
     other = replace(GOOD, records=BAD.records)
-    found = replace(BAD.records[0].divergences[0], observed="XSTATE_BV=0x1")
+    found = replace(BAD.records[0].divergences[0], difference=ResultDiffers(0, -22))
     records = tuple(replace(r, target=Target("lab", "7.9.0", "")) for r in other.records)
     other = changed(replace(other, records=records), O1, divergences=(found,))
     assert fail(O1, BAD, other).seen[-1].outcome is Outcome.OTHER

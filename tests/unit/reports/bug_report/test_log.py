@@ -25,7 +25,7 @@ def test_the_line_that_names_the_kernel_stays():
 
 
 def test_a_report_in_which_nothing_tells_comes_down_to_its_headline():
-    assert trimmed_log(Crash(0, "KVM_RUN", "it died", "", (), "noise\nnoise")) == ["  it died"]
+    assert trimmed_log(Crash(0, None, "it died", "", (), "noise\nnoise")) == ["  it died"]
 
 
 def test_control_characters_of_a_log_are_escaped():

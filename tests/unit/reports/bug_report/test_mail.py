@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from kvmprobe.model.rule import DocumentSource
 from kvmprobe.reports.bug_report.log import trimmed_log
 from kvmprobe.reports.bug_report.mail import PROGRAM_MARK, report, subject
 from kvmprobe.reports.bug_report.text import SCISSORS
+from kvmprobe.results.difference import KernelWarns
 from tests.support.cases import (
     B1,
     B1_TOO,
@@ -21,7 +23,7 @@ from tests.support.cases import (
     on_silicon,
     run_on,
 )
-from tests.support.runs import EVERY, HOSTILE
+from tests.support.runs import EVERY, HOSTILE, RULE
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "bug_report"
 BAD = run_on("7.3.4", *OPEN)
@@ -186,7 +188,9 @@ def test_an_emulated_processor_is_called_emulated_and_nothing_else():
 def test_hostile_text_neither_adds_a_header_nor_moves_a_cursor(scenario):
     record = next(r for r in EVERY.records if r.id == scenario)
     hostile = "\n".join((*HOSTILE, "-- >8 --", "To: x@example.org", "From me"))
-    found = replace(record.divergences[0], observed=hostile, call=hostile, rule=hostile)
+    sources = (DocumentSource(hostile, hostile),)
+    rule = replace(RULE, statement=hostile, sources=sources)
+    found = replace(record.divergences[0], difference=KernelWarns(hostile), rule=rule)
     crash = record.crash and replace(record.crash, headline=hostile, function=hostile)
     target = replace(record.target, source=hostile)
     bad = replace(record, divergences=(found,), crash=crash, target=target, known=())

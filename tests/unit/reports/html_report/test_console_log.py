@@ -10,7 +10,7 @@ GOLDEN = Path(__file__).parents[3] / "golden" / "console"
 
 
 def crash(function="", frames=(), headline=""):
-    return Crash(1, "KVM_RUN", headline, function, frames, "")
+    return Crash(1, None, headline, function, frames, "")
 
 
 def test_lines_that_name_function_or_frames_are_telling():
@@ -45,7 +45,7 @@ def test_of_a_real_panic_few_lines_are_telling():
     report = find_panic(text)
     lines = report.text.splitlines()
     telling = telling_lines(
-        Crash(1, "", report.headline, report.function, report.frames, report.text), lines
+        Crash(1, None, report.headline, report.function, report.frames, report.text), lines
     )
     shown = [lines[number] for number in telling]
     assert any(f"{report.function}+0x" in line for line in shown)

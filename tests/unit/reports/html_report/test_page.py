@@ -12,19 +12,23 @@ import pytest
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.reports.formats import Format, rendered
 from kvmprobe.reports.html_report.page import page
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import KernelWarns
 from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (
     CallRecord,
     Crash,
-    Divergence,
     Finding,
     ScenarioRecord,
+    Statement,
     StepRecord,
     Target,
 )
 from kvmprobe.results.run_document import Ending, RunDocument
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.xcrs import GetXcrs
 from tests.support.fake_runs import run_of, some_scenarios
+from tests.support.runs import O1_DIVERGENCE
 
 HOSTILE = (
     "</script><script>alert(1)</script><!-- \u2028\u2029 ' \" & {{ 7 * 7 }} "
@@ -69,10 +73,13 @@ def data_of(text):
     return json.loads("".join(found[2]))
 
 
+HOSTILE_CLAIM = Statement(Claim.UNSTEADY, {"call": HOSTILE})
+
+
 @pytest.fixture(scope="module")
 def hostile():
     """A page in which every text that a target or a file could choose is hostile."""
-    step = StepRecord((CallRecord(HOSTILE, -22, {HOSTILE: 7}),), (HOSTILE,))
+    step = StepRecord((CallRecord(GetXcrs(), -22, {HOSTILE: 7}),), (HOSTILE,))
     everything = ScenarioRecord(
         "restore.a.b",
         "a",
@@ -81,10 +88,10 @@ def hostile():
         Verdict.CRASHED,
         reason=HOSTILE,
         steps=(step,),
-        divergences=(Divergence(0, *[HOSTILE] * 5, details=(HOSTILE,)),),
-        findings=(Finding(HOSTILE, HOSTILE, 0, HOSTILE, (HOSTILE,), HOSTILE),),
-        crash=Crash(1, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), f"{HOSTILE}\n{HOSTILE}", HOSTILE),
-        hang=Hang((HungTask(1, 1, *[HOSTILE] * 4, (HOSTILE,)),), (), (HOSTILE,), 1, HOSTILE),
+        divergences=(replace(O1_DIVERGENCE, difference=KernelWarns(HOSTILE)), O1_DIVERGENCE),
+        findings=(Finding(HOSTILE, HOSTILE, 0, HOSTILE_CLAIM, (HOSTILE_CLAIM,), HOSTILE),),
+        crash=Crash(1, None, HOSTILE, HOSTILE, (HOSTILE,), f"{HOSTILE}\n{HOSTILE}", HOSTILE),
+        hang=Hang((HungTask(1, 1, *[HOSTILE] * 4, (HOSTILE,)),), (), (HOSTILE,), 1, None),
     )
     run = RunDocument(
         HOSTILE, (HOSTILE,), (everything,), (HOSTILE,), Ending.CUT_SHORT, name=HOSTILE

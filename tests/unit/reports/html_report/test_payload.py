@@ -7,23 +7,25 @@ import pytest
 from kvmprobe.reports.html_report.columns import columns_of, scenario_ids
 from kvmprobe.reports.html_report.payload import payload
 from kvmprobe.reports.html_report.pool import Pool
+from kvmprobe.results.difference import ImageDiffers
 from kvmprobe.results.record import (
     CallRecord,
     Crash,
-    Divergence,
-    ImageDifference,
     ScenarioRecord,
     StepRecord,
     Target,
 )
 from kvmprobe.results.run_document import RunDocument
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.xcrs import GetXcrs
 from kvmprobe.xstate.diff import DifferingRegion
+from tests.support.runs import O1_DIVERGENCE
 
 STEP = StepRecord(
     (
-        CallRecord("KVM_RUN", -22, {"exit_reason": 5}),
-        CallRecord("KVM_GET_XCRS", 0, {"XCR0": 7}, {"XCR0": 3}, {"XCR0": 1}),
+        CallRecord(RunUntilHalt(), -22, {"exit_reason": 5}),
+        CallRecord(GetXcrs(), 0, {"XCR0": 7}, {"XCR0": 3}, {"XCR0": 1}),
     ),
     ("a line",),
 )
@@ -76,12 +78,17 @@ def test_errnos_and_exit_reasons_have_their_names():
     assert data["names"]["exit_reason"] == {"0x5": "KVM_EXIT_HLT"}
 
 
+def test_the_page_is_told_which_values_are_bitmaps():
+    data = packed(record(steps=(STEP,)))
+    assert data["bitmaps"] == ["XCR0"]
+
+
 def test_equal_steps_and_traces_are_written_once():
     data = packed(record(steps=(STEP, STEP)), record("restore.a.c", steps=(STEP, STEP)))
     assert (len(data["steps"]), len(data["traces"])) == (1, 1)
 
 
-@pytest.mark.parametrize("step", [StepRecord(()), StepRecord((CallRecord("", 0),))])
+@pytest.mark.parametrize("step", [StepRecord(()), StepRecord((CallRecord(GetXcrs(), 0),))])
 def test_a_step_with_little_in_it_is_a_step(step):
     assert packed(record(steps=(step,)))["traces"] == [(0,)]
 
@@ -99,15 +106,15 @@ def test_the_last_entries_of_a_record_are_left_out_where_they_are_empty():
 
 
 def test_an_image_is_its_size_and_its_regions():
-    image = ImageDifference(4096, (DifferingRegion("YMM", 576, 256, ((580, 4),)),))
-    divergence = Divergence(1, "a", "b", "c", "d", "e", image=image)
-    data = packed(record(divergences=(divergence,)))
+    regions = (DifferingRegion("YMM", 576, 256, ((580, 4),)),)
+    image = ImageDiffers(4096, 7, 3, (), regions)
+    data = packed(record(divergences=(replace(O1_DIVERGENCE, difference=image),)))
     ((size, region),) = data["images"]
     assert (size, region[1:]) == (4096, (576, 256, ((580, 4),)))
 
 
 def test_a_crash_comes_with_the_numbers_of_its_telling_lines():
-    crash = Crash(1, "KVM_RUN", "Oops: x", "f", (), "boring\nOops: x\nRIP: 0010:f+0x1/0x2\n")
+    crash = Crash(1, RunUntilHalt(), "Oops: x", "f", (), "boring\nOops: x\nRIP: 0010:f+0x1/0x2\n")
     (written,) = packed(record(crash=crash))["crashes"]
     assert written[-1] == (1, 2)
 

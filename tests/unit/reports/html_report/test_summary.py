@@ -9,13 +9,17 @@ from kvmprobe.reports.html_report.summary import (
     reasons_skipped,
     verdict_counts,
 )
-from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord, Target
+from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import ResultDiffers, ValuesDiffer
+from kvmprobe.results.record import Crash, Finding, ScenarioRecord, Statement, Target
 from kvmprobe.results.run_document import RunDocument
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.scenarios.ops.run import RunUntilHalt
+from tests.support.runs import O1_DIVERGENCE
 
-DIVERGENCE = Divergence(1, "KVM_SET_XSAVE", "KVM_GET_XSAVE2", "a", "b", "rule")
-CRASH = Crash(2, "KVM_RUN", "Oops: x", "f", (), "")
-FINDING = Finding("two-views", "§7.4", 1, "they differ")
+DIVERGENCE = replace(O1_DIVERGENCE, difference=ValuesDiffer({"XCR0": 1}, {"XCR0": 7}))
+CRASH = Crash(2, RunUntilHalt(), "Oops: x", "f", (), "")
+FINDING = Finding("two-views", "§7.4", 1, Statement(Claim.FPU_AND_XSAVE))
 
 
 def record(scenario, verdict=Verdict.DIVERGED, kernel="7.3.4", **fields):
@@ -35,7 +39,11 @@ def test_failures_that_begin_alike_are_one_kind():
     alike = (record("a.a", divergences=(DIVERGENCE,)), record("a.b", divergences=(DIVERGENCE,)))
     (kind,) = kinds_of_failure(columns(*alike))
     assert (kind.counts[0], kind.example) == (2, (0, "a.a"))
-    assert kind.text == ("KVM_SET_XSAVE: KVM_GET_XSAVE2", "expected a", "observed b")
+    assert kind.text == (
+        "KVM_SET_MSRS IA32_XFD=0x40000 (XTILE_DATA): KVM_GET_XSAVE2",
+        "expected XCR0=0x1 (FP)",
+        "observed XCR0=0x7 (FP|SSE|YMM)",
+    )
 
 
 def test_a_kind_is_counted_in_each_column():
@@ -53,7 +61,9 @@ def test_a_crash_stands_for_its_kind():
 
 def test_what_no_defect_explains_comes_first():
     explained = record("a.a", divergences=(DIVERGENCE,), known=("O1",))
-    unexplained = record("a.b", divergences=(replace(DIVERGENCE, expected="c"),))
+    unexplained = record(
+        "a.b", divergences=(replace(DIVERGENCE, difference=ResultDiffers(0, -22)),)
+    )
     kinds = kinds_of_failure(columns(explained, unexplained))
     assert [kind.known for kind in kinds] == [(), ("O1",)]
 
@@ -72,7 +82,7 @@ def test_a_failure_without_divergence_is_told_by_what_there_is():
     texts = {kind.text for kind in kinds_of_failure(columns(crashed, found, broken, timed_out))}
     assert texts == {
         ("KVM_RUN", "Oops: x"),
-        ("two-views", "they differ"),
+        ("two-views", "KVM_GET_FPU and KVM_GET_XSAVE2 show different x87 and SSE state"),
         ("Traceback",),
         ("TIMED_OUT",),
     }

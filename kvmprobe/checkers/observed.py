@@ -81,7 +81,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class VcpuTold:
+class ObservedVcpu:
     """One vCPU as the trace shows it.
 
     :ivar epoch: counts what may have changed its state
@@ -107,7 +107,7 @@ class VcpuTold:
 
 
 @dataclass(slots=True)
-class Told:
+class ObservedState:
     """Everything that the trace has told before an event.
 
     :ivar captured: outputs by name
@@ -120,7 +120,7 @@ class Told:
     """
 
     host: HostProfile
-    vcpus: dict[str, VcpuTold] = field(default_factory=dict)
+    vcpus: dict[str, ObservedVcpu] = field(default_factory=dict)
     captured: dict[str, bytes] = field(default_factory=dict)
     advertised: CpuidTable | None = None
     granted: set[str] = field(default_factory=set)
@@ -131,7 +131,7 @@ class Told:
     own_descriptors: set[str] = field(default_factory=set)
     grown: dict[Call, int] = field(default_factory=dict)
 
-    def vcpu(self, event: Event) -> VcpuTold | None:
+    def vcpu(self, event: Event) -> ObservedVcpu | None:
         """Return the vCPU that an event is about."""
         return self.vcpus.get(event.on)
 
@@ -203,7 +203,7 @@ class Told:
                     self.own_descriptors.add(binds)
                 if event.name == "KVM_CREATE_VCPU":
                     self.locked.add(event.by)
-                    self.vcpus[binds] = VcpuTold()
+                    self.vcpus[binds] = ObservedVcpu()
             case _:
                 pass
 
@@ -250,7 +250,7 @@ def changes_by_reading(event: Event) -> bool:
     return any(index not in FPU_MSRS for index, _ in msrs(event.output))
 
 
-def _read(vcpu: VcpuTold, event: Event, host: HostProfile) -> None:
+def _read(vcpu: ObservedVcpu, event: Event, host: HostProfile) -> None:
     if event.result >= 0 and event.output and event.name in READS:
         value = event.output
         if event.name in IMAGES:
@@ -262,7 +262,7 @@ def _read(vcpu: VcpuTold, event: Event, host: HostProfile) -> None:
             vcpu.xcr0 = xcr0_of(event.output)
 
 
-def _forget(vcpu: VcpuTold, event: Event) -> None:
+def _forget(vcpu: ObservedVcpu, event: Event) -> None:
     """Drop the readings that an event may have changed."""
     may_change = _MAY_CHANGE.get(event.name)
     if may_change is None:
@@ -281,7 +281,7 @@ def _forget(vcpu: VcpuTold, event: Event) -> None:
         vcpu.msrs.clear()
 
 
-def _execute(vcpu: VcpuTold, executed: Instruction) -> None:
+def _execute(vcpu: ObservedVcpu, executed: Instruction) -> None:
     for register, value in writes(executed).items():
         if register is None:
             vcpu.xcr0 = value
@@ -291,7 +291,7 @@ def _execute(vcpu: VcpuTold, executed: Instruction) -> None:
             vcpu.msrs[register] = value
 
 
-def _write(vcpu: VcpuTold, event: Event, content: bytes) -> None:
+def _write(vcpu: ObservedVcpu, event: Event, content: bytes) -> None:
     match event.name:
         case "KVM_SET_XSAVE":
             vcpu.image = content
@@ -308,7 +308,7 @@ def _write(vcpu: VcpuTold, event: Event, content: bytes) -> None:
             pass
 
 
-def _set_table(vcpu: VcpuTold, table: CpuidTable | None) -> None:
+def _set_table(vcpu: ObservedVcpu, table: CpuidTable | None) -> None:
     vcpu.table = table
     if table and table.xcr0 & DYNAMIC:
         vcpu.expanded = True

@@ -1,0 +1,34 @@
+"""What the model expects of a call, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.reports.values import fields_text, returned
+from kvmprobe.xstate.features import names
+from kvmprobe.xstate.image import xstate_bv_of
+
+if TYPE_CHECKING:
+    from kvmprobe.model.outcome import Outcome
+
+
+def expected_text(outcome: Outcome) -> str:
+    """Return the result, what the output holds, and what of it is unspecified."""
+    match outcome:
+        case NewDescriptor():
+            return "a descriptor"
+        case Failed(errno):
+            return returned(-errno)
+        case HostDies(reason):
+            return f"the host dies: {reason}"
+        case OneOf(choices, reason):
+            return f"{' or '.join(map(expected_text, choices))} ({reason})"
+        case Done(value, read, image, table=table):
+            parts = [returned(value)]
+            if table is not None:
+                parts.append(f"a table of {len(table.table.entries)} entries")
+            if image is not None:
+                parts.append(f"XSTATE_BV={names(xstate_bv_of(image.image))}")
+                parts += [f"unspecified: {u.reason}" for u in image.unspecified]
+            return ", ".join([*parts, fields_text(read)] if read else parts)

@@ -1,0 +1,239 @@
+"""The model's domain: which ops it can judge after which.
+
+A scenario outside the domain is refused, not judged: the kernel may be right where the model is
+wrong.  What a call refers to must have been bound, descriptors must be what the call is made on,
+and guest code must be where the model thinks it is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.errors import KvmprobeError, ScenarioError
+from kvmprobe.model.machine import MAIN, Machine
+from kvmprobe.model.memory import payload_regions, reset_page
+from kvmprobe.model.outcome import Done, Failed, NewDescriptor
+from kvmprobe.model.vcpu_state import State
+from kvmprobe.scenarios.calls import (
+    Captured,
+    Ioctl,
+    Output,
+    Relation,
+    RunGuest,
+    Spawn,
+)
+from kvmprobe.scenarios.references import References
+from kvmprobe.scenarios.requirement import Requirement
+from kvmprobe.xstate.cpuid import Register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvmprobe.abi.ioctls import Descriptor
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import Step
+    from kvmprobe.scenarios.calls import Call
+    from kvmprobe.scenarios.ops import Op
+
+_RESET = "reset"
+_REGS, _SREGS = "regs", "sregs"
+_PARTS = {
+    ioctls.GET_REGS.number: _REGS,
+    ioctls.SET_REGS.number: _REGS,
+    ioctls.GET_SREGS.number: _SREGS,
+    ioctls.SET_SREGS.number: _SREGS,
+    ioctls.GET_SREGS2.number: _SREGS,
+    ioctls.SET_SREGS2.number: _SREGS,
+}
+_LONG_MODE = (0x8000_0001, 0, Register.EDX, 29)
+_BREAKPOINTS = 0xFF
+
+
+class Domain:
+    """What the ops so far have left, as far as it decides whether the next one can be judged.
+
+    :ivar machine: the model's state
+    """
+
+    def __init__(self, host: HostProfile) -> None:
+        self.machine = Machine.fresh(host)
+        self._host = host
+        self._references = References()
+        # Descriptors by name, of each process that has its own.
+        self._tables: dict[str, dict[str, Descriptor]] = {MAIN: {}}
+        self._generations = Counter[str]()
+        self._vm_of: dict[str, tuple[str, int]] = {}
+        # Where the guest's code is, by register file; two that differ are not one state.
+        self._code: dict[str, dict[str, str]] = {}
+        self._kept_code: dict[str, str] = {}
+
+    def follow(self, op: Op) -> Step:
+        """Check that the model can judge an op here, and take it.
+
+        :raises ScenarioError: it cannot; the message says what the op needs
+        """
+        self._check(op)
+        try:
+            call = op.lower(self._host)
+            self._references.check(call)
+            step = op.step(self.machine)
+        except ScenarioError:
+            raise
+        except (KvmprobeError, ArithmeticError, LookupError, ValueError, struct.error) as error:
+            raise ScenarioError(f"{op.name}: {error}") from error
+        if not isinstance(step.outcome, Failed):
+            self._references.bind(call)
+        self.machine = step.machine
+        self._bind(op, call, step)
+        self._move(op, call, step)
+        return step
+
+    def meets(self, op: Op) -> bool:
+        """Return True if the op's requirements hold here; it may refer to what nothing binds."""
+        try:
+            self._check(op)
+        except ScenarioError:
+            return False
+        return True
+
+    def _check(self, op: Op) -> None:
+        if op.caller not in self.machine.tasks:
+            raise ScenarioError(
+                f"{op.name}: no task is called {op.caller!r} here; spawn-task binds a task"
+            )
+        table = self._tables[self.machine.process(op.caller).files]
+        if op.on_kinds:
+            found = table.get(op.descriptor)
+            wanted = " or ".join(kind.value for kind in op.kinds_here)
+            if found is None:
+                raise ScenarioError(self._no_descriptor(op, wanted))
+            if found not in op.kinds_here:
+                raise ScenarioError(
+                    f"{op.name}: is made on a {wanted}, and {op.descriptor!r} is a {found.value}"
+                )
+        if op.binds:
+            self._check_new_name(op, table)
+        for requirement in op.requires:
+            if not self._holds(requirement, op):
+                raise ScenarioError(f"{op.name}: {requirement.value}")
+        refused = op.refused(self.machine)
+        if refused:
+            raise ScenarioError(f"{op.name}: {refused}")
+
+    def _no_descriptor(self, op: Op, wanted: str) -> str:
+        who = f"task {op.caller!r} has" if op.caller else "there is"
+        return (
+            f"{op.name}: {who} no descriptor {op.descriptor!r} here; "
+            f"it is made on a {wanted}, which {_BINDERS[op.kinds_here[0].name]} binds"
+        )
+
+    def _check_new_name(self, op: Op, table: Mapping[str, Descriptor]) -> None:
+        others = [t for t in self._tables.values() if t is not table]
+        if any(op.binds in other for other in others):
+            raise ScenarioError(
+                f"{op.name}: another process has a descriptor {op.binds!r}; choose a new name"
+            )
+        if table.get(op.binds, op.binds_kind) is not op.binds_kind:
+            raise ScenarioError(
+                f"{op.name}: {op.binds!r} is a {table[op.binds].value}; choose a new name"
+            )
+
+    def _bind(self, op: Op, call: Call, step: Step) -> None:
+        if isinstance(step.outcome, NewDescriptor) and op.binds_kind:
+            self._tables[self.machine.process(op.caller).files][op.binds] = op.binds_kind
+            self._generations[op.binds] += 1
+            if op.binds_kind is ioctls.Descriptor.VCPU:
+                self._vm_of[op.binds] = (op.descriptor, self._generations[op.descriptor])
+                self._code[op.binds] = {_REGS: _RESET, _SREGS: _RESET}
+        if isinstance(call, Spawn):
+            if call.relation is Relation.FORK:
+                self._tables[call.binds] = dict(self._tables[MAIN])
+            elif call.relation is Relation.EXEC:
+                self._tables[call.binds] = {}
+
+    def _move(self, op: Op, call: Call, step: Step) -> None:
+        """Follow where registers, and so the guest's code, come from."""
+        if not isinstance(step.outcome, Done):
+            return
+        if isinstance(call, RunGuest):
+            code = _payload_code(self.machine)
+            self._code[call.on] = {_REGS: code, _SREGS: code}
+        elif Requirement.OUT_CODE in op.requires:
+            self._code[op.descriptor][_REGS] = "after OUT"
+        elif isinstance(call, Ioctl) and call.number in _PARTS:
+            part = _PARTS[call.number]
+            if isinstance(call.argument, Output):
+                self._kept_code[call.argument.capture] = self._code[call.on][part]
+            elif isinstance(call.argument, Captured):
+                self._code[call.on][part] = self._kept_code[call.argument.name]
+
+    def _holds(self, requirement: Requirement, op: Op) -> bool:
+        holds: Mapping[Requirement, Callable[[Op], bool]] = {
+            Requirement.OPEN: self._is_open,
+            Requirement.HALT_CODE: lambda op: self._has_code(op, "map-halt"),
+            Requirement.OUT_CODE: lambda op: self._has_code(op, "map-out"),
+            Requirement.PAYLOAD: self._has_payload,
+            Requirement.LONG_MODE: self._has_long_mode,
+            Requirement.RUNNABLE: self._is_runnable,
+            Requirement.NO_LAPIC: self._has_no_lapic,
+            Requirement.NO_BREAKPOINT: self._has_no_breakpoint,
+            Requirement.DESCRIPTORS_LEFT: self._has_descriptors_left,
+            Requirement.BOOT_PROCESSOR: self._is_boot_processor,
+        }
+        return holds[requirement](op)
+
+    def _is_open(self, op: Op) -> bool:
+        files = self.machine.process(op.caller).files
+        return (files, op.descriptor) not in self.machine.closed
+
+    def _has_code(self, op: Op, memory: str) -> bool:
+        if set(self._code[op.descriptor].values()) != {_RESET}:
+            return False
+        vm, generation = self._vm_of[op.descriptor]
+        slots = self.machine.vm(vm).slots
+        region = reset_page(memory)
+        return self._generations[vm] == generation and slots.get(region.slot) == region
+
+    def _has_payload(self, op: Op) -> bool:
+        code = set(self._code[op.descriptor].values())
+        if code != {_RESET} and code != {_payload_code(self.machine)}:
+            return False
+        vm, generation = self._vm_of[op.descriptor]
+        slots = self.machine.vm(vm).slots
+        regions = payload_regions(self.machine.payload)
+        return self._generations[vm] == generation and all(
+            slots.get(region.slot) == region for region in regions
+        )
+
+    def _has_long_mode(self, op: Op) -> bool:
+        cpuid = self.machine.vcpu(op.descriptor).cpuid
+        return cpuid is not None and cpuid.has(*_LONG_MODE)
+
+    def _is_runnable(self, op: Op) -> bool:
+        return not self._state(op, State.MP_STATE).get("mp_state", 0)
+
+    def _has_no_lapic(self, op: Op) -> bool:
+        return not self.machine.vcpu(op.descriptor).lapic
+
+    def _has_no_breakpoint(self, op: Op) -> bool:
+        return not self._state(op, State.DEBUGREGS).get("dr7", 0) & _BREAKPOINTS
+
+    def _state(self, op: Op, state: State) -> Mapping[str, int]:
+        return self.machine.vcpu(op.descriptor).state.get(state, {})
+
+    def _has_descriptors_left(self, op: Op) -> bool:
+        return not self.machine.process(op.caller).limited
+
+    def _is_boot_processor(self, op: Op) -> bool:
+        return not self.machine.vm(op.descriptor).irqchip or getattr(op, "id", 0) == 0
+
+
+def _payload_code(machine: Machine) -> str:
+    # Each command ends at the same OUT, so that one moment is as good as another.
+    return f"payload {machine.payload}"
+
+
+_BINDERS = {"KVM": "open-kvm", "VM": "create-vm", "VCPU": "create-vcpu"}

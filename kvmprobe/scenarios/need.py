@@ -1,0 +1,20 @@
+"""What a target must have for a scenario to make sense there."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Need(Enum):
+    """What a target must have for a scenario to make sense there."""
+
+    AMX = "KVM gives guests XTILE_DATA"
+    GUEST_CODE = "guest code in long mode runs"
+    PRIVILEGE = "userfaultfd(2) of faults in the kernel"
+
+
+Needs = frozenset[Need]
+ANYWHERE: Needs = frozenset()
+AMX: Needs = frozenset({Need.AMX})
+GUEST_CODE: Needs = frozenset({Need.GUEST_CODE})
+PRIVILEGE: Needs = frozenset({Need.PRIVILEGE})

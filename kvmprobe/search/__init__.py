@@ -1,0 +1,4 @@
+"""Scenarios that nobody wrote.  Layer: search, above scenarios.
+
+Pure: chance comes in as a ``random.Random``.
+"""
