@@ -17,6 +17,7 @@ from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.progress import Silent
+from kvmprobe.reports.console import details
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios.document import to_document
 from kvmprobe.scenarios.hazard import first_hazard
@@ -74,11 +75,7 @@ def main() -> int:
 
 
 def _report(record: ScenarioRecord, scenario: Scenario, out: Path | None) -> None:
-    print(f"{record.verdict.name}  {record.id}: {record.reason}")
-    for divergence in record.divergences:
-        print(f"  {divergence.call}: {divergence.expected} / {divergence.observed}")
-    for finding in record.findings:
-        print(f"  {finding.step}: {finding.text}", *finding.details, sep="; ")
+    print(*details(record), sep="\n")
     if out:
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{record.id}.json").write_text(to_document(scenario))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, assert_never
 
+from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.judge.compare_tables import table_differs
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from kvmprobe.results.difference import Difference
     from kvmprobe.results.trace import Reply
     from kvmprobe.scenarios.ops import Op
+
+# With it a KVM_EXIT_FAIL_ENTRY says why; no model expects one.
+_ENTRY_FAILURE = KVM_RUN[1].name
 
 
 def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Difference | None:
@@ -92,7 +96,8 @@ def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Differ
 def _compare_fields(done: Done, read: Mapping[str, int]) -> ValuesDiffer | None:
     for name, value in done.fields.items():
         if name not in read or (read[name] ^ value) & ~done.open_fields.get(name, 0):
-            observed = {name: read[name] for name in done.fields if name in read}
+            shown = (*done.fields, _ENTRY_FAILURE)
+            observed = {name: read[name] for name in shown if name in read}
             return ValuesDiffer(dict(done.fields), observed)
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.judge.compare import compare, unanswered_exit
 from kvmprobe.judge.expectation import expected_fields
 from kvmprobe.judge.log_signatures import violations
@@ -31,7 +32,7 @@ NO_WARNING = Rule(
     ("INV-43",),
     (DocumentSource("Documentation/process/deprecated.rst", "BUG() and BUG_ON()"),),
 )
-_EXIT_REASON, _ENTRY_FAILURE = "exit_reason", "hardware_entry_failure_reason"
+_EXIT_REASON, _ENTRY_FAILURE = (field.name for field in KVM_RUN)
 
 
 class Answer(NamedTuple):
