@@ -44,7 +44,16 @@ def main() -> None:
     parser.add_argument(
         "--new", action="store_true", help="keep the entries whose calls are unchanged"
     )
+    parser.add_argument(
+        "--documents",
+        action="store_true",
+        help="record the documents in tests/transcripts/documents as KERNEL-documents",
+    )
     arguments = parser.parse_args()
+    if arguments.documents:
+        for spec in arguments.kernel:
+            _record_documents(spec)
+        return
     for spec in arguments.kernel:
         path = FOLDER / f"{spec}.xz"
         old = Transcript.from_bytes(path.read_bytes()) if path.exists() else None

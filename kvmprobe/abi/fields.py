@@ -59,7 +59,8 @@ def _consecutive(names: str, kind: FieldKind = FieldKind.HEX) -> Fields:
     return tuple(Field(name, 8 * place, 8, kind) for place, name in enumerate(names.split()))
 
 
-XSAVE_HEADER: Fields = (Field("XSTATE_BV", 512, 8, _BITMAP), Field("XCOMP_BV", 520, 8, _BITMAP))
+XSTATE_BV = Field("XSTATE_BV", 512, 8, _BITMAP)
+XSAVE_HEADER: Fields = (XSTATE_BV, Field("XCOMP_BV", 520, 8, _BITMAP))
 """Of an XSAVE area (SDM vol.1 §13.4.2 "XSAVE Header"), and so of ``struct kvm_xsave``."""
 
 KVM_FPU: Fields = (Field("FCW", 128, 2),)
@@ -166,6 +167,11 @@ _KINDS: Mapping[str, FieldKind] = {
     **_SEARCHED,
 }
 BITMAP_MSRS = frozenset({Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS})
+
+
+def places(fields: Fields) -> dict[str, tuple[int, str]]:
+    """Return offset and :mod:`struct` format of each field, by name."""
+    return {field.name: (field.offset, field.code) for field in fields}
 
 
 def kind_of(name: str) -> FieldKind:

@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from kvmprobe.bindings.gateway import call, call_buffer, checked
+from kvmprobe.bindings.packing import in_bits
+from kvmprobe.errors import LayoutError
 
 if TYPE_CHECKING:
     from kvmprobe.abi.ioctls import IoctlSpec
@@ -51,6 +53,8 @@ class KvmFd:
         self.close()
 
     def _issue(self, spec: IoctlSpec, argument: int = 0) -> int:
+        if not in_bits(argument, 64):
+            raise LayoutError(f"{spec.name}: argument {argument} does not fit 64 bits")
         return checked(call(self.fd, spec.number, argument), spec.name, self._target)
 
     def _move(self, spec: IoctlSpec, buffer: bytearray) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.errnos import meaning
 from kvmprobe.bindings._ffi import ffi, lib
+from kvmprobe.bindings.packing import in_bits
 from kvmprobe.errors import KernelCallError, LayoutError
 
 if TYPE_CHECKING:
@@ -41,13 +42,10 @@ class Pinned:
 def call(fd: int, number: int, argument: int = 0) -> int:
     """Issue ``ioctl(fd, number, argument)`` with an integer argument.
 
+    :param argument: 64 bits, unsigned
     :returns: the result, or ``-errno``
-    :raises LayoutError: the argument does not fit 64 bits
     """
-    try:
-        return int(_ioctl(fd, number, argument))
-    except OverflowError as error:
-        raise LayoutError(f"ioctl argument {argument} is not in 64 bits") from error
+    return int(_ioctl(fd, number, argument))
 
 
 def call_buffer(fd: int, number: int, buffer: bytearray | memoryview) -> int:
@@ -67,10 +65,9 @@ def arch_prctl(code: int, feature_nr: int) -> int:
     :returns: 0, or ``-errno``
     :raises LayoutError: the number does not fit 64 bits
     """
-    try:
-        return int(_arch_prctl(code, feature_nr))
-    except OverflowError as error:
-        raise LayoutError(f"arch_prctl argument {feature_nr} is not in 64 bits") from error
+    if not in_bits(feature_nr, 64):
+        raise LayoutError(f"arch_prctl: argument {feature_nr} does not fit 64 bits")
+    return int(_arch_prctl(code, feature_nr))
 
 
 def arch_prctl_bitmap(code: int) -> tuple[int, int]:

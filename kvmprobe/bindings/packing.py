@@ -40,7 +40,9 @@ class Record:
         except struct.error as error:
             bits = form.size // room * 8
             wrong = next(number for number in numbers if not in_bits(number, bits))
-            raise LayoutError(f"{self._c_type}: {name}: {wrong} is not in {bits} bits") from error
+            raise LayoutError(
+                f"{self._c_type}: {name}: {wrong} does not fit {bits} bits"
+            ) from error
 
 
 def in_bits(number: int, bits: int) -> bool:

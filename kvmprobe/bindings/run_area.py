@@ -44,7 +44,7 @@ class RunArea:
         :raises LayoutError: the value does not fit its byte
         """
         if not in_bits(value, 8):
-            raise LayoutError(f"kvm_run.immediate_exit: {value} is not in 8 bits")
+            raise LayoutError(f"kvm_run.immediate_exit: {value} does not fit 8 bits")
         self._run.immediate_exit = value
 
     @property

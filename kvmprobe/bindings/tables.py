@@ -6,8 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES
-from kvmprobe.bindings.packing import in_bits
-from kvmprobe.errors import LayoutError
+from kvmprobe.bindings.packing import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +15,7 @@ CPUID_HEADER = struct.Struct("=II")
 CPUID_ENTRY = struct.Struct("=7I12x")
 MSR_ENTRY = struct.Struct("=IIQ")
 _MSR_HEADER = struct.Struct("=II")
+_MSR_RECORD = Record("struct kvm_msr_entry", index="I", reserved="I", data="Q")
 
 
 def empty_cpuid() -> bytearray:
@@ -36,7 +36,7 @@ def msr_table(values: Iterable[tuple[int, int]]) -> bytearray:
 
     :raises LayoutError: an index that does not fit 32 bits, or a value that does not fit 64
     """
-    entries = [_msr_entry(index, value) for index, value in values]
+    entries = [_MSR_RECORD.pack(index=index, data=value) for index, value in values]
     return bytearray(_MSR_HEADER.pack(len(entries), 0) + b"".join(entries))
 
 
@@ -44,9 +44,3 @@ def msr_values(table: bytes | bytearray, count: int) -> tuple[int, ...]:
     """Return the values of the first ``count`` entries."""
     places = range(_MSR_HEADER.size, _MSR_HEADER.size + count * MSR_ENTRY.size, MSR_ENTRY.size)
     return tuple(MSR_ENTRY.unpack_from(table, place)[2] for place in places)
-
-
-def _msr_entry(index: int, value: int) -> bytes:
-    if not in_bits(index, 32) or not in_bits(value, 64):
-        raise LayoutError(f"struct kvm_msr_entry: index {index:#x} or data {value:#x} does not fit")
-    return MSR_ENTRY.pack(index, 0, value)

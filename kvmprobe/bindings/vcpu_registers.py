@@ -117,7 +117,7 @@ class RegisterCalls(KvmFd):
         """
         size = _register_size(register_id)
         if not in_bits(value, 8 * size):
-            raise LayoutError(f"register {register_id:#x}: {value} is not in {8 * size} bits")
+            raise LayoutError(f"register {register_id:#x}: {value} does not fit {8 * size} bits")
         source = Pinned(value.to_bytes(size, "little"))
         self._set(ioctls.SET_ONE_REG, _ONE_REG.pack(id=register_id, addr=source.address))
 

@@ -156,7 +156,7 @@ def other_memory(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect EIO where a forked process asks its parent's VM or vCPU (INV-41)."""
     if not isinstance(event.call, Ioctl) or state.relations.get(event.by) is not Relation.FORK:
         return
-    if event.on in state.own_descriptors and event.result != -errno.EIO:
+    if event.on in state.own_descriptors and event.result not in {-errno.EIO, -errno.EBADF}:
         result = event.result
         yield event.finding(
             "other-memory", "INV-41", Claim.OTHER_MEMORY, {"result": result}, ops=(event.op,)

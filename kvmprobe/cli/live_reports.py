@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import ReportFileError, UsageError
-from kvmprobe.reports.formats import Format, live
+from kvmprobe.reports.formats import format_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
 class ReportFile:
     """One ``--report``."""
 
-    format: Format
+    format: str
     path: Path
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``FORMAT=FILE``, for argparse."""
         name, separator, path = text.partition("=")
-        formats = [known.value for known in Format]
-        if not separator or not path or name not in formats:
+        if not separator or not path or name not in names():
             raise argparse.ArgumentTypeError(
-                f"{text!r}: want FORMAT=FILE, FORMAT one of {', '.join(formats)}"
+                f"{text!r}: expected FORMAT=FILE; formats: {', '.join(names())}"
             )
-        return cls(Format(name), Path(path))
+        return cls(name, Path(path))
 
 
 class LiveReports:
@@ -51,7 +50,7 @@ class LiveReports:
         """
         self._files = [_File(report.path) for report in wanted]
         self._reports = [
-            live(report.format, file.write, begun, planned)
+            format_of(report.format).live(file.write, begun, planned)
             for report, file in zip(wanted, self._files, strict=True)
         ]
 

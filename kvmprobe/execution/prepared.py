@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.calls import Argument, Call
 
 CData: TypeAlias = Any  # cffi's objects have no types
-_EXIT_REASON_SIZE = 4
+# struct kvm_run from exit_reason to hardware_entry_failure_reason (abi/fields.py: KVM_RUN)
+_EXIT_SIZE = 32
 _RELATIONS = {
     Relation.THREAD: lib.KVMPROBE_THREAD,
     Relation.FORK: lib.KVMPROBE_FORK,
@@ -82,7 +83,7 @@ class Prepared:
             case RunVcpu(_, immediate_exit):
                 self.call.kind = lib.KVMPROBE_RUN
                 self.call.argument = immediate_exit
-                self._give_output(bytes(_EXIT_REASON_SIZE))
+                self._give_output(bytes(_EXIT_SIZE))
             case RunGuest():
                 self._run_guest(lowered)
             case _:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, assert_never
 
+from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.judge.compare_tables import table_differs
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from kvmprobe.results.trace import Reply
     from kvmprobe.scenarios.ops import Op
 
+# With it a KVM_EXIT_FAIL_ENTRY says why; no model expects one.
+_ENTRY_FAILURE = KVM_RUN[1].name
+
 
 def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Difference | None:
     """Return None where the reply is what the model expects."""
@@ -38,7 +42,7 @@ def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Differ
         case NewDescriptor():
             return None if reply.result >= 0 else ResultDiffers(None, reply.result)
         case Failed():
-            return _compare_failed(outcome, op, reply, host)
+            return _compare_failed(outcome, op, reply)
         case Done():
             return _compare_done(outcome, op, reply, host)
         case OneOf(choices):
@@ -68,12 +72,12 @@ def _result_differs(expected: int, op: Op, reply: Reply) -> Difference:
     return ExitDiffers(expected, *ended) if ended else ResultDiffers(expected, reply.result)
 
 
-def _compare_failed(failed: Failed, op: Op, reply: Reply, host: HostProfile) -> Difference | None:
+def _compare_failed(failed: Failed, op: Op, reply: Reply) -> Difference | None:
     if reply.result != -failed.errno:
         return _result_differs(-failed.errno, op, reply)
     if not failed.fields:
         return None
-    return _compare_fields(Done(fields=failed.fields), op.read(reply.output or b"", host))
+    return _compare_fields(Done(fields=failed.fields), op.read(reply.output or b""))
 
 
 def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Difference | None:
@@ -81,7 +85,7 @@ def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Differ
         return _result_differs(done.value, op, reply)
     if done.image is not None:
         return _compare_image(done.image, reply.output or b"", host)
-    observed = op.read(reply.output or b"", host) if done.fields else {}
+    observed = op.read(reply.output or b"") if done.fields else {}
     return (
         _compare_fields(done, observed)
         or _compare_memory(done, reply.output or b"")
@@ -92,7 +96,8 @@ def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Differ
 def _compare_fields(done: Done, read: Mapping[str, int]) -> ValuesDiffer | None:
     for name, value in done.fields.items():
         if name not in read or (read[name] ^ value) & ~done.open_fields.get(name, 0):
-            observed = {name: read[name] for name in done.fields if name in read}
+            shown = (*done.fields, _ENTRY_FAILURE)
+            observed = {name: read[name] for name in shown if name in read}
             return ValuesDiffer(dict(done.fields), observed)
     return None
 

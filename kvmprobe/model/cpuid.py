@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Step
@@ -156,16 +157,12 @@ def _blank(entry: CpuidEntry) -> CpuidEntry:
 
 def _xsave_features(host: HostProfile) -> int:
     """Return 0xD.1:EAX that KVM offers: what it knows of the CPU's, but for the vendor module."""
-    hides = Behaviour.HIDES_XSAVE_FEATURES in host.behaviours
-    offered = host.supported if hides else host.cpu
-    return offered.at(LEAF_XSTATE, 1).eax & _XSAVE_FEATURES
+    return vendor.offered(host).at(LEAF_XSTATE, 1).eax & _XSAVE_FEATURES
 
 
 def _amx_features(host: HostProfile) -> int:
     """Return the AMX bits of 7.0:EDX that KVM offers, the same way."""
-    hides = Behaviour.HIDES_XSAVE_FEATURES in host.behaviours
-    offered = host.supported if hides else host.cpu
-    return offered.at(LEAF_EXTENDED_FEATURES, 0).edx & AMX_FEATURES
+    return vendor.offered(host).at(LEAF_EXTENDED_FEATURES, 0).edx & AMX_FEATURES
 
 
 def _offers_tiles(host: HostProfile) -> bool:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import NotModelled
-from kvmprobe.model.sregs import EFER_LMA, Cr0, Cr4
+from kvmprobe.model.control import EFER_LMA, Cr0, Cr4
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Vcpu

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model import cet
+from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.model.entry import Entry, entry, require_payload
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
-from kvmprobe.model.sregs import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, is_init, significant_x87

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.abi.payload import Registers
+from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.guest import Vector, instruction_rule
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
-from kvmprobe.model.sregs import Cr0, Cr4, legal_cr4
+from kvmprobe.model.sregs import legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
 from kvmprobe.xstate.cpuid import CpuidTable
 

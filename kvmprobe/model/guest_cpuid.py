@@ -9,13 +9,13 @@ import errno
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import COMPACTION, XCR0_FIELD
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Failed, Step
 from kvmprobe.model.process import denied
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.model.vendor_cpuid import as_vendor_keeps
 from kvmprobe.xstate.cpuid import (
     LEAF_ADDRESS_SIZES,
     LEAF_EXTENDED_FEATURES,
@@ -89,7 +89,7 @@ def set_cpuid2(machine: Machine, vcpu_name: str, table: GuestCpuid, by: str = MA
         if not permitted & DYNAMIC:
             return Step(machine, Failed(errno.EPERM), SET_CPUID2)
         vcpu = _with_dynamic(host, vcpu, permitted)
-    kept = as_vendor_keeps(host, table)
+    kept = vendor.table_kept(host, table)
     vcpu = replace(
         vcpu, cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
     )
@@ -162,7 +162,7 @@ def get_cpuid2(
     if name:
         kept = replace(GuestCpuid.of(table), unspecified=unspecified)
         machine = replace(machine, captured={**machine.captured, name: kept})
-    if Behaviour.VENDOR_REWRITES_CPUID in host.behaviours:
+    if vendor.rewrites_cpuid(host):
         return Step(machine, Done(fields=_known_fields(table)), GET_CPUID2)
     expected = ExpectedTable(table, unspecified, "differs between CPUs")
     return Step(machine, Done(fields=read_table(table), table=expected), GET_CPUID2)

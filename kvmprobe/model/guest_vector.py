@@ -7,8 +7,8 @@ from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.guest import Vector, instruction_rule
-from kvmprobe.model.sregs import Cr0, Cr4
 from kvmprobe.xstate.features import AVX512, SSE_YMM, XFeature
 from kvmprobe.xstate.image import FP_INIT
 

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import cet
+from kvmprobe.model.control import Cr0
 from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.model.outcome import Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
-from kvmprobe.model.sregs import Cr0
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT, Register
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of

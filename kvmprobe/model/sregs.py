@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.control import CR4_ALWAYS, EFER_LMA, Cr4
 from kvmprobe.model.feature import IBT, LA57, SHSTK
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, Step
@@ -25,52 +26,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine, Vcpu
 
 
-class Cr0(IntEnum):
-    """Bits of CR0 (SDM vol.3 §2.5 "Control Registers")."""
-
-    PE = 1
-    MP = 1 << 1
-    EM = 1 << 2
-    TS = 1 << 3
-    ET = 1 << 4
-    WP = 1 << 16
-    NW = 1 << 29
-    CD = 1 << 30
-    PG = 1 << 31
-
-
-class Cr4(IntEnum):
-    """Bits of CR4 by number (SDM vol.3 §2.5 "Control Registers")."""
-
-    PAE = 5
-    PGE = 7
-    OSFXSR = 9
-    OSXMMEXCPT = 10
-    UMIP = 11
-    LA57 = 12
-    VMXE = 13
-    SMXE = 14
-    FSGSBASE = 16
-    PCIDE = 17
-    OSXSAVE = 18
-    KEY_LOCKER = 19
-    SMEP = 20
-    SMAP = 21
-    PKE = 22
-    CET = 23
-    LAM_SUP = 28
-
-    @property
-    def bit(self) -> int:
-        """The value with this bit alone."""
-        return 1 << self
-
-
 CR0_FIELD, CR4_FIELD, EFER_FIELD = "cr0", "cr4", "efer"
-# SDM vol.3 §2.2.1 "Extended Feature Enable Register"
-EFER_LME, EFER_LMA = 1 << 8, 1 << 10
-# VME to PCE, OSFXSR and OSXMMEXCPT: no CPUID bit that KVM looks at.
-_ALWAYS = (1 << 11) - 1
 _FEATURES: dict[Cr4, tuple[tuple[int, int, Register, int], ...]] = {
     Cr4.UMIP: ((7, 0, Register.ECX, 2),),
     Cr4.LA57: (LA57,),
@@ -86,9 +42,6 @@ _FEATURES: dict[Cr4, tuple[tuple[int, int, Register, int], ...]] = {
 }
 
 
-_VENDORS = (Cr4.UMIP, Cr4.FSGSBASE, Cr4.OSXSAVE, Cr4.SMEP, Cr4.SMAP, Cr4.PKE)
-
-
 def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
     """Tell whether KVM_SET_SREGS, or the guest itself, may give CR4 this value.
 
@@ -97,8 +50,9 @@ def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
 
     :see: arch/x86/kvm/x86.c: kvm_is_valid_cr4; arch/x86/kvm/x86.h: __cr4_reserved_bits
     """
-    if Behaviour.VENDOR_OWNS_CR4 in host.behaviours:
-        return not value & ~(_ALWAYS | sum(bit.bit for bit in _VENDORS))
+    owned = vendor.legal_cr4(host)
+    if owned is not None:
+        return not value & ~owned
     allowed = _allowed(GuestCpuid.of(host.supported))
     if cpuid is not None:
         allowed &= _allowed(cpuid)
@@ -108,7 +62,7 @@ def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
 
 
 def _allowed(cpuid: GuestCpuid) -> int:
-    return _ALWAYS | sum(
+    return CR4_ALWAYS | sum(
         bit.bit for bit, features in _FEATURES.items() if any(cpuid.has(*f) for f in features)
     )
 

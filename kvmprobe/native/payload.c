@@ -43,8 +43,15 @@ long share_payload_of(int vm, uint8_t *memory)
 long run_command(struct descriptor *vcpu, uint8_t *memory, const struct kvmprobe_call *call)
 {
 	const uint8_t *command = (const uint8_t *)call->argument;
+	struct kvm_run *area = vcpu->run_area;
+	long result;
 
 	memcpy(memory + PAYLOAD_COMMAND, command, PAYLOAD_COMMAND_SIZE);
 	memcpy(memory + PAYLOAD_DATA, command + PAYLOAD_COMMAND_SIZE, call->input_size - PAYLOAD_COMMAND_SIZE);
-	return run_guest(vcpu->fd, vcpu->run_area, memory, call->output, call->size - PAYLOAD_RESULT_SIZE);
+	result = run_guest(vcpu->fd, area, memory, call->output, call->size - PAYLOAD_RESULT_SIZE);
+	/* The guest has not run, so its result holds nothing: the hardware's reason takes its first bytes. */
+	if (result == KVM_EXIT_FAIL_ENTRY)
+		memcpy(call->output, &area->fail_entry.hardware_entry_failure_reason,
+		       sizeof(area->fail_entry.hardware_entry_failure_reason));
+	return result;
 }

@@ -6,6 +6,7 @@ from errno import errorcode
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.fields import FieldKind, kind_of
 from kvmprobe.abi.numbers import KvmExit, exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.model import cpuid, guest_cpuid, system
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _READERS = {"B": "u8_at", "H": "u16_at", "I": "u32_at", "Q": "u64_at"}
 _CPUID_HEAD, _CPUID_ENTRY = 8, 40
-_BITMAPS = frozenset({"XSTATE_BV", "XCR0", "XFD", "XFD_ERR", "XCOMP", "0xD.0:EDX:EAX"})
 # Values that have no fixed place in an output; OUT stands for its address, ROOM for its entries.
 _SEARCHES = {
     cpuid.XCR0_FIELD: "cpuid_xcr0(OUT)",
@@ -149,7 +149,7 @@ def _result(result: int) -> str:
 def _value(name: str, value: int) -> str:
     if name == EXIT_FIELD and value in set(KvmExit):
         return exit_name(value)
-    return bitmap(value) if name in _BITMAPS else number(value)
+    return bitmap(value) if kind_of(name) is FieldKind.BITMAP else number(value)
 
 
 def _reader(name: str, expected: Expectation, issued: Issued) -> str:

@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.fields import BITMAP_MSRS
 from kvmprobe.repro.ctext import bitmap, msr, number
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _HEAD, _MSR, _CPUID, _XCR = 8, 16, 40, 16
 _MOST_XCRS, _XCRS_SIZE = 16, ioctls.SET_XCRS.size
-_BITMAP_MSRS = frozenset({0x1C4, 0x1C5, 0xDA0})
 
 
 def definition(request: int, content: bytes, name: str) -> str | None:
@@ -49,7 +49,7 @@ def _msrs(content: bytes, name: str) -> str | None:
 
 
 def _msr_value(index: int, value: int) -> str:
-    return bitmap(value) if index in _BITMAP_MSRS else number(value)
+    return bitmap(value) if index in BITMAP_MSRS else number(value)
 
 
 def _cpuid(content: bytes, name: str) -> str | None:

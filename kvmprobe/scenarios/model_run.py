@@ -7,7 +7,7 @@ asks whether the kernel has the defect can differ.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.model.behaviours import Behaviour, variants
@@ -70,10 +70,13 @@ class ModelRun:
         key = (id(machine), op)
         found = self._steps.get(key)
         if found is None:
-            self._asked.clear()
-            step = op.step(machine)
-            found = self._steps[key] = Known(machine, step, frozenset(self._asked))
+            found = self._steps[key] = self._compute(machine, op)
         return found
+
+    def _compute(self, machine: Machine, op: Op) -> Known:
+        self._asked.clear()
+        step = op.step(machine)
+        return Known(machine, step, frozenset(self._asked))
 
     def walk(self, scenario: Scenario) -> Iterator[Known]:
         """Yield the step of each op, up to the one that the host does not survive."""
@@ -114,9 +117,15 @@ class DefectiveRun(ModelRun):
     def walk(self, scenario: Scenario) -> Iterator[Known]:
         """Yield the steps; as long as the defects make no difference, those of the other run."""
         shared = self._other.walked(scenario)
-        machine = self.start
-        for known, (_, op) in zip_longest(shared, scenario.ops()):
-            same = known and machine is known.before and self._defects.isdisjoint(known.asked)
+        disjoint = self._defects.isdisjoint
+        first = next((nr for nr, known in enumerate(shared) if not disjoint(known.asked)), None)
+        yield from shared[:first]
+        if first is None:
+            return
+        machine = shared[first].before
+        ops = (op for _, op in scenario.ops())
+        for known, op in islice(zip_longest(shared, ops), first, None):
+            same = known and machine is known.before and disjoint(known.asked)
             step = known if same else self.known(machine, op)
             yield step
             if isinstance(step.step.outcome, HostDies):
@@ -133,13 +142,16 @@ class DefectiveRun(ModelRun):
         key = (id(machine), op)
         found = self._steps.get(key)
         if found is None:
-            step = op.step(replace(machine, host=self._own_host))
-            same = step.outcome == shared.step.outcome and (
-                replace(step.machine, host=machine.host) == shared.step.machine
-            )
-            found = shared if same else Known(machine, step, frozenset())
-            self._steps[key] = found
+            own = self._compute(replace(machine, host=self._own_host), op)
+            found = self._steps[key] = shared if _alike(own.step, shared.step) else own
         return found
+
+
+def _alike(one: Step, other: Step) -> bool:
+    """Return whether two steps differ in nothing but the host."""
+    return one.outcome == other.outcome and (
+        replace(one.machine, host=other.machine.host) == other.machine
+    )
 
 
 class ModelRuns:
@@ -153,7 +165,14 @@ class ModelRuns:
         """Return the run for the host with just these defects; call it once per scenario."""
         model_run = self._correct
         if defects:
-            model_run = self._defective.get(defects) or DefectiveRun(self._correct, defects)
+            model_run = self._defective.get(defects) or self._new(defects)
             self._defective[defects] = model_run
         model_run.forget_if_long()
         return model_run
+
+    def _new(self, defects: Behaviours) -> DefectiveRun:
+        """Return a run that shares steps with that of a single defect, or of none."""
+        first, *others = sorted(defects, key=lambda defect: defect.name)
+        if not others:
+            return DefectiveRun(self._correct, defects)
+        return DefectiveRun(self.with_defects(frozenset({first})), frozenset(others))

@@ -19,7 +19,7 @@ def lines():
 
 
 def test_the_guide_shows_what_it_says(lines):
-    assert "guide: 0 failed, True" in lines
+    assert "guide: 0 failed, True" in lines, "\n".join(lines)
 
 
 def test_the_guides_permission_is_granted(lines):
@@ -42,3 +42,8 @@ def test_the_hazard_is_told_before_a_load(lines):
 def test_nested_state_is_a_header_without_vmxon(lines):
     # arch/x86/include/uapi/asm/kvm.h: struct kvm_nested_state
     assert "nested: 128 True" in lines
+
+
+def test_a_memory_fault_is_an_exit(lines):
+    # virt/kvm/guest_memfd.c: kvm_gmem_get_pfn: no file, so -EFAULT and KVM_EXIT_MEMORY_FAULT
+    assert "fault: MemoryFaultExit(address=4096, size=4096, flags=0, errno=14)" in lines

@@ -75,6 +75,11 @@ def test_a_fifth_argument_of_a_capability_is_refused(vm):
         vm.enable_cap(1, 2, 3, 4, 5, 6)
 
 
+def test_the_message_names_the_call(vm):
+    with pytest.raises(LayoutError, match=r"KVM_CREATE_VCPU: argument -1 does not fit 64 bits"):
+        vm.create_vcpu(-1)
+
+
 def test_the_message_names_structure_field_and_value(vm):
-    with pytest.raises(LayoutError, match=r"struct kvm_irq_level: irq: -1 is not in 32 bits"):
+    with pytest.raises(LayoutError, match=r"struct kvm_irq_level: irq: -1 does not fit 32 bits"):
         vm.irq_line(-1, 1)

@@ -96,7 +96,7 @@ def test_a_register_that_is_an_msr_is_that_msr(kvm, vcpu):
 
 
 def test_a_value_that_does_not_fit_a_register_is_refused(vcpu):
-    with pytest.raises(LayoutError, match="is not in 64 bits"):
+    with pytest.raises(LayoutError, match="does not fit 64 bits"):
         vcpu.set_one_reg(MSR_REGISTER | Msr.IA32_SYSENTER_CS, 1 << 64)
 
 

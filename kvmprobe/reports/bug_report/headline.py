@@ -67,25 +67,20 @@ def _forms(case: Case) -> Iterator[str]:
 
 def _divergence_forms(found: Divergence, record: ScenarioRecord) -> Iterator[str]:
     call = found.call
-    says = says_of(found.difference, call_name(call))
-    given = operand(call) if call else ""
-    with_operand = (
-        f"{says} for {given}"
-        if given and not isinstance(found.difference, ValuesDiffer | ImageDiffers)
-        else says
-    )
+    says = says_of(found.difference, call_name(call or found.after))
+    if call is None:
+        yield says
+        return
+    given = operand(call) if isinstance(found.difference, ResultDiffers | ExitDiffers) else ""
+    with_operand = f"{says} for {given}" if given else says
     before = _before(found, record)
     after = f" after {call_name(before)}" if before else ""
-    yield f"{with_operand}{after}"
-    if isinstance(found.difference, ResultDiffers):
-        yield with_operand
-    yield f"{says}{after}"
-    yield says
+    yield from (f"{with_operand}{after}", with_operand, f"{says}{after}", says)
 
 
 def _before(found: Divergence, record: ScenarioRecord) -> Op | None:
     """Return the call that the failure follows: the step's own, or that of the step before."""
-    if found.call is not found.after and found.call != found.after:
+    if found.call != found.after:
         return found.after
     ops = [step.calls[0].op for step in record.steps[: found.step] if step.calls]
     return next((op for op in reversed(ops) if op.call_name not in _PREPARING), None)
@@ -141,8 +136,8 @@ def _(_difference: HostSurvives, name: str) -> str:
 
 
 @says_of.register
-def _(_difference: KernelWarns, _name: str) -> str:
-    return "Kernel warning"
+def _(_difference: KernelWarns, name: str) -> str:
+    return f"Kernel warning during {name}"
 
 
 @says_of.register

@@ -25,7 +25,6 @@ from kvmprobe.reports.bug_report.recipients import subsystem_of
 from kvmprobe.reports.bug_report.sequence import conditions, table, words
 from kvmprobe.reports.bug_report.text import (
     SCISSORS,
-    WIDTH,
     header,
     item,
     paragraph,
@@ -46,6 +45,8 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import Divergence, ScenarioRecord
 
 _LONG = 200
+# Characters for what follows the prefix of a subject; a mail program folds the line.
+_SUBJECT = 79
 PROGRAM_MARK = "---- reproducer.c"
 
 
@@ -89,8 +90,7 @@ def subject(case: Case) -> str:
         series = _series_to_mend(case)
         return f"[{series}] {case.defects[0].subject}" if series else case.defects[0].subject
     prefix = subsystem_of(next(iter(files_at_fault(case)), "")).value
-    room = WIDTH - len(f"Subject: {prefix}: ")
-    return plain(f"{prefix}: {headline(case, room)}")
+    return plain(f"{prefix}: {headline(case, _SUBJECT - len(prefix))}")
 
 
 def _body(case: Case) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.guest import PAYLOAD_CR0, PAYLOAD_CR4
-from kvmprobe.model.sregs import Cr0, Cr4
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest import GuestExecute, MapPayload

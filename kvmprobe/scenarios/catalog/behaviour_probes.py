@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.sregs import Cr4
+from kvmprobe.model.control import Cr4
 from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2

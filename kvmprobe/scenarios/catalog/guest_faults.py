@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.payload import PayloadOp
+from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.guest import PAYLOAD_CR0, PAYLOAD_CR4
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
-from kvmprobe.model.sregs import Cr0, Cr4
 from kvmprobe.scenarios.catalog._guests import (
     AVX,
     AVX512_ALL,

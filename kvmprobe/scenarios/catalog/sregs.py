@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.sregs import Cr4
+from kvmprobe.model.control import Cr4
 from kvmprobe.scenarios.catalog._starts import (
     EMPTY,
     NO_AMX,

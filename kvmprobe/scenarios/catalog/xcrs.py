@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.sregs import Cr4
+from kvmprobe.model.control import Cr4
 from kvmprobe.scenarios.catalog._starts import (
     CFG_ALONE,
     DATA_ALONE,

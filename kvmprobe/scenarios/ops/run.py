@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.fields import KVM_RUN, places
 from kvmprobe.abi.ioctls import Descriptor
+from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model import run, vcpu_state
 from kvmprobe.scenarios.calls import VCPU, Call, RunVcpu
 from kvmprobe.scenarios.ops._base import FixedOp, op
 from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_PLACES = {run.EXIT_FIELD: (0, "I")}
+_PLACES = places(KVM_RUN[:1])
+_FAILURE = KVM_RUN[1]
+
+
+class _Entry(FixedOp):
+    """A KVM_RUN that enters the guest."""
+
+    def call(self) -> Call:
+        return RunVcpu(VCPU, 0)
+
+    def read(self, output: bytes) -> Mapping[str, int]:
+        """Return the exit reason, and with KVM_EXIT_FAIL_ENTRY the hardware's reason.
+
+        Outputs that were recorded before it was read have the exit reason only.
+        """
+        read = FixedOp.read(self, output)
+        if read[run.EXIT_FIELD] != KvmExit.FAIL_ENTRY or len(output) < _FAILURE.offset + 8:
+            return read
+        reason = int.from_bytes(output[_FAILURE.offset : _FAILURE.offset + 8], "little")
+        return {**read, _FAILURE.name: reason}
 
 
 @op(
@@ -30,11 +53,8 @@ _PLACES = {run.EXIT_FIELD: (0, "I")}
     on=Descriptor.VCPU,
     output=_PLACES,
 )
-class RunUntilHalt(FixedOp):
+class RunUntilHalt(_Entry):
     """Enter the guest, which halts at once."""
-
-    def call(self) -> Call:
-        return RunVcpu(VCPU, 0)
 
     def transition(self, machine: Machine) -> Step:
         return run.run_until_halt(machine, VCPU)
@@ -53,11 +73,8 @@ class RunUntilHalt(FixedOp):
     on=Descriptor.VCPU,
     output=_PLACES,
 )
-class RunUntilOut(FixedOp):
+class RunUntilOut(_Entry):
     """Enter the guest, which writes to a port at once."""
-
-    def call(self) -> Call:
-        return RunVcpu(VCPU, 0)
 
     def transition(self, machine: Machine) -> Step:
         return vcpu_state.run_until_port(machine, VCPU)

@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.fields import KVM_SREGS, places
 from kvmprobe.model import sregs
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Output
 from kvmprobe.scenarios.op_fields import U64
@@ -18,15 +19,7 @@ if TYPE_CHECKING:
 _SREGS, _SREGS2 = "sregs", "sregs2"
 _CR4_OFFSET = 248
 # struct kvm_sregs begins as struct kvm_sregs2 does, up to apic_base.
-SREGS_PLACES = {
-    "cs_base": (0, "Q"),
-    "cs_selector": (12, "H"),
-    sregs.CR0_FIELD: (224, "Q"),
-    "cr2": (232, "Q"),
-    "cr3": (240, "Q"),
-    sregs.CR4_FIELD: (_CR4_OFFSET, "Q"),
-    "efer": (264, "Q"),
-}
+SREGS_PLACES = places(KVM_SREGS)
 _ERRNOS = {
     "EINVAL": "a bit of CR4 that KVM or the guest's CPUID lacks, or long mode without CR4.PAE"
 }

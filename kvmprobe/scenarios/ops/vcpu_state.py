@@ -6,6 +6,14 @@ import struct
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.fields import (
+    KVM_DEBUGREGS,
+    KVM_LAPIC,
+    KVM_MP_STATE,
+    KVM_REGS,
+    KVM_VCPU_EVENTS,
+    places,
+)
 from kvmprobe.model import vcpu_state
 from kvmprobe.model.vcpu_state import RESET, State
 from kvmprobe.scenarios.calls import VCPU, VM, Argument, Captured, Immediate, Output
@@ -18,22 +26,12 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-# asm/kvm.h: struct kvm_regs, kvm_vcpu_events, kvm_mp_state, kvm_debugregs; SDM vol.3 table 12-1
-# "Local APIC Register Address Map".
 FIELDS: dict[State, Places] = {
-    State.REGS: {name: (8 * n, "Q") for n, name in enumerate(RESET[State.REGS])},
-    State.EVENTS: {
-        "exception": (0, "Q"),
-        "interrupt": (8, "I"),
-        "nmi": (12, "I"),
-        "sipi_vector": (16, "I"),
-        "flags": (20, "I"),
-        "smi": (24, "I"),
-        "triple_fault": (28, "B"),
-    },
-    State.MP_STATE: {"mp_state": (0, "I")},
-    State.DEBUGREGS: {name: (8 * n, "Q") for n, name in enumerate(RESET[State.DEBUGREGS])},
-    State.LAPIC: {"id": (0x20, "I"), "tpr": (0x80, "I"), "dfr": (0xE0, "I"), "svr": (0xF0, "I")},
+    State.REGS: places(KVM_REGS),
+    State.EVENTS: places(KVM_VCPU_EVENTS),
+    State.MP_STATE: places(KVM_MP_STATE),
+    State.DEBUGREGS: places(KVM_DEBUGREGS),
+    State.LAPIC: places(KVM_LAPIC),
 }
 
 
@@ -62,9 +60,9 @@ class _Set(FixedIoctl):
         return {}
 
     def argument(self) -> Argument:
-        places = FIELDS[self.state]
+        offsets = FIELDS[self.state]
         patches = tuple(
-            (places[name][0], struct.pack(f"={places[name][1]}", value))
+            (offsets[name][0], struct.pack(f"={offsets[name][1]}", value))
             for name, value in self.changes().items()
         )
         return Captured(self.state, patches)

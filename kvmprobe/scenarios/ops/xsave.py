@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.fields import XSTATE_BV, places
 from kvmprobe.model import uabi
 from kvmprobe.scenarios.calls import (
     VCPU,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Step
 
 XSTATE_BV_FIELD = "XSTATE_BV"
-IMAGE_PLACES = {XSTATE_BV_FIELD: (512, "Q")}
+IMAGE_PLACES = places((XSTATE_BV,))
 _BEYOND = 64
 _REFUSED = {"EINVAL": "XSTATE_BV, XCOMP_BV, reserved header bytes or MXCSR not accepted"}
 

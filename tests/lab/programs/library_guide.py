@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import mmap
 import os
 import site  # noqa: F401 - every Python that runs without -S loads it, such as the worker
+import struct
 import sys
 
 GUIDE, *PATH = sys.argv[1:]
@@ -12,8 +14,10 @@ sys.path[:0] = PATH
 os.environ["PYTHONPATH"] = os.pathsep.join(PATH)
 
 from kvmprobe import model  # noqa: E402, F401 - the guide imports it
-from kvmprobe.bindings import Kvm, Msr, guest_permission  # noqa: E402
+from kvmprobe.bindings import Kvm, Msr, Regs, guest_permission  # noqa: E402
+from kvmprobe.bindings.gateway import Pinned, call_buffer  # noqa: E402
 from kvmprobe.execution import (  # noqa: E402
+    facts,  # noqa: F401 - the worker loads it
     running_host,  # noqa: F401 - the guide imports it
     worker,  # noqa: F401 - running_host starts it
 )
@@ -27,6 +31,9 @@ from kvmprobe.xstate import (  # noqa: E402
     xstate_bv_of,
 )
 
+# linux/kvm.h of 6.18; the library has no guest_memfd.
+KVM_CREATE_GUEST_MEMFD, KVM_SET_USER_MEMORY_REGION2 = 0xC040AED4, 0x40A0AE49
+GUEST_MEMFD_FLAG_MMAP, GUEST_MEMFD_FLAG_INIT_SHARED, KVM_MEM_GUEST_MEMFD = 1, 2, 4
 TILES = XFeature.XTILE_DATA
 
 
@@ -49,6 +56,35 @@ def main():
         nested = vcpu.get_nested_state()
         vcpu.set_nested_state(nested)
         print("nested:", len(nested), vcpu.nested_size >= len(nested))
+    print("fault:", memory_fault())
+
+
+def memory_fault():
+    """What a run ends with whose memory is a guest_memfd that has been closed."""
+    with Kvm.open() as kvm, kvm.create_vm() as vm:
+        flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED
+        creation = bytearray(struct.pack("=QQ48x", mmap.PAGESIZE, flags))
+        memfd = call_buffer(vm.fd, KVM_CREATE_GUEST_MEMFD, creation)
+        if memfd < 0:
+            return f"KVM_CREATE_GUEST_MEMFD: {memfd}"
+        memory = mmap.mmap(memfd, mmap.PAGESIZE)
+        pinned = Pinned(memory)
+        region = struct.pack(
+            "=IIQQQQI116x",
+            *(0, KVM_MEM_GUEST_MEMFD, 0x1000, mmap.PAGESIZE, pinned.address, 0, memfd),
+        )
+        result = call_buffer(vm.fd, KVM_SET_USER_MEMORY_REGION2, bytearray(region))
+        del pinned
+        memory.close()
+        os.close(memfd)
+        if result < 0:
+            return f"KVM_SET_USER_MEMORY_REGION2: {result}"
+        with vm.create_vcpu(0) as vcpu:
+            sregs = vcpu.get_sregs()
+            sregs.cs.base = sregs.cs.selector = 0
+            vcpu.set_sregs(sregs)
+            vcpu.set_regs(Regs(rip=0x1000))
+            return vcpu.run()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.ops.guest_control import GuestXgetbv
 from kvmprobe.scenarios.ops.lifecycle import CreateVm
 from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from kvmprobe.scenarios.ops.system import GetMsrIndexListShort
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2
@@ -254,3 +255,23 @@ def test_a_failed_entry_comes_with_the_hardwares_reason():
 
 def test_a_guest_that_answers_where_kvm_run_should_fail_is_a_result():
     assert against(Failed(errno.EINTR), GuestXgetbv(0), 0) == ResultDiffers(-errno.EINTR, 0)
+
+
+def run_output(reason, failure=0):
+    """struct kvm_run from exit_reason on: the union of the exits begins at byte 24 of it."""
+    return struct.pack("<I20xQ", reason, failure)
+
+
+def test_an_entry_that_fails_is_an_exit_with_the_hardwares_reason():
+    # linux/kvm.h: KVM_EXIT_HLT 5, KVM_EXIT_FAIL_ENTRY 9
+    outcome = Done(fields={"exit_reason": 5})
+    difference = against(outcome, RunUntilHalt(), 0, run_output(9, 0x8000_0021))
+    observed = {"exit_reason": 9, "hardware_entry_failure_reason": 0x8000_0021}
+    assert difference == ValuesDiffer({"exit_reason": 5}, observed)
+
+
+def test_another_exit_has_no_such_reason():
+    # The same bytes are another exit's: linux/kvm.h, the union of struct kvm_run
+    outcome = Done(fields={"exit_reason": 5})
+    difference = against(outcome, RunUntilHalt(), 0, run_output(8, 7))
+    assert difference == ValuesDiffer({"exit_reason": 5}, {"exit_reason": 8})

@@ -8,10 +8,11 @@ import pytest
 from kvmprobe.errors import NotModelled
 from kvmprobe.model import guest
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.control import Cr4
 from kvmprobe.model.guest_control import NOTHING, nothing
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed
-from kvmprobe.model.sregs import Cr4, get_sregs, legal_cr4, set_cr4, set_sregs
+from kvmprobe.model.sregs import get_sregs, legal_cr4, set_cr4, set_sregs
 from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.hosts import AMX_HOST, AVX512_HOST, VCPU, machine_with_vcpu, with_behaviours
 

@@ -8,7 +8,18 @@ from kvmprobe.model.rule import DocumentSource
 from kvmprobe.reports.bug_report.log import trimmed_log
 from kvmprobe.reports.bug_report.mail import PROGRAM_MARK, report, subject
 from kvmprobe.reports.bug_report.text import SCISSORS
-from kvmprobe.results.difference import KernelWarns
+from kvmprobe.results.difference import (
+    ExitDiffers,
+    KernelTainted,
+    KernelWarns,
+    ResultDiffers,
+    ValuesDiffer,
+)
+from kvmprobe.results.record import CallRecord, Divergence, StepRecord
+from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from tests.support.cases import (
     B1,
     B1_TOO,
@@ -199,3 +210,51 @@ def test_hostile_text_neither_adds_a_header_nor_moves_a_cursor(scenario):
     assert all(line.isprintable() for line in text.splitlines())
     assert text.count(SCISSORS) == 1
     assert not any(line.startswith(("To: x@", "From ")) for line in text.splitlines())
+
+
+TABLE = SetCpuid2(Table.NO_AMX)
+REFUSED = Divergence(5, TABLE, TABLE, ResultDiffers(0, -22), RULE)
+TWICE = (OpenKvm(), CreateVm(), CreateVcpu(), TABLE, RunUntilHalt(), TABLE)
+
+
+def refusal(difference=REFUSED):
+    """The case of a table that is refused the second time, with what differs."""
+    steps = tuple(StepRecord((CallRecord(op, 0),)) for op in TWICE)
+    record = replace(
+        CASES["unknown"].record, divergences=(difference,), steps=steps, crash=None, findings=()
+    )
+    return replace(CASES["unknown"], record=record, swapped=None)
+
+
+def test_a_subject_says_what_the_kernel_returns_for_what_and_after_what():
+    assert subject(refusal()) == (
+        "x86/fpu: KVM_SET_CPUID2 returns -EINVAL for a table without AMX after KVM_RUN"
+    )
+
+
+def test_the_steps_say_that_it_is_the_same_table_twice():
+    shown = words(body(refusal()))
+    assert "KVM_SET_CPUID2 with a table without AMX, the same as in step 3" in shown
+
+
+@pytest.mark.parametrize(
+    ("difference", "says"),
+    [
+        (ValuesDiffer({"XCR0": 1}, {"XCR0": 7}), "KVM_SET_CPUID2 returns wrong XCR0=0x7"),
+        (ValuesDiffer({"exit_reason": 5}, {"exit_reason": 9}), "exits with KVM_EXIT_FAIL_ENTRY"),
+        (ExitDiffers(0, 17), "exits with KVM_EXIT_INTERNAL_ERROR"),
+    ],
+    ids=["value", "exit", "no answer"],
+)
+def test_a_subject_never_says_only_that_something_is_wrong(difference, says):
+    assert says in subject(refusal(replace(REFUSED, difference=difference)))
+
+
+def test_a_subject_says_during_what_the_kernel_warned():
+    warned = replace(REFUSED, call=None, difference=KernelWarns("WARNING: x"))
+    assert subject(refusal(warned)) == "x86/fpu: Kernel warning during KVM_SET_CPUID2"
+
+
+def test_a_subject_says_that_the_kernel_is_tainted():
+    tainted = replace(REFUSED, after=None, call=None, difference=KernelTainted(512))
+    assert subject(refusal(tainted)) == "x86/fpu: Kernel is tainted"

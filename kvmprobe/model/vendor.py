@@ -1,7 +1,8 @@
-"""A vendor module of KVM that overrules user space's CPUID table (kvm_pvm).
+"""Vendor modules of KVM that decide what KVM's core decides elsewhere (kvm_pvm).
 
-It gives a guest the CPU's own features, because the guest's CPUID is not intercepted.  Only what
-concerns XSTATE is modelled: XCR0's bits, XSAVE's features, and that XSAVE is there.
+Such a module gives a guest the CPU's own features, because the guest's CPUID is not intercepted.
+The model's core asks here, once for each decision.  Only what concerns XSTATE is modelled: XCR0's
+bits, XSAVE's features, that XSAVE is there, and CR4.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.control import CR4_ALWAYS, Cr4
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.xstate.cpuid import (
     LEAF_FEATURES,
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 _INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 # XSAVEOPT, XSAVEC, XGETBV with ECX=1; XSAVES and XFD are kept from guests.
 _OFFERED = 0b111
+_CR4 = (Cr4.UMIP, Cr4.FSGSBASE, Cr4.OSXSAVE, Cr4.SMEP, Cr4.SMAP, Cr4.PKE)
 
 
-def as_vendor_keeps(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
+def table_kept(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
     """Return the table that a vCPU has after it was given one.
 
     A list that has leaf 1 and no 0xD.0 gets that.  An entry of leaf 0xD whose index is not
@@ -35,7 +38,7 @@ def as_vendor_keeps(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
 
     :see: arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, where vendor modules have a hook
     """
-    if Behaviour.VENDOR_REWRITES_CPUID not in host.behaviours:
+    if not rewrites_cpuid(host):
         return guest
     table = CpuidTable(guest.entries)
     features = table.find(LEAF_FEATURES, 0)
@@ -51,3 +54,30 @@ def as_vendor_keeps(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
     table = table.replaced(LEAF_XSTATE, 0, eax=low, ecx=size, edx=high)
     offered = host.cpu.at(LEAF_XSTATE, 1).eax & _OFFERED
     return GuestCpuid.of(table.replaced(LEAF_XSTATE, 1, eax=offered, ecx=0, edx=0))
+
+
+def rewrites_cpuid(host: HostProfile) -> bool:
+    """Return True if KVM_GET_CPUID2 shows more than the model knows of a table.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, where vendor modules have a hook
+    """
+    return Behaviour.VENDOR_REWRITES_CPUID in host.behaviours
+
+
+def legal_cr4(host: HostProfile) -> int | None:
+    """Return the bits that CR4 may have whatever CPUID says; None where KVM's core decides.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_cr4, where vendor modules have a hook
+    """
+    if Behaviour.VENDOR_OWNS_CR4 not in host.behaviours:
+        return None
+    return CR4_ALWAYS | sum(bit.bit for bit in _CR4)
+
+
+def offered(host: HostProfile) -> CpuidTable:
+    """Return the table whose features of XSAVE and AMX KVM offers, where it knows them.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_set_cpu_caps, and a vendor module that clears capabilities
+    """
+    hides = Behaviour.HIDES_XSAVE_FEATURES in host.behaviours
+    return host.supported if hides else host.cpu

@@ -1,0 +1,51 @@
+"""Bits of the control registers and of IA32_EFER."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+# SDM vol.3 §2.2.1 "Extended Feature Enable Register"
+EFER_LME, EFER_LMA = 1 << 8, 1 << 10
+# Bits of CR4 that stand for no CPUID bit that KVM looks at: VME to PCE, OSFXSR and OSXMMEXCPT.
+CR4_ALWAYS = (1 << 11) - 1
+
+
+class Cr0(IntEnum):
+    """Bits of CR0 (SDM vol.3 §2.5 "Control Registers")."""
+
+    PE = 1
+    MP = 1 << 1
+    EM = 1 << 2
+    TS = 1 << 3
+    ET = 1 << 4
+    WP = 1 << 16
+    NW = 1 << 29
+    CD = 1 << 30
+    PG = 1 << 31
+
+
+class Cr4(IntEnum):
+    """Bits of CR4 by number (SDM vol.3 §2.5 "Control Registers")."""
+
+    PAE = 5
+    PGE = 7
+    OSFXSR = 9
+    OSXMMEXCPT = 10
+    UMIP = 11
+    LA57 = 12
+    VMXE = 13
+    SMXE = 14
+    FSGSBASE = 16
+    PCIDE = 17
+    OSXSAVE = 18
+    KEY_LOCKER = 19
+    SMEP = 20
+    SMAP = 21
+    PKE = 22
+    CET = 23
+    LAM_SUP = 28
+
+    @property
+    def bit(self) -> int:
+        """The value with this bit alone."""
+        return 1 << self
