@@ -62,7 +62,7 @@ def test_a_run_on_another_kernel_names_both(begun, capsys):
     directory.journal.append(EntryType.PLACE, entry)
     directory.close()
     said = told(path, capsys)
-    assert "a run on 4.20.0-none (running: #1)" in said
+    assert "the run is on 4.20.0-none (running: #1)" in said
     assert f"but {os.uname().release}" in said
 
 
