@@ -1,4 +1,4 @@
-"""``kvmprobe run --report FORMAT=FILE``: reports in files, written while the run goes on."""
+"""``kvmprobe run --report FORMAT=FILE``: reports that are written during the run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LiveReports:
     def __init__(
         self, wanted: Sequence[ReportFile], begun: RunDocument, planned: Sequence[str]
     ) -> None:
-        """Begin them.
+        """Start them.
 
         :param begun: the run without its records
         :param planned: ids of all scenarios that should be recorded
@@ -55,9 +55,9 @@ class LiveReports:
         ]
 
     def add(self, record: ScenarioRecord) -> None:
-        """Give each a scenario's record.
+        """Add a scenario's record to each.
 
-        :raises ReportFileError: its file system is full, or fails
+        :raises ReportFileError: the file cannot be written
         """
         for report in self._reports:
             report.add(record)
@@ -65,7 +65,7 @@ class LiveReports:
     def finish(self, ending: Ending) -> None:
         """End each, and close its file.
 
-        :raises ReportFileError: its file system is full, or fails
+        :raises ReportFileError: the file cannot be written
         """
         for report, file in zip(self._reports, self._files, strict=True):
             report.finish(ending)
@@ -73,7 +73,7 @@ class LiveReports:
 
 
 class _File:
-    """A file that has all that was written to it, whatever becomes of this process."""
+    """An unbuffered file, which keeps everything if this process is killed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
