@@ -113,7 +113,8 @@ def sizes(event: Event, state: ObservedState) -> Iterator[Finding]:
     if event.by != MAIN:
         return
     if event.name == "KVM_CHECK_EXTENSION" and immediate_of(event.call) == KvmCap.XSAVE2:
-        table, size = cpuid_of(state.system_reading("KVM_GET_SUPPORTED_CPUID")), event.result
+        table = cpuid_of(state.system_reading("KVM_GET_SUPPORTED_CPUID"))
+        size = max(event.result, 0)
     elif event.name == "KVM_GET_SUPPORTED_CPUID":
         table, size = cpuid_of(event.output), state.xsave2_size
     else:
