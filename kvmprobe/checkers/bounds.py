@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from kvmprobe.checkers.event import Event
     from kvmprobe.checkers.observed import ObservedState
     from kvmprobe.results.record import Finding
+# What a descriptor gives that is closed, or of another memory.
+_UNUSABLE = {-errno.EBADF, -errno.EIO}
 
 
 def image_form(event: Event, state: ObservedState) -> Iterator[Finding]:
@@ -73,7 +75,7 @@ def _extent(
 def old_get_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect KVM_GET_XSAVE to work until XTILE_DATA is enabled, and never after (INV-13)."""
     vcpu = state.vcpu(event)
-    if vcpu is None or event.name != "KVM_GET_XSAVE" or event.result == -errno.EIO:
+    if vcpu is None or event.name != "KVM_GET_XSAVE" or event.result in _UNUSABLE:
         return
     expected = -errno.EINVAL if vcpu.expanded else 0
     if event.result not in {expected, -errno.EFAULT}:

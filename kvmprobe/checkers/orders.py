@@ -160,7 +160,7 @@ class Orders:
             if name in IMAGES:
                 yield from self._image_differences(op, mine.output, theirs.output, here.loaded)
             elif mine.output != theirs.output and not (here.loaded and name == "KVM_GET_FPU"):
-                yield from values_differ(op, mine.output, theirs.output, self._host)
+                yield from values_differ(op, mine.output, theirs.output)
 
     def _image_differences(
         self,

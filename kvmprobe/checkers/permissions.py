@@ -113,7 +113,8 @@ def sizes(event: Event, state: ObservedState) -> Iterator[Finding]:
     if event.by != MAIN:
         return
     if event.name == "KVM_CHECK_EXTENSION" and immediate_of(event.call) == KvmCap.XSAVE2:
-        table, size = cpuid_of(state.system_reading("KVM_GET_SUPPORTED_CPUID")), event.result
+        table = cpuid_of(state.system_reading("KVM_GET_SUPPORTED_CPUID"))
+        size = max(event.result, 0)
     elif event.name == "KVM_GET_SUPPORTED_CPUID":
         table, size = cpuid_of(event.output), state.xsave2_size
     else:
@@ -156,7 +157,7 @@ def other_memory(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Expect EIO where a forked process asks its parent's VM or vCPU (INV-41)."""
     if not isinstance(event.call, Ioctl) or state.relations.get(event.by) is not Relation.FORK:
         return
-    if event.on in state.own_descriptors and event.result != -errno.EIO:
+    if event.on in state.own_descriptors and event.result not in {-errno.EIO, -errno.EBADF}:
         result = event.result
         yield event.finding(
             "other-memory", "INV-41", Claim.OTHER_MEMORY, {"result": result}, ops=(event.op,)

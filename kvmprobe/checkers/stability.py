@@ -86,7 +86,7 @@ def _details(
     if not event.output:
         before = int.from_bytes(old, "little")
         return (ReadingsDiffer(event.op, ResultDiffers(before, event.result)),)
-    return values_differ(event.op, old, new, state.host)
+    return values_differ(event.op, old, new)
 
 
 def images_differ(
@@ -101,11 +101,9 @@ def images_differ(
     return (ReadingsDiffer(op, image_differs(first, second, host.layout)),)
 
 
-def values_differ(
-    op: Op, first: bytes, second: bytes, host: HostProfile
-) -> tuple[ReadingsDiffer, ...]:
+def values_differ(op: Op, first: bytes, second: bytes) -> tuple[ReadingsDiffer, ...]:
     """Return which named values of two outputs of one call differ."""
-    before, now = op.read(first, host), op.read(second, host)
+    before, now = op.read(first), op.read(second)
     changed = [name for name, value in now.items() if before.get(name) != value]
     if not changed:
         return ()

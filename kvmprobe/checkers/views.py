@@ -14,6 +14,7 @@ from kvmprobe.checkers.event import (
     xstate_bv,
 )
 from kvmprobe.checkers.observed import FPU_MSRS, IMAGES
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.record import Statement
 from kvmprobe.xstate.cpuid import (
@@ -241,6 +242,9 @@ def restored_and_saved(event: Event, state: ObservedState) -> Iterator[Finding]:
     if vcpu is None or not vcpu.image or not event.output:
         return
     if event.name not in IMAGES:
+        return
+    if Behaviour.VENDOR_REWRITES_CPUID in state.host.behaviours:
+        # Which components the guest's CPUID shows is not what it was given.
         return
     layout = state.host.layout
     image = written_image(event.output, state.host)

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What one attempt begins with.
+    """What one attempt starts with.
 
-    :ivar begin: the journal's first entry
-    :ivar planned: ids of all scenarios that should have a record in the end
-    :ivar earlier: records of the attempts before
-    :ivar blamed: records, not in the journal yet, of scenarios that took this host down
+    :ivar begin: first entry of the journal
+    :ivar planned: ids of all scenarios that should get a record
+    :ivar earlier: records of earlier attempts
+    :ivar blamed: records of scenarios that crashed this host, not in the journal yet
     """
 
     directory: RunDirectory
@@ -59,14 +59,14 @@ class Attempt:
         return self.directory.path
 
     def close(self) -> None:
-        """Let others write the directory."""
+        """Release the lock on the directory."""
         self.directory.close()
 
 
 def first_attempt(arguments: argparse.Namespace, planned: Sequence[str]) -> Attempt:
-    """Make a run's directory: ``--out``, or a new one under the user's state directory.
+    """Create the run's directory: ``--out``, or a new one in the user's state directory.
 
-    :raises UsageError: something is there already, or it cannot be made
+    :raises UsageError: it exists, or it cannot be created
     """
     run_id = str(uuid.uuid4())
     began = now()
@@ -83,13 +83,13 @@ def first_attempt(arguments: argparse.Namespace, planned: Sequence[str]) -> Atte
 
 
 def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
-    """Open a run's directory to go on; returns the first attempt's arguments, too.
+    """Open a run's directory to continue; returns also the arguments of the first attempt.
 
-    The working directory becomes the first attempt's, which relative paths in them refer to.
+    Changes to the working directory of the first attempt, for relative paths in its arguments.
 
-    :param retries: how often a scenario that took this host down runs again, alone
-    :raises UsageError: no run was written there, it is damaged, or it was another kernel's
-    :raises RunDirectoryError: another process writes it
+    :param retries: how often a scenario that crashed this host runs again, alone
+    :raises UsageError: it is no run, it is damaged, or another kernel is running now
+    :raises RunDirectoryError: another process is writing it
     """
     directory = RunDirectory.open(path)
     try:
@@ -134,8 +134,8 @@ def _go_to(folder: Path) -> None:
         os.chdir(folder)
     except OSError as error:
         raise UsageError(
-            f"{folder}: {error.strerror}: the run was begun there, and its arguments may refer to "
-            "it; make it again, then resume"
+            f"{folder}: {error.strerror}: the run was started in this directory, and its arguments "
+            "may refer to it; create it, then resume"
         ) from error
 
 
@@ -144,6 +144,6 @@ def _require_same_kernel(path: Path, history: History) -> None:
     for target in history.facts:
         if target.kind == here.kind and target != here:
             raise UsageError(
-                f"{path}: a run on {target.kernel} ({target.source}), but {here.kernel} "
-                f"({here.source}) is running: boot that kernel, or begin a new run"
+                f"{path}: the run is on {target.kernel} ({target.source}), but {here.kernel} "
+                f"({here.source}) is running; boot that kernel or start a new run"
             )

@@ -1,4 +1,4 @@
-"""``kvmprobe run --report FORMAT=FILE``: reports in files, written while the run goes on."""
+"""``kvmprobe run --report FORMAT=FILE``: reports that are written during the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import ReportFileError, UsageError
-from kvmprobe.reports.formats import Format, live
+from kvmprobe.reports.formats import format_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,19 +22,18 @@ if TYPE_CHECKING:
 class ReportFile:
     """One ``--report``."""
 
-    format: Format
+    format: str
     path: Path
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``FORMAT=FILE``, for argparse."""
         name, separator, path = text.partition("=")
-        formats = [known.value for known in Format]
-        if not separator or not path or name not in formats:
+        if not separator or not path or name not in names():
             raise argparse.ArgumentTypeError(
-                f"{text!r}: want FORMAT=FILE, FORMAT one of {', '.join(formats)}"
+                f"{text!r}: expected FORMAT=FILE; formats: {', '.join(names())}"
             )
-        return cls(Format(name), Path(path))
+        return cls(name, Path(path))
 
 
 class LiveReports:
@@ -43,7 +42,7 @@ class LiveReports:
     def __init__(
         self, wanted: Sequence[ReportFile], begun: RunDocument, planned: Sequence[str]
     ) -> None:
-        """Begin them.
+        """Start them.
 
         :param begun: the run without its records
         :param planned: ids of all scenarios that should be recorded
@@ -51,14 +50,14 @@ class LiveReports:
         """
         self._files = [_File(report.path) for report in wanted]
         self._reports = [
-            live(report.format, file.write, begun, planned)
+            format_of(report.format).live(file.write, begun, planned)
             for report, file in zip(wanted, self._files, strict=True)
         ]
 
     def add(self, record: ScenarioRecord) -> None:
-        """Give each a scenario's record.
+        """Add a scenario's record to each.
 
-        :raises ReportFileError: its file system is full, or fails
+        :raises ReportFileError: the file cannot be written
         """
         for report in self._reports:
             report.add(record)
@@ -66,7 +65,7 @@ class LiveReports:
     def finish(self, ending: Ending) -> None:
         """End each, and close its file.
 
-        :raises ReportFileError: its file system is full, or fails
+        :raises ReportFileError: the file cannot be written
         """
         for report, file in zip(self._reports, self._files, strict=True):
             report.finish(ending)
@@ -74,7 +73,7 @@ class LiveReports:
 
 
 class _File:
-    """A file that has all that was written to it, whatever becomes of this process."""
+    """An unbuffered file, which keeps everything if this process is killed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Entry point of the ``kvmprobe`` command: dispatch, and errors as messages and exit statuses."""
+"""Entry point of the ``kvmprobe`` command: dispatch, error messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _JUDGING = frozenset({"run", "resume", "replay"})
-# What they read is read before they print; an OSError without a file's name is standard output's.
+# They read before they print, so an OSError without a file name is about standard output.
 _PRINTING = frozenset({"list", "man", "completion", "report", "explain", "bugreport"})
 
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.exit(exit_status(style, ExitCode.USAGE))
         raise
     code = _ended(arguments)
-    # A program of the user's own has statuses of its own.
+    # `lab exec` returns the status of the user's program.
     return exit_status(style, code) if isinstance(code, ExitCode) else code
 
 
@@ -67,11 +67,11 @@ def _ended(arguments: argparse.Namespace) -> int:
 
 
 def _unforeseen(error: Exception, command: str) -> int:
-    """Tell an output that cannot be written from a fault of kvmprobe's own."""
+    """Distinguish output that cannot be written from a bug in kvmprobe."""
     if isinstance(error, OSError) and (
         isinstance(error, BrokenPipeError) or (command in _PRINTING and not error.filename)
     ):
-        # Python must not try to flush it again.
+        # Python would flush it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _unread(OutputLost(error), command)
     traceback.print_exception(error)
@@ -80,7 +80,7 @@ def _unforeseen(error: Exception, command: str) -> int:
 
 
 def _open_standard_streams() -> None:
-    """Have the descriptors 0 to 2 open, so that no file of a run becomes one of them."""
+    """Open the descriptors 0 to 2 if they are closed, so that no other file becomes one of them."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -93,7 +93,7 @@ def _open_standard_streams() -> None:
 def _unread(lost: OutputLost, command: str) -> int:
     """Return the status of output that could not be written.
 
-    Whoever read a report may have seen enough; a run must not look as if it had passed.
+    The reader of a report may have seen enough, but a run must not look as if it had passed.
     """
     return ExitCode.OK if lost.reader_gone and command not in _JUDGING else _fail(lost)
 

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from kvmprobe.cli.scenario import Document
     from kvmprobe.errors import ExitCode
     from kvmprobe.execution.place import Place
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.scenario import Scenario
 
 
 def add_arguments(replay: argparse.ArgumentParser) -> None:
@@ -148,11 +150,17 @@ class _Replay:
 
     def _run_at(self, place: Place, names: Sequence[str], status: Progress) -> list[ScenarioRecord]:
         """Return the records of those that cannot run at that place."""
-        scenarios = tuple(self._documents[name].scenario for name in names)
+        documents = [self._documents[name] for name in names]
+
+        def judgeable(host: HostProfile) -> tuple[Scenario, ...]:
+            for document in documents:
+                document.check(host)
+            return tuple(document.scenario for document in documents)
+
         ledger = self._attempt.ledger if self._attempt else None
         policy = crash_policy(self._arguments, place)
         runner = Runner(place, policy, self._take, status, ledger=ledger)
-        runner.run(lambda _: True, lambda _: scenarios)
+        runner.run(lambda _: True, judgeable)
         self.notes += runner.blind_spots
         return runner.not_runnable
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.exit_style import outcome
-from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, FORMATS, end_with
+from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, end_with, formats
 from kvmprobe.cli.grammar.shared import RUN_HELP, add_exit_style
 from kvmprobe.errors import ExitCode, UsageError
-from kvmprobe.reports.formats import Format, rendered
+from kvmprobe.reports.formats import format_of, names
 from kvmprobe.results.run_document import Ending, RunDocument, read_run
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PAGE = Path("report.html")
 STANDARD_OUTPUT = Path("-")
+_HTML = "html"
 
 
 def add_arguments(report: argparse.ArgumentParser) -> None:
@@ -28,10 +29,9 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=RUN_HELP)
     report.add_argument(
         "--format",
-        choices=[known.value for known in Format],
-        default=Format.HTML.value,
-        help="KTAP, JUnit XML (xunit2), KCIDB v5, JSON lines, or one HTML page"
-        " (default: %(default)s)",
+        choices=names(),
+        default=_HTML,
+        help="format of the report (default: %(default)s)",
     )
     report.add_argument(
         "--output",
@@ -41,17 +41,17 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         " standard output for the others)",
     )
     add_exit_style(report, "exit with the status of the runs, in this convention")
-    end_with(report, FORMATS, EXIT_STYLES)
+    end_with(report, formats(), EXIT_STYLES)
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     """Write the report; the status is that of the runs only with an exit style."""
     runs = [read_run(path) for path in arguments.runs]
-    wanted = Format(arguments.format)
+    wanted = arguments.format
     output = arguments.output
-    if output is None and wanted is not Format.HTML:
+    if output is None and wanted != _HTML:
         output = STANDARD_OUTPUT
-    text = rendered(wanted, runs)
+    text = format_of(wanted).render(runs)
     _write(output, text.encode("utf-8", "backslashreplace"))
     for path, told in zip(arguments.runs, runs, strict=True):
         if told.ending is Ending.CUT_SHORT:

@@ -1,4 +1,4 @@
-"""``kvmprobe run``: this host, the emulated one, or both; records kept, and shown."""
+"""``kvmprobe run``: run scenarios on this host or the emulated one; keep and show the records."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _ENDINGS = (
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Run what the arguments want, where they want it."""
+    """Run the selected scenarios."""
     _check(arguments)
     chosen = wanted(arguments.select, arguments.exclude)
     emulated = None
@@ -73,7 +73,7 @@ def carry_out(
     console: Console,
     emulated: Place | None = None,
 ) -> ExitCode:
-    """Run what has no record yet.
+    """Run the planned scenarios that have no record.
 
     :param arguments: of the first attempt
     :param emulated: the emulated host, if it has been prepared

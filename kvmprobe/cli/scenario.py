@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ScenarioError, UsageError
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.document import from_document, to_document
+from kvmprobe.scenarios.document import check_domain, from_document, to_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +28,16 @@ class Document:
 
     path: Path
     scenario: Scenario
+
+    def check(self, host: HostProfile) -> None:
+        """Check that the model can judge the scenario on a host.
+
+        :raises ScenarioError: it cannot; the message has the path within the file
+        """
+        try:
+            check_domain(self.scenario, host)
+        except ScenarioError as error:
+            raise ScenarioError(f"{self.path}: {error}") from error
 
 
 def named(name: str, host: HostProfile, run: Path | None = None) -> Scenario:

@@ -1,4 +1,4 @@
-"""One attempt at a run: where it runs, and who takes its records."""
+"""One attempt of a run: where the scenarios run, and what receives the records."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """What one attempt runs, and what came of it.
+    """What one attempt runs, and its results.
 
-    :ivar records: of this attempt and those before; without steps where they passed
-    :ivar notes: what else there is to say of this attempt
+    :ivar records: of this and earlier attempts; those that passed without their steps
+    :ivar notes: notes for the reader of the run
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Session:
         live: Live,
         emulated: Place | None = None,
     ) -> None:
-        """Begin its reports with what earlier attempts recorded.
+        """Start the reports with the records of earlier attempts.
 
         :param emulated: the emulated host, if it has been prepared
         :raises UsageError: a report cannot be written
@@ -78,7 +78,7 @@ class Session:
             if self._arguments.target is Where.HOST:
                 raise
             self.notes.append(
-                f"this host cannot run any of it ({reason.code}: {reason}): emulated host only"
+                f"nothing can run on this host ({reason.code}: {reason}): emulated host only"
             )
             self._run_lab(chosen, status)
             return
@@ -93,10 +93,10 @@ class Session:
             self._run_lab({record.id for record in not_runnable}.__contains__, status)
         except (MissingTools, DownloadFailed) as missing:
             self._take_all(not_runnable)
-            self.notes.append(f"nor is there an emulated host for them: {missing}")
+            self.notes.append(f"there is no emulated host for them either: {missing}")
             return
         self.notes += [
-            f"{count} scenarios ran on the emulated host, because here: {reason}"
+            f"{count} scenarios ran on the emulated host, because of this host: {reason}"
             for reason, count in Counter(record.reason for record in not_runnable).items()
         ]
 
@@ -132,7 +132,7 @@ class Session:
         if self._json:
             self._json.add(record)
         self._reports.add(record)
-        # What passed is only counted from here on; thousands of step records would be kept for it.
+        # Passes are only counted from here on: do not keep thousands of step records.
         passed = record.verdict in {Verdict.PASS, Verdict.XFAIL}
         self.records.append(replace(record, steps=()) if passed else record)
 
@@ -142,7 +142,7 @@ class Session:
 
     @property
     def not_completed(self) -> list[str]:
-        """Ids that were planned and have no record."""
+        """Planned ids without a record."""
         return list(self._left)
 
     def close(self, ending: Ending) -> None:
@@ -151,7 +151,7 @@ class Session:
         :raises ReportFileError: a report's file system is full
         """
         complete = ending is Ending.COMPLETE
-        # A directory that takes no more has been complained of already.
+        # The error has been reported already.
         with contextlib.suppress(RunDirectoryError):
             self._attempt.ledger.finish(ending, self.not_completed, self.notes)
         if self._json:

@@ -1,4 +1,8 @@
-"""The terminal: output plain where it should be, and progress as a status line or as lines."""
+"""Terminal output, plain or coloured, and progress as a status line or as lines.
+
+rich's Live draws the status line.  rich.progress has no column for ``1423/3063  812/s``, its speed
+does not fall while nothing completes, and its line leaves no room for ^C.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 _REPEAT_SECONDS = 15.0
 _RATE_SECONDS = 10.0
 _REFRESHES_PER_SECOND = 5
-# The terminal writes ^C behind the status line; on the next line it would push that one up.
+# The terminal echoes ^C after the status line; without room for it, the line would scroll.
 _KEY_WIDTH = 3
 
 
@@ -36,19 +40,19 @@ class Output(Console):
     timestamps = False
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
-        """Print; of text each line gets its timestamp, if asked for.
+        """Print; with timestamps, one in each line of text.
 
-        :raises OutputLost: it cannot be written; what is printed later is dropped
+        :raises OutputLost: it cannot be written; later output is dropped
         """
         try:
             self._print(*objects, **options)
         except OSError as error:
-            # What is buffered would fail again when Python exits.
+            # Flushing the buffer at exit would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise OutputLost(error) from error
 
     def on_broken_pipe(self) -> None:
-        """Do not exit with status 1, which says that the kernel failed."""
+        """Do not exit with status 1, which means that the kernel failed."""
         raise  # noqa: PLE0704 - rich calls this where it handles BrokenPipeError
 
     def _print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
@@ -63,18 +67,18 @@ class Output(Console):
 
 @cache
 def output() -> Output:
-    """Return standard output's console; what it prints goes above a status line."""
+    """Return the console of standard output, which prints above the status line."""
     return Output(highlight=False, markup=False, color_system=colours(os.environ))
 
 
 def tell(line: str) -> None:
-    """Print a line about the run, not of its results: on standard error."""
+    """Print a line about the run, not a result, on standard error."""
     stamp = f"{_time()} " if output().timestamps else ""
     print(f"{stamp}{line}", file=sys.stderr, flush=True)
 
 
 def colours(environ: Mapping[str, str]) -> Literal["auto"] | None:
-    """Return rich's name for what colours to use: none with NO_COLOR, in CI, on a dumb terminal.
+    """Return rich's color system: None with NO_COLOR, in CI and on a dumb terminal.
 
     :see: https://no-color.org and https://force-color.org
     """
@@ -96,10 +100,10 @@ def _time() -> str:
 class Meter:
     """How far the work is.
 
-    :ivar stage: what it is at, for example ``this host, 6.18: scenarios``
-    :ivar current: what of the stage runs now, for example a scenario's id
-    :ivar total: 0 if unknown, in the stage's own unit, as ``done``
-    :ivar tally: what failed so far
+    :ivar stage: the current stage, for example ``this host, 6.18: scenarios``
+    :ivar current: the current item of the stage, for example a scenario's id
+    :ivar total: in the unit of the stage, as ``done``; 0 if unknown
+    :ivar tally: failures so far
     """
 
     clock: Callable[[], float] = monotonic
@@ -111,12 +115,12 @@ class Meter:
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def begin(self, stage: str) -> None:
-        """Begin a stage; its count starts anew."""
+        """Start a stage, and its count at 0."""
         self.stage, self.current, self.done, self.total = stage, "", 0, 0
         self._samples.clear()
 
     def advance(self, done: int, total: int) -> None:
-        """Take a count."""
+        """Record a count."""
         now = self.clock()
         while len(self._samples) > 1 and self._samples[1][0] <= now - _RATE_SECONDS:
             self._samples.popleft()
@@ -125,7 +129,7 @@ class Meter:
 
     @property
     def rate(self) -> float:
-        """How much a second, of late."""
+        """Units for each second, in the last ten seconds."""
         if not self._samples:
             return 0.0
         since, done = self._samples[0]
@@ -148,7 +152,7 @@ def _short(number: int) -> str:
 
 
 class StatusLine:
-    """Progress as one line that is redrawn below what is printed, and is gone at the end."""
+    """Progress as one line below the output, which disappears at the end."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
         self._console = console
@@ -171,7 +175,7 @@ class StatusLine:
         self._live.stop()
 
     def line(self) -> Text:
-        """Return done, total, rate, elapsed, failures, and what runs now; cut to one line."""
+        """Return done, total, rate, elapsed, failures and current item, truncated to one line."""
         meter = self._meter
         minutes, seconds = divmod(int(self._clock() - self._started), 60)
         elapsed = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
@@ -182,7 +186,7 @@ class StatusLine:
         return text
 
     def stage(self, text: str) -> None:
-        """Begin a stage."""
+        """Start a stage."""
         self._meter.begin(text)
 
     def advance(self, done: int, total: int) -> None:
@@ -190,16 +194,16 @@ class StatusLine:
         self._meter.advance(done, total)
 
     def now(self, text: str) -> None:
-        """Show what runs."""
+        """Show the current item."""
         self._meter.current = text
 
     def tally(self, text: str) -> None:
-        """Show what failed so far."""
+        """Show the failures so far."""
         self._meter.tally = text
 
 
 class LinePerStage:
-    """Progress without a terminal: a line a stage on standard error, and one now and then."""
+    """Progress without a terminal: a line for each stage, and one every 15 s, on standard error."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._meter = Meter(clock)
@@ -219,7 +223,7 @@ class LinePerStage:
         self._meter.begin(text)
 
     def advance(self, done: int, total: int) -> None:
-        """Print how far a long stage is."""
+        """Print the progress of a long stage."""
         self._meter.advance(done, total)
         if self._clock() - self._told >= _REPEAT_SECONDS:
             self._told = self._clock()
@@ -237,7 +241,7 @@ class LinePerStage:
 
 
 def progress() -> StatusLine | LinePerStage:
-    """Return what fits: a status line on the terminal that is there, or lines."""
+    """Return a status line if there is a terminal, else lines."""
     if not _unattended(os.environ):
         if sys.stdout.isatty():
             return StatusLine(output())

@@ -1,6 +1,7 @@
-"""All that the catalogue's scenarios can be selected by; what the model has to say is asked late.
+"""The traits by which scenarios of the catalogue are selected.
 
-Hazards and defects are those of a Sapphire Rapids host whose kernel may have every known defect.
+Hazards and defects come from the model, for a Sapphire Rapids host whose kernel may have every
+known defect; they are computed on demand.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Traits:
-    """One scenario's, each worked out when it is first asked for."""
+    """The traits of one scenario, each computed when it is first needed."""
 
     def __init__(self, scenario: Scenario, model_runs: ModelRuns) -> None:
         self.scenario = scenario
@@ -37,23 +38,23 @@ class Traits:
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """Family, needs, tasks."""
+        """Family, needs, relations of its tasks."""
         return tags(self.scenario)
 
     @cached_property
     def hazard(self) -> Hazard | None:
-        """Its first fatal load on a kernel that has known defects."""
+        """Its first fatal load on a kernel with known defects."""
         return first_hazard(self.scenario, self._model_runs, frozenset(known_defects()))
 
     @cached_property
     def hazard_ids(self) -> tuple[str, ...]:
-        """Identifiers of the known defects that make it fatal."""
+        """Ids of the known defects that make it fatal."""
         made_by = self.hazard.defects if self.hazard else frozenset()
         return tuple(defect.id for key, defect in known_defects().items() if key in made_by)
 
     @cached_property
     def defects(self) -> tuple[str, ...]:
-        """Identifiers of the known defects that it shows."""
+        """Ids of the known defects that it shows."""
         known = known_defects()
         found = set(shown(self.scenario, self._model_runs, known))
         return tuple(defect.id for behaviour, defect in known.items() if behaviour in found)
@@ -61,7 +62,7 @@ class Traits:
 
 @cache
 def catalogue() -> Sequence[Traits]:
-    """Return every scenario's, in the catalogue's order; ids are the same for every host."""
+    """Return the traits of all scenarios; the ids are the same for every host."""
     host = sapphire_rapids()
     model_runs = ModelRuns(host)
     return tuple(Traits(scenario, model_runs) for scenario in catalog.scenarios(host))
@@ -74,5 +75,5 @@ def known_tags() -> tuple[str, ...]:
 
 @cache
 def defect_names() -> Mapping[str, frozenset[str]]:
-    """Return what each known defect is called, by its identifier: that, and its behaviour."""
+    """Return the names of each known defect, by id: the id and the behaviour."""
     return {d.id: frozenset({d.id, b.name}) for b, d in known_defects().items()}

@@ -1,1 +1,1 @@
-"""Running scenarios: the worker that asks the kernel, the judge that holds the model to it."""
+"""Running scenarios: the worker next to the kernel, and what drives it and keeps its results."""

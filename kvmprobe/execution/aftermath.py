@@ -1,4 +1,4 @@
-"""After this host went down: which scenarios get the blame, which run again."""
+"""After this host went down: which scenarios are blamed, and which run again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.console_text import PanicReport
     from kvmprobe.results.history import History, HostCrash
 
-_UNTOLD = "the host went down; what it said is not known"
+_NO_REPORT = "the host went down; what it said is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Aftermath:
 
 
 def settle(history: History, retries: int, panic: PanicReport | None) -> Aftermath:
-    """Blame each suspect that took a foreseen risk, or went down alone ``retries`` + 1 times.
+    """Blame each suspect that took an expected risk, or was alone in ``retries`` + 1 crashes.
 
     :param panic: what the host said when it went down last, if that is known
     """
@@ -40,15 +40,15 @@ def settle(history: History, retries: int, panic: PanicReport | None) -> Afterma
     for scenario_id, host_crashes in history.suspects.items():
         alone = sum(fall.alone for fall in host_crashes)
         if host_crashes[-1].foreseen or alone > retries:
-            told = panic if host_crashes[-1].boot_id == history.ended_boots[-1] else None
-            made.blamed.append(_blamed(scenario_id, host_crashes, history, told))
+            known = panic if host_crashes[-1].boot_id == history.ended_boots[-1] else None
+            made.blamed.append(_blamed(scenario_id, host_crashes, history, known))
         else:
             made.again.append(scenario_id)
     return made
 
 
 def past_of(history: History, aftermath: Aftermath) -> Past:
-    """Return what a runner has to know of the attempts so far."""
+    """Return what a runner needs to know of earlier attempts."""
     records = [*history.records.values(), *aftermath.blamed]
     return Past(
         recorded=frozenset(record.id for record in records),
@@ -76,7 +76,7 @@ def _blamed(
         crash=Crash(
             step=len(record.steps),
             during=held.before if held else None,
-            headline=panic.headline if panic else _UNTOLD,
+            headline=panic.headline if panic else _NO_REPORT,
             function=panic.function if panic else "",
             frames=panic.frames if panic else (),
             report=panic.text if panic else "",

@@ -1,4 +1,4 @@
-"""The other end of a worker's link: sends scenarios ahead, takes traces in order."""
+"""Drives a worker over a link: sends scenarios ahead, receives traces in order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Deadlines in seconds: of one scenario, of a worker's first word, and of each step."""
+    """Deadlines in seconds: of one scenario, of a worker's greeting, and of each step."""
 
     scenario: float = 10.0
     start: float = 60.0
@@ -40,7 +40,7 @@ class Timing:
 
     @property
     def of_step(self) -> float:
-        """A step's, which is no later than its scenario's."""
+        """The deadline of a step, which is no later than its scenario's."""
         return min(self.step, self.scenario)
 
 
@@ -56,7 +56,7 @@ class Request:
 
 
 class TraceLostError(LinkLostError):
-    """The link was lost during a scenario; ``trace`` is what had come of it.
+    """The link was lost during a scenario; ``trace`` is what had arrived of it.
 
     Also if a task of the scenario cannot be killed: nothing more can be asked over this link.
     """

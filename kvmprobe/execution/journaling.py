@@ -1,7 +1,7 @@
-"""A run's ledger in its directory, and a mark in the kernel log where a crash would be this host's.
+"""A run's ledger in its directory, and marks in the kernel log where a crash would take this host.
 
-One flush a batch: the intent's, which takes the results before it along.  A panic of this host so
-loses at most the results of the batch in flight.
+There is one flush a batch, that of its intent, which also writes the results before it.  A panic of
+this host therefore loses at most the results of the batch in flight.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def since_epoch(text: str) -> int:
 class Journaling:
     """Writes one attempt.
 
-    :ivar environments: what was found out about each target, of earlier attempts too
+    :ivar environments: what the probes found at each target, in earlier attempts too
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Journaling:
         self._outputs: dict[str, dict[str, str]] = {}
 
     def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
-        """Keep the target and its facts."""
+        """Write the target and its facts."""
         self.environments[target] = facts
         self._risk = risk
         content = json.dumps(facts, indent=1, sort_keys=True).encode()
@@ -74,20 +74,20 @@ class Journaling:
         self._journal.append(EntryType.PLACE, entry)
 
     def intend(self, scenario_ids: Sequence[str]) -> None:
-        """Have a batch on the disk, and what came before."""
+        """Write a batch to the disk, with everything before it."""
         self._intent(scenario_ids, {"goes_on": False})
 
     def go_on(self, scenario_id: str) -> None:
-        """Have on the disk that this one may be fatal."""
+        """Write to the disk that this one may be fatal."""
         self._intent([scenario_id], {"goes_on": True})
 
-    def held(self, record: ScenarioRecord, before: Op | None) -> None:
-        """Keep what a scenario showed before a fatal load."""
+    def gated(self, record: ScenarioRecord, before: Op | None) -> None:
+        """Write what a scenario showed before the gate stopped it."""
         entry = {"record": record_to_json(record), "before": to_json(_OP, before)}
         self._journal.append(EntryType.GATED, entry)
 
     def read(self, scenario_id: str, trace: Trace) -> None:
-        """Keep what was read; the record that follows names it."""
+        """Store what was read; the record that follows names it."""
         self._outputs[scenario_id] = {
             f"{step_number}.{call_number}": self._directory.keep(reply.output)
             for step_number, step in enumerate(trace.steps)
@@ -96,7 +96,7 @@ class Journaling:
         }
 
     def record(self, record: ScenarioRecord) -> None:
-        """Keep a scenario's record."""
+        """Write a scenario's record."""
         entry: dict[str, Any] = {"record": record_to_json(record)}
         if outputs := self._outputs.pop(record.id, None):
             entry["outputs"] = outputs
@@ -105,7 +105,7 @@ class Journaling:
     def finish(self, ending: Ending, not_completed: Iterable[str], notes: Iterable[str]) -> None:
         """End the attempt.
 
-        :param notes: what else there was to tell of it
+        :param notes: what else a reader of the run should know
         """
         entry = {
             "complete": ending is Ending.COMPLETE,

@@ -1,4 +1,4 @@
-"""What a runner tells of what it is about to do, so that it is known when the host goes down."""
+"""What a runner announces before it does it, so that it is known if the host goes down."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 
 class Ledger(Protocol):
-    """Takes intents; the records themselves go to the runner's sink."""
+    """Receives intents; the records themselves go to the runner's sink."""
 
     def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
-        """Take the target of all that follows, and what was found out about it."""
+        """Receive the target of all that follows, and what the probes found there."""
 
     def intend(self, scenario_ids: Sequence[str]) -> None:
-        """Take what is about to run; returns when that would be known after a crash."""
+        """Receive what is about to run; return when that would be known after a crash."""
 
     def go_on(self, scenario_id: str) -> None:
-        """Take what is about to make a load that can be fatal; returns as :meth:`intend` does."""
+        """Receive what is about to make a load that can be fatal; return as :meth:`intend` does."""
 
-    def held(self, record: ScenarioRecord, before: Op | None) -> None:
-        """Take what a scenario showed until it was stopped before a load; it may go on later."""
+    def gated(self, record: ScenarioRecord, before: Op | None) -> None:
+        """Receive what a scenario showed until the gate stopped it; it may go on later."""
 
     def read(self, scenario_id: str, trace: Trace) -> None:
-        """Take what was read in a scenario that did not pass; its record follows."""
+        """Receive what was read in a scenario that did not pass; its record follows."""
 
 
 class NoLedger:
-    """Keeps nothing."""
+    """Discards everything."""
 
     def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
-        """Drop it."""
+        """Discard it."""
 
     def intend(self, scenario_ids: Sequence[str]) -> None:
-        """Drop it."""
+        """Discard it."""
 
     def go_on(self, scenario_id: str) -> None:
-        """Drop it."""
+        """Discard it."""
 
-    def held(self, record: ScenarioRecord, before: Op | None) -> None:
-        """Drop it."""
+    def gated(self, record: ScenarioRecord, before: Op | None) -> None:
+        """Discard it."""
 
     def read(self, scenario_id: str, trace: Trace) -> None:
-        """Drop it."""
+        """Discard it."""

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class LinkLostError(WorkerError):
-    """The worker does not answer any more.
+    """The worker no longer answers.
 
-    :ivar crash: the report of the host that died under it; its step is filled in by whoever knows
+    :ivar crash: the report of the host that died; the caller fills in its step
     :ivar hung: it is silent, not gone
     """
 
@@ -24,7 +24,7 @@ class LinkLostError(WorkerError):
 
 
 class Link(Protocol):
-    """Lines to and from one worker; a context manager that leaves no process behind."""
+    """Lines to and from one worker; a context manager that ends every process it started."""
 
     def send(self, line: str) -> None:
         """Send one line, without its end."""

@@ -1,4 +1,4 @@
-"""From a worker's facts to the model's host profile, and to what is testable here."""
+"""From a worker's facts to the model's host profile, and to what can be tested here."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ RUNS = "runs"
 class Preflight:
     """One target, probed.
 
-    :ivar facts: what the worker tells of the target, JSON-ready; ``environment`` is the record of
+    :ivar facts: what the worker found at the target, JSON-ready; ``environment`` is the record of
         host, kernel, processor and tool
-    :ivar undetermined: behaviours that the probes could not tell present or absent
+    :ivar undetermined: behaviours that the probes could neither confirm nor exclude
     """
 
     facts: dict[str, Any]
@@ -38,8 +38,8 @@ class Preflight:
     undetermined: Behaviours
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What is to be kept of the target: its facts, and its kernel's named behaviours."""
+    def recorded(self) -> dict[str, Any]:
+        """What the run's record says of the target: its facts, and its kernel's behaviours."""
         behaviours = {
             "found": sorted(behaviour.name for behaviour in self.profile.behaviours),
             "undetermined": sorted(behaviour.name for behaviour in self.undetermined),
@@ -48,12 +48,12 @@ class Preflight:
 
     @property
     def suspected(self) -> Behaviours:
-        """Defects that have to be reckoned with."""
+        """Defects that this kernel has or may have."""
         return (self.profile.behaviours | self.undetermined) & DEFECTS
 
 
 def examine(driver: Driver) -> Preflight:
-    """Probe the target behind a driver.
+    """Probe the target of a driver.
 
     :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm`` or ``no_xsave``
     """
@@ -76,7 +76,7 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
         raise Unavailable(
             "old_kvm",
             f"KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2) returned 0 on {facts['kernel']['release']}: "
-            f"KVM older than {CAP_XSAVE2_SINCE} cannot tell guest state beyond 4096 bytes",
+            f"KVM older than {CAP_XSAVE2_SINCE} cannot return guest state beyond 4096 bytes",
         )
     if not cpu["xcr0"]:
         raise Unavailable("no_xsave", "XCR0 cannot be read here: the kernel has not enabled XSAVE")
@@ -104,7 +104,7 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
 
 
 def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:
-    """Ask each probe with which of two models it agrees: with the behaviour, or without."""
+    """Run each probe; compare its answers with the model with the behaviour, and without."""
     probes = {b: p for b, p in PROBES.items() if profile.amx or not p.needs_amx}
     requests = [Request(probe, gate=1) for probe in probes.values()]
     traces = [trace for _, trace in driver.traces(requests, profile)]
@@ -131,7 +131,7 @@ class ScenarioClass:
 
 
 def unmet(preflight: Preflight) -> dict[Need, tuple[str, str]]:
-    """Return (code, reason) for each need that this target does not meet."""
+    """Return (code, reason) for each need that this target cannot meet."""
     found: dict[Need, tuple[str, str]] = {}
     if not preflight.profile.amx:
         found[Need.AMX] = _no_amx(preflight.profile, preflight.facts)

@@ -1,9 +1,10 @@
 """Runs many scenarios at one place: order, hazard gate, crashes, fresh starts.
 
-Scenarios that the model calls hazardous run last.  A worker stops any scenario before a guest-FPU
-load that the last read-back shows to be fatal (*held*).  On a real host that is its end.  At an
-expendable place held scenarios then go on to the load, each at most one crash a boot; of those with
-the same hazard and the same divergence only the first does, unless every crash is asked for.
+Scenarios that the model calls hazardous run last.  The gate in the worker stops any scenario before
+a guest-FPU load that the last read-back shows to be fatal.  On a real host the scenario ends there.
+At an expendable place gated scenarios then go on to the load, with at most one crash a boot; of
+those with the same hazard and the same divergence only the first does, unless every crash is asked
+for.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Runner:
 
     :ivar remaining: ids of scenarios that are planned and not recorded yet
     :ivar not_runnable: records of the scenarios that cannot run here; not given to the sink
-    :ivar blind_spots: what could not be watched here, and why
+    :ivar blind_spots: what could not be observed here, and why
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Runner:
         self._ledger = ledger or NoLedger()
         self._preflight: Preflight | None = None
         self._checkers: Checkers | None = None
-        self._held: list[tuple[Planned, ScenarioRecord]] = []
+        self._waiting: list[tuple[Planned, ScenarioRecord]] = []
         self._crashed: list[tuple[Planned, ScenarioRecord]] = []
         self._total = 0
         self.remaining: dict[str, None] = {}
@@ -96,9 +97,9 @@ class Runner:
     ) -> Preflight:
         """Run the scenarios listed for this host, the catalogue's, whose id is wanted.
 
-        :param past: what earlier attempts left; what has a record runs only to be compared with
+        :param past: results of earlier attempts; what has a record runs only for comparison
         :raises Unavailable: KVM is not usable at this place
-        :raises RunTimeout: the deadline passed; ``remaining`` tells what did not complete
+        :raises RunTimeout: the deadline passed; ``remaining`` has what did not complete
         :raises HostStuck: a task cannot be killed; ``remaining`` as above
         """
         self._progress.stage(f"{self._place.target.description}: probing")
@@ -112,13 +113,13 @@ class Runner:
                 self._progress.stage(f"{self._place.target.description}: scenarios")
                 if self._drain(driver, planned, gate=1):
                     self._crash_phase(driver)
-        while self._held:
+        while self._waiting:
             with self._place.open() as link:
                 self._crash_phase(self._driver(link))
         return self._examined
 
     def _driver(self, link: Link) -> Driver:
-        """Greet a fresh worker; have it probe the place if that has not been done.
+        """Connect to a fresh worker; probe the place if that has not been done.
 
         :raises BootFailed: the kernel died or hung before any scenario
         """
@@ -150,7 +151,7 @@ class Runner:
         preflight = self._examined
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
-        self._ledger.place(self._place.target, self._place.risk, preflight.told)
+        self._ledger.place(self._place.target, self._place.risk, preflight.recorded)
         made = plan(scenarios, wanted, preflight, self._place.target, past)
         self.not_runnable += made.not_runnable
         self._crashed += made.crashed
@@ -166,7 +167,7 @@ class Runner:
                 self._ledger.intend([p.scenario.id for p in batch])
             else:
                 self._ledger.go_on(batch[0].scenario.id)
-            requests = [Request(self._gated(p), gate) for p in batch]
+            requests = [Request(self._within_risk(p), gate) for p in batch]
             try:
                 self._progress.now(planned[0].scenario.id)
                 for _, trace in driver.traces(requests, self._examined.profile):
@@ -186,7 +187,7 @@ class Runner:
         together = list(takewhile(lambda p: not p.alone, first))
         return together or first[:1]
 
-    def _gated(self, planned: Planned) -> Scenario:
+    def _within_risk(self, planned: Planned) -> Scenario:
         """On a real host, leave the fatal load out."""
         if planned.hazard is None or self._goes_on:
             return planned.scenario
@@ -203,8 +204,8 @@ class Runner:
         cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
         if trace.end is End.GATED and self._goes_on:
             _, load = planned.scenario.next_step(len(trace.steps))
-            self._ledger.held(record, load)
-            self._held.append((planned, record))
+            self._ledger.gated(record, load)
+            self._waiting.append((planned, record))
             return
         if trace.end is End.GATED or (cut_short and not self._goes_on):
             note = "stopped before a guest-FPU load that can panic this host; --hazardous goes on"
@@ -223,7 +224,7 @@ class Runner:
     def _judged(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
     ) -> ScenarioRecord:
-        """Judge by the model, then by the checkers, which do not ask it."""
+        """Judge by the model, then by the checkers, which do not use it."""
         assert self._checkers is not None  # noqa: S101 - set when the place was examined
         if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
             self.blind_spots.append(f"{scenario.id}: {LOST_RECORDS.removeprefix('kvmprobe: ')}")
@@ -240,25 +241,25 @@ class Runner:
         self._progress.advance(self._total - len(self.remaining), self._total)
 
     def _crash_phase(self, driver: Driver) -> None:
-        """Let held scenarios go on, until one takes the host with it."""
+        """Let gated scenarios go on, until one takes the host with it."""
         if self._hazardous is Hazardous.FIRST_OF_A_KIND:
             for leader, leading in self._crashed:
                 self._leave_the_like(leader, leading)
-        while self._held:
-            planned, record = self._held.pop(0)
+        while self._waiting:
+            planned, record = self._waiting.pop(0)
             self._progress.stage(f"{self._place.target.description}: going on with {record.id}")
             if self._hazardous is Hazardous.FIRST_OF_A_KIND:
                 self._leave_the_like(planned, record)
             front = deque([planned])
-            # Whoever let it go on has said that this host may die of it.
+            # The user has allowed that this host dies of it.
             if not self._drain(driver, front, gate=0):
                 return
             self._check_deadline()
 
     def _leave_the_like(self, leader: Planned, leading: ScenarioRecord) -> None:
         kind = _kind(leader, leading)
-        others = self._held
-        self._held = [(p, r) for p, r in others if _kind(p, r) != kind]
+        others = self._waiting
+        self._waiting = [(p, r) for p, r in others if _kind(p, r) != kind]
         for planned, record in others:
             if _kind(planned, record) == kind:
                 self._emit(replace(record, reason=f"same as {leading.id}; stopped before the load"))

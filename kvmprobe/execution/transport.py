@@ -16,7 +16,7 @@ class Transport(Protocol):
 
     @property
     def write_fd(self) -> int:
-        """What a child writes to; -1 means CHANNEL_PORT."""
+        """Descriptor that a child writes to; -1 means CHANNEL_PORT."""
 
     def read_line(self) -> bytes:
         """Return the next line without its end; empty at the end of input."""
@@ -50,7 +50,7 @@ class PipeTransport:
 
 
 class PortTransport:
-    """The emulator's channel: what is written is outside at once, whatever happens to the kernel.
+    """The emulator's channel: what is written leaves the guest at once, even if the kernel dies.
 
     The process needs I/O privilege level 3, which it inherits from the emulated host's init.
     """

@@ -1,4 +1,4 @@
-"""The process next to the kernel under test: runs each scenario in a child forked from itself.
+"""The process next to the kernel under test: runs each scenario in a forked child.
 
 It stays pristine: it never asks for permission, opens /dev/kvm or touches AMX, so a forked child
 begins as an exec'ed process would.  It judges nothing; the child reports what it saw, one line a

@@ -28,7 +28,7 @@ _ENDED = ("Z", "X")
 def tasks_below(root: int) -> Tasks:
     """Return every thread of a process and of those that descend from it.
 
-    A kernel without CONFIG_PROC_CHILDREN tells only of the process itself.
+    A kernel without CONFIG_PROC_CHILDREN shows only the process itself.
     """
     found: Tasks = []
     waiting = [root]

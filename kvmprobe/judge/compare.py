@@ -42,7 +42,7 @@ def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Differ
         case NewDescriptor():
             return None if reply.result >= 0 else ResultDiffers(None, reply.result)
         case Failed():
-            return _compare_failed(outcome, op, reply, host)
+            return _compare_failed(outcome, op, reply)
         case Done():
             return _compare_done(outcome, op, reply, host)
         case OneOf(choices):
@@ -72,12 +72,12 @@ def _result_differs(expected: int, op: Op, reply: Reply) -> Difference:
     return ExitDiffers(expected, *ended) if ended else ResultDiffers(expected, reply.result)
 
 
-def _compare_failed(failed: Failed, op: Op, reply: Reply, host: HostProfile) -> Difference | None:
+def _compare_failed(failed: Failed, op: Op, reply: Reply) -> Difference | None:
     if reply.result != -failed.errno:
         return _result_differs(-failed.errno, op, reply)
     if not failed.fields:
         return None
-    return _compare_fields(Done(fields=failed.fields), op.read(reply.output or b"", host))
+    return _compare_fields(Done(fields=failed.fields), op.read(reply.output or b""))
 
 
 def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Difference | None:
@@ -85,7 +85,7 @@ def _compare_done(done: Done, op: Op, reply: Reply, host: HostProfile) -> Differ
         return _result_differs(done.value, op, reply)
     if done.image is not None:
         return _compare_image(done.image, reply.output or b"", host)
-    observed = op.read(reply.output or b"", host) if done.fields else {}
+    observed = op.read(reply.output or b"") if done.fields else {}
     return (
         _compare_fields(done, observed)
         or _compare_memory(done, reply.output or b"")

@@ -77,7 +77,7 @@ def examined(
             read_by = expected.rule if position and expected.rule is not rule else None
             after = scenario.steps[number].op
             found.append(Divergence(number, after, op, difference, rule, read_by))
-        calls[number].append(_call_record(answer, model_run.host))
+        calls[number].append(_call_record(answer))
     for number, seen in enumerate(trace.steps[: len(scenario.steps)]):
         after = scenario.steps[number].op
         found += [
@@ -91,22 +91,22 @@ def examined(
     return tuple(sorted(found, key=lambda divergence: divergence.step)), tuple(records)
 
 
-def _call_record(answer: Answer, host: HostProfile) -> CallRecord:
+def _call_record(answer: Answer) -> CallRecord:
     _, op, reply, expected = answer
     ended = unanswered_exit(op, reply)
     if ended is not None:
         reason, failure = ended
         fields = {_EXIT_REASON: reason, **({_ENTRY_FAILURE: failure} if failure else {})}
         return CallRecord(op, 0, fields)
-    observed = _fields(op, reply, host)
+    observed = _fields(op, reply)
     shown, undetermined = expected_fields(expected.outcome, observed)
     other = {name: value for name, value in shown.items() if observed.get(name) != value}
     return CallRecord(op, reply.result, observed, other, undetermined)
 
 
-def _fields(op: Op, reply: Reply, host: HostProfile) -> Mapping[str, int]:
+def _fields(op: Op, reply: Reply) -> Mapping[str, int]:
     """Read the output of a call that succeeded; a failed call's output has no values."""
-    return op.read(reply.output, host) if reply.output and reply.result >= 0 else {}
+    return op.read(reply.output) if reply.output and reply.result >= 0 else {}
 
 
 def explanation(

@@ -1,4 +1,4 @@
-"""Named kernel behaviours: where kernels differ, told by probing and never by version.
+"""Named kernel behaviours: where kernels differ, known from probes and never from a version.
 
 A *variant* is legal either way; the running kernel's choice becomes part of what is expected.  A
 *defect* is never expected: a run with one is a divergence, which the defect then explains.

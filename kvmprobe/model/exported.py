@@ -103,7 +103,7 @@ def x87_unspecified(content: bytes) -> tuple[Unspecified, ...]:
     found: list[Unspecified] = []
     significant = significant_x87(content)
     if content[:6] != significant[:6]:
-        # UNSPECIFIED: reserved bits of FCW, the byte behind FTW.
+        # UNSPECIFIED: reserved bits of FCW, the byte after FTW.
         reserved = b"\xc0\xe0\x00\x00\x00\xff"
         found.append(Unspecified(0, reserved, "reserved bits of the x87 environment"))
     if any(content[_POINTERS.start : _POINTERS.stop]):

@@ -114,7 +114,7 @@ def guest_mxcsr(fpstate: Fpstate) -> int:
 
 
 def raw_legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:
-    """Return what may lie in the bytes of FP or SSE, whatever XSTATE_BV says.
+    """Return what the bytes of FP or SSE may be, whether XSTATE_BV has the bit or not.
 
     A save writes a component in INIT state, with its bit set, or leaves both alone.
 

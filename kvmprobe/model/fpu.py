@@ -41,7 +41,7 @@ SET_FPU = Rule(
 def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
     """KVM_SET_FPU: x87 and SSE registers become what is given, MXCSR stays as it was.
 
-    Behind ``area`` is memory that cannot be read.
+    Memory after ``area`` cannot be read.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu
     """

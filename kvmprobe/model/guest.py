@@ -189,7 +189,7 @@ def execute(
     instruction: Callable[[Guest], Guest],
     rule: Rule,
 ) -> Step:
-    """KVM_RUN until the payload has executed one instruction and told what came of it.
+    """KVM_RUN until the payload has executed one instruction and returned its result.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_load_guest_fpu, kvm_put_guest_fpu
     """

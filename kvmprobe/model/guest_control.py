@@ -251,5 +251,5 @@ def cpuid(guest: Guest) -> Guest:
     """
     held = current(guest.host, guest.vcpu, guest.vcpu.cpuid or GuestCpuid())
     found = CpuidTable(held.entries).find(guest.registers.rax & U32_MAX, guest.ecx)
-    told = Registers(found.eax, found.ebx, found.ecx, found.edx) if found else Registers()
-    return replace(guest, registers=told)
+    result = Registers(found.eax, found.ebx, found.ecx, found.edx) if found else Registers()
+    return replace(guest, registers=result)

@@ -30,7 +30,7 @@ RDMSR = Rule(
 
 
 def rdmsr(guest: Guest) -> Guest:
-    """RDMSR: what CPUID does not tell is not there, but XFD once its interception is off.
+    """RDMSR: #GP for an MSR that CPUID lacks, except XFD once its interception is off.
 
     :see: arch/x86/kvm/x86.c: kvm_get_msr_common; arch/x86/kvm/vmx/vmx.c: vmx_set_msr
     """

@@ -23,7 +23,7 @@ TILE_SIZE = ROWS * BYTES_PER_ROW
 
 
 def valid(configuration: bytes) -> bool:
-    """Tell whether LDTILECFG takes a configuration.
+    """Return True if LDTILECFG accepts a configuration.
 
     :see: SDM vol.2 LDTILECFG
     """
@@ -82,7 +82,7 @@ TILELOADD = instruction_rule("TILELOADD is #NM with XFD armed", "TILELOADD/TILEL
 
 
 def tileloadd(guest: Guest, tile: int, rows: bytes) -> Guest:
-    """TILELOADD from rows of 64 bytes: what lies outside the tile's shape becomes zero.
+    """TILELOADD from rows of 64 bytes: what is outside the tile's shape becomes zero.
 
     :see: SDM vol.2 TILELOADD/TILELOADDT1
     """

@@ -197,12 +197,12 @@ FWAIT = instruction_rule("FWAIT is #NM with CR0.TS and CR0.MP", "WAIT/FWAIT")
 
 
 def fwait(guest: Guest) -> Guest:
-    """FWAIT: it heeds CR0.TS only with CR0.MP.
+    """FWAIT: #NM for CR0.TS only with CR0.MP.
 
     :see: SDM vol.2 WAIT/FWAIT
     """
-    heeded = guest.vcpu.cr0 & Cr0.MP and not guest.cr0_ts_clear
-    guest.require((not heeded, Vector.NM))
+    faults = guest.vcpu.cr0 & Cr0.MP and not guest.cr0_ts_clear
+    guest.require((not faults, Vector.NM))
     return guest
 
 

@@ -99,7 +99,7 @@ def create_vcpu(
 ) -> Step:
     """KVM_CREATE_VCPU: a zeroed fpstate with the default components; guest permission is frozen.
 
-    It is the caller's permission that is frozen, and that stays if what comes after fails.
+    The caller's permission is frozen, and stays so if a later part of the call fails.
 
     :see: virt/kvm/kvm_main.c: kvm_vm_ioctl_create_vcpu;
         arch/x86/kernel/fpu/core.c: fpu_alloc_guest_fpstate, fpu_lock_guest_permissions

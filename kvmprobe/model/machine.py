@@ -41,7 +41,7 @@ class GuestCpuid:
         return _guest_cpuid(table)
 
     def has(self, leaf: int, subleaf: int, register: Register, bit: int) -> bool:
-        """Tell whether a feature bit is set; a missing leaf has none."""
+        """Return True if a feature bit is set; a missing leaf has none."""
         entry = CpuidTable(self.entries).find(leaf, subleaf)
         return entry is not None and bool(getattr(entry, register.value) >> bit & 1)
 

@@ -1,4 +1,4 @@
-"""MSRs as the host sets and reads them: XFD, XFD_ERR, XSS, and some that stand beside them.
+"""MSRs as the host sets and reads them: XFD, XFD_ERR, XSS, CET, and two plain ones.
 
 Shaped like arch/x86/kvm/x86.c (msrs.c since 7.3): __msr_io, kvm_set_msr_common, kvm_get_msr_common.
 Leaves out ``ignore_msrs`` and MSR filters, which host-initiated access bypasses.
@@ -226,7 +226,7 @@ def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> S
 
 
 def loads_fpu(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
-    """Tell whether access to an MSR that lives in XSTATE loads the guest FPU first.
+    """Return True if access to an MSR that is in XSTATE loads the guest FPU first.
 
     :see: arch/x86/kvm/x86.c: is_xstate_managed_msr
     """
@@ -254,7 +254,7 @@ def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
 def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
     """Return an MSR's value as the host reads it; None where it cannot.
 
-    What KVM advertises reads as zero for a guest that lacks it.
+    An MSR that KVM lists reads as zero for a guest that lacks it.
 
     :see: arch/x86/kvm/x86.c: kvm_get_msr_common, kvm_do_msr_access
     """

@@ -99,12 +99,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class NewDescriptor:
-    """The call returns a descriptor of whatever number."""
+    """The call returns a descriptor, of any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The call fails with this errno; its output reads as ``fields`` all the same."""
+    """The call fails with this errno; its output still reads as ``fields``."""
 
     errno: int
     fields: Mapping[str, int] = field(default_factory=dict)

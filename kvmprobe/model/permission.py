@@ -171,7 +171,7 @@ UNKNOWN_OPTION = Rule(
 
 
 def unknown_option(machine: Machine) -> Step:
-    """arch_prctl with an option that is none.
+    """arch_prctl with an unknown option.
 
     :see: arch/x86/kernel/process.c: do_arch_prctl_common; fpu/xstate.c: fpu_xstate_prctl
     """

@@ -121,7 +121,8 @@ SET_ALTSTACK = Rule(
 def set_altstack(machine: Machine, size: int, by: str = MAIN) -> Step:
     """sigaltstack: refused if a signal frame with the host permission's components may not fit.
 
-    The frame has less than 1 KiB beside those; sizes that little larger are not told apart.
+    The frame has less than 1 KiB more than those; sizes that are larger by less count as large
+    enough.
 
     :see: kernel/signal.c: do_sigaltstack; arch/x86/kernel/signal.c: sigaltstack_size_valid
     """

@@ -43,7 +43,7 @@ _FEATURES: dict[Cr4, tuple[tuple[int, int, Register, int], ...]] = {
 
 
 def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
-    """Tell whether KVM_SET_SREGS, or the guest itself, may give CR4 this value.
+    """Return True if KVM_SET_SREGS, or the guest itself, may give CR4 this value.
 
     Each feature's bit needs the feature, in KVM and in the guest's CPUID; where that was never set,
     kernels differ.

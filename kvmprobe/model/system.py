@@ -1,4 +1,4 @@
-"""What KVM tells of itself on /dev/kvm and on a VM (arch/x86/kvm/x86.c: kvm_arch_dev_ioctl)."""
+"""What KVM returns about itself on /dev/kvm and a VM (arch/x86/kvm/x86.c: kvm_arch_dev_ioctl)."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ SET_XSAVE = Rule(
 def set_xsave(machine: Machine, vcpu_name: str, image: bytes) -> Step:
     """KVM_SET_XSAVE: all checks precede any change; components not in XSTATE_BV become INIT.
 
-    A component with XFD[i]=1 is dropped silently, as if its XSTATE_BV bit were clear.  Behind
-    ``image`` is memory that cannot be read.
+    A component with XFD[i]=1 is dropped silently, as if its XSTATE_BV bit were clear.  Memory
+    after ``image`` cannot be read.
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_xsave;
         arch/x86/kernel/fpu/core.c: fpu_copy_uabi_to_guest_fpstate;

@@ -41,7 +41,7 @@ _LAPIC_STATES = frozenset({1, 2, 3, _SIPI_RECEIVED, 9})
 # asm/kvm.h: KVM_VCPUEVENT_VALID_NMI_PENDING, _SHADOW, _SMM; _SIPI_VECTOR, which GET never has
 _EVENTS_VALID, _SIPI_VECTOR_VALID = 1 | 4 | 8, 2
 # SDM vol.3 table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT";
-# EDX, which tells the processor's signature there, is 600H while there is no CPUID: x86.c:
+# EDX, the processor's signature there, is 600H while there is no CPUID: x86.c:
 # kvm_vcpu_reset.  §12.4.7.1 "Local APIC State After Power-Up or Reset".
 RESET: Mapping[State, Mapping[str, int]] = {
     State.REGS: {
@@ -128,7 +128,7 @@ SET_STATE = Rule(
 def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[str, int]) -> Step:
     """Restore what the last GET returned, with some values changed.
 
-    Which events are valid is said to the call and not kept; a vCPU that has received a SIPI starts.
+    The flags say which events are valid and are not kept; a vCPU that has received a SIPI starts.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs;
         arch/x86/kvm/lapic.c: kvm_apic_accept_events
@@ -146,7 +146,7 @@ def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[s
 
 
 def known(vcpu: Vcpu, state: State) -> Mapping[str, int]:
-    """Return the values that are certain: none once the guest has changed what it liked.
+    """Return the values that are certain: none once the guest ran.
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_reset
     """

@@ -23,7 +23,7 @@ MAX_XCRS = 16
 
 
 def legal_xcr0(value: int, guest_xcr0: int) -> bool:
-    """Tell whether XCR0 may have ``value`` under ``guest_supported_xcr0``.
+    """Return True if XCR0 may have ``value`` under ``guest_supported_xcr0``.
 
     :see: arch/x86/kvm/x86.c: __kvm_set_xcr
     """

@@ -1,4 +1,4 @@
-/* The guest payload: comes up from the reset vector, carries out the command in its memory, reports by an OUT that the
+/* The guest payload: starts at the reset vector, executes the command in its memory, reports by an OUT that the
  * result is there, and again.  It touches no FPU or vector register of its own accord and leaves CR4.OSXSAVE to
  * commands.  Linear is physical; all at once is mapped a second time, USER higher, for CPL 3, so that neither PKRU nor
  * SMEP and SMAP apply to the payload itself. */
@@ -13,7 +13,7 @@
 #define USER 0x200000
 
 #define VECTORS 32
-#define RETURN_FROM_USER 0x20           /* INT behind a command at CPL 3 */
+#define RETURN_FROM_USER 0x20           /* INT after a command at CPL 3 */
 
 #define CODE32 0x08
 #define DATA32 0x10

@@ -1,6 +1,6 @@
 /*
- * Whatever is our own fault ends a scenario as BROKEN, with the reason in memory that its process, its tasks and the
- * zygote share.  The zygote reports it when the process has ended.
+ * Our own faults end a scenario as BROKEN.  The reason is in memory that its process, its tasks and the zygote share; the
+ * zygote reports it when the process has ended.
  */
 #include <signal.h>
 #include <stdarg.h>

@@ -49,7 +49,7 @@ const char *broken_because(void);
 void report_own_faults(void);
 __attribute__((format(printf, 1, 2), noreturn)) void cannot_run(const char *format, ...);
 
-/* line.c: one line of JSON to whoever drives the worker. */
+/* line.c: one line of JSON to the driver of the worker. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
 void say_text(const char *text);
 void say_base64(const uint8_t *bytes, size_t size);

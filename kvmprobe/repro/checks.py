@@ -56,7 +56,7 @@ class Checker:
         self._step = step
 
     def lines(self, label: str, expected: Expectation, issued: Issued) -> list[str]:
-        """Return the statements that check ``ret``, and the output behind it."""
+        """Return the statements that check ``ret``, and the output."""
         name = string(label)
         match expected.result:
             case None:

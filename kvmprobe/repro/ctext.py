@@ -90,7 +90,7 @@ class Names:
         self._taken = set(taken)
 
     def fresh(self, preferred: str) -> str:
-        """Return the identifier, with a number behind it if it is taken."""
+        """Return the identifier, followed by a number if it is taken."""
         name, count = preferred, 1
         while name in self._taken:
             count += 1

@@ -268,8 +268,8 @@ class Issuer:
             case OutputBehind(head, pointer_offset, size, content):
                 whole = len(head) + size
                 buffer = self._around.output(out, whole)
-                behind = f"{buffer} + {len(head)}"
-                pointer = f"put_u64({buffer} + {pointer_offset}, (uintptr_t)({behind}));"
+                after = f"{buffer} + {len(head)}"
+                pointer = f"put_u64({buffer} + {pointer_offset}, (uintptr_t)({after}));"
                 return [*blank(buffer, whole, head + content), pointer], buffer, whole
 
     def _run(self, call: RunVcpu, out: str) -> _Body:

@@ -91,13 +91,14 @@ class _Writer:
         lines = [
             f"{scenario.id}",
             "",
-            "Makes one sequence of KVM calls and checks what comes of each.  Every step tells what",
-            "is expected, and what of the documentation, the SDM or the kernel says so.",
+            "Makes one sequence of KVM calls and checks the result of each.  The comment at each",
+            "step has the expected result and where the documentation, the SDM or the kernel",
+            "says so.",
             "",
             f"Build: cc {flags} -o reproducer reproducer.c",
             f"Run:   ./reproducer{f' [{GO_ON}]' if self._gated else ''}",
             "Exit:  0 not reproduced: the kernel behaves as expected",
-            "       1 reproduced: something came out otherwise",
+            "       1 reproduced: a result differs",
             "       2 cannot run here: no /dev/kvm, no AMX, another CPU than it was written for,",
             f"         no guest in 64-bit mode where it needs one, no end within {SECONDS} s",
         ]
@@ -105,7 +106,7 @@ class _Writer:
             lines += [
                 "",
                 f"Without {GO_ON} it stops before a load of the guest's FPU that would PANIC the",
-                "host, which it can tell from XSTATE_BV and XFD.",
+                "host, which XSTATE_BV and XFD show.",
             ]
         lines += ["", f"For KVM that offers guests XCR0={names(host.kvm_xcr0)}."]
         lines += self._known()
@@ -145,7 +146,7 @@ class _Writer:
 
     def _make(self, op: Op, expected: Expectation) -> _Made:
         call = op.lower(self._host)
-        return _Made(op, call, expected, self._issuer.issue(_by_whomever(call)))
+        return _Made(op, call, expected, self._issuer.issue(_by_any_task(call)))
 
     def _made_by(self, made: _Made) -> str:
         by = getattr(made.call, "by", MAIN)
@@ -226,8 +227,8 @@ class _Writer:
         return lines
 
 
-def _by_whomever(call: Call) -> Call:
-    """Return the call as one that anybody makes: a task calls the same function."""
+def _by_any_task(call: Call) -> Call:
+    """Return the call without its task: every task calls the same function."""
     return replace(call, by=MAIN) if isinstance(call, Ioctl | ArchPrctl | SetAltStack) else call
 
 

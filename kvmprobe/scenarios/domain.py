@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.calls import Call
     from kvmprobe.scenarios.ops import Op
 
-_RESET = "reset"
+_RESET, _SIPI = "reset", "after a SIPI"
 _REGS, _SREGS = "regs", "sregs"
 _PARTS = {
     ioctls.GET_REGS.number: _REGS,
@@ -79,6 +79,7 @@ class Domain:
         try:
             call = op.lower(self._host)
             self._references.check(call)
+            self._check_registers(op, call)
             step = op.step(self.machine)
         except ScenarioError:
             raise
@@ -141,6 +142,11 @@ class Domain:
                 f"{op.name}: {op.binds!r} is a {table[op.binds].value}; choose a new name"
             )
 
+    def _check_registers(self, op: Op, call: Call) -> None:
+        reads = isinstance(call, Ioctl) and call.number in _PARTS
+        if reads and _SIPI in self._code.get(op.descriptor, {}).values():
+            raise ScenarioError(f"{op.name}: needs registers that no SIPI has changed")
+
     def _bind(self, op: Op, call: Call, step: Step) -> None:
         if isinstance(step.outcome, NewDescriptor) and op.binds_kind:
             self._tables[self.machine.process(op.caller).files][op.binds] = op.binds_kind
@@ -161,6 +167,10 @@ class Domain:
         if isinstance(call, RunGuest):
             code = _payload_code(self.machine)
             self._code[call.on] = {_REGS: code, _SREGS: code}
+        elif isinstance(call, Ioctl) and call.number == ioctls.SET_MP_STATE.number:
+            # arch/x86/kvm/lapic.c: kvm_apic_accept_events: a SIPI sets CS and RIP.
+            if getattr(op, "mp_state", 0):
+                self._code[call.on] = {_REGS: _SIPI, _SREGS: _SIPI}
         elif Requirement.OUT_CODE in op.requires:
             self._code[op.descriptor][_REGS] = "after OUT"
         elif isinstance(call, Ioctl) and call.number in _PARTS:

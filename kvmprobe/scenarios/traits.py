@@ -1,4 +1,4 @@
-"""What a scenario can be selected by without asking the model: its ops and its tags."""
+"""Traits of a scenario that do not need the model: its ops and its tags."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _NEED_NAMES = {Need.AMX: "amx", Need.GUEST_CODE: "guest-code", Need.PRIVILEGE: "
 
 
 def needs(scenario: Scenario) -> tuple[str, ...]:
-    """Return what it makes no sense without, by short names."""
+    """Return its needs, by short names."""
     return tuple(name for need, name in _NEED_NAMES.items() if need in scenario.needs)
 
 
 def tags(scenario: Scenario) -> tuple[str, ...]:
-    """Return its family, its needs and what its tasks are to its own process."""
+    """Return its family, its needs and the relations of its tasks to its own process."""
     tasks = (op.relation.value for _, op in scenario.ops() if isinstance(op, SpawnTask))
     return tuple(dict.fromkeys((scenario.family, *needs(scenario), *tasks)))
 
 
 def all_tags(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
-    """Return every tag that scenarios of these families may have."""
+    """Return all tags that scenarios of these families can have."""
     families = dict.fromkeys(scenario.family for scenario in scenarios)
     return (*families, *_NEED_NAMES.values(), *(relation.value for relation in Relation))
 
@@ -40,7 +40,7 @@ def op_names(scenario: Scenario) -> tuple[str, ...]:
 
 
 def names_of(op: type[Op]) -> frozenset[str]:
-    """Return what an op answers to, as :func:`op_key` has it.
+    """Return the names of an op, normalised by :func:`op_key`.
 
     ``set-xsave`` is SET_XSAVE, KVM_SET_XSAVE; ``guest-xgetbv`` is also KVM_RUN(XGETBV), KVM_RUN.
     """
@@ -50,5 +50,5 @@ def names_of(op: type[Op]) -> frozenset[str]:
 
 
 def op_key(name: str) -> str:
-    """Return a name as ops are compared: without case, ``-`` as ``_``."""
+    """Return a normalised name: upper case, ``-`` as ``_``."""
     return name.upper().replace("-", "_")

@@ -25,6 +25,11 @@ def test_it_diverges_in_no_scenario(on_each_host):
     assert on_each_host.diverging == []
 
 
+def test_some_scenarios_have_several_legal_answers(on_each_host):
+    # The judge and the checkers have seen each of them.
+    assert max(on_each_host.legal.values()) > 1
+
+
 def test_the_checkers_find_nothing(on_each_host):
     assert on_each_host.findings[:3] == []
 

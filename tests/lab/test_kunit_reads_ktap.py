@@ -8,7 +8,7 @@ import pytest
 
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
-from kvmprobe.reports.ktap import KtapReport, ktap
+from kvmprobe.reports.formats.ktap import KtapReport, ktap
 from kvmprobe.results.run_document import read_run
 from tests.support.kunit import kunit
 from tests.support.runs import (

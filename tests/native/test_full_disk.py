@@ -20,7 +20,7 @@ pytestmark = [
 RUN = ["run", "--target", "host", "--select", "xcrs.*"]
 ROOM = 4096
 # A page is the least that a tmpfs can grow by; the run needs about 30.
-SIZES = [*range(1, 12), *range(12, 40, 4)]
+SIZES = [1, 2, 3, 5, 8, 12, 16, 24, 36]
 
 
 def mount(*options: str) -> None:

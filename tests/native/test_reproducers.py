@@ -107,7 +107,7 @@ def test_program_sees_what_the_executor_sees(here, examined, tmp_path, name):
     model = outcomes(scenario, examined.profile)
     for (place, result, values), (_, op, reply), outcome in zip(calls, wanted, model, strict=True):
         assert reply.result >= 0 if result is None else result == reply.result, (place, op)
-        read = op.read(reply.output, examined.profile) if values else {}
+        read = op.read(reply.output) if values else {}
         assert_same(values, read, open_bits(outcome), (place, op))
 
 

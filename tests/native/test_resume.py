@@ -118,7 +118,7 @@ def test_what_the_catalogue_no_longer_has_is_named(tmp_path):
     journal = path / JOURNAL
     journal.write_text(journal.read_text().replace('"planned":[', '"planned":["gone.for.good",'))
     ended = kvmprobe("resume", str(path))
-    assert "so they stay without a record: gone.for.good" in ended.stderr
+    assert "get no record: gone.for.good" in ended.stderr
 
 
 def test_a_record_of_what_the_catalogue_no_longer_has_stays(tmp_path):

@@ -13,7 +13,7 @@ from kcidb_io.schema import V5_0
 
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
-from kvmprobe.reports.formats import Format, rendered
+from kvmprobe.reports.formats import format_of, names
 from kvmprobe.results.run_document import Ending, read_run
 from tests.support.command import COMMAND
 from tests.unit.reports.test_junit import SCHEMA as XUNIT2
@@ -25,7 +25,7 @@ SECONDS = 60
 
 
 def command(tmp_path, *selected):
-    reports = [f"--report={known.value}={tmp_path / known.value}" for known in Format]
+    reports = [f"--report={known}={tmp_path / known}" for known in names()]
     kept = ["--out", str(tmp_path / "run"), "--json", str(tmp_path / "run.json")]
     return ["run", "--target", "host", *selected, *kept, *reports]
 
@@ -62,8 +62,8 @@ def test_every_report_of_a_run_is_valid(tmp_path):
 def test_what_was_written_live_can_be_made_again_from_the_run(tmp_path):
     main(command(tmp_path, *SELECTED))
     run = read_run(tmp_path / "run")
-    for known in (Format.JUNIT, Format.KCIDB, Format.JSONL):
-        assert rendered(known, [run]) == (tmp_path / known.value).read_text()
+    for known in ("junit", "kcidb", "jsonl"):
+        assert format_of(known).render([run]) == (tmp_path / known).read_text()
 
 
 def test_an_interrupted_run_leaves_valid_reports(tmp_path):

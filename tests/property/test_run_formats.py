@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from kcidb_io.schema import V5_0
 
 from kvmprobe.reports.diff import diff_lines, diff_markdown
-from kvmprobe.reports.junit import junit
-from kvmprobe.reports.kcidb import kcidb
-from kvmprobe.reports.ktap import ktap
-from kvmprobe.reports.lines import lines
+from kvmprobe.reports.formats.jsonl import lines
+from kvmprobe.reports.formats.junit import junit
+from kvmprobe.reports.formats.kcidb import kcidb
+from kvmprobe.reports.formats.ktap import ktap
 from kvmprobe.results.comparison import compare
 from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (

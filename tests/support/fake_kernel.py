@@ -32,8 +32,12 @@ def trace_of(scenario, host, *behaviours):
     return trace_along(scenario, ModelRun(replace(host, behaviours=frozenset(behaviours))))
 
 
-def trace_along(scenario, model_run):
-    """As :func:`trace_of`, on the kernel of a model_run that knows the beginnings of other ones."""
+def trace_along(scenario, model_run, legal=0):
+    """As :func:`trace_of`, on the kernel of a model run that other scenarios share.
+
+    :param legal: which answer to give where the model allows several; the last where there are
+        fewer
+    """
     machine = model_run.start
     steps = []
     for step in scenario.steps:
@@ -42,13 +46,13 @@ def trace_along(scenario, model_run):
             transition = model_run.step(machine, op)
             if isinstance(transition.outcome, HostDies):
                 return Trace(tuple(steps), End.LOST, "the host died")
-            replies.append(reply_of(transition.outcome, op, model_run.host))
+            replies.append(reply_of(transition.outcome, op, model_run.host, legal))
             machine = transition.machine
         steps.append(TraceStep(tuple(replies)))
     return Trace(tuple(steps))
 
 
-def reply_of(outcome, op, host):
+def reply_of(outcome, op, host, legal=0):
     blank = _blank(op, host)
     match outcome:
         case NewDescriptor():
@@ -56,7 +60,7 @@ def reply_of(outcome, op, host):
         case Failed(number, fields):
             return Reply(-number, _output(op, blank, fields, None) if fields else blank)
         case OneOf(choices):
-            return reply_of(choices[0], op, host)
+            return reply_of(choices[min(legal, len(choices) - 1)], op, host)
         case Done(value, table=expected) if expected is not None:
             table = expected.table.to_bytes()
             return Reply(value, table + blank[len(table) :])

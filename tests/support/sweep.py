@@ -9,7 +9,7 @@ from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import errno_name
 from kvmprobe.judge.lockstep import agrees_along
 from kvmprobe.judge.unspecified import open_in
-from kvmprobe.model.outcome import Failed, HostDies
+from kvmprobe.model.outcome import Failed, HostDies, OneOf
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.model_run import ModelRun
 from tests.support.fake_kernel import trace_along
@@ -19,13 +19,16 @@ from tests.support.fake_kernel import trace_along
 class Sweep:
     """What a correct kernel does in the catalogue's scenarios, and what is wrong with it.
 
+    :ivar legal: the number of answers that the model allows, by the id of the scenarios that have
+        a call with several
     :ivar dying: ids of the scenarios in which the host dies
-    :ivar diverging: ids of the scenarios in which the judge sees a divergence
+    :ivar diverging: id and number of the legal answer, where the judge sees a divergence
     :ivar findings: id and finding, of the checkers
     :ivar errnos: names of the errnos that the model expects, by the op's name
     :ivar open_bytes: how many bytes of the answers the model leaves open, by family and reason
     """
 
+    legal: dict = field(default_factory=dict)
     dying: list = field(default_factory=list)
     diverging: list = field(default_factory=list)
     findings: list = field(default_factory=list)
@@ -42,13 +45,23 @@ def sweep(host):
     found, checkers, model_run = Sweep(), Checkers(host), ModelRun(host)
     for scenario in fitting(host):
         _add_outcomes(found, scenario, model_run)
-        trace = trace_along(scenario, model_run)
-        if not agrees_along(scenario, model_run, trace):
-            found.diverging.append(scenario.id)
-        both = (*checkers.within(scenario, trace), *checkers.across(scenario, trace, ()))
-        found.findings += [(scenario.id, finding) for finding in both]
+        for legal in range(found.legal.get(scenario.id, 1)):
+            trace = trace_along(scenario, model_run, legal)
+            if not agrees_along(scenario, model_run, trace):
+                found.diverging.append((scenario.id, legal))
+            found.findings += [
+                (scenario.id, f) for f in _findings(checkers, scenario, trace, legal)
+            ]
         model_run.forget_if_long()
     return found
+
+
+def _findings(checkers, scenario, trace, legal):
+    if legal == 0:
+        return *checkers.within(scenario, trace), *checkers.across(scenario, trace, ())
+    # What the destination answers follows from what the source answered; the model allows both
+    # answers of each.
+    return () if scenario.family == "migrate" else checkers.within(scenario, trace)
 
 
 def _add_outcomes(found, scenario, model_run):
@@ -58,6 +71,9 @@ def _add_outcomes(found, scenario, model_run):
         step = model_run.step(machine, op)
         if isinstance(step.outcome, Failed):
             found.errnos[op.name].add(errno_name(step.outcome.errno).split()[0])
+        elif isinstance(step.outcome, OneOf):
+            legal = found.legal.get(scenario.id, 1)
+            found.legal[scenario.id] = max(legal, len(step.outcome.choices))
         elif isinstance(step.outcome, HostDies):
             found.dying.append(scenario.id)
         counted += open_in(step.outcome)

@@ -82,26 +82,13 @@ resuming:
   that --hazardous allowed to make a fatal call is not run again. A panic
   that pstore recorded goes into the record.
 """
-FORMATS = """\
-formats:
-  ktap   run, families, scenarios nested; # SKIP, # XFAIL, # TIMEOUT,
-         # ERROR
-  junit  xunit2, one suite for each family on each target; a crash is an
-         error, an expected failure is skipped
-  kcidb  KCIDB v5: kernels are builds, scenarios tests, known defects
-         issues with incidents
-  jsonl  a line for the run, one for each scenario, one for the summary
-  html   one self-contained page; COLUMN/SCENARIO after # in its address
-         opens one record
-  --json writes one document, kvmprobe-run/2, one scenario in each line:
-  id, target, kernel, label, verdict, reason, known, expected_defects,
-  divergences, findings, crash, hang, duration, ops, steps; a call in
-  steps names its op by the number in ops. The summary has complete,
-  not_completed and counts.
-  For a run that was cut short, ktap has `not ok ... # ERROR` for what is
-  missing, junit a suite kvmprobe.not-completed, kcidb tests with status
-  MISS, jsonl no summary. ktap and jsonl are written during the run, the
-  others at its end.
+_DOCUMENT = """\
+  --json writes one document, with one scenario in each line: id, target,
+  kernel, verdict, reason, known, label, expected_defects, divergence,
+  divergences, findings, crash, hang, observers, steps, duration; the
+  summary has complete, not_completed and counts.
+  ktap, jsonl and the document are written during the run, the others at
+  its end.
 """
 DISKS = """\
 disks:
@@ -126,6 +113,14 @@ safety:
   --allow-tainted is given, and --hazardous next to other VMs unless
   --shared is.
 """
+
+
+def formats() -> str:
+    """Return the section about report formats."""
+    # Imported late: `kvmprobe --help` has no use for it.
+    from kvmprobe.reports.formats import described  # noqa: PLC0415
+
+    return f"formats:\n{described()}{_DOCUMENT}"
 
 
 def end_with(command: argparse.ArgumentParser, *sections: str) -> None:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.epilogs import (
     EXIT_STYLES,
-    FORMATS,
     PRINTING,
     SAFETY,
     VERDICTS,
     end_with,
+    formats,
 )
 from kvmprobe.cli.grammar.host import add_arm, add_host_checks
 from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import RUN_TIME, add_device, add_exit_style, add_kernel, seconds
 from kvmprobe.cli.live_reports import ReportFile
-from kvmprobe.reports.formats import Format
+from kvmprobe.reports.formats import names
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    end_with(run, SELECTION_HELP, VERDICTS, SAFETY, PRINTING, FORMATS, EXIT_STYLES)
+    end_with(run, SELECTION_HELP, VERDICTS, SAFETY, PRINTING, formats(), EXIT_STYLES)
     _add_where(run.add_argument_group("where"))
     add_selection(run.add_argument_group("what"))
     _add_judging(run.add_argument_group("judging"))
@@ -81,8 +81,7 @@ def _add_output(output: argparse._ArgumentGroup) -> None:
         default=[],
         type=ReportFile.parse,
         metavar="FORMAT=FILE",
-        help="write a report during the run; several may be given; "
-        f"FORMAT: {', '.join(f.value for f in Format)}",
+        help=f"write a report during the run; several may be given; FORMAT: {', '.join(names())}",
     )
 
 

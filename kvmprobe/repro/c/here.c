@@ -23,7 +23,7 @@ static void need_guest_components(uint64_t wanted)
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	if (ioctl(kvm, KVM_GET_DEVICE_ATTR, &attribute) < 0)
-		cannot_run("KVM does not tell KVM_X86_XCOMP_GUEST_SUPP: %s", strerror(errno));
+		cannot_run("KVM_GET_DEVICE_ATTR(KVM_X86_XCOMP_GUEST_SUPP): %s", strerror(errno));
 	close(kvm);
 	if (offered != wanted)
 		cannot_run("KVM offers guests XCR0=%#llx here, not %#llx%s", (unsigned long long)offered,

@@ -25,6 +25,7 @@ from kvmprobe.scenarios.catalog._guests import (
     all_of,
     run,
 )
+from kvmprobe.scenarios.catalog.vmm import PRESETS
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest import GuestExecute, SharePayload
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXgetbv, GuestXsetbv
@@ -48,19 +49,7 @@ _SAVE_ORDER = (
     Part.MSRS,
     Part.DEBUGREGS,
 )
-# X is KVM_SET_XSAVE, C KVM_SET_XCRS, F KVM_SET_MSRS with IA32_XFD.
-ORDERS: dict[str, str] = {
-    # selftests: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state
-    "selftests": "sregs msrs xcrs xsave events debugregs regs",
-    # QEMU: target/i386/kvm/kvm.c: kvm_arch_put_registers; Firecracker and others alike
-    "qemu": "sregs regs xsave xcrs msrs events debugregs",
-    # crosvm: hypervisor/src/x86_64.rs: VcpuX86_64::restore
-    "crosvm": "regs sregs debugregs xcrs msrs xsave events",
-    # Kata's Dragonball: src/dragonball/src/vcpu/x86_64.rs: restore_state
-    "dragonball": "msrs sregs xsave xcrs debugregs regs events",
-    "nobody-xfc": "sregs regs xsave msrs xcrs events debugregs",
-    "nobody-cxf": "sregs regs xcrs xsave msrs events debugregs",
-}
+ORDERS = {preset.moved_as: preset.parts for preset in PRESETS if preset.moved_as}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +111,9 @@ def _named(order: str, state: State, steps: tuple[ScenarioStep, ...]) -> Scenari
     return Scenario(f"migrate.{order}.{state.part}", order, state.part, steps, state.start.needs)
 
 
-def _move(state: State, order: str, source: str, number: int) -> tuple[ScenarioStep, ...]:
+def _move(
+    state: State, order: tuple[Part, ...], source: str, number: int
+) -> tuple[ScenarioStep, ...]:
     vm, vcpu = f"vm{number}", f"vcpu{number}"
     observers = tuple(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS))
     saved = tuple(SaveVcpu(part, source) for part in _SAVE_ORDER)
@@ -130,7 +121,7 @@ def _move(state: State, order: str, source: str, number: int) -> tuple[ScenarioS
     made = (CreateVm(vm), SharePayload(vm), CreateVcpu(vcpu, vm), cpuid)
     return (
         *(ScenarioStep(op) for op in (*saved, *made)),
-        *(ScenarioStep(RestoreVcpu(Part(part), vcpu, source), observers) for part in order.split()),
+        *(ScenarioStep(RestoreVcpu(part, vcpu, source), observers) for part in order),
     )
 
 

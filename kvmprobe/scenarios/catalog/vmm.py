@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.model.control import Cr4
+from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.msr import PAT_AT_RESET
 from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
 from kvmprobe.scenarios.cpuid_tables import Table
@@ -66,22 +67,44 @@ _SAVES: dict[str, Op] = {
 _READ: tuple[Op, ...] = (GetXsave2(), GetXcrs(), GetXfd(), GetMsrs((Msr.IA32_XSS, Msr.IA32_PAT)))
 
 
+_PARTS = {
+    "sregs": Part.SREGS,
+    "sregs2": Part.SREGS,
+    "regs": Part.REGS,
+    "xsave": Part.XSAVE,
+    "xcrs": Part.XCRS,
+    "msrs": Part.MSRS,
+    "listed-msrs": Part.MSRS,
+    "each-msr": Part.MSRS,
+    "events": Part.EVENTS,
+    "debugregs": Part.DEBUGREGS,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """One program's order.
 
     :ivar calls: what is restored, in order
     :ivar source: where the program has it
+    :ivar moved_as: what the migration family calls the order, if it moves a guest in it
     """
 
     name: str
     calls: str
     source: str
+    moved_as: str = ""
 
     @property
     def tokens(self) -> tuple[str, ...]:
         """Each call by itself."""
         return tuple(self.calls.split())
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of a vCPU that are moved, in this order, and then those that it leaves out."""
+        parts = [_PARTS[token] for token in self.tokens if token in _PARTS]
+        return tuple(dict.fromkeys((*parts, *_PARTS.values())))
 
     @property
     def irqchip(self) -> bool:
@@ -94,6 +117,7 @@ PRESETS = (
         "kselftest",
         "cpuid sregs listed-msrs xcrs xsave events mp-state debugregs regs",
         "linux: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state",
+        moved_as="selftests",
     ),
     Preset(
         "kselftest-pre517",
@@ -109,6 +133,7 @@ PRESETS = (
         "qemu-full",
         "cpuid sregs2 regs xsave xcrs msrs events mp-state debugregs lapic",
         "qemu: target/i386/kvm/kvm.c: kvm_arch_put_registers",
+        moved_as="qemu",
     ),
     Preset(
         "qemu-runtime",
@@ -129,6 +154,7 @@ PRESETS = (
         "crosvm",
         "cpuid regs sregs debugregs xcrs each-msr xsave events mp-state lapic",
         "crosvm: hypervisor/src/x86_64.rs: VcpuX86_64::restore",
+        moved_as="crosvm",
     ),
     Preset(
         "libkrun",
@@ -144,6 +170,7 @@ PRESETS = (
         "dragonball",
         "cpuid msrs sregs xsave xcrs debugregs lapic mp-state regs events",
         "kata: src/dragonball/src/vcpu/x86_64.rs: restore_state",
+        moved_as="dragonball",
     ),
     Preset(
         "openvmm",
@@ -162,8 +189,8 @@ PRESETS = (
         "mail 87zgp3ry8i.ffs@tglx of 2021-12-14",
     ),
     # The two orders of XSAVE, XCRS and XFD that no program has.
-    Preset("perm-xfc", "cpuid sregs regs xsave msrs xcrs events", "nobody"),
-    Preset("perm-cxf", "cpuid sregs regs xcrs xsave msrs events", "nobody"),
+    Preset("perm-xfc", "cpuid sregs regs xsave msrs xcrs events", "nobody", "nobody-xfc"),
+    Preset("perm-cxf", "cpuid sregs regs xcrs xsave msrs events", "nobody", "nobody-cxf"),
 )
 
 

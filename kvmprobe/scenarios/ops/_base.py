@@ -107,7 +107,7 @@ class Op(ABC):
         """Where the output has its named values; those that ``read`` searches for have no place."""
         return self.output_fields
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
+    def read(self, output: bytes) -> Mapping[str, int]:
         """Return the named values in the call's output: by default those that have a place."""
         return {
             name: struct.unpack_from(f"={code}", output, offset)[0]

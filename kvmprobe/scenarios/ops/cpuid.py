@@ -62,7 +62,7 @@ class GetSupportedCpuid(FixedIoctl):
     def transition(self, machine: Machine) -> Step:
         return cpuid.get_supported(machine, SUPPORTED, self.by)
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
+    def read(self, output: bytes) -> Mapping[str, int]:
         xcr0, size = _leaf_xstate(output)
         return {cpuid.XCR0_FIELD: xcr0, cpuid.SIZE_FIELD: size}
 
@@ -224,7 +224,7 @@ class GetCpuid2(FixedIoctl):
     def transition(self, machine: Machine) -> Step:
         return guest_cpuid.get_cpuid2(machine, VCPU, self._kept_as, self.room, self.by)
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
+    def read(self, output: bytes) -> Mapping[str, int]:
         return _guest_values(output)
 
     @property

@@ -15,7 +15,6 @@ from kvmprobe.scenarios.requirement import Requirement
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
@@ -29,12 +28,12 @@ class _Entry(FixedOp):
     def call(self) -> Call:
         return RunVcpu(VCPU, 0)
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:
+    def read(self, output: bytes) -> Mapping[str, int]:
         """Return the exit reason, and with KVM_EXIT_FAIL_ENTRY the hardware's reason.
 
         Outputs that were recorded before it was read have the exit reason only.
         """
-        read = FixedOp.read(self, output, host)
+        read = FixedOp.read(self, output)
         if read[run.EXIT_FIELD] != KvmExit.FAIL_ENTRY or len(output) < _FAILURE.offset + 8:
             return read
         reason = int.from_bytes(output[_FAILURE.offset : _FAILURE.offset + 8], "little")

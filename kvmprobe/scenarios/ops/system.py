@@ -18,7 +18,6 @@ from kvmprobe.xstate.cpuid import LEAF_TILE, LEAF_TMUL, LEAF_XSTATE, CpuidTable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
@@ -153,7 +152,7 @@ class GetMsrIndexList(FixedIoctl):
     def transition(self, machine: Machine) -> Step:
         return system.get_msr_index_list(machine)
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
+    def read(self, output: bytes) -> Mapping[str, int]:
         (count,) = struct.unpack_from("=I", output)
         listed = struct.unpack_from(f"={min(count, _MSR_ROOM)}I", output, 4)
         has = {name: int(index in listed) for name, index in system.LISTED_MSRS.items()}
@@ -202,7 +201,7 @@ class GetEmulatedCpuid(FixedIoctl):
     def transition(self, machine: Machine) -> Step:
         return system.get_emulated_cpuid(machine, self.room)
 
-    def read(self, output: bytes, host: HostProfile) -> Mapping[str, int]:  # noqa: ARG002
+    def read(self, output: bytes) -> Mapping[str, int]:
         (count,) = struct.unpack_from("=I", output)
         held = min(count, (len(output) - 8) // _ENTRY_SIZE)
         table = CpuidTable.from_bytes(struct.pack("=I", held) + output[4:])

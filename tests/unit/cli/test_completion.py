@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -39,46 +40,64 @@ def test_the_shell_accepts_its_script(shell):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+# Each reads lines of words and prints what it offers, and "=" after the last.
 _BASH = """
 eval "$(kvmprobe completion bash)"
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-_shtab_kvmprobe kvmprobe "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
-printf '%s\\n' "${COMPREPLY[@]}"
+while read -r -a COMP_WORDS; do
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+    _shtab_kvmprobe kvmprobe "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+    printf '%s\\n' "${COMPREPLY[@]}" =
+done
 """
 _FISH = """
 kvmprobe completion fish | source
-complete -C "$argv"
+while read -l line
+    complete -C "$line"
+    echo =
+end
 """
+COMMANDS = {
+    "bash": ["bash", "--norc", "-c", _BASH],
+    "fish": ["fish", "--no-config", "-c", _FISH],
+}
 
 
-def completed(shell, environ, *words):
-    needs(shell)
-    command = {
-        "bash": ["bash", "--norc", "-c", _BASH, "bash", *words],
-        "fish": ["fish", "--no-config", "-c", _FISH, " ".join(words)],
-    }[shell]
-    ended = subprocess.run(command, env=environ, text=True, capture_output=True, check=True)
-    return {line.split("\t")[0] for line in ended.stdout.splitlines()}
+@pytest.fixture(scope="module")
+def offers(environ):
+    """What a shell offers for each case's words; it starts once."""
+
+    @cache
+    def offers(shell):
+        needs(shell)
+        lines = "".join(f"kvmprobe {words}\n" for words in CASES)
+        ended = subprocess.run(
+            COMMANDS[shell], env=environ, input=lines, text=True, capture_output=True, check=True
+        )
+        blocks = ended.stdout.split("=\n")[:-1]
+        named = [{line.split("\t")[0] for line in block.splitlines()} for block in blocks]
+        return dict(zip(CASES, named, strict=True))
+
+    return offers
 
 
-CASES = [
-    (["comp"], {"completion"}),
-    (["run", "--selec"], {"--select"}),
-    (["run", "--select", "permission.get.f"], {"permission.get.fork"}),
-    (["list", "--exclude", "permission.get.f"], {"permission.get.fork"}),
-    (["explain", "permission.get.f"], {"permission.get.fork"}),
-    (["run", "--target", "l"], {"lab"}),
-    (["run", "--kernel", "6.12."], {"6.12.95"}),
-    (["run", "--print", "cr"], {"crashed"}),
-    (["explain", "--defect", "B1"], {"B1", "B16"}),
-    (["lab", "exec", "--kernel-l"], {"--kernel-log"}),
-]
+CASES = {
+    "comp": {"completion"},
+    "run --selec": {"--select"},
+    "run --select permission.get.f": {"permission.get.fork"},
+    "list --exclude permission.get.f": {"permission.get.fork"},
+    "explain permission.get.f": {"permission.get.fork"},
+    "run --target l": {"lab"},
+    "run --kernel 6.12.": {"6.12.95"},
+    "run --print cr": {"crashed"},
+    "explain --defect B1": {"B1", "B16"},
+    "lab exec --kernel-l": {"--kernel-log"},
+}
 
 
-@pytest.mark.parametrize("shell", ["bash", "fish"])
-@pytest.mark.parametrize(("words", "offered"), CASES, ids=[" ".join(w) for w, _ in CASES])
-def test_words_are_completed(shell, words, offered, environ):
-    assert completed(shell, environ, "kvmprobe", *words) == offered
+@pytest.mark.parametrize("shell", COMMANDS)
+@pytest.mark.parametrize("words", CASES)
+def test_words_are_completed(shell, words, offers):
+    assert offers(shell)[words] == CASES[words]
 
 
 def test_zsh_completes_an_id(environ):

@@ -6,7 +6,7 @@ import pytest
 
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
-from kvmprobe.reports.formats import Format, rendered
+from kvmprobe.reports.formats import format_of, names
 from tests.support.runs import (
     EVERY,
     INTERRUPTED,
@@ -18,7 +18,7 @@ from tests.support.runs import (
     written,
 )
 
-FORMATS = [known.value for known in Format]
+FORMATS = names()
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def after(tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_report_goes_to_standard_output(name, every, capsysbinary):
     assert main(["report", every, "--format", name, "--output", "-"]) == ExitCode.OK
-    assert capsysbinary.readouterr().out.decode() == rendered(Format(name), [EVERY])
+    assert capsysbinary.readouterr().out.decode() == format_of(name).render([EVERY])
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "html"])
@@ -47,7 +47,7 @@ def test_formats_for_programs_go_to_standard_output_unless_told_otherwise(
     name, every, capsysbinary
 ):
     assert main(["report", every, "--format", name]) == ExitCode.OK
-    assert capsysbinary.readouterr().out.decode() == rendered(Format(name), [EVERY])
+    assert capsysbinary.readouterr().out.decode() == format_of(name).render([EVERY])
 
 
 def test_a_report_is_a_page_in_a_new_file_unless_told_otherwise(
@@ -55,7 +55,7 @@ def test_a_report_is_a_page_in_a_new_file_unless_told_otherwise(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(["report", every]) == ExitCode.OK
-    assert (tmp_path / "report.html").read_text() == rendered(Format.HTML, [EVERY])
+    assert (tmp_path / "report.html").read_text() == format_of("html").render([EVERY])
     assert capsys.readouterr() == ("", "kvmprobe: written to report.html\n")
 
 
@@ -71,7 +71,7 @@ def test_a_page_that_was_not_named_overwrites_nothing(every, tmp_path, monkeypat
 def test_a_report_goes_to_a_file(name, every, tmp_path, capsys):
     target = tmp_path / "report"
     assert main(["report", every, "--format", name, "--output", str(target)]) == ExitCode.OK
-    assert target.read_text() == rendered(Format(name), [EVERY])
+    assert target.read_text() == format_of(name).render([EVERY])
     assert capsys.readouterr().out == ""
 
 
@@ -145,7 +145,7 @@ def test_a_report_option_without_format_and_file_is_a_usage_error(wanted, capsys
     with pytest.raises(SystemExit) as ended:
         main(["run", "--report", wanted])
     assert ended.value.code == ExitCode.USAGE
-    assert "want FORMAT=FILE" in capsys.readouterr().err
+    assert "expected FORMAT=FILE" in capsys.readouterr().err
 
 
 def test_a_report_that_cannot_be_written_is_told_before_anything_runs(capsys):

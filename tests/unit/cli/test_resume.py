@@ -46,7 +46,7 @@ def told(path, capsys):
         ({"argv": None}, "journal.jsonl: its begin entry: KeyError('argv')"),
         ({"time": "yesterday"}, "journal.jsonl: its begin entry: ValueError("),
         ({"planned": None}, "an entry of the journal is not well-formed: KeyError('planned')"),
-        ({"directory": "/gone"}, "/gone: No such file or directory: the run was begun there"),
+        ({"directory": "/gone"}, "/gone: No such file or directory: the run was started in"),
         ({"argv": ["run", "--wish"]}, "does not accept: run --wish"),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_run_on_another_kernel_names_both(begun, capsys):
     directory.journal.append(EntryType.PLACE, entry)
     directory.close()
     said = told(path, capsys)
-    assert "a run on 4.20.0-none (running: #1)" in said
+    assert "the run is on 4.20.0-none (running: #1)" in said
     assert f"but {os.uname().release}" in said
 
 

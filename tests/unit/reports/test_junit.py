@@ -10,7 +10,7 @@ import junitparser
 import pytest
 import xmlschema
 
-from kvmprobe.reports.junit import junit, trimmed
+from kvmprobe.reports.formats.junit import junit, trimmed
 from kvmprobe.results.run_document import Ending, read_run
 from tests.support.runs import EVERY, INTERRUPTED, cuts, passed, run_of_records, written
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from kcidb_io.schema import LATEST, V5_0
 
-from kvmprobe.reports.kcidb import LONGEST_EXCERPT, digest, kcidb
+from kvmprobe.reports.formats.kcidb import LONGEST_EXCERPT, digest, kcidb
 from kvmprobe.results.run_document import read_run
 from tests.support.runs import (
     EVERY,

@@ -8,7 +8,7 @@ import re
 import pytest
 from tap.parser import Parser
 
-from kvmprobe.reports.ktap import KtapReport, ktap
+from kvmprobe.reports.formats.ktap import KtapReport, ktap
 from kvmprobe.results.run_document import Ending, read_run
 from tests.support.runs import (
     EVERY,

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.reports.lines import LinesReport, lines
+from kvmprobe.reports.formats.jsonl import LinesReport, lines
 from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.schema import LINES

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from kvmprobe.errors import UsageError
-from kvmprobe.reports.lines import lines
+from kvmprobe.reports.formats.jsonl import lines
 from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import Ending, read_run, run_of
 from kvmprobe.results.verdict import Verdict

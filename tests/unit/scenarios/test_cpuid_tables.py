@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvmprobe.scenarios.cpuid_tables import CAPTURED, LITERAL, Table, table, version_1
-from kvmprobe.xstate.cpuid import CpuidTable
-from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES
+from tests.support.hosts import AMX_HOST, PROFILES
 
 FULL = AMX_HOST.supported
 
@@ -87,13 +86,3 @@ def test_linear_addresses_of_40_bits_are_bad():
 def test_the_older_structure_holds_sub_leaf_0_without_flags():
     entries = version_1(AMX_HOST, Table.FULL).entries
     assert {(e.subleaf, e.flags) for e in entries} == {(0, 0)}
-
-
-@pytest.mark.parametrize("name", LITERAL)
-def test_a_host_without_known_tables_has_every_variant(name):
-    assert isinstance(_blank_variant(name), CpuidTable)
-
-
-def _blank_variant(name):
-    host = type(AVX512_HOST)(0xE7, 0xE7, 0xFFFF, AVX512_HOST.layout)
-    return table(host, name)

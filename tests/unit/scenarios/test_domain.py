@@ -85,6 +85,13 @@ OUTSIDE = [
         ),
         "run-until-halt: needs an open descriptor",
     ),
+    (
+        (
+            *(*VM, {"op": "create-irqchip"}, {"op": "map-out"}, *VCPU[2:], {"op": "get-mp-state"}),
+            *({"op": "set-mp-state", "mp_state": 4}, {"op": "run-until-out"}),
+        ),
+        "run-until-out: needs a guest that map-out",
+    ),
     ((*VCPU, *CPUID, NOP), "guest-execute: needs a guest with the payload"),
     ((*VM, {"op": "map-payload"}, *VCPU[2:], NOP), "guest-execute: needs a CPUID table with long"),
     (

@@ -69,7 +69,7 @@ def test_an_op_asks_the_kernel_this(op_value, call):
 
 
 def test_a_bitmap_is_8_bytes_in_little_endian():
-    assert GetPermission().read(b"\xe7\x02\x06" + bytes(5), AMX_HOST) == {"XCOMP": 0x602E7}
+    assert GetPermission().read(b"\xe7\x02\x06" + bytes(5)) == {"XCOMP": 0x602E7}
 
 
 def test_the_caller_is_in_the_text():

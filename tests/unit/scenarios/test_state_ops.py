@@ -42,7 +42,7 @@ def test_an_empty_list_is_a_head_alone():
 
 def test_values_are_read_by_their_msrs_names():
     output = struct.pack("<IIIIQIIQ", 2, 0, 0x277, 0, 7, 0x40004000, 0, 9)
-    assert GetMsrs((0x277, 0x40004000)).read(output, AMX_HOST) == {"PAT": 7, "MSR 0x40004000": 9}
+    assert GetMsrs((0x277, 0x40004000)).read(output) == {"PAT": 7, "MSR 0x40004000": 9}
 
 
 def test_a_long_list_shows_as_its_length():
@@ -110,7 +110,7 @@ def test_sregs_read_cs_and_cr0():
     output = bytearray(312)
     struct.pack_into("<QIH", output, 0, 0xFFFF0000, 0xFFFF, 0xF000)
     struct.pack_into("<Q", output, 224, 0x60000010)
-    got = GetSregs().read(bytes(output), AMX_HOST)
+    got = GetSregs().read(bytes(output))
     assert (got["cs_base"], got["cs_selector"], got["cr0"]) == (0xFFFF0000, 0xF000, 0x60000010)
 
 
@@ -122,7 +122,7 @@ def test_registers_go_back_as_they_came_but_for_rbx():
 
 def test_rip_and_rflags_are_the_last_of_18_registers():
     output = bytes(16 * 8) + struct.pack("<QQ", 0xFFF0, 2)
-    got = GetRegs().read(output, AMX_HOST)
+    got = GetRegs().read(output)
     assert (got["rip"], got["rflags"], got["r15"]) == (0xFFF0, 2, 0)
 
 
@@ -135,7 +135,7 @@ def test_debug_registers_have_their_flags_behind_dr7():
 
 def test_dr7_is_the_sixth_word():
     output = struct.pack("<16Q", *range(16))
-    assert GetDebugregs().read(output, AMX_HOST)["dr7"] == 5
+    assert GetDebugregs().read(output)["dr7"] == 5
 
 
 def test_events_go_back_as_they_came():
@@ -151,7 +151,7 @@ def test_out_lies_at_the_reset_vector():
 def test_a_register_is_read_behind_its_id_and_address():
     # asm/kvm.h: struct kvm_one_reg
     assert argument(GetOneReg(5)) == OutputBehind(struct.pack("<QQ", 5, 0), 8, 8)
-    assert GetOneReg(5).read(struct.pack("<QQQ", 5, 0, 9), AMX_HOST) == {"value": 9}
+    assert GetOneReg(5).read(struct.pack("<QQQ", 5, 0, 9)) == {"value": 9}
 
 
 def test_a_registers_value_lies_behind_its_id_and_address():

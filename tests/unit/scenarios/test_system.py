@@ -83,7 +83,7 @@ def test_an_attribute_to_nowhere_has_no_address():
 
 def test_the_attributes_value_is_read_behind_the_structure():
     output = ATTRIBUTE + struct.pack("<Q", 0x602E7)
-    assert GetDeviceAttr().read(output, AMX_HOST) == {"XCOMP_GUEST_SUPP": 0x602E7}
+    assert GetDeviceAttr().read(output) == {"XCOMP_GUEST_SUPP": 0x602E7}
 
 
 @pytest.mark.parametrize("ask", [GetEmulatedCpuid, GetEmulatedCpuidPadded, GetSupportedCpuidShort])
@@ -109,7 +109,7 @@ def test_a_short_list_of_msrs_has_the_room_that_is_said():
 
 def test_the_msrs_of_xstate_are_found_in_the_list():
     listed = struct.pack("<4I", 3, 0x10, 0x1C4, 0xDA0) + b"\xa5" * 32
-    assert GetMsrIndexList().read(listed, AMX_HOST) == {
+    assert GetMsrIndexList().read(listed) == {
         "entries": 3,
         "IA32_XFD listed": 1,
         "IA32_XFD_ERR listed": 0,
@@ -121,12 +121,12 @@ def test_the_leaves_of_xstate_are_counted_in_an_emulated_table():
     leaves = (0x1, 0xD, 0x1D, 0x7)
     entries = b"".join(struct.pack("<7I12x", leaf, *[0] * 6) for leaf in leaves)
     table = struct.pack("<II", len(leaves), 0) + entries
-    fields = GetEmulatedCpuid(4).read(table, AMX_HOST)
+    fields = GetEmulatedCpuid(4).read(table)
     assert list(fields.values()) == [4, 2]
 
 
 def test_a_count_beyond_the_room_is_not_read_as_entries():
-    fields = GetEmulatedCpuid(0).read(struct.pack("<II", 9, 0), AMX_HOST)
+    fields = GetEmulatedCpuid(0).read(struct.pack("<II", 9, 0))
     assert list(fields.values()) == [9, 0]
 
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.reports.formats import Format, rendered
+from kvmprobe.reports.formats import format_of
 from kvmprobe.reports.html_report.page import page
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.difference import KernelWarns
@@ -170,7 +170,7 @@ def test_all_is_ticked_where_nothing_failed():
 
 
 def test_it_is_one_of_the_reports_formats():
-    assert rendered(Format.HTML, [document(record())]).startswith("<!doctype html>")
+    assert format_of("html").render([document(record())]).startswith("<!doctype html>")
 
 
 def test_a_kernel_more_costs_little_where_it_answers_as_another_does():

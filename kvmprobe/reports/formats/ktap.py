@@ -19,6 +19,7 @@ from kvmprobe.reports.excerpt import (
     place,
     printable,
 )
+from kvmprobe.reports.report_format import ReportFormat
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios.scenario_id import family_of
@@ -164,3 +165,12 @@ def _diagnostic(text: str) -> str:
 
 def _indented(level: int, lines: Iterable[str]) -> list[str]:
     return [_LEVEL * level + line for line in lines]
+
+
+FORMAT = ReportFormat(
+    """\
+run, families, scenarios nested; # SKIP, # XFAIL, # TIMEOUT,
+# ERROR, also for what a run that was cut short lacks""",
+    ktap,
+    lambda write, _begun, planned: KtapReport(write, planned),
+)

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.reports.report_format import ReportFormat
 from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import Ending, LineType
 from kvmprobe.results.schema import LINES
@@ -78,3 +79,12 @@ class LinesReport:
 
     def _line(self, kind: LineType, content: dict[str, Any]) -> None:
         self._write(json.dumps({"type": kind.value, **content}, separators=(",", ":")))
+
+
+FORMAT = ReportFormat(
+    """\
+a line for the run, one for each scenario, one for the summary,
+which a run that was cut short lacks""",
+    lines,
+    lambda write, begun, planned: LinesReport(write, begun.tool, begun.command, planned),
+)

@@ -19,6 +19,7 @@ from kvmprobe.reports.excerpt import (
     log_lines,
     printable,
 )
+from kvmprobe.reports.report_format import ReportFormat
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import Verdict
 
@@ -164,3 +165,12 @@ def _incident(run_id: str, record: ScenarioRecord, defect: str) -> dict[str, Any
         "issue_version": ISSUE_VERSION,
         "test_id": test,
     }
+
+
+FORMAT = ReportFormat(
+    """\
+KCIDB v5: kernels are builds, scenarios tests, known defects
+issues with incidents; what a run that was cut short lacks has
+the status MISS""",
+    kcidb,
+)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from kvmprobe.reports.excerpt import NOT_COMPLETED, failure_lines, headline, log_lines, printable
+from kvmprobe.reports.report_format import ReportFormat
 from kvmprobe.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -127,3 +128,12 @@ def trimmed(lines: list[str], most: int) -> list[str]:
 
 def _seconds(duration: float) -> str:
     return f"{duration:.3f}"
+
+
+FORMAT = ReportFormat(
+    """\
+xunit2, one suite for each family on each target; a crash is an
+error, an expected failure is skipped; a run that was cut short
+has a suite kvmprobe.not-completed""",
+    junit,
+)
