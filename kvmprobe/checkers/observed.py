@@ -1,4 +1,4 @@
-"""What a trace has told so far: the state that checkers hold the next reply against."""
+"""What a trace has shown so far: the state that checkers compare the next reply with."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ObservedVcpu:
 
 @dataclass(slots=True)
 class ObservedState:
-    """Everything that the trace has told before an event.
+    """Everything that the trace shows before an event.
 
     :ivar captured: outputs by name
     :ivar advertised: the latest KVM_GET_SUPPORTED_CPUID

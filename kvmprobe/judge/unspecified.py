@@ -6,12 +6,10 @@ What is open is not judged, so a number that grows is a model that says less.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.behaviours import variants
-from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed, OneOf
+from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,24 +27,15 @@ _ENTRY_SIZE = 4 * _REGISTER_SIZE
 def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
     """Return the bytes that a correct kernel of this host may answer either way, by reason."""
     found: Counter[str] = Counter()
-    machine = Machine.fresh(replace(host, behaviours=variants(host.behaviours)))
-    for _, op in scenario.ops():
-        step = op.step(machine)
-        found += open_in(step.outcome)
-        machine = step.machine
+    for known in ModelRuns(host).with_defects().walked(scenario):
+        found += open_in(known.step.outcome)
     return found
 
 
 def judged_bytes(scenario: Scenario, model_run: ModelRun, step_count: int) -> int:
     """Return how many bytes of a kernel's answers the model determines, up to a step."""
-    machine, total = model_run.start, 0
-    for number, op in scenario.ops():
-        if number == step_count:
-            break
-        step = model_run.step(machine, op)
-        total += _judged_in(step.outcome)
-        machine = step.machine
-    return total
+    count = sum(len(step.ops) for step in scenario.steps[:step_count])
+    return sum(_judged_in(known.step.outcome) for known in model_run.walked(scenario)[:count])
 
 
 def _judged_in(outcome: Outcome) -> int:
