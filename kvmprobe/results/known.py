@@ -35,6 +35,7 @@ class KnownDefect:
     reported: str = ""
     cve: str = ""
     panics_in: str = ""
+    logs: str = ""
 
     @property
     def reference(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import process
@@ -64,7 +65,7 @@ class SpawnTask(FixedOp):
     "set-altstack",
     "sigaltstack(2)",
     process.SET_ALTSTACK,
-    errnos={"ENOMEM": "too small for a signal frame with what the process is permitted"},
+    errnos=(errno.ENOMEM,),
 )
 class SetAltstack(FixedOp):
     """Give the calling thread a fresh alternate signal stack of ``stack_size`` bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.fields import KVM_RUN, places
@@ -86,7 +87,7 @@ class RunUntilOut(_Entry):
     run.RUN_IMMEDIATE_EXIT,
     requires=(Requirement.OPEN,),
     on=Descriptor.VCPU,
-    errnos={"EINTR": "always: immediate_exit is set"},
+    errnos=(errno.EINTR,),
 )
 class RunImmediateExit(FixedOp):
     """Call KVM_RUN without entering the guest; the guest FPU is loaded and saved all the same."""
