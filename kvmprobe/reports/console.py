@@ -38,7 +38,7 @@ _LISTED_IDS = 12
 _MATRICES = frozenset({"restore", "kick"})
 
 
-class Told(Enum):
+class Printed(Enum):
     """Whether a failure's details have been printed before the end of a run."""
 
     NOT_YET = "no"
@@ -50,7 +50,7 @@ def show(
     console: Console,
     records: Sequence[ScenarioRecord],
     seconds: float,
-    told: Callable[[ScenarioRecord], Told] = lambda _: Told.NOT_YET,
+    printed: Callable[[ScenarioRecord], Printed] = lambda _: Printed.NOT_YET,
 ) -> None:
     """Print what a run found: tables and details where something failed, then the summary."""
     failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
@@ -62,12 +62,12 @@ def show(
     if failed:
         print_lines(console, ["", *_families(records)])
     for first, *others in _kinds(failed):
-        match told(first):
-            case Told.NOT_YET:
+        match printed(first):
+            case Printed.NOT_YET:
                 print_lines(console, [*details(first), *_others(others)])
-            case Told.IN_FULL if others:
+            case Printed.IN_FULL if others:
                 print_lines(console, ["", f"{brief(first)}; shown above", *_others(others)])
-            case Told.IN_FULL | Told.NEVER:
+            case Printed.IN_FULL | Printed.NEVER:
                 pass
     print_lines(console, finding_lines(records))
     print_lines(console, _advice(failed))

@@ -46,7 +46,7 @@ def diff_lines(compared: Comparison) -> Iterator[str]:
         yield "known defects, by the scenarios that show them"
         for defect in defects:
             counts = f"{len(defect.before)} -> {len(defect.after)}"
-            yield f"  {defect.id:4} {defect.becomes.value:12} {counts:10}  {_told(defect)}"
+            yield f"  {defect.id:4} {defect.becomes.value:12} {counts:10}  {_label(defect)}"
     for change, heading in _HEADINGS.items():
         if found := compared.having(change):
             yield ""
@@ -69,7 +69,7 @@ def diff_markdown(compared: Comparison) -> Iterator[str]:
         yield "|---|---|---:|---:|---|"
         for defect in defects:
             counts = f"{len(defect.before)} | {len(defect.after)}"
-            what = f"**{defect.becomes.value}** | {counts} | {_escaped(_told(defect))}"
+            what = f"**{defect.becomes.value}** | {counts} | {_escaped(_label(defect))}"
             yield f"| {defect.id} | {what} |"
     for change, heading in _HEADINGS.items():
         if found := compared.having(change):
@@ -95,7 +95,7 @@ def _run(run: RunDocument) -> str:
     return printable(f"{where}: {', '.join(parts)}{ending}")
 
 
-def _told(defect: DefectChange) -> str:
+def _label(defect: DefectChange) -> str:
     known = by_id(defect.id)
     left = len(defect.not_again)
     return f"{f'{left} did not run again; ' if left else ''}{known.label()}: {known.title}"

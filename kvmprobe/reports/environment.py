@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.reports.told import fact, module_parameters
+from kvmprobe.reports.host_facts import fact, module_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

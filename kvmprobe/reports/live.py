@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.console import Told, brief, details, kind_of, print_lines, show
+from kvmprobe.reports.console import Printed, brief, details, kind_of, print_lines, show
 from kvmprobe.reports.printing import Known, Printing
 from kvmprobe.results.verdict import FAILURES, Verdict, counted
 
@@ -50,14 +50,14 @@ class Live:
 
     def finish(self, records: Sequence[ScenarioRecord], seconds: float) -> None:
         """Print what the run found, but no details again that have been printed."""
-        show(self._console, records, seconds, self.told)
+        show(self._console, records, seconds, self.printed)
 
-    def told(self, record: ScenarioRecord) -> Told:
-        """Tell whether the details of such a failure have been printed, or are not wanted."""
+    def printed(self, record: ScenarioRecord) -> Printed:
+        """Return whether the details of such a failure have been printed, or are not wanted."""
         only_counted = record.explained and self._printing.known is Known.COUNTED
         if only_counted or record.verdict not in self._printing.verdicts:
-            return Told.NEVER
-        return Told.IN_FULL if kind_of(record) in self._in_full else Told.NOT_YET
+            return Printed.NEVER
+        return Printed.IN_FULL if kind_of(record) in self._in_full else Printed.NOT_YET
 
     def _condense(self, record: ScenarioRecord) -> None:
         """Print the first of a label."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.text import item
 from kvmprobe.reports.environment import TELLING_PARAMETERS
-from kvmprobe.reports.told import fact, fact_text, hypervisor, module_parameters
+from kvmprobe.reports.host_facts import fact, fact_text, hypervisor, module_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.told import fact, fact_text, hypervisor, module_parameters
+from kvmprobe.reports.host_facts import fact, fact_text, hypervisor, module_parameters
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.abi.payload import PayloadOp, Registers
-from kvmprobe.model import guest_control, guest_msr, guest_vector
+from kvmprobe.model import cet, guest_control, guest_msr, guest_vector
 from kvmprobe.model.msr import msr_name
 from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.op_fields import U32, U64, Name
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops.guest import Instruction
 
 _ON = Descriptor.VCPU
-_GUEST_MSRS = {Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS, NOT_AN_MSR}
+_GUEST_MSRS = {Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS, NOT_AN_MSR, *cet.MSRS}
 
 
 @dataclass(frozen=True, slots=True)

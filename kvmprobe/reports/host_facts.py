@@ -1,6 +1,6 @@
-"""Single facts out of what a worker told of its host; nothing where it told none.
+"""Single facts of a host from its worker's report; nothing where the report lacks them.
 
-A run that an older kvmprobe recorded lacks some, so no fact is taken for granted.
+A run of an older kvmprobe lacks some facts, so each is optional.
 """
 
 from __future__ import annotations
