@@ -38,6 +38,11 @@ class KnownDefect:
     panics_in: str = ""
 
     @property
+    def names(self) -> frozenset[str]:
+        """What it is called: id, behaviour, CVE, and the function in which the host dies."""
+        return frozenset({self.id, self.behaviour.name, self.cve, self.panics_in} - {""})
+
+    @property
     def reference(self) -> str:
         """The commit that fixes it, or the assessment of an open one."""
         return f"Linux {self.fix}" if self.commit else self.note
@@ -54,7 +59,7 @@ class KnownDefect:
         return f"{', '.join(self.fixed_in)}{lacking}"
 
     def is_fixed_in(self, kernel: str) -> bool:
-        """Return whether a kernel of that release has the fix, by its number."""
+        """Return True if a kernel of that release has the fix, by its number."""
         if f"{_dotted(series_of(kernel))}.y" in self.unfixed_series or not self.fixed_in:
             return False
         own = [v for v in self.fixed_in if series_of(v) == series_of(kernel)]
