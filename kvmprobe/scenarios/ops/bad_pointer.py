@@ -49,10 +49,11 @@ KVM_IOCTLS, VM_IOCTLS, VCPU_IOCTLS = (
 
 @op(
     "ioctl-to-nowhere",
-    "KVM_(NULL)",
+    "KVM_",
     system.IOCTL_TO_NOWHERE,
     on=tuple(ioctls.Descriptor),
     errnos=(errno.EFAULT, errno.EIO, errno.EBADF),
+    operand="NULL",
 )
 class IoctlToNowhere(FixedIoctl):
     """Make an ioctl with a null pointer."""

@@ -43,9 +43,10 @@ def by_whom(task: str) -> str:
 
 @op(
     "open-kvm",
-    "open(/dev/kvm)",
+    "open",
     lifecycle.OPEN_KVM,
     errnos=(errno.EMFILE,),
+    operand="/dev/kvm",
 )
 class OpenKvm(FixedOp):
     """Open /dev/kvm."""
@@ -171,10 +172,11 @@ class CreateVcpu(FixedIoctl):
 
 @op(
     "close",
-    "close(2)",
+    "close",
     process.CLOSE,
     on=tuple(Descriptor),
     errnos=(errno.EBADF,),
+    operand="2",
 )
 class CloseDescriptor(FixedOp):
     """Close a descriptor, by its name; the vCPU's run area is unmapped with it."""

@@ -126,9 +126,10 @@ class GetGuestPermission(_Get):
 
 @op(
     "get-xcomp-to-nowhere",
-    "ARCH_GET_XCOMP(NULL)",
+    "ARCH_GET_XCOMP",
     permission.GET_TO_NOWHERE,
     errnos=(errno.EFAULT,),
+    operand="NULL",
 )
 class GetToNowhere(FixedOp):
     """Read a bitmap to a null pointer."""
@@ -153,9 +154,10 @@ class GetToNowhere(FixedOp):
 
 @op(
     "arch-prctl-unknown",
-    "ARCH_(unknown)",
+    "ARCH_",
     permission.UNKNOWN_OPTION,
     errnos=(errno.EINVAL,),
+    operand="unknown",
 )
 class UnknownOption(FixedOp):
     """Call arch_prctl(2) with an option that does not exist."""
