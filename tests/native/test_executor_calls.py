@@ -475,5 +475,5 @@ def test_memory_that_was_not_mapped_is_a_mistake_of_the_scenario(execute):
 
 
 def test_more_data_than_the_payload_has_is_refused(execute):
-    with pytest.raises(ScenarioError, match="bytes of data"):
+    with pytest.raises(ScenarioError, match="too much data"):
         execute(RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0x4001))
