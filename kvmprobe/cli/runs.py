@@ -49,7 +49,11 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         rows = _asked(index, arguments)
     if not rows and not arguments.json:
         what = "record like that" if _globs(arguments) else "run"
-        print(f"kvmprobe: no {what} in {runs_folder()}", file=sys.stderr)
+        print(
+            f"kvmprobe: no {what} in {runs_folder()}; "
+            "--also DIR includes a run that `run --out DIR` made elsewhere",
+            file=sys.stderr,
+        )
     print_lines(console, [_document(rows)] if arguments.json else map(_line, rows))
     return ExitCode.OK
 

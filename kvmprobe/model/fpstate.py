@@ -254,6 +254,10 @@ def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tu
 
 
 def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[Fpstate, ...]:
+    mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
+    moves_mxcsr = mxcsr_stale and nr in {XFeature.SSE, XFeature.YMM}
+    if nr not in fpstate.contents and nr != XFeature.PKRU and not moves_mxcsr:
+        return (fpstate,)
     bit = 1 << nr
     is_set = replace(
         fpstate, xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
@@ -262,7 +266,6 @@ def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[F
     if nr == XFeature.PKRU:
         return (is_set, is_clear) if pkru else (fpstate,)
     init = {other: held for other, held in fpstate.contents.items() if other != nr}
-    mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
     if mxcsr_stale and nr == XFeature.SSE:
         # A save that sets the bit of SSE writes MXCSR, which was INIT.
         written = replace(is_set, mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)

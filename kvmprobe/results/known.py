@@ -37,6 +37,11 @@ class KnownDefect:
     panics_in: str = ""
 
     @property
+    def names(self) -> frozenset[str]:
+        """What it is called: id, behaviour, CVE, and the function in which the host dies."""
+        return frozenset({self.id, self.behaviour.name, self.cve, self.panics_in} - {""})
+
+    @property
     def reference(self) -> str:
         """The commit that fixes it, or what is thought of it."""
         return f'Linux commit {self.commit} ("{self.commit_subject}")' if self.commit else self.note
@@ -52,7 +57,7 @@ class KnownDefect:
         return [v for v in self.fixed_in.partition("; not in ")[2].split(", ") if v]
 
     def is_fixed_in(self, kernel: str) -> bool:
-        """Tell whether a kernel of that release has the fix, by its number."""
+        """Return True if a kernel of that release has the fix, by its number."""
         if f"{_dotted(series_of(kernel))}.y" in self.unfixed_series or not self.fixes:
             return False
         own = [v for v in self.fixes if series_of(v) == series_of(kernel)]
@@ -91,7 +96,7 @@ def known_defects() -> dict[Behaviour, KnownDefect]:
 
 
 def label(known: Iterable[str], kernel: str) -> str:
-    """Return what is known of a divergence, as it stands behind a verdict.
+    """Return what is known of a divergence, as it follows a verdict.
 
     ``known, O1, open``; ``known, CVE-2026-23005 (B1), fixed in 6.12.67``; ``not known``.
     """
