@@ -156,7 +156,7 @@ def test_a_worker_that_writes_much_to_stderr_is_not_blocked(monkeypatch):
 
 def test_a_mistaken_scenario_is_broken_and_says_where(link, host):
     trace = only_trace(Driver(link, Timing()), MISTAKEN, host)
-    expected = "step 0: no descriptor is called vcpu0: no call before it has bound that name"
+    expected = "step 0: there is no descriptor named vcpu0: no earlier call has bound this name"
     assert (trace.end, trace.end_note) == (End.BROKEN, expected)
 
 
@@ -237,7 +237,7 @@ with LocalLink() as link:
 
 @pytest.mark.parametrize("script", [IDLE_PARENT, BUSY_PARENT], ids=["worker", "child"])
 def test_no_process_is_left_after_the_parent_was_killed(script):
-    # The parent gets no chance to clean up; the worker, or its child, gets a signal from the kernel.
+    # The parent cannot clean up; the kernel sends the worker, or its child, a signal.
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
         pid = int(parent.stdout.readline())
