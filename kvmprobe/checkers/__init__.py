@@ -1,6 +1,6 @@
-"""Judges that look only at what the kernel answered, never at what the model expects.
+"""Checkers, which read only the kernel's replies and never the model's expectations.
 
-They hold a trace against itself (two views of one state, a failing call, what is advertised and
-what is accepted) and against the trace of another order of the same calls.  What the model and the
-kernel get wrong in the same way still shows here.
+They check a trace for contradictions: two views of one state that differ, a refused call that
+changed something, an advertised feature that is refused.  They also compare traces of the same
+calls in different orders.  So they can find an error that the model and the kernel share.
 """

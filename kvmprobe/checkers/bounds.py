@@ -1,4 +1,4 @@
-"""What each single reply must keep to, whatever the scenario did before."""
+"""Rules for a single reply, which hold regardless of the calls before it."""
 
 from __future__ import annotations
 
@@ -25,31 +25,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.checkers.event import Event
-    from kvmprobe.checkers.observed import ObservedState
+    from kvmprobe.checkers.observed import ObservedState, ObservedVcpu
     from kvmprobe.results.record import Finding
-# What a descriptor gives that is closed, or of another memory.
+# Results of any call on a closed descriptor, and on one of another mm.
 _UNUSABLE = {-errno.EBADF, -errno.EIO}
 
 
 def image_form(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect reserved bytes 0, bytes 464-471 the host's user features, the extent is exact.
+    """Check the size of an image, its reserved bytes, bytes 464-471 and XSTATE_BV.
 
-    INV-14, INV-16, INV-17.
+    KVM must write exactly the documented size, reserved bytes must be 0, bytes 464-471 must be the
+    host's user features, and XSTATE_BV must lie within the guest's CPUID (INV-14, INV-16, INV-17).
     """
     vcpu = state.vcpu(event)
     if vcpu is None or event.name not in IMAGES or not event.output:
         return
     image = written_image(event.output, state.host)
     if not state.rewrites_cpuid:
-        yield from _extent(event, state, image, expanded=vcpu.expanded)
+        yield from _extent(event, state, vcpu, image)
     zeros = (
         (XMM_REGISTERS.stop, SOFTWARE_WORD.start),
         (SOFTWARE_WORD.stop, 512),
         (XCOMP_BV.start, EXTENDED_OFFSET),
     )
-    for first, behind in zeros:
-        if any(image[first:behind]):
-            place = {"first": first, "last": behind - 1}
+    for start, stop in zeros:
+        if any(image[start:stop]):
+            place = {"first": start, "last": stop - 1}
             yield event.finding("image-form", "INV-16", Claim.RESERVED_NOT_ZERO, place)
     word = u64(image, SOFTWARE_WORD.start)
     if word != state.host.user_features:
@@ -60,11 +61,11 @@ def image_form(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def _extent(
-    event: Event, state: ObservedState, image: bytes, *, expanded: bool
+    event: Event, state: ObservedState, vcpu: ObservedVcpu, image: bytes
 ) -> Iterator[Finding]:
     if event.name == "KVM_GET_XSAVE":
         return
-    size = state.host.uabi_size(state.host.kvm_xcr0) if expanded else KVM_XSAVE_SIZE
+    size = state.host.uabi_size(state.host.kvm_xcr0) if vcpu.expanded else KVM_XSAVE_SIZE
     beyond = event.output[size:]
     if len(image) != size or beyond.count(CANARY) != len(beyond):
         written = len(event.output.rstrip(bytes([CANARY])))
@@ -73,7 +74,7 @@ def _extent(
 
 
 def old_get_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect KVM_GET_XSAVE to work until XTILE_DATA is enabled, and never after (INV-13)."""
+    """Check that KVM_GET_XSAVE succeeds until XTILE_DATA is enabled, and fails then (INV-13)."""
     vcpu = state.vcpu(event)
     if vcpu is None or event.name != "KVM_GET_XSAVE" or event.result in _UNUSABLE:
         return
@@ -84,7 +85,7 @@ def old_get_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def fresh_vcpu(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect of a new vCPU the architectural initial state (INV-15)."""
+    """Check that a new vCPU has the architectural initial state (INV-15)."""
     vcpu = state.vcpu(event)
     if vcpu is None or vcpu.epoch or not event.output:
         return
@@ -109,7 +110,10 @@ def _initial(image: bytes) -> bool:
 
 
 def legal_header(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect no XCOMP_BV, reserved byte or component that KVM lacks to be accepted (INV-18)."""
+    """Check that KVM_SET_XSAVE refuses an illegal header (INV-18).
+
+    Illegal are XCOMP_BV, reserved bytes, and components that KVM does not have.
+    """
     if event.name != "KVM_SET_XSAVE" or event.result != 0:
         return
     content = input_of(event.call, state.captured)

@@ -1,4 +1,4 @@
-"""What is advertised is accepted."""
+"""KVM accepts what it advertises."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 def advertised_is_accepted(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect a vCPU with the table that KVM advertises to take the XCR0, XSTATE, XFD, XSS in it.
+    """Check that KVM accepts the XCR0, XSTATE, XFD and XSS of the CPUID table that it advertises.
 
-    INV-18, INV-23, INV-25.  Judged only while the vCPU has that table's components, all of them.
+    INV-18, INV-23, INV-25.  Checked only while the vCPU's table has exactly the advertised
+    components.
     """
     vcpu = state.vcpu(event)
     if vcpu is None or vcpu.table is None or state.advertised is None:
@@ -80,7 +81,7 @@ def _msr(event: Event, vcpu: ObservedVcpu, refused: list[tuple[int, int]]) -> It
 
 
 def listed_is_readable(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect KVM_GET_MSRS to read each MSR of KVM_GET_MSR_INDEX_LIST (INV-27)."""
+    """Check that KVM_GET_MSRS reads each MSR of KVM_GET_MSR_INDEX_LIST (INV-27)."""
     if event.name != "KVM_GET_MSRS" or event.result < 0 or not event.output:
         return
     asked = msrs(event.output)

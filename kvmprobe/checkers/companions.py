@@ -1,4 +1,4 @@
-"""Which scenarios the order checker holds against each other; for a run that goes on later."""
+"""Which recorded scenarios a resumed run repeats, so that the order checker can compare them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def companions(remaining: Sequence[Scenario], others: Sequence[Scenario]) -> list[Scenario]:
-    """Return those of the others whose order of ops is one swap away from a remaining one's."""
+    """Return the other scenarios whose ops differ from those of a remaining one by one swap."""
     numbers: dict[Op, int] = {}
 
     def order(scenario: Scenario) -> Order:
         return tuple(numbers.setdefault(step.op, len(numbers)) for step in scenario.steps)
 
-    sought = {swapped for scenario in remaining for swapped in _swapped(order(scenario))}
-    return [scenario for scenario in others if order(scenario) in sought]
+    swapped = {other for scenario in remaining for other in _swapped(order(scenario))}
+    return [scenario for scenario in others if order(scenario) in swapped]
 
 
 def _swapped(order: Order) -> Iterator[Order]:

@@ -1,4 +1,4 @@
-"""A trace as lowered calls and replies, with the structures in them decoded by the kernel's ABI."""
+"""A trace as a sequence of lowered calls and their replies, with decoders for their structures."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Event:
     """One call and its reply.
 
     :ivar name: ``KVM_SET_XSAVE`` for an ioctl, the kind of the call for any other
-    :ivar result: what it returned, or -errno
-    :ivar output: the whole output buffer; empty where there is none or the call failed
+    :ivar result: return value, or -errno
+    :ivar output: the whole output buffer; empty if the call has none or failed
     """
 
     step: int
@@ -59,12 +59,12 @@ class Event:
 
     @property
     def on(self) -> str:
-        """Name of the descriptor; empty where the call needs none."""
+        """Name of the descriptor; empty if the call uses none."""
         return self.call.on if isinstance(self.call, Ioctl | RunVcpu | RunGuest) else ""
 
     @property
     def by(self) -> str:
-        """Name of the task who made it."""
+        """Name of the task that made the call."""
         return self.call.by if isinstance(self.call, Ioctl | ArchPrctl) else MAIN
 
     def finding(
@@ -76,24 +76,24 @@ class Event:
         ops: tuple[Op, ...] = (),
         details: tuple[Statement | ReadingsDiffer, ...] = (),
     ) -> Finding:
-        """Return what a checker claims at this event."""
+        """Return a finding of a checker at this event."""
         return Finding(checker, invariant, self.step, Statement(claim, values, ops), details)
 
     @property
     def loads(self) -> bool:
-        """Whether it is KVM_RUN, which loads the guest's FPU state whatever it returns."""
+        """True for KVM_RUN, which loads the guest's FPU state even if it returns an error."""
         return isinstance(self.call, RunVcpu | RunGuest)
 
 
 class Lowered:
-    """The lowered form of ops, each made once."""
+    """A cache of lowered ops."""
 
     def __init__(self, host: HostProfile) -> None:
         self._host = host
         self._calls: dict[Op, tuple[Call, str]] = {}
 
     def call(self, op: Op) -> tuple[Call, str]:
-        """Return the call, and its name."""
+        """Return the call that an op makes, and the call's name."""
         known = self._calls.get(op)
         if known is None:
             call = op.lower(self._host)
@@ -103,7 +103,7 @@ class Lowered:
         return known
 
     def events(self, scenario: Scenario, trace: Trace) -> Iterator[Event]:
-        """Yield what was called and answered, in order, as far as the trace goes."""
+        """Yield each call that has a reply, in order."""
         for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
             for op, reply in zip(step.ops, seen.replies, strict=False):
                 call, name = self.call(op)
@@ -112,7 +112,7 @@ class Lowered:
 
 
 def input_of(call: Call, captured: Mapping[str, bytes]) -> bytes:
-    """Return the bytes that the kernel read; none where that is not known."""
+    """Return the bytes that the kernel read; empty if they are not known."""
     if not isinstance(call, Ioctl):
         return b""
     match call.argument:
@@ -126,7 +126,7 @@ def input_of(call: Call, captured: Mapping[str, bytes]) -> bytes:
 
 
 def immediate_of(call: Call) -> int | None:
-    """Return an integer argument."""
+    """Return the argument if it is an integer."""
     match call:
         case Ioctl(argument=Immediate(value)) | ArchPrctl(argument=Immediate(value)):
             return value
@@ -135,7 +135,7 @@ def immediate_of(call: Call) -> int | None:
 
 
 def written_image(output: bytes, host: HostProfile) -> bytes:
-    """Return the uabi image without the bytes behind it that the kernel left alone."""
+    """Return the uabi image without the bytes after it, which the kernel did not write."""
     if output.count(CANARY, KVM_XSAVE_SIZE) == len(output) - KVM_XSAVE_SIZE:
         return output[:KVM_XSAVE_SIZE]
     return output[: host.uabi_size(host.kvm_xcr0)]
@@ -160,7 +160,7 @@ def msrs(content: bytes) -> list[tuple[int, int]]:
 
 
 def xcr0_of(content: bytes) -> int | None:
-    """Return XCR0 of ``struct kvm_xcrs``, None where it has flags, too many entries or no XCR0."""
+    """Return XCR0 of ``struct kvm_xcrs``; None if it has flags, too many entries or no XCR0."""
     count, flags = struct.unpack_from("=II", content)
     if flags or count > 16:
         return None
@@ -169,7 +169,7 @@ def xcr0_of(content: bytes) -> int | None:
 
 
 def cpuid_of(content: bytes) -> CpuidTable | None:
-    """Return a CPUID table, None where there is none or its count is more than it holds."""
+    """Return ``struct kvm_cpuid2`` decoded; None if it is cut off or ``nent`` exceeds its size."""
     if len(content) < 8 or len(content) < 8 + 40 * _COUNT.unpack_from(content)[0]:
         return None
     return CpuidTable.from_bytes(content)

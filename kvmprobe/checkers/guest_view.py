@@ -1,4 +1,4 @@
-"""What the guest sees is what the host reads and set."""
+"""The guest reads the same register values as the host."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _CET_IN_XSTATE = (Msr.IA32_U_CET, *range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1)
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction that the guest executed.
+    """An instruction that the guest executed.
 
-    :ivar index: ECX, which names a register
-    :ivar given: EDX:EAX before it
-    :ivar got: EDX:EAX after it
-    :ivar vector: of the exception it raised, or NO_EXCEPTION
+    :ivar index: ECX, which selects the register
+    :ivar given: EDX:EAX before the instruction
+    :ivar got: EDX:EAX after the instruction
+    :ivar vector: of the exception that it raised, or NO_EXCEPTION
     """
 
     op: PayloadOp
@@ -42,12 +42,12 @@ class Instruction:
 
     @property
     def done(self) -> bool:
-        """Whether it raised no exception."""
+        """True if it raised no exception."""
         return self.vector == NO_EXCEPTION
 
 
 def instruction(event: Event) -> Instruction | None:
-    """Return what the guest executed, None where it did not get so far."""
+    """Return the instruction that the guest executed; None if the guest did not reach it."""
     if not isinstance(event.call, RunGuest) or event.result != 0:
         return None
     if len(event.output) < RESULT_SIZE:
@@ -63,7 +63,7 @@ def _joined(high: int, low: int) -> int:
 
 
 def guest_and_host(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Hold XGETBV and RDMSR in the guest against what the host last set or read (INV-40)."""
+    """Check that XGETBV and RDMSR in the guest return what the host set or read (INV-40)."""
     vcpu, executed = state.vcpu(event), instruction(event)
     if vcpu is None or executed is None or not executed.done:
         return
@@ -80,9 +80,10 @@ def guest_and_host(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def writes(executed: Instruction) -> dict[int | None, int | None]:
-    """Return what an instruction leaves in XCR0 (None) and in MSRs; None where that is not known.
+    """Return the registers that an instruction wrote, with their values.
 
-    #NM in the guest may set XFD_ERR, and XRSTORS may load the MSRs of CET.
+    The key is an MSR's index, or None for XCR0; the value is None if it is not known.  #NM in the
+    guest may set IA32_XFD_ERR, and XRSTORS may load the MSRs of CET.
     """
     if executed.vector == _DEVICE_NOT_AVAILABLE:
         return {Msr.IA32_XFD_ERR: None}

@@ -1,4 +1,4 @@
-"""The silent differences between two orders that the contract allows; each with its source."""
+"""Pairs of calls whose order may change the state without an error, each with its source."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ _SAME_STATE = (
 
 
 def last_writer(first: Named, second: Named) -> bool:
-    """Tell whether two calls write the same state, so that the later one counts.
+    """Return True if two calls write the same state, so that the later one wins.
 
-    So do two writes of one register; KVM_SET_FPU and KVM_SET_XSAVE, both of x87 and SSE (contract
-    §7.4).  What is no restore call at all, a read or a fork, depends on its place by its nature.
+    Examples are two writes of one register, and KVM_SET_FPU and KVM_SET_XSAVE, which both write x87
+    and SSE (contract §7.4).  Also True if one of them restores nothing, as a read or a fork: its
+    result depends on its place anyway.
     """
     if not (_restores(first) and _restores(second)):
         return True
@@ -61,12 +62,12 @@ def last_writer(first: Named, second: Named) -> bool:
 
 
 def legal(prefix: Sequence[Named], first: Named, second: Named) -> bool:
-    """Tell whether the contract allows that the order of two calls matters silently."""
+    """Return True if the contract allows the order of two calls to matter without an error."""
     return any(rule(prefix, first, second) for rule in LEGAL)
 
 
 def disarming_after_restore(prefix: Sequence[Named], first: Named, second: Named) -> bool:
-    """KVM_SET_XSAVE drops a component with XFD armed; disarm first, and it is kept.
+    """KVM_SET_XSAVE drops a component while XFD is armed for it, and keeps it after disarming.
 
     :see: contract §9 "A,F then F0", INV-28; SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
     """
@@ -90,7 +91,7 @@ def _restores(named: Named) -> bool:
 
 
 def _descriptor(call: Call) -> str:
-    return call.code.__str__() if isinstance(call, ArchPrctl) else getattr(call, "on", "")
+    return str(call.code) if isinstance(call, ArchPrctl) else getattr(call, "on", "")
 
 
 def _indices(call: Call) -> set[int]:

@@ -1,4 +1,4 @@
-"""Images as they compare after the guest's FPU state went through the processor."""
+"""Images without the bits that may change when the processor loads and saves the FPU state."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _ST_PADDING = [32 + 16 * st + byte for st in range(8) for byte in range(10, 16)]
 
 
 def normal_image(first: bytes, second: bytes, layout: Layout) -> tuple[bytes, bytes]:
-    """Return two images without what a load and a save leave open.
+    """Return two images without the bits that a load and a save may change.
 
-    A component in INIT state may have its XSTATE_BV bit or not; PKRU's follows the host's.
+    A component in its INIT state may have its XSTATE_BV bit set or clear; PKRU's bit follows the
+    host's.
 
     :see: contract §7.5; SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
     """

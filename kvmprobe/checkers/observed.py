@@ -1,4 +1,4 @@
-"""What a trace has shown so far: the state that checkers compare the next reply with."""
+"""The state that a trace has shown so far; checkers compare the next reply with it."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ _MAY_CHANGE = {
     "KVM_SET_XCRS": frozenset({"KVM_GET_XCRS", "KVM_GET_CPUID2"}),
     "KVM_SET_SREGS": _SREGS | {"KVM_GET_CPUID2"},
     "KVM_SET_SREGS2": _SREGS | {"KVM_GET_CPUID2"},
-    # Another table shows other components; what GET_FPU shows belongs to no table.
+    # The table selects the components in an image; GET_FPU does not depend on it.
     "KVM_SET_CPUID": frozenset({"KVM_GET_CPUID2", "KVM_GET_XSAVE", "KVM_GET_XSAVE2"}),
     "KVM_SET_CPUID2": frozenset({"KVM_GET_CPUID2", "KVM_GET_XSAVE", "KVM_GET_XSAVE2"}),
     "KVM_SET_MSRS": _XSTATE | _SREGS | {"KVM_GET_MSRS", "KVM_GET_CPUID2"},
-    # The load and the save around a guest that halts (INV-36).
+    # A load and a save around a guest that only halts (INV-36).
     "RunVcpu": _XSTATE | _SREGS | {"KVM_GET_CPUID2"},
-    # An MSR that is managed by XSAVES makes KVM load and save the guest's FPU state.
+    # For an MSR that XSAVES manages, KVM loads and saves the guest's FPU state.
     "KVM_GET_MSRS": _XSTATE,
     "KVM_GET_ONE_REG": _XSTATE,
-    # Restored next to the FPU state, and no part of it.
+    # A VMM restores these too, but they are not FPU state.
     "KVM_SET_REGS": frozenset(),
     "KVM_SET_DEBUGREGS": frozenset(),
     "KVM_SET_VCPU_EVENTS": _SREGS,
@@ -71,7 +71,7 @@ _MAY_CHANGE = {
 
 @dataclass(slots=True)
 class Reading:
-    """What a read last gave, in which state, and what happened since."""
+    """The last result of a read, the epoch of the state it saw, and the events since then."""
 
     name: str
     epoch: int
@@ -82,15 +82,15 @@ class Reading:
 
 @dataclass(slots=True)
 class ObservedVcpu:
-    """One vCPU as the trace shows it.
+    """What the trace shows of one vCPU.
 
-    :ivar epoch: counts what may have changed its state
-    :ivar table: the CPUID table last accepted
-    :ivar expanded: a table with XTILE_DATA has been accepted
-    :ivar xcr0: last accepted value, the host's or the guest's; None where it is not known
-    :ivar msrs: last accepted value of each MSR that is known
-    :ivar image: what KVM_SET_XSAVE was last given, while no call may have changed it
-    :ivar readings: what each read last gave
+    :ivar epoch: number of calls that may have changed its state
+    :ivar table: the CPUID table that KVM last accepted
+    :ivar expanded: KVM has accepted a table with XTILE_DATA
+    :ivar xcr0: last value that the host or the guest wrote; None if it is not known
+    :ivar msrs: last value of each MSR that is known
+    :ivar image: argument of the last KVM_SET_XSAVE; empty once a call may have changed the state
+    :ivar readings: the last result of each read
     """
 
     epoch: int = 0
@@ -102,7 +102,7 @@ class ObservedVcpu:
     readings: dict[Call, Reading] = field(default_factory=dict)
 
     def reading(self, name: str) -> bytes:
-        """Return what a read of that name gave in the present state, if one was made."""
+        """Return the result of a read in the current state; empty if there was none."""
         return _current(self.readings, name, self.epoch)
 
 
@@ -112,10 +112,10 @@ class ObservedState:
 
     :ivar captured: outputs by name
     :ivar advertised: the latest KVM_GET_SUPPORTED_CPUID
-    :ivar granted: tasks whose guest permission has XTILE_DATA, by their own request
+    :ivar granted: tasks that requested guest permission for XTILE_DATA, and got it
     :ivar locked: tasks whose process has created a vCPU
-    :ivar permission_epoch: counts what may have changed permission
-    :ivar grown: the last value of what may only grow: permission, KVM_CAP_XSAVE2
+    :ivar permission_epoch: number of calls that may have changed a permission
+    :ivar grown: last value of each read that may only grow: a permission, KVM_CAP_XSAVE2
     :ivar own_descriptors: VMs and vCPUs that the scenario's own process created
     """
 
@@ -132,24 +132,24 @@ class ObservedState:
     grown: dict[Call, int] = field(default_factory=dict)
 
     def vcpu(self, event: Event) -> ObservedVcpu | None:
-        """Return the vCPU that an event is about."""
+        """Return the vCPU on whose descriptor an event is."""
         return self.vcpus.get(event.on)
 
     def system_reading(self, name: str) -> bytes:
-        """Return what a read of /dev/kvm or the VM gave under the present permission."""
+        """Return the result of a read of /dev/kvm or the VM under the current permission."""
         return _current(self.system, name, self.permission_epoch)
 
     @property
     def rewrites_cpuid(self) -> bool:
-        """Whether this KVM stores other CPUID entries than it is given: that is a legal variant.
+        """True if this KVM changes the CPUID entries that it stores, which is a legal variant.
 
-        What the guest may have is not known from the table that was set, then.
+        The table that was set then does not show the guest's features.
         """
         return Behaviour.VENDOR_REWRITES_CPUID in self.host.behaviours
 
     @property
     def xsave2_size(self) -> int:
-        """KVM_CAP_XSAVE2 under the present permission, 0 where it was not asked."""
+        """KVM_CAP_XSAVE2 under the current permission; 0 if it was not read."""
         for call, reading in self.system.items():
             current = reading.epoch == self.permission_epoch
             if current and immediate_of(call) == KvmCap.XSAVE2:
@@ -160,9 +160,9 @@ class ObservedState:
         """Return the CPUID table that a call passes."""
         return cpuid_of(input_of(event.call, self.captured))
 
-    def take(self, event: Event) -> None:
-        """Learn what an event tells."""
-        self._take_process(event)
+    def update(self, event: Event) -> None:
+        """Update the state from an event."""
+        self._update_tasks(event)
         value = growing(event)
         if value is not None:
             self.grown[event.call] = value
@@ -172,23 +172,22 @@ class ObservedState:
             case _:
                 pass
         if event.name in SYSTEM_READS:
-            self._take_system(event)
+            self._update_system(event)
         vcpu = self.vcpu(event)
         if vcpu is None:
             return
-        failed = failing(event)
-        if event.name.startswith("KVM_GET_") and not changes_by_reading(event):
+        if event.name.startswith("KVM_GET_") and not read_may_load_fpu(event):
             _read(vcpu, event, self.host)
             return
         for reading in vcpu.readings.values():
             reading.since.append(event)
-        if failed:
+        if refused(event):
             return
         vcpu.epoch += 1
         _forget(vcpu, event)
         _write(vcpu, event, input_of(event.call, self.captured))
 
-    def _take_process(self, event: Event) -> None:
+    def _update_tasks(self, event: Event) -> None:
         match event.call:
             case Spawn(binds, relation):
                 self.relations[binds] = relation
@@ -207,7 +206,7 @@ class ObservedState:
             case _:
                 pass
 
-    def _take_system(self, event: Event) -> None:
+    def _update_system(self, event: Event) -> None:
         if event.result < 0 or event.by != MAIN:
             return
         value = event.output or event.result.to_bytes(8, "little")
@@ -220,10 +219,10 @@ def _current(readings: dict[Call, Reading], name: str, epoch: int) -> bytes:
     return next((r.value for r in readings.values() if (r.name, r.epoch) == (name, epoch)), b"")
 
 
-def failing(event: Event) -> bool:
-    """Tell whether a call was refused, and so must have changed nothing.
+def refused(event: Event) -> bool:
+    """Return True if KVM refused a call, which then must not have changed anything.
 
-    KVM_SET_MSRS refuses by processing no entry.  KVM_RUN does its work whatever it returns.
+    KVM_SET_MSRS refuses by processing no entry.  KVM_RUN has an effect even if it fails.
     """
     if event.loads:
         return False
@@ -231,7 +230,7 @@ def failing(event: Event) -> bool:
 
 
 def growing(event: Event) -> int | None:
-    """Return the value of a read that may only gain bits, or grow, within a process."""
+    """Return the value of a read if it may only grow, or gain bits, within a process."""
     match event.call:
         case ArchPrctl(code) if code in _PERMISSIONS and event.output:
             return u64(event.output, 0)
@@ -241,8 +240,8 @@ def growing(event: Event) -> int | None:
             return None
 
 
-def changes_by_reading(event: Event) -> bool:
-    """Tell whether a read may load the guest's FPU state: it asks for other MSRs than the known."""
+def read_may_load_fpu(event: Event) -> bool:
+    """Return True if a read may load the guest's FPU state: it reads an MSR not in FPU_MSRS."""
     if event.name == "KVM_GET_ONE_REG":
         return True
     if event.name != "KVM_GET_MSRS" or not event.output:
@@ -263,7 +262,7 @@ def _read(vcpu: ObservedVcpu, event: Event, host: HostProfile) -> None:
 
 
 def _forget(vcpu: ObservedVcpu, event: Event) -> None:
-    """Drop the readings that an event may have changed."""
+    """Drop the readings of state that an event may have changed."""
     may_change = _MAY_CHANGE.get(event.name)
     if may_change is None:
         vcpu.readings.clear()

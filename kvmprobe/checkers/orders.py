@@ -1,8 +1,8 @@
-"""Two orders of the same calls: an order may be enforced by an error, but may not matter silently.
+"""Compares two orders of the same calls: an order may fail, but may not silently change the state.
 
-Scenarios that make the same calls and differ by one swap of neighbours are held against each other,
-whatever family they are of.  If every call returned the same in both and the state read back
-afterwards differs, the order mattered and nobody was state.
+Two scenarios are compared if they make the same calls with two neighbours swapped.  If each call
+returned the same in both and the state read back afterwards differs, then the order mattered and no
+error showed it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """What the observers of one step gave; ``loaded``: the guest's FPU was loaded before."""
+    """The replies of the observers of one step.
+
+    :ivar loaded: the guest's FPU state was loaded before
+    """
 
     step: int
     observers: tuple[Op, ...]
@@ -63,7 +66,7 @@ class Orders:
     def compare(
         self, scenario: Scenario, trace: Trace, known: tuple[str, ...]
     ) -> tuple[Finding, ...]:
-        """Hold a run against those before it whose order is one swap away."""
+        """Compare a run with each earlier run whose order differs by one swap."""
         earlier = self._found.get(scenario.id)
         if earlier is not None:
             return earlier
@@ -95,19 +98,19 @@ class Orders:
                 before_load = before_load or last
                 loaded = True
             if step.observers:
-                last = ReadBack(number, step.observers, self._kept(seen.replies[1:]), loaded)
+                last = ReadBack(number, step.observers, self._interned(seen.replies[1:]), loaded)
         read_backs = tuple(r for r in (before_load, last) if r is not None)
         return _Run(scenario.id, tuple(results), read_backs, known)
 
-    def _kept(self, replies: Sequence[Reply]) -> tuple[Reply, ...]:
-        """Keep each distinct output once; most scenarios end in a state that another ended in."""
-        kept = []
+    def _interned(self, replies: Sequence[Reply]) -> tuple[Reply, ...]:
+        """Store each distinct output once: most scenarios end in the same few states."""
+        interned = []
         for reply in replies:
             output = reply.output
             if output is not None:
                 output = self._outputs.setdefault(output, output)
-            kept.append(type(reply)(reply.result, output))
-        return tuple(kept)
+            interned.append(type(reply)(reply.result, output))
+        return tuple(interned)
 
     def _findings(self, order: tuple[int, ...], run: _Run) -> Iterator[Finding]:
         for place in range(len(order) - 1):
@@ -158,19 +161,19 @@ class Orders:
                 continue
             _, name = self._lowered.call(op)
             if name in IMAGES:
-                yield from self._image_differences(op, mine.output, theirs.output, here.loaded)
+                yield from self._image_differences(op, here, mine.output, theirs.output)
             elif mine.output != theirs.output and not (here.loaded and name == "KVM_GET_FPU"):
                 yield from values_differ(op, mine.output, theirs.output)
 
     def _image_differences(
         self,
         op: Op,
+        here: ReadBack,
         mine: bytes,
         theirs: bytes,
-        loaded: bool,  # noqa: FBT001 - a fact about the read-back
     ) -> tuple[Statement | ReadingsDiffer, ...]:
         first, second = written_image(mine, self._host), written_image(theirs, self._host)
-        if loaded and len(first) == len(second):
+        if here.loaded and len(first) == len(second):
             first, second = normal_image(first, second, self._host.layout)
         return images_differ(op, first, second, self._host)
 
@@ -178,7 +181,7 @@ class Orders:
 def _common(
     place: int, mine: Sequence[ReadBack], theirs: Sequence[ReadBack]
 ) -> tuple[ReadBack, ReadBack] | None:
-    """Return the first read-backs behind both calls, at the same place in both runs."""
+    """Return the first read-backs after both calls, at the same place in both runs."""
     for here in mine:
         for there in theirs:
             same = (here.step, here.observers) == (there.step, there.observers)

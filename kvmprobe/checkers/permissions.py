@@ -1,4 +1,4 @@
-"""Permission grows by what was asked for, and sizes and tables follow it."""
+"""A permission grows only by request, and sizes and CPUID tables follow it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ _GETS = {
     ArchPrctlCode.GET_XCOMP_PERM,
     ArchPrctlCode.GET_XCOMP_GUEST_PERM,
 }
-# Bits that only the kernel has: supervisor components (SDM vol.1 §13.1), and its lock.
+# Bits that only the kernel uses: supervisor components (SDM vol.1 §13.1) and
+# FPU_GUEST_PERM_LOCKED.
 _HIDDEN = 1 << 63 | sum(1 << nr for nr in (8, 10, 11, 12, 13, 14, 15, 16))
 _TOO_LARGE = 20
 
 
 def requests(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect a refusal for the number's kind, for the lock, never for a small stack.
+    """Check the result of a permission request.
 
-    INV-3, INV-4, INV-6, INV-42.
+    An unknown or unsupported feature has its own errno (INV-3, INV-42), a request after the first
+    vCPU returns EBUSY (INV-4, INV-6), and a small signal stack does not matter for guests (INV-2).
     """
     if not isinstance(event.call, ArchPrctl) or event.call.code not in _REQUESTS:
         return
@@ -58,7 +60,7 @@ def _allowed(event: Event, state: ObservedState, number: int) -> tuple[tuple[int
         return _allowed_dynamic(event, state)
     if number >= _TOO_LARGE:
         return (-errno.EINVAL,), "INV-3"
-    # Whether 19, APX, has a name is a legal variant.
+    # Kernels may know feature 19 (APX) or not; both are legal.
     known = (-errno.EINVAL, -errno.EOPNOTSUPP) if number == XFeature.APX else (-errno.EOPNOTSUPP,)
     return known, "INV-42" if number == XFeature.XTILE_DATA else "INV-3"
 
@@ -75,7 +77,7 @@ def _allowed_dynamic(event: Event, state: ObservedState) -> tuple[tuple[int, ...
 
 
 def bitmaps(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect a bitmap without the kernel's own bits, within what the CPU has (INV-1, INV-7)."""
+    """Check that a permission lies within the user features, without kernel bits (INV-1, INV-7)."""
     if not isinstance(event.call, ArchPrctl) or event.call.code not in _GETS or not event.output:
         return
     value = u64(event.output, 0)
@@ -93,7 +95,7 @@ def bitmaps(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def growth(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect permission and KVM_CAP_XSAVE2 never to shrink within a process (INV-2, INV-8)."""
+    """Check that permission and KVM_CAP_XSAVE2 never shrink within a process (INV-2, INV-8)."""
     value, before = growing(event), state.grown.get(event.call)
     if value is None or before is None or event.result < 0:
         return
@@ -109,7 +111,7 @@ def growth(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def sizes(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Hold KVM_CAP_XSAVE2 against the size in CPUID 0xD.0:ECX, at least 4096 (INV-8)."""
+    """Check that KVM_CAP_XSAVE2 is the size in CPUID 0xD.0:ECX, but at least 4096 (INV-8)."""
     if event.by != MAIN:
         return
     if event.name == "KVM_CHECK_EXTENSION" and immediate_of(event.call) == KvmCap.XSAVE2:
@@ -125,7 +127,7 @@ def sizes(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def supported_table(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect XTILE_CFG and XTILE_DATA or neither, within what KVM has (INV-9, INV-10)."""
+    """Check that the table has both XTILE components or none, within KVM's XCR0 (INV-9, INV-10)."""
     if event.name != "KVM_GET_SUPPORTED_CPUID" or event.result < 0:
         return
     table = cpuid_of(event.output)
@@ -142,7 +144,7 @@ def supported_table(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def unpermitted(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect no table with XTILE_DATA accepted of a process that never asked for it (INV-11)."""
+    """Check that KVM refuses XTILE_DATA in the table of a process without permission (INV-11)."""
     if event.name != "KVM_SET_CPUID2" or event.result != 0 or state.relations:
         return
     vcpu = state.vcpu(event)
@@ -154,7 +156,7 @@ def unpermitted(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def other_memory(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect EIO where a forked process asks its parent's VM or vCPU (INV-41)."""
+    """Check that a forked process gets EIO from its parent's VMs and vCPUs (INV-41)."""
     if not isinstance(event.call, Ioctl) or state.relations.get(event.by) is not Relation.FORK:
         return
     if event.on in state.own_descriptors and event.result not in {-errno.EIO, -errno.EBADF}:

@@ -1,4 +1,4 @@
-"""All checkers over one run: each trace by itself, and each order against its neighbours."""
+"""All checkers of one run: for each trace alone, and for pairs of orders."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CHECKERS: tuple[Checker, ...] = (
 
 
 class Checkers:
-    """The checkers over one kernel's traces, in the order in which they come in."""
+    """The checkers for the traces of one kernel."""
 
     def __init__(self, host: HostProfile) -> None:
         self._host = host
@@ -52,21 +52,21 @@ class Checkers:
         self._orders = Orders(host, self._lowered)
 
     def within(self, scenario: Scenario, trace: Trace) -> tuple[Finding, ...]:
-        """Return what one trace shows by itself, each kind where it shows first."""
+        """Return the findings in one trace; of each kind the first."""
         state = ObservedState(self._host)
         found: dict[tuple[str, str], Finding] = {}
         for event in self._lowered.events(scenario, trace):
             for checker in CHECKERS:
                 for finding in checker(event, state):
                     found.setdefault((finding.invariant, finding.signature), finding)
-            state.take(event)
+            state.update(event)
         return tuple(found.values())
 
     def across(
         self, scenario: Scenario, trace: Trace, known: tuple[str, ...]
     ) -> tuple[Finding, ...]:
-        """Return how a trace differs from those of other orders that came in before it.
+        """Compare a trace with the earlier traces of other orders of its calls.
 
-        :param known: the defects that explain what diverged in this scenario
+        :param known: the defects that explain the divergences of this scenario
         """
         return self._orders.compare(scenario, trace, known)

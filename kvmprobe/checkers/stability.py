@@ -1,4 +1,4 @@
-"""A call that was refused changes nothing, and one that was not changes only what it is about."""
+"""A refused call changes nothing, and an accepted call changes only its own state."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kvmprobe.checkers.observed import (
     IMAGES,
     READS,
     SYSTEM_READS,
-    changes_by_reading,
-    failing,
+    read_may_load_fpu,
+    refused,
 )
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.difference import ResultDiffers, ValuesDiffer, image_differs
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import Finding
     from kvmprobe.scenarios.ops import Op
 
-# Other leaves tell of the processor that happens to run the call.
+# Other leaves depend on the processor that runs the call, as those with the APIC id.
 _STEADY_LEAVES = {LEAF_EXTENDED_FEATURES, LEAF_XSTATE, LEAF_TILE, LEAF_TMUL}
 
 
 def steadiness(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Hold a read against the same read before, since when nothing may have changed it (INV-19).
+    """Check that a repeated read returns the same if nothing may have changed in between.
 
-    Between them: calls that were refused (INV-19), or calls about other state (INV-32, INV-38).
+    The calls in between were refused (INV-19), or are about other state (INV-32, INV-38).
     """
     before = _before(event, state)
     if before is None or event.result < 0:
@@ -44,16 +44,16 @@ def steadiness(event: Event, state: ObservedState) -> Iterator[Finding]:
         now = written_image(now, state.host)
     if _comparable(event, before.value) == _comparable(event, now):
         return
-    refused = tuple(dict.fromkeys(e.op for e in before.since if failing(e)))
-    others = tuple(dict.fromkeys(e.op for e in before.since if not failing(e)))
+    failed = tuple(dict.fromkeys(e.op for e in before.since if refused(e)))
+    others = tuple(dict.fromkeys(e.op for e in before.since if not refused(e)))
     if others:
         checker, invariant, claim = "isolation", "INV-38", Claim.CHANGED_BY_OTHERS
-    elif refused:
+    elif failed:
         checker, invariant, claim = "failing-call", "INV-19", Claim.CHANGED_BY_REFUSED
     else:
         checker, invariant, claim = "steady-read", "INV-19", Claim.UNSTEADY
     details = _details(event, before.value, now, state)
-    ops = others or refused
+    ops = others or failed
     yield event.finding(checker, invariant, claim, {"call": event.name}, ops=ops, details=details)
 
 
@@ -62,7 +62,7 @@ def _before(event: Event, state: ObservedState) -> Reading | None:
         before = state.system.get(event.call)
         return before if before and before.epoch == state.permission_epoch else None
     vcpu = state.vcpu(event)
-    if vcpu is None or event.name not in READS or changes_by_reading(event):
+    if vcpu is None or event.name not in READS or read_may_load_fpu(event):
         return None
     return vcpu.readings.get(event.call)
 
@@ -92,7 +92,7 @@ def _details(
 def images_differ(
     op: Op, first: bytes, second: bytes, host: HostProfile
 ) -> tuple[Statement | ReadingsDiffer, ...]:
-    """Return how two images that one call read differ; nothing where they do not."""
+    """Return the differences between two images that the same call returned."""
     if len(first) != len(second):
         sizes = {"first": len(first), "second": len(second)}
         return (Statement(Claim.IMAGE_SIZES, sizes, (op,)),)
@@ -102,7 +102,7 @@ def images_differ(
 
 
 def values_differ(op: Op, first: bytes, second: bytes) -> tuple[ReadingsDiffer, ...]:
-    """Return which named values of two outputs of one call differ."""
+    """Return the named values that differ between two outputs of the same call."""
     before, now = op.read(first), op.read(second)
     changed = [name for name, value in now.items() if before.get(name) != value]
     if not changed:

@@ -1,4 +1,4 @@
-"""Two views of one state agree: by two calls, or what was set and what is read back."""
+"""Two views of one state agree: two calls that read it, or a value set and the value read back."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from kvmprobe.xstate.image import XsaveFields
     from kvmprobe.xstate.layout import Layout
 
-# Where struct kvm_fpu and the legacy area (SDM vol.1 table 10-2) have the same thing: name, bytes
-# of the one, bytes of the other.  KVM_GET_FPU has never returned MXCSR.
+# Fields that struct kvm_fpu and the legacy area (SDM vol.1 table 10-2) share: name, bytes in
+# kvm_fpu, bytes in the legacy area.  KVM_GET_FPU has never returned MXCSR.
 _LEGACY = (
     ("ST registers", slice(0, 128), slice(32, 160)),
     ("FCW", slice(128, 130), slice(0, 2)),
@@ -58,20 +58,20 @@ _CR4 = slice(248, 256)
 _OSXSAVE_IN_CR4, _PKE_IN_CR4 = 18, 22
 _ENTRY = ("leaf", "subleaf", "eax", "ebx", "ecx", "edx")
 _COMPACTION = 1 << XSAVEC_BIT | 1 << XSAVES_BIT
-# Leaf, sub-leaf and register that KVM keeps up to date by itself, and the bits of it.
+# Leaf, sub-leaf and register that KVM updates itself, and the bits that it updates.
 _RUNTIME = {
     (0x1, 0, "ecx"): 1 << 27,
     (0x1, 0, "edx"): 1 << 9,
     (0x7, 0, "ecx"): 1 << 4,
     (LEAF_XSTATE, 0, "ebx"): U32_MAX,
     (LEAF_XSTATE, 1, "ebx"): U32_MAX,
-    # What enclaves may have in XCR0, on kernels before 6.4; sub-leaf 1, or one entry for all.
+    # XCR0 bits that enclaves may use, on kernels before 6.4; sub-leaf 1, or one entry for all.
     **{(LEAF_SGX, nr, name): U32_MAX for nr in (0, 1) for name in ("ecx", "edx")},
 }
 
 
 def fpu_and_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Hold KVM_GET_FPU against the legacy area of KVM_GET_XSAVE2 in the same state (§7.4)."""
+    """Check that KVM_GET_FPU agrees with the legacy area of KVM_GET_XSAVE2 (§7.4)."""
     vcpu = state.vcpu(event)
     if vcpu is None or not event.output:
         return
@@ -96,7 +96,7 @@ def fpu_and_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def xsave_and_xsave2(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Hold KVM_GET_XSAVE against the first 4096 bytes of KVM_GET_XSAVE2 (INV-13)."""
+    """Check that KVM_GET_XSAVE returns the first 4096 bytes of KVM_GET_XSAVE2 (INV-13)."""
     vcpu = state.vcpu(event)
     other = {"KVM_GET_XSAVE": "KVM_GET_XSAVE2", "KVM_GET_XSAVE2": "KVM_GET_XSAVE"}.get(event.name)
     if vcpu is None or other is None or not event.output:
@@ -107,7 +107,7 @@ def xsave_and_xsave2(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 
 def set_and_get(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Hold XCR0, MSRs and CPUID against what was last accepted (INV-23, INV-25, INV-26, INV-35)."""
+    """Check that XCR0, MSRs and CPUID read back as set (INV-23, INV-25, INV-26, INV-35)."""
     vcpu = state.vcpu(event)
     if vcpu is None or not event.output:
         return
@@ -146,7 +146,7 @@ def _cpuid(event: Event, vcpu: ObservedVcpu, state: ObservedState) -> Iterator[F
 def _sizes(
     event: Event, vcpu: ObservedVcpu, state: ObservedState, read: CpuidTable
 ) -> Iterator[Finding]:
-    """Expect 0xD.0:EBX to follow XCR0, and 0xD.1:EBX to follow XCR0 and IA32_XSS.
+    """Check that CPUID 0xD.0:EBX follows XCR0, and 0xD.1:EBX follows XCR0 | IA32_XSS.
 
     :see: SDM vol.1 §13.2 "Enumeration of CPU Support for XSAVE Instructions";
         arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime
@@ -174,23 +174,23 @@ def _sizes(
 def _indexed(entry: CpuidEntry | None) -> TypeGuard[CpuidEntry]:
     """Return True for an entry of one sub-leaf.
 
-    Without the flag KVM takes one entry for every sub-leaf, and its last write counts.
+    Without the flag KVM uses one entry for all sub-leaves and writes it several times.
     """
     return entry is not None and bool(entry.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX)
 
 
 def _described(cpu: CpuidTable, components: int) -> bool:
-    """Return True if leaf 0xD of the host has the size of each component."""
+    """Return True if leaf 0xD of the host lists each component."""
     return all(cpu.find(LEAF_XSTATE, nr) for nr in numbers(components & ~FPSSE))
 
 
 def _bits_of_cr4(
     event: Event, vcpu: ObservedVcpu, state: ObservedState, read: CpuidTable
 ) -> Iterator[Finding]:
-    """Expect OSXSAVE to follow CR4.OSXSAVE, and OSPKE to follow CR4.PKE.
+    """Check that OSXSAVE follows CR4.OSXSAVE, and OSPKE follows CR4.PKE.
 
-    :see: SDM vol.2 CPUID; arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime, which leaves OSPKE alone
-        where the host has no PKU
+    :see: SDM vol.2 CPUID; arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime, which does not touch
+        OSPKE if the host has no PKU
     """
     sregs = vcpu.reading("KVM_GET_SREGS")
     if not sregs:
@@ -234,9 +234,9 @@ def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[Statement,
 
 
 def restored_and_saved(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect back what KVM_SET_XSAVE was given, and all else INIT (INV-20, INV-21).
+    """Check that an image reads back as set, with other components in INIT state (INV-20, INV-21).
 
-    A component is lost if the guest's CPUID does not show it, or with XFD armed for it (INV-28).
+    KVM drops a component that the guest's CPUID does not have, or for which XFD is armed (INV-28).
     """
     vcpu = state.vcpu(event)
     if vcpu is None or not vcpu.image or not event.output:
@@ -244,19 +244,19 @@ def restored_and_saved(event: Event, state: ObservedState) -> Iterator[Finding]:
     if event.name not in IMAGES:
         return
     if Behaviour.VENDOR_REWRITES_CPUID in state.host.behaviours:
-        # Which components the guest's CPUID shows is not what it was given.
+        # vcpu.table is then not the guest's CPUID.
         return
     layout = state.host.layout
     image = written_image(event.output, state.host)
     given, read = decode(vcpu.image[: len(image)], layout), decode(image, layout)
     visible = (vcpu.table.xcr0 if vcpu.table else 0) | FPSSE
-    come, gone = read.xstate_bv & ~given.xstate_bv, given.xstate_bv & ~read.xstate_bv
-    gone &= visible & ~vcpu.msrs.get(Msr.IA32_XFD, ~0)
-    wrong = [Statement(Claim.XSTATE_GAINED, {"bits": come})] if come else []
-    wrong += [Statement(Claim.XSTATE_LOST, {"bits": gone})] if gone else []
+    gained, lost = read.xstate_bv & ~given.xstate_bv, given.xstate_bv & ~read.xstate_bv
+    lost &= visible & ~vcpu.msrs.get(Msr.IA32_XFD, ~0)
+    wrong = [Statement(Claim.XSTATE_GAINED, {"bits": gained})] if gained else []
+    wrong += [Statement(Claim.XSTATE_LOST, {"bits": lost})] if lost else []
     for nr, shown in read.contents.items():
         kept = given.xstate_bv & read.xstate_bv & 1 << nr
-        if not come >> nr & 1 and shown != _returned(nr, given, kept, layout):
+        if not gained >> nr & 1 and shown != _returned(nr, given, kept, layout):
             claim = Claim.CONTENT_CHANGED if kept else Claim.CONTENT_NOT_INIT
             wrong.append(Statement(claim, {"bits": 1 << nr}))
     mxcsr = given.mxcsr if read.xstate_bv & SSE_YMM else MXCSR_INIT
@@ -275,7 +275,7 @@ def _returned(nr: int, given: XsaveFields, kept: int, layout: Layout) -> bytes:
 
 
 def xstate_and_xfd(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Expect XSTATE_BV and XFD to have no bit in common, read in the same state (INV-29)."""
+    """Check that XSTATE_BV and IA32_XFD, read in the same state, have no common bit (INV-29)."""
     vcpu = state.vcpu(event)
     if vcpu is None or not event.output:
         return

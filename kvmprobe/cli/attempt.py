@@ -54,6 +54,12 @@ class Attempt:
         return begun_run(self.begin, self.ledger.environments)
 
     @property
+    def left(self) -> tuple[str, ...]:
+        """Ids of the planned scenarios that are still to run."""
+        recorded = {record.id for record in (*self.earlier, *self.blamed)}
+        return tuple(name for name in self.planned if name not in recorded)
+
+    @property
     def path(self) -> Path:
         """Where the run is."""
         return self.directory.path

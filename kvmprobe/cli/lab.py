@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 def add_arguments(lab: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
+    commands = lab.add_subparsers(dest="lab_command", metavar="COMMAND")
+    lab.set_defaults(print_help=lab.print_help)
     setup = commands.add_parser("setup", help="build the emulator, once, in the user's cache")
     add_sources(setup)
     program = commands.add_parser("exec", help="run a program on the emulated host")
@@ -103,8 +104,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     match arguments.lab_command:
         case "setup":
             return _set_up(arguments, console)
-        case _:
+        case "exec":
             return _execute(arguments)
+        case _:
+            arguments.print_help(sys.stderr)
+            return ExitCode.USAGE
 
 
 def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:

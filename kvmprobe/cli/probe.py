@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """
     if arguments.disarm:
         left = disarm(tell)
-        tell("disarmed" if left else "nothing is armed that a killed run would have left")
+        tell("disarmed" if left else "nothing is armed: no killed run left a sysctl changed")
         return ExitCode.OK
     place = ThisHost(arguments.device)
     with place.open() as link:
@@ -76,21 +76,21 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 def _unavailable(
     arguments: argparse.Namespace, console: Console, facts: dict[str, Any], reason: Unavailable
 ) -> ExitCode:
-    """Tell what can be told without KVM."""
-    told = _examined(facts)
+    """Print what can be found out without KVM."""
+    findings = _examined(facts)
     if arguments.json:
         untestable = {"code": reason.code, "reason": str(reason)}
         document = {
             "schema": SCHEMA,
             "facts": facts,
-            "doctor": [advice.to_json() for advice in told],
+            "doctor": [advice.to_json() for advice in findings],
             "untestable": untestable,
         }
         console.print_json(json.dumps(document))
     else:
-        lines = [*fact_lines(facts), *doctor_lines(told)]
+        verdict = f"nothing is testable on this host: {reason.code}: {reason}"
+        lines = [verdict, *doctor_lines(findings), *fact_lines(facts)]
         console.print("\n".join(lines), soft_wrap=True)
-        console.print(f"nothing is testable on this host: {reason.code}: {reason}", soft_wrap=True)
     return reason.exit_code
 
 
@@ -107,7 +107,7 @@ def _examined(facts: dict[str, Any]) -> tuple[Advice, ...]:
 
 
 def _found(folder: Callable[[], Path]) -> Path | UsageError:
-    """Return a folder, or why there is none."""
+    """Return a folder, or the reason why it cannot be used."""
     try:
         return folder()
     except UsageError as error:
@@ -132,13 +132,15 @@ def _document(preflight: Preflight) -> dict[str, Any]:
 
 
 def _text(preflight: Preflight) -> list[str]:
-    lines = fact_lines(preflight.facts)
-    lines.append("behaviours of this kernel, each told by a probe")
-    lines += behaviour_lines(preflight.profile.behaviours, preflight.undetermined)
-    lines += doctor_lines(_examined(preflight.facts))
-    lines.append("testable here")
+    lines = ["testable here"]
     for kind in classes(preflight):
         lines.append(f"  {'yes' if kind.testable else 'no '}  {kind.name}")
         if not kind.testable:
             lines.append(f"         {kind.code}: {kind.reason}")
-    return lines
+    return [
+        *lines,
+        *doctor_lines(_examined(preflight.facts)),
+        *fact_lines(preflight.facts),
+        "behaviours of this kernel, each determined by a probe",
+        *behaviour_lines(preflight.profile.behaviours, preflight.undetermined),
+    ]

@@ -53,16 +53,16 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
         output = STANDARD_OUTPUT
     text = format_of(wanted).render(runs)
     _write(output, text.encode("utf-8", "backslashreplace"))
-    for path, told in zip(arguments.runs, runs, strict=True):
-        if told.ending is Ending.CUT_SHORT:
+    for path, document in zip(arguments.runs, runs, strict=True):
+        if document.ending is Ending.CUT_SHORT:
             print(f"kvmprobe: {path}: the run was cut short", file=sys.stderr)
     return ExitCode.OK if arguments.exit_style is None else _of_runs(runs)
 
 
 def _of_runs(runs: Sequence[RunDocument]) -> ExitCode:
     """Return the status of the runs; without a failure, one that was cut short is inconclusive."""
-    code = outcome({record.verdict for told in runs for record in told.records})
-    cut_short = any(told.ending is Ending.CUT_SHORT for told in runs)
+    code = outcome({record.verdict for document in runs for record in document.records})
+    cut_short = any(document.ending is Ending.CUT_SHORT for document in runs)
     return ExitCode.NOTHING_RAN if code is ExitCode.OK and cut_short else code
 
 

@@ -64,4 +64,6 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in the "
             f"catalogue of {__version__} and get no record: {', '.join(sorted(gone))}"
         )
+    if not attempt.left:
+        tell("kvmprobe: nothing is left to run: every planned scenario has a record")
     return carry_out(begun, attempt, console)

@@ -49,7 +49,11 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         rows = _asked(index, arguments)
     if not rows and not arguments.json:
         what = "record like that" if _globs(arguments) else "run"
-        print(f"kvmprobe: no {what} in {runs_folder()}", file=sys.stderr)
+        print(
+            f"kvmprobe: no {what} in {runs_folder()}; "
+            "--also DIR includes a run that `run --out DIR` made elsewhere",
+            file=sys.stderr,
+        )
     print_lines(console, [_document(rows)] if arguments.json else map(_line, rows))
     return ExitCode.OK
 
@@ -75,7 +79,7 @@ def _document(rows: Sequence[RunRow] | Sequence[RecordRow]) -> str:
                 listed["runs"].append(asdict(row))
             case RecordRow():
                 data = asdict(row)
-                named = {"id": data.pop("scenario"), "known": data.pop("known").split()}
+                named = {"id": data.pop("scenario"), "known": data.pop("known")}
                 listed["scenarios"].append(named | data)
     return json.dumps({"schema": SCHEMA, **listed}, indent=1)
 
@@ -87,7 +91,7 @@ def _line(row: RunRow | RecordRow) -> str:
             cut = "" if row.complete else f", cut short, {row.not_completed} not completed"
             return f"{row.began}  {where}: {_counts(row)}{cut}\n  {row.path}"
         case RecordRow():
-            known = f": {row.known}" if row.known else ""
+            known = f": {' '.join(row.known)}" if row.known else ""
             where = f"{row.kernel} ({row.target})"
             return f"{row.scenario}  {where}  {row.began}  {row.verdict}{known}"
 

@@ -51,11 +51,11 @@ def named(name: str, host: HostProfile, run: Path | None = None) -> Scenario:
         return read(Path(name))
     if run is not None and (kept := run / _KEPT / f"{name}{_SUFFIX}").is_file():
         return read(kept)
-    found = [scenario for scenario in catalog.scenarios(host) if scenario.id == name]
-    if not found:
+    found = catalog.scenario(name, host)
+    if found is None:
         file = "" if run is None else "; if it was replayed, name its file"
         raise UsageError(f"no scenario is called {name!r}; see `kvmprobe list`{file}")
-    return found[0]
+    return found
 
 
 def documents_in(paths: Iterable[Path]) -> Mapping[str, Document]:

@@ -139,4 +139,5 @@ def _alternatives(kind: Kind) -> tuple[str, str]:
         case Kind.TAG:
             return "tag", f"tags: {', '.join(known_tags())}"
         case Kind.HAZARD | Kind.DEFECT:
-            return "known defect", f"known defects: {', '.join((ANY, *sorted(defect_names())))}"
+            ids = ", ".join((ANY, *sorted(defect_names())))
+            return "known defect", f"known defects: {ids}; `explain ID` describes one"

@@ -75,5 +75,5 @@ def known_tags() -> tuple[str, ...]:
 
 @cache
 def defect_names() -> Mapping[str, frozenset[str]]:
-    """Return the names of each known defect, by id: the id and the behaviour."""
-    return {d.id: frozenset({d.id, b.name}) for b, d in known_defects().items()}
+    """Return the names of each known defect, by id."""
+    return {defect.id: defect.names for defect in known_defects().values()}

@@ -1,1 +1,1 @@
-"""From what a kernel answered to a verdict: the model alongside, and what the log says."""
+"""Judging a trace: compares the kernel's replies with the model, and reads the kernel log."""

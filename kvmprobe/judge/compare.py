@@ -1,4 +1,4 @@
-"""One expectation against one reply: the difference as values."""
+"""Compares one reply with its expected outcome; returns the difference as values."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from kvmprobe.results.trace import Reply
     from kvmprobe.scenarios.ops import Op
 
-# With it a KVM_EXIT_FAIL_ENTRY says why; no model expects one.
+# Reason of a KVM_EXIT_FAIL_ENTRY, which the model never expects.
 _ENTRY_FAILURE = KVM_RUN[1].name
 
 
 def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Difference | None:
-    """Return None where the reply is what the model expects."""
+    """Return the difference between a reply and its expected outcome, or None."""
     match outcome:
         case NewDescriptor():
             return None if reply.result >= 0 else ResultDiffers(None, reply.result)
@@ -55,11 +55,11 @@ def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Differ
             assert_never(outcome)
 
 
-def unanswered_exit(op: Op, reply: Reply) -> tuple[int, int | None] | None:
-    """Return the exit reason with which KVM_RUN returned before the guest payload had answered.
+def exit_without_answer(op: Op, reply: Reply) -> tuple[int, int | None] | None:
+    """Return the exit reason if KVM_RUN returned 0 before the guest payload had answered.
 
-    With it, of KVM_EXIT_FAIL_ENTRY, the ``hardware_entry_failure_reason``, if the reply has it.
-    None where the payload answered, or KVM_RUN failed.
+    The second value is the ``hardware_entry_failure_reason`` of KVM_EXIT_FAIL_ENTRY, if the reply
+    has it.  Returns None if the payload answered, or KVM_RUN failed.
     """
     if not isinstance(op, GuestOp) or reply.result <= 0:
         return None
@@ -69,7 +69,7 @@ def unanswered_exit(op: Op, reply: Reply) -> tuple[int, int | None] | None:
 
 
 def _result_differs(expected: int, op: Op, reply: Reply) -> Difference:
-    ended = unanswered_exit(op, reply)
+    ended = exit_without_answer(op, reply)
     return ExitDiffers(expected, *ended) if ended else ResultDiffers(expected, reply.result)
 
 
@@ -108,7 +108,7 @@ def _compare_memory(done: Done, output: bytes) -> BytesDiffer | None:
         return None
     start, size = done.memory.offset, len(done.memory.content)
     observed = output[start : start + size]
-    wanted = _adopting(done.memory.content, done.memory.unspecified, observed)
+    wanted = _with_observed(done.memory.content, done.memory.unspecified, observed)
     if wanted == observed:
         return None
     at = next(i for i, pair in enumerate(zip_longest(wanted, observed)) if len(set(pair)) > 1)
@@ -125,21 +125,21 @@ def _compare_image(
 ) -> ImageDiffers | None:
     size = len(expected.image)
     observed, beyond = output[:size], output[size:]
-    wanted = _adopting(expected.image, expected.unspecified, observed)
-    alone = beyond.count(CANARY) == len(beyond)
-    if wanted == observed and alone:
+    wanted = _with_observed(expected.image, expected.unspecified, observed)
+    untouched = beyond.count(CANARY) == len(beyond)
+    if wanted == observed and untouched:
         return None
-    written = None if alone else size + len(beyond.rstrip(bytes([CANARY])))
+    written = None if untouched else size + len(beyond.rstrip(bytes([CANARY])))
     return image_differs(wanted, observed, host.layout, written)
 
 
-def _adopting(expected: bytes, open_places: tuple[Unspecified, ...], observed: bytes) -> bytes:
+def _with_observed(expected: bytes, unspecified: tuple[Unspecified, ...], observed: bytes) -> bytes:
     """Return the expected bytes with the observed value in each unspecified bit."""
-    if not open_places or len(observed) != len(expected):
+    if not unspecified or len(observed) != len(expected):
         return expected
-    adopted = bytearray(expected)
-    for unspecified in open_places:
-        for index, bits in enumerate(unspecified.bits):
-            offset = unspecified.offset + index
-            adopted[offset] = adopted[offset] & ~bits & 0xFF | observed[offset] & bits
-    return bytes(adopted)
+    merged = bytearray(expected)
+    for place in unspecified:
+        for index, bits in enumerate(place.bits):
+            offset = place.offset + index
+            merged[offset] = merged[offset] & ~bits & 0xFF | observed[offset] & bits
+    return bytes(merged)

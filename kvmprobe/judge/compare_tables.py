@@ -1,4 +1,4 @@
-"""Where a CPUID table differs from the expected one, entry by entry."""
+"""Compares a CPUID table with the expected one, entry by entry."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def table_differs(expected: ExpectedTable, observed: CpuidTable) -> TableDiffers | None:
-    """Return the differences; up to the first entry that is of another sub-leaf."""
+    """Return the differences up to the first entry of another leaf or sub-leaf, or None."""
     wanted, seen = expected.table.entries, observed.entries
     counts = None if len(wanted) == len(seen) else (len(wanted), len(seen))
     parts: list[RegisterDiffers | EntryDiffers] = []
-    for want, have in zip(wanted, seen, strict=False):
-        if want == have:
+    for entry, other in zip(wanted, seen, strict=False):
+        if entry == other:
             continue
-        if want[:3] != have[:3]:
-            return TableDiffers((*parts, EntryDiffers(want, have)))
+        if entry[:3] != other[:3]:
+            return TableDiffers((*parts, EntryDiffers(entry, other)))
         for register in Register:
-            value, other = (getattr(entry, register.value) for entry in (want, have))
-            if value != other and (want.leaf, register) not in expected.unspecified:
-                parts.append(RegisterDiffers(want.leaf, want.subleaf, register, value, other))
+            value, read = (getattr(one, register.value) for one in (entry, other))
+            if value != read and (entry.leaf, register) not in expected.unspecified:
+                parts.append(RegisterDiffers(entry.leaf, entry.subleaf, register, value, read))
     return TableDiffers(tuple(parts), counts) if parts or counts else None

@@ -1,4 +1,4 @@
-"""What a correct kernel shows in one call's output, field by field; for the record."""
+"""The fields that a correct kernel returns in a call's output, for the record."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _IMAGE_FIELD = "XSTATE_BV"
 def expected_fields(
     outcome: Outcome, observed: Mapping[str, int]
 ) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Return the values that a correct kernel shows, and which bits it may show either way.
+    """Return the values that a correct kernel returns, and the bits that it may choose.
 
-    Such bits have the observed value in the first.  Of several legal outcomes, all that they do
-    not agree in is open.
+    The values have the observed value in those bits.  If several outcomes are legal, every bit in
+    which they differ is one of them.
     """
-    first, *others = [_shown(choice) for choice in _choices(outcome)] or [{}]
+    first, *others = [_fields(choice) for choice in _choices(outcome)] or [{}]
     values: dict[str, int] = {}
     undetermined: dict[str, int] = {}
     for name, (value, own) in first.items():
@@ -51,17 +51,17 @@ def _choices(outcome: Outcome) -> Iterator[Done | Failed]:
             return
 
 
-def _shown(outcome: Done | Failed) -> dict[str, tuple[int, int]]:
-    """Return value and open bits of each field."""
-    shown = {name: (value, 0) for name, value in outcome.fields.items()}
+def _fields(outcome: Done | Failed) -> dict[str, tuple[int, int]]:
+    """Return the value and the unspecified bits of each field."""
+    fields = {name: (value, 0) for name, value in outcome.fields.items()}
     if isinstance(outcome, Failed):
-        return shown
-    shown |= {
+        return fields
+    fields |= {
         name: (outcome.fields.get(name, 0), bits) for name, bits in outcome.open_fields.items()
     }
     if outcome.image is not None:
-        shown[_IMAGE_FIELD] = (xstate_bv_of(outcome.image.image), _open_xstate_bv(outcome.image))
-    return shown
+        fields[_IMAGE_FIELD] = (xstate_bv_of(outcome.image.image), _open_xstate_bv(outcome.image))
+    return fields
 
 
 def _open_xstate_bv(expected: ExpectedImage) -> int:

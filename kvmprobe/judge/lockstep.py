@@ -1,4 +1,4 @@
-"""The model in lockstep with a trace: what diverges, and which known defects explain it."""
+"""Steps the model along a trace: finds divergences, and the known defects that explain them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.abi.fields import KVM_RUN
-from kvmprobe.judge.compare import compare, unanswered_exit
+from kvmprobe.judge.compare import compare, exit_without_answer
 from kvmprobe.judge.expectation import expected_fields
 from kvmprobe.judge.log_signatures import violations
 from kvmprobe.model.behaviours import DEFECTS
@@ -38,7 +38,7 @@ _EXIT_REASON, _ENTRY_FAILURE = (field.name for field in KVM_RUN)
 class Answer(NamedTuple):
     """A call of the scenario, its reply, and the model's step.
 
-    :ivar place: number of the step, from 0; and of the call in it, 0 for the step's op
+    :ivar place: number of the step, from 0, and number of the call in it; call 0 is the step's op
     """
 
     place: tuple[int, int]
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 def answers(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[Answer]:
-    """Yield the calls that the trace has replies to, up to where the model's host dies."""
+    """Yield each call that has a reply, up to the call at which the model's host dies."""
     walk = iter(model_run.walked(scenario))
     for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
         for position, (op, reply) in enumerate(zip(step.ops, seen.replies, strict=True)):
@@ -61,9 +61,9 @@ def answers(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[A
 def examined(
     scenario: Scenario, model_runs: ModelRuns, trace: Trace
 ) -> tuple[tuple[Divergence, ...], tuple[StepRecord, ...]]:
-    """Compare every completed step with a correct kernel of the host's variants, in one walk.
+    """Compare each completed step with a correct kernel of the host's variants.
 
-    Returns what diverges, and the steps decoded for the record.
+    Returns the divergences, and the decoded steps for the record.
     """
     model_run = model_runs.with_defects()
     found: list[Divergence] = []
@@ -93,7 +93,7 @@ def examined(
 
 def _call_record(answer: Answer) -> CallRecord:
     _, op, reply, expected = answer
-    ended = unanswered_exit(op, reply)
+    ended = exit_without_answer(op, reply)
     if ended is not None:
         reason, failure = ended
         fields = {_EXIT_REASON: reason, **({_ENTRY_FAILURE: failure} if failure else {})}
@@ -116,9 +116,9 @@ def explanation(
     *,
     crashed: bool,
 ) -> tuple[str, ...]:
-    """Return the identifiers of the fewest known defects that predict all that was observed.
+    """Return the ids of the smallest set of known defects that predicts the whole trace.
 
-    :param crashed: the host died in the step after the last of the trace
+    :param crashed: the host died in the step after the last one of the trace
     """
     candidates = sorted(_applicable(scenario, model_runs), key=lambda d: d.name)
     for count in range(1, len(candidates) + 1):
@@ -132,10 +132,10 @@ def explanation(
 
 
 def _applicable(scenario: Scenario, model_runs: ModelRuns) -> Behaviours:
-    """Return the known defects that the model asks for along the scenario.
+    """Return the known defects that can change a step of the scenario.
 
-    Any other one changes no step.  A defect can lead to a state in which the model asks for another
-    one, so those that were found are walked together until there are no more.
+    These are the defects that the model looks up on its way.  A defect can lead to a state in which
+    the model looks up another one, so this repeats with the defects found until there are no more.
     """
     known = known_defects().keys()
     found: frozenset[Behaviour] = frozenset()
@@ -150,17 +150,17 @@ def _applicable(scenario: Scenario, model_runs: ModelRuns) -> Behaviours:
 
 
 def predicts(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
-    """Return True if a kernel with the host's behaviours, defects too, answers the whole trace."""
+    """Return True if the trace is complete, and a kernel with the host's behaviours gives it."""
     return len(trace.steps) == len(scenario.steps) and agrees(scenario, host, trace)
 
 
 def agrees(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
-    """Return True if such a kernel gives these replies, as far as the trace goes."""
+    """Return True if a kernel with the host's behaviours, defects included, gives these replies."""
     return agrees_along(scenario, ModelRun(host), trace)
 
 
 def agrees_along(scenario: Scenario, model_run: ModelRun, trace: Trace) -> bool:
-    """As :func:`agrees`, along a model run that other scenarios share."""
+    """Return what :func:`agrees` returns, with a model run that other scenarios share."""
     return _agrees(scenario, model_run, trace)
 
 

@@ -1,4 +1,4 @@
-"""Kernel messages that say that FPU state went wrong (or anything else did)."""
+"""Kernel messages that report a fault of the kernel, in its FPU code or elsewhere."""
 
 from __future__ import annotations
 

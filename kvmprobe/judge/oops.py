@@ -1,4 +1,4 @@
-"""A task of the scenario that the kernel killed for a fault of its own: the kernel's log tells."""
+"""Finds the Oops in the kernel log that killed a task of the scenario."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kvmprobe.results.trace import End
 if TYPE_CHECKING:
     from kvmprobe.results.trace import Trace
 
-# Only what ends in killing a task or the host counts it: arch/x86/kernel/dumpstack.c: __die_header
+# die_counter, which only an Oops prints: arch/x86/kernel/dumpstack.c: __die_header
 _DEADLY = re.compile(r"\[#\d+\]")
 # lib/dump_stack.c: dump_stack_print_info
 _VICTIM = re.compile(r"\bPID: (\d+) Comm: (.+?) (?:Kdump|Tainted|Not tainted)")
 
 
 def oops_of(trace: Trace) -> Crash | None:
-    """Return the first Oops in which a task of this scenario was killed, if there is one.
+    """Return the first Oops that killed a task of this scenario, or None.
 
-    One that was killed alone leaves the others waiting until their time is up.  It bears the name
-    of one of them then: all but those that exec have it from the worker.
+    If it killed only one task, the others wait until the scenario times out.  The victim is then
+    recognized by its thread id, or by its name, which all tasks that do not exec share.
     """
     if trace.end not in {End.SIGNAL, End.TIMEOUT}:
         return None

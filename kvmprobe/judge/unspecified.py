@@ -1,6 +1,6 @@
-"""How much of what a kernel answers the model leaves open: bytes, by reason.
+"""Counts the bytes of a kernel's replies that the model leaves unspecified, by reason.
 
-What is open is not judged, so a number that grows is a model that says less.
+Unspecified bytes are not judged, so a growing number means a weaker model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ENTRY_SIZE = 4 * _REGISTER_SIZE
 
 
 def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
-    """Return the bytes that a correct kernel of this host may answer either way, by reason."""
+    """Return the number of unspecified bytes in the replies of a correct kernel, by reason."""
     found: Counter[str] = Counter()
     for known in ModelRuns(host).with_defects().walked(scenario):
         found += open_in(known.step.outcome)
@@ -33,7 +33,7 @@ def open_bytes(scenario: Scenario, host: HostProfile) -> Counter[str]:
 
 
 def judged_bytes(scenario: Scenario, model_run: ModelRun, step_count: int) -> int:
-    """Return how many bytes of a kernel's answers the model determines, up to a step."""
+    """Return how many bytes of a kernel's replies the model determines, up to a step."""
     count = sum(len(step.ops) for step in scenario.steps[:step_count])
     return sum(_judged_in(known.step.outcome) for known in model_run.walked(scenario)[:count])
 
@@ -41,11 +41,11 @@ def judged_bytes(scenario: Scenario, model_run: ModelRun, step_count: int) -> in
 def _judged_in(outcome: Outcome) -> int:
     match outcome:
         case Done():
-            stated = _FIELD_SIZE * len(outcome.fields)
-            stated += len(outcome.image.image) if outcome.image else 0
-            stated += len(outcome.memory.content) if outcome.memory else 0
-            stated += _ENTRY_SIZE * len(outcome.table.table.entries) if outcome.table else 0
-            return stated - sum(size for _, size in _open_in_done(outcome))
+            size = _FIELD_SIZE * len(outcome.fields)
+            size += len(outcome.image.image) if outcome.image else 0
+            size += len(outcome.memory.content) if outcome.memory else 0
+            size += _ENTRY_SIZE * len(outcome.table.table.entries) if outcome.table else 0
+            return size - sum(count for _, count in _open_in_done(outcome))
         case Failed():
             return _FIELD_SIZE * len(outcome.fields)
         case OneOf(choices):
@@ -55,7 +55,7 @@ def _judged_in(outcome: Outcome) -> int:
 
 
 def open_in(outcome: Outcome) -> Counter[str]:
-    """Return the bytes that one expectation leaves open; of choices, those in which they differ."""
+    """Return the number of unspecified bytes in an outcome, by reason."""
     match outcome:
         case Done():
             return _by_reason(outcome)

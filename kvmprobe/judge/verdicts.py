@@ -1,4 +1,4 @@
-"""From a trace to a record."""
+"""Turns a trace into a scenario's record, with its verdict."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def judged(
     crash: Crash | None = None,
     model_runs: ModelRuns | None = None,
 ) -> ScenarioRecord:
-    """Return the record of a scenario that ran, as far as its trace goes.
+    """Return the record of a scenario that ran, perhaps not to its end.
 
-    :param crash: the host died during the step after the trace's last
-    :param model_runs: of the host, where other scenarios share them
+    :param crash: report of a host that died in the step after the last one of the trace
+    :param model_runs: model runs of the host, if other scenarios share them
     """
     model_runs = model_runs or ModelRuns(host)
     tainted = _taint(trace)
@@ -52,7 +52,7 @@ def judged(
     if crash is not None:
         crash = replace(crash, step=step, during=during)
     known: tuple[str, ...] = ()
-    # No known defect taints the kernel and lets the host go on.
+    # No known defect taints the kernel without killing the host.
     if (found or crash) and not tainted:
         known = explanation(scenario, model_runs, trace, crashed=crash is not None)
     verdict = _verdict(trace, found, crash)
@@ -76,7 +76,7 @@ def judged(
 
 
 def with_findings(record: ScenarioRecord, found: tuple[Finding, ...]) -> ScenarioRecord:
-    """Return a record with what the checkers found; a pass with an unexplained finding is none."""
+    """Return a record with the checkers' findings; an unexplained one turns PASS into DIVERGED."""
     explained = tuple(f if f.known else replace(f, known=record.known) for f in found)
     unexplained = any(not f.known for f in explained)
     failed = unexplained and record.verdict is Verdict.PASS
@@ -85,10 +85,10 @@ def with_findings(record: ScenarioRecord, found: tuple[Finding, ...]) -> Scenari
 
 
 def as_expected_failure(record: ScenarioRecord) -> ScenarioRecord:
-    """Return a record as it counts where known defects are expected to show.
+    """Return a record with XFAIL or XPASS where known defects matter.
 
-    What they explain is XFAIL; a pass in which a defect that this kernel has should have shown is
-    XPASS: the kernel, the defect's description or its probe is not what it is believed to be.
+    A failure that known defects explain is XFAIL.  A pass is XPASS if a defect that was found in
+    this kernel should have shown: the kernel, the defect's description or its probe is wrong.
     """
     if record.expected_defects and record.verdict is Verdict.PASS:
         ids = " and ".join(record.expected_defects)
@@ -127,7 +127,7 @@ def _verdict(trace: Trace, found: tuple[Divergence, ...], crash: Crash | None) -
 def _expected_defects(
     scenario: Scenario, host: HostProfile, model_runs: ModelRuns, trace: Trace
 ) -> tuple[str, ...]:
-    """Return the defects of this kernel whose model predicts something else than happened."""
+    """Return the defects of this kernel that should have shown in this scenario, and did not."""
     defects = host.behaviours & DEFECTS
     if not defects or agrees_along(scenario, model_runs.with_defects(defects), trace):
         return ()
@@ -140,7 +140,7 @@ def _expected_defects(
 
 
 def _taint(trace: Trace) -> tuple[Divergence, ...]:
-    """Return the taint of the whole scenario: no step and no call is known to have set it."""
+    """Return a divergence if the scenario tainted the kernel; the step and call are not known."""
     if not trace.taint:
         return ()
     last = max(len(trace.steps) - 1, 0)

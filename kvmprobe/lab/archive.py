@@ -107,7 +107,8 @@ class Archives:
         """
         if local is not None:
             if not local.is_file():
-                raise UsageError(f"{local}: no such file")
+                wanted = Path(pool_path).name
+                raise UsageError(f"{local}: no such file; expected a copy of {wanted}")
             check(local, size, sha256)
             return local
         target = self.cache.folder("sources") / Path(pool_path).name

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvmprobe.progress import Progress
 
 VERSION = "3.0"
-_POOL_PATH = "pool/main/b/bochs/bochs_3.0+dfsg.orig.tar.xz"
+POOL_PATH = "pool/main/b/bochs/bochs_3.0+dfsg.orig.tar.xz"
 _TARBALL_BYTES = 3_896_488
 _TARBALL_SHA256 = "78f6c73d4a6472d5130a87ab9dc306d02c7c71ed8e25b3a8ef642e2a7acd282b"
 _PATCHES = Path(__file__).parent / "patches"
@@ -87,7 +87,7 @@ def ensure(archives: Archives, progress: Progress, *, tarball: Path | None = Non
     if not final.is_dir():
         build_step.require_tools(_TOOLS, "building the emulator")
         source = archives.fetch_source_tarball(
-            _POOL_PATH, _TARBALL_BYTES, _TARBALL_SHA256, progress, local=tarball
+            POOL_PATH, _TARBALL_BYTES, _TARBALL_SHA256, progress, local=tarball
         )
         with cache.locked("the emulator", progress):
             if not final.is_dir():

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def behaviour_lines(found: Behaviours, undetermined: Behaviours) -> list[str]:
-    """Return each behaviour: what it is, what made or fixes it, how it was told, what is right."""
+    """Return each behaviour: what it is, what made or fixes it, the probe, what is right."""
     lines: list[str] = []
     for behaviour in sorted(found, key=_by_kind):
         lines += [
             f"  {behaviour.kind.value:8} {behaviour.name}: {behaviour.value.summary}",
             f"           source:  {behaviour.value.source}",
-            f"           told by: {behaviour.value.detection}",
+            f"           probe:   {behaviour.value.detection}",
             f"           right:   {_right(behaviour)}",
         ]
     lines += [

@@ -27,22 +27,23 @@ class HugeNumber(float):
 def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
     """Return the value; objects as :class:`Members`.
 
-    :raises ScenarioError: no JSON, or more of it than a scenario can be; tells where
+    :raises ScenarioError: it is not JSON, or larger than a scenario can be; the message has the
+        place
     """
     if len(content) > MOST_BYTES:
         raise ScenarioError(f"{len(content)} bytes; a scenario has at most {MOST_BYTES}")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ScenarioError(f"byte {error.start} is not UTF-8") from error
+        raise ScenarioError(f"not JSON: byte {error.start} is not UTF-8") from error
     _check_depth(text)
     try:
         return json.loads(
             text, object_pairs_hook=Members, parse_int=_integer, parse_constant=_constant
         )
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ScenarioError(f"{where}: {error.msg}") from error
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ScenarioError(f"not JSON: {place}: {error.msg}") from error
 
 
 def _integer(digits: str) -> int | HugeNumber:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 
 class XFeature(IntEnum):
@@ -44,6 +45,7 @@ DYNAMIC = XFeature.XTILE_DATA.bit
 _NAMES = {int(feature): feature.name for feature in XFeature}
 
 
+@lru_cache(maxsize=1024)
 def numbers(bitmap: int) -> tuple[int, ...]:
     """Return the component numbers in a bitmap, ascending."""
     return tuple(nr for nr in range(bitmap.bit_length()) if bitmap >> nr & 1)

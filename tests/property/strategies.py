@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import fields
-from enum import EnumMeta
+import string
 
 from hypothesis import strategies as st
 
+from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Text, TextOrNone, kinds
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.xstate.image import XsaveFields
 from kvmprobe.xstate.layout import Component, Layout
@@ -17,6 +16,7 @@ bitmaps = st.one_of(
     st.integers(0, (1 << 64) - 1),
     st.sets(st.sampled_from(BITS_OF_INTEREST)).map(lambda bits: sum(1 << b for b in bits)),
 )
+names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=32)
 likely_bitmaps = st.sampled_from([0, 0x1, 0x2, 0x3, 0x4, 0x7, 0x200, 0x2E7, 0x60000, 0x602E7])
 
 
@@ -52,24 +52,26 @@ def fields_in(draw, layout):
 
 
 def op_values(op_class):
-    """An op of a class, with any value in each field."""
-    return st.builds(op_class, **{f.name: values_of(f.type, op_class) for f in fields(op_class)})
+    """An op of a class, with any value that each field may have."""
+    return st.builds(op_class, **{name: values_of(kind) for name, kind in kinds(op_class).items()})
 
 
-def values_of(annotation, op_class):
-    """Values of a field by its annotation: any member of an enumeration, or else any bitmap."""
-    named = getattr(sys.modules[op_class.__module__], annotation, None)
-    match annotation:
-        case _ if isinstance(named, EnumMeta):
-            return st.sampled_from(list(named))
-        case "Pairs":
-            return st.lists(st.tuples(bitmaps, bitmaps), max_size=3).map(tuple)
-        case "tuple[int, ...]":
-            return st.lists(bitmaps, max_size=3).map(tuple)
-        case "str":
-            return st.text(max_size=8)
-        case _:
-            return st.one_of(bitmaps, likely_bitmaps)
+def values_of(kind):
+    """The values that a kind of field may have; of large numbers, more of the likely ones."""
+    match kind:
+        case Number(largest):
+            likely = likely_bitmaps.filter(lambda value: value <= largest)
+            return st.integers(0, largest) | likely
+        case Text():
+            return names
+        case TextOrNone():
+            return st.just("") | names
+        case Choice():
+            return st.sampled_from(kind.members)
+        case Items():
+            return st.lists(values_of(kind.item), max_size=3).map(tuple)
+        case Row():
+            return st.tuples(*map(values_of, kind.kinds))
 
 
 any_op = st.one_of([op_values(op_class) for _, op_class in sorted(registry().items())])

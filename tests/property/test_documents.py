@@ -49,7 +49,7 @@ def test_a_changed_document_is_a_scenario_or_an_error_with_a_place(source, data)
     else:
         assert from_document(to_document(scenario).encode()) == scenario
         return
-    assert message.startswith(("$", "line ")) or "is not JSON" in message
+    assert message.startswith(("$", "line ", "not JSON: ")) or "is not JSON" in message
 
 
 @given(st.binary(max_size=200))

@@ -82,6 +82,17 @@ resuming:
   that --hazardous allowed to make a fatal call is not run again. A panic
   that pstore recorded goes into the record.
 """
+BISECTING = """\
+bisecting:
+  In a kernel tree with a configuration that the emulated host boots, such
+  as that of a cloud kernel, between a release with a defect and its fix:
+    git bisect start --term-old broken --term-new fixed FIXED BROKEN
+    git bisect run sh -c 'make olddefconfig && make -j8 || exit 125
+      kvmprobe run --exit-style bisect --kernel . --select SCENARIO
+      case $? in 0) exit 1;; 1) exit 0;; *) exit;; esac'
+  The `case` swaps good and bad. For a regression leave it and the terms
+  out: `git bisect start BAD GOOD`.
+"""
 _DOCUMENT = """\
   --json writes one document, with one scenario in each line: id, target,
   kernel, verdict, reason, known, label, expected_defects, divergence,

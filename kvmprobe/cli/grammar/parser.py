@@ -44,7 +44,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     )
     end_with(top, EXIT_STATUS)
     top.add_argument("--version", action="version", version=f"kvmprobe {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
         if words is None or name in words:

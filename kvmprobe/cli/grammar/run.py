@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.epilogs import (
+    BISECTING,
     EXIT_STYLES,
     PRINTING,
     SAFETY,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    end_with(run, SELECTION_HELP, VERDICTS, SAFETY, PRINTING, formats(), EXIT_STYLES)
+    end_with(run, SELECTION_HELP, VERDICTS, SAFETY, PRINTING, formats(), EXIT_STYLES, BISECTING)
     _add_where(run.add_argument_group("where"))
     add_selection(run.add_argument_group("what"))
     _add_judging(run.add_argument_group("judging"))

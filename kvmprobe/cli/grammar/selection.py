@@ -16,6 +16,8 @@ selection:
     tag:GLOB     a family, need or task: restore, amx, guest-code, fork
     hazard:GLOB  a known defect that makes it fatal to the host: B1, or any
     defect:GLOB  a known defect that it shows: B4, or any
+  A known defect is named by its id, its CVE, or the function in which the
+  host dies: restore_fpregs_from_fpstate. `explain` describes it.
   Hazards and defects are those that the model predicts for a Sapphire
   Rapids host.
   Several --select add up, and --exclude takes away:

@@ -49,7 +49,11 @@ def add_sources(command: _ActionsContainer) -> None:
         "(default: the archives in this machine's apt configuration)",
     )
     command.add_argument(
-        "--tarball", type=Path, metavar="FILE", help="source of the emulator, already downloaded"
+        "--tarball",
+        type=Path,
+        metavar="FILE",
+        help="source of the emulator, already downloaded: bochs_3.0+dfsg.orig.tar.xz, from "
+        "pool/main/b/bochs of a Debian archive; needed only until the emulator is built",
     )
 
 
@@ -76,7 +80,7 @@ class Number:
     def __call__(self, text: str) -> float:
         """Return the number.
 
-        :raises ArgumentTypeError: it is none, or it is out of range
+        :raises ArgumentTypeError: it is not a number, or it is out of range
         """
         try:
             value = self.kind(text)

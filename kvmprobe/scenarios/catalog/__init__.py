@@ -20,28 +20,40 @@ from kvmprobe.scenarios.catalog import (
     xcrs,
     xsave,
 )
+from kvmprobe.scenarios.scenario_id import family_of
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.scenario import Scenario
 
+# The module that has a family, in the order of the catalogue.
+_MODULES = {
+    "restore": restore,
+    "kick": restore,
+    "permission": permission,
+    "system": system,
+    "xsave": xsave,
+    "fpu": fpu,
+    "cpuid": cpuid,
+    "msrs": msrs,
+    "xcrs": xcrs,
+    "sregs": sregs,
+    "pair": pairs,
+    "vmm": vmm,
+    "guest": guest,
+    "migrate": migration,
+}
+
 
 @lru_cache(maxsize=4)
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return all scenarios for a host, in a stable order, without the components it lacks."""
-    families = (
-        restore,
-        permission,
-        system,
-        xsave,
-        fpu,
-        cpuid,
-        msrs,
-        xcrs,
-        sregs,
-        pairs,
-        vmm,
-        guest,
-        migration,
-    )
-    return tuple(scenario for family in families for scenario in family.scenarios(host))
+    modules = dict.fromkeys(_MODULES.values())
+    return tuple(scenario for module in modules for scenario in module.scenarios(host))
+
+
+def scenario(name: str, host: HostProfile) -> Scenario | None:
+    """Return the scenario with that id; only its family is built."""
+    module = _MODULES.get(family_of(name))
+    found = module.scenarios(host) if module else ()
+    return next((scenario for scenario in found if scenario.id == name), None)

@@ -1,4 +1,4 @@
-"""Which differences between two orders are findings."""
+"""Which differences between two orders of calls are findings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_silent_difference_names_both_scenarios_and_both_calls():
     assert found.statement == Statement(Claim.ORDER_MATTERS, {}, (CPUID, LEGACY))
 
 
-def test_a_silent_difference_is_told_by_component():
+def test_a_silent_difference_lists_components():
     (found,) = compared((CPUID, LEGACY), (LEGACY, CPUID), O3)
     images = [d.difference for d in found.details if isinstance(d.difference, ImageDiffers)]
     parts = {run.where for image in images for run in image.runs}
@@ -63,7 +63,7 @@ def test_on_a_correct_kernel_the_order_does_not_matter():
     assert compared((CPUID, LEGACY), (LEGACY, CPUID)) == ()
 
 
-def test_an_order_that_is_enforced_by_an_error_is_no_finding():
+def test_an_order_that_fails_with_an_error_is_not_a_finding():
     # contract §9 U,X: X;U is EINVAL, and XCR0 stays 1
     every = SetXcrs(0x602E7)
     assert compared((CPUID, every), (every, CPUID)) == ()
@@ -79,13 +79,13 @@ def test_one_order_that_crashes_is_still_compared():
     assert len(compared(one, other, O1)) == len(compared(other, one, O1)) == 1
 
 
-def test_disarming_before_the_restore_keeps_the_component_and_may():
-    # contract §9 "A,F then F0": F;A;F0 loses it by SDM vol.1 13.14
+def test_disarming_before_the_restore_may_keep_the_component():
+    # contract §9 "A,F then F0": F;A;F0 drops it, SDM vol.1 13.14
     assert compared((CPUID, ARM, TILES, DISARM), (CPUID, ARM, DISARM, TILES)) == ()
 
 
 def test_disarming_what_was_never_armed_must_not_matter():
-    # INV-37: a difference here is no legal one, so the exception must not cover it
+    # INV-37: a difference here is not legal, so the exception must not cover it
     assert compared((CPUID, TILES, DISARM), (CPUID, DISARM, TILES)) == ()
 
 
@@ -94,7 +94,7 @@ def test_disarming_what_was_never_armed_must_not_matter():
     [(SetXcrs(1), SetXcrs(7)), (TILES, LEGACY), (ARM, DISARM)],
     ids=["xcr0", "xstate", "xfd"],
 )
-def test_of_two_writes_of_the_same_the_last_counts(one, other):
+def test_the_last_of_two_writes_to_the_same_state_wins(one, other):
     assert compared((CPUID, one, other), (CPUID, other, one)) == ()
 
 
@@ -103,7 +103,7 @@ def test_two_swaps_are_not_compared():
     assert compared(one, other, O3) == ()
 
 
-def test_a_load_between_the_calls_leaves_init_bits_open():
+def test_a_load_between_the_calls_may_change_bits_of_init_components():
     # contract §7.5: bits with INIT content may be set or not
     assert compared((CPUID, RUN, SetXsave(0)), (CPUID, SetXsave(0), RUN)) == ()
 
@@ -112,14 +112,14 @@ def test_content_that_a_load_loses_is_a_difference():
     assert compared((CPUID, TILES, RUN, ARM), (CPUID, TILES, ARM, RUN)) == ()
 
 
-def test_what_explains_either_scenario_explains_the_pair():
+def test_a_defect_that_explains_one_scenario_explains_the_pair():
     known = ((), ("O3",))
     (found,) = compared((CPUID, LEGACY), (LEGACY, CPUID), O3, known=known)
     assert found.known == ("O3",)
 
 
-def test_a_scenario_that_comes_again_gets_the_same_answer():
-    # Held before a fatal load, and then let go on.
+def test_a_scenario_that_runs_again_gets_the_same_findings():
+    # The gate stopped it before a fatal load; then it ran without the gate.
     checkers = Checkers(AMX_HOST)
     first, second = scenario("one", CPUID, LEGACY), scenario("other", LEGACY, CPUID)
     checkers.across(first, trace_of(first, AMX_HOST, O3), ())

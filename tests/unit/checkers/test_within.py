@@ -1,4 +1,4 @@
-"""What one trace shows by itself: replies of a correct kernel, one of them changed by hand."""
+"""Checkers on a single trace: replies of a correct kernel, one of them changed by hand."""
 
 from __future__ import annotations
 
@@ -75,23 +75,23 @@ def test_a_read_that_changes_state_is_found():
     assert ("steady-read", "INV-19") in found(ops, -1, patches=[(160, b"\0")])
 
 
-def test_a_call_that_changes_what_it_is_not_about_is_found():
+def test_a_call_that_changes_other_state_is_found():
     ops = (*GUEST, SetXsave(0x3), GetXsave2(), SetXcrs(3), GetXsave2())
     assert ("isolation", "INV-38") in found(ops, -1, patches=[(160, b"\0")])
 
 
-def test_xstate_that_is_not_what_was_restored_is_found():
+def test_xstate_that_differs_from_the_restored_image_is_found():
     ops = (*GUEST, SetXsave(0x3), GetXsave2())
     assert ("set-and-get", "INV-20") in found(ops, -1, patches=[(160, b"\0\0\0\0")])
 
 
-def test_a_component_that_is_lost_is_found():
+def test_a_lost_component_is_found():
     ops = (*GUEST, SetXsave(0x3), GetXsave2())
     assert ("set-and-get", "INV-20") in found(ops, -1, patches=[(512, b"\1")])
 
 
-def test_xfd_that_reads_back_otherwise_is_found():
-    # struct kvm_msrs: 8 bytes of head, then index, reserved, value
+def test_xfd_that_reads_back_with_another_value_is_found():
+    # struct kvm_msrs: 8 bytes of header, then index, reserved, value
     ops = (*GUEST, SetXfd(B18), GetXfd())
     assert ("set-and-get", "INV-25") in found(ops, -1, patches=[(16, u64(0))])
 
@@ -104,12 +104,12 @@ def test_xstate_bv_with_xfd_armed_is_found_in_either_order_of_reading():
 
 
 @pytest.mark.parametrize("offset", [416, 463, 472, 511, 520, 575])
-def test_a_reserved_byte_that_is_set_is_found(offset):
+def test_a_nonzero_reserved_byte_is_found(offset):
     # contract §7.1, INV-16
     assert ("image-form", "INV-16") in found((*VCPU, GetXsave2()), -1, patches=[(offset, b"\1")])
 
 
-def test_bytes_behind_the_image_are_found():
+def test_bytes_written_after_the_image_are_found():
     assert ("extent", "INV-14") in found((*VCPU, GetXsave2()), -1, patches=[(4096, b"\0")])
 
 
@@ -118,12 +118,12 @@ def test_a_new_vcpu_that_is_not_in_its_initial_state_is_found():
     assert ("fresh-vcpu", "INV-15") in found((*VCPU, GetXcrs()), -1, patches=[(16, u64(3))])
 
 
-def test_a_component_that_the_guest_has_not_is_found():
+def test_a_component_beyond_the_guests_cpuid_is_found():
     ops = (*VCPU, SetXsave(0x7), GetXsave2())
     assert ("image-form", "INV-17") in found(ops, -1, patches=[(512, b"\7")])
 
 
-def test_a_size_that_is_not_that_of_cpuid_is_found():
+def test_a_size_that_differs_from_cpuid_is_found():
     ops = (*VCPU, GetSupportedCpuid(), CheckXsave2())
     assert ("two-views", "INV-8") in found(ops, -1, result=11008)
 
@@ -134,14 +134,14 @@ def test_a_size_that_shrinks_is_found():
     assert ("growth", "INV-8") in found(ops, -1, result=4096)
 
 
-def test_a_permission_that_is_lost_is_found():
+def test_a_lost_permission_is_found():
     # contract §1: "Permission only ever grows inside a process image"
     ops = (ASK, GetGuestPermission(), GetGuestPermission())
     assert ("growth", "INV-2") in found(ops, -1, patches=[(0, u64(0x202E7))])
 
 
-def test_a_permission_that_is_refused_for_the_wrong_reason_is_found():
-    # contract §1: ENOSPC is the host's only
+def test_a_permission_refused_with_the_wrong_errno_is_found():
+    # contract §1: only a request for host permission returns ENOSPC
     assert ("permission", "INV-6") in found((ASK,), -1, result=-28)
 
 
@@ -154,7 +154,7 @@ def test_tiles_without_permission_are_found():
     assert ("permission", "INV-11") in found(ops, -1, result=0)
 
 
-def test_an_advertised_xcr0_that_is_refused_is_found():
+def test_a_refused_advertised_xcr0_is_found():
     ops = (*GUEST[:-1], SetCpuid2(), SetXcrs(0x602E7))
     assert ("closure", "INV-23") in found(ops, -1, result=-22)
 
@@ -164,12 +164,12 @@ def test_an_advertised_xfd_that_is_not_processed_is_found():
     assert ("closure", "INV-25") in found(ops, -1, result=0)
 
 
-def test_an_image_that_is_refused_though_legal_is_found():
+def test_a_refused_legal_image_is_found():
     ops = (*GUEST[:-1], SetCpuid2(), SetXsave(0x602E7))
     assert ("closure", "INV-18") in found(ops, -1, result=-22)
 
 
-def test_an_msr_that_is_listed_and_not_readable_is_found():
+def test_a_listed_msr_that_is_not_readable_is_found():
     # The Sapphire Rapids profile lists IA32_XFD.
     assert ("closure", "INV-27") in found((*VCPU, GetXfd()), -1, result=0)
 
@@ -179,31 +179,31 @@ PAYLOAD = (*TILES.ops, USE_XSAVE)
 RAX = 32
 
 
-def test_a_guest_that_reads_another_xcr0_than_the_host_is_found():
+def test_an_xcr0_that_guest_and_host_read_differently_is_found():
     ops = (*PAYLOAD, SetXcrs(7), GuestXgetbv(0))
     assert found(ops) == set()
     assert ("guest-and-host", "INV-40") in found(ops, -1, patches=[(RAX, u64(3))])
 
 
-def test_a_guest_that_reads_another_xfd_than_the_host_set_is_found():
+def test_an_xfd_that_the_guest_reads_otherwise_than_the_host_set_it_is_found():
     ops = (*PAYLOAD, SetXfd(B18), GuestRdmsr(0x1C4))
     assert found(ops) == set()
     assert ("guest-and-host", "INV-40") in found(ops, -1, patches=[(RAX, u64(0))])
 
 
-def test_a_host_that_reads_another_xcr0_than_the_guest_wrote_is_found():
+def test_an_xcr0_that_the_host_reads_otherwise_than_the_guest_wrote_it_is_found():
     ops = (*PAYLOAD, GuestXsetbv(7), GetXcrs())
     assert found(ops) == set()
     assert ("set-and-get", "INV-23") in found(ops, -1, patches=[(16, u64(3))])
 
 
-def test_an_xsetbv_that_faults_leaves_what_the_host_set():
+def test_an_xsetbv_that_faults_leaves_xcr0_as_the_host_set_it():
     # SDM vol.1 13.3: YMM needs SSE, so 5 is #GP
     assert found((*PAYLOAD, SetXcrs(7), GuestXsetbv(5), GetXcrs(), GuestXgetbv(0))) == set()
 
 
 def cpuid_with(leaf, subleaf, register, flip):
-    """Kinds of findings where KVM_GET_CPUID2 has these bits of one register flipped."""
+    """Return the kinds of findings if KVM_GET_CPUID2 flips these bits of a register."""
     ops = (*GUEST, SetXcrs(7), GetSregs(), GetCpuid2())
     scenario = sequence(*ops)
     trace = trace_of(scenario, AMX_HOST)
@@ -230,7 +230,7 @@ def test_cpuid_that_does_not_follow_a_register_is_found(leaf, subleaf, register,
     assert ("two-views", "INV-35") in cpuid_with(leaf, subleaf, register, flip)
 
 
-def test_cpuid_that_follows_the_registers_is_not():
+def test_cpuid_that_follows_the_registers_is_no_finding():
     assert cpuid_with(0xD, 0, "ebx", 0) == set()
 
 

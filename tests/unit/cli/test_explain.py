@@ -119,3 +119,26 @@ def test_what_does_not_exist_is_refused(option, value, says, capsys, tmp_path, m
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert main(["explain", XSS, option, value]) == ExitCode.USAGE
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["B1", "CVE-2026-23005", "SET_XSAVE_KEEPS_XFD_ARMED", "restore_fpregs_from_fpstate"]
+)
+def test_a_known_defect_is_explained_by_any_of_its_names(name, capsys):
+    assert main(["explain", name]) == ExitCode.OK
+    printed = capsys.readouterr().out
+    assert "CVE-2026-23005 (B1), fixed in 6.1.162, 6.12.67, 6.19: KVM_SET_XSAVE" in printed
+    assert "kvmprobe list --select hazard:B1" in printed
+
+
+def test_every_defect_with_the_function_of_a_panic_is_explained(capsys):
+    main(["explain", "restore_fpregs_from_fpstate"])
+    starts = [line.split(",")[0] for line in capsys.readouterr().out.splitlines() if line[0] != " "]
+    assert starts == ["CVE-2026-23005 (B1)", "O1"]
+
+
+def test_a_function_that_no_known_defect_panics_in_is_an_error_with_the_valid_names(capsys):
+    assert main(["explain", "kvm_vcpu_block"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "no known defect is called 'kvm_vcpu_block', or panics in it" in said
+    assert "known defects: B1, O1," in said

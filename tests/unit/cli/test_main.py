@@ -7,6 +7,7 @@ import pytest
 from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
+from kvmprobe.lab.emulator import POOL_PATH
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios import catalog
 
@@ -132,3 +133,29 @@ def test_without_the_kernel_there_is_no_run(target, capsys, tmp_path, monkeypatc
     assert status == ExitCode.NOTHING_RAN
     assert "did not complete" not in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [([], "list the scenarios"), (["lab"], "build the emulator")]
+)
+def test_without_a_command_the_help_is_printed(words, command, capsys):
+    assert main(words) == ExitCode.USAGE
+    assert command in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["run"], ["replay"], ["repro"], ["lab", "setup"]])
+def test_the_help_names_the_tarball_of_the_emulator(words, capsys):
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    printed = "".join(capsys.readouterr().out.split())
+    folder, _, name = POOL_PATH.rpartition("/")
+    assert name in printed
+    assert folder in printed
+
+
+def test_a_file_that_is_not_json_is_reported_as_that(tmp_path, capsys):
+    path = tmp_path / "passwd"
+    path.write_text("root:x:0:0\n")
+    assert main(["replay", str(path)]) == ExitCode.USAGE
+    says = f"kvmprobe: {path}: not JSON: line 1, column 1: Expecting value\n"
+    assert capsys.readouterr().err == says

@@ -84,3 +84,8 @@ def test_a_negative_number_of_retries_is_refused(begun, capsys):
         main(["resume", str(begun()), "--retries", "-1"])
     assert ended.value.code == ExitCode.USAGE
     assert "from 0 to 1000" in capsys.readouterr().err
+
+
+def test_a_complete_run_has_nothing_left_to_run(begun, capsys):
+    main(["resume", str(begun(planned=[]))])
+    assert "nothing is left to run: every planned scenario has a record" in capsys.readouterr().err

@@ -19,12 +19,15 @@ def told(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_that_no_run_is_kept_is_said(told):
-    assert told() == (0, "", "kvmprobe: no run in STATE/kvmprobe/runs\n")
+ELSEWHERE = "--also DIR includes a run that `run --out DIR` made elsewhere"
 
 
-def test_that_no_record_is_asked_for_is_said(told):
-    expected = "kvmprobe: no record like that in STATE/kvmprobe/runs\n"
+def test_no_kept_run_is_reported_with_the_way_to_include_others(told):
+    assert told() == (0, "", f"kvmprobe: no run in STATE/kvmprobe/runs; {ELSEWHERE}\n")
+
+
+def test_no_such_record_is_reported_with_the_way_to_include_others(told):
+    expected = f"kvmprobe: no record like that in STATE/kvmprobe/runs; {ELSEWHERE}\n"
     assert told("--verdict", "CRASHED") == (0, "", expected)
 
 

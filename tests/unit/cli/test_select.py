@@ -77,6 +77,8 @@ ARMED_LAST = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
         ("hazard:B1", [ARMED_FIRST]),
         ("hazard:O1", [ARMED_LAST]),
         ("hazard:XFD_WRITE_*", [ARMED_LAST]),
+        ("hazard:CVE-2026-23005", [ARMED_FIRST]),
+        ("hazard:restore_fpregs_*", [ARMED_FIRST, ARMED_LAST]),
     ],
 )
 def test_hazards_are_selected_by_the_defect_that_makes_them(expression, left):

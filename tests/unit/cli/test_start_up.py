@@ -7,7 +7,10 @@ import sys
 import pytest
 
 from kvmprobe.cli.grammar.parser import COMMANDS
+from kvmprobe.cli.scenario import named
 from kvmprobe.cli.traits import catalogue
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.scenarios.catalog import fpu, restore, scenarios
 from kvmprobe.scenarios.model_run import ModelRun
 
 _LOADED = """
@@ -46,3 +49,11 @@ def test_ids_are_listed_without_the_model(monkeypatch):
     monkeypatch.setattr(ModelRun, "step", None)
     monkeypatch.setattr(ModelRun, "walk", None)
     assert len([traits.scenario.id for traits in catalogue()]) > 3000
+
+
+def test_one_scenario_is_found_without_the_other_families(monkeypatch):
+    monkeypatch.setattr(restore, "scenarios", None)
+    scenarios.cache_clear()
+    host = sapphire_rapids()
+    (expected,) = (s for s in fpu.scenarios(host) if s.id == "fpu.get.init")
+    assert named("fpu.get.init", host) == expected

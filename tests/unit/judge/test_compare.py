@@ -88,7 +88,7 @@ def test_another_errno_is_a_mismatch():
     assert against(Failed(errno.EINVAL), SetXcrs(5), -21) == ResultDiffers(-22, -21)
 
 
-def test_success_where_failure_is_expected_is_a_mismatch():
+def test_success_instead_of_a_failure_is_a_mismatch():
     assert against(Failed(errno.EINVAL), SetXcrs(5), 0) == ResultDiffers(-22, 0)
 
 
@@ -102,7 +102,7 @@ def test_another_value_in_the_output_is_a_mismatch():
     assert difference == ValuesDiffer({"XCR0": 7}, {"XCR0": 1})
 
 
-def test_survival_of_a_fatal_load_is_a_mismatch():
+def test_surviving_a_fatal_load_is_a_mismatch():
     assert against(HostDies("boom"), GET, 0) == HostSurvives("boom", 0)
 
 
@@ -111,7 +111,7 @@ def test_each_choice_is_accepted():
     assert [against(outcome, GET, result) for result in (1, 2)] == [None, None]
 
 
-def test_what_is_no_choice_is_a_mismatch():
+def test_a_result_that_is_not_a_choice_is_a_mismatch():
     assert against(OneOf((Done(1), Done(2)), "open"), GET, 3) == ResultDiffers(1, 3)
 
 
@@ -153,7 +153,7 @@ def test_one_flipped_byte_is_named_by_its_component(offset, where):
     assert [run.where for run in mismatch.runs] == [where]
 
 
-def test_a_detail_has_the_place_and_both_contents():
+def test_a_difference_has_the_offset_and_both_contents():
     mismatch = image_against(flipped(577))
     assert mismatch.runs == (RunOfBytes("YMM", 577, 1, b"\x22", b"\xdd"),)
 
@@ -168,7 +168,7 @@ def test_a_byte_far_beyond_the_extent_is_detected():
     assert (mismatch.runs, mismatch.size, mismatch.written) == ((), 11008, 11072)
 
 
-def test_a_kernel_that_stops_short_is_detected():
+def test_an_image_that_ends_early_is_a_mismatch():
     # The canary is A5; an image has zeros there.
     expected = image(0)
     mismatch = image_against(expected[:4096].ljust(11008, b"\xa5"), expected=expected)
@@ -189,7 +189,7 @@ def test_a_bit_beside_an_unspecified_one_is_compared():
     assert mismatch.runs == (RunOfBytes("XSTATE_BV", 512, 1, b"\xe7", b"\xe6"),)
 
 
-def test_an_unspecified_bit_does_not_show_as_a_difference():
+def test_an_unspecified_bit_is_not_listed_as_a_difference():
     observed = bytearray(IMAGE)
     observed[512], observed[576] = 0xE3, 0
     mismatch = image_against(observed, Unspecified(512, b"\4", "open"))
@@ -212,12 +212,12 @@ def guest_output(**registers):
 
 
 @pytest.mark.parametrize("rax", [0b001, 0b011])
-def test_an_open_bit_of_a_field_is_not_compared(rax):
+def test_an_unspecified_bit_of_a_field_is_not_compared(rax):
     outcome = Done(fields={"rax": 1}, open_fields={"rax": 0b010})
     assert against(outcome, GuestXgetbv(1), 0, guest_output(rax=rax)) is None
 
 
-def test_the_bits_beside_it_are():
+def test_the_other_bits_of_a_field_are_compared():
     outcome = Done(fields={"vector": 0x100, "rax": 1}, open_fields={"rax": 0b010})
     difference = against(outcome, GuestXgetbv(1), 0, guest_output(rax=0b101))
     assert difference == ValuesDiffer({"vector": 0x100, "rax": 1}, {"vector": 0x100, "rax": 5})
@@ -234,7 +234,7 @@ def test_memory_is_compared_from_its_offset_for_its_size(content):
 
 
 @pytest.mark.parametrize("content", [b"\x01\x02\x04", b"\x01\x02"])
-def test_memory_that_differs_or_lacks_is_told_from_the_first_byte_on(content):
+def test_a_memory_difference_starts_at_the_first_differing_or_missing_byte(content):
     assert memory_against(content) == BytesDiffer(2, b"\x03", content[2:])
 
 
@@ -242,18 +242,18 @@ def test_an_unspecified_bit_of_memory_is_not_compared():
     assert memory_against(b"\x01\x0a\x03", Unspecified(1, b"\x08", "open")) is None
 
 
-def test_an_exit_of_the_guest_that_is_no_answer_is_no_result():
+def test_an_exit_before_the_guests_answer_is_not_a_result():
     # linux/kvm.h: KVM_EXIT_INTERNAL_ERROR 17; KVM_RUN itself returned 0
     assert against(Done(), GuestXgetbv(0), 17, guest_output()) == ExitDiffers(0, 17)
 
 
-def test_a_failed_entry_comes_with_the_hardwares_reason():
+def test_a_failed_entry_includes_the_hardware_reason():
     # linux/kvm.h: KVM_EXIT_FAIL_ENTRY 9; SDM vol.3 appendix C: 80000021H, invalid guest state
     output = (0x8000_0021).to_bytes(8, "little") + bytes(120)
     assert against(Done(), GuestXgetbv(0), 9, output) == ExitDiffers(0, 9, 0x8000_0021)
 
 
-def test_a_guest_that_answers_where_kvm_run_should_fail_is_a_result():
+def test_a_guests_answer_instead_of_a_failing_kvm_run_is_a_result():
     assert against(Failed(errno.EINTR), GuestXgetbv(0), 0) == ResultDiffers(-errno.EINTR, 0)
 
 
@@ -262,7 +262,7 @@ def run_output(reason, failure=0):
     return struct.pack("<I20xQ", reason, failure)
 
 
-def test_an_entry_that_fails_is_an_exit_with_the_hardwares_reason():
+def test_a_difference_of_exits_includes_the_hardware_reason():
     # linux/kvm.h: KVM_EXIT_HLT 5, KVM_EXIT_FAIL_ENTRY 9
     outcome = Done(fields={"exit_reason": 5})
     difference = against(outcome, RunUntilHalt(), 0, run_output(9, 0x8000_0021))
@@ -270,7 +270,7 @@ def test_an_entry_that_fails_is_an_exit_with_the_hardwares_reason():
     assert difference == ValuesDiffer({"exit_reason": 5}, observed)
 
 
-def test_another_exit_has_no_such_reason():
+def test_only_a_failed_entry_has_a_hardware_reason():
     # The same bytes are another exit's: linux/kvm.h, the union of struct kvm_run
     outcome = Done(fields={"exit_reason": 5})
     difference = against(outcome, RunUntilHalt(), 0, run_output(8, 7))

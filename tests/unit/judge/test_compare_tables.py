@@ -31,7 +31,7 @@ def test_a_register_is_named_with_its_leaf():
     assert part == RegisterDiffers(0xD, 1, Register.EBX, 6, 9)
 
 
-def test_each_register_is_told():
+def test_each_register_is_compared():
     found = differences((A, B), (A._replace(eax=0, edx=0), B._replace(ecx=0)))
     assert len(found.parts) == 3
 
@@ -40,7 +40,7 @@ def test_an_unspecified_register_may_have_any_value():
     assert differences((A,), (A._replace(ebx=9),), [(0x1, Register.EBX)]) is None
 
 
-def test_it_is_unspecified_in_its_leaf_only():
+def test_a_register_is_unspecified_only_in_its_leaf():
     found = differences((A, B), (A, B._replace(ebx=9)), [(0x1, Register.EBX)])
     assert len(found.parts) == 1
 
@@ -50,7 +50,7 @@ def test_another_entry_ends_the_comparison(other):
     assert differences((A, A, A), (other, B, B)).parts == (EntryDiffers(A, other),)
 
 
-def test_a_missing_entry_is_told_by_number():
+def test_a_missing_entry_is_reported_as_two_counts():
     assert differences((A, B), (A,)) == TableDiffers((), (2, 1))
 
 
@@ -61,7 +61,7 @@ def test_a_reply_with_another_table_is_a_mismatch():
     assert [part.register for part in mismatch.parts] == [Register.EAX, Register.ECX]
 
 
-def test_a_reply_with_that_table_is_none():
+def test_a_reply_with_the_expected_table_is_accepted():
     outcome = Done(table=ExpectedTable(CpuidTable((A, B))))
     reply = Reply(0, CpuidTable((A, B)).to_bytes() + b"\xa5" * 40)
     assert compare(outcome, GetCpuid2(), reply, AMX_HOST) is None

@@ -23,7 +23,7 @@ TILES = 0x60000
 XFD_LAST = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
 
 
-def test_fields_are_expected_as_the_model_has_them():
+def test_expected_fields_are_those_of_the_model():
     assert expected_fields(Done(fields={"XCR0": 7}), {"XCR0": 1}) == ({"XCR0": 7}, {})
 
 
@@ -45,26 +45,26 @@ def test_xstate_bv_is_read_from_the_image():
         (2816, b"\xff" * 8192, {}),
     ],
 )
-def test_only_open_bytes_of_the_header_leave_xstate_bv_open(offset, bits, undetermined):
+def test_only_unspecified_header_bytes_leave_xstate_bv_unspecified(offset, bits, undetermined):
     expected = ExpectedImage(image(0), (Unspecified(offset, bits, "whatever"),))
     assert expected_fields(Done(image=expected), {"XSTATE_BV": 0})[1] == undetermined
 
 
-def test_an_open_bit_is_as_it_was_read():
+def test_an_unspecified_bit_has_the_observed_value():
     outcome = Done(fields={"XCR0": 0b100}, open_fields={"XCR0": 0b011})
     assert expected_fields(outcome, {"XCR0": 0b1001}) == ({"XCR0": 0b101}, {"XCR0": 0b011})
 
 
-def test_an_open_field_that_was_not_read_is_left_out():
+def test_an_unspecified_field_that_was_not_read_is_omitted():
     assert expected_fields(Done(fields={"a": 1}, open_fields={"a": 1}), {}) == ({}, {})
 
 
-def test_what_legal_outcomes_do_not_agree_in_is_open():
+def test_bits_that_differ_between_legal_outcomes_are_unspecified():
     outcome = OneOf((Done(fields={"a": 1, "b": 5}), Done(fields={"a": 3, "b": 5})), "either")
     assert expected_fields(outcome, {"a": 3, "b": 4}) == ({"a": 3, "b": 5}, {"a": 2})
 
 
-def test_a_field_of_one_legal_outcome_alone_is_left_out():
+def test_a_field_that_only_one_legal_outcome_has_is_omitted():
     assert expected_fields(OneOf((Done(fields={"a": 1}), Done()), "either"), {"a": 1}) == ({}, {})
 
 
@@ -77,7 +77,7 @@ def test_other_outcomes_show_nothing(outcome):
     assert expected_fields(outcome, {}) == ({}, {})
 
 
-def test_a_record_has_the_correct_kernels_values_beside_a_defective_ones():
+def test_a_record_has_the_values_of_a_correct_kernel_and_of_a_defective_one():
     # INV-25, INV-29: XFD[18]=1 clears XSTATE_BV[18]; O1 keeps it.
     (scenario,) = (s for s in catalog.scenarios(AMX_HOST) if s.id == XFD_LAST)
     trace = trace_of(scenario, AMX_HOST, Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)

@@ -58,7 +58,7 @@ def diverges(scenario, *behaviours, host=AMX_HOST):
 
 
 @pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
-def test_a_correct_kernel_diverges_nowhere(host):
+def test_a_correct_kernel_does_not_diverge(host):
     fit = [s for s in catalog.scenarios(host) if host.amx or not s.needs_amx]
     assert [s.id for s in fit[::7] if diverges(s, host=host)] == []
 
@@ -76,7 +76,7 @@ def test_a_defect_diverges_once_at_its_trigger(scenario, defect, after):
 @pytest.mark.parametrize(
     ("scenario", "defect"), [(XFD_FIRST, B1), (XSAVE_FIRST, O1)], ids=["B1", "O1"]
 )
-def test_a_defect_is_told_by_the_bit_that_should_be_clear(scenario, defect):
+def test_a_divergence_shows_the_bit_that_should_be_clear(scenario, defect):
     # known-bugs: "GET_XSAVE2 returns BV=0x60000"; fixed: "GET gives 0x20000, tile area 0".
     (found,) = diverges(scenario, defect)
     image = found.difference
@@ -86,7 +86,7 @@ def test_a_defect_is_told_by_the_bit_that_should_be_clear(scenario, defect):
 @pytest.mark.parametrize(
     ("scenario", "defect"), [(XFD_FIRST, B1), (XSAVE_FIRST, O1)], ids=["B1", "O1"]
 )
-def test_a_defect_is_told_by_the_tile_data_that_should_be_gone(scenario, defect):
+def test_a_divergence_shows_the_tile_data_that_should_be_init(scenario, defect):
     assert diverges(scenario, defect)[0].difference.runs == RUNS
 
 
@@ -107,12 +107,12 @@ def test_the_other_order_does_not_show_a_defect(scenario, defect):
     assert diverges(scenario, defect) == ()
 
 
-def test_b4_diverges_where_the_table_is_fetched():
+def test_b4_diverges_at_the_step_that_reads_the_table():
     found = diverges(NO_PERMISSION, B4)
     assert [d.call for d in found] == [GetSupportedCpuid()]
 
 
-def test_b4_is_told_by_components_and_size():
+def test_b4_shows_components_and_size():
     # known-bugs B4: EAX=0x202e7, EBX=0xb00 against 0x2e7, 0xa88
     (found,) = diverges(NO_PERMISSION, B4)
     assert found.difference == ValuesDiffer(
@@ -176,24 +176,24 @@ def test_a_known_defect_explains_its_trace(scenario, defect, known):
     [(XFD_FIRST, B1, "B1"), (XSAVE_FIRST, O1, "O1")],
     ids=["B1", "O1"],
 )
-def test_a_known_defect_explains_the_crash_in_the_step_it_foretells(scenario, defect, known):
+def test_a_known_defect_explains_a_crash_in_the_step_that_it_predicts(scenario, defect, known):
     trace = trace_of(scenario, AMX_HOST, defect)
     assert explanation(scenario, AMX_HOST, trace, crashed=True) == (known,)
 
 
-def test_only_the_defect_that_suffices_is_named_on_a_kernel_with_all():
+def test_on_a_kernel_with_all_defects_only_the_sufficient_one_is_named():
     trace = trace_of(XFD_FIRST, AMX_HOST, B1, O1)
     assert explanation(XFD_FIRST, AMX_HOST, trace, crashed=False) == ("B1",)
 
 
-def test_a_wrong_size_beside_a_defect_is_explained_by_no_defect():
+def test_a_wrong_size_together_with_a_defect_is_not_explained():
     trace = trace_of(XFD_FIRST, AMX_HOST, B1)
     step = next(n for n, s in enumerate(XFD_FIRST.steps) if s.op.name == "check-xsave2")
     wrong = with_reply(trace, step, 0, Reply(4096))
     assert explanation(XFD_FIRST, AMX_HOST, wrong, crashed=False) == ()
 
 
-def test_two_defects_are_named_where_it_takes_both():
+def test_two_defects_are_named_if_only_both_explain_the_trace():
     # Arm, restore (B1 keeps bit 18), disarm, arm again (O1 keeps it).
     steps = (*XFD_FIRST.steps[:-1], *(ScenarioStep(op, OBSERVERS) for op in (SetXfd(0), ARM)))
     scenario = replace(XFD_FIRST, steps=steps)
@@ -207,7 +207,7 @@ def test_a_crash_in_another_step_is_not_explained():
     assert explanation(XFD_FIRST, AMX_HOST, early, crashed=True) == ()
 
 
-def test_survival_of_a_load_that_the_defect_makes_fatal_is_not_explained():
+def test_surviving_a_load_that_the_defect_makes_fatal_is_not_explained():
     # Every load was survived, so whatever kept bit 18 visible is something else.
     correct = trace_of(XFD_FIRST, AMX_HOST)
     wrong = trace_of(XFD_FIRST, AMX_HOST, B1)
@@ -215,12 +215,12 @@ def test_survival_of_a_load_that_the_defect_makes_fatal_is_not_explained():
     assert explanation(XFD_FIRST, AMX_HOST, spliced, crashed=False) == ()
 
 
-def test_a_warning_is_explained_by_no_defect_of_state():
+def test_no_defect_explains_a_warning():
     trace = with_log(trace_of(XFD_FIRST, AMX_HOST, B1), 3, "WARNING: odd")
     assert explanation(XFD_FIRST, AMX_HOST, trace, crashed=False) == ()
 
 
-def test_one_wrong_byte_is_explained_by_no_defect():
+def test_no_defect_explains_one_wrong_byte():
     trace = trace_of(XFD_FIRST, AMX_HOST, B1)
     reply = trace.steps[LAST_RESTORE].replies[1]
     output = bytearray(reply.output)

@@ -22,7 +22,7 @@ from kvmprobe.judge.log_signatures import violations
         "Oops: general protection fault, 0000 [#1]",
     ],
 )
-def test_this_is_a_violation(line):
+def test_a_message_that_is_a_violation(line):
     assert violations(["fine", line]) == [line]
 
 
@@ -41,5 +41,5 @@ def test_this_is_a_violation(line):
         "audit: type=1400 audit(1.0:1): apparmor=",
     ],
 )
-def test_this_is_not(line):
+def test_a_message_that_is_not_a_violation(line):
     assert violations([line]) == []

@@ -39,7 +39,7 @@ def record(end, log, hang=None):
 
 
 @pytest.mark.parametrize("hang", [waiting("xfd"), waiting("other", 119)], ids=["name", "thread"])
-def test_a_thread_that_an_oops_killed_alone_is_a_crash_and_no_time_out(hang):
+def test_a_thread_killed_by_an_oops_is_a_crash_not_a_time_out(hang):
     found = record(End.TIMEOUT, LOG, hang)
     assert found.verdict is Verdict.CRASHED
     assert (found.crash.headline, found.crash.function) == (
@@ -48,35 +48,35 @@ def test_a_thread_that_an_oops_killed_alone_is_a_crash_and_no_time_out(hang):
     )
 
 
-def test_its_crash_tells_who_died_and_that_the_host_lives():
+def test_a_crash_names_the_task_that_the_kernel_killed():
     found = record(End.TIMEOUT, LOG, waiting("xfd"))
     assert crash_text(found.crash).startswith("the kernel killed xfd (119): Oops: unexpected #NM")
 
 
-def test_its_crash_is_placed_in_the_step_that_did_not_end():
+def test_the_crash_is_in_the_step_that_did_not_end():
     found = record(End.TIMEOUT, LOG, waiting("xfd"))
     assert (found.crash.step, found.crash.during) == (1, SCENARIO.steps[1].op)
 
 
-def test_a_process_that_an_oops_killed_has_it_as_its_crash():
+def test_a_process_killed_by_an_oops_is_a_crash():
     assert record(End.SIGNAL, LOG).crash.victim == "xfd (119)"
 
 
-def test_an_oops_of_somebody_else_leaves_a_time_out():
+def test_an_oops_of_another_process_leaves_a_time_out():
     found = record(End.TIMEOUT, LOG, waiting("other"))
     assert (found.verdict, found.crash) == (Verdict.TIMED_OUT, None)
 
 
-def test_a_warning_kills_nobody():
+def test_a_warning_is_not_a_crash():
     found = record(End.TIMEOUT, WARNING_ONLY, waiting("xfd"))
     assert (found.verdict, found.crash) == (Verdict.TIMED_OUT, None)
 
 
-def test_a_signal_without_an_oops_has_no_crash_to_show():
+def test_a_signal_without_an_oops_has_no_crash():
     assert record(End.SIGNAL, ()).crash is None
 
 
-def test_an_unkillable_task_is_named_with_state_and_place():
+def test_an_unkillable_task_is_shown_with_state_and_location():
     stuck = HungTask(7, 8, "python", "D (disk sleep)", "kvm_vcpu_load", "running")
     assert Hang((stuck,), (stuck,)).note("no end within 10 s") == (
         "unkillable: no end within 10 s, and SIGKILL did not end "

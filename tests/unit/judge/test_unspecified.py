@@ -24,47 +24,47 @@ def scenario(*ops):
     return Scenario("family.row.column", "row", "column", tuple(ScenarioStep(op) for op in ops))
 
 
-def test_what_is_exact_leaves_nothing_open():
+def test_an_exact_outcome_has_no_unspecified_bytes():
     assert open_in(Done(fields={"a": 1}, image=ExpectedImage(bytes(16)))) == Counter()
 
 
-def test_a_failure_leaves_nothing_open():
+def test_a_failure_has_no_unspecified_bytes():
     assert open_in(Failed(22)) == Counter()
 
 
-def test_bytes_with_any_open_bit_are_counted_by_reason():
+def test_bytes_with_unspecified_bits_are_counted_by_reason():
     assert open_in(Done(image=ExpectedImage(bytes(16), (TWO_BYTES,)))) == {"why": 2}
 
 
-def test_open_bytes_of_memory_are_counted():
+def test_unspecified_bytes_of_memory_are_counted():
     assert open_in(Done(memory=ExpectedBytes(0, bytes(16), (TWO_BYTES,)))) == {"why": 2}
 
 
-def test_open_fields_are_counted():
+def test_unspecified_fields_are_counted():
     assert open_in(Done(fields={"a": 0}, open_fields={"a": 0x1_00_FF})) == {"the field a": 2}
 
 
-def test_an_open_register_is_four_bytes_in_each_entry_of_its_leaf():
+def test_an_unspecified_register_counts_four_bytes_for_each_entry_of_its_leaf():
     entries = tuple(CpuidEntry(leaf, 0, 0, 0, 0, 0, 0) for leaf in (1, 4, 4))
     table = ExpectedTable(CpuidTable(entries), frozenset({(4, Register.EAX)}), "why")
     assert open_in(Done(table=table)) == {"why": 8}
 
 
-def test_of_choices_the_bytes_in_which_they_differ_are_counted():
+def test_bytes_in_which_choices_differ_are_counted():
     choices = tuple(Done(image=ExpectedImage(image)) for image in (b"abc", b"axy", b"aby"))
     assert open_in(OneOf(choices, "why")) == {"why": 2}
 
 
-def test_what_each_choice_leaves_open_is_counted_once():
+def test_unspecified_bytes_of_every_choice_are_counted_once():
     choices = tuple(Done(value, image=ExpectedImage(bytes(16), (TWO_BYTES,))) for value in (0, 1))
     assert open_in(OneOf(choices, "whether")) == {"why": 2, "whether": 1}
 
 
-def test_a_scenario_without_a_run_leaves_nothing_open():
+def test_a_scenario_without_kvm_run_has_no_unspecified_bytes():
     assert open_bytes(scenario(OpenKvm(), CreateVm(), CreateVcpu(), GetXsave2()), AMX_HOST) == {}
 
 
-def test_a_run_leaves_the_header_open():
+def test_kvm_run_leaves_the_header_unspecified():
     # FP and SSE, which a guest without CPUID has: one byte of XSTATE_BV.
     begin = (OpenKvm(), CreateVm(), CreateVcpu())
     found = open_bytes(scenario(*begin, RunImmediateExit(), GetXsave2()), AMX_HOST)

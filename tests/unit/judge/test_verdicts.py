@@ -33,12 +33,12 @@ def verdict(trace, crash=None):
 
 
 @pytest.mark.parametrize("end", [End.DONE, End.GATED])
-def test_what_is_expected_passes(end):
+def test_an_expected_trace_passes(end):
     assert verdict(replace(CORRECT, end=end)) is Verdict.PASS
 
 
 @pytest.mark.parametrize("end", [End.DONE, End.GATED])
-def test_what_is_not_expected_diverges(end):
+def test_an_unexpected_trace_diverges(end):
     assert verdict(replace(DEFECTIVE, end=end)) is Verdict.DIVERGED
 
 
@@ -52,34 +52,34 @@ def test_what_is_not_expected_diverges(end):
     ],
     ids=lambda value: value.name,
 )
-def test_an_unusual_end_is_the_verdict(end, expected):
+def test_an_abnormal_end_decides_the_verdict(end, expected):
     assert verdict(replace(CORRECT, end=end)) is expected
 
 
-def test_a_lost_link_is_a_crash_if_the_host_said_so():
+def test_a_lost_link_with_a_crash_report_is_a_crash():
     assert verdict(replace(DEFECTIVE, end=End.LOST), CRASH) is Verdict.CRASHED
 
 
-def test_the_crash_is_placed_in_the_step_after_the_last_one_told():
+def test_the_crash_is_in_the_step_after_the_last_reported_one():
     record = judged(SCENARIO, AMX_HOST, DEFECTIVE, TARGET, CRASH)
     assert (record.crash.step, record.crash.during) == (len(DEFECTIVE.steps), RunUntilHalt())
 
 
-def test_a_crash_after_the_last_step_is_placed_in_it():
+def test_a_crash_after_the_last_step_has_no_call():
     # The host may die while the VM is taken down.
     record = judged(SCENARIO, AMX_HOST, CORRECT, TARGET, CRASH)
     assert record.crash.step == len(SCENARIO.steps) - 1
 
 
-def test_a_crash_that_the_defect_foretells_is_known():
+def test_a_crash_that_a_defect_predicts_is_known():
     assert judged(SCENARIO, AMX_HOST, DEFECTIVE, TARGET, CRASH).known == ("B1",)
 
 
-def test_a_crash_of_a_correct_looking_kernel_is_unknown():
+def test_a_crash_without_a_divergence_is_not_known():
     assert judged(SCENARIO, AMX_HOST, CORRECT, TARGET, CRASH).known == ()
 
 
-def test_a_pass_is_explained_by_nothing():
+def test_a_pass_has_no_explanation():
     assert judged(SCENARIO, AMX_HOST, CORRECT, TARGET).known == ()
 
 
@@ -89,7 +89,7 @@ def test_new_taint_is_a_divergence():
     assert [(d.call, d.difference) for d in record.divergences] == [(None, KernelTainted(1 << 9))]
 
 
-def test_a_scenario_that_did_nothing_is_recorded_without_steps():
+def test_a_scenario_that_ran_no_step_has_a_record_without_steps():
     record = judged(SCENARIO, AMX_HOST, Trace(end=End.LOST, end_note="gone"), TARGET)
     assert (record.steps, record.reason) == ((), "gone")
 
@@ -115,23 +115,23 @@ def test_a_pass_with_an_unexplained_finding_diverges():
     assert (record.verdict, record.findings) == (Verdict.DIVERGED, (FINDING,))
 
 
-def test_a_finding_in_a_scenario_that_a_defect_explains_is_explained_by_it():
+def test_a_defect_that_explains_the_scenario_explains_its_findings():
     record = with_findings(judged(SCENARIO, AMX_HOST, SEEN, TARGET), (FINDING,))
     assert [f.known for f in record.findings] == [("B1",)]
 
 
-def test_a_finding_that_the_other_scenarios_defect_explains_leaves_a_pass():
+def test_a_finding_explained_by_the_other_scenarios_defect_leaves_a_pass():
     passed = judged(SCENARIO, AMX_HOST, CORRECT, TARGET)
     record = with_findings(passed, (replace(FINDING, other="x", known=("O3",)),))
     assert record.verdict is Verdict.PASS
 
 
-def test_what_a_known_defect_explains_is_an_expected_failure():
+def test_a_failure_that_a_known_defect_explains_is_xfail():
     record = judged(SCENARIO, AMX_HOST, SEEN, TARGET)
     assert as_expected_failure(record).verdict is Verdict.XFAIL
 
 
-def test_a_crash_that_a_known_defect_explains_is_an_expected_failure():
+def test_a_crash_that_a_known_defect_explains_is_xfail():
     record = judged(SCENARIO, AMX_HOST, DEFECTIVE, TARGET, CRASH)
     assert as_expected_failure(record).verdict is Verdict.XFAIL
 
@@ -145,29 +145,29 @@ def test_a_crash_that_a_known_defect_explains_is_an_expected_failure():
     ],
     ids=["pass", "unexplained", "timed out"],
 )
-def test_nothing_else_is(trace, expected):
+def test_other_verdicts_are_not_xfail(trace, expected):
     record = judged(SCENARIO, AMX_HOST, trace, TARGET)
     assert as_expected_failure(record).verdict is expected
 
 
-def test_an_explained_divergence_with_an_unexplained_finding_is_not():
+def test_an_explained_divergence_with_an_unexplained_finding_is_not_xfail():
     record = replace(judged(SCENARIO, AMX_HOST, SEEN, TARGET), findings=(FINDING,))
     assert as_expected_failure(record).verdict is Verdict.DIVERGED
 
 
-def test_a_pass_where_a_defect_of_this_kernel_should_have_shown_is_unexpected():
+def test_a_pass_in_which_a_defect_should_have_shown_is_xpass():
     record = judged(SCENARIO, with_behaviours(AMX_HOST, B1), CORRECT, TARGET)
     assert (record.verdict, record.expected_defects) == (Verdict.PASS, ("B1",))
     assert as_expected_failure(record).verdict is Verdict.XPASS
 
 
-def test_a_pass_where_it_could_not_show_is_not():
+def test_a_pass_in_which_the_defect_cannot_show_is_not_xpass():
     # O1 needs XSAVE before XFD; here it comes after.
     host = with_behaviours(AMX_HOST, Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
     assert judged(SCENARIO, host, CORRECT, TARGET).expected_defects == ()
 
 
-def test_the_label_tells_what_is_known():
+def test_the_label_shows_the_known_defect():
     # known-bugs B1: fixed in 6.12.67
     record = judged(SCENARIO, AMX_HOST, SEEN, TARGET)
     assert record.label == "DIVERGED: known, CVE-2026-23005 (B1), fixed in 6.12.67"
