@@ -12,7 +12,8 @@ from kvmprobe.cli.scenario import SCENARIO_HELP, named
 from kvmprobe.errors import ExitCode, ScenarioError, Unavailable, UsageError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.bug_report.case import case_of
-from kvmprobe.reports.bug_report.mail import advice_lines, report
+from kvmprobe.reports.bug_report.mail import Reproducer, advice_lines, report
+from kvmprobe.repro.ended import GO_ON, REPRODUCED
 from kvmprobe.results.run_document import read_run
 
 if TYPE_CHECKING:
@@ -64,11 +65,10 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     others = [read_run(path) for path in arguments.also]
     scenario = named(arguments.scenario, sapphire_rapids(), arguments.run)
     case = case_of(document, others, scenario.id, scenario.needs, arguments.target)
-    text = _program(scenario)
-    if arguments.reproducer and text is not None:
-        _write("--reproducer", arguments.reproducer, text)
-    where = arguments.reproducer.name if arguments.reproducer and text is not None else ""
-    written = report(case, text, where)
+    program = _program(scenario, arguments.reproducer)
+    if arguments.reproducer and program:
+        _write("--reproducer", arguments.reproducer, program.text)
+    written = report(case, program)
     if arguments.output or not sys.stdout.isatty():
         for line in advice_lines(case):
             print(line, file=sys.stderr)
@@ -79,13 +79,16 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     return ExitCode.OK
 
 
-def _program(scenario: Scenario) -> str | None:
+def _program(scenario: Scenario, file: Path | None) -> Reproducer | None:
     """Return the scenario as a C program; None if there cannot be one."""
+    host = sapphire_rapids()
     try:
         # Needs the compiled extension, which rendering a kept run does not.
-        from kvmprobe.repro.program import program  # noqa: PLC0415
+        from kvmprobe.repro.program import is_gated, program  # noqa: PLC0415
 
-        return program(scenario, sapphire_rapids())
+        go_on = GO_ON if is_gated(scenario, host) else ""
+        name = file.name if file else ""
+        return Reproducer(program(scenario, host), REPRODUCED, go_on, name)
     except (ScenarioError, Unavailable) as reason:
         print(f"kvmprobe: no reproducer: {reason}", file=sys.stderr)
         return None

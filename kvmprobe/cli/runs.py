@@ -79,7 +79,7 @@ def _document(rows: Sequence[RunRow] | Sequence[RecordRow]) -> str:
                 listed["runs"].append(asdict(row))
             case RecordRow():
                 data = asdict(row)
-                named = {"id": data.pop("scenario"), "known": data.pop("known").split()}
+                named = {"id": data.pop("scenario"), "known": data.pop("known")}
                 listed["scenarios"].append(named | data)
     return json.dumps({"schema": SCHEMA, **listed}, indent=1)
 
@@ -91,7 +91,7 @@ def _line(row: RunRow | RecordRow) -> str:
             cut = "" if row.complete else f", cut short, {row.not_completed} not completed"
             return f"{row.began}  {where}: {_counts(row)}{cut}\n  {row.path}"
         case RecordRow():
-            known = f": {row.known}" if row.known else ""
+            known = f": {' '.join(row.known)}" if row.known else ""
             where = f"{row.kernel} ({row.target})"
             return f"{row.scenario}  {where}  {row.began}  {row.verdict}{known}"
 

@@ -16,7 +16,7 @@ from enum import Enum
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.log_records import LOST_RECORDS
+from kvmprobe.abi.log_records import LOST_RECORDS, RECORDS_LOST
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
@@ -227,7 +227,7 @@ class Runner:
         """Judge by the model, then by the checkers, which do not use it."""
         assert self._checkers is not None  # noqa: S101 - set when the place was examined
         if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
-            self.blind_spots.append(f"{scenario.id}: {LOST_RECORDS.removeprefix('kvmprobe: ')}")
+            self.blind_spots.append(f"{scenario.id}: {RECORDS_LOST}")
         record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
         across = self._checkers.across(scenario, trace, record.known)
         record = with_findings(record, (*self._checkers.within(scenario, trace), *across))

@@ -141,8 +141,8 @@ def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
 def brief(record: ScenarioRecord) -> str:
     """Return a record in one line: verdict, id, place; what is known, or else the reason."""
     head = _head(record)
-    if record.verdict in LABELLED:
-        return f"{head}  {record.label.partition(': ')[2]}"
+    if record.standing:
+        return f"{head}  {record.standing}"
     if record.verdict is Verdict.PASS:
         return f"{head}  {record.duration:.3f} s"
     reason, *_ = record.reason.splitlines() or [""]

@@ -7,7 +7,14 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, assert_never
 
 from kvmprobe.abi.numbers import exit_name
-from kvmprobe.reports.values import call_text, fields_text, hex_bytes, returned
+from kvmprobe.reports.values import (
+    DESCRIPTOR,
+    call_text,
+    fields_text,
+    hex_bytes,
+    result_text,
+    returned,
+)
 from kvmprobe.results.difference import (
     KEPT_BYTES,
     BytesDiffer,
@@ -53,8 +60,15 @@ def shown(difference: Difference) -> Shown:
 @shown.register
 def _(difference: ResultDiffers) -> Shown:
     expected = difference.expected
-    wanted = "a descriptor" if expected is None else returned(expected)
+    wanted = DESCRIPTOR if expected is None else returned(expected)
     return Shown(wanted, returned(difference.observed))
+
+
+def results(difference: ResultDiffers) -> Shown:
+    """Return the results alone: ``1``, ``-EINVAL (22)``, or a descriptor."""
+    expected = difference.expected
+    wanted = DESCRIPTOR if expected is None else result_text(expected)
+    return Shown(wanted, result_text(difference.observed))
 
 
 @shown.register

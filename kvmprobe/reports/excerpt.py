@@ -13,7 +13,7 @@ from kvmprobe.reports.differences import shown, where
 from kvmprobe.reports.hangs import hang_lines
 from kvmprobe.reports.values import call_text, rule_text
 from kvmprobe.results.known import by_id
-from kvmprobe.results.verdict import LABELLED, Verdict
+from kvmprobe.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +38,7 @@ def place(target: Target) -> str:
 
 def headline(record: ScenarioRecord) -> str:
     """Return in one line why a record is no plain pass: what is known of it, or its reason."""
-    parts = []
-    if record.verdict in LABELLED:
-        parts.append(record.label.partition(": ")[2])
+    parts = [record.standing] if record.standing else []
     if record.crash:
         parts.append(crash_text(record.crash))
     if record.reason:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
-from kvmprobe.reports.values import fields_text, returned
+from kvmprobe.reports.values import DESCRIPTOR, fields_text, result_text, returned
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.image import xstate_bv_of
 
@@ -13,11 +13,22 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Outcome
 
 
+def expected_result(result: int | NewDescriptor | None) -> str:
+    """Return a result, or -errno; None is one that correct kernels do not agree on."""
+    match result:
+        case None:
+            return "differs between correct kernels"
+        case NewDescriptor():
+            return DESCRIPTOR
+        case int():
+            return result_text(result)
+
+
 def expected_text(outcome: Outcome) -> str:
     """Return the result, what the output holds, and what of it is unspecified."""
     match outcome:
         case NewDescriptor():
-            return "a descriptor"
+            return DESCRIPTOR
         case Failed(errno):
             return returned(-errno)
         case HostDies(reason):

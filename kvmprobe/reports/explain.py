@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.fpstate import Fpstate
-from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu
+from kvmprobe.model.machine import GuestCpuid, Process, Vcpu
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.reports.expectations import expected_text
 from kvmprobe.reports.values import rule_text, value_text
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.hazard import first_hazard
-from kvmprobe.scenarios.model_run import ModelRuns
+from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
 from kvmprobe.xstate.features import XFeature, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine
     from kvmprobe.scenarios.scenario import Scenario
 
 _LONGEST = 100
@@ -33,19 +34,17 @@ _LONGEST = 100
 def explain(scenario: Scenario, host: HostProfile) -> list[str]:
     """Return the scenario's lines: each op with its expectation, rule and effect, then hazards."""
     lines = [scenario.id]
-    machine = Machine.fresh(host)
-    for number, step in enumerate(scenario.steps):
-        for op in step.ops:
-            transition = op.step(machine)
-            lead = f"step {number}: " if op is step.op else "  read: "
-            lines.append(f"{lead}{op.text} -> {expected_text(transition.outcome)}")
-            if op is step.op:
-                lines.append(f"    rule: {rule_text(transition.rule)}")
-            lines += [f"    {change}" for change in _changes(machine, transition.machine)]
-            if isinstance(transition.outcome, HostDies):
-                return lines
-            machine = transition.machine
-    return [*lines, *_hazard(scenario, host)]
+    survives = True
+    for (number, op), known in zip(scenario.ops(), ModelRun(host).walk(scenario), strict=False):
+        made = known.step
+        own = op is scenario.steps[number].op
+        lead = f"step {number}: " if own else "  read: "
+        lines.append(f"{lead}{op.text} -> {expected_text(made.outcome)}")
+        if own:
+            lines.append(f"    rule: {rule_text(made.rule)}")
+        lines += [f"    {change}" for change in _changes(known.before, made.machine)]
+        survives = not isinstance(made.outcome, HostDies)
+    return [*lines, *_hazard(scenario, host)] if survives else lines
 
 
 def _changes(before: Machine, after: Machine) -> Iterator[str]:

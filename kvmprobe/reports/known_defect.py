@@ -18,7 +18,7 @@ def defect_lines(defect: KnownDefect) -> list[str]:
         "correct": defect.expected,
         "cause": defect.cause,
         "panics in": defect.panics_in,
-        "fixed in": defect.fixed_in or "no release",
+        "fixed in": defect.releases or "no release",
         "fix": defect.reference if defect.commit else "",
         "note": defect.note,
         "reported": defect.reported,

@@ -24,6 +24,7 @@ _SHOWN: Mapping[FieldKind, Callable[[int], str]] = {
     FieldKind.EXIT_REASON: exit_name,
     FieldKind.VECTOR: vector_name,
 }
+DESCRIPTOR = "a descriptor"
 # Kinds whose values have names of their own, and so no number.
 NAMED = frozenset({FieldKind.EXIT_REASON, FieldKind.VECTOR})
 
@@ -31,6 +32,12 @@ NAMED = frozenset({FieldKind.EXIT_REASON, FieldKind.VECTOR})
 def value_text(name: str, value: int) -> str:
     """Return a named value: a bitmap with its components, a register in hexadecimal."""
     return _SHOWN[kind_of(name)](value)
+
+
+def short_text(name: str, value: int) -> str:
+    """Return a named value without the names of its bits."""
+    is_bitmap = kind_of(name) is FieldKind.BITMAP
+    return _SHOWN[FieldKind.HEX if is_bitmap else kind_of(name)](value)
 
 
 def fields_text(fields: Mapping[str, int]) -> str:

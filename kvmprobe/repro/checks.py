@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.fields import FieldKind, kind_of
 from kvmprobe.abi.numbers import KvmExit, exit_name
-from kvmprobe.errors import errno_name
 from kvmprobe.model import cpuid, guest_cpuid, system
+from kvmprobe.model.outcome import NewDescriptor
 from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.repro.ctext import Names, bitmap, block, number, string
-from kvmprobe.repro.expectation import DESCRIPTOR
 from kvmprobe.repro.fill import statements
 from kvmprobe.repro.typed import cpuid_entries
 
@@ -61,7 +60,7 @@ class Checker:
         match expected.result:
             case None:
                 return [f"show({name}, ret);"]
-            case str():
+            case NewDescriptor():
                 return [f"check_descriptor({name}, ret);"]
             case result:
                 inner = self._output_lines(expected, issued)
@@ -128,17 +127,6 @@ class Checker:
 
 
 _LEAST_IMAGE = 576
-
-
-def expected_text(expected: Expectation) -> str:
-    """Return the expected result in words."""
-    match expected.result:
-        case None:
-            return "differs between correct kernels"
-        case str():
-            return DESCRIPTOR
-        case int(result):
-            return f"-{errno_name(-result)}" if result < 0 else str(result)
 
 
 def _result(result: int) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import DEFECTS, variants
-from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
 from kvmprobe.repro.other_hosts import correct, featured, versions
 from kvmprobe.results.known import known_defects
@@ -23,12 +22,11 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.behaviours import Behaviour
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.outcome import ExpectedBytes, ExpectedImage, ExpectedTable, Outcome
+    from kvmprobe.model.outcome import ExpectedBytes, ExpectedImage, ExpectedTable, Step
+    from kvmprobe.model.rule import Rule
     from kvmprobe.repro.other_hosts import Profile
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
-
-DESCRIPTOR = "a descriptor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +34,17 @@ class Expectation:
     """One call's, on every correct kernel; what is left open is None or left out.
 
     :ivar op: asked for the places of named values
-    :ivar result: or -errno, or DESCRIPTOR
+    :ivar result: or -errno
     :ivar open_fields: bits of fields that are legal either way
     :ivar images: any of these
     :ivar more_entries: the table may have further ones
+    :ivar death: why the host dies of it; empty if it does not
     :ivar depends_on: what decides that which is left open
     """
 
     op: Op
-    rule: str
-    result: int | str | None
+    rule: Rule
+    result: int | NewDescriptor | None
     fields: Mapping[str, int] = field(default_factory=dict)
     open_fields: Mapping[str, int] = field(default_factory=dict)
     images: tuple[ExpectedImage, ...] = ()
@@ -53,6 +52,7 @@ class Expectation:
     table: ExpectedTable | None = None
     more_entries: bool = False
     depends_on: tuple[str, ...] = ()
+    death: str = ""
 
 
 def expectations(
@@ -96,27 +96,17 @@ def _with(host: HostProfile, defect: Behaviour) -> HostProfile:
     return replace(host, behaviours=variants(host.behaviours) | {defect})
 
 
-def _walk(scenario: Scenario, host: HostProfile) -> list[tuple[Outcome, str]]:
-    machine = Machine.fresh(host)
-    found: list[tuple[Outcome, str]] = []
-    for _, op in scenario.ops():
-        step = op.step(machine)
-        found.append((step.outcome, str(step.rule)))
-        if isinstance(step.outcome, HostDies):
-            break
-        machine = step.machine
-    return found
-
-
 def _plain(scenario: Scenario, host: HostProfile) -> list[Expectation]:
     ops = [op for _, op in scenario.ops()]
-    return [_of(op, *seen) for op, seen in zip(ops, _walk(scenario, host), strict=True)]
+    walk = ModelRun(host).walk(scenario)
+    return [_of(op, known.step) for op, known in zip(ops, walk, strict=True)]
 
 
-def _of(op: Op, outcome: Outcome, rule: str) -> Expectation:
-    match outcome:
-        case NewDescriptor():
-            return Expectation(op, rule, DESCRIPTOR)
+def _of(op: Op, step: Step) -> Expectation:
+    rule = step.rule
+    match step.outcome:
+        case NewDescriptor() as descriptor:
+            return Expectation(op, rule, descriptor)
         case Failed(errno, fields):
             return Expectation(op, rule, -errno, fields)
         case Done(value, fields, image, open_fields, memory, table):
@@ -130,7 +120,7 @@ def _of(op: Op, outcome: Outcome, rule: str) -> Expectation:
             result = values.pop() if len(values) == 1 else None
             return Expectation(op, rule, result, images=either)
         case HostDies(reason):
-            return Expectation(op, f"{rule}: {reason}", None)
+            return Expectation(op, rule, None, death=reason)
 
 
 def _says(one: Expectation) -> tuple[object, ...]:

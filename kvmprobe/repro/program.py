@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
+from kvmprobe.model.outcome import NewDescriptor
+from kvmprobe.reports.expectations import expected_result
 from kvmprobe.repro.assembly import Parts, assemble, named_components
-from kvmprobe.repro.checks import Checker, expected_text
+from kvmprobe.repro.checks import Checker
 from kvmprobe.repro.ctext import block, comment, identifier, number
 from kvmprobe.repro.ended import GO_ON
 from kvmprobe.repro.environment import Environment
-from kvmprobe.repro.expectation import DESCRIPTOR, expectations, showing
+from kvmprobe.repro.expectation import expectations, showing
 from kvmprobe.repro.fill import component_name
 from kvmprobe.repro.issue import Issuer
 from kvmprobe.repro.other_hosts import Profile
@@ -62,6 +64,11 @@ def program(scenario: Scenario, host: HostProfile, profile: Profile = Profile.AS
     return _Writer(scenario, host, profile).text()
 
 
+def is_gated(scenario: Scenario, host: HostProfile) -> bool:
+    """Return whether its program stops before a load of the guest FPU that would panic the host."""
+    return host.amx and any(loads_guest_fpu(op.lower(host)) for _, op in scenario.ops())
+
+
 class _Writer:
     def __init__(self, scenario: Scenario, host: HostProfile, profile: Profile) -> None:
         self._scenario = scenario
@@ -69,7 +76,7 @@ class _Writer:
         self._host = host
         self._calls = calls = [op.lower(host) for _, op in scenario.ops()]
         self._around = Environment(calls)
-        self._gated = host.amx and any(map(loads_guest_fpu, calls))
+        self._gated = is_gated(scenario, host)
         self._issuer = Issuer(self._around, host.layout, gated=self._gated)
         self._checker = Checker(self._around.names, host.layout)
         self._asked: dict[str, str] = {}
@@ -125,7 +132,7 @@ class _Writer:
         lines = [
             comment(
                 f"Step {number}: {first.op.text}\n"
-                f"Expected: {expected_text(first.expected)}.\n{_why(first.expected)}"
+                f"Expected: {expected_result(first.expected.result)}.\n{_why(first.expected)}"
             ),
             f"static void step_{number}(void)",
             "{",
@@ -165,7 +172,7 @@ class _Writer:
         copy = f"memcpy({self._around.kept(capture)}, {made.issued.output}, {call.argument.size});"
         lines = ["if (ret >= 0)", f"\t{copy}"]
         expected = made.expected.result
-        if expected == DESCRIPTOR or (isinstance(expected, int) and expected >= 0):
+        if isinstance(expected, NewDescriptor) or (expected is not None and expected >= 0):
             lines += ["else", '\tgive_up("there is nothing to restore");']
         return lines
 
@@ -233,7 +240,7 @@ def _by_any_task(call: Call) -> Call:
 
 
 def _why(expected: Expectation) -> str:
-    text = expected.rule
+    text = ": ".join(filter(None, (str(expected.rule), expected.death)))
     if expected.depends_on:
         text += f".  Not judged where it depends on {', '.join(expected.depends_on)}"
     return text

@@ -7,10 +7,10 @@ is open to anyone's own SQL.  A run is read again when its journal has changed.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sqlite3
 from dataclasses import dataclass
-from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.results.run_document import RunDocument
 
-INDEX = "index-1.sqlite"
+INDEX = "index-2.sqlite"
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -72,7 +72,7 @@ class RecordRow:
     target: str
     began: str
     verdict: str
-    known: str
+    known: tuple[str, ...]
     path: str
 
 
@@ -152,7 +152,9 @@ class Index:
         self, scenario: str = "*", kernel: str = "*", verdict: str = "*"
     ) -> Iterator[RecordRow]:
         """Yield the records that match these globs, by scenario and kernel."""
-        return starmap(RecordRow, self._base.execute(_RECORDS, (scenario, kernel, verdict)))
+        for row in self._base.execute(_RECORDS, (scenario, kernel, verdict)):
+            found, ran_on, target, began, result, known, path = row
+            yield RecordRow(found, ran_on, target, began, result, tuple(json.loads(known)), path)
 
     def _in_folder(self) -> list[Path]:
         readable = os.access(self._folder, os.R_OK, effective_ids=True)
@@ -172,7 +174,7 @@ class Index:
                     r.target.kernel,
                     r.id,
                     r.verdict.value,
-                    " ".join(r.known),
+                    json.dumps(r.known),
                     r.reason,
                     r.duration,
                 )

@@ -6,13 +6,13 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.results.releases import release_of, series_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,12 @@ class KnownDefect:
     behaviour: Behaviour
     title: str
     status: str
-    fixed_in: str
     files: tuple[str, ...]
     subject: str
     summary: str
     expected: str
+    fixed_in: tuple[str, ...] = ()
+    unfixed_series: tuple[str, ...] = ()
     cause: str = ""
     commit: str = ""
     commit_subject: str = ""
@@ -43,25 +44,26 @@ class KnownDefect:
 
     @property
     def reference(self) -> str:
-        """The commit that fixes it, or what is thought of it."""
-        return f'Linux commit {self.commit} ("{self.commit_subject}")' if self.commit else self.note
+        """The commit that fixes it, or the assessment of an open one."""
+        return f"Linux {self.fix}" if self.commit else self.note
 
     @property
-    def fixes(self) -> list[str]:
-        """Releases that have the fix first, by series; the last is mainline's."""
-        return [v for v in self.fixed_in.partition("; not in ")[0].split(", ") if v]
+    def fix(self) -> str:
+        """The commit that fixes it, with its subject."""
+        return f'commit {self.commit} ("{self.commit_subject}")'
 
     @property
-    def unfixed_series(self) -> list[str]:
-        """Stable series that need the fix and lack it, as ``6.1.y``."""
-        return [v for v in self.fixed_in.partition("; not in ")[2].split(", ") if v]
+    def releases(self) -> str:
+        """Which releases have the fix and which series lack it: ``6.4; not in 6.1.y``."""
+        lacking = f"; not in {', '.join(self.unfixed_series)}" if self.unfixed_series else ""
+        return f"{', '.join(self.fixed_in)}{lacking}"
 
     def is_fixed_in(self, kernel: str) -> bool:
         """Return True if a kernel of that release has the fix, by its number."""
-        if f"{_dotted(series_of(kernel))}.y" in self.unfixed_series or not self.fixes:
+        if f"{_dotted(series_of(kernel))}.y" in self.unfixed_series or not self.fixed_in:
             return False
-        own = [v for v in self.fixes if series_of(v) == series_of(kernel)]
-        return release_of(kernel) >= release_of((own or self.fixes)[-1])
+        own = [v for v in self.fixed_in if series_of(v) == series_of(kernel)]
+        return release_of(kernel) >= release_of((own or self.fixed_in)[-1])
 
     def label(self, kernel: str = "") -> str:
         """Return the short form: ``CVE-2026-23005 (B1), fixed in 6.12.67`` or ``O1, open``.
@@ -77,8 +79,8 @@ class KnownDefect:
 
     def fix_for(self, kernel: str) -> str:
         """Return the first fixed release of a kernel's own series, or all."""
-        own = [v for v in self.fixes if series_of(v) == series_of(kernel)]
-        return own[0] if own else self.fixed_in
+        own = [v for v in self.fixed_in if series_of(v) == series_of(kernel)]
+        return own[0] if own else self.releases
 
 
 @cache
@@ -86,17 +88,16 @@ def known_defects() -> dict[Behaviour, KnownDefect]:
     """Return the entries by behaviour."""
     text = (files("kvmprobe.results") / "known_defects.toml").read_text(encoding="utf-8")
     entries = tomllib.loads(text)["defect"]
-    defects = [
-        KnownDefect(
-            **entry | {"behaviour": Behaviour[entry["behaviour"]], "files": tuple(entry["files"])}
-        )
-        for entry in entries
-    ]
-    return {defect.behaviour: defect for defect in defects}
+    return {defect.behaviour: defect for defect in map(_of_entry, entries)}
+
+
+def _of_entry(entry: Mapping[str, Any]) -> KnownDefect:
+    lists = {name: tuple(value) for name, value in entry.items() if isinstance(value, list)}
+    return KnownDefect(**{**entry, **lists, "behaviour": Behaviour[entry["behaviour"]]})
 
 
 def label(known: Iterable[str], kernel: str) -> str:
-    """Return what is known of a divergence, as it follows a verdict.
+    """Return which known defects explain a failure, as it follows a verdict.
 
     ``known, O1, open``; ``known, CVE-2026-23005 (B1), fixed in 6.12.67``; ``not known``.
     """

@@ -193,10 +193,13 @@ class ScenarioRecord:
 
     @property
     def label(self) -> str:
-        """The verdict, and what is known of it: ``DIVERGED: known, O1, open``."""
-        if self.verdict in LABELLED:
-            return f"{self.verdict.value}: {label(self.known, self.target.kernel)}"
-        return self.verdict.value
+        """The verdict and its standing: ``DIVERGED: known, O1, open``."""
+        return ": ".join(filter(None, (self.verdict.value, self.standing)))
+
+    @property
+    def standing(self) -> str:
+        """Which known defects explain a failure: ``known, O1, open``; empty if it is none."""
+        return label(self.known, self.target.kernel) if self.verdict in LABELLED else ""
 
     @property
     def unexplained(self) -> tuple[Finding, ...]:

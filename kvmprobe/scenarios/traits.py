@@ -44,8 +44,7 @@ def names_of(op: type[Op]) -> frozenset[str]:
 
     ``set-xsave`` is SET_XSAVE, KVM_SET_XSAVE; ``guest-xgetbv`` is also KVM_RUN(XGETBV), KVM_RUN.
     """
-    call = op.kernel_call
-    spoken = {op.name, call, call.partition("(")[0]}
+    spoken = {op.name, op.interface, op.kernel_call}
     return frozenset(op_key(name) for text in spoken for name in (text, text.removeprefix("KVM_")))
 
 

@@ -33,8 +33,8 @@ def test_host_run_has_no_divergence_but_what_known_defects_explain(whole):
 
 def test_what_checkers_find_is_explained_by_known_defects(whole):
     _, document = whole
-    found = [(s["id"], f["text"], f["known"]) for s in document["scenarios"] for f in s["findings"]]
-    assert [finding for finding in found if not finding[2]] == []
+    found = [(s["id"], finding) for s in document["scenarios"] for finding in s["findings"]]
+    assert [pair for pair in found if not pair[1].get("known")] == []
 
 
 def test_skipped_scenarios_carry_a_reason_code(whole):

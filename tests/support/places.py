@@ -32,7 +32,7 @@ class RawCall(Op):
 
     call: OpenKvm | Ioctl | MapMemory | RunVcpu
     name = "raw"
-    kernel_call = "raw call"
+    interface = kernel_call = "raw call"
     on_kinds = ()
     output_fields = {}  # noqa: RUF012
 

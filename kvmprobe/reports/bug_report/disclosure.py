@@ -134,7 +134,7 @@ def _news(case: Case, standing: Standing) -> Iterator[str]:
     for defect in case.defects:
         of_this = _of_defect(defect, kernel)
         name = f"{defect.id} ({defect.cve})" if defect.cve else defect.id
-        fixed = f"fixed in {', '.join(defect.fixes)} by {defect.reference}"
+        fixed = f"fixed in {', '.join(defect.fixed_in)} by {defect.reference}"
         match of_this:
             case Standing.REPORTED:
                 yield f"This {what} is known and public: {name}, {defect.reported}."

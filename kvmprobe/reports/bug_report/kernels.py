@@ -23,7 +23,7 @@ def kernel_lines(case: Case) -> list[str]:
         lines += item(f"{Outcome.BEHAVES.value}: none of those tested")
     for defect in case.defects:
         if defect.fixed_in:
-            lines += item(f"fixed in {', '.join(defect.fixes)} by {defect.reference}")
+            lines += item(f"fixed in {', '.join(defect.fixed_in)} by {defect.reference}")
     return [*lines, *_change(case)]
 
 

@@ -6,7 +6,7 @@ is last (Documentation/process/security-bugs.rst).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.reports.bug_report.disclosure import (
@@ -32,15 +32,15 @@ from kvmprobe.reports.bug_report.text import (
     quoted,
 )
 from kvmprobe.reports.claims import finding_details, finding_text
-from kvmprobe.reports.differences import shown, where
+from kvmprobe.reports.differences import results, shown, where
 from kvmprobe.reports.values import call_text
-from kvmprobe.repro.ended import GO_ON, REPRODUCED
 from kvmprobe.results.difference import ImageDiffers, KernelTainted, KernelWarns, ResultDiffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kvmprobe.reports.bug_report.case import Case
+    from kvmprobe.reports.differences import Shown
     from kvmprobe.results.difference import Difference
     from kvmprobe.results.record import Divergence, ScenarioRecord
 
@@ -51,29 +51,41 @@ PROGRAM_MARK = "---- reproducer.c"
 
 
 def advice_lines(case: Case) -> list[str]:
-    """Return what whoever sends it has to know first: is it news, and who gets it."""
+    """Return what the sender has to know first: whether it is new, and who gets it."""
     return _joined(paragraph(text) for text in advice(case, disclosure_of(case)))
 
 
-def report(case: Case, program: str | None, program_file: str = "") -> str:
-    """Return the advice, a scissors line, and the mail.
+@dataclass(frozen=True, slots=True)
+class Reproducer:
+    """The scenario as a program in C.
 
-    :param program: the reproducer in C, None if there can be none
-    :param program_file: where it is, if not in the mail
+    :ivar exit_status: if the failure shows
+    :ivar go_on: the argument without which it stops before a load of the guest FPU that would panic
+        the host; empty if it makes no such load
+    :ivar file: its file, if it is not a part of the mail
     """
+
+    text: str
+    exit_status: int
+    go_on: str = ""
+    file: str = ""
+
+
+def report(case: Case, program: Reproducer | None) -> str:
+    """Return the advice, a scissors line, and the mail; without a program there is none for it."""
     lines = [*advice_lines(case), SCISSORS, *_headers(case), "", *_body(case)]
     if program is not None:
-        lines += ["", *paragraph(_about(case, program, program_file))]
-    if program is not None and not program_file:
-        lines += ["", PROGRAM_MARK, *program.splitlines()]
+        lines += ["", *paragraph(_about(case, program))]
+        if not program.file:
+            lines += ["", PROGRAM_MARK, *program.text.splitlines()]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _about(case: Case, program: str, program_file: str) -> str:
-    where = f"A program in C, {program_file}, is available.  It" if program_file else "reproducer.c"
-    text = f"{where} checks each step, and exits with {REPRODUCED} if this shows."
-    if case.host_dies and GO_ON in program:
-        text += f"  Without {GO_ON} it stops before a load that would panic the host."
+def _about(case: Case, program: Reproducer) -> str:
+    where = f"A program in C, {program.file}, is available.  It" if program.file else "reproducer.c"
+    text = f"{where} checks each step, and exits with {program.exit_status} if this shows."
+    if case.host_dies and program.go_on:
+        text += f"  Without {program.go_on} it stops before a load that would panic the host."
     return text
 
 
@@ -118,7 +130,7 @@ def _summary(case: Case) -> list[str]:
     series = _series_to_mend(case)
     if series:
         fix = case.defects[0]
-        texts.append(f"Please apply {fix.reference.removeprefix('Linux ')} to {series}.")
+        texts.append(f"Please apply {fix.fix} to {series}.")
     return paragraph("  ".join(texts))
 
 
@@ -131,7 +143,7 @@ def _cause(case: Case) -> list[str]:
 
 
 def _expected(case: Case) -> str:
-    texts = [_claim(d, shown(d.difference).expected) for d in case.record.divergences[:1]]
+    texts = [_claim(d, _sides(d.difference).expected) for d in case.record.divergences[:1]]
     texts += [plain(defect.expected) for defect in case.defects]
     if not case.defects:
         texts += [f"{d.rule}." for d in case.record.divergences[:1]]
@@ -141,7 +153,7 @@ def _expected(case: Case) -> str:
 
 def _observed(case: Case) -> str:
     record = case.record
-    texts = [_claim(d, shown(d.difference).observed) for d in record.divergences[:1]]
+    texts = [_claim(d, _sides(d.difference).observed) for d in record.divergences[:1]]
     texts += [f"At step {f.step}: {finding_text(f)}." for f in case.findings[:1] if not texts]
     if record.crash:
         died = call_text(record.crash.during) or "a call"
@@ -151,18 +163,17 @@ def _observed(case: Case) -> str:
     return "  ".join(texts) or record.reason
 
 
+def _sides(difference: Difference) -> Shown:
+    """Return both sides as they follow the verb: a result without "returns"."""
+    return results(difference) if isinstance(difference, ResultDiffers) else shown(difference)
+
+
 def _claim(found: Divergence, what: str) -> str:
     """Return where a divergence shows, and one side of it."""
     stop = "" if what.endswith(".") else "."
-    match found.difference:
-        case KernelWarns() | KernelTainted():
-            _, source = where(found)
-            return f"in step {found.step}, {source}: {what}{stop}"
-        case ResultDiffers():
-            # "returns 1" or "-EINVAL (22)": a result of its own begins with the verb.
-            what = what.removeprefix("returns ")
-        case _:
-            pass
+    if isinstance(found.difference, KernelWarns | KernelTainted):
+        _, source = where(found)
+        return f"in step {found.step}, {source}: {what}{stop}"
     at = f"after step {found.step}" if found.call != found.after else f"in step {found.step}"
     return f"{at}, {call_text(found.call)} returns {what}{stop}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.values import value_text
+from kvmprobe.reports.values import short_text
 from kvmprobe.scenarios.cpuid_tables import CAPTURED, Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest import GuestOp
@@ -106,4 +106,4 @@ def wrong_value(name: str, observed: Mapping[str, int]) -> str:
     """Return a wrong value by its name: ``XCR0=0x7``."""
     if name not in observed:
         return f"no {name}"
-    return f"{name}={value_text(name, observed[name]).partition(' ')[0]}"
+    return f"{name}={short_text(name, observed[name])}"

@@ -64,7 +64,8 @@ def payload(columns: Sequence[Column], ids: Sequence[str]) -> dict[str, Any]:
 
 def _defect(defect_id: str) -> dict[str, str]:
     defect = by_id(defect_id)
-    return {name: value for name, value in asdict(defect).items() if name != "behaviour" and value}
+    values = {**asdict(defect), "releases": defect.releases}
+    return {name: text for name, text in values.items() if isinstance(text, str) and text}
 
 
 class _Packer:

@@ -35,7 +35,10 @@ class Op(ABC):
     """One thing a test does: lowered for the kernel, stepped by the model."""
 
     name: ClassVar[str]
+    interface: ClassVar[str]
+    """The system call or ioctl; of an op for several, what their names have in common."""
     kernel_call: ClassVar[str]
+    """The same with an operand, where every op of the class has the same."""
     rules: ClassVar[tuple[Rule, ...]]
     """What a correct kernel does; ``step`` names the one that applies."""
     errnos: ClassVar[Mapping[str, str]]
@@ -117,7 +120,7 @@ class Op(ABC):
     @property
     def call_name(self) -> str:
         """The name of the system call or ioctl, without arguments."""
-        return self.kernel_call.partition("(")[0]
+        return self.interface
 
     @property
     def text(self) -> str:
@@ -182,7 +185,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
     on: Descriptor | tuple[Descriptor, ...] = (),
     requires: tuple[Requirement, ...] = (),
     needs: Needs = ANYWHERE,
-    shown: str = "",
+    operand: str = "",
     errnos: Mapping[str, str] | None = None,
     output: Places | None = None,
 ) -> Callable[[type[_O]], type[_O]]:
@@ -193,7 +196,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
     :param on: what the call is made on; an ioctl's specification says it
     :param requires: what the ops before it must have left
     :param needs: what a target must have
-    :param shown: another name for the ioctl
+    :param operand: what every op of the class gives the call: ``XGETBV`` of ``KVM_RUN(XGETBV)``
     :param errnos: each errno that the model knows, with its meaning
     :param output: named values in the output
     """
@@ -208,10 +211,9 @@ def op(  # noqa: PLR0913 - all but the first three by name
         made.requires, made.needs = requires or cls.requires, needs or cls.needs
         if isinstance(call, IoctlSpec):
             made.spec = call  # type: ignore[attr-defined]
-            made.kernel_call = shown or call.name
             made.on_kinds = made.on_kinds or (call.on,)
-        else:
-            made.kernel_call = call
+        made.interface = call.name if isinstance(call, IoctlSpec) else call
+        made.kernel_call = f"{made.interface}({operand})" if operand else made.interface
         _REGISTRY[name] = made
         return made
 

@@ -48,7 +48,7 @@ KVM_IOCTLS, VM_IOCTLS, VCPU_IOCTLS = (
 
 @op(
     "ioctl-to-nowhere",
-    "KVM_(NULL)",
+    "KVM_",
     system.IOCTL_TO_NOWHERE,
     on=tuple(ioctls.Descriptor),
     errnos={
@@ -56,6 +56,7 @@ KVM_IOCTLS, VM_IOCTLS, VCPU_IOCTLS = (
         "EIO": "the VM belongs to another process's memory",
         "EBADF": "the descriptor was closed",
     },
+    operand="NULL",
 )
 class IoctlToNowhere(FixedIoctl):
     """Make an ioctl with a null pointer."""

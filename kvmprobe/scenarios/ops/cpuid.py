@@ -72,7 +72,7 @@ class GetSupportedCpuid(FixedIoctl):
     ioctls.CHECK_EXTENSION,
     cpuid.CHECK_XSAVE2,
     on=Descriptor.VM,
-    shown="KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2)",
+    operand="KVM_CAP_XSAVE2",
 )
 class CheckXsave2(FixedIoctl):
     """Ask the VM for the size of the uabi image."""

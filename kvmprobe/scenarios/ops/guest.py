@@ -34,10 +34,11 @@ Instruction = Callable[[Guest], Guest]
 
 @op(
     "map-payload",
-    "KVM_SET_USER_MEMORY_REGION(payload)",
+    "KVM_SET_USER_MEMORY_REGION",
     SET_MEMORY_REGION,
     on=Descriptor.VM,
     requires=(Requirement.OPEN,),
+    operand="payload",
 )
 class MapPayload(FixedOp):
     """Give the guest the payload in fresh memory, and its reset vector."""
@@ -53,9 +54,10 @@ class MapPayload(FixedOp):
 
 @op(
     "share-payload",
-    "KVM_SET_USER_MEMORY_REGION(the same payload)",
+    "KVM_SET_USER_MEMORY_REGION",
     SET_MEMORY_REGION,
     on=Descriptor.VM,
+    operand="the same payload",
 )
 class SharePayload(FixedOp):
     """Give another VM the payload's memory of the first one, as it is now."""
@@ -183,9 +185,10 @@ PlainInstruction = Annotated[PayloadOp, Choice(_PLAIN)]
 
 @op(
     "guest-execute",
-    "KVM_RUN(instruction)",
+    "KVM_RUN",
     *(form[1] for form in _PLAIN.values()),
     on=Descriptor.VCPU,
+    operand="instruction",
 )
 class GuestExecute(FixedGuestOp):
     """Execute an instruction without operands."""

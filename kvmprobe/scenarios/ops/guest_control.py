@@ -62,7 +62,7 @@ class _RegisterOp(FixedGuestOp):
         return self.form.shown.format(**values, msr=msr_name(values.get("index", 0)))
 
 
-@op("guest-xgetbv", "KVM_RUN(XGETBV)", guest_control.XGETBV, on=_ON)
+@op("guest-xgetbv", "KVM_RUN", guest_control.XGETBV, on=_ON, operand="XGETBV")
 class GuestXgetbv(_RegisterOp):
     """Read XCR0, or what of it is in use."""
 
@@ -71,7 +71,7 @@ class GuestXgetbv(_RegisterOp):
     form = RegisterForm(PayloadOp.XGETBV, guest_control.xgetbv, "XGETBV({index})", rcx="index")
 
 
-@op("guest-xsetbv", "KVM_RUN(XSETBV)", guest_control.XSETBV, on=_ON)
+@op("guest-xsetbv", "KVM_RUN", guest_control.XSETBV, on=_ON, operand="XSETBV")
 class GuestXsetbv(_RegisterOp):
     """Write XCR0."""
 
@@ -87,7 +87,7 @@ class GuestXsetbv(_RegisterOp):
     )
 
 
-@op("guest-xsetbv-user", "KVM_RUN(XSETBV at CPL 3)", guest_control.XSETBV_BY_USER, on=_ON)
+@op("guest-xsetbv-user", "KVM_RUN", guest_control.XSETBV_BY_USER, on=_ON, operand="XSETBV at CPL 3")
 class GuestXsetbvUser(_RegisterOp):
     """Write XCR0 at CPL 3."""
 
@@ -109,7 +109,7 @@ class _MsrOp(_RegisterOp):
         return "" if ecx in _GUEST_MSRS else f"the model does not know what a guest has at {ecx:#x}"
 
 
-@op("guest-rdmsr", "KVM_RUN(RDMSR)", guest_msr.RDMSR, on=_ON)
+@op("guest-rdmsr", "KVM_RUN", guest_msr.RDMSR, on=_ON, operand="RDMSR")
 class GuestRdmsr(_MsrOp):
     """Read an MSR."""
 
@@ -118,7 +118,7 @@ class GuestRdmsr(_MsrOp):
     form = RegisterForm(PayloadOp.RDMSR, guest_msr.rdmsr, "RDMSR {msr}", rcx="index")
 
 
-@op("guest-wrmsr", "KVM_RUN(WRMSR)", guest_msr.WRMSR, on=_ON)
+@op("guest-wrmsr", "KVM_RUN", guest_msr.WRMSR, on=_ON, operand="WRMSR")
 class GuestWrmsr(_MsrOp):
     """Write an MSR."""
 
@@ -130,7 +130,7 @@ class GuestWrmsr(_MsrOp):
     )
 
 
-@op("guest-cpuid", "KVM_RUN(CPUID)", guest_control.CPUID, on=_ON)
+@op("guest-cpuid", "KVM_RUN", guest_control.CPUID, on=_ON, operand="CPUID")
 class GuestCpuidLeaf(_RegisterOp):
     """Read one sub-leaf."""
 
@@ -146,7 +146,7 @@ class GuestCpuidLeaf(_RegisterOp):
     )
 
 
-@op("guest-wrpkru", "KVM_RUN(WRPKRU)", guest_control.WRPKRU, on=_ON)
+@op("guest-wrpkru", "KVM_RUN", guest_control.WRPKRU, on=_ON, operand="WRPKRU")
 class GuestWrpkru(_RegisterOp):
     """Write PKRU; the lower halves of ``ecx`` and ``edx`` must be zero."""
 
@@ -164,7 +164,7 @@ class GuestWrpkru(_RegisterOp):
     )
 
 
-@op("guest-write-cr0", "KVM_RUN(MOV CR0)", guest_control.WRITE_CR0, on=_ON)
+@op("guest-write-cr0", "KVM_RUN", guest_control.WRITE_CR0, on=_ON, operand="MOV CR0")
 class GuestWriteCr0(_RegisterOp):
     """Write CR0."""
 
@@ -175,7 +175,7 @@ class GuestWriteCr0(_RegisterOp):
     )
 
 
-@op("guest-write-cr4", "KVM_RUN(MOV CR4)", guest_control.WRITE_CR4, on=_ON)
+@op("guest-write-cr4", "KVM_RUN", guest_control.WRITE_CR4, on=_ON, operand="MOV CR4")
 class GuestWriteCr4(_RegisterOp):
     """Write CR4."""
 
@@ -186,7 +186,7 @@ class GuestWriteCr4(_RegisterOp):
     )
 
 
-@op("guest-ldmxcsr", "KVM_RUN(LDMXCSR)", guest_vector.LDMXCSR, on=_ON)
+@op("guest-ldmxcsr", "KVM_RUN", guest_vector.LDMXCSR, on=_ON, operand="LDMXCSR")
 class GuestLdmxcsr(FixedGuestOp):
     """Load MXCSR."""
 

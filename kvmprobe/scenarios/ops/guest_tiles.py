@@ -69,7 +69,7 @@ def tile_rows(tile: int) -> bytes:
     return counted(XFeature.XTILE_DATA, TILES * TILE_SIZE)[tile * TILE_SIZE :][:TILE_SIZE]
 
 
-@op("guest-ldtilecfg", "KVM_RUN(LDTILECFG)", guest_tiles.LDTILECFG, on=_ON)
+@op("guest-ldtilecfg", "KVM_RUN", guest_tiles.LDTILECFG, on=_ON, operand="LDTILECFG")
 class GuestLdtilecfg(FixedGuestOp):
     """Configure the tiles."""
 
@@ -86,7 +86,7 @@ class GuestLdtilecfg(FixedGuestOp):
         return Execution(PayloadOp.LDTILECFG, model, data=content)
 
 
-@op("guest-tileloadd", "KVM_RUN(TILELOADD)", guest_tiles.TILELOADD, on=_ON)
+@op("guest-tileloadd", "KVM_RUN", guest_tiles.TILELOADD, on=_ON, operand="TILELOADD")
 class GuestTileloadd(FixedGuestOp):
     """Load a tile's pattern."""
 
@@ -103,7 +103,7 @@ class GuestTileloadd(FixedGuestOp):
         return Execution(PayloadOp.TILELOADD, model, _STRIDE, operand=self.tile, data=rows)
 
 
-@op("guest-tilestored", "KVM_RUN(TILESTORED)", guest_tiles.TILESTORED, on=_ON)
+@op("guest-tilestored", "KVM_RUN", guest_tiles.TILESTORED, on=_ON, operand="TILESTORED")
 class GuestTilestored(FixedGuestOp):
     """Store a tile."""
 
@@ -125,7 +125,7 @@ class GuestTilestored(FixedGuestOp):
         )
 
 
-@op("guest-tilezero", "KVM_RUN(TILEZERO)", guest_tiles.TILEZERO, on=_ON)
+@op("guest-tilezero", "KVM_RUN", guest_tiles.TILEZERO, on=_ON, operand="TILEZERO")
 class GuestTilezero(FixedGuestOp):
     """Clear a tile."""
 

@@ -37,7 +37,7 @@ def pattern(file: VectorFile) -> bytes:
     return guest_vector.joined(file, contents)
 
 
-@op("guest-load", "KVM_RUN(load vectors)", guest_vector.LOAD, on=_ON)
+@op("guest-load", "KVM_RUN", guest_vector.LOAD, on=_ON, operand="load vectors")
 class GuestLoad(FixedGuestOp):
     """Load the pattern into every register of a file."""
 
@@ -54,7 +54,7 @@ class GuestLoad(FixedGuestOp):
         return Execution(_LOADS[self.file], model, data=content)
 
 
-@op("guest-store", "KVM_RUN(store vectors)", guest_vector.STORE, on=_ON)
+@op("guest-store", "KVM_RUN", guest_vector.STORE, on=_ON, operand="store vectors")
 class GuestStore(FixedGuestOp):
     """Store every register of a file."""
 
@@ -70,7 +70,7 @@ class GuestStore(FixedGuestOp):
         return Execution(_STORES[self.file], model, data_size=self.file.size)
 
 
-@op("guest-fldcw", "KVM_RUN(FLDCW)", guest_vector.FLDCW, on=_ON)
+@op("guest-fldcw", "KVM_RUN", guest_vector.FLDCW, on=_ON, operand="FLDCW")
 class GuestFldcw(FixedGuestOp):
     """Load the x87 control word."""
 
@@ -86,7 +86,7 @@ class GuestFldcw(FixedGuestOp):
         return Execution(PayloadOp.FLDCW, model, data=self.fcw.to_bytes(2, "little"))
 
 
-@op("guest-fld", "KVM_RUN(FLD)", guest_vector.FLD, on=_ON)
+@op("guest-fld", "KVM_RUN", guest_vector.FLD, on=_ON, operand="FLD")
 class GuestFld(FixedGuestOp):
     """Push pi onto the x87 stack."""
 

@@ -65,7 +65,7 @@ def _area(xstate_bv: int, xcomp_bv: int, reserved: int, mxcsr: int, host: HostPr
     return bytes(memory)
 
 
-@op("guest-xsave", "KVM_RUN(XSAVE)", guest_xsave.XSAVE, on=_ON)
+@op("guest-xsave", "KVM_RUN", guest_xsave.XSAVE, on=_ON, operand="XSAVE")
 class GuestXsave(GuestOp):
     """Save into an area of zeros, ``offset`` bytes after a page's beginning."""
 
@@ -90,7 +90,7 @@ class GuestXsave(GuestOp):
         )
 
 
-@op("guest-xrstor", "KVM_RUN(XRSTOR)", guest_xsave.XRSTOR, on=_ON)
+@op("guest-xrstor", "KVM_RUN", guest_xsave.XRSTOR, on=_ON, operand="XRSTOR")
 class GuestXrstor(GuestOp):
     """Restore the patterns of ``xstate_bv``; in compacted format if ``xcomp_bv`` says so.
 
@@ -122,7 +122,7 @@ class GuestXrstor(GuestOp):
         )
 
 
-@op("guest-fxsave", "KVM_RUN(FXSAVE)", guest_xsave.FXSAVE, on=_ON)
+@op("guest-fxsave", "KVM_RUN", guest_xsave.FXSAVE, on=_ON, operand="FXSAVE")
 class GuestFxsave(FixedGuestOp):
     """Save x87 and SSE."""
 
@@ -138,7 +138,7 @@ class GuestFxsave(FixedGuestOp):
         return Execution(PayloadOp.FXSAVE64, model, data=before, data_size=LEGACY_SIZE)
 
 
-@op("guest-fxrstor", "KVM_RUN(FXRSTOR)", guest_xsave.FXRSTOR, on=_ON)
+@op("guest-fxrstor", "KVM_RUN", guest_xsave.FXRSTOR, on=_ON, operand="FXRSTOR")
 class GuestFxrstor(GuestOp):
     """Restore the patterns of x87 and SSE."""
 

@@ -42,9 +42,10 @@ def by_whom(task: str) -> str:
 
 @op(
     "open-kvm",
-    "open(/dev/kvm)",
+    "open",
     lifecycle.OPEN_KVM,
     errnos={"EMFILE": "the process may open no more descriptors"},
+    operand="/dev/kvm",
 )
 class OpenKvm(FixedOp):
     """Open /dev/kvm."""
@@ -179,10 +180,11 @@ class CreateVcpu(FixedIoctl):
 
 @op(
     "close",
-    "close(2)",
+    "close",
     process.CLOSE,
     on=tuple(Descriptor),
     errnos={"EBADF": "it is closed already"},
+    operand="2",
 )
 class CloseDescriptor(FixedOp):
     """Close a descriptor, by its name; the vCPU's run area is unmapped with it."""

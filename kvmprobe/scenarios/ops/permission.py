@@ -133,9 +133,10 @@ class GetGuestPermission(_Get):
 
 @op(
     "get-xcomp-to-nowhere",
-    "ARCH_GET_XCOMP(NULL)",
+    "ARCH_GET_XCOMP",
     permission.GET_TO_NOWHERE,
     errnos={"EFAULT": "always: there is nothing at the address"},
+    operand="NULL",
 )
 class GetToNowhere(FixedOp):
     """Read a bitmap to a null pointer."""
@@ -160,9 +161,10 @@ class GetToNowhere(FixedOp):
 
 @op(
     "arch-prctl-unknown",
-    "ARCH_(unknown)",
+    "ARCH_",
     permission.UNKNOWN_OPTION,
     errnos={"EINVAL": "always: there is no such option"},
+    operand="unknown",
 )
 class UnknownOption(FixedOp):
     """Call arch_prctl(2) with an option that does not exist."""

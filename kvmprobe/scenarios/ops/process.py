@@ -36,12 +36,13 @@ _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
 
 @op(
     "spawn-task",
-    "clone(2)",
+    "clone",
     process.SPAWN_THREAD,
     process.FORK,
     process.SHARE_MEMORY,
     process.EXEC_IMAGE,
     requires=(Requirement.DESCRIPTORS_LEFT,),
+    operand="2",
 )
 class SpawnTask(FixedOp):
     """Create a task, which inherits from the scenario's process what its relation says."""
@@ -62,9 +63,10 @@ class SpawnTask(FixedOp):
 
 @op(
     "set-altstack",
-    "sigaltstack(2)",
+    "sigaltstack",
     process.SET_ALTSTACK,
     errnos={"ENOMEM": "too small for a signal frame with what the process is permitted"},
+    operand="2",
 )
 class SetAltstack(FixedOp):
     """Give the calling thread a fresh alternate signal stack of ``stack_size`` bytes."""
@@ -92,9 +94,10 @@ class SetAltstack(FixedOp):
 
 @op(
     "limit-descriptors",
-    "setrlimit(RLIMIT_NOFILE)",
+    "setrlimit",
     process.LIMIT_DESCRIPTORS,
     requires=(Requirement.DESCRIPTORS_LEFT,),
+    operand="RLIMIT_NOFILE",
 )
 class LimitOwnDescriptors(FixedOp):
     """Let the scenario's process open no more descriptors."""

@@ -82,11 +82,12 @@ class RunUntilOut(_Entry):
 
 @op(
     "run-immediate-exit",
-    "KVM_RUN(immediate_exit)",
+    "KVM_RUN",
     run.RUN_IMMEDIATE_EXIT,
     requires=(Requirement.OPEN,),
     on=Descriptor.VCPU,
     errnos={"EINTR": "always: immediate_exit is set"},
+    operand="immediate_exit",
 )
 class RunImmediateExit(FixedOp):
     """Call KVM_RUN without entering the guest; the guest FPU is loaded and saved all the same."""

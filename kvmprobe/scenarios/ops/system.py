@@ -121,7 +121,7 @@ class GetDeviceAttr(FixedIoctl):
     ioctls.GET_DEVICE_ATTR,
     system.GET_DEVICE_ATTR_TO_NOWHERE,
     errnos={"EFAULT": "there is nothing at the address", "ENXIO": "no such attribute"},
-    shown="KVM_GET_DEVICE_ATTR(NULL)",
+    operand="NULL",
 )
 class GetDeviceAttrToNowhere(FixedIoctl):
     """Read an attribute of /dev/kvm to a null pointer."""

@@ -4,8 +4,9 @@ import errno
 
 import pytest
 
+from kvmprobe.model.outcome import NewDescriptor
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
-from kvmprobe.repro.expectation import DESCRIPTOR, expectations, showing
+from kvmprobe.repro.expectation import expectations, showing
 from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.cpuid_tables import Table
@@ -26,7 +27,7 @@ def expected(*ops, profile=Profile.ASSUMED):
 
 
 def test_descriptors_are_expected_to_be_some():
-    assert [e.result for e in expected(*VCPU)] == [DESCRIPTOR] * 3
+    assert [e.result for e in expected(*VCPU)] == [NewDescriptor()] * 3
 
 
 def test_errno_that_differs_between_kernels_is_not_judged():

@@ -79,5 +79,5 @@ def test_a_release_has_a_fix_from_its_own_series_or_mainlines_on(defect, kernel,
 
 
 def test_a_stable_series_that_lacks_a_fix_is_named():
-    assert by_id("B4").unfixed_series == ["6.1.y"]
-    assert by_id("B4").fixes == ["6.4"]
+    assert by_id("B4").unfixed_series == ("6.1.y",)
+    assert by_id("B4").fixed_in == ("6.4",)

@@ -65,7 +65,7 @@ function facts(record, column) {
   for (const id of record.known) {
     const defect = data.defects[id];
     const name = defect.cve ? `${defect.cve} (${id})` : id;
-    const fixed = defect.fixed_in ? `; fixed in ${defect.fixed_in}` : "";
+    const fixed = defect.releases ? `; fixed in ${defect.releases}` : "";
     entries.push(["known as", `${name}, ${defect.status}${fixed}: ${defect.title}`]);
     if (defect.reference) entries.push(["reference", defect.reference]);
   }

@@ -6,7 +6,7 @@ import pytest
 
 from kvmprobe.model.rule import DocumentSource
 from kvmprobe.reports.bug_report.log import trimmed_log
-from kvmprobe.reports.bug_report.mail import PROGRAM_MARK, report, subject
+from kvmprobe.reports.bug_report.mail import PROGRAM_MARK, Reproducer, report, subject
 from kvmprobe.reports.bug_report.text import SCISSORS
 from kvmprobe.results.difference import (
     ExitDiffers,
@@ -60,7 +60,7 @@ def words(text):
 
 
 def test_the_report_of_o1_reads_as_it_did():
-    text = report(CASES["O1"], "int main(void);\n")
+    text = report(CASES["O1"], Reproducer("int main(void);\n", 1))
     path = GOLDEN / "O1.txt"
     if os.environ.get("KVMPROBE_UPDATE_GOLDEN") == "1":
         path.write_text(text)
@@ -136,12 +136,12 @@ def test_a_mail_that_nobody_needs_has_no_recipients():
 
 
 def test_the_program_is_the_last_of_the_mail():
-    text = report(CASES["O1"], "int main(void)\n{\n\treturn 0;\n}\n")
+    text = report(CASES["O1"], Reproducer("int main(void)\n{\n\treturn 0;\n}\n", 1))
     assert text.endswith(f"{PROGRAM_MARK}\nint main(void)\n{{\n\treturn 0;\n}}\n")
 
 
 def test_a_program_in_a_file_of_its_own_is_named():
-    text = report(CASES["O1"], "int main(void);\n", "repro.c")
+    text = report(CASES["O1"], Reproducer("int main(void);\n", 1, file="repro.c"))
     assert "A program in C, repro.c, is available." in words(text)
     assert PROGRAM_MARK not in text
 
