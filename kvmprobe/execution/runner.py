@@ -251,7 +251,7 @@ class Runner:
                 self._leave_the_like(leader, leading)
         while self._waiting:
             planned, record = self._waiting.pop(0)
-            self._progress.stage(f"{self._place.target.description}: going on with {record.id}")
+            self._progress.stage(f"{self._place.target.description}: continue with {record.id}")
             if self._hazardous is Hazardous.FIRST_OF_A_KIND:
                 self._leave_the_like(planned, record)
             front = deque([planned])
