@@ -30,6 +30,7 @@ from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,6 +83,7 @@ class Runner:
         self._ledger = ledger or NoLedger()
         self._preflight: Preflight | None = None
         self._checkers: Checkers | None = None
+        self._model_runs: ModelRuns | None = None
         self._waiting: list[tuple[Planned, ScenarioRecord]] = []
         self._crashed: list[tuple[Planned, ScenarioRecord]] = []
         self._total = 0
@@ -130,6 +132,7 @@ class Runner:
             if self._preflight is None:
                 self._preflight = examine(driver)
                 self._checkers = Checkers(self._preflight.profile)
+                self._model_runs = ModelRuns(self._preflight.profile)
         except LinkLostError as lost:
             if lost.crash is None and not lost.hung:
                 raise
@@ -231,7 +234,8 @@ class Runner:
         assert self._checkers is not None  # noqa: S101 - set by the first _driver()
         if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
             self.blind_spots.append(f"{scenario.id}: {RECORDS_LOST}")
-        record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
+        target = self._place.target
+        record = judged(scenario, self._examined.profile, trace, target, crash, self._model_runs)
         across = self._checkers.across(scenario, trace, record.known)
         record = with_findings(record, (*self._checkers.within(scenario, trace), *across))
         if record.verdict is not Verdict.PASS:
@@ -250,8 +254,7 @@ class Runner:
                 self._skip_same_kind(leader, leading)
         while self._waiting:
             planned, record = self._waiting.pop(0)
-            where = self._place.target.description
-            self._progress.stage(f"{where}: {record.id} without the gate")
+            self._progress.stage(f"{self._place.target.description}: continue with {record.id}")
             if self._hazardous is Hazardous.FIRST_OF_A_KIND:
                 self._skip_same_kind(planned, record)
             # The user has allowed this to kill the host.
