@@ -257,9 +257,7 @@ def test_an_avx512_host_is_judged_by_its_own_sizes():
 
 
 CET_HOST = cet_host(ibt=True)
-UNCHECKED = (
-    "unchecked MSR access error: WRMSR to 0x6a0 (tried to write 0x4000000000000000)"
-)
+UNCHECKED = "unchecked MSR access error: WRMSR to 0x6a0 (tried to write 0x4000000000000000)"
 NOT_CANONICAL = Scenario(
     "random.21.288",
     "random",
