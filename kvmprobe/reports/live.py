@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _FAILED = FAILURES | {Verdict.BROKEN}
 
+_COUNTED = "more scenarios with the same known defect are counted, not listed"
+
 
 class Live:
     """Prints one run.
@@ -64,7 +66,12 @@ class Live:
         key = (record.target, record.label)
         if self._printing.known is Known.CONDENSED and key not in self._labels:
             self._labels.add(key)
-            print_lines(self._console, [f"{brief(record)}; more of these are only counted"])
+            print_lines(
+                self._console,
+                [
+                    f"{brief(record)}; more scenarios with the same known defect are counted, not listed"
+                ],
+            )
 
     def _print_failure(self, record: ScenarioRecord) -> None:
         kind = kind_of(record)
