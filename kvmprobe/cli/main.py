@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ended(arguments: argparse.Namespace) -> int:
     # After the command line has been read: rich is not needed for --help.
-    from kvmprobe.cli.terminal import output, tell  # noqa: PLC0415
+    from kvmprobe.cli.terminal import output, print_line  # noqa: PLC0415
 
     console = output()
     console.timestamps = getattr(arguments, "timestamps", False)
@@ -63,7 +63,7 @@ def _ended(arguments: argparse.Namespace) -> int:
         code = _dispatch(arguments, console)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        tell("kvmprobe: interrupted")
+        print_line("kvmprobe: interrupted")
         return ExitCode.INTERRUPTED
     except OutputLost as lost:
         return _unread(lost, arguments.command)
@@ -111,14 +111,14 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _fail(error: KvmprobeError) -> int:
-    from kvmprobe.cli.terminal import tell  # noqa: PLC0415
+    from kvmprobe.cli.terminal import print_line  # noqa: PLC0415
 
     untestable = "untestable: " if isinstance(error, BootFailed) else ""
     lines = f"kvmprobe: {untestable}{error}".splitlines()
     if isinstance(error, BootFailed) and error.last_lines:
         lines += ["the last lines of its console:", *(f"  {line}" for line in error.last_lines)]
     for line in lines:
-        tell(line)
+        print_line(line)
     return error.exit_code
 
 

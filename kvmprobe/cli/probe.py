@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.cli.grammar.host import tell
+from kvmprobe.cli.grammar.host import notice
 from kvmprobe.cli.grammar.shared import add_device
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises Unavailable: ``not_root``: what a killed run has left cannot be restored
     """
     if arguments.disarm:
-        left = disarm(tell)
-        tell("disarmed" if left else "nothing is armed: no killed run left a sysctl changed")
+        left = disarm(notice)
+        notice("disarmed" if left else "nothing is armed: no killed run left a sysctl changed")
         return ExitCode.OK
     place = ThisHost(arguments.device)
     with place.open() as link:

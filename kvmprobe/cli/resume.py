@@ -13,7 +13,7 @@ from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.grammar.shared import RUN_TIME, Number, add_exit_style
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.select import all_ids
-from kvmprobe.cli.terminal import tell
+from kvmprobe.cli.terminal import print_line
 from kvmprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         ) from refused
     begun.timeout = arguments.timeout or begun.timeout
     if gone := set(attempt.planned) - set(all_ids()):
-        tell(
+        print_line(
             f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in the "
             f"catalogue of {__version__} and get no record: {', '.join(sorted(gone))}"
         )
     if not attempt.left:
-        tell("kvmprobe: nothing is left to run: every planned scenario has a record")
+        print_line("kvmprobe: nothing is left to run: every planned scenario has a record")
     return carry_out(begun, attempt, console)

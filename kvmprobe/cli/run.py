@@ -9,7 +9,7 @@ from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.host import arming_of, tell
+from kvmprobe.cli.grammar.host import arming_of, notice
 from kvmprobe.cli.grammar.printing import printing_of
 from kvmprobe.cli.grammar.run import add_arguments
 from kvmprobe.cli.places import emulated_host, refuse_kernel_of_host
@@ -82,7 +82,7 @@ def carry_out(
     session = Session(arguments, attempt, live, emulated)
     ended: BaseException | None = None
     try:
-        with armed(arming_of(arguments), tell), progress() as status:
+        with armed(arming_of(arguments), notice), progress() as status:
             live.tally = status.tally
             for record in attempt.blamed:
                 session.take(record)
@@ -97,7 +97,7 @@ def carry_out(
     attempt.close()
     if not complete:
         for line in remaining_lines(session.not_completed, f"kvmprobe resume {attempt.path}"):
-            terminal.tell(line)
+            terminal.print_line(line)
     if ended is not None:
         raise ended
     return outcome({record.verdict for record in session.records})

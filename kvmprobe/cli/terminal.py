@@ -71,7 +71,7 @@ def output() -> Output:
     return Output(highlight=False, markup=False, color_system=colours(os.environ))
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line about the run, not a result, on standard error."""
     stamp = f"{_time()} " if output().timestamps else ""
     print(f"{stamp}{line}", file=sys.stderr, flush=True)
@@ -219,7 +219,7 @@ class LinePerStage:
         """Print a new stage."""
         if text != self._meter.stage:
             self._told = self._clock()
-            tell(f"kvmprobe: {text}")
+            print_line(f"kvmprobe: {text}")
         self._meter.begin(text)
 
     def advance(self, done: int, total: int) -> None:
@@ -229,7 +229,7 @@ class LinePerStage:
             self._told = self._clock()
             meter = self._meter
             parts = [f"{meter.stage}: {meter.counts}", meter.tally, meter.current]
-            tell(f"kvmprobe: {', '.join(part for part in parts if part)}")
+            print_line(f"kvmprobe: {', '.join(part for part in parts if part)}")
 
     def now(self, text: str) -> None:
         """Keep it for the next line."""

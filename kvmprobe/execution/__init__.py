@@ -1,1 +1,1 @@
-"""Running scenarios: the worker next to the kernel, and what drives it and keeps its results."""
+"""Running scenarios: the worker that issues their calls, its driver, and the runner."""

@@ -1,4 +1,4 @@
-"""After this host went down: which scenarios are blamed, and which run again."""
+"""After a crash of this host: decides which scenarios are blamed, and which run again."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ if TYPE_CHECKING:
     from kvmprobe.results.console_text import PanicReport
     from kvmprobe.results.history import History, HostCrash
 
-_NO_REPORT = "the host went down; what it said is not known"
+_NO_REPORT = "the host crashed; there is no report"
 
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """What to do with the suspects.
+    """What to do with the scenarios that were running at a crash.
 
-    :ivar blamed: records of those that are not run again
-    :ivar again: those that are, each alone
+    :ivar blamed: records of those that do not run again
+    :ivar retried: ids of those that run again, each alone
     """
 
     blamed: list[ScenarioRecord] = field(default_factory=list)
-    again: list[str] = field(default_factory=list)
+    retried: list[str] = field(default_factory=list)
 
 
 def settle(history: History, retries: int, panic: PanicReport | None) -> Aftermath:
-    """Blame each suspect that took an expected risk, or was alone in ``retries`` + 1 crashes.
+    """Blame each scenario whose crash was expected, or that was alone in ``retries`` + 1 crashes.
 
-    :param panic: what the host said when it went down last, if that is known
+    :param panic: the host's report of the last crash, if there is one
     """
     made = Aftermath()
     for scenario_id, host_crashes in history.suspects.items():
-        alone = sum(fall.alone for fall in host_crashes)
+        alone = sum(crash.alone for crash in host_crashes)
         if host_crashes[-1].foreseen or alone > retries:
             known = panic if host_crashes[-1].boot_id == history.ended_boots[-1] else None
             made.blamed.append(_blamed(scenario_id, host_crashes, history, known))
         else:
-            made.again.append(scenario_id)
+            made.retried.append(scenario_id)
     return made
 
 
 def past_of(history: History, aftermath: Aftermath) -> Past:
-    """Return what a runner needs to know of earlier attempts."""
+    """Return what a runner needs to know about earlier attempts."""
     records = [*history.records.values(), *aftermath.blamed]
     return Past(
         recorded=frozenset(record.id for record in records),
-        alone=frozenset(aftermath.again),
+        alone=frozenset(aftermath.retried),
         crashed=tuple(r for r in records if r.id in history.held and r.crash is not None),
     )
 
@@ -72,7 +72,7 @@ def _blamed(
     return replace(
         record,
         verdict=Verdict.CRASHED,
-        reason=f"the host went down {times} with it; not run again",
+        reason=f"the host crashed {times} during this scenario; it is not run again",
         crash=Crash(
             step=len(record.steps),
             during=held.before if held else None,

@@ -1,4 +1,4 @@
-"""Drives a worker over a link: sends scenarios ahead, receives traces in order."""
+"""Drives a worker over a link: sends scenarios in advance, and receives traces in order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Deadlines in seconds: of one scenario, of a worker's greeting, and of each step."""
+    """Deadlines in seconds: for one scenario, for a worker's greeting, and for each step."""
 
     scenario: float = 10.0
     start: float = 60.0
@@ -40,7 +40,7 @@ class Timing:
 
     @property
     def of_step(self) -> float:
-        """The deadline of a step, which is no later than its scenario's."""
+        """The deadline of a step, which is at most its scenario's."""
         return min(self.step, self.scenario)
 
 
@@ -48,7 +48,7 @@ class Timing:
 class Request:
     """A scenario to run.
 
-    :ivar gate: 1 to stop before a load that the last read-back shows to be fatal
+    :ivar gate: 1 to stop before a guest-FPU load that is fatal by the last read-back, else 0
     """
 
     scenario: Scenario
@@ -56,9 +56,9 @@ class Request:
 
 
 class TraceLostError(LinkLostError):
-    """The link was lost during a scenario; ``trace`` is what had arrived of it.
+    """The link was lost during a scenario; ``trace`` has the steps that were received.
 
-    Also if a task of the scenario cannot be killed: nothing more can be asked over this link.
+    Also raised if a task of the scenario cannot be killed: the worker then runs nothing else.
     """
 
     def __init__(self, lost: LinkLostError, trace: Trace) -> None:
@@ -82,14 +82,14 @@ class Driver:
         self._remembered: dict[int, list[bytes]] = {}
         ready = self._message(timing.start)
         if "ready" not in ready:
-            raise WorkerError(f"the worker began with {ready!r:.200}, not with its greeting")
+            raise WorkerError(f"the worker's first line is not its greeting: {ready!r:.200}")
         self.kernel_log_state: str = ready["ready"]["kmsg"]
         self._taint: int = ready["ready"]["taint"]
 
     def facts(self) -> dict[str, Any]:
-        """Ask what CPU, kernel and KVM offer.
+        """Return the worker's facts about CPU, kernel and KVM.
 
-        :raises WorkerError: the probing child failed; its traceback is the message
+        :raises WorkerError: the probing child failed; the message has its traceback
         """
         self._send({"facts": 1, "deadline": self._timing.start})
         facts: dict[str, Any] = {}
@@ -106,7 +106,7 @@ class Driver:
     ) -> Iterator[tuple[Request, Trace]]:
         """Run the scenarios; yield each with its trace, in order.
 
-        :raises TraceLostError: the link was lost; the scenario is the one after the last yielded
+        :raises TraceLostError: the link was lost during the scenario after the last one yielded
         """
         waiting: deque[tuple[int, Request, list[list[int]]]] = deque()
         for number, request in enumerate(requests):
@@ -164,8 +164,8 @@ class Driver:
         elif status is End.TIMEOUT:
             hang = hang_from_worker(end["hang"], end["k"])
             of_step = Overrun(end["hang"]["overrun"]) is Overrun.STEP
-            what = f" of step {len(steps)}" if of_step else ""
-            note = hang.note(f"no end{what} within {end['deadline']:g} s")
+            what = f"step {len(steps)}" if of_step else "the scenario"
+            note = hang.note(f"{what} did not end within {end['deadline']:g} s")
         last_log = tuple(end["k"]) if status in {End.SIGNAL, End.TIMEOUT} else ()
         return Trace(steps, status, note, end["seconds"], new_taint, hang, last_log)
 
@@ -185,7 +185,7 @@ class Driver:
         return Reply(result, self._outputs[call])
 
     def _new_output(self, call: int, text: str) -> bytes:
-        """Make the worker report this output by number from now on."""
+        """Decode an output; let the worker report it by number from now on."""
         output = b64decode(text)
         known = self._remembered.setdefault(call, [])
         if len(known) < _REMEMBERED and output not in known:
@@ -201,7 +201,7 @@ class Driver:
         try:
             message = json.loads(line)
         except ValueError as error:
-            raise WorkerError(f"the worker sent no JSON: {line!r:.200}") from error
+            raise WorkerError(f"the worker's line is not JSON: {line!r:.200}") from error
         if not isinstance(message, dict):
-            raise WorkerError(f"the worker sent no object: {line!r:.200}")
+            raise WorkerError(f"the worker's line is not a JSON object: {line!r:.200}")
         return message

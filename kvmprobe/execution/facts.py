@@ -1,6 +1,6 @@
-"""What this CPU, kernel and KVM offer, as plain data.  Runs in a child of the worker.
+"""Facts about this CPU, kernel and KVM, as plain data.  Runs in a child of the worker.
 
-It asks for permission and creates vCPUs, so the process is of no use for scenarios afterwards.
+Gathering them requests permissions and creates vCPUs, so no scenario can run in this process.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _VENDOR_MODULES = ("kvm_intel", "kvm_amd", "kvm_pvm")
 
 
 def gather(device: str) -> dict[str, Any]:
-    """Return all of it, JSON-ready.
+    """Return all facts, ready for JSON.
 
-    Where KVM is not usable, ``kvm`` is None and ``kvm_unavailable`` is the reason.
+    If KVM is not usable, ``kvm`` is None and ``kvm_unavailable`` has the reason.
     """
     uname, files = os.uname(), HostFiles()
     with host_cpu.pinned():
@@ -94,7 +94,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _leaves(components: int) -> list[tuple[int, ...]]:
-    """Return the leaves that the model starts from, as CpuidEntry has them."""
+    """Return the CPUID leaves that the model needs, each as the fields of a CpuidEntry."""
     numbers = [nr for nr in range(2, 63) if components >> nr & 1]
     wanted = [
         (0x1, 0, 0),
@@ -157,7 +157,7 @@ def _kvm(kvm: Kvm, files: HostFiles) -> dict[str, Any]:
 
 
 def _userfaultfd(files: HostFiles) -> str:
-    """Return why faults in the kernel cannot be served from user space, or nothing."""
+    """Return why user space cannot handle page faults of the kernel; empty if it can."""
     if os.geteuid() == 0:
         return "" if files.exists(_USERFAULTFD) else "not in the kernel"
     return "not root"

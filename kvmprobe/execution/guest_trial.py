@@ -1,4 +1,4 @@
-"""Does guest code run here?  Tried with two guests, because no capability says so."""
+"""Finds out by two trial guests whether KVM runs guest code here; no capability reports it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RESULT = slice(PLACES["RESULT"], PLACES["RESULT"] + RESULT_SIZE)
 
 
 def real_mode(kvm: Kvm) -> str:
-    """Run HLT at the reset vector; return ``runs``, or how it ended instead."""
+    """Run HLT at the reset vector; return ``runs``, or how the guest ended instead."""
     try:
         with kvm.create_vm() as vm:
             vm.map_memory(0, RESET_PAGE, bytes(RESET_VECTOR) + HALT)
@@ -46,7 +46,7 @@ def real_mode(kvm: Kvm) -> str:
 
 
 def long_mode(kvm: Kvm) -> str:
-    """Set CR4.OSXSAVE and execute XGETBV in a guest; return ``runs``, or what it did."""
+    """Run a guest that sets CR4.OSXSAVE and executes XGETBV; return ``runs``, or how it failed."""
     image = payload_memory()
     try:
         with kvm.create_vm() as vm:
@@ -68,10 +68,10 @@ def _read_xcr0(vcpu: VcpuFd, memory: mmap.mmap) -> str:
             return _described(ended)
         result = PayloadResult.parse(memory[_RESULT])
         if result.vector != NO_EXCEPTION:
-            return f"{op.name} gave exception {result.vector}"
+            return f"{op.name} raised exception {result.vector}"
         registers = Registers(rax=result.cr4 | _CR4_OSXSAVE)
         xcr0 = result.rdx << 32 | result.rax
-    return RUNS if xcr0 == vcpu.get_xcr0() else f"XGETBV gave {xcr0:#x}"
+    return RUNS if xcr0 == vcpu.get_xcr0() else f"XGETBV returned {xcr0:#x}"
 
 
 def _described(ended: Exit) -> str:

@@ -1,7 +1,7 @@
-"""A run's ledger in its directory, and marks in the kernel log where a crash would take this host.
+"""The ledger of a run in its directory, with marks in the kernel log if the host is real.
 
-There is one flush a batch, that of its intent, which also writes the results before it.  A panic of
-this host therefore loses at most the results of the batch in flight.
+The journal is flushed once for each batch, with its intent; this also writes the results before it.
+So a panic of this host loses at most the results of the current batch.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def now() -> str:
-    """Return the time as entries have it."""
+    """Return the current time in the format of journal entries."""
     return time.strftime(_TIME, time.gmtime())
 
 
 def since_epoch(text: str) -> int:
-    """Return an entry's time in seconds since the epoch."""
+    """Return an entry's time as seconds since the epoch."""
     return timegm(time.strptime(text, _TIME))
 
 
 class Journaling:
-    """Writes one attempt.
+    """Writes the journal of one attempt.
 
-    :ivar environments: what the probes found at each target, in earlier attempts too
+    :ivar environments: facts about each target, those of earlier attempts included
     """
 
     def __init__(
@@ -74,20 +74,20 @@ class Journaling:
         self._journal.append(EntryType.PLACE, entry)
 
     def intend(self, scenario_ids: Sequence[str]) -> None:
-        """Write a batch to the disk, with everything before it."""
+        """Write a batch to the disk, and all entries before it."""
         self._intent(scenario_ids, {"goes_on": False})
 
-    def go_on(self, scenario_id: str) -> None:
-        """Write to the disk that this one may be fatal."""
+    def intend_fatal(self, scenario_id: str) -> None:
+        """Write to the disk that this scenario may be fatal."""
         self._intent([scenario_id], {"goes_on": True})
 
     def gated(self, record: ScenarioRecord, before: Op | None) -> None:
-        """Write what a scenario showed before the gate stopped it."""
+        """Write the record of a scenario up to the load at which the gate stopped it."""
         entry = {"record": record_to_json(record), "before": to_json(_OP, before)}
         self._journal.append(EntryType.GATED, entry)
 
     def read(self, scenario_id: str, trace: Trace) -> None:
-        """Store what was read; the record that follows names it."""
+        """Store the outputs of a scenario; its record, which follows, names them."""
         self._outputs[scenario_id] = {
             f"{step_number}.{call_number}": self._directory.keep(reply.output)
             for step_number, step in enumerate(trace.steps)
@@ -103,9 +103,9 @@ class Journaling:
         self._journal.append(EntryType.RESULT, entry)
 
     def finish(self, ending: Ending, not_completed: Iterable[str], notes: Iterable[str]) -> None:
-        """End the attempt.
+        """Write the end of the attempt.
 
-        :param notes: what else a reader of the run should know
+        :param notes: further notes for a reader of the run
         """
         entry = {
             "complete": ending is Ending.COMPLETE,

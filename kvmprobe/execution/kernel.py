@@ -1,4 +1,4 @@
-"""Runs scenarios: the zygote that forks them (``kvmprobe/native``), and the calls it knows."""
+"""Runs scenarios in the zygote (``kvmprobe/native``), which forks a child for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kvmprobe.abi.limits import MOST_ADDRESSES
 from kvmprobe.errors import WorkerError
 from kvmprobe.execution.prepared import Prepared
 from kvmprobe.execution.transport import CHANNEL_PORT
-from kvmprobe.host.hung_tasks import Overrun, kill, living, looked_at, tasks_below
+from kvmprobe.host.hung_tasks import Overrun, alive, describe, kill, threads_of_tree
 from kvmprobe.native._ffi import ffi, lib
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 EXIT_DONE: int = lib.KVMPROBE_DONE
 EXIT_GATED: int = lib.KVMPROBE_GATED
 EXIT_BROKEN: int = lib.KVMPROBE_BROKEN
-# After SIGKILL, in seconds: freeing a guest takes some, and the emulated host is slow.
+# Seconds to wait after SIGKILL: freeing a guest takes time, and the emulated host is slow.
 KILL_SECONDS = 10.0
-_GONE = "the process that forks scenarios is gone"
+_GONE = "the process that forks scenarios has died"
 _OVERRUN = {
     lib.KVMPROBE_OVERRUN_SCENARIO: Overrun.SCENARIO,
     lib.KVMPROBE_OVERRUN_STEP: Overrun.STEP,
@@ -34,8 +34,8 @@ _OVERRUN = {
 class Ended(NamedTuple):
     """How a process ended.
 
-    :ivar status: as ``waitpid`` returns it; 0 if it has not ended even now
-    :ivar hang: what its tasks did when its time was up; None if it ended by itself
+    :ivar status: as ``waitpid`` returns it; 0 if the process still has not ended
+    :ivar hang: its tasks at the deadline; None if it ended in time
     """
 
     status: int
@@ -43,7 +43,7 @@ class Ended(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """Tasks of a process that did not end in time, and those that SIGKILL did not end either."""
+    """Tasks of a process that did not end in time, and those that survived SIGKILL."""
 
     overrun: Overrun
     tasks: list[dict[str, Any]]
@@ -51,13 +51,13 @@ class Overdue(NamedTuple):
 
 
 def watch(pid: int, seconds: float) -> Ended:
-    """Wait for a child; kill it when the time is up."""
+    """Wait for a child; kill it if it has not ended after ``seconds``."""
     process = os.pidfd_open(pid)
     try:
         hang = None
         if not _readable(process, seconds):
             hang = _end(
-                Overrun.SCENARIO, tasks_below(pid), lambda: _readable(process, KILL_SECONDS)
+                Overrun.SCENARIO, threads_of_tree(pid), lambda: _readable(process, KILL_SECONDS)
             )
         if hang and hang.unkillable:
             return Ended(0, hang)
@@ -67,10 +67,10 @@ def watch(pid: int, seconds: float) -> Ended:
 
 
 def _end(overrun: Overrun, tasks: Tasks, ends: Callable[[], bool]) -> Overdue:
-    """Look at tasks, kill them, and look again at those that live on."""
-    seen = looked_at(tasks)
+    """Describe tasks and kill them; describe again those that survive."""
+    described = describe(tasks)
     kill(tasks)
-    return Overdue(overrun, seen, [] if ends() else looked_at(living(tasks) or tasks))
+    return Overdue(overrun, described, [] if ends() else describe(alive(tasks) or tasks))
 
 
 def _readable(fd: int, seconds: float) -> bool:
@@ -87,7 +87,7 @@ class Limits(NamedTuple):
 
 
 class Channels(NamedTuple):
-    """What scenarios use of the worker: its device, log and way out."""
+    """What scenarios share with the worker: the device, the kernel log and the output."""
 
     device: str
     log_fd: int
@@ -95,7 +95,7 @@ class Channels(NamedTuple):
 
 
 class Zygote:
-    """A copy of this process, as it is now, that forks scenarios and does nothing else."""
+    """A fork of this process that forks a child for each scenario and does nothing else."""
 
     def __init__(self, channels: Channels) -> None:
         request_end, self._requests = os.pipe()
@@ -114,25 +114,27 @@ class Zygote:
         os.close(request_end)
         os.close(answer_end)
         if self._pid < 0:
-            raise WorkerError(f"fork: {os.strerror(-self._pid)}")
+            raise WorkerError(f"fork() of the zygote failed: {os.strerror(-self._pid)}")
 
     def run(self, request: dict[str, int], addresses: Sequence[int]) -> Ended:
-        """Run a scenario of the calls at these addresses.
+        """Run a scenario that consists of the calls at these addresses.
 
         :param request: members of ``struct kvmprobe_request``
-        :raises WorkerError: the zygote is gone, or the scenario is too long for it
+        :raises WorkerError: the zygote has died, or the scenario has too many calls
         """
         if len(addresses) > MOST_ADDRESSES:
-            raise WorkerError(f"a scenario of {len(addresses)} calls is too long")
+            raise WorkerError(
+                f"the scenario has {len(addresses)} calls; the limit is {MOST_ADDRESSES}"
+            )
         head = ffi.new("struct kvmprobe_request *", {**request, "addresses": len(addresses)})
         self._send(bytes(ffi.buffer(head)) + bytes(ffi.buffer(ffi.new("size_t[]", addresses))))
-        # Without an answer its process has ended, and a task that was killed with it has not.
+        # No answer: the scenario's process ended, but a task that was killed with it did not.
         overrun, pid, status = lib.KVMPROBE_OVERRUN_SCENARIO, self._pid, 0
         if _readable(self._answers, request["deadline_ms"] / 1000 + KILL_SECONDS):
             overrun, pid, status = self._answer()
         if overrun == lib.KVMPROBE_IN_TIME:
             return Ended(status)
-        tasks = [task for task in tasks_below(pid) if task[0] != self._pid]
+        tasks = [task for task in threads_of_tree(pid) if task[0] != self._pid]
         hang = _end(_OVERRUN[overrun], tasks, lambda: _readable(self._answers, KILL_SECONDS))
         return Ended(0 if hang.unkillable else self._answer()[2], hang)
 
@@ -152,14 +154,14 @@ class Zygote:
         return ended.overrun, ended.pid, ended.status
 
     def close(self) -> None:
-        """End it."""
+        """End the zygote."""
         os.close(self._requests)
         os.close(self._answers)
         os.waitpid(self._pid, 0)
 
 
 class Session:
-    """The state that every scenario's child begins with, and the calls defined so far."""
+    """The calls defined so far, and the zygote that knows them."""
 
     def __init__(self, device: str, log_fd: int, out_fd: int) -> None:
         self._channels = Channels(device, log_fd, out_fd)
@@ -167,7 +169,7 @@ class Session:
         self._zygote: Zygote | None = None
 
     def define(self, number: int, lowered: Call) -> None:
-        """Prepare a call under a number."""
+        """Prepare a call, which scenarios then refer to by its number."""
         self._retire()
         self._calls[number] = Prepared(lowered)
 
@@ -179,8 +181,8 @@ class Session:
     def run(self, number: int, steps: Sequence[Sequence[int]], gate: int, limits: Limits) -> Ended:
         """Run a scenario in a new process.
 
-        :param gate: 1 stops before a load that the last read-back shows to be fatal
-        :raises WorkerError: the zygote is gone
+        :param gate: 1 to stop before a guest-FPU load that is fatal by the last read-back, else 0
+        :raises WorkerError: the zygote has died, or the scenario has too many calls
         """
         if self._zygote is None:
             self._zygote = Zygote(self._channels)
@@ -196,7 +198,7 @@ class Session:
         return self._zygote.run(request, addresses)
 
     def _retire(self) -> None:
-        """End the zygote: it does not know what is defined now."""
+        """End the zygote, which does not know later definitions."""
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None

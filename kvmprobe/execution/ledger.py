@@ -1,4 +1,4 @@
-"""What a runner announces before it does it, so that it is known if the host goes down."""
+"""The ledger, to which a runner announces what it will do, so that it is known after a crash."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class Ledger(Protocol):
-    """Receives intents; the records themselves go to the runner's sink."""
+    """Receives announcements; the records themselves go to the runner's sink."""
 
     def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
-        """Receive the target of all that follows, and what the probes found there."""
+        """Record the target of all following scenarios, and the facts about it."""
 
     def intend(self, scenario_ids: Sequence[str]) -> None:
-        """Receive what is about to run; return when that would be known after a crash."""
+        """Record that these scenarios are about to run; return once this survives a crash."""
 
-    def go_on(self, scenario_id: str) -> None:
-        """Receive what is about to make a load that can be fatal; return as :meth:`intend` does."""
+    def intend_fatal(self, scenario_id: str) -> None:
+        """Record that a scenario is about to make a load that can be fatal; return once safe."""
 
     def gated(self, record: ScenarioRecord, before: Op | None) -> None:
-        """Receive what a scenario showed until the gate stopped it; it may go on later."""
+        """Record a scenario up to the load at which the gate stopped it; it may continue later."""
 
     def read(self, scenario_id: str, trace: Trace) -> None:
-        """Receive what was read in a scenario that did not pass; its record follows."""
+        """Record the outputs of a scenario that did not pass; its record follows."""
 
 
 class NoLedger:
@@ -41,7 +41,7 @@ class NoLedger:
     def intend(self, scenario_ids: Sequence[str]) -> None:
         """Discard it."""
 
-    def go_on(self, scenario_id: str) -> None:
+    def intend_fatal(self, scenario_id: str) -> None:
         """Discard it."""
 
     def gated(self, record: ScenarioRecord, before: Op | None) -> None:

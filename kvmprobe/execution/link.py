@@ -1,4 +1,4 @@
-"""The connection to a worker, wherever it runs."""
+"""The connection to a worker, on this host or in the emulator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class LinkLostError(WorkerError):
     """The worker no longer answers.
 
-    :ivar crash: the report of the host that died; the caller fills in its step
-    :ivar hung: it is silent, not gone
+    :ivar crash: report of the host's crash, if there was one; the caller sets its step
+    :ivar hung: the worker has not ended, but is silent
     """
 
     def __init__(self, message: str, crash: Crash | None = None, *, hung: bool = False) -> None:
@@ -24,20 +24,20 @@ class LinkLostError(WorkerError):
 
 
 class Link(Protocol):
-    """Lines to and from one worker; a context manager that ends every process it started."""
+    """Exchanges lines with one worker; a context manager that ends all processes it started."""
 
     def send(self, line: str) -> None:
-        """Send one line, without its end."""
+        """Send one line; ``line`` has no newline."""
 
     def receive(self, timeout: float) -> str:
         """Return the next line.
 
-        :param timeout: seconds without one after which the worker counts as hung
-        :raises LinkLostError: gone, hung, or its host died
+        :param timeout: seconds without a line after which the worker counts as hung
+        :raises LinkLostError: the worker ended or hangs, or its host died
         """
 
     def __enter__(self) -> Self:
-        """Use it."""
+        """Return the link."""
 
     def __exit__(self, *_error: object) -> None:
         """End the worker and all its children."""

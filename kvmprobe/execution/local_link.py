@@ -1,4 +1,4 @@
-"""A worker on this host: a freshly exec'ed process group of its own."""
+"""A worker on this host: a new process in its own process group."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LocalLink:
 
     def __init__(self, device: str = "/dev/kvm") -> None:
         libc = ctypes.CDLL(None)
-        # Not a pipe: nobody reads it before the worker has ended, and a full pipe would block that.
+        # Not a pipe: we read it only after the worker has ended, and a full pipe would block it.
         self._errors = TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kvmprobe.execution.worker"],
@@ -34,7 +34,7 @@ class LocalLink:
             env={**os.environ, DEVICE_VARIABLE: device, TRANSPORT_VARIABLE: PIPE},
             bufsize=0,
             process_group=0,
-            # The worker ends itself and its child when we die, even without a chance to clean up.
+            # If we die without cleaning up, the signal makes the worker kill itself and its child.
             preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
         )
         self._selector = selectors.DefaultSelector()
@@ -60,10 +60,10 @@ class LocalLink:
         return self._process.pid
 
     def send(self, line: str) -> None:
-        """Queue one line; it leaves as the pipe takes it, here or in :meth:`receive`.
+        """Queue one line; it is written when the pipe has room, here or in :meth:`receive`.
 
-        Waiting for room here could deadlock, because the worker may be waiting for its output to be
-        read.  :meth:`receive` reports a worker that is gone.
+        Waiting for room here could deadlock, because the worker may be waiting until its output is
+        read.  :meth:`receive` reports a worker that has ended.
         """
         self._unsent += line.encode() + b"\n"
         self._write()
@@ -73,7 +73,7 @@ class LocalLink:
         while not self._lines:
             ready = self._ready(timeout)
             if not ready:
-                raise LinkLostError(f"the worker said nothing for {timeout:g} s", hung=True)
+                raise LinkLostError(f"the worker sent nothing for {timeout:g} s", hung=True)
             if self._input in ready:
                 self._write()
             if self._output in ready:
@@ -99,11 +99,11 @@ class LocalLink:
     def _read(self) -> None:
         chunk = os.read(self._output, _CHUNK)
         if not chunk:
-            raise LinkLostError(self._obituary())
+            raise LinkLostError(self._end_message())
         *whole, self._pending = (self._pending + chunk).split(b"\n")
         self._lines = whole[::-1]
 
-    def _obituary(self) -> str:
+    def _end_message(self) -> str:
         self._process.wait()
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:] or [

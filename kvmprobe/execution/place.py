@@ -1,4 +1,4 @@
-"""Where scenarios can run, and the host's own /dev/kvm as the first such place."""
+"""Places where scenarios can run; the first one is /dev/kvm of this host."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class Risk(Enum):
-    """What a crash of the place costs."""
+    """What is lost if the place crashes."""
 
     REAL = "a machine that people use"
     EXPENDABLE = "a boot of the emulator"
 
 
 class Place(Protocol):
-    """Opens links to fresh workers on one kernel."""
+    """Opens links to new workers on one kernel."""
 
     @property
     def target(self) -> Target:
-        """What the records say of it."""
+        """The place's target, as records have it."""
 
     @property
     def timing(self) -> Timing:
-        """Deadlines there."""
+        """The deadlines at this place."""
 
     @property
     def risk(self) -> Risk:
         """What a crash costs."""
 
     def open(self) -> Link:
-        """Return a link to a worker that has run nothing yet; a context manager."""
+        """Return a link, as a context manager, to a worker that has not run anything yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +69,21 @@ class Timed:
 
     @property
     def target(self) -> Target:
-        """Of the place."""
+        """The place's target."""
         return self.place.target
 
     @property
     def risk(self) -> Risk:
-        """Of the place."""
+        """What a crash of the place costs."""
         return self.place.risk
 
     def open(self) -> Link:
-        """Open the place."""
+        """Return a link to a worker at the place."""
         return self.place.open()
 
 
 def timed(place: Place, scenario: float | None, step: float | None) -> Place:
-    """Return a place where scenarios and steps have so many seconds; None leaves it as it is."""
+    """Return the place with other deadlines, in seconds; None keeps the place's own."""
     given = {"scenario": scenario, "step": step}
     changed = {name: seconds for name, seconds in given.items() if seconds is not None}
     return Timed(place, replace(place.timing, **changed)) if changed else place

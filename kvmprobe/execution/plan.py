@@ -1,4 +1,4 @@
-"""What a run will do at a place, and in which order: what is safest first."""
+"""Plans which scenarios run at a place, the safest ones first."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What earlier attempts at the run left.
+    """Results of the run's earlier attempts.
 
-    :ivar recorded: ids that have a record
-    :ivar alone: ids during which, with others open, this host went down
-    :ivar crashed: records of the scenarios that took this host with them at a foreseen load
+    :ivar recorded: ids of the scenarios that have a record
+    :ivar alone: ids that must run alone: this host crashed while they and others were running
+    :ivar crashed: records of the scenarios that crashed this host at an expected fatal load
     """
 
     recorded: frozenset[str] = frozenset()
@@ -39,10 +39,10 @@ NO_PAST = Past()
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A scenario, and the fatal load that the model sees in it.
+    """A scenario, and the fatal load that the model predicts in it.
 
-    :ivar alone: nothing else may be open while it runs
-    :ivar recorded: it has a record, and runs again for others to be compared with
+    :ivar alone: no other scenario may run at the same time
+    :ivar recorded: it has a record; it runs again only so that others can be compared with it
     """
 
     scenario: Scenario
@@ -52,13 +52,17 @@ class Planned:
 
     @property
     def rank(self) -> tuple[bool, bool, bool]:
-        """Its place in the order."""
+        """Sort key: what is safe runs first."""
         return self.alone, self.hazard is not None, not self.recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run, in order; what cannot run here; and who crashed before, as it was planned."""
+    """The scenarios to run, in order.
+
+    :ivar not_runnable: records of the scenarios that cannot run here
+    :ivar crashed: scenarios of :attr:`Past.crashed` that this plan has, with their records
+    """
 
     planned: list[Planned] = field(default_factory=list)
     not_runnable: list[ScenarioRecord] = field(default_factory=list)
@@ -72,29 +76,29 @@ def plan(
     target: Target,
     past: Past,
 ) -> Plan:
-    """Plan the wanted ones of the listed scenarios, but those that have a record."""
+    """Plan those of the listed scenarios that are wanted and have no record yet."""
     made = Plan()
-    lacking = unmet(preflight)
-    fit: list[Scenario] = []
+    missing = unmet(preflight)
+    runnable: list[Scenario] = []
     for scenario in listed:
         if scenario.id in past.recorded or not wanted(scenario.id):
             continue
-        reasons = [lacking[need] for need in Need if need in scenario.needs & lacking.keys()]
+        reasons = [missing[need] for need in Need if need in scenario.needs & missing.keys()]
         if reasons:
             made.not_runnable.append(skipped(scenario, target, *reasons[0]))
         else:
-            fit.append(scenario)
+            runnable.append(scenario)
 
     model_runs = ModelRuns(preflight.profile)
 
     def planned(scenario: Scenario) -> Planned:
         hazard = first_hazard(scenario, model_runs, preflight.suspected)
-        again = scenario.id in past.recorded
-        return Planned(scenario, hazard, scenario.id in past.alone, again)
+        has_record = scenario.id in past.recorded
+        return Planned(scenario, hazard, scenario.id in past.alone, has_record)
 
-    recorded = {s.id: s for s in listed if s.id in past.recorded and not s.needs & lacking.keys()}
-    others = companions(fit, list(recorded.values())) if fit else []
-    made.planned.extend(sorted(map(planned, [*others, *fit]), key=lambda p: p.rank))
+    recorded = {s.id: s for s in listed if s.id in past.recorded and not s.needs & missing.keys()}
+    others = companions(runnable, list(recorded.values())) if runnable else []
+    made.planned.extend(sorted(map(planned, [*others, *runnable]), key=lambda p: p.rank))
     crashed = [r for r in past.crashed if r.target == target and r.id in recorded]
     made.crashed.extend((planned(recorded[r.id]), r) for r in crashed)
     return made

@@ -1,4 +1,4 @@
-"""From a worker's facts to the model's host profile, and to what can be tested here."""
+"""Probes a target: derives the host profile, and what can be tested there, from worker facts."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ RUNS = "runs"
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """One target, probed.
+    """The result of probing one target.
 
-    :ivar facts: what the worker found at the target, JSON-ready; ``environment`` is the record of
-        host, kernel, processor and tool
+    :ivar facts: the worker's facts, ready for JSON; ``environment`` describes host, kernel,
+        processor and tool
     :ivar undetermined: behaviours that the probes could neither confirm nor exclude
     """
 
@@ -39,7 +39,7 @@ class Preflight:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """What the run's record says of the target: its facts, and its kernel's behaviours."""
+        """The facts and the kernel's behaviours, as the run's record has them."""
         behaviours = {
             "found": sorted(behaviour.name for behaviour in self.profile.behaviours),
             "undetermined": sorted(behaviour.name for behaviour in self.undetermined),
@@ -48,14 +48,15 @@ class Preflight:
 
     @property
     def suspected(self) -> Behaviours:
-        """Defects that this kernel has or may have."""
+        """Known defects that this kernel has or may have."""
         return (self.profile.behaviours | self.undetermined) & DEFECTS
 
 
 def examine(driver: Driver) -> Preflight:
     """Probe the target of a driver.
 
-    :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm`` or ``no_xsave``
+    :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm``, ``old_kernel`` or
+        ``no_xsave``
     """
     facts = driver.facts()
     if facts["kvm"] is None:
@@ -67,23 +68,25 @@ def examine(driver: Driver) -> Preflight:
 
 
 def profile_of(facts: dict[str, Any]) -> HostProfile:
-    """Return the model's view of the facts, behaviours aside.
+    """Return the host profile for these facts, without behaviours.
 
-    :raises Unavailable: KVM here has no XSAVE2, or the host no XSAVE
+    :raises Unavailable: ``old_kvm``, ``old_kernel`` or ``no_xsave``
     """
     cpu, kvm, xcomp = facts["cpu"], facts["kvm"], facts["xcomp"]
     if not kvm["cap_xsave2"]:
         raise Unavailable(
             "old_kvm",
             f"KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2) returned 0 on {facts['kernel']['release']}: "
-            f"KVM older than {CAP_XSAVE2_SINCE} cannot return guest state beyond 4096 bytes",
+            f"KVM before Linux {CAP_XSAVE2_SINCE} cannot return guest state beyond 4096 bytes",
         )
     if not cpu["xcr0"]:
         raise Unavailable("no_xsave", "XCR0 cannot be read here: the kernel has not enabled XSAVE")
     user = xcomp["GET_XCOMP_SUPP"]
     if user < 0:
         raise Unavailable(
-            "old_kernel", f"ARCH_GET_XCOMP_SUPP: {errno_name(-user)}: before Linux 5.16"
+            "old_kernel",
+            f"arch_prctl(ARCH_GET_XCOMP_SUPP) returned -{errno_name(-user)}: "
+            "the kernel is older than Linux 5.16",
         )
     layout = Layout.of(
         Component(int(nr), place["offset"], place["size"])
@@ -104,7 +107,7 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
 
 
 def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:
-    """Run each probe; compare its answers with the model with the behaviour, and without."""
+    """Run each probe; compare its trace with the model with and without the behaviour."""
     probes = {b: p for b, p in PROBES.items() if profile.amx or not p.needs_amx}
     requests = [Request(probe, gate=1) for probe in probes.values()]
     traces = [trace for _, trace in driver.traces(requests, profile)]
@@ -122,7 +125,7 @@ def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behav
 
 @dataclass(frozen=True, slots=True)
 class ScenarioClass:
-    """A kind of scenario, and whether it is testable on a target; ``reason`` where not."""
+    """A kind of scenario, and whether it can be tested on a target; ``reason`` if not."""
 
     name: str
     testable: bool
@@ -152,7 +155,7 @@ def _no_amx(profile: HostProfile, facts: dict[str, Any]) -> tuple[str, str]:
 
 
 def classes(preflight: Preflight) -> tuple[ScenarioClass, ...]:
-    """Return what can be tested on a target, and why the rest cannot."""
+    """Return the kinds of scenarios, and which of them can be tested on a target."""
     code, reason = unmet(preflight).get(Need.AMX, ("", ""))
     guest = preflight.facts["kvm"]["guest_code"]
     return (

@@ -1,7 +1,7 @@
-"""Lowered calls in the form that the compiled executor (``kvmprobe/native``) issues.
+"""Lowered calls as ``struct kvmprobe_call``, which the executor (``kvmprobe/native``) issues.
 
-Every call is prepared once, in the worker: its buffers have their places before a child is forked,
-and a child gets its own copy of a page when it, or the kernel for it, writes there.
+Each call is prepared once, in the worker, which allocates all buffers before it forks a child.  A
+child gets its own copy of a page when it, or the kernel on its behalf, writes to the page.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.scenarios.calls import Argument, Call
 
-CData: TypeAlias = Any  # cffi's objects have no types
+CData: TypeAlias = Any  # cffi objects have no static type
 # struct kvm_run from exit_reason to hardware_entry_failure_reason (abi/fields.py: KVM_RUN)
 _EXIT_SIZE = 32
 _RELATIONS = {
@@ -55,10 +55,10 @@ _RELATIONS = {
 
 
 class Prepared:
-    """One call as the executor takes it; keeps alive what it refers to by address.
+    """One call for the executor; owns the buffers to which the call has pointers.
 
     :ivar call: ``struct kvmprobe_call *``
-    :ivar address: the same as a number
+    :ivar address: the pointer's value
     """
 
     def __init__(self, lowered: Call) -> None:
@@ -153,14 +153,16 @@ class Prepared:
             case OutputBehind(head, pointer_offset, size, content):
                 self.call.kind = kind_with_output
                 self._give_output(_blank(len(head) + size, head + content))
-                self._point_behind(head, pointer_offset)
+                self._set_pointer(head, pointer_offset)
             case other:
-                raise ScenarioError(f"that call takes no such argument: {other!r:.100}")
+                raise ScenarioError(f"the call cannot take this argument: {other!r:.100}")
 
     def _run_guest(self, lowered: RunGuest) -> None:
         command = lowered.command.ljust(payload.COMMAND_SIZE, b"\0")
         if max(len(command) - payload.COMMAND_SIZE, lowered.data_size) > payload.DATA_SIZE:
-            raise ScenarioError(f"the guest payload has {payload.DATA_SIZE} bytes of data")
+            raise ScenarioError(
+                f"the guest command has too much data; the limit is {payload.DATA_SIZE} bytes"
+            )
         self.call.kind = lib.KVMPROBE_RUN_GUEST
         self.call.memory = self._name(lowered.memory)
         self._give_input(self._pointer(command), len(command))
@@ -168,7 +170,7 @@ class Prepared:
 
     def _map(self, lowered: MapMemory) -> None:
         size = _whole_pages(len(lowered.content))
-        # ISOLATION: private, so that what a guest writes is its own child's only.
+        # ISOLATION: private, so that only the child whose guest writes here sees the change.
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.write(lowered.content)
         address = int(ffi.cast("size_t", self._pointer(memory)))
@@ -187,7 +189,7 @@ class Prepared:
         self.call.output = self._pointer(bytearray(blank))
         self.call.last = self._pointer(bytearray(blank))
 
-    def _point_behind(self, head: bytes, pointer_offset: int) -> None:
+    def _set_pointer(self, head: bytes, pointer_offset: int) -> None:
         address = int(ffi.cast("size_t", self.call.output)) + len(head)
         blank = bytearray(ffi.buffer(self.call.blank, self.call.size))
         struct.pack_into("=Q", blank, pointer_offset, address)
@@ -202,7 +204,7 @@ class Prepared:
         self.call.patches = following
 
     def _name(self, name: str) -> CData:
-        """Return the name as C has it; the executor resolves and checks it in each scenario."""
+        """Return the name as a C string; the executor resolves it in each scenario."""
         return self._keep(ffi.new("char[]", name.encode())) if name else ffi.NULL
 
     def _at_page_end(self, content: bytes) -> CData:
@@ -211,7 +213,7 @@ class Prepared:
         return place
 
     def _pointer(self, content: bytes | bytearray | mmap.mmap) -> CData:
-        # LIFETIME: the view keeps the buffer alive, and exported, so that it stays in place.
+        # LIFETIME: the view keeps the buffer alive and exported, so that it cannot move.
         return self._keep(ffi.from_buffer("uint8_t[]", content))
 
     def _keep(self, owner: CData) -> CData:

@@ -1,7 +1,6 @@
-"""Recording a kernel's answers, and judging a recording again.
+"""Records a kernel's replies as a transcript, and judges a transcript again.
 
-Recorded is what is safe: a scenario ends before a guest-FPU load that the last read-back shows to
-be fatal.
+A recorded scenario ends before a guest-FPU load that is fatal by the last read-back.
 """
 
 from __future__ import annotations
@@ -39,18 +38,18 @@ def record(
     progress: Progress,
     scenarios: Callable[[HostProfile], Iterable[Scenario]] = catalog.scenarios,
 ) -> Transcript:
-    """Run the wanted scenarios that make sense at a place, and keep what it answered.
+    """Run the wanted scenarios that can run at a place, and return the transcript.
 
-    :param scenarios: those of a host; by default the catalogue's
+    :param scenarios: returns the scenarios for a host; by default the catalogue's
     :raises Unavailable: KVM is not usable there
-    :raises WorkerError: a scenario took the worker with it
+    :raises WorkerError: a scenario killed the worker
     """
     progress.stage(f"{place.target.description}: recording")
     with place.open() as link:
         driver = Driver(link, place.timing)
         preflight = examine(driver)
         host = preflight.profile
-        chosen = deque(_fit(preflight, filter(wanted, scenarios(host))))
+        chosen = deque(_runnable(preflight, filter(wanted, scenarios(host))))
         total = len(chosen)
         entries: list[Entry] = []
         try:
@@ -60,7 +59,7 @@ def record(
         except TraceLostError as lost:
             lost.add_note(f"during {chosen[len(entries)].id}")
             raise
-    # The model needs no environment, and a transcript is no place for a machine's command line.
+    # The model does not need the environment, and a transcript must not identify a machine.
     facts = {name: fact for name, fact in preflight.facts.items() if name != "environment"}
     return Transcript(place.target, facts, host.behaviours, tuple(entries))
 
@@ -74,18 +73,19 @@ def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
     return Entry(scenario, trace, known, judged_bytes(scenario, model_run, len(trace.steps)))
 
 
-def _fit(preflight: Preflight, scenarios: Iterable[Scenario]) -> Iterator[Scenario]:
-    lacking = unmet(preflight).keys()
-    return (scenario for scenario in scenarios if not scenario.needs & lacking)
+def _runnable(preflight: Preflight, scenarios: Iterable[Scenario]) -> Iterator[Scenario]:
+    missing = unmet(preflight).keys()
+    return (scenario for scenario in scenarios if not scenario.needs & missing)
 
 
 def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
-    """Yield the scenarios that the model does not judge as it did when they were recorded.
+    """Yield the ids of the scenarios that the model judges differently than when recorded.
 
-    A scenario without known defects must agree with a correct kernel; another must not, and must
-    agree with a kernel that has just these.  The model must not say less than it did.
+    A scenario without known defects must agree with a correct kernel.  A scenario with known
+    defects must disagree with it, and agree with a kernel that has exactly these defects.  The
+    model must not determine fewer bytes than it did.
 
-    :param flipped: behaviours to expect where the probes found none, and the other way round
+    :param flipped: behaviours to add to those that the probes found, or to remove from them
     """
     host = profile_of(transcript.facts)
     expected = variants(transcript.behaviours) ^ frozenset(flipped)

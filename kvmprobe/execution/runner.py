@@ -1,10 +1,10 @@
-"""Runs many scenarios at one place: order, hazard gate, crashes, fresh starts.
+"""Runs scenarios at one place: order, hazard gate, crashes, restarts of the worker.
 
-Scenarios that the model calls hazardous run last.  The gate in the worker stops any scenario before
-a guest-FPU load that the last read-back shows to be fatal.  On a real host the scenario ends there.
-At an expendable place gated scenarios then go on to the load, with at most one crash a boot; of
-those with the same hazard and the same divergence only the first does, unless every crash is asked
-for.
+Scenarios that the model predicts to be hazardous run last.  The gate in the worker stops a scenario
+before a guest-FPU load that is fatal by the last read-back.  On a real host the scenario ends
+there.  At an expendable place gated scenarios are then repeated without the gate, with at most one
+crash for each boot; of those with the same hazard and the same divergence only the first is
+repeated, unless the user asked for every crash.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 
-# Scenarios that are open at once.  A panic of a real host leaves as many in doubt.
+# Scenarios in flight at once.  After a panic of a real host each of them is a suspect.
 _BATCH = {Risk.REAL: 32, Risk.EXPENDABLE: 64}
 
 
@@ -60,8 +61,8 @@ class Hazardous(Enum):
 class Runner:
     """One run at one place.
 
-    :ivar remaining: ids of scenarios that are planned and not recorded yet
-    :ivar not_runnable: records of the scenarios that cannot run here; not given to the sink
+    :ivar remaining: ids of the planned scenarios that have no record yet
+    :ivar not_runnable: records of the scenarios that cannot run here; the sink does not get them
     :ivar blind_spots: what could not be observed here, and why
     """
 
@@ -82,6 +83,7 @@ class Runner:
         self._ledger = ledger or NoLedger()
         self._preflight: Preflight | None = None
         self._checkers: Checkers | None = None
+        self._model_runs: ModelRuns | None = None
         self._waiting: list[tuple[Planned, ScenarioRecord]] = []
         self._crashed: list[tuple[Planned, ScenarioRecord]] = []
         self._total = 0
@@ -95,11 +97,13 @@ class Runner:
         listed: Callable[[HostProfile], Sequence[Scenario]] = catalog.scenarios,
         past: Past = NO_PAST,
     ) -> Preflight:
-        """Run the scenarios listed for this host, the catalogue's, whose id is wanted.
+        """Run the scenarios that are listed for this host and wanted.
 
-        :param past: results of earlier attempts; what has a record runs only for comparison
+        :param wanted: returns True for the id of a scenario that should run
+        :param listed: returns the scenarios for a host; by default the catalogue's
+        :param past: results of earlier attempts; a recorded scenario runs only for comparison
         :raises Unavailable: KVM is not usable at this place
-        :raises RunTimeout: the deadline passed; ``remaining`` has what did not complete
+        :raises RunTimeout: the deadline passed; ``remaining`` has the ids that did not complete
         :raises HostStuck: a task cannot be killed; ``remaining`` as above
         """
         self._progress.stage(f"{self._place.target.description}: probing")
@@ -119,26 +123,28 @@ class Runner:
         return self._examined
 
     def _driver(self, link: Link) -> Driver:
-        """Connect to a fresh worker; probe the place if that has not been done.
+        """Connect to a new worker; probe the place the first time.
 
-        :raises BootFailed: the kernel died or hung before any scenario
+        :raises BootFailed: the kernel died or hung before the first scenario
         """
         try:
             driver = Driver(link, self._place.timing)
             if self._preflight is None:
                 self._preflight = examine(driver)
                 self._checkers = Checkers(self._preflight.profile)
+                self._model_runs = ModelRuns(self._preflight.profile)
         except LinkLostError as lost:
             if lost.crash is None and not lost.hung:
                 raise
-            said = lost.crash.report.splitlines() if lost.crash else []
+            report = lost.crash.report.splitlines() if lost.crash else []
             where = self._place.target.description
-            raise BootFailed(f"{where}: lost before any scenario: {lost}", tuple(said)) from lost
+            message = f"{where}: lost before the first scenario: {lost}"
+            raise BootFailed(message, tuple(report)) from lost
         return driver
 
     @property
     def _examined(self) -> Preflight:
-        assert self._preflight is not None  # noqa: S101 - set before anything is planned
+        assert self._preflight is not None  # noqa: S101 - set by the first _driver()
         return self._preflight
 
     def _plan(
@@ -160,13 +166,13 @@ class Runner:
         return deque(made.planned)
 
     def _drain(self, driver: Driver, planned: deque[Planned], gate: int) -> bool:
-        """Run from the front until none is left; return whether the link is still good."""
+        """Run all planned scenarios in order; return False if the link is lost on the way."""
         while planned:
             batch = self._batch(planned)
             if gate:
                 self._ledger.intend([p.scenario.id for p in batch])
             else:
-                self._ledger.go_on(batch[0].scenario.id)
+                self._ledger.intend_fatal(batch[0].scenario.id)
             requests = [Request(self._within_risk(p), gate) for p in batch]
             try:
                 self._progress.now(planned[0].scenario.id)
@@ -182,19 +188,19 @@ class Runner:
         return True
 
     def _batch(self, planned: deque[Planned]) -> list[Planned]:
-        """Return what is open at once, and lost if the host goes down."""
+        """Return the next scenarios to be in flight at once."""
         first = list(islice(planned, _BATCH[self._place.risk]))
         together = list(takewhile(lambda p: not p.alone, first))
         return together or first[:1]
 
     def _within_risk(self, planned: Planned) -> Scenario:
-        """On a real host, leave the fatal load out."""
-        if planned.hazard is None or self._goes_on:
+        """Cut the scenario before its fatal load unless crashes are allowed."""
+        if planned.hazard is None or self._crashes_allowed:
             return planned.scenario
         return planned.scenario.upto(planned.hazard.step)
 
     @property
-    def _goes_on(self) -> bool:
+    def _crashes_allowed(self) -> bool:
         return self._hazardous is not Hazardous.STOP
 
     def _settle(self, planned: Planned, trace: Trace) -> None:
@@ -202,13 +208,13 @@ class Runner:
         if planned.recorded:
             return
         cut_short = planned.hazard is not None and len(trace.steps) == planned.hazard.step
-        if trace.end is End.GATED and self._goes_on:
+        if trace.end is End.GATED and self._crashes_allowed:
             _, load = planned.scenario.next_step(len(trace.steps))
             self._ledger.gated(record, load)
             self._waiting.append((planned, record))
             return
-        if trace.end is End.GATED or (cut_short and not self._goes_on):
-            note = "stopped before a guest-FPU load that can panic this host; --hazardous goes on"
+        if trace.end is End.GATED or (cut_short and not self._crashes_allowed):
+            note = "stopped before a guest-FPU load that can panic this host; --hazardous makes it"
             record = replace(record, reason=note)
         self._emit(record)
 
@@ -225,10 +231,11 @@ class Runner:
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
     ) -> ScenarioRecord:
         """Judge by the model, then by the checkers, which do not use it."""
-        assert self._checkers is not None  # noqa: S101 - set when the place was examined
+        assert self._checkers is not None  # noqa: S101 - set by the first _driver()
         if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
             self.blind_spots.append(f"{scenario.id}: {RECORDS_LOST}")
-        record = judged(scenario, self._examined.profile, trace, self._place.target, crash)
+        target = self._place.target
+        record = judged(scenario, self._examined.profile, trace, target, crash, self._model_runs)
         across = self._checkers.across(scenario, trace, record.known)
         record = with_findings(record, (*self._checkers.within(scenario, trace), *across))
         if record.verdict is not Verdict.PASS:
@@ -241,22 +248,21 @@ class Runner:
         self._progress.advance(self._total - len(self.remaining), self._total)
 
     def _crash_phase(self, driver: Driver) -> None:
-        """Let gated scenarios go on, until one takes the host with it."""
+        """Repeat gated scenarios without the gate, until one kills the host."""
         if self._hazardous is Hazardous.FIRST_OF_A_KIND:
             for leader, leading in self._crashed:
-                self._leave_the_like(leader, leading)
+                self._skip_same_kind(leader, leading)
         while self._waiting:
             planned, record = self._waiting.pop(0)
-            self._progress.stage(f"{self._place.target.description}: going on with {record.id}")
+            self._progress.stage(f"{self._place.target.description}: continue with {record.id}")
             if self._hazardous is Hazardous.FIRST_OF_A_KIND:
-                self._leave_the_like(planned, record)
-            front = deque([planned])
-            # The user has allowed that this host dies of it.
-            if not self._drain(driver, front, gate=0):
+                self._skip_same_kind(planned, record)
+            # The user has allowed this to kill the host.
+            if not self._drain(driver, deque([planned]), gate=0):
                 return
             self._check_deadline()
 
-    def _leave_the_like(self, leader: Planned, leading: ScenarioRecord) -> None:
+    def _skip_same_kind(self, leader: Planned, leading: ScenarioRecord) -> None:
         kind = _kind(leader, leading)
         others = self._waiting
         self._waiting = [(p, r) for p, r in others if _kind(p, r) != kind]

@@ -1,4 +1,4 @@
-"""The running host as the model sees it.  Public: what ``__all__`` names."""
+"""The running host as the model sees it.  Public: the names in ``__all__``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["RunningHost", "running_host"]
 
 @dataclass(frozen=True, slots=True)
 class RunningHost:
-    """What the probes found out about this CPU, kernel and KVM.
+    """The result of probing this CPU, kernel and KVM.
 
     :ivar profile: for :meth:`kvmprobe.model.Machine.fresh`; its behaviours are those found present
-    :ivar undetermined: behaviours that the probes found neither present nor absent: the profile
+    :ivar undetermined: behaviours that the probes could neither confirm nor exclude: the profile
         does not have them, the kernel may
     """
 
@@ -30,10 +30,10 @@ class RunningHost:
 
 
 def running_host(device: str = "/dev/kvm") -> RunningHost:
-    """Probe the running host, as ``kvmprobe probe`` does; it takes a fraction of a second.
+    """Probe the running host, as ``kvmprobe probe`` does, within a fraction of a second.
 
-    The probes run in a process of their own: this process's guest permission is neither used nor
-    changed, and no probe loads guest state that could panic the host.
+    The probes run in a separate process.  They neither use nor change this process's guest
+    permission, and no probe loads guest state that could panic the host.
 
     :param device: path of the KVM device
     :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm``, ``old_kernel`` or

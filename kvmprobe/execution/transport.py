@@ -1,4 +1,4 @@
-"""How the worker and its driver exchange lines: a pair of pipes, or the emulator's channel."""
+"""How the worker and its driver exchange lines: through pipes, or the emulator's I/O port."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _CHUNK = 65536
 
 
 class Transport(Protocol):
-    """Lines of JSON, both ways."""
+    """Exchanges lines of JSON."""
 
     @property
     def write_fd(self) -> int:
         """Descriptor that a child writes to; -1 means CHANNEL_PORT."""
 
     def read_line(self) -> bytes:
-        """Return the next line without its end; empty at the end of input."""
+        """Return the next line without its newline; empty at the end of input."""
 
     def write(self, line: bytes) -> None:
-        """Write one line, end included, at once."""
+        """Write one line, which includes its newline."""
 
 
 class PipeTransport:
-    """Standard input, and a descriptor for output."""
+    """Reads from one descriptor and writes to another."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd = read_fd
@@ -44,13 +44,13 @@ class PipeTransport:
         return line
 
     def write(self, line: bytes) -> None:
-        """Write all of it."""
+        """Write the whole line."""
         while line:
             line = line[os.write(self.write_fd, line) :]
 
 
 class PortTransport:
-    """The emulator's channel: what is written leaves the guest at once, even if the kernel dies.
+    """The emulator's I/O port: a written line leaves the guest at once, even if the kernel dies.
 
     The process needs I/O privilege level 3, which it inherits from the emulated host's init.
     """
@@ -60,7 +60,7 @@ class PortTransport:
         self._buffer = bytearray(_CHUNK)
 
     def read_line(self) -> bytes:
-        """Read a line; the emulator waits for the other side."""
+        """Read until a line is complete; the emulator blocks until there is input."""
         line = b""
         while True:
             with ffi.from_buffer(self._buffer) as view:
@@ -72,5 +72,5 @@ class PortTransport:
                 return b""
 
     def write(self, line: bytes) -> None:
-        """Write it with one string instruction."""
+        """Write the line with one string instruction."""
         lib.kvmprobe_port_out(CHANNEL_PORT, ffi.from_buffer(line), len(line))

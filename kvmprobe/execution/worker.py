@@ -1,15 +1,14 @@
-"""The process next to the kernel under test: runs each scenario in a forked child.
+"""The process on the kernel under test: runs each scenario in a forked child.
 
-It stays pristine: it never asks for permission, opens /dev/kvm or touches AMX, so a forked child
-begins as an exec'ed process would.  It judges nothing; the child reports what it saw, one line a
-step, written before the next step begins.  The same program runs on this host and on the emulated
-one.
+It never requests a permission, opens /dev/kvm or uses AMX, so that a forked child starts like a
+newly executed process.  It does not judge: the child writes the results of each step as one line
+before the next step begins.  The same program runs on this host and in the emulator.
 
 Lines in:  ``{"define": NR, "call": [...]}``, ``{"remember": NR, "of": CALL, "output": TEXT}``,
 ``{"run": NR, ...}``, ``{"facts": 1}``.
 Lines out: ``{"ready": ...}``, ``{"n": NR, "s": STEP, "r": [[RESULT, OUTPUT], ...], "k": [...]}``,
-``{"end": NR, ...}``.  An OUTPUT is ``"*BASE64"``, the number of a remembered one, or 0: as this
-call's last one in this scenario.
+``{"end": NR, ...}``.  An OUTPUT is ``"*BASE64"``, the number of a remembered output, or 0 for the
+same output as this call's previous one in this scenario.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Worker:
         self._session = Session(device, self._log.fd, transport.write_fd)
 
     def serve(self) -> None:
-        """Answer requests until the input ends, or a scenario that cannot be ended."""
+        """Answer requests until the input ends, or a scenario cannot be killed."""
         self._send(
             {"ready": {"pid": os.getpid(), "kmsg": self._log.state, "taint": self._log.taint()}}
         )
@@ -93,7 +92,7 @@ class Worker:
             from kvmprobe.execution.facts import gather  # noqa: PLC0415
 
             self._send({"facts": gather(self._device)})
-        except BaseException:  # the child must end here, and say why
+        except BaseException:  # the child must end here, and report why
             import traceback  # noqa: PLC0415
 
             self._send({"broken": _NO_NUMBER, "traceback": traceback.format_exc()})
@@ -102,7 +101,7 @@ class Worker:
 
     def _send_end(self, number: int, ended: Ended, started: float, limits: Limits) -> None:
         seconds = round(time.monotonic() - started, 6)
-        # What the kernel logs while a VM is torn down belongs to its scenario, not the next.
+        # Messages that the kernel logs while it destroys a VM belong to that VM's scenario.
         since = {"taint": self._log.taint(), "k": self._log.read()}
         self._send({"end": number, **_status(ended, limits), "seconds": seconds, **since})
 
@@ -119,9 +118,9 @@ def _status(ended: Ended, limits: Limits) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve on the channel that TRANSPORT_VARIABLE names: the port, or standard streams."""
+    """Serve on the transport that TRANSPORT_VARIABLE names: the I/O port, or standard streams."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The child goes too: it may be in a guest that never exits.
+    # Kill the child as well: it may be in a guest that never exits.
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
     transport: Transport
     if os.environ.get(TRANSPORT_VARIABLE) == PORT:

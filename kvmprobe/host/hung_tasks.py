@@ -1,6 +1,7 @@
-"""Looks at the tasks of a scenario that does not end, and ends them.
+"""Describes the tasks of a scenario that does not end, and kills them.
 
-Part of the worker, so it holds little.  Root may read all of it; others see the states.
+The worker imports this module, so it must stay small.  Root may read everything in it; other users
+only see the states.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 
 class Overrun(Enum):
-    """Whose time was up."""
+    """Which deadline was missed."""
 
     SCENARIO = "scenario"
     STEP = "step"
@@ -25,10 +26,10 @@ _PROC = "/proc"
 _ENDED = ("Z", "X")
 
 
-def tasks_below(root: int) -> Tasks:
-    """Return every thread of a process and of those that descend from it.
+def threads_of_tree(root: int) -> Tasks:
+    """Return every thread of a process and of its descendants.
 
-    A kernel without CONFIG_PROC_CHILDREN shows only the process itself.
+    On a kernel without CONFIG_PROC_CHILDREN, only those of the process itself.
     """
     found: Tasks = []
     waiting = [root]
@@ -48,13 +49,13 @@ def _threads(pid: int) -> list[int]:
         return []
 
 
-def living(tasks: Tasks) -> Tasks:
-    """Return those that have not ended; a zombie has."""
+def alive(tasks: Tasks) -> Tasks:
+    """Return the tasks that have not ended; a zombie has ended."""
     return [task for task in tasks if not _state(task).startswith(_ENDED)]
 
 
-def looked_at(tasks: Tasks) -> list[dict[str, Any]]:
-    """Return what :class:`kvmprobe.results.hang.HungTask` holds of each."""
+def describe(tasks: Tasks) -> list[dict[str, Any]]:
+    """Return the fields of :class:`kvmprobe.results.hang.HungTask` for each task."""
     return [_look(task) for task in tasks]
 
 

@@ -46,8 +46,9 @@ def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Differ
         case Done():
             return _compare_done(outcome, op, reply, host)
         case OneOf(choices):
-            found = [_compare_done(choice, op, reply, host) for choice in choices]
-            return None if None in found else found[0]
+            differences = (_compare_done(choice, op, reply, host) for choice in choices)
+            first = next(differences)
+            return None if first is None or None in differences else first
         case HostDies(reason):
             return HostSurvives(reason, reply.result)
         case _:

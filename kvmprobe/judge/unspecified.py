@@ -12,10 +12,10 @@ from kvmprobe.model.outcome import Done, Failed, OneOf
 from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.outcome import ExpectedTable, Outcome, Unspecified
+    from kvmprobe.model.outcome import ExpectedTable, Outcome
     from kvmprobe.scenarios.model_run import ModelRun
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -40,13 +40,14 @@ def judged_bytes(scenario: Scenario, model_run: ModelRun, step_count: int) -> in
 
 def _judged_in(outcome: Outcome) -> int:
     match outcome:
-        case Done() | Failed():
+        case Done():
             size = _FIELD_SIZE * len(outcome.fields)
-            if isinstance(outcome, Done):
-                size += len(outcome.image.image) if outcome.image else 0
-                size += len(outcome.memory.content) if outcome.memory else 0
-                size += _ENTRY_SIZE * len(outcome.table.table.entries) if outcome.table else 0
-            return size - open_in(outcome).total()
+            size += len(outcome.image.image) if outcome.image else 0
+            size += len(outcome.memory.content) if outcome.memory else 0
+            size += _ENTRY_SIZE * len(outcome.table.table.entries) if outcome.table else 0
+            return size - sum(count for _, count in _open_in_done(outcome))
+        case Failed():
+            return _FIELD_SIZE * len(outcome.fields)
         case OneOf(choices):
             return min(map(_judged_in, choices)) - open_in(outcome).total()
         case _:
@@ -57,31 +58,30 @@ def open_in(outcome: Outcome) -> Counter[str]:
     """Return the number of unspecified bytes in an outcome, by reason."""
     match outcome:
         case Done():
-            return _open_in_done(outcome)
+            return _by_reason(outcome)
         case OneOf(choices, reason):
-            each = [_open_in_done(choice) for choice in choices]
+            each = [_by_reason(choice) for choice in choices]
             most = Counter({why: max(one[why] for one in each) for why in set().union(*each)})
             return most + Counter({reason: _differing(choices)})
         case _:
             return Counter()
 
 
-def _open_in_done(done: Done) -> Counter[str]:
+def _by_reason(done: Done) -> Counter[str]:
     found: Counter[str] = Counter()
-    for name, bits in done.open_fields.items():
-        found[f"the field {name}"] += _bytes_of(bits)
-    for part in (done.image, done.memory):
-        found += _places(part.unspecified if part else ())
-    if done.table:
-        found[done.table.reason] += _registers(done.table)
+    for reason, size in _open_in_done(done):
+        found[reason] += size
     return +found
 
 
-def _places(places: Iterable[Unspecified]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for place in places:
-        found[place.reason] += len(place.bits) - place.bits.count(0)
-    return found
+def _open_in_done(done: Done) -> Iterator[tuple[str, int]]:
+    for name, bits in done.open_fields.items():
+        yield f"the field {name}", _bytes_of(bits)
+    for part in (done.image, done.memory):
+        for place in part.unspecified if part else ():
+            yield place.reason, len(place.bits) - place.bits.count(0)
+    if done.table:
+        yield done.table.reason, _registers(done.table)
 
 
 def _registers(expected: ExpectedTable) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import fpstate
@@ -40,7 +38,7 @@ def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
     """
     visible = visible_features(vcpu)
     return tuple(
-        _image(host, replace(vcpu, fpstate=decided), visible, stored)
+        _image(host, decided, visible, stored, vcpu.pkru)
         for decided in fpstate.resolved(host, vcpu.fpstate, visible, vcpu.pkru)
         for stored in fpstate.exported_mxcsr(host, decided, visible)
     )
@@ -54,9 +52,11 @@ def visible_features(vcpu: Vcpu) -> int:
     return vcpu.fpstate.user_xfeatures & (vcpu.guest_xcr0 | FPSSE)
 
 
-def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int]) -> ExpectedImage:
-    xstate_bv = vcpu.fpstate.xstate_bv & visible
-    contents = {nr: _content(host, vcpu, nr) for nr in numbers(xstate_bv)}
+def _image(
+    host: HostProfile, held: Fpstate, visible: int, stored: tuple[int, int], pkru: int
+) -> ExpectedImage:
+    xstate_bv = held.xstate_bv & visible
+    contents = {nr: _content(host, held, nr, pkru) for nr in numbers(xstate_bv)}
     contents.setdefault(XFeature.FP, init_content(XFeature.FP, host.layout))
     image = encode(
         XsaveFields(
@@ -67,16 +67,15 @@ def _image(host: HostProfile, vcpu: Vcpu, visible: int, stored: tuple[int, int])
             software_word=host.user_features,
         ),
         host.layout,
-        vcpu.fpstate.uabi_size,
+        held.uabi_size,
     )
-    return ExpectedImage(image, _unspecified(host, vcpu.fpstate, visible))
+    return ExpectedImage(image, _unspecified(host, held, visible))
 
 
-def _content(host: HostProfile, vcpu: Vcpu, nr: int) -> bytes:
+def _content(host: HostProfile, held: Fpstate, nr: int, pkru: int) -> bytes:
     if nr == XFeature.PKRU:
-        size = host.layout.component(nr).size
-        return struct.pack("=I", vcpu.pkru) + bytes(size - 4)
-    return fpstate.content(host, vcpu.fpstate, nr)
+        return pkru.to_bytes(host.layout.component(nr).size, "little")
+    return fpstate.content(host, held, nr)
 
 
 def _unspecified(host: HostProfile, held: Fpstate, visible: int) -> tuple[Unspecified, ...]:

@@ -148,11 +148,14 @@ def with_user_components(
 
     :see: arch/x86/kernel/fpu/xstate.c: copy_uabi_to_xstate
     """
+    stale, stale_open = _bytes_kept(fpstate)
     return replace(
-        _with_bytes_kept(fpstate),
+        fpstate,
         xstate_bv=xstate_bv,
         xstate_bv_open=0,
         contents=contents,
+        stale=stale,
+        stale_open=stale_open,
         saved=False,
     )
 
@@ -190,25 +193,25 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     kept = sum(1 << nr for nr, fate in fates.items() if fate is Fate.KEPT)
     either = sum(1 << nr for nr, fate in fates.items() if fate is Fate.EITHER)
     either |= fpstate.xstate_bv_open
+    stale, stale_open = _bytes_kept(fpstate)
     return replace(
-        _with_bytes_kept(fpstate),
+        fpstate,
         saved=True,
         xstate_bv=kept,
         xstate_bv_open=fpstate.user_xfeatures & ~kept & ~fpstate.xfd,
         contents={nr: held for nr, held in fpstate.contents.items() if (kept | either) >> nr & 1},
+        stale=stale,
+        stale_open=stale_open,
     )
 
 
-def _with_bytes_kept(fpstate: Fpstate) -> Fpstate:
-    """Note the bytes of FP and SSE, which stay should their bits become clear."""
-    return replace(
-        fpstate,
-        stale={
-            nr: fpstate.contents[nr] if fpstate.xstate_bv >> nr & 1 else held
-            for nr, held in fpstate.stale.items()
-        },
-        stale_open=(fpstate.stale_open | fpstate.xstate_bv_open) & ~fpstate.xstate_bv,
-    )
+def _bytes_kept(fpstate: Fpstate) -> tuple[dict[int, bytes], int]:
+    """Return ``stale`` and ``stale_open`` for when the bits of FP and SSE become clear."""
+    stale = {
+        nr: fpstate.contents[nr] if fpstate.xstate_bv >> nr & 1 else held
+        for nr, held in fpstate.stale.items()
+    }
+    return stale, (fpstate.stale_open | fpstate.xstate_bv_open) & ~fpstate.xstate_bv
 
 
 def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate:
@@ -254,28 +257,35 @@ def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tu
 
 
 def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[Fpstate, ...]:
-    mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
-    moves_mxcsr = mxcsr_stale and nr in {XFeature.SSE, XFeature.YMM}
-    if nr not in fpstate.contents and nr != XFeature.PKRU and not moves_mxcsr:
-        return (fpstate,)
-    bit = 1 << nr
-    is_set = replace(
-        fpstate, xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
-    )
-    is_clear = replace(fpstate, xstate_bv_open=fpstate.xstate_bv_open & ~bit)
     if nr == XFeature.PKRU:
-        return (is_set, is_clear) if pkru else (fpstate,)
-    init = {other: held for other, held in fpstate.contents.items() if other != nr}
+        return (_set(fpstate, nr), _clear(fpstate, nr)) if pkru else (fpstate,)
+    mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
     if mxcsr_stale and nr == XFeature.SSE:
         # A save that sets the bit of SSE writes MXCSR, which was INIT.
-        written = replace(is_set, mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
+        written = replace(_set(fpstate, nr), mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
         with_content = (written,) if nr in fpstate.contents else ()
-        return (is_clear, replace(written, contents=init), *with_content)
+        return (_clear(fpstate, nr), _with_init(written, nr), *with_content)
     if mxcsr_stale and nr == XFeature.YMM and not fpstate.xstate_bv & XFeature.SSE.bit:
-        return (is_clear, is_set)
+        return (_clear(fpstate, nr), _set(fpstate, nr))
     if nr in fpstate.contents:
-        return (is_set, replace(fpstate, contents=init))
+        return (_set(fpstate, nr), _with_init(fpstate, nr))
     return (fpstate,)
+
+
+def _set(fpstate: Fpstate, nr: int) -> Fpstate:
+    bit = 1 << nr
+    return replace(
+        fpstate, xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
+    )
+
+
+def _clear(fpstate: Fpstate, nr: int) -> Fpstate:
+    return replace(fpstate, xstate_bv_open=fpstate.xstate_bv_open & ~(1 << nr))
+
+
+def _with_init(fpstate: Fpstate, nr: int) -> Fpstate:
+    contents = {other: held for other, held in fpstate.contents.items() if other != nr}
+    return replace(fpstate, contents=contents)
 
 
 def exported_mxcsr(

@@ -1,4 +1,4 @@
 """The executor, in C and assembly: issues a scenario's lowered calls.  Layer: above abi.
 
-``shared/`` holds what reproducers also contain; see README.md.
+``shared/`` has the code that reproducers also contain; see README.md.
 """

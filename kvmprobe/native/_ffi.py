@@ -1,4 +1,4 @@
-"""The only importer of the compiled executor."""
+"""Imports the compiled executor; no other module does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ except ImportError as error:
     raise Unavailable(
         "not_built",
         f"the compiled module kvmprobe.native._executor cannot be loaded ({error}); "
-        "install the project (pip install .), or start it through scripts/kvmprobe",
+        "install the project (pip install .), or start it with scripts/kvmprobe",
     ) from error
 
 ffi: Any = _executor.ffi

@@ -1,6 +1,6 @@
 /*
- * The gate: what each vCPU's state was when last read back, and which calls load it into the processor.  Such a load
- * kills a host whose XRSTOR gets a component that XFD disables.
+ * The gate: remembers XSTATE_BV and IA32_XFD of each vCPU as last read back, and knows the calls that load this state into
+ * the processor.  If XSTATE_BV has a component that XFD disables, XRSTOR raises #NM in the host, which is fatal.
  */
 #include <linux/kvm.h>
 #include <string.h>
@@ -14,9 +14,9 @@ static const unsigned long msr_lists[] = { FPU_MSR_LISTS };
 static const unsigned long one_registers[] = { FPU_ONE_REGISTERS };
 static const unsigned long loading_msrs[] = { FPU_LOADING_MSRS };
 
-#define AMONG(value, list) among(value, list, sizeof(list) / sizeof(list[0]))
+#define LISTED(value, list) is_listed(value, list, sizeof(list) / sizeof(list[0]))
 
-static int among(unsigned long value, const unsigned long *list, size_t count)
+static int is_listed(unsigned long value, const unsigned long *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (list[i] == value)
@@ -55,7 +55,7 @@ static int list_is_fatal(uint64_t xstate_bv, uint64_t xfd, int sets, const uint8
 
 		if (sets && entry.index == XFD_MSR)
 			xfd = entry.data;
-		if ((xstate_bv & xfd) && AMONG(entry.index, loading_msrs))
+		if ((xstate_bv & xfd) && LISTED(entry.index, loading_msrs))
 			return 1;
 	}
 	return 0;
@@ -67,12 +67,12 @@ int kvmprobe_load_is_fatal(uint64_t xstate_bv, uint64_t xfd, unsigned long reque
 
 	if (request == KVM_RUN)
 		return (xstate_bv & xfd) != 0;
-	if (AMONG(request, msr_lists))
+	if (LISTED(request, msr_lists))
 		return list_is_fatal(xstate_bv, xfd, request == KVM_SET_MSRS, bytes, size);
-	if (!AMONG(request, one_registers) || size < sizeof(reg))
+	if (!LISTED(request, one_registers) || size < sizeof(reg))
 		return 0;
 	memcpy(&reg, bytes, sizeof(reg));
-	return (xstate_bv & xfd) && AMONG((uint32_t)reg.id, loading_msrs);
+	return (xstate_bv & xfd) && LISTED((uint32_t)reg.id, loading_msrs);
 }
 
 int is_fatal(const struct descriptor *vcpu, const struct kvmprobe_call *call, const struct input *input)

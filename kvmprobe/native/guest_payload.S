@@ -1,7 +1,7 @@
-/* The guest payload: starts at the reset vector, executes the command in its memory, reports by an OUT that the
- * result is there, and again.  It touches no FPU or vector register of its own accord and leaves CR4.OSXSAVE to
- * commands.  Linear is physical; all at once is mapped a second time, USER higher, for CPL 3, so that neither PKRU nor
- * SMEP and SMAP apply to the payload itself. */
+/* The guest payload.  It starts at the reset vector, then repeats: execute the command in memory, store the result, exit
+ * by OUT.  The payload itself uses no FPU or vector register, and only commands change CR4.OSXSAVE.  Linear addresses are
+ * physical addresses.  A second mapping of the same memory, at USER, is for CPL 3; so PKRU, SMEP and SMAP do not apply to
+ * the payload itself. */
 #include "constants.h"
 
 #define PML4 0x1000
@@ -184,7 +184,7 @@ idt_pointer:
     .word 16 * (VECTORS + 1) - 1
     .quad IDT
 
-/* A command's code; R15 is the address of its first instruction, RDI that of its memory operand. */
+/* The code of a command.  R15 is the address of its first instruction, RDI that of its memory operand. */
 .macro command number
 target_\number:
     lea 1f(%rip), %r15
@@ -197,7 +197,7 @@ target_\number:
     jmp finished
 .endm
 
-/* As `command`, for code with one entry a tile, each 16 bytes long. */
+/* The same, for code with one entry of 16 bytes for each tile. */
 .macro tile_command number
 target_\number:
     lea 1f(%rip), %r15

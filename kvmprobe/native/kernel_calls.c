@@ -1,4 +1,4 @@
-/* Issues one call, in the scenario's own process or in a task. */
+/* Issues one call, in the scenario's process or in one of its tasks. */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -109,7 +109,7 @@ static long call_on_descriptor(struct session *session, const struct kvmprobe_ca
 	case KVMPROBE_RUN_GUEST:
 		return run_command(vcpu_of(session, call), *memory_of(session, call->memory), call);
 	default:
-		cannot_run("a call of the unknown kind %d", call->kind);
+		cannot_run("a call has the unknown kind %d", call->kind);
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
- * The one reader of /dev/kmsg: messages of the kernel's.  A record is "PREFIX,SEQUENCE,TIME,FLAGS;TEXT\n" and lines that
- * begin with a space; PREFIX >> 3 is the facility.  What user space writes has another facility than the kernel's, 0: our
- * own marks, too.  The kernel escapes what is not printable ASCII.
+ * Reads the kernel's messages from /dev/kmsg.  A record is "PREFIX,SEQUENCE,TIME,FLAGS;TEXT\n", followed by lines that
+ * begin with a space.  PREFIX >> 3 is the facility: 0 for the kernel, another one for user space and so for our own marks.
+ * The kernel escapes all characters except printable ASCII.
  * Documentation/ABI/testing/dev-kmsg; kernel/printk/printk.c: devkmsg_write, devkmsg_read
  */
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* A line of JSON, which grows as needed and is sent in one piece. */
+/* Builds one line of JSON, of any length, and sends it in one piece. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,15 +18,15 @@ static char *reserve(size_t size)
 		char *grown = realloc(line, wanted);
 
 		if (!grown)
-			cannot_run("no memory for a line of %zu bytes", wanted);
+			cannot_run("cannot allocate a line of %zu bytes", wanted);
 		line = grown;
 		room = wanted;
 	}
 	return line + length;
 }
 
-/* At most 255 characters; longer ones have functions of their own. */
-void say(const char *format, ...)
+/* Appends at most 255 characters; for longer texts see the functions below. */
+void line_printf(const char *format, ...)
 {
 	char *end = reserve(256);
 	va_list values;
@@ -36,8 +36,8 @@ void say(const char *format, ...)
 	va_end(values);
 }
 
-/* The inside of a JSON string. */
-void say_text(const char *text)
+/* Appends text with the escapes of a JSON string. */
+void line_text(const char *text)
 {
 	char *end = reserve(6 * strlen(text) + 1), *start = end;
 
@@ -52,7 +52,7 @@ void say_text(const char *text)
 	length += (size_t)(end - start);
 }
 
-void say_base64(const uint8_t *bytes, size_t size)
+void line_base64(const uint8_t *bytes, size_t size)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *end = reserve((size + 2) / 3 * 4);
@@ -69,17 +69,12 @@ void say_base64(const uint8_t *bytes, size_t size)
 	length += (size + 2) / 3 * 4;
 }
 
-void drop_line(void)
-{
-	length = 0;
-}
-
-/* Sends it; returns 0 if that fails. */
-int end_line(const struct kvmprobe_channels *channels)
+/* Sends the line and starts a new one; returns 0 if it cannot be sent. */
+int line_send(const struct kvmprobe_channels *channels)
 {
 	int sent = 1;
 
-	say("\n");
+	line_printf("\n");
 	if (channels->out_fd < 0)
 		kvmprobe_port_out(channels->out_port, line, length);
 	else

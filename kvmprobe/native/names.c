@@ -1,4 +1,4 @@
-/* The one place where a name from a document becomes an index: it is checked here, or the scenario is broken. */
+/* Turns the names in a document into indices.  Only this file does; a wrong name ends the scenario as BROKEN. */
 #include <string.h>
 
 #include "session.h"
@@ -16,10 +16,10 @@ static int place_of(const struct names *names, const char *name)
 	int place;
 
 	if (!name)
-		cannot_run("a call names no %s", names->kind);
+		cannot_run("a call has no name of a %s", names->kind);
 	place = find(names, name);
 	if (place < 0)
-		cannot_run("no %s is called %s: no call before it has bound that name", names->kind, name);
+		cannot_run("there is no %s named %s: no earlier call has bound this name", names->kind, name);
 	return place;
 }
 
@@ -33,7 +33,7 @@ static int bind_name(struct names *names, const char *name)
 	if (place >= 0)
 		return place;
 	if (names->count == names->most)
-		cannot_run("more than %d names of a %s: %s", names->most, names->kind, name);
+		cannot_run("cannot bind %s: there are already %d names of a %s", name, names->most, names->kind);
 	names->bound[names->count] = name;
 	return names->count++;
 }
@@ -43,7 +43,7 @@ struct descriptor *descriptor_of(struct session *session, const struct kvmprobe_
 	return &session->descriptors[place_of(&session->descriptor_names, call->on)];
 }
 
-/* One that KVM_RUN can be issued on. */
+/* Returns the descriptor of a vCPU, on which KVM_RUN can be issued. */
 struct descriptor *vcpu_of(struct session *session, const struct kvmprobe_call *call)
 {
 	struct descriptor *vcpu = descriptor_of(session, call);

@@ -1,4 +1,4 @@
-/* The guest payload (guest_payload.S) in a VM's memory, and its commands. */
+/* Puts the guest payload (guest_payload.S) into a VM's memory, and passes it commands. */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -49,7 +49,7 @@ long run_command(struct descriptor *vcpu, uint8_t *memory, const struct kvmprobe
 	memcpy(memory + PAYLOAD_COMMAND, command, PAYLOAD_COMMAND_SIZE);
 	memcpy(memory + PAYLOAD_DATA, command + PAYLOAD_COMMAND_SIZE, call->input_size - PAYLOAD_COMMAND_SIZE);
 	result = run_guest(vcpu->fd, area, memory, call->output, call->size - PAYLOAD_RESULT_SIZE);
-	/* The guest has not run, so its result holds nothing: the hardware's reason takes its first bytes. */
+	/* The guest has not run and has no result; return the hardware's reason in the first bytes. */
 	if (result == KVM_EXIT_FAIL_ENTRY)
 		memcpy(call->output, &area->fail_entry.hardware_entry_failure_reason,
 		       sizeof(area->fail_entry.hardware_entry_failure_reason));

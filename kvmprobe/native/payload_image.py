@@ -1,4 +1,4 @@
-"""The guest payload's machine code, as the compiled executor has it."""
+"""The guest payload's machine code, from the compiled executor."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kvmprobe.native._ffi import ffi, lib
 
 
 def payload_code() -> bytes:
-    """Return what lies at PAYLOAD_CODE in the guest's memory."""
+    """Return the code at PAYLOAD_CODE in guest memory."""
     start = PLACES["CODE"]
     return payload_memory()[start : start + lib.kvmprobe_payload_code_size()]
 
 
 def payload_reset() -> bytes:
-    """Return what lies at the reset vector."""
+    """Return the code at the reset vector."""
     start = PLACES["MEMORY"] + RESET_VECTOR
     return payload_memory()[start : start + PLACES["RESET_SIZE"]]
 
 
 def payload_memory() -> bytes:
-    """Return the payload's memory, and the page of the reset vector that follows it."""
+    """Return the payload's memory, followed by the page of the reset vector."""
     memory = bytearray(PLACES["MEMORY"] + mmap.PAGESIZE)
     lib.kvmprobe_payload_fill(ffi.from_buffer("uint8_t[]", memory))
     return bytes(memory)

@@ -1,4 +1,4 @@
-/* Lines through an I/O port: the emulator's channel. */
+/* Exchanges lines with the emulator through an I/O port. */
 #include <sys/io.h>
 
 #include "session.h"
@@ -8,7 +8,7 @@ void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size)
 	asm volatile("rep outsb" : "+S"(bytes), "+c"(size) : "d"(port) : "memory");
 }
 
-/* Reads until a newline, which it keeps, a 0, which it drops, or no room; returns the length. */
+/* Reads up to a newline, which is part of the line, or a 0, which is not, or `size` bytes; returns the length. */
 size_t kvmprobe_port_line(uint16_t port, char *line, size_t size)
 {
 	size_t length = 0;

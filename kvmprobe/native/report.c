@@ -1,6 +1,6 @@
 /*
- * Our own faults end a scenario as BROKEN.  The reason is in memory that its process, its tasks and the zygote share; the
- * zygote reports it when the process has ended.
+ * A fault of the executor itself ends a scenario as BROKEN.  The reason is stored in memory that the scenario's process,
+ * its tasks and the zygote share; the zygote reports it after the process has ended.
  */
 #include <signal.h>
 #include <stdarg.h>
@@ -12,8 +12,8 @@
 #include "session.h"
 
 struct report {
-	int begun;		/* steps */
-	char broken[256];	/* why */
+	int begun;		/* number of steps */
+	char broken[256];	/* reason */
 };
 
 static struct report *report;
@@ -23,7 +23,7 @@ void share_report(void)
 	void *memory = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
-		cannot_run("no shared memory for a report");
+		cannot_run("cannot map shared memory for a report");
 	report = memory;
 }
 
@@ -63,7 +63,10 @@ void cannot_run(const char *format, ...)
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	(void)context;
-	/* No page of ours has a protection key: PKRU is not what it was.  That is the kernel's doing; fault again. */
+	/*
+	 * The executor uses no protection keys, so the kernel has not restored PKRU.  Fault again with the default action,
+	 * to end as a scenario that the kernel killed.
+	 */
 	if (number == SIGSEGV && info->si_code == SEGV_PKUERR) {
 		signal(number, SIG_DFL);
 		return;
@@ -71,7 +74,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	cannot_run("the executor received signal %d (si_code %d, si_addr %p)", number, info->si_code, info->si_addr);
 }
 
-/* An Oops kills a task without running its handlers, so what arrives here is no Oops. */
+/* An Oops kills a task without running its handlers, so a signal that arrives here is the executor's own fault. */
 void report_own_faults(void)
 {
 	const int faults[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL };

@@ -1,4 +1,4 @@
-/* What the executor's units share. */
+/* Declarations that the executor's files share. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -6,7 +6,7 @@
 #include "constants.h"
 #include "executor.h"
 
-/* The names of one kind that a scenario has bound; a name's place is its index in the session's array. */
+/* The names of one kind that a scenario has bound; the place of a name is its index in the session's array. */
 struct names {
 	const char *kind;
 	int most;
@@ -15,7 +15,7 @@ struct names {
 };
 
 struct descriptor {
-	int fd;			/* -1 once it is closed */
+	int fd;			/* -1 if closed */
 	void *run_area;		/* struct kvm_run, of a vCPU */
 	uint64_t xstate_bv;	/* of a vCPU, as last read back */
 	uint64_t xfd;
@@ -31,16 +31,16 @@ struct session {
 	uint8_t *memories[MOST_MEMORIES];
 };
 
-/* What a call passes: an integer, or where its bytes are and how many. */
+/* The argument of a call: an integer, or the address and size of its bytes. */
 struct input {
 	size_t argument;
 	size_t size;
 };
 
-/* The result of a call that the gate did not let through.  No errno is that large. */
+/* The result of a call that the gate stopped.  No errno is that large. */
 #define STOPPED (-4096L)
 
-/* report.c: how our own faults end. */
+/* report.c: faults of the executor itself. */
 void share_report(void);
 void clear_report(void);
 void begin_step(int number);
@@ -50,11 +50,10 @@ void report_own_faults(void);
 __attribute__((format(printf, 1, 2), noreturn)) void cannot_run(const char *format, ...);
 
 /* line.c: one line of JSON to the driver of the worker. */
-__attribute__((format(printf, 1, 2))) void say(const char *format, ...);
-void say_text(const char *text);
-void say_base64(const uint8_t *bytes, size_t size);
-int end_line(const struct kvmprobe_channels *channels);
-void drop_line(void);
+__attribute__((format(printf, 1, 2))) void line_printf(const char *format, ...);
+void line_text(const char *text);
+void line_base64(const uint8_t *bytes, size_t size);
+int line_send(const struct kvmprobe_channels *channels);
 
 /* names.c */
 struct descriptor *descriptor_of(struct session *session, const struct kvmprobe_call *call);
@@ -83,7 +82,7 @@ long run_command(struct descriptor *vcpu, uint8_t *memory, const struct kvmprobe
 int read_whole(int fd, void *buffer, size_t size);
 int write_whole(int fd, const void *buffer, size_t size);
 long spawn(struct session *session, const struct kvmprobe_call *call);
-long ask(struct session *session, const struct kvmprobe_call *call, const struct input *input);
+long perform_in_task(struct session *session, const struct kvmprobe_call *call, const struct input *input);
 
 /* scenario.c */
 enum kvmprobe_end run_scenario(struct session *session, int number, struct kvmprobe_call **calls, int steps);

@@ -1,6 +1,7 @@
-/* The program that a task of the relation EXEC runs: a whole ELF file, which the executor gives to execveat(2).
- * It answers once unasked, and then each request on descriptor 0 with an answer on descriptor 1:
- *     request: u64 what (0 arch_prctl, 1 sigaltstack), code, argument, bytes, whether the argument is those bytes
+/* The program of a task of the relation EXEC: a complete ELF file, which the executor passes to execveat(2).
+ * It writes one answer when it starts, and then one for each request.  Requests arrive on descriptor 0, answers go to
+ * descriptor 1:
+ *     request: u64 what (0 arch_prctl, 1 sigaltstack), code, argument, bytes, 1 if the argument is those bytes
  *     answer:  u64 result, bytes */
 #define ORIGIN 0x400000
 #define SYS_read 0
@@ -76,7 +77,7 @@ alt_stack:
     xor %edi, %edi
     mov ARGUMENT(%rsp), %rsi
     mov %rsi, ALT_STACK + 16(%rsp)
-    or $1, %rsi                         /* 0 is no size of a mapping */
+    or $1, %rsi                         /* mmap() refuses the size 0 */
     mov $3, %edx                        /* PROT_READ, PROT_WRITE */
     mov $0x22, %r10d                    /* MAP_PRIVATE, MAP_ANONYMOUS */
     mov $-1, %r8

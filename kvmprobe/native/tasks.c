@@ -1,4 +1,4 @@
-/* Tasks: threads and processes that make calls in the scenario's place, one at a time. */
+/* Tasks: threads and processes that make calls for the scenario, one at a time. */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <sched.h>
@@ -26,18 +26,18 @@ static struct {
 	enum kvmprobe_relation relation;
 } tasks[MOST_TASKS];
 
-/* The session that a task was created in. */
+/* The session in which the tasks were created. */
 static struct session *served;
 
-/* What a task is asked; `copied` bytes of a captured output follow.  It answers with the result, then the output. */
-struct errand {
+/* A request to a task, followed by `copied` bytes of a captured output.  The task sends the result, then the output. */
+struct request {
 	const struct kvmprobe_call *call;
 	size_t copied;
 	int gate;
 };
 
 /* The same for task_image.S. */
-struct image_errand {
+struct image_request {
 	uint64_t alt_stack;
 	uint64_t code;
 	uint64_t argument;
@@ -75,33 +75,33 @@ int write_whole(int fd, const void *buffer, size_t size)
 
 static void serve(int requests, int answers)
 {
-	struct errand errand;
+	struct request request;
 
-	while (read_whole(requests, &errand, sizeof(errand))) {
-		struct input input = { errand.call->argument, errand.call->input_size };
+	while (read_whole(requests, &request, sizeof(request))) {
+		struct input input = { request.call->argument, request.call->input_size };
 		uint8_t *copied = NULL;
 		long result;
 
-		if (errand.call->kind == KVMPROBE_CAPTURED) {
-			copied = new_memory(errand.copied + 1);
-			input = (struct input){ (size_t)copied, errand.copied };
-			if (!read_whole(requests, copied, errand.copied))
+		if (request.call->kind == KVMPROBE_CAPTURED) {
+			copied = new_memory(request.copied + 1);
+			input = (struct input){ (size_t)copied, request.copied };
+			if (!read_whole(requests, copied, request.copied))
 				return;
 		}
-		served->gate = errand.gate;
-		result = perform(served, errand.call, &input);
+		served->gate = request.gate;
+		result = perform(served, request.call, &input);
 		if (copied)
-			munmap(copied, errand.copied + 1);
+			munmap(copied, request.copied + 1);
 		if (!write_whole(answers, &result, sizeof(result))
-		    || !write_whole(answers, errand.call->output, errand.call->size))
+		    || !write_whole(answers, request.call->output, request.call->size))
 			return;
 	}
 }
 
-/* Returns if that does not work. */
+/* Executes task_image.S; returns only on failure. */
 static void become_image(int requests, int answers)
 {
-	static char *const no_words[] = { NULL };
+	static char *const no_arguments[] = { NULL };
 	size_t size = (size_t)(task_image_end - task_image);
 	const unsigned int cloexec = 1, exec = 0x10;	/* MFD_CLOEXEC; MFD_EXEC, which Linux before 6.3 lacks */
 	int fd = (int)syscall(SYS_memfd_create, "kvmprobe-task", cloexec | exec);
@@ -110,7 +110,7 @@ static void become_image(int requests, int answers)
 		fd = (int)syscall(SYS_memfd_create, "kvmprobe-task", cloexec);
 	if (fd < 0 || !write_whole(fd, task_image, size) || dup2(requests, 0) < 0 || dup2(answers, 1) < 0)
 		return;
-	syscall(SYS_execveat, fd, "", no_words, no_words, 0x1000 /* AT_EMPTY_PATH */);
+	syscall(SYS_execveat, fd, "", no_arguments, no_arguments, 0x1000 /* AT_EMPTY_PATH */);
 }
 
 static long spawn_image(struct task *task)
@@ -150,11 +150,11 @@ long spawn(struct session *session, const struct kvmprobe_call *call)
 	case KVMPROBE_EXEC:
 		return spawn_image(task);
 	}
-	cannot_run("a task of the unknown relation %zu", call->argument);
+	cannot_run("a task has the unknown relation %zu", call->argument);
 }
 
-/* A process that a task's death kills dies of the same signal: it is the scenario that was killed. */
-__attribute__((noreturn)) static void end_as(const struct task *task)
+/* Ends the scenario's process as the task ended: by the same signal, so that the scenario counts as killed by it. */
+__attribute__((noreturn)) static void end_like(const struct task *task)
 {
 	int status = 0;
 
@@ -165,27 +165,27 @@ __attribute__((noreturn)) static void end_as(const struct task *task)
 		kill(getpid(), WTERMSIG(status));
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == KVMPROBE_BROKEN)
-		_exit(KVMPROBE_BROKEN);		/* it has said why */
-	cannot_run("a task has ended with status %d", status);
+		_exit(KVMPROBE_BROKEN);		/* the task has stored the reason */
+	cannot_run("a task ended with status %d", status);
 }
 
 static void read_answer(const struct task *task, void *answer, size_t size)
 {
 	if (!await_answer(task))
-		end_as(task);
+		end_like(task);
 	if (!read_whole(task->answers, answer, size))
 		cannot_run("a task does not answer");
 }
 
-static void send_errand(const struct task *task, const void *errand, size_t size)
+static void send_request(const struct task *task, const void *request, size_t size)
 {
-	if (!write_whole(task->requests, errand, size))
-		end_as(task);
+	if (!write_whole(task->requests, request, size))
+		end_like(task);
 }
 
-static long ask_image(const struct task *task, const struct kvmprobe_call *call)
+static long perform_in_image(const struct task *task, const struct kvmprobe_call *call)
 {
-	struct image_errand errand = {
+	struct image_request request = {
 		.alt_stack = call->kind == KVMPROBE_ALT_STACK,
 		.code = call->request,
 		.argument = call->argument,
@@ -193,29 +193,29 @@ static long ask_image(const struct task *task, const struct kvmprobe_call *call)
 	};
 	struct image_answer answer;
 
-	if ((call->kind != KVMPROBE_ALT_STACK && call->kind != KVMPROBE_ARCH_PRCTL) || call->size > sizeof(errand.bytes))
-		cannot_run("a program of its own can only arch_prctl, of 8 bytes, and sigaltstack");
+	if ((call->kind != KVMPROBE_ALT_STACK && call->kind != KVMPROBE_ARCH_PRCTL) || call->size > sizeof(request.bytes))
+		cannot_run("a task of the relation EXEC can only make arch_prctl, of 8 bytes, and sigaltstack");
 	if (call->output)
-		memcpy(&errand.bytes, call->blank, call->size);
-	send_errand(task, &errand, sizeof(errand));
+		memcpy(&request.bytes, call->blank, call->size);
+	send_request(task, &request, sizeof(request));
 	read_answer(task, &answer, sizeof(answer));
 	if (call->output)
 		memcpy(call->output, &answer.bytes, call->size);
 	return answer.result;
 }
 
-long ask(struct session *session, const struct kvmprobe_call *call, const struct input *input)
+long perform_in_task(struct session *session, const struct kvmprobe_call *call, const struct input *input)
 {
 	int place = task_of(session, call->by);
 	const struct task *task = &tasks[place].task;
-	struct errand errand = { .call = call, .gate = session->gate };
+	struct request request = { .call = call, .gate = session->gate };
 	long result;
 
 	if (tasks[place].relation == KVMPROBE_EXEC)
-		return ask_image(task, call);
-	errand.copied = call->kind == KVMPROBE_CAPTURED ? input->size : 0;
-	send_errand(task, &errand, sizeof(errand));
-	send_errand(task, (const void *)input->argument, errand.copied);
+		return perform_in_image(task, call);
+	request.copied = call->kind == KVMPROBE_CAPTURED ? input->size : 0;
+	send_request(task, &request, sizeof(request));
+	send_request(task, (const void *)input->argument, request.copied);
 	read_answer(task, &result, sizeof(result));
 	if (call->size)
 		read_answer(task, call->output, call->size);

@@ -1,7 +1,7 @@
 /*
- * The zygote: a copy of the worker that forks a child for each scenario and does nothing else.  In C, because a child pays
- * with a fault and a copy for each page that it touches for the first time; a scenario in Python cost hundreds of them,
- * more than its calls.  After a fork the parent pays as well, hence a process of its own.
+ * The zygote: a fork of the worker that forks a child for each scenario and does nothing else.  It is written in C because
+ * each page that a child writes for the first time costs a fault and a copy: a scenario in Python had hundreds of them,
+ * which took longer than its calls.  It is a separate process because fork() also costs the parent such faults.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,7 +27,7 @@ static void die_with(pid_t parent)
 		_exit(KVMPROBE_BROKEN);
 }
 
-/* Waits for a scenario's process. */
+/* Waits for a scenario's process, up to its deadlines. */
 static enum kvmprobe_overrun overrun(const struct kvmprobe_request *request, pid_t pid)
 {
 	struct pollfd process = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
@@ -47,14 +47,14 @@ static enum kvmprobe_overrun overrun(const struct kvmprobe_request *request, pid
 	return ready ? KVMPROBE_IN_TIME : left > 0 ? KVMPROBE_OVERRUN_STEP : KVMPROBE_OVERRUN_SCENARIO;
 }
 
-static void say_broken(int number)
+static void report_broken(int number)
 {
 	int begun = begun_steps();
 
-	say("{\"broken\":%d,\"traceback\":\"step %d: ", number, begun ? begun - 1 : 0);
-	say_text(broken_because());
-	say("\"}");
-	end_line(&session.channels);
+	line_printf("{\"broken\":%d,\"traceback\":\"step %d: ", number, begun ? begun - 1 : 0);
+	line_text(broken_because());
+	line_printf("\"}");
+	line_send(&session.channels);
 }
 
 static pid_t start(const struct kvmprobe_request *request, struct kvmprobe_call **calls)
@@ -72,7 +72,7 @@ static pid_t start(const struct kvmprobe_request *request, struct kvmprobe_call 
 	return pid;
 }
 
-/* Returns 0 when there is nobody left to answer. */
+/* Returns 0 if the worker cannot be answered. */
 static int run_request(const struct kvmprobe_request *request, struct kvmprobe_call **calls)
 {
 	struct kvmprobe_ended ended = { .pid = start(request, calls) };
@@ -85,11 +85,11 @@ static int run_request(const struct kvmprobe_request *request, struct kvmprobe_c
 	ended.overrun = KVMPROBE_IN_TIME;
 	while (waitpid(ended.pid, &ended.status, 0) < 0 && errno == EINTR)
 		;
-	/* Its tasks are ours now, and killed. */
+	/* The scenario's tasks, which its end has killed, are now children of the zygote. */
 	while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
 		;
 	if (WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == KVMPROBE_BROKEN)
-		say_broken(request->number);
+		report_broken(request->number);
 	return write_whole(session.channels.answers, &ended, sizeof(ended));
 }
 

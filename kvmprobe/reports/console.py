@@ -223,5 +223,6 @@ def _summary(records: Sequence[ScenarioRecord], seconds: float) -> list[Text]:
         labelled = Counter(r.label for r in records if r.target == target and r.verdict in LABELLED)
         lines += [Text(f"  {count} {text}") for text, count in labelled.items()]
     if records:
-        lines.append(Text(f"{len(records)} scenarios in {seconds:.1f} s"))
+        noun = "scenario" if len(records) == 1 else "scenarios"
+        lines.append(Text(f"{len(records)} {noun} in {seconds:.1f} s"))
     return lines

@@ -10,7 +10,7 @@ from kvmprobe.host.taint import letters
 from kvmprobe.xstate.features import XFeature, names
 
 _FEATURES = ("xsaves", "xfd", "amx_tile")
-_UNTOLD = "not told"
+_UNKNOWN = "unknown"
 
 
 def fact_lines(facts: dict[str, Any]) -> list[str]:
@@ -32,12 +32,12 @@ def fact_lines(facts: dict[str, Any]) -> list[str]:
 
 def _kernel(kernel: dict[str, Any]) -> list[str]:
     config = kernel["config"]
-    shown = f"{config['source']}, SHA-256 {config['sha256']}" if config else _UNTOLD
+    shown = f"{config['source']}, SHA-256 {config['sha256']}" if config else _UNKNOWN
     return [
-        f"  build id                 {kernel['build_id'] or _UNTOLD}",
+        f"  build id                 {kernel['build_id'] or _UNKNOWN}",
         f"  configuration            {shown}",
-        f"  command line             {kernel['cmdline'] or _UNTOLD}",
-        f"  clocksource              {kernel['clocksource'] or _UNTOLD}",
+        f"  command line             {kernel['cmdline'] or _UNKNOWN}",
+        f"  clocksource              {kernel['clocksource'] or _UNKNOWN}",
     ]
 
 
@@ -47,9 +47,9 @@ def _machine(environment: dict[str, Any]) -> list[str]:
     under = f"yes, {vendor}" if machine["hypervisor"]["bit"] else "no"
     made = f"Python {tool['python']}, built with kernel headers {tool['headers']}"
     return [
-        f"  microcode                {', '.join(cpu['microcode']) or _UNTOLD}",
+        f"  microcode                {', '.join(cpu['microcode']) or _UNKNOWN}",
         f"  bugs that Linux knows    {' '.join(cpu['bugs']) or 'none'}",
-        f"machine  {', '.join(machine['dmi'].values()) or 'the firmware tells nothing'}",
+        f"machine  {', '.join(machine['dmi'].values()) or 'the firmware does not say'}",
         f"  under a hypervisor       {under}",
         f"tool     kvmprobe {tool['version']}, {made}",
     ]

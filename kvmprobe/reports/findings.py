@@ -30,8 +30,11 @@ def finding_lines(records: Iterable[ScenarioRecord]) -> Iterator[str]:
         yield ""
         yield f"found without the model on {target.description}"
         for checker, kinds in checkers.items():
-            unit = "pairs" if checker in pairs else "scenarios"
-            parts = "; ".join(f"{count} {unit}, {known}" for known, count in kinds.items())
+            unit = "pair" if checker in pairs else "scenario"
+            parts = "; ".join(
+                f"{count} {unit}{'' if count == 1 else 's'}, {known}"
+                for known, count in kinds.items()
+            )
             yield f"  {checker}: {parts}"
 
 

@@ -93,7 +93,7 @@ class RunDirectory:
         if there:
             raise UsageError(
                 f"{path}: not empty, and runs are never overwritten; "
-                f"`kvmprobe resume {path}` goes on with a run"
+                f"`kvmprobe resume {path}` continues a run"
             )
         return cls(path, Journal.begin(journal, begin))
 

@@ -6,7 +6,7 @@ asks whether the kernel has the defect can differ.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _MOST = 2_000
+_STATE = tuple(field.name for field in fields(Machine) if field.name != "host")
 
 
 class _Watched(frozenset[Behaviour]):
@@ -40,7 +41,8 @@ class _Watched(frozenset[Behaviour]):
 class Known(NamedTuple):
     """A step that was computed.
 
-    :ivar before: the state before it, kept because its id is the key
+    :ivar before: the state before it, kept because its id is the key; of the first step that a
+        defect changes, the state of the host without the defect
     :ivar asked: behaviours that the model asked for
     """
 
@@ -142,15 +144,15 @@ class DefectiveRun(ModelRun):
         key = (id(machine), op)
         found = self._steps.get(key)
         if found is None:
-            own = self._compute(replace(machine, host=self._own_host), op)
+            own = self._compute(replace(machine, host=self._own_host), op)._replace(before=machine)
             found = self._steps[key] = shared if _alike(own.step, shared.step) else own
         return found
 
 
 def _alike(one: Step, other: Step) -> bool:
     """Return whether two steps differ in nothing but the host."""
-    return one.outcome == other.outcome and (
-        replace(one.machine, host=other.machine.host) == other.machine
+    return one.outcome == other.outcome and all(
+        getattr(one.machine, name) == getattr(other.machine, name) for name in _STATE
     )
 
 

@@ -1,4 +1,4 @@
-"""A scenario: a named sequence of steps, each an op and the observers behind it."""
+"""A scenario: a named sequence of steps, each an op and the observers after it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Scenario:
     :ivar id: stable and dotted; ``[A-Za-z0-9_-]`` between the dots
     :ivar row: what the report's table shows down the side (the order)
     :ivar column: what it shows along the top (the variant)
-    :ivar needs: what it makes no sense without
+    :ivar needs: what a target must have for it
     """
 
     id: str
@@ -47,7 +47,7 @@ class Scenario:
 
     @property
     def needs_amx(self) -> bool:
-        """Whether it makes no sense where KVM cannot give guests XTILE_DATA."""
+        """True if it needs a KVM that can give guests XTILE_DATA."""
         return Need.AMX in self.needs
 
     @property

@@ -1,4 +1,4 @@
-"""What a scenario's id tells by itself: ``family.row.column``, the column with dots of its own."""
+"""What a scenario's id says by itself: ``family.row.column``, the column with dots of its own."""
 
 from __future__ import annotations
 

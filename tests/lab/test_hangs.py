@@ -29,5 +29,5 @@ def test_its_kernel_stack_is_told_and_the_next_one_runs():
         ("test.endless", Verdict.TIMED_OUT),
         ("test.later", Verdict.PASS),
     ]
-    assert records[0].reason == "no end of step 4 within 0.2 s"
+    assert records[0].reason == "step 4 did not end within 0.2 s"
     assert any("kvm_vcpu_ioctl" in frame for frame in records[0].hang.tasks[0].stack)

@@ -1,4 +1,4 @@
-"""Scenarios that do not end: what is told of their tasks, and what becomes of them."""
+"""Scenarios that do not end: what is reported about their tasks, and how they are killed."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_a_hang_is_placed_in_the_step_that_did_not_end(link, host):
 def test_a_step_has_a_deadline_of_its_own(link, host):
     driver = Driver(link, Timing(scenario=60.0, step=0.5))
     ((_, trace),) = driver.traces([Request(ENDLESS, gate=1)], host)
-    assert (trace.end, trace.end_note) == (End.TIMEOUT, "no end of step 4 within 0.5 s")
+    assert (trace.end, trace.end_note) == (End.TIMEOUT, "step 4 did not end within 0.5 s")
 
 
 def test_a_step_has_no_more_time_than_its_scenario(link, host):
     driver = Driver(link, Timing(scenario=0.5, step=60.0))
     ((_, trace),) = driver.traces([Request(ENDLESS, gate=1)], host)
-    assert trace.end_note == "no end within 0.5 s"
+    assert trace.end_note == "the scenario did not end within 0.5 s"
 
 
 @pytest.fixture
@@ -128,7 +128,9 @@ def test_a_task_that_cannot_be_killed_is_reported_and_loses_nothing(unkillable, 
     assert [task.state for task in unkillable.unkillable][:1] == ["D (disk sleep)"]
     record = judged(ENDLESS, host, unkillable.trace, TARGET)
     assert record.verdict is Verdict.TIMED_OUT
-    assert record.reason.startswith("unkillable: no end within 1 s, and SIGKILL did not end ")
+    assert record.reason.startswith(
+        "unkillable: the scenario did not end within 1 s, and SIGKILL did not end "
+    )
     assert len(record.steps) == len(ENDLESS.steps) - 1
 
 

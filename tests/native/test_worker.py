@@ -81,7 +81,7 @@ def test_traces_come_in_the_order_of_the_requests(link, host, plain):
 
 def test_a_child_that_hangs_ends_at_its_deadline(link, host):
     trace = only_trace(Driver(link, quick(0.3)), ENDLESS, host)
-    assert (trace.end, trace.end_note) == (End.TIMEOUT, "no end within 0.3 s")
+    assert (trace.end, trace.end_note) == (End.TIMEOUT, "the scenario did not end within 0.3 s")
 
 
 def test_a_child_that_hangs_is_not_left_behind(link, host):
@@ -136,7 +136,7 @@ def test_without_its_zygote_the_worker_says_what_is_gone(host, plain):
         (zygote,) = psutil.Process(link.pid).children()
         zygote.kill()
         assert gone(zygote.pid)
-        with pytest.raises(LinkLostError, match="the process that forks scenarios is gone"):
+        with pytest.raises(LinkLostError, match="the process that forks scenarios has died"):
             only_trace(driver, plain, host)
 
 
@@ -156,7 +156,7 @@ def test_a_worker_that_writes_much_to_stderr_is_not_blocked(monkeypatch):
 
 def test_a_mistaken_scenario_is_broken_and_says_where(link, host):
     trace = only_trace(Driver(link, Timing()), MISTAKEN, host)
-    expected = "step 0: no descriptor is called vcpu0: no call before it has bound that name"
+    expected = "step 0: there is no descriptor named vcpu0: no earlier call has bound this name"
     assert (trace.end, trace.end_note) == (End.BROKEN, expected)
 
 
@@ -182,7 +182,7 @@ def test_a_silent_worker_is_hung_not_gone(link):
 def test_what_is_no_greeting_is_refused(link):
     link.receive(60)
     link.send('{"run":0,"steps":[],"gate":0,"deadline":1,"step_deadline":1}')
-    with pytest.raises(WorkerError, match="not with its greeting"):
+    with pytest.raises(WorkerError, match="not its greeting"):
         Driver(link, Timing())
 
 
@@ -237,7 +237,7 @@ with LocalLink() as link:
 
 @pytest.mark.parametrize("script", [IDLE_PARENT, BUSY_PARENT], ids=["worker", "child"])
 def test_no_process_is_left_after_the_parent_was_killed(script):
-    # The parent gets no chance to clean up; the worker, or its child, is told by the kernel.
+    # The parent cannot clean up; the kernel sends the worker, or its child, a signal.
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
         pid = int(parent.stdout.readline())
@@ -249,7 +249,7 @@ def test_no_process_is_left_after_the_parent_was_killed(script):
 
 
 def run_with_a_worker_killed_after(count, host):
-    """Run 40 scenarios; the worker dies when the record of number ``count`` is told."""
+    """Run 40 scenarios; the worker dies when the record of number ``count`` arrives."""
     place, records = WatchedHost(), []
     wanted = {s.id for s in [s for s in catalog.scenarios(host) if not s.needs_amx][:40]}
 
@@ -290,7 +290,7 @@ def test_no_worker_is_left_after_a_run(interrupted):
 
 
 def test_worker_and_driver_never_wait_for_each_other(link):
-    # The profile asks for 11 KiB images whatever this host has.
+    # The profile asks for 11 KiB images, regardless of this host.
     driver = Driver(link, Timing())
     requests = [Request(FLOOD, gate=1)] * 20
     assert {t.end for _, t in driver.traces(requests, AMX_HOST)} == {End.DONE}

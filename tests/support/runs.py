@@ -117,7 +117,7 @@ EVERY_VERDICT = (
     replace(
         passed("xsave.a"),
         verdict=Verdict.TIMED_OUT,
-        reason="no end within 30 s",
+        reason="the scenario did not end within 30 s",
         hang=Hang((STUCK,), (STUCK,), HOSTILE, 1, RunUntilHalt()),
     ),
     replace(passed("guest.a", HOST), verdict=Verdict.SKIPPED, reason="no_guest_code: tried"),

@@ -74,11 +74,11 @@ def check_host(arguments: argparse.Namespace) -> list[str]:
     if arguments.hazardous:
         if not arguments.shared:
             checks.refuse_other_vms(files, own_pid)
-        tell(checks.service_warning(files))
+        notice(checks.service_warning(files))
     return [note for note in (*checks.notes(files, own_pid), clear_fired(files)) if note]
 
 
-def tell(line: str) -> None:
+def notice(line: str) -> None:
     """Print a line on standard error, unless it is empty."""
     if line:
-        terminal.tell(f"kvmprobe: {line}")
+        terminal.print_line(f"kvmprobe: {line}")

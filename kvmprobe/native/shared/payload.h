@@ -25,7 +25,7 @@ static long map_payload(int vm, uint8_t **memory)
 }
 
 
-/* Returns 0 if the guest left by PAYLOAD_PORT, else the exit reason, 0x100 for KVM_EXIT_UNKNOWN. */
+/* Returns 0 if the guest exited by OUT to PAYLOAD_PORT, else the exit reason, or 0x100 for KVM_EXIT_UNKNOWN. */
 static long enter_guest(int vcpu, struct kvm_run *run)
 {
 	long result;
@@ -40,7 +40,7 @@ static long enter_guest(int vcpu, struct kvm_run *run)
 }
 
 
-/* Makes the guest carry out the command in its memory; `output` gets its result and the beginning of its data area. */
+/* Runs the guest until it has executed the command in its memory; copies its result and data area to `output`. */
 static long run_guest(int vcpu, struct kvm_run *run, uint8_t *memory, uint8_t *output, size_t data_size)
 {
 	uint64_t before = u64_at(memory + PAYLOAD_COUNTER);
@@ -48,7 +48,7 @@ static long run_guest(int vcpu, struct kvm_run *run, uint8_t *memory, uint8_t *o
 	int exits = 0;
 
 	memset(memory + PAYLOAD_RESULT, 0, PAYLOAD_RESULT_SIZE);
-	/* A vCPU whose registers were restored to those at the OUT leaves by it once more. */
+	/* A vCPU whose registers were restored to an earlier OUT exits by this OUT again. */
 	do
 		result = enter_guest(vcpu, run);
 	while (result == 0 && u64_at(memory + PAYLOAD_RESULT) != before + 1 && ++exits < 4);

@@ -11,13 +11,13 @@ static uint8_t *new_memory(size_t size)
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
-		cannot_run("no memory: %s", strerror(errno));
+		cannot_run("mmap of %zu bytes: %s", size, strerror(errno));
 	return memory;
 }
 
 
 #include <sys/mman.h>
-/* Bytes whose last one lies right before memory that cannot be accessed. */
+/* Returns `size` bytes that end directly before inaccessible memory. */
 static uint8_t *at_page_end(size_t size)
 {
 	size_t whole = (size + 4095) / 4096 * 4096;
@@ -46,7 +46,7 @@ static struct kvm_run *map_run_area(int vcpu, size_t size)
 
 
 #include <signal.h>
-/* The memory stays: a signal could use it. */
+/* The memory is not freed, because a signal could use it. */
 static long set_alt_stack(size_t size)
 {
 	stack_t stack = { .ss_size = size };

@@ -1,5 +1,5 @@
 #include <linux/userfaultfd.h>
-/* A page that another thread supplies while the calling one sleeps for it in the kernel. */
+/* A missing page, which another thread supplies while the caller sleeps in the page fault. */
 struct sleeping_page {
 	int fd;      /* of userfaultfd(2) */
 	int stop;    /* eventfd: the call has returned */
@@ -10,7 +10,7 @@ struct sleeping_page {
 
 #include <poll.h>
 #include <sched.h>
-/* Linux shows "running" for a thread that has not been switched out: fs/proc/base.c: proc_pid_syscall. */
+/* Linux prints "running" for a thread that has not been switched out: fs/proc/base.c: proc_pid_syscall. */
 static void *supply_page(void *argument)
 {
 	struct sleeping_page *page = argument;
@@ -31,7 +31,7 @@ static void *supply_page(void *argument)
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
-/* Whole pages that are missing until supply_page() copies these bytes there. */
+/* Creates pages that are missing until supply_page() copies the bytes there. */
 static struct sleeping_page missing_page(const void *bytes, size_t size)
 {
 	size_t whole = (size + 4095) / 4096 * 4096;
@@ -48,18 +48,18 @@ static struct sleeping_page missing_page(const void *bytes, size_t size)
 	snprintf(name, sizeof(name), "/proc/self/task/%ld/syscall", (long)syscall(SYS_gettid));
 	page.procfs = open(name, O_RDONLY | O_CLOEXEC);
 	if (page.fd < 0 || page.stop < 0 || page.procfs < 0)
-		cannot_run("a page that is missing takes userfaultfd(2) and %s: %s", name, strerror(errno));
+		cannot_run("a missing page needs userfaultfd(2) and %s: %s", name, strerror(errno));
 	memcpy(source, bytes, size);
 	range.range.start = page.copy.dst;
 	range.range.len = whole;
 	if (ioctl(page.fd, UFFDIO_API, &api) < 0 || ioctl(page.fd, UFFDIO_REGISTER, &range) < 0)
-		cannot_run("userfaultfd(2) of faults in the kernel: %s", strerror(errno));
+		cannot_run("userfaultfd(2) for page faults of the kernel: %s", strerror(errno));
 	return page;
 }
 
 
 #include <pthread.h>
-/* An ioctl whose bytes arrive while the kernel already sleeps for them: the caller is switched out within it. */
+/* Makes an ioctl whose argument is a missing page, so that the caller is switched out during the ioctl. */
 static long ioctl_asleep(int fd, unsigned long request, const void *bytes, size_t size)
 {
 	struct sleeping_page page = missing_page(bytes, size);
@@ -68,7 +68,7 @@ static long ioctl_asleep(int fd, unsigned long request, const void *bytes, size_
 	long result;
 
 	if (pthread_create(&supplier, NULL, supply_page, &page) != 0)
-		cannot_run("no thread to supply the page");
+		cannot_run("cannot create the thread that supplies the page");
 	result = result_of(ioctl(fd, request, page.copy.dst));
 	if (write(page.stop, &over, sizeof(over)) != sizeof(over))
 		cannot_run("eventfd: %s", strerror(errno));

@@ -1,4 +1,4 @@
-/* Another thread or process that makes calls in this one's place, one at a time, as it is asked through a pipe. */
+/* Another thread or process that makes calls for this one, one for each request through a pipe. */
 struct task {
 	int pid;
 	int process;  /* pidfd, or -1 for a thread */
@@ -7,20 +7,20 @@ struct task {
 
 
 #include <fcntl.h>
-/* The pipes to a task, and its ends of them. */
+/* Creates the pipes to and from a task; `ends` receives the task's ends. */
 static void make_pipes(struct task *task, int ends[2])
 {
 	int requests[2], answers[2];
 
 	if (pipe2(requests, O_CLOEXEC) < 0 || pipe2(answers, O_CLOEXEC) < 0)
-		cannot_run("no pipe to a task: %s", strerror(errno));
+		cannot_run("pipe2(2) for a task: %s", strerror(errno));
 	*task = (struct task){ .process = -1, .requests = requests[1], .answers = answers[0] };
 	ends[0] = requests[0];
 	ends[1] = answers[1];
 }
 
 
-/* Remembers a process that clone(2) or fork(2) has returned; returns 0, or -errno. */
+/* Stores the process that clone(2) or fork(2) returned; returns 0, or -errno. */
 static long begin_process(struct task *task, int pid)
 {
 	if (pid < 0)
@@ -32,7 +32,7 @@ static long begin_process(struct task *task, int pid)
 
 
 #include <poll.h>
-/* Waits until an answer, or a part of it, is there; returns 0 if the task has ended instead. */
+/* Waits until the task has begun to answer; returns 0 if it has ended instead. */
 static int await_answer(const struct task *task)
 {
 	struct pollfd ready[] = { { .fd = task->answers, .events = POLLIN }, { .fd = task->process, .events = POLLIN } };
@@ -66,7 +66,7 @@ static long spawn_thread(struct task *task)
 
 #include <signal.h>
 #include <sys/prctl.h>
-/* A task ends with the process that created it. */
+/* Makes a task end when the process that created it ends. */
 static void end_with(int parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -109,7 +109,7 @@ static int serve_in_shared_mm(void *argument)
 
 #include <sched.h>
 #include <signal.h>
-/* A thread group of its own in the same memory, with the same descriptors. */
+/* Starts a separate thread group that shares the memory and the descriptors. */
 static long spawn_shared_mm(struct task *task)
 {
 	enum { STACK = 1 << 16, FLAGS = CLONE_VM | CLONE_FS | CLONE_FILES | SIGCHLD };

@@ -1,4 +1,4 @@
-"""Short sequences that tell whether a kernel has a behaviour, and stop before any crash.
+"""Short sequences that determine whether a kernel has a behaviour, and stop before any crash.
 
 A kernel has it if only the model with the behaviour predicts the probe's trace.  Their order
 matters: a probe is judged with the behaviours found before it.
@@ -57,7 +57,7 @@ _ALL = (
         CreateVcpu(by=_OTHER),
         RequestGuestPermission(XFeature.XTILE_DATA, by=_OTHER),
     ),
-    # ORDER: these tell what supported CPUID holds; with permission, XTILE_CFG is never alone.
+    # ORDER: these show what supported CPUID has; with permission, XTILE_CFG is never alone.
     _probe(Behaviour.KNOWS_TMUL_FEATURES, AMX, _ASK, OpenKvm(), GetSupportedCpuid()),
     _probe(Behaviour.HIDES_XSAVE_FEATURES, ANYWHERE, _ASK, OpenKvm(), GetSupportedCpuid()),
     _probe(
@@ -71,7 +71,7 @@ _ALL = (
     _probe(Behaviour.CR4_NEEDS_CPUID, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
     _probe(Behaviour.ONE_REG_MSRS, ANYWHERE, *_VCPU, GetRegList(0)),
     _probe(Behaviour.XTILE_CFG_ADVERTISED_ALONE, AMX, OpenKvm(), GetSupportedCpuid()),
-    # ORDER: the first leaves no room for more entries than there are, so nent tells nothing.
+    # ORDER: the first leaves no room for more entries than there are, so nent shows nothing.
     _probe(
         Behaviour.VENDOR_REWRITES_CPUID,
         ANYWHERE,

@@ -66,7 +66,7 @@ _REARMED: tuple[Op, ...] = (SetXsave(FPSSE), _ARM, _DISARM)
 _OSXSAVE, _PKE = 1 << 18, 1 << 22
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _XSS_VALUES = (0, _CET, XFeature.CET_USER.bit, XFeature.PT.bit, 0)
-# What is tried behind each table; no XSTATE with tiles, so no order of these is fatal.
+# What is tried after each table; no XSTATE with tiles, so no order of these is fatal.
 _FOREIGN = SetXcrs(XFeature.FP.bit | XFeature.PT.bit)
 _TRIED: tuple[Op, ...] = (SetXcrs(_AVX), _TILES, _FOREIGN, _ARM, SetXsave(FPSSE))
 # Tables that leave XSTATE to the guest in different ways.

@@ -109,7 +109,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def _without_osxsave() -> tuple[Scenario, ...]:
-    """CR4.OSXSAVE=0: #UD, whatever XCR0 has."""
+    """CR4.OSXSAVE=0: #UD for any XCR0."""
     each = (*_XCR, *_XSAVE, *_AVX, *_TILES)
     return (
         scenario(

@@ -124,7 +124,7 @@ def _by_xsave() -> tuple[Scenario, ...]:
 
 
 def _lost() -> tuple[Scenario, ...]:
-    """Tiles under an armed XFD: the next save drops them, whoever armed (correction 12)."""
+    """Tiles under an XFD that host or guest armed: the next save drops them (correction 12)."""
     loaded = (*_BEGIN, GuestTileloadd(5))
     shows = (GuestTilestored(5), *run(PayloadOp.STTILECFG))
     return (

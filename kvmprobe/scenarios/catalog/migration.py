@@ -1,4 +1,4 @@
-"""A guest that goes on in another VM, whatever the order in which its state is restored there.
+"""A guest continues in another VM, where its state is restored in several orders.
 
 The kernel's own bytes are moved, and the guest's memory with them; what the guest reads there is
 what it had here.  Orders are those of virtual machine monitors, and the two that none has.

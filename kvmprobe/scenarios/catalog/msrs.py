@@ -136,7 +136,7 @@ def _family(row: str, start: Start, *steps: ScenarioStep, needs: Needs = ANYWHER
 
 
 def _pat(start: Start) -> Scenario:
-    """Each memory type, and what is none, in the first field and in the last."""
+    """Each memory type, and an invalid one, in the first field and in the last."""
     kinds = (SetMsrs(((_PAT, kind << place),)) for kind in range(9) for place in (0, 56))
     return _family("pat", start, *_each(*kinds, reading=_READ))
 
@@ -160,7 +160,7 @@ def _one_reg(start: Start) -> Scenario:
 
 
 def _asleep() -> tuple[Scenario, ...]:
-    """Arming XFD in a thread that sleeps in the call; XSTATE before or behind it."""
+    """Arming XFD in a thread that sleeps in the call; XSTATE before or after it."""
     sleep, load, run = SetXfdAsleep(_TILES), SetXsave(XTILE | FPSSE), RunUntilHalt()
     orders: dict[str, tuple[Op, ...]] = {
         "asleep-behind-xsave": (load, sleep, run),

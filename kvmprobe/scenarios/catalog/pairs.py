@@ -103,7 +103,7 @@ def _scenario(calls: Mapping[str, Call], first: str, second: str) -> Scenario:
 def _sequence(calls: Mapping[str, Call], first: str, second: str) -> Iterator[str]:
     """Yield both, first before second, what they need before them, and as late as it may be.
 
-    What needs one of the two comes behind that one, so a call may come before what it needs.
+    A call that needs one of the two follows that one, so a call may come before what it needs.
     """
     pair = {first, second}
     needed = [n for n in calls if n in {*calls[first].before, *calls[second].before} - pair]

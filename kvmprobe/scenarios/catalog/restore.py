@@ -43,7 +43,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a scenario enters the guest, and the first part of the id, which tells that."""
+    """How a scenario enters the guest, and the first part of the id, which names that."""
 
     family: str
     steps: tuple[ScenarioStep, ...]
@@ -85,7 +85,7 @@ def _xcr0s(host: HostProfile) -> tuple[Choice, ...]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return the matrix, and behind it the part of it that also kicks; orders first."""
+    """Return the matrix, then the part of it that also kicks; orders first."""
     permissions, components, xcr0s = PERMISSIONS, _components(host), _xcr0s(host)
     everything = product(ORDERS, permissions, XFDS, components, xcr0s)
     usual_orders = [order for order in ORDERS if order[0] == "cpuid"]

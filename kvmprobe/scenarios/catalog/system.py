@@ -1,4 +1,4 @@
-"""What KVM tells of itself and to whom, and what becomes of VMs, vCPUs and their descriptors."""
+"""What KVM reports to which process, and what becomes of VMs, vCPUs and their descriptors."""
 
 from __future__ import annotations
 

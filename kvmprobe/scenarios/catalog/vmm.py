@@ -301,9 +301,9 @@ def _states() -> tuple[Scenario, ...]:
             steps = [ScenarioStep(op) for op in begin]
             steps += [ScenarioStep(op, ops[:1] + _READ[:1]) for op in ops]
             found.append(Scenario(f"vmm.state-{kind}.{chip}", f"state-{kind}", chip, tuple(steps)))
-    # The same VM and vCPU anew, without an interrupt controller: what was saved finds no APIC.
-    anew = (CreateVm(), CreateIrqchip(), CreateVcpu(), GetLapic(), SetLapic(), CreateVm())
-    ops = (OpenKvm(), *anew, CreateVcpu(), SetLapic())
+    # The same VM and vCPU again, without an interrupt controller: what was saved finds no APIC.
+    again = (CreateVm(), CreateIrqchip(), CreateVcpu(), GetLapic(), SetLapic(), CreateVm())
+    ops = (OpenKvm(), *again, CreateVcpu(), SetLapic())
     found.append(
         Scenario("vmm.state-lapic.lost", "state-lapic", "lost", tuple(map(ScenarioStep, ops)))
     )

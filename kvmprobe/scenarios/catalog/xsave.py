@@ -47,7 +47,7 @@ _RUNS = (ScenarioStep(RunImmediateExit(), _SEE), ScenarioStep(RunUntilHalt(), _S
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What CPUID a vCPU has before the images come, and the part of the id that tells it."""
+    """What CPUID a vCPU has before the images come, and the part of the id that names it."""
 
     part: str
     ops: tuple[Op, ...]
@@ -219,7 +219,7 @@ def _mxcsr() -> tuple[Scenario, ...]:
 
 
 def _mxcsr_foreign(mask: int) -> Iterator[Op]:
-    """Give MXCSR and its mask with SSE or without, and have them stay behind without SSE."""
+    """Give MXCSR and its mask with SSE or without, and have them stay stored without SSE."""
     for bv in (FP, SSE, YMM, OPMASK, SSE_YMM):
         yield SetXsaveImage(bv, Malformation.MXCSR_MASK, mask)
         yield RunImmediateExit()

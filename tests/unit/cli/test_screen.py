@@ -11,7 +11,7 @@ from tests.support.terminal import INTERRUPT, on_terminal
 # A run of made-up records: each line of its standard input is one.
 RUN = """
 import sys
-from kvmprobe.cli.terminal import output, progress, tell
+from kvmprobe.cli.terminal import output, progress, print_line
 from kvmprobe.reports.live import Live
 from kvmprobe.reports.printing import Printing
 from kvmprobe.model.xcr import SET_XCRS
@@ -39,9 +39,9 @@ try:
         if "wait" in sys.argv:
             sys.stdin.readline()
         if "tell" in sys.argv:
-            tell("a word on standard error")
+            print_line("a word on standard error")
 except KeyboardInterrupt:
-    tell("interrupted")
+    print_line("interrupted")
 live.finish(records, 1.0)
 """
 

@@ -6,7 +6,15 @@ import re
 import pytest
 from rich.console import Console
 
-from kvmprobe.cli.terminal import LinePerStage, Meter, Output, StatusLine, colours, output, tell
+from kvmprobe.cli.terminal import (
+    LinePerStage,
+    Meter,
+    Output,
+    StatusLine,
+    colours,
+    output,
+    print_line,
+)
 
 
 class Clock:
@@ -147,5 +155,5 @@ def test_no_line_has_one_otherwise():
 
 def test_what_is_told_has_one_too(capsys, monkeypatch):
     monkeypatch.setattr(output(), "timestamps", True)
-    tell("a")
+    print_line("a")
     assert re.fullmatch(f"{STAMP} a", told(capsys)[0])

@@ -1,4 +1,4 @@
-"""What the driver makes of what a worker says."""
+"""How the driver interprets the lines of a worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TWO_STEPS = sequence("two", OpenKvm(), OpenKvm())
 
 
 class Script:
-    """A link that says what it was given, and keeps what was sent."""
+    """A link that returns given messages, and keeps what was sent."""
 
     def __init__(self, *messages):
         self._messages = deque(messages)
@@ -85,41 +85,43 @@ def test_kernel_messages_of_the_end_belong_to_the_last_step():
     ("message", "expected", "note"),
     [
         (end(status="signal", signal=11), End.SIGNAL, "killed by signal 11"),
-        (late("scenario"), End.TIMEOUT, "no end within 10 s"),
-        (late("step"), End.TIMEOUT, "no end of step 0 within 10 s"),
+        (late("scenario"), End.TIMEOUT, "the scenario did not end within 10 s"),
+        (late("step"), End.TIMEOUT, "step 0 did not end within 10 s"),
         (end(status="held"), End.GATED, ""),
     ],
     ids=["signal", "timeout", "step", "held"],
 )
-def test_the_end_is_told_in_words(message, expected, note):
+def test_the_end_note_describes_the_end(message, expected, note):
     trace = trace_from(message)
     assert (trace.end, trace.end_note) == (expected, note)
 
 
-def test_a_hang_comes_with_its_tasks_and_the_kernels_last_words():
+def test_a_hang_includes_its_tasks_and_the_last_kernel_messages():
     hang = trace_from(step(0, [3]), late("scenario")).hang
     assert (hang.tasks[0].stack, hang.kernel_log) == (tuple(TASK["stack"]), ("said",))
 
 
-def test_after_a_task_that_cannot_be_killed_the_link_is_of_no_use():
-    with pytest.raises(TraceLostError, match="unkillable: no end within 10 s") as caught:
+def test_a_task_that_cannot_be_killed_loses_the_link():
+    with pytest.raises(
+        TraceLostError, match="unkillable: the scenario did not end within 10 s"
+    ) as caught:
         trace_from(step(0, [3]), late("scenario", [TASK]))
     assert (caught.value.hung, len(caught.value.trace.steps)) == (True, 1)
     assert [task.tid for task in caught.value.unkillable] == [8]
 
 
-def test_taint_that_was_there_before_is_not_the_scenarios():
+def test_taint_from_before_is_not_the_scenarios():
     ready = {"ready": {"pid": 1, "kmsg": "read", "taint": 4}}
     assert trace_from(end(taint=4 | 512), ready=ready).taint == 512
 
 
-def test_taint_is_told_once():
+def test_taint_is_reported_once():
     driver = Driver(Script(READY, end(taint=512), end(1, taint=512)), Timing())
     found = driver.traces([Request(TWO_STEPS, gate=1)] * 2, AMX_HOST)
     assert [trace.taint for _, trace in found] == [512, 0]
 
 
-def test_taint_that_cannot_be_read_is_none():
+def test_unreadable_taint_is_zero():
     assert trace_from(end(taint=-1)).taint == 0
 
 
@@ -129,31 +131,31 @@ def test_an_op_is_defined_once_for_all_scenarios():
     assert sum("define" in message for message in link.sent) == 1
 
 
-def test_a_request_says_whether_to_hold():
+def test_a_request_has_the_gate():
     link = Script(READY, end())
     list(Driver(link, Timing()).traces([Request(TWO_STEPS, gate=0)], AMX_HOST))
     assert [m["gate"] for m in link.sent if "run" in m] == [0]
 
 
-def test_a_lost_link_keeps_the_steps_that_were_told():
+def test_a_lost_link_keeps_the_received_steps():
     with pytest.raises(TraceLostError) as caught:
         trace_from(step(0, [3]), LinkLostError("gone"))
     assert (len(caught.value.trace.steps), caught.value.trace.end) == (1, End.LOST)
 
 
-def test_a_lost_link_says_whether_it_hangs():
+def test_a_lost_link_shows_if_it_hangs():
     with pytest.raises(TraceLostError) as caught:
         trace_from(LinkLostError("silent", hung=True))
     assert caught.value.hung
 
 
 @pytest.mark.parametrize("line", ["Traceback", "[1]", '"ready"'])
-def test_what_is_no_message_is_the_workers_fault(line):
-    with pytest.raises(WorkerError, match="the worker sent no"):
+def test_a_line_that_is_not_a_message_is_a_worker_error(line):
+    with pytest.raises(WorkerError, match="line is not"):
         trace_from(line)
 
 
-def test_probing_that_fails_is_told_with_its_traceback():
+def test_failed_probing_raises_with_the_traceback():
     driver = Driver(Script(READY, {"broken": -1, "traceback": "KeyError: 7"}), Timing())
     with pytest.raises(WorkerError, match="KeyError: 7"):
         driver.facts()

@@ -24,7 +24,7 @@ def examined(host, facts=None):
 
 
 @pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
-def test_the_profile_is_what_the_facts_say(host):
+def test_the_profile_follows_from_the_facts(host):
     assert profile_of(facts_of(host)) == host
 
 
@@ -40,7 +40,7 @@ def test_components_that_the_kernel_has_not_enabled_have_no_place():
     assert profile_of(facts).layout == AVX512_HOST.layout
 
 
-def test_without_the_device_attribute_supported_cpuid_tells_what_kvm_can_give():
+def test_without_the_device_attribute_supported_cpuid_gives_kvms_xcr0():
     facts = facts_of(AMX_HOST)
     del facts["kvm"]["xcomp_guest_supp"]
     assert profile_of(facts).kvm_xcr0 == 0x602E7
@@ -50,7 +50,7 @@ def test_kvm_before_xsave2_is_unavailable():
     # known-bugs: "KVM_CAP_XSAVE2: 0 before 5.17"
     facts = facts_of(AMX_HOST)
     facts["kvm"]["cap_xsave2"] = 0
-    with pytest.raises(Unavailable, match=r"6.12.95: KVM older than 5\.17") as caught:
+    with pytest.raises(Unavailable, match=r"6.12.95: KVM before Linux 5\.17") as caught:
         profile_of(facts)
     assert caught.value.code == "old_kvm"
 
@@ -66,7 +66,7 @@ def test_a_host_without_xsave_is_unavailable():
 def test_a_kernel_without_xcomp_requests_is_unavailable():
     facts = facts_of(AMX_HOST)
     facts["xcomp"]["GET_XCOMP_SUPP"] = -22
-    with pytest.raises(Unavailable, match=r"ARCH_GET_XCOMP_SUPP: EINVAL \(22\)"):
+    with pytest.raises(Unavailable, match=r"ARCH_GET_XCOMP_SUPP\) returned -EINVAL"):
         profile_of(facts)
 
 
@@ -75,7 +75,7 @@ def test_a_kernel_without_xcomp_requests_is_unavailable():
     [(), (B1,), (O1,), (B4,), (B1, O1), (APX,), (B1, O1, B4, APX), (O2,), (C8,), (O2, C8)],
     ids=lambda found: "+".join(b.name for b in found) or "none",
 )
-def test_probing_finds_exactly_what_the_kernel_has(behaviours):
+def test_probing_finds_exactly_the_kernels_behaviours(behaviours):
     found = examined(with_behaviours(AMX_HOST, *behaviours))
     assert found.profile.behaviours == frozenset(behaviours)
 
@@ -88,14 +88,14 @@ def test_only_defects_are_suspected():
     assert examined(with_behaviours(AMX_HOST, B1, APX)).suspected == {B1}
 
 
-def test_probes_that_went_otherwise_leave_their_defects_suspected():
+def test_probes_with_unexpected_results_leave_their_defects_suspected():
     # The kernel refuses permission although the facts promise tiles.
     refusing = replace(AMX_HOST, user_features=0x2E7)
     place = FakePlace(refusing, facts=facts_of(AMX_HOST), promised=AMX_HOST)
     assert examine(Driver(place.open(), Timing())).suspected >= {B1, O1}
 
 
-def test_a_host_without_amx_is_suspected_of_nothing():
+def test_a_host_without_amx_has_no_suspected_defects():
     assert examined(AVX512_HOST).suspected == frozenset()
 
 
@@ -103,12 +103,12 @@ def test_amx_scenarios_are_testable_on_an_amx_host():
     assert all(c.testable for c in classes(examined(AMX_HOST)))
 
 
-def test_amx_scenarios_are_not_testable_without_it_and_say_why():
+def test_amx_scenarios_are_not_testable_without_amx_and_have_a_reason():
     found = next(c for c in classes(examined(AVX512_HOST)) if "XTILE" in c.name)
     assert (found.testable, found.code) == (False, "no_amx_kvm")
 
 
-def test_guest_code_that_does_not_run_is_told_with_what_was_seen():
+def test_guest_code_that_does_not_run_has_the_observed_reason():
     facts = facts_of(AVX512_HOST)
     facts["kvm"]["guest_code"]["long_mode"] = "KVM_EXIT_INTERNAL_ERROR, suberror 1"
     found = classes(examined(AVX512_HOST, facts))[-1]

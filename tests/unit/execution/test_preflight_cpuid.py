@@ -1,4 +1,4 @@
-"""Whether the probes tell kernels apart by what they do with CPUID tables."""
+"""The probes distinguish kernels by how they handle CPUID tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SGX = Behaviour.SGX_XFRM_FOLLOWS_XCR0
 B4 = Behaviour.XTILE_CFG_ADVERTISED_ALONE
 HIDES = Behaviour.HIDES_XSAVE_FEATURES
 REWRITES = Behaviour.VENDOR_REWRITES_CPUID
-# kvm_pvm offers no instruction of XSAVE that the CPU has.
+# kvm_pvm offers guests no XSAVE instruction, although the CPU has them.
 PVM = replace(AVX512_HOST, supported=AVX512_HOST.supported.replaced(0xD, 1, eax=0, ebx=0))
 
 
@@ -32,7 +32,7 @@ PVM = replace(AVX512_HOST, supported=AVX512_HOST.supported.replaced(0xD, 1, eax=
     ],
     ids=["nent", "sgx", "6.1", "rewrites", "pvm"],
 )
-def test_probing_finds_exactly_what_the_kernel_does(host, behaviours):
+def test_probing_finds_exactly_the_kernels_cpuid_behaviours(host, behaviours):
     place = FakePlace(with_behaviours(host, *behaviours))
     found = examine(Driver(place.open(), Timing()))
     assert (found.profile.behaviours, found.undetermined) == (frozenset(behaviours), frozenset())

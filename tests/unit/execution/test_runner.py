@@ -1,4 +1,4 @@
-"""What is run, what is held back, what is let go on; in front of kernels with known defects."""
+"""Which scenarios run, stop at the gate or continue, on kernels with known defects."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def run_with_a_log(*messages):
     return records, runner
 
 
-def test_a_warning_of_the_kernels_is_a_divergence():
+def test_a_warning_of_the_kernel_is_a_divergence():
     records, runner = run_with_a_log("WARNING: CPU: 0 PID: 1 at arch/x86/kvm/x86.c:1")
     assert (verdicts(records), runner.blind_spots[1:]) == ({Verdict.DIVERGED: 1}, [])
 
 
-def test_lost_records_of_the_log_are_a_blind_spot_and_no_divergence():
+def test_lost_log_records_are_a_blind_spot_not_a_divergence():
     records, runner = run_with_a_log(LOST_RECORDS)
     assert verdicts(records) == {Verdict.PASS: 1}
     assert runner.blind_spots[-1] == (
@@ -81,7 +81,7 @@ def test_lost_records_of_the_log_are_a_blind_spot_and_no_divergence():
     )
 
 
-def test_a_variant_of_the_kernel_is_no_divergence():
+def test_a_variant_of_the_kernel_is_not_a_divergence():
     _, records, _ = run(with_behaviours(AMX_HOST, Behaviour.KNOWS_APX))
     assert verdicts(records) == {Verdict.PASS: 30}
 
@@ -96,15 +96,15 @@ def test_a_fatal_load_is_never_made_on_a_real_host(stopped):
     assert place.loads == []
 
 
-def test_the_model_alone_keeps_a_real_host_from_a_fatal_load():
-    # The worker does not hold; what is sent to it must not contain the load.
+def test_the_model_alone_prevents_a_fatal_load_on_a_real_host():
+    # This worker has no gate; the scenarios sent to it must not contain the load.
     place = FakePlace(with_behaviours(AMX_HOST, B1, O1), obedient=False)
     Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(is_restore)
     assert place.loads == []
 
 
-def test_the_read_back_alone_keeps_a_real_host_from_a_fatal_load():
-    # The probes show nothing, so the model sees no hazard; the worker must be asked to hold.
+def test_the_read_back_alone_prevents_a_fatal_load_on_a_real_host():
+    # The probes find no defect, so the model sees no hazard; the worker must get gate=1.
     place = FakePlace(with_behaviours(AMX_HOST, B1, O1), hides=True)
     Runner(place, Hazardous.STOP, lambda _: None, Silent()).run(is_restore)
     assert place.loads == []
@@ -116,35 +116,35 @@ def test_a_defect_that_the_probes_missed_still_diverges():
     assert verdicts(records) == {Verdict.PASS: 22, Verdict.DIVERGED: 8}
 
 
-def test_what_was_stopped_says_so(stopped):
+def test_a_gated_scenario_has_a_reason(stopped):
     _, records, _ = stopped
     reasons = {r.reason for r in records if r.verdict is Verdict.DIVERGED}
     assert len(reasons) == 1
     assert "stopped before a guest-FPU load" in reasons.pop()
 
 
-def test_what_diverged_names_the_known_defect(stopped):
+def test_a_diverged_scenario_names_the_known_defect(stopped):
     _, records, _ = stopped
     assert {r.known for r in records if r.verdict is Verdict.DIVERGED} == {("B1",)}
 
 
-def test_hazardous_scenarios_come_last(stopped):
+def test_hazardous_scenarios_run_last(stopped):
     _, records, _ = stopped
     assert [r.verdict for r in records[-4:]] == [Verdict.DIVERGED] * 4
 
 
-def test_one_worker_is_enough_where_nothing_crashes(stopped):
+def test_a_run_without_crashes_needs_one_worker(stopped):
     place, _, _ = stopped
     assert place.boots == 1
 
 
 def test_the_first_of_each_kind_crashes(first_of_a_kind):
-    # Two defects, each seen at its own call.
+    # Two defects, each shows at its own call.
     place, records, _ = first_of_a_kind
     assert (len(place.loads), verdicts(records)[Verdict.CRASHED]) == (2, 2)
 
 
-def test_the_others_of_a_kind_refer_to_the_one_that_crashed(first_of_a_kind):
+def test_other_scenarios_of_a_kind_name_the_one_that_crashed(first_of_a_kind):
     _, records, _ = first_of_a_kind
     crashed = {r.id for r in records if r.verdict is Verdict.CRASHED}
     others = [r for r in records if r.verdict is Verdict.DIVERGED]
@@ -152,23 +152,23 @@ def test_the_others_of_a_kind_refer_to_the_one_that_crashed(first_of_a_kind):
     assert (len(others), named) == (6, crashed)
 
 
-def test_a_crash_is_explained_by_the_defect_that_foretells_it(first_of_a_kind):
+def test_a_crash_is_explained_by_the_defect_that_predicts_it(first_of_a_kind):
     _, records, _ = first_of_a_kind
     assert {r.known for r in records if r.crash} == {("B1",), ("O1",)}
 
 
-def test_a_crash_is_told_at_the_step_that_made_it(first_of_a_kind):
+def test_a_crash_is_recorded_at_its_step(first_of_a_kind):
     _, records, _ = first_of_a_kind
     assert {r.crash.during for r in records if r.crash} == {RunUntilHalt()}
 
 
-def test_every_hazardous_scenario_crashes_where_that_is_asked_for(every):
+def test_with_every_each_hazardous_scenario_crashes(every):
     _, records, _ = every
     assert verdicts(records) == {Verdict.PASS: 26, Verdict.CRASHED: 4}
 
 
 def test_each_crash_costs_one_boot(every):
-    # The first crash is in the boot that ran the other scenarios.
+    # The first crash happens in the boot that ran the other scenarios.
     place, _, _ = every
     assert place.boots == 4
 
@@ -185,12 +185,12 @@ def test_nothing_remains(fixture, request):
     assert not runner.remaining
 
 
-def test_a_host_without_amx_leaves_out_what_needs_it():
+def test_scenarios_that_need_amx_do_not_run_without_it():
     _, records, runner = run(AVX512_HOST, wanted="perm-none.xfd-zero.bv-legacy")
     assert (len(records), len(runner.not_runnable)) == (30, 0)
 
 
-def test_what_is_left_out_carries_a_reason_code():
+def test_a_scenario_that_cannot_run_has_a_reason_code():
     place = FakePlace(AVX512_HOST, facts=facts_of(AVX512_HOST, amx_tile=0))
     runner = Runner(place, Hazardous.STOP, lambda _: None, Silent())
     runner.run(is_restore)
@@ -210,7 +210,7 @@ def test_a_deadline_that_passed_ends_the_run():
         runner.run(is_restore)
 
 
-def test_an_unusable_kvm_is_told_by_its_code():
+def test_an_unusable_kvm_has_a_reason_code():
     facts = facts_of(AMX_HOST) | {
         "kvm": None,
         "kvm_unavailable": {"code": "no_kvm_permission", "message": "open /dev/kvm: EACCES (13)"},

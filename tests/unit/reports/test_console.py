@@ -48,7 +48,7 @@ def record(verdict: Verdict, **fields) -> ScenarioRecord:
 def test_success_is_a_summary_and_nothing_else():
     assert printed(record(Verdict.PASS)).splitlines() == [
         "emulated host, 7.3.4 (linux-image 7.3.4-1): 1 PASS",
-        "1 scenarios in 1.5 s",
+        "1 scenario in 1.5 s",
     ]
 
 
@@ -148,7 +148,7 @@ def test_findings_are_counted_by_checker_and_by_what_explains_them():
     ]
     shown = printed(*records)
     assert "found without the model on emulated host, 7.3.4" in shown
-    assert "  order-independence: 2 pairs, O3; 1 pairs, O1\n" in shown
+    assert "  order-independence: 2 pairs, O3; 1 pair, O1\n" in shown
 
 
 def test_a_finding_that_nothing_explains_is_shown_in_full():

@@ -44,7 +44,7 @@ def scenario(name, text=None):
         ("restore.b.y", "not ok", "not known"),
         ("kick.a", "ok", "XFAIL known, O1, open"),
         ("kick.b", "not ok", "O1 should have shown here"),
-        ("xsave.a", "not ok", "TIMEOUT no end within 30 s"),
+        ("xsave.a", "not ok", "TIMEOUT the scenario did not end within 30 s"),
         ("guest.a", "ok", "SKIP no_guest_code: tried"),
     ],
 )

@@ -49,3 +49,13 @@ def test_after_a_difference_nothing_is_shared():
     assert same[0]
     assert not same[-1]
     assert same == sorted(same, reverse=True)
+
+
+def test_a_step_keeps_the_machine_whose_id_is_its_key():
+    # The id of a machine that is gone can be another machine's.
+    model_run = ModelRuns(HOST).with_defects(DEFECTS)
+    for scenario in SAMPLE[:40]:
+        model_run.walked(scenario)
+    steps = model_run._steps
+    assert steps
+    assert [id(known.before) for known in steps.values()] == [place for place, _ in steps]
