@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import ScenarioRecord
 
 _FAILED = FAILURES | {Verdict.BROKEN}
-
 _COUNTED = "more scenarios with the same known defect are counted, not listed"
 
 
@@ -66,12 +65,7 @@ class Live:
         key = (record.target, record.label)
         if self._printing.known is Known.CONDENSED and key not in self._labels:
             self._labels.add(key)
-            print_lines(
-                self._console,
-                [
-                    f"{brief(record)}; more scenarios with the same known defect are counted, not listed"
-                ],
-            )
+            print_lines(self._console, [f"{brief(record)}; {_COUNTED}"])
 
     def _print_failure(self, record: ScenarioRecord) -> None:
         kind = kind_of(record)
