@@ -40,6 +40,7 @@ class Profile(Enum):
 _OF_VENDORS = frozenset(
     {
         Behaviour.VENDOR_OWNS_CR4,
+        Behaviour.VENDOR_OWNS_PAT,
         Behaviour.VENDOR_REWRITES_CPUID,
         Behaviour.HIDES_XSAVE_FEATURES,
     }
