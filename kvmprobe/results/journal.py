@@ -60,7 +60,7 @@ class Journal:
         self._path = path
         self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _, self._end = _read(path)
             os.ftruncate(self._fd, self._end)
@@ -69,7 +69,9 @@ class Journal:
             raise RunDirectoryError(f"{path}: another kvmprobe is writing this run") from busy
         except OSError as error:
             self.close()
-            raise RunDirectoryError(f"{path}: {error.strerror}") from error
+            link = error.errno == errno.ELOOP
+            reason = "a symbolic link, which is not written" if link else error.strerror
+            raise RunDirectoryError(f"{path}: {reason}") from error
         except UsageError:
             self.close()
             raise
@@ -149,7 +151,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     for line in content.split(b"\n")[:-1]:
         try:
             entries.append(_entry(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             if not _torn(content, end):
                 where = f"{path}:{len(entries) + 1}"
                 raise UsageError(f"{where}: no entry of a journal: {error}") from error
