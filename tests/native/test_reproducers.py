@@ -122,12 +122,12 @@ def test_program_and_judge_agree_whether_the_kernel_behaves(here, examined, tmp_
 
 def test_a_program_that_hangs_ends_itself_and_says_so(examined, tmp_path):
     text = program(ENDLESS, examined.profile, Profile.EXAMINED)
-    in_time = 'end_within(60, "ended early: no end");'
+    in_time = 'end_within(60, "ended early: did not end");'
     assert in_time in text
     executable = build(text.replace(in_time, in_time.replace("60", "1")), tmp_path)
     ended = subprocess.run([executable], capture_output=True, text=True, check=False, timeout=30)
     last = ended.stdout.splitlines()[-1]
-    assert (ended.returncode, last) == (2, "ended early: no end within 1 s")
+    assert (ended.returncode, last) == (2, "ended early: did not end within 1 s")
 
 
 def test_a_program_with_guest_code_cannot_run_where_no_guest_does(examined, tmp_path):
@@ -136,4 +136,4 @@ def test_a_program_with_guest_code_cannot_run_where_no_guest_does(examined, tmp_
     wanted = (s for s in catalog.scenarios(examined.profile) if s.needs == {Need.GUEST_CODE})
     ended = run(next(wanted), examined, tmp_path)
     assert ended.returncode == 2
-    assert ended.stdout.startswith("cannot run here: KVM runs no guest in 64-bit mode: ")
+    assert ended.stdout.startswith("cannot run here: KVM does not run a 64-bit guest: ")
