@@ -1,4 +1,4 @@
-"""What a run's journal comes to: what has a record, and what was open when the host went down.
+"""What a run's journal says: what has a record, and what was open when the host went down.
 
 A scenario is *open* where an intent names it and neither a record nor a hold follows.  If the next
 attempt began in another boot, the host went down with it, and it is a *suspect*.  Alone in its
@@ -70,7 +70,7 @@ class History:
     :ivar records: the last one of each scenario on each target
     :ivar held: the scenarios that were stopped before a fatal load
     :ivar outputs: of each record, hashes of what was read: by step and call, ``3.0``
-    :ivar facts: of each target, the hash of what its worker told
+    :ivar facts: of each target, the hash of the facts from its worker
     :ivar host_crashes: of each suspect, in order
     :ivar ended_boots: boot ids that are over, in order
     """
@@ -116,9 +116,9 @@ class History:
 
     @property
     def suspects(self) -> dict[str, list[HostCrash]]:
-        """Downfalls of the scenarios that have no record yet."""
+        """Host crashes of the scenarios that have no record yet."""
         left = set(self.not_completed)
-        return {i: told for i, told in self.host_crashes.items() if i in left}
+        return {i: crashes for i, crashes in self.host_crashes.items() if i in left}
 
 
 class _Reading:

@@ -100,7 +100,7 @@ class Journal:
             write_all(self._fd, line, self._end)
         except OSError as error:
             os.ftruncate(self._fd, self._end)
-            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
+            raise RunDirectoryError(write_failure(self._path, error, self._path.parent)) from error
         self._end += len(line)
 
     def sync(self) -> None:
@@ -111,7 +111,7 @@ class Journal:
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
+            raise RunDirectoryError(write_failure(self._path, error, self._path.parent)) from error
 
     def close(self) -> None:
         """Close the file, which lets others write it."""
@@ -120,7 +120,7 @@ class Journal:
             self._fd = -1
 
 
-def told(file: Path, error: OSError, run: Path) -> str:
+def write_failure(file: Path, error: OSError, run: Path) -> str:
     """Return what to say of a file in a run's directory that could not be written."""
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     todo = "make room, then" if full else "when that is mended,"
@@ -141,7 +141,7 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the entries, and the offset behind the last one."""
+    """Return the entries, and the offset after the last one."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -170,10 +170,10 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 
 def _torn(content: bytes, offset: int) -> bool:
-    """Tell whether the line there may have been on its way to the disk when the host went down.
+    """Return True if the line there may have been on its way to the disk when the host went down.
 
-    Pages get there in any order, so whole lines can follow, but none behind one that was flushed.
+    Pages get there in any order, so whole lines can follow, but none after one that was flushed.
     """
-    line, _, behind = content[offset:].partition(b"\n")
-    flushed = min((i for f in _FLUSHED if (i := behind.find(f)) >= 0), default=len(behind))
-    return b"\0" in line and not behind[flushed:].partition(b"\n")[2]
+    line, _, rest = content[offset:].partition(b"\n")
+    flushed = min((i for f in _FLUSHED if (i := rest.find(f)) >= 0), default=len(rest))
+    return b"\0" in line and not rest[flushed:].partition(b"\n")[2]

@@ -1,6 +1,6 @@
 """A run's directory: ``journal.jsonl``, and ``payloads/`` named by the SHA-256 of their content.
 
-The journal is the run; whatever else is made of it (reports, the index) can be made again.
+The journal is the run; everything derived from it (reports, the index) can be made again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
 from kvmprobe.results.durable import write_whole
-from kvmprobe.results.journal import Journal, begun_name, read_entries, told
+from kvmprobe.results.journal import Journal, begun_name, read_entries, write_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +131,7 @@ class RunDirectory:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(final, scratch, content)
         except OSError as error:
-            raise RunDirectoryError(told(final, error, self.path)) from error
+            raise RunDirectoryError(write_failure(final, error, self.path)) from error
         return name
 
     def close(self) -> None:

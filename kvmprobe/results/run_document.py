@@ -55,7 +55,7 @@ class RunDocument:
     :ivar tool: name and version of what wrote it
     :ivar command: the command line that made it
     :ivar records: the last one of each scenario on each target, in order of their first
-    :ivar not_completed: ids that were planned and have no record, as far as the run told them
+    :ivar not_completed: ids that were planned and have no record, as far as the run recorded them
     :ivar name: what its file or directory is called; empty where it was not read from one
     :ivar run_id: a UUID; empty where it has none
     :ivar began: when, UTC, as ISO 8601; empty where it is not known
@@ -86,7 +86,7 @@ class RunDocument:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Ids without a record; of a run that was cut and tells none, one that stands for them."""
+        """Ids without a record; if a run that was cut names none, one id that represents them."""
         if self.ending is Ending.COMPLETE or self.not_completed:
             return self.not_completed
         return (CUT_SHORT_ID,)
