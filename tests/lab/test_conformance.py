@@ -101,7 +101,7 @@ def seen_by_two(request, boots):
 
 
 @pytest.mark.parametrize(("program", "name"), CHECKS)
-def test_the_processor_does_as_the_manual_says(seen, program, name):
+def test_the_processor_behaves_as_the_manual_specifies(seen, program, name):
     lines = seen.lines_of(program, name)
     assert lines
     assert [line for line in lines if not line.startswith("ok ")] == []

@@ -26,7 +26,7 @@ def lines_of(lines, name):
 
 
 @pytest.mark.parametrize(("program", "name"), CHECKS)
-def test_the_processor_does_as_the_manual_says(shown, program, name):
+def test_the_processor_behaves_as_the_manual_specifies(shown, program, name):
     lines = shown[program]
     assert lines_of(lines["not ok"], name) == []
     if not lines_of(lines["ok"], name):
@@ -35,7 +35,7 @@ def test_the_processor_does_as_the_manual_says(shown, program, name):
         pytest.skip((lines_of(lines["skip"], name) or lines["skip"])[-1])
 
 
-def test_the_record_of_this_processor_is_what_it_shows(shown):
+def test_the_record_of_this_processor_matches_its_results(shown):
     record = silicon.record_of(shown)
     known = silicon.records().get(silicon.signature())
     # A hypervisor may hide components of the same processor.
