@@ -210,7 +210,7 @@ def test_a_crash_in_another_step_is_not_explained():
 
 
 def test_surviving_a_load_that_the_defect_makes_fatal_is_not_explained():
-    # Every load was survived, so whatever kept bit 18 visible is something else.
+    # The host survived every load, so this defect did not keep bit 18 visible.
     correct = trace_of(XFD_FIRST, AMX_HOST)
     wrong = trace_of(XFD_FIRST, AMX_HOST, B1)
     spliced = replace(correct, steps=(*wrong.steps, *correct.steps[len(wrong.steps) :]))
