@@ -76,9 +76,13 @@ STATEMENTS = st.builds(
 TASKS = st.lists(
     st.builds(HungTask, STEPS, STEPS, TEXTS, TEXTS, TEXTS, TEXTS, DETAILS), max_size=1
 ).map(tuple)
+# Few, so that two runs often have the same scenario.
+IDS = [f"{family}.{rest}" for family in ("restore", "kick") for rest in ("a", "B_-9", "c.x", "c.y")]
+    f"{family}.{rest}" for family in ("restore", "kick") for rest in ("a", "B_-9", "c.x", "c.y1")
+]
 RECORDS = st.builds(
     ScenarioRecord,
-    id=st.from_regex(r"(restore|kick)\.[A-Za-z0-9_-]{1,4}(\.[a-z0-9]{1,3})?", fullmatch=True),
+    id=st.sampled_from(IDS),
     row=st.just(""),
     column=st.just(""),
     target=st.builds(Target, st.sampled_from(["host", "lab"]), TEXTS, TEXTS),
