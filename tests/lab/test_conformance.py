@@ -106,7 +106,7 @@ def seen_by_two(request, boots):
 
 
 @pytest.mark.parametrize("program", ON_ONE_PROCESSOR)
-def test_the_processor_does_as_the_manual_says(seen, program):
+def test_the_processor_behaves_as_the_manual_specifies(seen, program):
     assert seen.wrong(program) == []
 
 
@@ -140,5 +140,5 @@ def test_the_kernel_is_booted_without_a_crutch(seen):
     assert [word for word in line.split() if word.startswith(CRUTCHES)] == []
 
 
-def test_two_processors_do_as_the_manual_says(seen_by_two):
+def test_two_processors_behave_as_the_manual_specifies(seen_by_two):
     assert seen_by_two.wrong("pinned_guest") == []

@@ -20,7 +20,7 @@ def shown(tmp_path_factory):
 
 
 @pytest.mark.parametrize("program", silicon.PROGRAMS)
-def test_the_processor_does_as_the_manual_says(shown, program):
+def test_the_processor_behaves_as_the_manual_specifies(shown, program):
     assert shown[program]["not ok"] == []
 
 
@@ -34,7 +34,7 @@ def test_a_check_that_did_not_run_says_what_the_processor_lacks(shown, program):
     assert skips_a_group or checks - ran - skipped == set()
 
 
-def test_the_record_of_this_processor_is_what_it_shows(shown):
+def test_the_record_of_this_processor_matches_its_results(shown):
     record = silicon.record_of(shown)
     known = silicon.records().get(silicon.signature())
     # A hypervisor may hide components of the same processor.

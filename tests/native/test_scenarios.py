@@ -43,7 +43,7 @@ def test_scenarios_are_left_out_only_for_what_they_need(run):
     assert [r.id for r in runner.not_runnable] == needing
 
 
-def test_what_is_left_out_says_why(run):
+def test_a_skipped_scenario_has_a_reason(run):
     runner, _, _ = run
     reasons = {r.reason.partition(":")[0] for r in runner.not_runnable}
     assert reasons <= {"no_amx_cpu", "no_amx_kvm", "no_guest_code", "no_userfaultfd"}

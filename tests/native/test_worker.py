@@ -121,7 +121,7 @@ def test_a_child_killed_by_a_signal_that_is_not_ours_is_reported_by_number(link,
 
 
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL])
-def test_a_signal_of_the_executors_own_is_no_finding_about_the_kernel(link, host, number):
+def test_a_fault_of_the_executor_is_not_a_finding_about_the_kernel(link, host, number):
     trace = killed_by(link, host, number)
     assert f"the executor received signal {int(number)}" in trace.end_note
     assert judged(ENDLESS, host, trace, TARGET).verdict is Verdict.BROKEN
@@ -137,7 +137,7 @@ def kept_zygote(driver, link, host, plain):
     raise TimeoutError("every run of the scenario had a new output")
 
 
-def test_without_its_zygote_the_worker_says_what_is_gone(host, plain):
+def test_a_worker_without_its_zygote_reports_it(host, plain):
     with LocalLink() as link:
         driver = Driver(link, Timing())
         zygote = kept_zygote(driver, link, host, plain)
@@ -243,7 +243,7 @@ with LocalLink() as link:
 
 
 @pytest.mark.parametrize("script", [IDLE_PARENT, BUSY_PARENT], ids=["worker", "child"])
-def test_no_process_is_left_after_the_parent_was_killed(script):
+def test_no_process_is_left_after_the_parent_is_killed(script):
     # The parent cannot clean up; the kernel sends the worker, or its child, a signal.
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import process
@@ -65,7 +66,7 @@ class SpawnTask(FixedOp):
     "set-altstack",
     "sigaltstack",
     process.SET_ALTSTACK,
-    errnos={"ENOMEM": "too small for a signal frame with what the process is permitted"},
+    errnos=(errno.ENOMEM,),
     operand="2",
 )
 class SetAltstack(FixedOp):
