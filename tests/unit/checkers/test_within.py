@@ -10,6 +10,7 @@ from kvmprobe.abi.numbers import KvmCap
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm
+from kvmprobe.model.one_reg import msr_id
 from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
@@ -19,6 +20,7 @@ from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestX
 from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
 from kvmprobe.scenarios.ops.lifecycle import CloseDescriptor, CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd, SetMsrs, SetXfd
+from kvmprobe.scenarios.ops.one_reg import SetOneReg
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.sregs import GetSregs
@@ -311,3 +313,13 @@ def test_what_follows_from_another_table_is_a_finding_unless_a_vendor_module_rew
     assert finding in found(ops, -1, host=AMX_HOST, **changed)
     rewriting = with_behaviours(AMX_HOST, REWRITES)
     assert found(ops, -1, host=rewriting, **changed) == set()
+
+
+@pytest.mark.parametrize(
+    "write", [SetMsrs(((0x6A0, 0x200),)), SetOneReg(msr_id(0x6A0), 0x200)], ids=["msrs", "one-reg"]
+)
+def test_a_refused_write_of_an_msr_in_xstate_still_loads_the_guest_fpu(write):
+    # fuzz, seed 23, number 353: XSTATE_BV[9] becomes 1, PKRU being tracked as in use
+    host = cet_host(Behaviour.ONE_REG_MSRS, ibt=True)
+    ops = (*VCPU, GetSupportedCpuid(), SetCpuid2(), GetXsave(), write, GetXsave2())
+    assert found(ops, -1, patches=[(512, b"\x00\x02")], host=host) == set()
