@@ -96,7 +96,7 @@ class Domain:
         return step
 
     def meets(self, op: Op) -> bool:
-        """Return True if the op's requirements hold here; it may refer to what nothing binds."""
+        """Return True if the op's requirements hold here; its names may be unbound."""
         try:
             self._check(op)
         except ScenarioError:

@@ -46,7 +46,7 @@ _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
     operand="2",
 )
 class SpawnTask(FixedOp):
-    """Create a task, which inherits from the scenario's process what its relation says."""
+    """Create a task; its relation says what it shares with the scenario's process."""
 
     task: Name
     relation: Relation

@@ -1,4 +1,4 @@
-"""What KVM tells of itself: extensions, attributes, lists."""
+"""KVM's extensions, attributes and lists."""
 
 from __future__ import annotations
 
