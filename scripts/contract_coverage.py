@@ -1,4 +1,4 @@
-"""The table of contract statements: the rules, checkers, scenarios and tests that stand for each.
+"""The table of contract statements: the rules, checkers and scenarios that stand for each.
 
 Statements are in tests/contract/contract_statements.toml.  Which scenarios reach a rule is found by
 running the model over the catalogue.
@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe import model
-from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import HostDies
 from kvmprobe.model.rule import Rule
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.model_run import ModelRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -63,16 +62,6 @@ class Row:
         named = {glob.partition(".")[0] for glob in self.scenarios}
         return sorted(named.union(*(reached.get(rule, set()) for rule in self.rules)))
 
-    @property
-    def tests(self) -> list[str]:
-        """Test files that call a rule's function or a checker."""
-        functions = [rule.partition(".")[2].lower() for rule in self.rules]
-        wanted = [*functions, *self.checkers]
-        if not wanted:
-            return []
-        pattern = re.compile(rf"\b({'|'.join(map(re.escape, wanted))})\(")
-        return [path for path, text in tests() if pattern.search(text)]
-
 
 @cache
 def rules() -> Mapping[str, Rule]:
@@ -92,13 +81,6 @@ def _is_defined_in(module: str, constant: str) -> bool:
 
 
 @cache
-def tests() -> list[tuple[str, str]]:
-    """Return path and text of each test file."""
-    paths = sorted((ROOT / "tests").glob("*/**/test_*.py"))
-    return [(str(path.relative_to(ROOT / "tests")), path.read_text()) for path in paths]
-
-
-@cache
 def scenario_ids() -> tuple[str, ...]:
     """Return every scenario's id."""
     return tuple(scenario.id for scenario in catalog.scenarios(sapphire_rapids()))
@@ -109,6 +91,7 @@ def reaching() -> Mapping[str, set[str]]:
     """Return the families whose scenarios reach each rule."""
     names = {rule: name for name, rule in rules().items()}
     host = sapphire_rapids()
+    model_run = ModelRun(host)
     found: defaultdict[str, set[str]] = defaultdict(set)
     seen: defaultdict[str, int] = defaultdict(int)
     for scenario in catalog.scenarios(host):
@@ -116,13 +99,9 @@ def reaching() -> Mapping[str, set[str]]:
         seen[family] += 1
         if seen[family] % _SAMPLED.get(family, 1):
             continue
-        machine = Machine.fresh(host)
-        for _, op in scenario.ops():
-            step = op.step(machine)
-            found[names[step.rule]].add(family)
-            if isinstance(step.outcome, HostDies):
-                break
-            machine = step.machine
+        for known in model_run.walk(scenario):
+            found[names[known.step.rule]].add(family)
+        model_run.forget_if_long()
     return found
 
 
@@ -165,13 +144,13 @@ def table() -> str:
         if row.section != section:
             section = row.section
             lines += [f"## {section}", ""]
-            lines += ["| id | statement | rules | checkers | families | tests |"]
-            lines += ["|---|---|---|---|---|---|"]
+            lines += ["| id | statement | rules | checkers | families |"]
+            lines += ["|---|---|---|---|---|"]
         parts = [row.name, row.text, _names(row.rules), _names(row.checkers)]
         families = ", ".join(row.families)
         if row.left_out:
             families = f"{families}; not: {row.left_out}" if families else f"not: {row.left_out}"
-        lines.append(f"| {' | '.join([*parts, families, ', '.join(row.tests)])} |")
+        lines.append(f"| {' | '.join([*parts, families])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""The meaning of each errno of each call in the bindings.  Pure.
+"""The meaning of each errno of each call.  Pure.
 
-The source is the kernel, for x86.  EFAULT is left out if the bindings own the buffer.  The
-docstrings of the bindings have the same texts; a contract test compares them.
+The source is the kernel, for x86.  Ops, the bindings' errors and their docstrings take the texts
+from here; a contract test compares the docstrings.
 """
 
 from __future__ import annotations
@@ -12,12 +12,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# For every call on a descriptor; not repeated in docstrings.
+# For every call; not repeated in docstrings.
 COMMON: Mapping[int, str] = {
     errno.EBADF: "the descriptor is closed",
+    errno.EFAULT: "memory that the argument refers to cannot be accessed",
     errno.EIO: "the VM belongs to another process, or KVM has marked it as dead",
     errno.ENOMEM: "the kernel has no memory left",
+    errno.EMFILE: "the process has no descriptor left",
     errno.ENOTTY: "this kernel has no such call",
+}
+
+_NO_ROOM = "more entries than there is room for"
+
+_SET_CPUID = {
+    errno.E2BIG: "more than 256 entries",
+    errno.EINVAL: "differs after the guest has run, or a bad address width",
+    errno.EPERM: "XTILE_DATA without guest permission",
+}
+
+# Of calls as ops make them: with no buffer, one that is too small or one with padding, which the
+# bindings never pass; and of what is no ioctl.  Not in docstrings.
+RAW: Mapping[str, Mapping[int, str]] = {
+    "KVM_GET_EMULATED_CPUID": {errno.EINVAL: "the padding of an entry is not zero"},
+    "KVM_GET_MSR_INDEX_LIST": {errno.E2BIG: _NO_ROOM},
+    "KVM_GET_REG_LIST": {errno.E2BIG: _NO_ROOM},
+    "KVM_SET_CPUID": _SET_CPUID,
+    "KVM_SET_*": {errno.EINVAL: "the guest has another CPUID than the source of the values"},
+    "ARCH_": {errno.EINVAL: "no such option"},
+    "sigaltstack": {
+        errno.ENOMEM: "smaller than a signal frame with the components that are permitted"
+    },
 }
 
 _ILLEGAL_SREGS = "a control register, EFER, APIC base or segment that is not allowed"
@@ -27,10 +51,10 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_CREATE_VM": {
         errno.EINVAL: "no such type of VM",
         errno.EBUSY: "virtualization is taken by another hypervisor, or disabled",
-        errno.EMFILE: "the process has no descriptor left",
+        errno.EMFILE: COMMON[errno.EMFILE],
     },
-    "KVM_GET_SUPPORTED_CPUID": {errno.E2BIG: "more than 256 entries"},
-    "KVM_GET_EMULATED_CPUID": {errno.E2BIG: "more than 256 entries"},
+    "KVM_GET_SUPPORTED_CPUID": {errno.E2BIG: _NO_ROOM},
+    "KVM_GET_EMULATED_CPUID": {errno.E2BIG: _NO_ROOM},
     "KVM_GET_MSRS": {errno.E2BIG: "256 entries or more"},
     "KVM_SET_MSRS": {errno.E2BIG: "256 entries or more"},
     "KVM_HAS_DEVICE_ATTR": {
@@ -48,7 +72,7 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_CREATE_VCPU": {
         errno.EEXIST: "the id is taken",
         errno.EINVAL: "the id is out of range, or the VM is full",
-        errno.EMFILE: "the process has no descriptor left",
+        errno.EMFILE: COMMON[errno.EMFILE],
     },
     "KVM_SET_USER_MEMORY_REGION": {
         errno.EINVAL: "not page-aligned, no such slot or flag, or another size than the slot has",
@@ -92,12 +116,8 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
     "KVM_GET_ONE_REG": {errno.EINVAL: _NO_REGISTER},
     "KVM_SET_ONE_REG": {errno.EINVAL: f"{_NO_REGISTER}, or an illegal value"},
     "KVM_GET_REG_LIST": {errno.EINVAL: "the kernel is older than 6.18"},
-    "KVM_SET_CPUID2": {
-        errno.E2BIG: "more than 256 entries",
-        errno.EINVAL: "differs after the guest has run, or a bad address width",
-        errno.EPERM: "XTILE_DATA without guest permission",
-    },
-    "KVM_GET_CPUID2": {errno.E2BIG: "more than 256 entries"},
+    "KVM_SET_CPUID2": _SET_CPUID,
+    "KVM_GET_CPUID2": {errno.E2BIG: _NO_ROOM},
     "KVM_GET_XSAVE": {errno.EINVAL: "this vCPU's image is larger than 4096 bytes"},
     "KVM_SET_XSAVE": {
         errno.EINVAL: "XSTATE_BV, XCOMP_BV, reserved bytes or MXCSR that are not accepted"
@@ -145,4 +165,5 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
 
 def meaning(call: str, number: int) -> str:
     """Return the meaning of an errno of a call; empty if unknown."""
-    return ERRNOS.get(call, {}).get(number) or COMMON.get(number, "")
+    tables = (RAW.get(call, {}), ERRNOS.get(call, {}), COMMON)
+    return next((table[number] for table in tables if number in table), "")

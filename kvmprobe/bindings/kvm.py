@@ -92,7 +92,7 @@ class Kvm(AttributeCalls):
         The XTILE bits of leaf 0xD depend on this process's guest permission.
 
         :returns: ``struct kvm_cpuid2``: 8 bytes of header, 40 bytes an entry
-        :raises KernelCallError: E2BIG - more than 256 entries
+        :raises KernelCallError: E2BIG - more entries than there is room for
         :see: Documentation/virt/kvm/api.rst KVM_GET_SUPPORTED_CPUID;
             arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid
         """
@@ -104,7 +104,7 @@ class Kvm(AttributeCalls):
         """Return features that KVM emulates and the CPU lacks (KVM_GET_EMULATED_CPUID).
 
         :returns: ``struct kvm_cpuid2``: 8 bytes of header, 40 bytes an entry
-        :raises KernelCallError: E2BIG - more than 256 entries
+        :raises KernelCallError: E2BIG - more entries than there is room for
         :capability: KVM_CAP_EXT_EMUL_CPUID
         :see: Documentation/virt/kvm/api.rst KVM_GET_EMULATED_CPUID;
             arch/x86/kvm/cpuid.c: kvm_dev_ioctl_get_cpuid

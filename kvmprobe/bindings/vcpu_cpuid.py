@@ -45,7 +45,7 @@ class CpuidCalls(KvmFd):
         leaves the number of entries at 256; the unused ones are zero.
 
         :returns: ``struct kvm_cpuid2``: 8 bytes of header, 40 bytes an entry
-        :raises KernelCallError: E2BIG - more than 256 entries
+        :raises KernelCallError: E2BIG - more entries than there is room for
         :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_get_cpuid2, kvm_update_cpuid_runtime
         """
         table = empty_cpuid()

@@ -39,7 +39,7 @@ def add_arguments(runs: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Update the index, then print what it has.
+    """Update the index, then print what it has; status 2 if a run of --also cannot be read.
 
     :raises RunDirectoryError: the index cannot be written
     """
@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         for complaint in index.refresh(arguments.also):
             print(f"kvmprobe: {complaint}", file=sys.stderr)
         rows = _asked(index, arguments)
+        indexed = {Path(row.path) for row in index.runs()}
     if not rows and not arguments.json:
         what = "record like that" if _globs(arguments) else "run"
         print(
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             file=sys.stderr,
         )
     print_lines(console, [_document(rows)] if arguments.json else map(_line, rows))
-    return ExitCode.OK
+    all_read = all(path.resolve() in indexed for path in arguments.also)
+    return ExitCode.OK if all_read else ExitCode.USAGE
 
 
 def _asked(index: Index, arguments: argparse.Namespace) -> list[RunRow] | list[RecordRow]:

@@ -18,7 +18,7 @@ from kvmprobe.scenarios.hazard import fatal_step
 from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kvmprobe.model.behaviours import Behaviour, Behaviours
     from kvmprobe.model.host import HostProfile
@@ -124,7 +124,8 @@ def explanation(
     for count in range(1, len(candidates) + 1):
         for chosen in combinations(candidates, count):
             model_run = model_runs.with_defects(frozenset(chosen))
-            if _agrees(scenario, model_run, trace) and (
+            logs = [known_defects()[defect].logs for defect in chosen]
+            if _agrees(scenario, model_run, trace, logs) and (
                 not crashed or _dies_at(scenario, model_run, len(trace.steps))
             ):
                 return tuple(known_defects()[defect].id for defect in chosen)
@@ -164,14 +165,26 @@ def agrees_along(scenario: Scenario, model_run: ModelRun, trace: Trace) -> bool:
     return _agrees(scenario, model_run, trace)
 
 
-def _agrees(scenario: Scenario, model_run: ModelRun, trace: Trace) -> bool:
+def _agrees(
+    scenario: Scenario, model_run: ModelRun, trace: Trace, may_log: Sequence[str] = ()
+) -> bool:
+    """Return True if the model run predicts the replies and the warnings.
+
+    :param may_log: texts of warnings that are expected, if they appear
+    """
     host = model_run.host
     replies = sum(len(step.replies) for step in trace.steps[: len(scenario.steps)])
     for answer in answers(scenario, model_run, trace):
         if compare(answer.expected.outcome, answer.op, answer.reply, host) is not None:
             return False
         replies -= 1
-    return not replies and not any(violations(seen.kernel_log) for seen in trace.steps)
+    unexpected = [
+        message
+        for seen in trace.steps
+        for message in violations(seen.kernel_log)
+        if not any(text and text in message for text in may_log)
+    ]
+    return not replies and not unexpected
 
 
 def _dies_at(scenario: Scenario, model_run: ModelRun, step_number: int) -> bool:

@@ -60,6 +60,12 @@ class Behaviour(Enum):
         "arch/x86/kvm/x86.c: kvm_is_valid_cr4, where vendor modules have a hook",
         "before KVM_SET_CPUID2: SET_SREGS(CR4.OSXSAVE) is accepted, but KVM lists no XSAVE",
     )
+    VENDOR_OWNS_PAT = Description(
+        Kind.VARIANT,
+        "KVM's vendor module accepts every value of IA32_PAT from the host (kvm_pvm)",
+        "arch/x86/kvm/x86.c: kvm_set_msr_common, MSR_IA32_CR_PAT, which vendor modules may precede",
+        "before KVM_SET_CPUID2: SET_MSRS(PAT=2) returns 1, though 2 is a reserved memory type",
+    )
     CR4_NEEDS_CPUID = Description(
         Kind.VARIANT,
         "before KVM_SET_CPUID2 KVM_SET_SREGS refuses every bit of CR4 that stands for a feature",
@@ -140,6 +146,13 @@ class Behaviour(Enum):
         "Linux commit 8647c52e9504"
         ' ("KVM: x86: Constrain guest-supported xfeatures only at KVM_GET_XSAVE{2}")',
         "KVM_SET_CPUID2 with no entries; KVM_SET_XSAVE(XSTATE_BV[2]=1) fails",
+    )
+
+    CET_BASE_NOT_CHECKED = Description(
+        Kind.DEFECT,
+        "the host can write a base address to IA32_U_CET and IA32_S_CET that is not canonical",
+        "arch/x86/kvm/x86.c: kvm_is_valid_u_s_cet, which looks at the other bits",
+        "SET_MSRS(S_CET=1<<62) returns 1 where the guest has IBT",
     )
 
     @property

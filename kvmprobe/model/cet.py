@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.feature import IBT, LA57, LONG_MODE, SHSTK, has_feature, offers
 from kvmprobe.xstate.features import XFeature
 
@@ -52,8 +53,32 @@ def accepted_from_host(host: HostProfile, vcpu: Vcpu, index: int, value: int) ->
 
     :see: arch/x86/kvm/x86.c: kvm_is_valid_u_s_cet, __kvm_set_msr
     """
-    refused = index in CONTROLS and value & _REFUSED_BY_KVM
-    return not refused and legal(host, vcpu, index, value)
+    if index not in CONTROLS:
+        return legal(host, vcpu, index, value)
+    if value & _REFUSED_BY_KVM:
+        return False
+    stacks, tracking = (has_feature(host, vcpu, feature) for feature in (SHSTK, IBT))
+    bits_legal = _legal_control(value, _defined(stacks=stacks, tracking=tracking))
+    checks_base = Behaviour.CET_BASE_NOT_CHECKED not in host.behaviours
+    return bits_legal and (not checks_base or _is_canonical(host, value))
+
+
+def keeps(host: HostProfile, index: int, value: int) -> bool:
+    """Return True if a value that KVM accepted reaches the MSR.
+
+    KVM writes what is in XSTATE with WRMSR, whose #GP it ignores.
+
+    :see: arch/x86/kvm/x86.c: kvm_set_xstate_msr; arch/x86/mm/extable.c: ex_handler_msr
+    """
+    return index not in IN_XSTATE or _is_canonical(host, value)
+
+
+def loadable_at_entry(host: HostProfile, vcpu: Vcpu) -> bool:
+    """Return True if VM entry accepts IA32_S_CET.
+
+    :see: SDM vol.3 §27.3.1.1 "Checks on Guest Control Registers, Debug Registers, and MSRs"
+    """
+    return _is_canonical(host, vcpu.msrs.get(Msr.IA32_S_CET, 0))
 
 
 def legal(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
@@ -80,10 +105,14 @@ def _defined(*, stacks: bool, tracking: bool) -> int:
 
 def _legal(host: HostProfile, index: int, value: int, defined: int) -> bool:
     if index in CONTROLS:
-        legal = not value & (_RESERVED | ~defined) and value & _EXCLUSIVE != _EXCLUSIVE
+        legal = _legal_control(value, defined)
     else:
         legal = index == Msr.IA32_INT_SSP_TAB or not value % 4
     return legal and _is_canonical(host, value)
+
+
+def _legal_control(value: int, defined: int) -> bool:
+    return not value & (_RESERVED | ~defined) and value & _EXCLUSIVE != _EXCLUSIVE
 
 
 def _is_canonical(host: HostProfile, value: int) -> bool:

@@ -6,9 +6,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import NotModelled
+from kvmprobe.model import cet
 from kvmprobe.model.control import EFER_LMA, Cr0, Cr4
 
 if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Vcpu
 
 
@@ -20,8 +22,8 @@ class Entry(Enum):
     BY_CPU = "one of the two"
 
 
-def entry(vcpu: Vcpu) -> Entry:
-    """Return what comes of a VM entry with the vCPU's control registers.
+def entry(host: HostProfile, vcpu: Vcpu) -> Entry:
+    """Return what comes of a VM entry with the vCPU's control registers and IA32_S_CET.
 
     KVM_SET_SREGS accepts registers that the CPU refuses at VM entry.
 
@@ -29,6 +31,8 @@ def entry(vcpu: Vcpu) -> Entry:
         arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
     """
     if vcpu.cr4 & Cr4.CET.bit and not vcpu.cr0 & Cr0.WP:
+        return Entry.FAILS
+    if not cet.loadable_at_entry(host, vcpu):
         return Entry.FAILS
     if vcpu.cr4 & Cr4.PCIDE.bit and not vcpu.efer & EFER_LMA:
         # UNSPECIFIED: AMD's VMRUN has no such check.
@@ -46,7 +50,7 @@ def require_reset_vector(vcpu: Vcpu) -> None:
         raise NotModelled("KVM_RUN from the reset vector of a vCPU that executes the guest payload")
 
 
-def require_payload(vcpu: Vcpu) -> None:
+def require_payload(host: HostProfile, vcpu: Vcpu) -> None:
     """Require that the vCPU executes the guest payload, or is at its reset vector.
 
     :raises NotModelled: some of its registers are those after reset, some the payload's
@@ -57,5 +61,5 @@ def require_payload(vcpu: Vcpu) -> None:
             "KVM_RUN of a vCPU with the guest payload's registers in part; restore what "
             "KVM_SET_REGS writes and what KVM_SET_SREGS writes from the same moment"
         )
-    if entry(vcpu) is Entry.BY_CPU:
+    if entry(host, vcpu) is Entry.BY_CPU:
         raise NotModelled("the guest payload with CR4.PCIDE set outside long mode")

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.outcome import HostDies
-from kvmprobe.xstate.features import SSE_YMM, XFeature, names, numbers
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, init_content, significant_x87
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 from kvmprobe.xstate.tiles import is_certainly_valid
@@ -111,6 +111,26 @@ def guest_mxcsr(fpstate: Fpstate) -> int:
     :see: SDM vol.1 §13.12 "Operation of XRSTORS"
     """
     return fpstate.mxcsr if fpstate.xstate_bv & XFeature.SSE.bit else MXCSR_INIT
+
+
+def loaded(host: HostProfile, fpstate: Fpstate) -> Mapping[int, bytes]:
+    """Return the components that a load gives the guest and that may differ from INIT.
+
+    KVM_SET_FPU of a kernel that ignores XSTATE_BV can leave FP and SSE under a bit that is open.
+    The state there was INIT, for which CPUs write 0 to the bit, and so the load ignores the bytes.
+
+    :see: SDM vol.1 §13.12 "Operation of XRSTORS"
+    """
+    return {
+        nr: held
+        for nr, held in fpstate.contents.items()
+        if fpstate.xstate_bv >> nr & 1
+        or (fpstate.xstate_bv_open >> nr & 1 and not _is_lost(host, fpstate, nr))
+    }
+
+
+def _is_lost(host: HostProfile, fpstate: Fpstate, nr: int) -> bool:
+    return bool(FPSSE >> nr & 1) and _fate(host, fpstate, nr) is Fate.KEPT
 
 
 def raw_legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:

@@ -16,7 +16,7 @@ from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model import cet
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.model.entry import Entry, entry, require_payload
-from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, with_user_components
+from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, loaded, with_user_components
 from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import halves
@@ -197,8 +197,8 @@ def execute(
     dies = host_dies(vcpu.fpstate)
     if dies:
         return Step(machine, dies, rule)
-    require_payload(vcpu)
-    if entry(vcpu) is Entry.FAILS:
+    require_payload(machine.host, vcpu)
+    if entry(machine.host, vcpu) is Entry.FAILS:
         failed = replace(vcpu, fpstate=cycle_fpu(machine.host, vcpu.fpstate), ran=True)
         return Step(machine.with_vcpu(vcpu_name, failed), Done(KvmExit.FAIL_ENTRY), rule)
     guest = entered(machine.host, vcpu, given)
@@ -224,8 +224,7 @@ def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
     if not vcpu.in_payload:
         vcpu = replace(vcpu, cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, efer=PAYLOAD_EFER, in_payload=True)
     fpstate = vcpu.fpstate
-    loaded = fpstate.xstate_bv | fpstate.xstate_bv_open
-    contents = {nr: held for nr, held in fpstate.contents.items() if loaded >> nr & 1}
+    contents = loaded(host, fpstate)
     state = {
         nr: contents.get(nr, init_content(nr, host.layout))
         for nr in numbers(fpstate.user_xfeatures & ~XFeature.PKRU.bit)

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.model import cet
+from kvmprobe.model import cet, vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import load_guest_fpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
@@ -202,27 +202,46 @@ ACCESS_LISTED = Rule(
         KernelSource(KernelFile.KVM_X86, "kvm_probe_msr_to_save"),
     ),
 )
+_LISTED = "listed MSRs"
 
 
-def access_listed(machine: Machine, vcpu_name: str, xfd: int | None = None) -> Step:
-    """KVM_GET_MSRS of all that KVM lists, or KVM_SET_MSRS of what that returned but for XFD.
+def get_listed(machine: Machine, vcpu_name: str) -> Step:
+    """KVM_GET_MSRS of every MSR that KVM lists, in ascending order; keep the values.
 
-    What is advertised can be read, and what was read can be written.
+    What is advertised can be read.
 
-    :see: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_save_state, vcpu_load_state
+    :see: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_save_state
     """
-    host, vcpu = machine.host, machine.vcpu(vcpu_name)
-    if any(loads_fpu(host, vcpu, index) for index in host.msrs):
-        fpstate = load_guest_fpu(host, vcpu.fpstate)
-        if isinstance(fpstate, HostDies):
-            return Step(machine, fpstate, ACCESS_LISTED)
-        vcpu = replace(vcpu, fpstate=fpstate)
-    if xfd is not None and Msr.IA32_XFD in host.msrs:
-        written = write(host, vcpu, Msr.IA32_XFD, xfd)
-        if written is None:
-            return Step(machine, Done(sorted(host.msrs).index(Msr.IA32_XFD)), ACCESS_LISTED)
-        vcpu = written
-    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(len(host.msrs)), ACCESS_LISTED)
+    host, indices = machine.host, sorted(machine.host.msrs)
+    found: dict[str, int] = {}
+
+    def with_value_found(vcpu: Vcpu, place: int) -> Vcpu | None:
+        value = read(host, vcpu, indices[place])
+        found[msr_name(indices[place])] = value or 0
+        return None if value is None else vcpu
+
+    step = _io(machine, vcpu_name, indices, with_value_found, ACCESS_LISTED, {})
+    kept = replace(step.machine, saved={**step.machine.saved, _LISTED: found})
+    return replace(step, machine=kept)
+
+
+def restore_listed(machine: Machine, vcpu_name: str, xfd: int) -> Step:
+    """KVM_SET_MSRS of what :func:`get_listed` kept, in the same order, with this IA32_XFD.
+
+    What was read can be written.  IA32_XFD comes before the MSRs that load the guest FPU.
+
+    :see: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state
+    """
+    host, kept = machine.host, machine.saved.get(_LISTED, {})
+    values = {index: kept.get(msr_name(index), 0) for index in sorted(host.msrs)}
+    if Msr.IA32_XFD in values:
+        values[Msr.IA32_XFD] = xfd
+    indices = list(values)
+
+    def written(vcpu: Vcpu, place: int) -> Vcpu | None:
+        return write(host, vcpu, indices[place], values[indices[place]])
+
+    return _io(machine, vcpu_name, indices, written, ACCESS_LISTED, {})
 
 
 def loads_fpu(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
@@ -246,6 +265,8 @@ def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
         case Msr.IA32_XSS:
             return _with_xss(host, vcpu, value)
         case _ if _accepts(host, vcpu, index, value):
+            if index in cet.MSRS and not cet.keeps(host, index, value):
+                return vcpu
             return replace(vcpu, msrs={**vcpu.msrs, index: value})
         case _:
             return None if value or index not in host.msrs else vcpu
@@ -279,7 +300,8 @@ def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
     if not _exists(host, vcpu, index):
         return False
     if index == Msr.IA32_PAT:
-        return set(value.to_bytes(8, "little")) <= _PAT_TYPES
+        legal = set(value.to_bytes(8, "little")) <= _PAT_TYPES
+        return legal or vendor.accepts_any_pat(host)
     # IA32_SYSENTER_CS beyond 32 bits is not tried: some vendor modules cut it, others keep it.
     return index not in cet.MSRS or cet.accepted_from_host(host, vcpu, index, value)
 

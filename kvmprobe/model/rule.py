@@ -71,6 +71,11 @@ class ManualSource:
     section: str
     title: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a source without a section."""
+        if not self.section:
+            raise ValueError("a source without a section")
+
     def __str__(self) -> str:
         """Return volume, section and title: section numbers change between editions."""
         sign = "§" if self.section[0].isdigit() else ""
@@ -95,6 +100,11 @@ class Rule:
     invariants: tuple[str, ...]
     sources: tuple[Source, ...]
     sections: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a rule without a source."""
+        if not self.sources:
+            raise ValueError("a rule without a source")
 
     def __str__(self) -> str:
         """Return the statement with its first source, without kvmprobe's own numbers."""

@@ -17,6 +17,7 @@ from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 
 if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine, Vcpu
 
 EXIT_FIELD = "exit_reason"
@@ -52,13 +53,13 @@ def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> 
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, rule)
     after = machine.with_vcpu(vcpu_name, replace(vcpu, fpstate=fpstate, ran=True))
-    return Step(after, _exit(vcpu, reason), rule)
+    return Step(after, _exit(machine.host, vcpu, reason), rule)
 
 
-def _exit(vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
+def _exit(host: HostProfile, vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
     require_reset_vector(vcpu)
     succeeds, fails = (Done(fields={EXIT_FIELD: r}) for r in (reason, KvmExit.FAIL_ENTRY))
-    match entry(vcpu):
+    match entry(host, vcpu):
         case Entry.SUCCEEDS:
             return succeeds
         case Entry.FAILS:

@@ -1,8 +1,8 @@
 """Vendor modules of KVM that decide what KVM's core decides elsewhere (kvm_pvm).
 
 Such a module gives a guest the CPU's own features, because the guest's CPUID is not intercepted.
-The model's core asks here, once for each decision.  Only what concerns XSTATE is modelled: XCR0's
-bits, XSAVE's features, that XSAVE is there, and CR4.
+The model's core asks here, once for each decision.  The model covers what concerns XSTATE (XCR0's
+bits, XSAVE's features, that XSAVE is there), CR4, and values of IA32_PAT.
 """
 
 from __future__ import annotations
@@ -72,6 +72,14 @@ def legal_cr4(host: HostProfile) -> int | None:
     if Behaviour.VENDOR_OWNS_CR4 not in host.behaviours:
         return None
     return CR4_ALWAYS | sum(bit.bit for bit in _CR4)
+
+
+def accepts_any_pat(host: HostProfile) -> bool:
+    """Return True if the host may write any value of IA32_PAT, reserved memory types too.
+
+    :see: arch/x86/kvm/x86.c: kvm_set_msr_common, which a vendor module may precede
+    """
+    return Behaviour.VENDOR_OWNS_PAT in host.behaviours
 
 
 def offered(host: HostProfile) -> CpuidTable:

@@ -165,9 +165,8 @@ def details(record: ScenarioRecord) -> list[str]:
     if record.divergences:
         lines += _divergence(record.divergences[0], record)
         if len(record.divergences) > 1:
-            lines.append(
-                f"    {len(record.divergences) - 1} more divergences follow from it or after it"
-            )
+            more = len(record.divergences) - 1
+            lines.append(f"    and {more} more divergences, which may be consequences of this one")
     lines += unexplained_lines(record)
     if record.crash:
         lines += _crash(record.crash)

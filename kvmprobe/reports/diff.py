@@ -82,8 +82,8 @@ def diff_markdown(compared: Comparison) -> Iterator[str]:
 def verdict(compared: Comparison) -> str:
     """Return the comparison in a sentence."""
     counts = Counter(scenario.change for scenario in compared.scenarios)
-    told = ", ".join(f"{counts[c]} {c.value}" for c in Change if counts[c]) or "no difference"
-    return f"{'REGRESSION' if compared.regressed else 'no regression'}: {told}"
+    text = ", ".join(f"{counts[c]} {c.value}" for c in Change if counts[c]) or "no difference"
+    return f"{'REGRESSION' if compared.regressed else 'no regression'}: {text}"
 
 
 def _run(run: RunDocument) -> str:

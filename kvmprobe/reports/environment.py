@@ -1,4 +1,4 @@
-"""What of an environment record stands beside each result, where the whole of it is too much."""
+"""The part of an environment record that is given with each result."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ _PATHS = {
 
 
 def brief_environment(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what tells one environment from another; what is not known is left out.
+    """Return what distinguishes environments; what is not known is left out.
 
     :param environment: as :class:`~kvmprobe.results.run_document.RunDocument` has it of a target
     """
-    told = {name: fact(environment, path) for name, path in _PATHS.items()}
-    told["kvm_parameters"] = _parameters(module_parameters(environment))
-    return {name: value for name, value in told.items() if value not in (None, {})}
+    values = {name: fact(environment, path) for name, path in _PATHS.items()}
+    values["kvm_parameters"] = _parameters(module_parameters(environment))
+    return {name: value for name, value in values.items() if value not in (None, {})}
 
 
 def _parameters(modules: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return the telling ones: ``kvm.ignore_msrs`` and the like."""
+    """Return the relevant ones: ``kvm.ignore_msrs`` and the like."""
     return {
         f"{module}.{name}": value
         for module, of in modules.items()

@@ -57,7 +57,7 @@ def failure_lines(record: ScenarioRecord) -> list[str]:
     if record.divergences:
         lines += divergence_lines(record.divergences[0])
         if len(record.divergences) > 1:
-            lines.append(f"{len(record.divergences) - 1} more divergences follow")
+            lines.append(f"and {len(record.divergences) - 1} more divergences in this scenario")
     for finding in record.unexplained:
         lines += finding_head(finding)
         lines += [f"    {detail}" for detail in finding_details(finding)]

@@ -108,6 +108,6 @@ def _shown(name: str, value: object) -> str:
 def _hazard(scenario: Scenario, host: HostProfile) -> list[str]:
     hazard = first_hazard(scenario, ModelRuns(host), DEFECTS)
     if hazard is None:
-        return ["hazards: none, whatever known defect the kernel has"]
+        return ["hazards: none, with any known defect"]
     ids = " and ".join(sorted(known_defects()[defect].id for defect in hazard.defects))
     return [f"hazard: with {ids}, step {hazard.step} kills the host: {hazard.reason}"]

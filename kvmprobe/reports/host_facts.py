@@ -27,10 +27,10 @@ def fact_text(facts: object, path: Path) -> str:
 
 def hypervisor(facts: object) -> str:
     """Return whether the host is itself a guest, and whose."""
-    told = fact(facts, ("environment", "machine", "hypervisor"))
-    if not isinstance(told, Mapping):
+    found = fact(facts, ("environment", "machine", "hypervisor"))
+    if not isinstance(found, Mapping):
         return ""
-    return f"yes, {told.get('vendor') or 'without a signature'}" if told.get("bit") else "no"
+    return f"yes, {found.get('vendor') or 'without a signature'}" if found.get("bit") else "no"
 
 
 def module_parameters(facts: object) -> dict[str, dict[str, str]]:

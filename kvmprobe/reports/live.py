@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import ScenarioRecord
 
 _FAILED = FAILURES | {Verdict.BROKEN}
+_COUNTED = "more scenarios with the same known defect are counted, not listed"
 
 
 class Live:
@@ -64,7 +65,7 @@ class Live:
         key = (record.target, record.label)
         if self._printing.known is Known.CONDENSED and key not in self._labels:
             self._labels.add(key)
-            print_lines(self._console, [f"{brief(record)}; more of these are only counted"])
+            print_lines(self._console, [f"{brief(record)}; {_COUNTED}"])
 
     def _print_failure(self, record: ScenarioRecord) -> None:
         kind = kind_of(record)

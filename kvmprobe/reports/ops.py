@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from kvmprobe.errors import errno_name
 from kvmprobe.scenarios.document_schema import document_schema
 from kvmprobe.scenarios.ops import registry
 
@@ -15,7 +16,10 @@ def op_lines() -> list[str]:
     lines: list[str] = []
     for name, op in ops:
         lines.append(f"{name:{width}}  {op.kernel_call}")
-        lines += [f"{'':{width}}    {errno}: {meaning}" for errno, meaning in op.errnos.items()]
+        lines += [
+            f"{'':{width}}    {errno_name(number)}: {meaning}"
+            for number, meaning in op.errno_meanings().items()
+        ]
         lines += [f"{'':{width}}    see {source}" for source in op.sources()]
     return lines
 

@@ -80,18 +80,18 @@ def _headers(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
 
 
 def _legend(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
-    """Tell what the groups are, and the cells in them; blocks that have the same share a line."""
-    told: dict[str, list[str]] = {}
+    """Return lines that name the groups and their cells; blocks with the same names share one."""
+    legends: dict[str, list[str]] = {}
     for block in blocks:
         parts = [column.split(".") for group in block for column in group]
         groups = dict.fromkeys(".".join(p[_BLOCK_AXES : _BLOCK_AXES + 1]) for p in parts)
         cells = dict.fromkeys(".".join(p[_BLOCK_AXES + 1 :]) or "xcr0-all" for p in parts)
-        told.setdefault(f"groups {', '.join(groups)}; cells {', '.join(cells)}", []).append(
+        legends.setdefault(f"groups {', '.join(groups)}; cells {', '.join(cells)}", []).append(
             ".".join(_names(block))
         )
-    if len(told) == 1:
-        return [f"from left to right in each block: {text}" for text in told]
-    return [f"from left to right in {', '.join(of)}: {text}" for text, of in told.items()]
+    if len(legends) == 1:
+        return [f"from left to right in each block: {text}" for text in legends]
+    return [f"from left to right in {', '.join(of)}: {text}" for text, of in legends.items()]
 
 
 def _signs(records: Iterable[ScenarioRecord]) -> str:

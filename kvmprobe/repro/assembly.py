@@ -1,4 +1,4 @@
-"""A whole C file from its own parts, and those of the ready-made ones that it needs."""
+"""Assembles a C file from its own parts and the ready-made definitions that they use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LICENSE = "// SPDX-License-Identifier: MIT"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a program has of its own.
+    """The parts that are written for one program.
 
     :ivar head: the comment at the top
     :ivar declared: its variables
@@ -31,15 +31,15 @@ class Parts:
 
     @property
     def text(self) -> str:
-        """All of it that the compiler sees."""
+        """Everything but the comment at the top."""
         return "\n".join([self.declared, *self.body])
 
 
 def assemble(parts: Parts, layout: Layout) -> str:
     """Return the file.
 
-    :param layout: gives the places of components that the program names
-    :raises Unavailable: it has the guest payload, and the extension module is not built
+    :param layout: has the offsets of the components that the program names
+    :raises Unavailable: the program has the guest payload, and the extension module is not built
     """
     found = chunks.needed(parts.text)
     used = chunks.words(parts.text)
@@ -64,6 +64,6 @@ def assemble(parts: Parts, layout: Layout) -> str:
 
 
 def named_components(text: str, layout: Layout) -> list[Component]:
-    """Return the components whose places C text names."""
+    """Return the components whose offsets the C text uses."""
     used = chunks.words(text)
     return [c for c in layout.components if component_name(c.nr) in used]

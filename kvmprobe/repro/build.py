@@ -1,4 +1,4 @@
-"""Compiling a program, as its head says."""
+"""Compiles a program with the command in its head comment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _COMPILER = "cc"
 
 
 def compile_program(source: Path, executable: Path) -> None:
-    """Compile a program, statically, with every warning an error.
+    """Compile a program as a static executable; warnings are errors.
 
     :raises MissingTools: there is no C compiler
-    :raises CompilerFailed: it does not compile; the message is what the compiler said
+    :raises CompilerFailed: the program does not compile; the message has the compiler's output
     """
     if shutil.which(_COMPILER) is None:
         raise MissingTools(("gcc", "libc6-dev"), "compiling a program")

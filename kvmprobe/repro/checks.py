@@ -1,4 +1,4 @@
-"""An expectation as the C statements that check it."""
+"""Writes the C statements that check an expectation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _READERS = {"B": "u8_at", "H": "u16_at", "I": "u32_at", "Q": "u64_at"}
 _CPUID_HEAD, _CPUID_ENTRY = 8, 40
-# Values that have no fixed place in an output; OUT stands for its address, ROOM for its entries.
+# Expressions for values without a fixed offset.  OUT is the output's address, ROOM its entries.
 _SEARCHES = {
     cpuid.XCR0_FIELD: "cpuid_xcr0(OUT)",
     cpuid.SIZE_FIELD: "cpuid_entry(OUT, 0xd, 0).ecx",
@@ -40,7 +40,7 @@ _SEARCHES = {
 
 
 class Checker:
-    """Writes checks, and the data they refer to, each once."""
+    """Writes checks, and the data that they use, each item once."""
 
     def __init__(self, names: Names, layout: Layout) -> None:
         self._names = names
@@ -51,11 +51,11 @@ class Checker:
         self.data: list[str] = []
 
     def begin(self, step: int) -> None:
-        """Name data after this step from now on."""
+        """Set the step whose number the names of new data get."""
         self._step = step
 
     def lines(self, label: str, expected: Expectation, issued: Issued) -> list[str]:
-        """Return the statements that check ``ret``, and the output."""
+        """Return the statements that check ``ret`` and the output."""
         name = string(label)
         match expected.result:
             case None:
@@ -130,7 +130,7 @@ _LEAST_IMAGE = 576
 
 
 def _result(result: int) -> str:
-    """Return it with its errno's name, where user space has one."""
+    """Return a result as C: -errno by name, if user space has one."""
     return f"-{errorcode[-result]}" if -result in errorcode else str(result)
 
 
@@ -153,7 +153,7 @@ def _reader(name: str, expected: Expectation, issued: Issued) -> str:
 
 
 def _ranges(opens: Sequence[Unspecified]) -> list[tuple[int, int, int]]:
-    """Return (offset, size, bits) of stretches whose bytes have the same bits open."""
+    """Return (offset, size, bits) of ranges whose bytes have the same unspecified bits."""
     found: list[tuple[int, int, int]] = []
     for unspecified in opens:
         offset = unspecified.offset

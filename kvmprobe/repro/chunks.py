@@ -1,10 +1,10 @@
-"""Ready-made C: the definitions that a program refers to.
+"""Ready-made C definitions, of which a program contains those that it uses.
 
-They come from ``c/``, from ``kvmprobe/native/shared/``, which the executor also consists of, and
+They come from ``c/``, from ``kvmprobe/native/shared/``, which is also part of the executor, and
 from the constants of :mod:`kvmprobe.abi.c_constants`.
 
-A file is a row of chunks, two empty lines between them.  A chunk's ``#include`` lines go to the top
-of the program, so a chunk is a few definitions and the headers only they need.
+A file consists of chunks, separated by two empty lines.  A chunk has a few definitions, and
+``#include`` lines for the headers that only they need; these lines move to the top of the program.
 """
 
 from __future__ import annotations
@@ -119,26 +119,26 @@ class Chunk:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it consists of preprocessor lines only."""
+        """True if it has only preprocessor lines."""
         bare = _COMMENT_OR_STRING.sub(" ", self.text).split("\n")
         return all(not line.strip() or line.startswith("#") for line in bare)
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the identifiers in C text, comments and strings aside."""
+    """Return the identifiers in C text, without those in comments and strings."""
     return frozenset(_WORD.findall(_COMMENT_OR_STRING.sub(" ", text)))
 
 
 @cache
 def reserved() -> frozenset[str]:
-    """Return the names that a program's own definitions must not have."""
+    """Return the names that a program must not define itself."""
     defined = {name for chunk in all_chunks() for name in chunk.defines}
     called = {name for chunk in all_chunks() for name in _CALLED.findall(chunk.text)}
     return frozenset(defined | called | _KEYWORDS)
 
 
 def needed(text: str) -> tuple[Chunk, ...]:
-    """Return, in the order they have to stand in, the chunks that C text refers to."""
+    """Return the chunks that C text uses, in an order in which they compile."""
     wanted = set(words(text))
     chosen: set[Chunk] = set()
     while more := {c for c in all_chunks() if c not in chosen and c.defines & wanted}:
@@ -149,7 +149,7 @@ def needed(text: str) -> tuple[Chunk, ...]:
 
 @cache
 def all_chunks() -> tuple[Chunk, ...]:
-    """Return everything that is ready made, in order."""
+    """Return all ready-made chunks, in order."""
     texts = [
         text.strip("\n")
         for file in _FILES

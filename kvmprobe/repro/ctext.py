@@ -1,4 +1,4 @@
-"""Values as C text."""
+"""Renders values as C text."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 _WIDTH = 112
 _BYTES_PER_LINE = 16
-# Those that c/constants.c names.
+# Components that c/constants.c defines.
 _NAMED = frozenset(numbers(AVX512 | FPSSE | XTILE | XFeature.YMM.bit | XFeature.PKRU.bit))
 _MOST_NAMES = 3
 
 
 def number(value: int) -> str:
-    """Return a u64: decimal if small, else hexadecimal with the suffix it needs."""
+    """Return a u64: in decimal if small, else in hexadecimal with the necessary suffix."""
     if value < 10:
         return str(value)
     return f"{value:#x}" if value < 1 << 31 else f"{value:#x}ULL"
 
 
 def bitmap(value: int) -> str:
-    """Return a bitmap of components by their kernel names, if they are few and have such."""
+    """Return a bitmap of components: by kernel names if they are few and named, else a number."""
     present = numbers(value)
     if present and len(present) <= _MOST_NAMES and _NAMED.issuperset(present):
         return " | ".join(f"XFEATURE_MASK_{XFeature(nr).name}" for nr in present)
@@ -35,7 +35,7 @@ def bitmap(value: int) -> str:
 
 
 def msr(index: int) -> str:
-    """Return an MSR's kernel name, or its number."""
+    """Return an MSR's name in the kernel, or its number."""
     return f"MSR_{Msr(index).name}" if index in set(Msr) else f"{index:#x}"
 
 
@@ -47,7 +47,7 @@ def string(text: str) -> str:
 
 
 def comment(text: str, indent: str = "") -> str:
-    """Return a comment in the kernel's style; ``text`` is reflowed line by line."""
+    """Return a comment in the kernel's style; each line of ``text`` is wrapped."""
     safe = text.replace("*/", "* /").replace("/*", "/ *")
     lines = [
         piece
@@ -65,7 +65,7 @@ def _continued(line: str) -> str:
 
 
 def byte_list(content: bytes, indent: str) -> str:
-    """Return the bytes of an initializer, line by line."""
+    """Return bytes as the lines of an initializer."""
     return "\n".join(
         indent + " ".join(f"0x{byte:02x}," for byte in content[start : start + _BYTES_PER_LINE])
         for start in range(0, len(content), _BYTES_PER_LINE)
@@ -73,7 +73,7 @@ def byte_list(content: bytes, indent: str) -> str:
 
 
 def identifier(text: str) -> str:
-    """Return text as a C identifier."""
+    """Return text converted to a C identifier."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     return name if name[:1].isalpha() else f"nr_{name}"
 
@@ -84,13 +84,13 @@ def block(lines: Iterable[str]) -> str:
 
 
 class Names:
-    """Hands out identifiers, each once, and none of those that are taken already."""
+    """Returns each identifier only once, and none of those already taken."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
 
     def fresh(self, preferred: str) -> str:
-        """Return the identifier, followed by a number if it is taken."""
+        """Return the identifier, with a number appended if it is taken."""
         name, count = preferred, 1
         while name in self._taken:
             count += 1

@@ -1,6 +1,6 @@
-"""How a reproducer ends: its exit status and its last lines.
+"""How a reproducer ended: its exit status and its last lines.
 
-Pure: a report names the exit statuses on a machine that cannot write the program.
+This module is pure: a report needs the exit statuses on machines that cannot write the program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MARK = "MISMATCH"
 
 
 class Result(Enum):
-    """What came of a program."""
+    """The result of a program."""
 
     REPRODUCED = "reproduced"
     NOT_REPRODUCED = "not reproduced"
@@ -23,7 +23,7 @@ class Result(Enum):
 
     @property
     def reproduced(self) -> bool:
-        """Whether the kernel misbehaved."""
+        """True if the kernel misbehaved."""
         return self in {Result.REPRODUCED, Result.PANICKED}
 
 
@@ -36,19 +36,19 @@ _RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A program's result and the lines it printed."""
+    """A program's result, and the lines that it printed."""
 
     result: Result
     lines: tuple[str, ...]
 
     @classmethod
     def of(cls, status: int, output: str) -> Ended:
-        """Read an exit status; one that the program does not have means that it could not run."""
+        """Convert an exit status; an unknown one means that the program could not run."""
         return cls(_RESULTS.get(status, Result.CANNOT_RUN), tuple(output.splitlines()))
 
     @property
     def first_mismatch(self) -> tuple[str, ...]:
-        """The call that shows the first difference, and what differs."""
+        """The lines of the first difference: the call, and what differs."""
         for number, line in enumerate(self.lines):
             if _MARK in line:
                 call = [text for text in self.lines[:number] if not text.startswith(" ")]
@@ -57,5 +57,5 @@ class Ended:
 
     @property
     def last_line(self) -> str:
-        """What it said at its end."""
+        """The last line that it printed."""
         return self.lines[-1] if self.lines else "it printed nothing"

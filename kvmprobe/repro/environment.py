@@ -1,4 +1,4 @@
-"""The variables of a program: descriptors, run areas, guest memory, outputs, what is kept."""
+"""The variables of a program: descriptors, run areas, guest memory, outputs, captured outputs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _ALIGNMENT = 64
 
 
 class Environment:
-    """Declares the variables that a scenario's calls refer to.
+    """Declares the variables that a scenario's calls use.
 
     :ivar names: identifiers taken so far
-    :ivar runs: vCPUs that are run, by the scenario's names
-    :ivar shared_size: bytes that this process and others it forks write and read
+    :ivar runs: names of the vCPUs on which the scenario makes KVM_RUN
+    :ivar shared_size: size of the memory that the program shares with its child processes
     """
 
     def __init__(self, calls: Sequence[Call]) -> None:
@@ -65,7 +65,7 @@ class Environment:
 
     @property
     def declarations(self) -> str:
-        """Return them as C."""
+        """All declarations, as C."""
         return "\n".join(self._declared)
 
     def descriptor(self, name: str) -> str:
@@ -85,7 +85,7 @@ class Environment:
         return self._tasks[name]
 
     def kept(self, name: str) -> str:
-        """Return the buffer of what was captured under a name."""
+        """Return the buffer of a captured output."""
         return self._kept[name]
 
     def output(self, preferred: str, size: int) -> str:
@@ -96,7 +96,7 @@ class Environment:
         return self._declare(preferred, f"#define {{}} (shared + {place})")
 
     def output_pointer(self, preferred: str) -> str:
-        """Declare a pointer to a buffer that a call makes."""
+        """Declare a pointer to a buffer that a call allocates."""
         return self._declare(preferred, "static uint8_t *{};")
 
     def _declare(self, preferred: str, form: str) -> str:
@@ -115,7 +115,7 @@ def _descriptors(calls: Iterable[Call]) -> list[str]:
 
 
 def _kept(calls: Iterable[Call]) -> list[tuple[str, int]]:
-    """Return what is captured and used, with the size of the largest output under that name."""
+    """Return the captured outputs that are used, each with its largest size."""
     used = {
         c.argument.name for c in calls if isinstance(c, Ioctl) and isinstance(c.argument, Captured)
     }

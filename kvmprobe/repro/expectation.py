@@ -1,8 +1,8 @@
-"""What the model expects of each call, and which of it holds on every kernel that is correct.
+"""What the model expects from each call on every correct kernel.
 
-A program is built for one host and meets kernels whose legal behaviours differ.  So the model is
-run once more with each behaviour the other way round, and with another CPUID table; what depends
-on that is shown by the program, and not judged.
+A program is written for one host, but may run on kernels whose legal behaviours differ.  So the
+model also runs with each behaviour inverted, and with another CPUID table.  The program prints the
+results that change, and does not judge them.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One call's, on every correct kernel; what is left open is None or left out.
+    """The result of one call on every correct kernel; parts that may differ are None or omitted.
 
-    :ivar op: asked for the places of named values
-    :ivar result: or -errno
-    :ivar open_fields: bits of fields that are legal either way
-    :ivar images: any of these
-    :ivar more_entries: the table may have further ones
-    :ivar death: why the host dies of it; empty if it does not
-    :ivar depends_on: what decides that which is left open
+    :ivar op: has the offsets of named values
+    :ivar result: return value, or -errno
+    :ivar open_fields: unspecified bits of fields
+    :ivar images: the legal images
+    :ivar more_entries: the table may have further entries
+    :ivar death: why the call kills the host; empty if it does not
+    :ivar depends_on: behaviours and features on which the omitted parts depend
     """
 
     op: Op
@@ -58,7 +58,7 @@ class Expectation:
 def expectations(
     scenario: Scenario, host: HostProfile, profile: Profile
 ) -> tuple[Expectation, ...]:
-    """Return one for each call of the scenario, in the order they are made."""
+    """Return the expectation of each call of the scenario, in order."""
     plain = correct(host)
     expected = _plain(scenario, plain)
     found = list(expected)
@@ -76,7 +76,7 @@ def _merge(
     others: Sequence[Expectation],
     name: str,
 ) -> None:
-    """Leave open what others expect otherwise than usual."""
+    """Omit from ``found`` what differs between the two lists of expectations."""
     for place, (theirs, ours) in enumerate(zip(others, usual, strict=True)):
         if _says(theirs) != _says(ours):
             found[place] = _common(found[place], theirs, name)
@@ -128,7 +128,7 @@ def _says(one: Expectation) -> tuple[object, ...]:
 
 
 def _common(one: Expectation, other: Expectation, name: str) -> Expectation:
-    """Return what both expect."""
+    """Return what both expectations have in common."""
     same = {k: v for k, v in one.fields.items() if other.fields.get(k) == v}
     table, more = _common_table(one, other)
     return replace(
@@ -144,7 +144,7 @@ def _common(one: Expectation, other: Expectation, name: str) -> Expectation:
 
 
 def _common_table(one: Expectation, other: Expectation) -> tuple[ExpectedTable | None, bool]:
-    """Return the shorter one if the longer begins with it."""
+    """Return the shorter table if the longer one begins with it."""
     if one.table is None or other.table is None:
         return None, one.more_entries
     if one.table == other.table:

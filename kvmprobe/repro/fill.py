@@ -1,4 +1,4 @@
-"""Bytes as the C statements that write them over zeros: patterns by name, the rest as it is."""
+"""Writes the C statements that put given bytes over zeros; known patterns become named calls."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _LEAST_COUNTED = 4
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A part of the content, and what its first byte is called."""
+    """A part of the content, and the C name of its offset."""
 
     name: str
     span: range
 
 
 def statements(content: bytes, to: str, layout: Layout | None = None) -> list[str]:
-    """Return the statements that write ``content`` to the zeros at ``to``.
+    """Return the statements that write ``content`` over the zeros at ``to``.
 
-    :param layout: of the XSAVE image that the content is, if it is one
+    :param layout: layout of the content if it is an XSAVE image
     """
     if layout is None:
         return _plain(content, 0, to)
@@ -102,7 +102,7 @@ def _plain(content: bytes, first: int, to: str) -> list[str]:
 
 
 def _runs(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield what is not zero, in whole words; short stretches of zeros do not end a run."""
+    """Yield the ranges of nonzero words; a short range of zeros does not end a run."""
     start = stop = -1
     for word in range(0, len(content), _WORD):
         if not any(content[word : word + _WORD]):
@@ -143,7 +143,7 @@ def _run(content: bytes, offset: int, to: str) -> list[str]:
 
 
 def _counted(words: tuple[int, ...]) -> int:
-    """Return how many of the first words count up by one; 0 if too few."""
+    """Return the number of words at the start that count up by one; 0 if too few."""
     count = 1
     while count < len(words) and words[count] == words[count - 1] + 1:
         count += 1

@@ -1,4 +1,4 @@
-"""The guest payload in a program: its code, and the commands it is given."""
+"""The guest payload in a program: its code and its commands."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LEAST_IMAGE = 576
 def code() -> str:
     """Return the payload's machine code as C.
 
-    :raises Unavailable: the extension module, which has it, is not built
+    :raises Unavailable: the extension module, which has the code, is not built
     """
     return "\n\n".join(
         [
-            _array("payload_code", payload_code(), "What the guest executes, at PAYLOAD_CODE."),
-            _array("payload_reset", payload_reset(), "At the reset vector: go there."),
+            _array("payload_code", payload_code(), "The guest's code, at PAYLOAD_CODE."),
+            _array("payload_reset", payload_reset(), "At the reset vector: jump to it."),
         ]
     )
 
@@ -37,7 +37,7 @@ def _array(name: str, content: bytes, purpose: str) -> str:
 
 
 def command_lines(command: bytes, memory: str, layout: Layout) -> list[str]:
-    """Return the statements that leave a command, and its data, in the payload's memory."""
+    """Return the statements that write a command and its data to the payload's memory."""
     opcode, operand, *registers = _COMMAND.unpack_from(command)
     data = command[COMMAND_SIZE:]
     named = [

@@ -1,4 +1,4 @@
-"""A lowered call as a C function that makes it and returns its result, or -errno."""
+"""Writes a C function for each lowered call; it returns the call's result, or -errno."""
 
 from __future__ import annotations
 
@@ -65,7 +65,11 @@ _SPAWNS = {
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A call's function, and the buffer it writes: an expression, and bytes; "" and 0 for none."""
+    """The function of a call, and its output buffer.
+
+    :ivar output: C expression of the buffer; empty if the call has none
+    :ivar output_size: its size in bytes
+    """
 
     function: str
     text: str
@@ -81,10 +85,10 @@ class _Body:
 
 
 class Issuer:
-    """Writes the function of each distinct call, once.
+    """Writes the function of each distinct call once.
 
-    :param layout: of the XSAVE images among the arguments
-    :param gated: stop before a load of the guest's FPU that the host would not survive
+    :param layout: layout of the XSAVE images among the arguments
+    :param gated: stop before a guest-FPU load that would kill the host
     """
 
     def __init__(self, around: Environment, layout: Layout, *, gated: bool) -> None:
@@ -101,7 +105,7 @@ class Issuer:
     def issue(self, call: Call) -> Issued:
         """Return the function that makes a call.
 
-        :raises ScenarioError: the call has a form that no program can have
+        :raises ScenarioError: a program cannot make this call
         """
         if call not in self._issued:
             name = self._around.names.fresh(identifier(preferred_name(call)))
@@ -189,7 +193,7 @@ class Issuer:
                 made = f"return result_of(syscall(SYS_arch_prctl, {code}, {buffer}));"
                 return _Body([*blank(buffer, size, head), made], buffer, size)
             case other:
-                raise ScenarioError(f"no C for arch_prctl(2) with {other!r:.100}")
+                raise ScenarioError(f"a C program cannot make arch_prctl(2) with {other!r:.100}")
 
     def _ioctl(self, call: Ioctl, out: str) -> _Body:
         fd, request = self._around.descriptor(call.on), request_name(call.number)

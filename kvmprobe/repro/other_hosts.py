@@ -1,6 +1,6 @@
-"""Hosts that a program may meet beside the one it is written for: correct ones, and different.
+"""Other correct hosts on which a program may run.
 
-What the model expects on all of them is what the program judges.
+The program judges only what the model expects on all of them.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ if TYPE_CHECKING:
 
 
 class Profile(Enum):
-    """How much is known of the host that a program is for."""
+    """What is known about the host for which a program is written."""
 
-    ASSUMED = "components and their places; any features and MSRs beside them"
-    EXAMINED = "this very CPU and KVM"
+    ASSUMED = "components and their offsets; other features and MSRs may differ"
+    EXAMINED = "exactly this CPU and KVM"
 
 
-# KVM with another vendor module (kvm_pvm) is another KVM, not another version.
+# Behaviours of another vendor module (kvm_pvm), which are not those of another kernel version.
 _OF_VENDORS = frozenset(
     {
         Behaviour.VENDOR_OWNS_CR4,
+        Behaviour.VENDOR_OWNS_PAT,
         Behaviour.VENDOR_REWRITES_CPUID,
         Behaviour.HIDES_XSAVE_FEATURES,
     }
@@ -48,7 +49,7 @@ _VERSIONS = tuple(b for b in Behaviour if b.kind is Kind.VARIANT and b not in _O
 _ANOTHER_LEAF = CpuidEntry(0, 0, 0, 0x20, 0, 0, 0)
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _OTHER_MSRS = frozenset({Msr.IA32_XSS, Msr.IA32_U_CET, Msr.IA32_S_CET, Msr.IA32_PL3_SSP})
-# Bits that XSTATE follows from, by leaf: FXSR, SSE, SSE2, PAE; XSAVE, AVX; AVX2, AVX-512; PKU; AMX.
+# Bits on which XSTATE depends, by leaf: FXSR, SSE, SSE2, PAE; XSAVE, AVX; AVX2, AVX-512; PKU; AMX.
 _KEPT = {
     LEAF_FEATURES: (
         ("ecx", 1 << XSAVE_BIT | 1 << OSXSAVE_BIT | 1 << 28),
@@ -68,7 +69,7 @@ def correct(host: HostProfile) -> HostProfile:
 
 
 def featured(host: HostProfile, profile: Profile) -> list[tuple[str, HostProfile]]:
-    """Return hosts with other features than this one, each with what is different about it."""
+    """Return hosts with other features than this one, each with a text about the difference."""
     if profile is Profile.EXAMINED:
         return []
     richer = replace(
@@ -81,7 +82,7 @@ def featured(host: HostProfile, profile: Profile) -> list[tuple[str, HostProfile
 
 
 def versions(host: HostProfile) -> list[tuple[str, HostProfile]]:
-    """Return the host with other kernels, each with the behaviour that is different."""
+    """Return the host with other kernels, each with the name of the inverted behaviour."""
     behaviours = host.behaviours
     return [(v.name, replace(host, behaviours=behaviours ^ {v})) for v in _VERSIONS]
 

@@ -1,4 +1,4 @@
-"""Small parts of the calls' C: names, integer arguments, blank outputs, patches."""
+"""Small parts of the C for calls: names, integer arguments, blank outputs, patches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _USUAL = frozenset({"kvm", "vm", "vcpu0"})
 
 
 def preferred_name(call: Call) -> str:
-    """Return the name that a call's function should have."""
+    """Return the preferred name of a call's function."""
     match call:
         case Ioctl(number=request, on=on, binds=binds):
             name = _SPECS[request].name.removeprefix("KVM_") if request in _SPECS else "ioctl"
@@ -75,12 +75,12 @@ def request_name(request: int) -> str:
 
 
 def plain(value: int) -> str:
-    """Return an integer argument of a variadic function: it has to be as wide as a register."""
+    """Return an integer argument of a variadic function, which must be as wide as a register."""
     return f"{value}UL" if value < 1 << 16 else f"{value:#x}UL"
 
 
 def immediate(request: int, value: int) -> str:
-    """Return an ioctl's integer argument, by its name if it has one."""
+    """Return the integer argument of an ioctl, by name if it has one."""
     if request == ioctls.CHECK_EXTENSION.number and value in set(KvmCap):
         return f"KVM_CAP_{KvmCap(value).name}"
     spec = _SPECS.get(request)
@@ -97,7 +97,7 @@ def blank(buffer: str, size: int, head: bytes) -> list[str]:
 
 
 def patch(offset: int, content: bytes) -> list[str]:
-    """Return the statements that write over a kept output."""
+    """Return the statements that patch a captured output."""
     if len(content) in {4, 8}:
         value = number(int.from_bytes(content, "little"))
         return [f"put_u{8 * len(content)}(bytes + {offset}, {value});"]

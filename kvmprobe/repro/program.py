@@ -1,4 +1,4 @@
-"""A scenario as one self-contained C program."""
+"""Writes a scenario as one self-contained C program."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SERVE = "--serve"
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """One op with its call, what is expected of it, and the function that makes it."""
+    """One op with its call, its expectation, and the function that makes the call."""
 
     op: Op
     call: Call
@@ -55,11 +55,11 @@ class _Made:
 
 
 def program(scenario: Scenario, host: HostProfile, profile: Profile = Profile.ASSUMED) -> str:
-    """Return the C program that makes a scenario's calls and checks what comes of each.
+    """Return a C program that makes a scenario's calls and checks each result.
 
-    :param host: what the program is for: the places of components, what KVM offers
-    :raises ScenarioError: it makes a call that no program can make
-    :raises Unavailable: it runs the guest payload, and the extension module is not built
+    :param host: the host for which the program is written
+    :raises ScenarioError: a program cannot make one of the calls
+    :raises Unavailable: the scenario runs the guest payload, and the extension module is not built
     """
     return _Writer(scenario, host, profile).text()
 
@@ -99,21 +99,21 @@ class _Writer:
             f"{scenario.id}",
             "",
             "Makes one sequence of KVM calls and checks the result of each.  The comment at each",
-            "step has the expected result and where the documentation, the SDM or the kernel",
-            "says so.",
+            "step has the expected result, and its source in the documentation, the SDM or the",
+            "kernel.",
             "",
             f"Build: cc {flags} -o reproducer reproducer.c",
             f"Run:   ./reproducer{f' [{GO_ON}]' if self._gated else ''}",
             "Exit:  0 not reproduced: the kernel behaves as expected",
             "       1 reproduced: a result differs",
             "       2 cannot run here: no /dev/kvm, no AMX, another CPU than it was written for,",
-            f"         no guest in 64-bit mode where it needs one, no end within {SECONDS} s",
+            f"         no 64-bit guest although it needs one, or no end within {SECONDS} s",
         ]
         if self._gated:
             lines += [
                 "",
-                f"Without {GO_ON} it stops before a load of the guest's FPU that would PANIC the",
-                "host, which XSTATE_BV and XFD show.",
+                f"Without {GO_ON} it stops if XSTATE_BV and XFD show that the next load of the",
+                "guest's FPU state would PANIC the host.",
             ]
         lines += ["", f"For KVM that offers guests XCR0={names(host.kvm_xcr0)}."]
         lines += self._known()
@@ -206,7 +206,7 @@ class _Writer:
             lines.append(f'go_on = argc > 1 && strcmp(argv[1], "{GO_ON}") == 0;')
         lines += [
             "setvbuf(stdout, NULL, _IOLBF, 0);",
-            f'end_within({SECONDS}, "ended early: no end");',
+            f'end_within({SECONDS}, "ended early: did not end");',
             "need_kvm();",
         ]
         lines.append(f"need_guest_components({number(self._host.kvm_xcr0)});")
@@ -221,7 +221,7 @@ class _Writer:
         return f"int main({arguments})\n{{\n{block(lines)}\n}}"
 
     def _needs(self) -> list[str]:
-        """Check that this CPU has the components where the images do, and that KVM runs guests."""
+        """Return checks that the CPU's layout is that of the images, and that KVM runs guests."""
         text = "\n".join([*self._checker.data, *self._issuer.functions])
         lines = [
             f"need_component({c.nr}, {component_name(c.nr)}, {c.size});"
@@ -235,7 +235,7 @@ class _Writer:
 
 
 def _by_any_task(call: Call) -> Call:
-    """Return the call without its task: every task calls the same function."""
+    """Return the call without its task, because all tasks call the same function."""
     return replace(call, by=MAIN) if isinstance(call, Ioctl | ArchPrctl | SetAltStack) else call
 
 
@@ -247,5 +247,5 @@ def _why(expected: Expectation) -> str:
 
 
 def file_name(scenario: Scenario) -> str:
-    """Return the name that a scenario's program has unless another is wanted."""
+    """Return the default file name of a scenario's program."""
     return f"{identifier(scenario.id)}.c"

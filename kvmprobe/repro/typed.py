@@ -1,4 +1,4 @@
-"""Arguments that have a structure of their own in linux/kvm.h, as initializers."""
+"""Initializers for arguments that have their own structure in linux/kvm.h."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _XCRS_SIZE = ioctls.SET_XCRS.size
 
 
 def definition(request: int, content: bytes, name: str) -> str | None:
-    """Return ``name`` defined as the structure that the ioctl takes, filled with ``content``.
+    """Return the definition of ``name`` as the ioctl's structure, initialized with ``content``.
 
-    None if the ioctl's has no form here, or the content does not fit it.
+    None if this module does not know the structure, or the content does not fit it.
     """
     form = _FORMS.get(request)
     return form(content, name) if form else None

@@ -95,8 +95,38 @@ def _exactly(expected: type, name: str) -> Coder:
     return Coder(lambda value: value, read)
 
 
+def in_range(data: object, path: str) -> int:
+    """Return an integer that a 64-bit register or result can hold.
+
+    :raises ScenarioError: it is none
+    """
+    if type(data) is not int or not -(1 << 63) <= data < 1 << 64:
+        raise wrong(path, "expected an integer of 64 bits")
+    return data
+
+
+def hexadecimal(data: object, path: str) -> int:
+    """Return the same from a hexadecimal string.
+
+    :raises ScenarioError: it is none
+    """
+    try:
+        return in_range(int(cast("str", data), 16), path)
+    except (TypeError, ValueError):
+        raise wrong(path, "expected a hexadecimal number") from None
+
+
+def check_members(data: Mapping[str, Any], members: Mapping[str, Any]) -> None:
+    """Check the types of an object's members; each may be absent.
+
+    :raises ScenarioError: a member has another type
+    """
+    for name in members.keys() & data.keys():
+        from_json(members[name], data[name], f"$.{name}")
+
+
 def _number(data: object, path: str) -> float:
-    if type(data) not in {int, float}:
+    if type(data) not in {int, float} or not abs(cast("float", data)) < _LARGEST:
         raise wrong(path, "expected a number")
     return float(cast("float", data))
 
@@ -113,9 +143,10 @@ def _converted(convert: Callable[[str], T], name: str) -> Callable[[object, str]
     return read
 
 
-_HEXADECIMAL = Coder(hex, _converted(lambda text: int(text, 16), "a hexadecimal number"))
+_LARGEST = 1e15
+_HEXADECIMAL = Coder(hex, hexadecimal)
 _PLAIN: Mapping[Any, Coder] = {
-    int: _exactly(int, "an integer"),
+    int: Coder(lambda value: value, in_range),
     str: _exactly(str, "a string"),
     bool: _exactly(bool, "true or false"),
     float: Coder(lambda value: round(value, 6), _number),
@@ -219,7 +250,7 @@ def _one_of(plain: list[type]) -> Coder:
     def read(data: object, path: str) -> object:
         if type(data) not in plain:
             raise wrong(path, f"expected one of {', '.join(of.__name__ for of in plain)}")
-        return data
+        return _PLAIN[type(data)].read(data, path)
 
     return Coder(lambda value: value, read)
 

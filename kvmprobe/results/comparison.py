@@ -147,7 +147,7 @@ def compare(before: RunDocument, after: RunDocument) -> Comparison:
 
 
 def fails(record: ScenarioRecord) -> bool:
-    """Tell whether it shows what a correct kernel would not."""
+    """Return True if it shows what a correct kernel would not."""
     return record.verdict in _FAILING
 
 

@@ -1,4 +1,4 @@
-"""What a kernel's console text tells: panics, oopses and warnings, and where they happened.
+"""Reads a kernel's console text: panics, oopses and warnings, and where they happened.
 
 Pure.  Robust against text that is cut short, and against lines of others in between; golden logs of
 real kernels are under ``tests/golden/console``.
@@ -49,7 +49,7 @@ class PanicReport:
     """What the kernel said when something went wrong in it.
 
     :ivar headline: its own one-line description, without time stamp
-    :ivar function: where it happened; empty if the text does not tell
+    :ivar function: where it happened; empty if the text does not say
     :ivar frames: reliable callers of it, innermost first, without the reporting code around
     :ivar text: the whole report, as printed
     """
@@ -71,12 +71,12 @@ def unstamped(line: str) -> str:
 
 
 def is_panicking(console: bytearray, start: int) -> bool:
-    """Tell whether a panic was announced at or after byte ``start``, or across it."""
+    """Return True if a panic was announced at or after byte ``start``, or across it."""
     return console.find(_PANIC.encode(), max(0, start - len(_PANIC))) >= 0
 
 
 def is_complete(console: bytearray, start: int) -> bool:
-    """Tell whether a panic that was announced around byte ``start`` has been told to its end."""
+    """Return True if the report of a panic announced around byte ``start`` is complete."""
     return console.find(_PANIC_END.encode(), max(0, start - len(_PANIC))) >= 0
 
 
@@ -141,9 +141,9 @@ class _Said:
 # An oops says more than the warning before it, and both say more than that the kernel gives up.
 def _headline(bare: list[str]) -> str:
     starts = [line.strip() for line in bare if _STARTS.match(line) and _CUT_HERE not in line]
-    telling = [line for line in starts if _PANIC not in line]
-    graver = [line for line in telling if not line.startswith("WARNING:")]
-    return next(iter(graver + telling + starts), "")
+    named = [line for line in starts if _PANIC not in line]
+    graver = [line for line in named if not line.startswith("WARNING:")]
+    return next(iter(graver + named + starts), "")
 
 
 def _function(bare: list[str], frames: tuple[str, ...]) -> str:

@@ -72,7 +72,7 @@ class Hang:
 
 
 def hang_from_worker(data: Mapping[str, Any], kernel_log: Iterable[str]) -> Hang:
-    """Return what the worker told."""
+    """Return what the worker reported."""
     tasks, unkillable = (tuple(map(_task, data[name])) for name in ("tasks", "unkillable"))
     return Hang(tasks, unkillable, tuple(kernel_log))
 

@@ -1,4 +1,4 @@
-"""What a run's journal comes to: what has a record, and what was open when the host went down.
+"""What a run's journal says: what has a record, and what was open when the host went down.
 
 A scenario is *open* where an intent names it and neither a record nor a hold follows.  If the next
 attempt began in another boot, the host went down with it, and it is a *suspect*.  Alone in its
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError
-from kvmprobe.results.codec import from_json
+from kvmprobe.results.codec import check_members, from_json
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import Target
 from kvmprobe.results.record_json import record_from_json
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     Entry = Mapping[str, Any]
 
 _OP: Any = Op | None
+_STRINGS: Any = tuple[str, ...]
+# Of all entries; a name has one type wherever it occurs.
+_MEMBERS: Mapping[str, Any] = {
+    **dict.fromkeys(("tool", "run_id", "time", "boot_id", "directory", "facts"), str),
+    **dict.fromkeys(
+        ("command", "argv", "planned", "scenarios", "not_completed", "notes"), _STRINGS
+    ),
+    **dict.fromkeys(("real", "goes_on", "complete"), bool),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class History:
     :ivar records: the last one of each scenario on each target
     :ivar held: the scenarios that were stopped before a fatal load
     :ivar outputs: of each record, hashes of what was read: by step and call, ``3.0``
-    :ivar facts: of each target, the hash of what its worker told
+    :ivar facts: of each target, the hash of the facts from its worker
     :ivar host_crashes: of each suspect, in order
     :ivar ended_boots: boot ids that are over, in order
     """
@@ -88,7 +97,7 @@ class History:
         try:
             for entry in entries:
                 reading.take(entry)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ScenarioError(f"an entry of the journal is not well-formed: {error!r}") from error
         if boot_id is not None:
             reading.new_boot(boot_id)
@@ -107,9 +116,9 @@ class History:
 
     @property
     def suspects(self) -> dict[str, list[HostCrash]]:
-        """Downfalls of the scenarios that have no record yet."""
+        """Host crashes of the scenarios that have no record yet."""
         left = set(self.not_completed)
-        return {i: told for i, told in self.host_crashes.items() if i in left}
+        return {i: crashes for i, crashes in self.host_crashes.items() if i in left}
 
 
 class _Reading:
@@ -124,11 +133,12 @@ class _Reading:
         self._open: dict[str, HostCrash] = {}
 
     def take(self, entry: Entry) -> None:
+        check_members(entry, _MEMBERS)
         match EntryType(entry["type"]):
             case EntryType.BEGIN:
                 self._begin(entry)
             case EntryType.PLACE:
-                self._place = Target(**entry["target"])
+                self._place = from_json(Target, entry["target"], "$.target")
                 self._targets[self._place.kind, self._place.kernel] = self._place
                 self._real = entry["real"]
                 self.history.facts[self._place] = entry["facts"]

@@ -184,7 +184,7 @@ class Index:
 
 
 def _writable(index: Path) -> bool:
-    """Make the index's folder; tell whether it, and what is there of the index, can be written.
+    """Make the index's folder; return True if it and an existing index can be written.
 
     :raises OSError: the folder is no folder, or its file system fails
     """

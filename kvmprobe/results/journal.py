@@ -60,7 +60,7 @@ class Journal:
         self._path = path
         self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _, self._end = _read(path)
             os.ftruncate(self._fd, self._end)
@@ -69,7 +69,9 @@ class Journal:
             raise RunDirectoryError(f"{path}: another kvmprobe is writing this run") from busy
         except OSError as error:
             self.close()
-            raise RunDirectoryError(f"{path}: {error.strerror}") from error
+            link = error.errno == errno.ELOOP
+            reason = "a symbolic link, which is not written" if link else error.strerror
+            raise RunDirectoryError(f"{path}: {reason}") from error
         except UsageError:
             self.close()
             raise
@@ -98,7 +100,7 @@ class Journal:
             write_all(self._fd, line, self._end)
         except OSError as error:
             os.ftruncate(self._fd, self._end)
-            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
+            raise RunDirectoryError(write_failure(self._path, error, self._path.parent)) from error
         self._end += len(line)
 
     def sync(self) -> None:
@@ -109,7 +111,7 @@ class Journal:
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            raise RunDirectoryError(told(self._path, error, self._path.parent)) from error
+            raise RunDirectoryError(write_failure(self._path, error, self._path.parent)) from error
 
     def close(self) -> None:
         """Close the file, which lets others write it."""
@@ -118,7 +120,7 @@ class Journal:
             self._fd = -1
 
 
-def told(file: Path, error: OSError, run: Path) -> str:
+def write_failure(file: Path, error: OSError, run: Path) -> str:
     """Return what to say of a file in a run's directory that could not be written."""
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     todo = "make room, then" if full else "when that is mended,"
@@ -139,7 +141,7 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the entries, and the offset behind the last one."""
+    """Return the entries, and the offset after the last one."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -149,7 +151,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     for line in content.split(b"\n")[:-1]:
         try:
             entries.append(_entry(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             if not _torn(content, end):
                 where = f"{path}:{len(entries) + 1}"
                 raise UsageError(f"{where}: no entry of a journal: {error}") from error
@@ -168,10 +170,10 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 
 def _torn(content: bytes, offset: int) -> bool:
-    """Tell whether the line there may have been on its way to the disk when the host went down.
+    """Return True if the line there may have been on its way to the disk when the host went down.
 
-    Pages get there in any order, so whole lines can follow, but none behind one that was flushed.
+    Pages get there in any order, so whole lines can follow, but none after one that was flushed.
     """
-    line, _, behind = content[offset:].partition(b"\n")
-    flushed = min((i for f in _FLUSHED if (i := behind.find(f)) >= 0), default=len(behind))
-    return b"\0" in line and not behind[flushed:].partition(b"\n")[2]
+    line, _, rest = content[offset:].partition(b"\n")
+    flushed = min((i for f in _FLUSHED if (i := rest.find(f)) >= 0), default=len(rest))
+    return b"\0" in line and not rest[flushed:].partition(b"\n")[2]

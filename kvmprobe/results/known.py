@@ -36,6 +36,7 @@ class KnownDefect:
     reported: str = ""
     cve: str = ""
     panics_in: str = ""
+    logs: str = ""
 
     @property
     def names(self) -> frozenset[str]:

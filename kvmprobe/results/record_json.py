@@ -58,7 +58,7 @@ def record_from_json(data: Mapping[str, Any], source: str = "") -> ScenarioRecor
         return _record(data, source)
     except KeyError as error:
         raise ScenarioError(f"{_named(data)}: {error.args[0]!r} is missing") from error
-    except (ScenarioError, ValueError) as error:
+    except (ScenarioError, ValueError, RecursionError) as error:
         raise ScenarioError(f"{_named(data)}: {error}") from error
 
 

@@ -1,6 +1,6 @@
 """A run's directory: ``journal.jsonl``, and ``payloads/`` named by the SHA-256 of their content.
 
-The journal is the run; whatever else is made of it (reports, the index) can be made again.
+The journal is the run; everything derived from it (reports, the index) can be made again.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
 from kvmprobe.results.durable import write_whole
-from kvmprobe.results.journal import Journal, begun_name, read_entries, told
+from kvmprobe.results.journal import Journal, begun_name, read_entries, write_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.jsonl"
 PAYLOADS = "payloads"
+_NAME = re.compile("[0-9a-f]{64}")
 
 
 def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -45,19 +48,22 @@ def _home() -> str:
 
 
 def is_run_directory(path: Path) -> bool:
-    """Tell whether a run was written there."""
+    """Return True if a run was written there."""
     return os.path.isfile(path / JOURNAL)  # noqa: PTH113 - Path's raises where it may not look
 
 
 def no_run(path: Path) -> str:
-    """Return what to say of a path that is no run directory, or may not be looked at."""
+    """Return the error message for a path that is no run directory or cannot be accessed."""
     try:
         (path / JOURNAL).stat()
     except PermissionError as error:
         return f"{path / JOURNAL}: {error.strerror}"
     except OSError:
         pass
-    return f"{path}: no run directory: it has no {JOURNAL}"
+    return (
+        f"{path}: not a run directory (it has no {JOURNAL}); "
+        "`kvmprobe runs` lists the directories of runs"
+    )
 
 
 class RunDirectory:
@@ -125,7 +131,7 @@ class RunDirectory:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(final, scratch, content)
         except OSError as error:
-            raise RunDirectoryError(told(final, error, self.path)) from error
+            raise RunDirectoryError(write_failure(final, error, self.path)) from error
         return name
 
     def close(self) -> None:
@@ -139,8 +145,12 @@ def payload(path: Path, name: str) -> bytes:
     :param path: the run directory
     :raises UsageError: it is not there, or is not what was stored
     """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{path / JOURNAL}: {name!r:.80} is no name of a payload")
     file = path / PAYLOADS / name[:2] / name
     try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise UsageError(f"{file}: not a regular file")
         content = file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error

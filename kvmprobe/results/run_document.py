@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError, UsageError
+from kvmprobe.results.codec import check_members, from_json, wrong
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import read_entries
 from kvmprobe.results.record_json import record_from_json
@@ -54,7 +55,7 @@ class RunDocument:
     :ivar tool: name and version of what wrote it
     :ivar command: the command line that made it
     :ivar records: the last one of each scenario on each target, in order of their first
-    :ivar not_completed: ids that were planned and have no record, as far as the run told them
+    :ivar not_completed: ids that were planned and have no record, as far as the run recorded them
     :ivar name: what its file or directory is called; empty where it was not read from one
     :ivar run_id: a UUID; empty where it has none
     :ivar began: when, UTC, as ISO 8601; empty where it is not known
@@ -85,7 +86,7 @@ class RunDocument:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Ids without a record; of a run that was cut and tells none, one that stands for them."""
+        """Ids without a record; if a run that was cut names none, one id that represents them."""
         if self.ending is Ending.COMPLETE or self.not_completed:
             return self.not_completed
         return (CUT_SHORT_ID,)
@@ -178,9 +179,12 @@ def environments_of(path: Path, history: History) -> dict[Target, dict[str, Any]
     :raises UsageError: it cannot be read
     """
     try:
-        return {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
-    except ValueError as error:
+        found = {t: json.loads(payload(path, name)) for t, name in history.facts.items()}
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from error
+    if not all(isinstance(facts, dict) for facts in found.values()):
+        raise UsageError(f"{path}: facts of a target are no JSON object")
+    return found
 
 
 def run_of(
@@ -192,11 +196,17 @@ def run_of(
     :param tail: ``complete`` and ``not_completed``, or None where the run came to no end
     :raises ScenarioError: a record is not well-formed
     """
-    sources = {(t["kind"], t["kernel"]): t["source"] for t in head.get("targets", ())}
+    check_members(head, _HEAD)
+    check_members(tail or {}, _TAIL)
+    sources = dict(_sources(head.get("targets", [])))
     latest: dict[tuple[Target, str], ScenarioRecord] = {}
     for data in records:
-        source = sources.get((data.get("target"), data.get("kernel")), "")
-        record = record_from_json(data, source)
+        if not isinstance(data, dict):
+            raise wrong("$.scenarios", "expected records")
+        record = record_from_json(data)
+        target = record.target
+        source = sources.get((target.kind, target.kernel), "")
+        record = replace(record, target=replace(target, source=source))
         latest[record.target, record.id] = record
     seen = {record.id for record in latest.values()}
     left = tail.get("not_completed", ()) if tail else ()
@@ -207,6 +217,23 @@ def run_of(
         not_completed=tuple(scenario for scenario in left if scenario not in seen),
         ending=Ending.COMPLETE if tail and tail.get("complete") else Ending.CUT_SHORT,
     )
+
+
+_STRINGS: Any = tuple[str, ...]
+_HEAD: Mapping[str, Any] = {"tool": str, "command": _STRINGS}
+_TAIL: Mapping[str, Any] = {"complete": bool, "not_completed": _STRINGS}
+
+
+def _sources(targets: object) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield where the kernel of each kind and release came from."""
+    if not isinstance(targets, list) or not all(isinstance(t, dict) for t in targets):
+        raise wrong("$.targets", "expected a list of objects")
+    for number, target in enumerate(targets):
+        kind, kernel, source = (
+            from_json(str, target.get(name), f"$.targets[{number}].{name}")
+            for name in ("kind", "kernel", "source")
+        )
+        yield (kind, kernel), source
 
 
 @dataclass
@@ -231,7 +258,12 @@ def _parsed(text: str) -> RunDocument:
 
 
 def _of_document(whole: dict[str, Any]) -> _Lines:
-    return _Lines(whole, whole.get("scenarios", []), whole.get("summary"))
+    records, tail = whole.get("scenarios", []), whole.get("summary")
+    if not isinstance(records, list):
+        raise wrong("$.scenarios", "expected records")
+    if not isinstance(tail, dict | None):
+        raise wrong("$.summary", "expected an object")
+    return _Lines(whole, records, tail)
 
 
 def _whole_records(text: str) -> Iterator[dict[str, Any]]:
@@ -270,6 +302,6 @@ def _loaded(text: str) -> dict[str, Any] | None:
     """Return a JSON object, or nothing where the text is none."""
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

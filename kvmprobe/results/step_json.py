@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.results.codec import from_json, to_json, wrong
+from kvmprobe.results.codec import from_json, hexadecimal, in_range, to_json, wrong
 from kvmprobe.results.record import CallRecord, StepRecord
 from kvmprobe.scenarios.ops import Op
 
@@ -76,22 +76,21 @@ def _call_of(data: object, ops: Sequence[Op], path: str) -> CallRecord:
     number, result = data.get("op"), data.get("result")
     if type(number) is not int or not 0 <= number < len(ops):
         raise wrong(f"{path}.op", f"expected a number below {len(ops)}")
-    if type(result) is not int:
-        raise wrong(f"{path}.result", "expected an integer")
     observed, expected, undetermined = (
         _values(data.get(kind), f"{path}.{kind}")
         for kind in ("observed", "expected", "undetermined")
     )
-    return CallRecord(ops[number], result, observed, expected, undetermined)
+    return CallRecord(
+        ops[number], in_range(result, f"{path}.result"), observed, expected, undetermined
+    )
 
 
 def _values(data: object, path: str) -> dict[str, int]:
     if data is None:
         return {}
-    try:
-        return {name: int(value, 16) for name, value in data.items()}  # type: ignore[attr-defined]
-    except (AttributeError, TypeError, ValueError):
-        raise wrong(path, "expected hexadecimal numbers by name") from None
+    if not isinstance(data, dict):
+        raise wrong(path, "expected hexadecimal numbers by name")
+    return {name: hexadecimal(value, f"{path}.{name}") for name, value in data.items()}
 
 
 def _list(data: object, path: str) -> list[Any]:

@@ -42,7 +42,7 @@ class Trace:
     """Completed steps, and how it ended; ``end_note`` is the signal, the traceback, the deadline.
 
     :ivar taint: bits of the kernel's taint that this scenario set
-    :ivar hang: what its tasks did when its time was up; its step is filled in by whoever knows
+    :ivar hang: what its tasks did when its time was up; its step is filled in by the caller
     :ivar last_log: of one that was killed, what the kernel logged since the last completed step;
         that step has it, too
     """

@@ -1,6 +1,6 @@
 """What one kernel answered to many scenarios, to be judged again without it.
 
-A file is xz of one line of JSON and, behind it, the outputs it refers to by number.  Ops, outputs
+A file is xz of one line of JSON followed by the outputs it refers to by number.  Ops, outputs
 and rows of replies that occur again are kept once.
 """
 
@@ -45,7 +45,7 @@ class Entry:
 class Transcript:
     """One target's facts and entries.
 
-    :ivar facts: what the worker told of the target
+    :ivar facts: what the worker reported about the target
     :ivar behaviours: what its probes found
     """
 
@@ -82,7 +82,7 @@ class Transcript:
 
     @classmethod
     def from_document(cls, document: dict[str, Any], blob: bytes) -> Transcript:
-        """Return what the first line, parsed, and the outputs behind it say.
+        """Return what the first line, parsed, and the outputs after it say.
 
         :raises ScenarioError: another schema, or an op that is not known any more
         """

@@ -54,7 +54,7 @@ class OutputAtPageEnd:
 
 @dataclass(frozen=True, slots=True)
 class OutputBehind:
-    """A structure with a pointer to where the kernel writes: ``size`` bytes right behind it.
+    """A structure with a pointer to where the kernel writes: ``size`` bytes right after it.
 
     ``pointer_offset`` is the pointer's byte in ``head``; the output is both.  ``content`` is what
     lies there before, for a kernel that reads it.

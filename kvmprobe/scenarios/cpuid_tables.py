@@ -198,7 +198,7 @@ def _no_cet(full: CpuidTable) -> CpuidTable:
 
 
 def _cet(full: CpuidTable) -> CpuidTable:
-    """Offer CET, and PT, which KVM gives nobody."""
+    """Offer CET, and PT, which KVM gives to no guest."""
     return full.replaced(LEAF_XSTATE, 1, ecx=_CET | XFeature.PT.bit, edx=0)
 
 

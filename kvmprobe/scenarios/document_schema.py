@@ -17,7 +17,7 @@ _PART = "[A-Za-z0-9_-]{1,64}"
 
 
 def document_schema() -> dict[str, Any]:
-    """Return the schema; a document that fits it can still refer to what nothing binds."""
+    """Return the schema; a document that fits it can still refer to a name that is not bound."""
     op = {"$ref": "#/$defs/op"}
     step = _object({"op": op, "observers": {"type": "array", "items": op}}, ["op"])
     members = {

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
 
 _RESET, _SIPI = "reset", "after a SIPI"
+# Documentation/virt/kvm/api.rst, KVM_EXIT_IO: only the next KVM_RUN makes the guest's state
+# consistent.  It moves RIP beyond the OUT even if KVM_SET_REGS has been called meanwhile.
+_OUT_PENDING = "OUT that KVM_RUN has not completed"
 _REGS, _SREGS = "regs", "sregs"
 _PARTS = {
     ioctls.GET_REGS.number: _REGS,
@@ -93,7 +96,7 @@ class Domain:
         return step
 
     def meets(self, op: Op) -> bool:
-        """Return True if the op's requirements hold here; it may refer to what nothing binds."""
+        """Return True if the op's requirements hold here; its names may be unbound."""
         try:
             self._check(op)
         except ScenarioError:
@@ -172,12 +175,12 @@ class Domain:
             if getattr(op, "mp_state", 0):
                 self._code[call.on] = {_REGS: _SIPI, _SREGS: _SIPI}
         elif Requirement.OUT_CODE in op.requires:
-            self._code[op.descriptor][_REGS] = "after OUT"
+            self._code[op.descriptor][_REGS] = _OUT_PENDING
         elif isinstance(call, Ioctl) and call.number in _PARTS:
             part = _PARTS[call.number]
             if isinstance(call.argument, Output):
                 self._kept_code[call.argument.capture] = self._code[call.on][part]
-            elif isinstance(call.argument, Captured):
+            elif isinstance(call.argument, Captured) and self._code[call.on][part] != _OUT_PENDING:
                 self._code[call.on][part] = self._kept_code[call.argument.name]
 
     def _holds(self, requirement: Requirement, op: Op) -> bool:

@@ -30,7 +30,7 @@ _MOST_ENTRIES = 1024
 
 
 class Wrong(Exception):
-    """A value that a field cannot have: its place within the field, and what is wrong."""
+    """An illegal value of a field: its place within the field, and the reason."""
 
     def __init__(self, where: str, what: str) -> None:
         super().__init__(f"{where}: {what}")

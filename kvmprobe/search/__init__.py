@@ -1,4 +1,4 @@
-"""Scenarios that nobody wrote.  Layer: search, above scenarios.
+"""Random scenarios.  Layer: search, above scenarios.
 
-Pure: chance comes in as a ``random.Random``.
+Pure: the source of randomness is an argument, a ``random.Random``.
 """

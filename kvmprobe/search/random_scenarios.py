@@ -1,4 +1,4 @@
-"""Random scenarios within the model's domain, over all ops and all their fields."""
+"""Generates random scenarios within the model's domain, over all ops and all their fields."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DESCRIPTORS = {
 _TASKS = ("task0", "task1", "task2")
 _CPUID: tuple[Op, ...] = (GetSupportedCpuid(), SetCpuid2())
 _PERMISSION = RequestGuestPermission(XFeature.XTILE_DATA)
-# Without one of these little else happens.
+# Few ops are possible without one of these.
 _BEGINNINGS: tuple[tuple[Op, ...], ...] = (
     (),
     (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu()),
@@ -49,7 +49,7 @@ _BEGINNINGS: tuple[tuple[Op, ...], ...] = (
     (OpenKvm(), _PERMISSION, CreateVm(), MapPayload(), CreateVcpu(), *_CPUID),
 )
 _BEGINNING_WEIGHTS = (1, 6, 4, 3, 3, 3)
-# Some end what most others need, others need what few leave.
+# Some ops remove what most others need; others need what few ops leave.
 _WEIGHTS = {
     "close": 0.02,
     "limit-descriptors": 0.05,
@@ -63,7 +63,7 @@ _CATALOGUE_VALUE, _OBSERVED, _OWN_CALL = 0.7, 0.3, 0.85
 
 
 class Generator:
-    """Makes scenarios for one host; the same chance makes the same scenarios."""
+    """Generates scenarios for one host; the same seed gives the same scenarios."""
 
     def __init__(self, host: HostProfile, random: Random) -> None:
         self._host = host
@@ -73,7 +73,7 @@ class Generator:
         self._known = catalogue_values(host)
 
     def scenario(self, name: str) -> Scenario:
-        """Return a scenario with this id, all of it within the model's domain."""
+        """Return a scenario with this id; the model can judge all of it."""
         domain = Domain(self._host)
         steps: list[ScenarioStep] = []
         (beginning,) = self._random.choices(_BEGINNINGS, _BEGINNING_WEIGHTS)
@@ -144,7 +144,7 @@ class Generator:
 
 @cache
 def catalogue_values(host: HostProfile) -> Mapping[tuple[str, str], Sequence[Any]]:
-    """Return the values that each op's field has in the catalogue of a host."""
+    """Return the values of each op's fields in the catalogue of a host."""
     found: dict[tuple[str, str], dict[Any, None]] = {}
     for op in dict.fromkeys(op for s in catalog.scenarios(host) for _, op in s.ops()):
         for field in kinds(type(op)):

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from kvmprobe.errors import errno_name
 from kvmprobe.scenarios.ops import registry
 from tests.support.hosts import AMX_HOST
 
@@ -37,7 +38,8 @@ def test_the_checkers_find_nothing(on_each_host):
 def test_every_errno_is_documented(on_each_host):
     ops = registry()
     undocumented = {
-        name: seen - set(ops[name].errnos) for name, seen in on_each_host.errnos.items()
+        name: seen - set(map(errno_name, ops[name].errnos))
+        for name, seen in on_each_host.errnos.items()
     }
     assert {name: errnos for name, errnos in undocumented.items() if errnos} == {}
 

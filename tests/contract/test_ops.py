@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from dataclasses import fields, replace
 
 import pytest
 
+from kvmprobe.abi.errnos import ERRNOS, RAW
 from kvmprobe.model.outcome import Step
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import from_wire, to_wire
@@ -148,7 +148,19 @@ def test_its_name_is_lower_case_with_dashes():
     assert [name for name in OPS if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)] == []
 
 
-def test_its_errnos_exist():
-    numbers = set(errno.errorcode.values()) | {"EOPNOTSUPP"}
-    odd = {name: set(op.errnos) - numbers for name, op in OPS.items()}
-    assert {name: errnos for name, errnos in odd.items() if errnos} == {}
+def test_each_errno_has_a_meaning():
+    unknown = {
+        n: [e for e, text in op.errno_meanings().items() if not text] for n, op in OPS.items()
+    }
+    assert {name: numbers for name, numbers in unknown.items() if numbers} == {}
+
+
+def test_no_errno_has_two_meanings():
+    # Ops and bindings would print different ones.
+    twice = {call: set(numbers) & set(ERRNOS.get(call, ())) for call, numbers in RAW.items()}
+    assert {call: numbers for call, numbers in twice.items() if numbers} == {}
+
+
+def test_the_meanings_are_those_of_the_bindings():
+    op = OPS["set-xsave"]
+    assert op.errno_meanings() == ERRNOS["KVM_SET_XSAVE"]

@@ -87,7 +87,7 @@ def test_any_other_value_is_a_usage_error(run, switch):
     assert f"{switch}=yes: one of auto, require, off" in ended.stderr
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["here", "xdist"])
+@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["here", "xdist"])
 def test_off_skips_and_the_closing_lines_say_so(run, options):
     ended = run(*options, **dict.fromkeys(SWITCHES, "off"))
     assert (ended.returncode, not_exercised(ended)) == (0, OFF)

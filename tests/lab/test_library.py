@@ -18,7 +18,7 @@ def lines():
     return run_program(GUIDE, text, files=[text])
 
 
-def test_the_guide_shows_what_it_says(lines):
+def test_the_guides_examples_return_what_they_show(lines):
     assert "guide: 0 failed, True" in lines, "\n".join(lines)
 
 

@@ -63,14 +63,14 @@ def test_a_run_whose_time_is_up_restores(before, tmp_path):
     assert (ended.returncode, value()) == (ExitCode.RUN_TIMEOUT, before)
 
 
-def test_what_a_killed_run_left_is_restored_by_the_next(before, armed_run, tmp_path):
+def test_the_next_run_restores_the_setting_of_a_killed_one(before, armed_run, tmp_path):
     armed_run.kill()
     armed_run.wait()
     kvmprobe(*RUN, *SOME, "--out", tmp_path / "next")
     assert value() == before
 
 
-def test_what_a_killed_run_left_is_restored_by_probe(before, armed_run):
+def test_probe_restores_the_setting_of_a_killed_run(before, armed_run):
     armed_run.kill()
     armed_run.wait()
     assert kvmprobe(*COMMAND, "probe", "--disarm").returncode == ExitCode.OK
@@ -91,7 +91,9 @@ def test_a_second_armed_run_is_refused(armed_run, tmp_path):
         (["--arm", "--target", "lab"], "does not apply to the emulated one"),
     ],
 )
-def test_what_cannot_be_armed_is_a_usage_error_and_leaves_no_run(before, tmp_path, arguments, said):
+def test_a_run_that_cannot_be_armed_is_a_usage_error_and_leaves_no_directory(
+    before, tmp_path, arguments, said
+):
     path = tmp_path / "run"
     ended = kvmprobe(*COMMAND, "run", *arguments, "--out", path)
     assert (ended.returncode, path.exists(), value()) == (ExitCode.USAGE, False, before)

@@ -1,4 +1,4 @@
-"""What a real /dev/kvm says of XSTATE through the bindings."""
+"""XSTATE of a real /dev/kvm through the bindings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_size_of_the_image_follows_from_supported_cpuid(kvm):
     assert kvm.check_extension(KvmCap.XSAVE2) == max(4096, table.xstate_size)
 
 
-def test_the_vm_tells_the_same_size_as_the_device(kvm, vm):
+def test_vm_and_device_report_the_same_size(kvm, vm):
     # INV-8
     assert vm.check_extension(KvmCap.XSAVE2) == kvm.check_extension(KvmCap.XSAVE2)
 
@@ -142,7 +142,7 @@ def test_real_mode_guest_code_runs(kvm):
     assert guest_trial.real_mode(kvm) == "runs"
 
 
-def test_the_long_mode_trial_runs_or_says_how_it_ended(kvm):
+def test_the_long_mode_trial_runs_or_returns_how_it_ended(kvm):
     # kvm_pvm cannot run it: KVM_EXIT_INTERNAL_ERROR.
     result = guest_trial.long_mode(kvm)
     assert result == "runs" or result.startswith(("KVM_EXIT_", "KVM_"))

@@ -38,7 +38,7 @@ def test_a_run_on_a_terminal_of_ci_is_plain_text():
     assert b"\x1b" not in terminal.raw
 
 
-def test_each_line_has_a_timestamp_if_that_is_asked_for():
+def test_each_line_has_a_timestamp_on_request():
     command = [*RUN, *SMALL, "--known", "xfail", "--timestamps"]
     with on_terminal(command, columns=300, environ={"CI": "1"}) as terminal:
         terminal.end()
@@ -53,7 +53,7 @@ def test_the_status_line_names_the_scenario_that_runs():
         terminal.end()
 
 
-def test_an_interrupt_tells_how_to_go_on(tmp_path):
+def test_an_interrupted_run_prints_how_to_resume(tmp_path):
     out = tmp_path / "run"
     with on_terminal([*RUN, "--out", str(out)], columns=300) as terminal:
         terminal.read_until(lambda lines: lines and STATUS.match(lines[-1]))
@@ -63,11 +63,11 @@ def test_an_interrupt_tells_how_to_go_on(tmp_path):
 
 
 @pytest.mark.parametrize(("switches", "count"), [([], 1), (["--no-print", "known"], 0)])
-def test_known_failures_are_a_line_a_kind_while_the_run_goes_on(switches, count):
+def test_a_running_run_prints_one_line_for_each_kind_of_known_failure(switches, count):
     # O2, open on every kernel, shows in fpu.set-after.*
     command = [*RUN, "--select", "fpu.set-after.*", *switches]
     with on_terminal(command, columns=300, environ={"CI": "1"}) as terminal:
         terminal.end()
-    condensed = [line for line in terminal.lines if "more of these are only counted" in line]
+    condensed = [line for line in terminal.lines if "are counted, not listed" in line]
     assert len(condensed) == count
     assert any("DIVERGED: known, O2, open" in line for line in terminal.lines)

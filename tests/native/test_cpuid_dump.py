@@ -18,7 +18,7 @@ def test_each_leaf_is_what_our_own_instruction_reads():
         ] == []
 
 
-def test_no_leaf_is_told_twice():
+def test_no_leaf_is_listed_twice():
     keys = [(leaf.leaf, leaf.subleaf) for leaf in cpuid_dump.dump()]
     assert len(keys) == len(set(keys))
 
@@ -32,8 +32,8 @@ def test_each_state_component_has_its_subleaf():
     # SDM vol.1 §13.2: 0xD.0 EDX:EAX and 0xD.1 EDX:ECX name the components.
     first, second = host_cpu.own_leaf(0xD, 0), host_cpu.own_leaf(0xD, 1)
     components = first.eax | first.edx << 32 | second.ecx | second.edx << 32
-    told = {leaf.subleaf for leaf in cpuid_dump.dump() if leaf.leaf == 0xD}
-    assert told == {0, 1, *(nr for nr in range(2, 63) if components >> nr & 1)}
+    listed = {leaf.subleaf for leaf in cpuid_dump.dump() if leaf.leaf == 0xD}
+    assert listed == {0, 1, *(nr for nr in range(2, 63) if components >> nr & 1)}
 
 
 def test_the_headers_version_has_three_numbers():

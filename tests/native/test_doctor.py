@@ -35,7 +35,7 @@ def test_probe_advises_on_every_topic(document):
     assert TOPICS <= topics <= TOPICS | {"crash report", "armed settings"}
 
 
-def test_what_is_not_ready_comes_with_a_remedy(document):
+def test_a_failed_check_has_a_remedy(document):
     grave = [advice for advice in document["doctor"] if advice["readiness"] == "not ready"]
     assert [advice for advice in grave if not advice["remedy"]] == []
 
@@ -55,7 +55,7 @@ def test_the_record_has_the_processors_own_leaves(document):
     assert leaves[1, 0][0] == document["facts"]["cpu"]["signature"]
 
 
-def test_probe_tells_as_text_what_it_tells_as_json(document):
+def test_probe_prints_the_same_as_text_and_as_json(document):
     text = subprocess.run([*COMMAND, "probe"], capture_output=True, text=True, check=True).stdout
     assert text.startswith("testable here")
     assert text.index("readiness for an unattended run") < text.index("behaviours of this kernel")

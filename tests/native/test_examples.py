@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("example", examples_of(bindings))
-def test_it_shows_what_it_says(example):
+def test_an_example_returns_what_it_shows(example):
     run(example)
 
 
-def test_the_guide_shows_what_it_says():
+def test_the_guides_examples_return_what_they_show():
     # A process of its own: permission comes before the first vCPU.
     ended = subprocess.run(
         [sys.executable, "-m", "doctest", "kvmprobe/bindings/GUIDE.md"],

@@ -122,7 +122,7 @@ def image(xstate_bv=0, mxcsr=0x1F80):
 # Buffers
 
 
-def test_an_output_at_a_pages_end_is_told_whole(execute):
+def test_an_output_at_a_pages_end_is_reported_completely(execute):
     argument = OutputAtPageEnd(ioctls.GET_XCRS.size)
     ran = execute(*VCPU, Ioctl(ioctls.GET_XCRS.number, "vcpu", argument))
     # struct kvm_xcrs: one register, number 0, which is 1 after reset (SDM vol.1 13.3)
@@ -140,7 +140,7 @@ def test_an_output_that_is_not_written_is_canary(execute):
     assert (ran.results[-1], ran.output(-1)) == (-errno.EINVAL, b"ab" + bytes([CANARY]) * 6)
 
 
-def test_a_literal_at_a_pages_end_is_read_whole(execute):
+def test_a_literal_at_a_pages_end_is_read_completely(execute):
     assert execute(*VCPU, set_xsave(LiteralAtPageEnd(image()))).results[-1] == 0
 
 
@@ -164,27 +164,27 @@ def test_a_captured_output_is_passed_with_its_patches(execute):
     assert image[XSTATE_BV_OFFSET] & 3 == 3
 
 
-def test_patches_leave_what_was_captured_alone(execute):
+def test_patches_do_not_change_the_captured_output(execute):
     bad = Captured("state", ((XSTATE_BV_OFFSET + 8, b"\1" * 8),))  # XCOMP_BV must be 0
     capture = get_xsave(Output(4096, capture="state"))
     ran = execute(*WITH_CPUID, capture, set_xsave(bad), set_xsave(Captured("state")))
     assert ran.results[-2:] == [-errno.EINVAL, 0]
 
 
-def test_a_patch_outside_of_the_output_is_a_mistake_of_the_scenario(execute):
+def test_a_patch_outside_the_output_breaks_the_scenario(execute):
     capture = get_xsave(Output(4096, capture="state"))
     ran = execute(*WITH_CPUID, capture, set_xsave(Captured("state", ((4095, b"ab"),))))
     assert ran.code == EXIT_BROKEN
     assert "patch lies outside" in ran.lines[-1]["traceback"]
 
 
-def test_what_was_not_captured_cannot_be_passed(execute):
+def test_an_output_that_was_not_captured_breaks_the_scenario(execute):
     ran = execute(*VCPU, set_xsave(Captured("state")))
     assert ran.code == EXIT_BROKEN
     assert "there is no captured output named state" in ran.lines[-1]["traceback"]
 
 
-def test_an_output_behind_a_pointer_to_it_is_written_there(execute):
+def test_an_output_is_written_through_a_pointer(execute):
     # KVM_X86_XCOMP_GUEST_SUPP: a u64 at the address that the attribute names, at byte 16
     attribute = OutputBehind(struct.pack("=IIQQ", 0, 0, 0, 0), 16, 8)
     ran = execute(OPEN, Ioctl(ioctls.GET_DEVICE_ATTR.number, "kvm", attribute))
@@ -192,7 +192,7 @@ def test_an_output_behind_a_pointer_to_it_is_written_there(execute):
     assert int.from_bytes(ran.output(-1)[24:], "little") & 3 == 3
 
 
-def test_an_answer_of_any_length_is_reported_whole(execute):
+def test_a_reply_of_any_length_is_reported_completely(execute):
     # The most that a document can ask for: LARGEST_SIZE entries of 40 bytes.
     room = 65536
     short = Output(8 + 40 * room, struct.pack("=II", room, 0))
@@ -220,7 +220,7 @@ def test_an_answer_of_any_length_is_reported_whole(execute):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_empty_name_is_a_mistake_of_the_scenario(execute, call, kind):
+def test_an_empty_name_breaks_the_scenario(execute, call, kind):
     ran = execute(*VCPU, call)
     assert ran.code == EXIT_BROKEN
     assert kind in ran.lines[-1]["traceback"]
@@ -239,7 +239,7 @@ def test_a_scenario_may_bind_as_many_names_as_a_document_may(execute):
     assert execute(*opened(limits.MOST_DESCRIPTORS)).code == EXIT_DONE
 
 
-def test_one_name_more_is_a_mistake_of_the_scenario(execute):
+def test_one_name_more_breaks_the_scenario(execute):
     ran = execute(*opened(limits.MOST_DESCRIPTORS + 1))
     assert ran.code == EXIT_BROKEN
     assert (
@@ -248,7 +248,7 @@ def test_one_name_more_is_a_mistake_of_the_scenario(execute):
     )
 
 
-def test_names_are_counted_in_each_scenario_alone():
+def test_names_are_counted_separately_in_each_scenario():
     reader, to_us = os.pipe()
     session = Session("/dev/kvm", -1, to_us)
     ends = []
@@ -269,11 +269,11 @@ def test_a_closed_descriptor_is_closed(execute):
     assert ran.results == [ran.results[0], 0, ran.results[0]]
 
 
-def test_a_call_on_a_closed_descriptor_is_the_kernels_to_refuse(execute):
+def test_a_call_on_a_closed_descriptor_reaches_the_kernel(execute):
     assert execute(OPEN, Close("kvm"), GET_API_VERSION).results[-1] == -errno.EBADF
 
 
-def test_a_call_on_a_descriptor_that_never_was_is_a_mistake_of_the_scenario(execute):
+def test_a_call_on_an_unknown_descriptor_breaks_the_scenario(execute):
     ran = execute(GET_API_VERSION)
     assert ran.code == EXIT_BROKEN
     assert "there is no descriptor named kvm" in ran.lines[-1]["traceback"]
@@ -310,20 +310,20 @@ def test_a_bad_pointer_for_the_bitmap_is_efault(execute, by):
 
 
 @pytest.mark.parametrize("by", ["", *ALL])
-def test_an_alternate_stack_is_taken_or_too_small(execute, by):
+def test_an_alternate_stack_is_accepted_or_too_small(execute, by):
     spawn = [Spawn(by, by)] if by else []
     ran = execute(*spawn, SetAltStack(LARGE_STACK, by), SetAltStack(SMALL_STACK, by))
     assert ran.results[-2:] == [0, -errno.ENOMEM]
 
 
 @pytest.mark.parametrize("by", MEMBERS)
-def test_a_task_has_the_descriptors_from_before(execute, by):
+def test_a_task_has_the_descriptors_opened_before_it(execute, by):
     call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by=by)
     assert execute(OPEN, Spawn(by, by), call, GET_API_VERSION).results[2:] == [12, 12]
 
 
 @pytest.mark.parametrize("by", [Relation.THREAD, Relation.SHARED_MM])
-def test_a_task_with_our_memory_uses_the_vm(execute, by):
+def test_a_task_that_shares_our_memory_can_use_the_vm(execute, by):
     ran = execute(
         Spawn(by, by),
         *WITH_CPUID,
@@ -336,13 +336,13 @@ def test_a_task_with_our_memory_uses_the_vm(execute, by):
     assert ran.output(-3)[XSTATE_BV_OFFSET] == 1
 
 
-def test_a_task_with_memory_of_its_own_may_not_use_the_vm(execute):
+def test_a_task_with_its_own_memory_cannot_use_the_vm(execute):
     # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
     call = get_xsave(Output(4096), by="other")
     assert execute(*VCPU, Spawn("other", Relation.FORK), call).results[-1] == -errno.EIO
 
 
-def test_what_a_forked_task_opens_stays_there(execute):
+def test_a_descriptor_that_a_forked_task_opens_is_only_in_that_task(execute):
     vm = Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "vm", by="other")
     vcpu = Ioctl(ioctls.CREATE_VCPU.number, "vm", Immediate(0), "vcpu", by="other")
     prepare = OPEN, Spawn("other", Relation.FORK), vm, vcpu
@@ -352,7 +352,7 @@ def test_what_a_forked_task_opens_stays_there(execute):
     assert ran.code == EXIT_BROKEN
 
 
-def test_a_forked_task_is_passed_what_was_captured_later(execute):
+def test_a_forked_task_gets_an_output_that_was_captured_later(execute):
     ran = execute(
         OPEN,
         Spawn("other", Relation.FORK),
@@ -365,14 +365,14 @@ def test_a_forked_task_is_passed_what_was_captured_later(execute):
     assert ran.results[-2:] == [0, 0]
 
 
-def test_a_task_with_a_program_of_its_own_can_do_no_ioctl(execute):
+def test_a_task_that_execs_cannot_make_ioctls(execute):
     call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by="other")
     ran = execute(OPEN, Spawn("other", Relation.EXEC), call)
     assert ran.code == EXIT_BROKEN
     assert "can only make arch_prctl" in ran.lines[-1]["traceback"]
 
 
-def test_a_call_by_nobody_is_a_mistake_of_the_scenario(execute):
+def test_a_call_by_an_unknown_task_breaks_the_scenario(execute):
     ran = execute(SetAltStack(LARGE_STACK, "other"))
     assert ran.code == EXIT_BROKEN
     assert "there is no task named other" in ran.lines[-1]["traceback"]
@@ -395,7 +395,7 @@ def test_tasks_end_with_their_scenario(execute, relation, last):
     assert ran.left == 1
 
 
-def test_a_scenario_dies_of_what_its_task_dies_of(execute):
+def test_a_scenario_dies_of_the_signal_that_killed_its_task(execute):
     # KVM_RUN by a thread group with our memory, which we kill as an Oops would.
     by_other = Ioctl(ioctls.RUN.number, "vcpu", Immediate(0), by="other")
     calls = (*ENDLESS[:-1], Spawn("other", Relation.SHARED_MM), by_other)
@@ -415,7 +415,7 @@ def test_a_scenario_dies_of_what_its_task_dies_of(execute):
 # Sleeping
 
 
-def test_a_literal_can_come_while_the_kernel_sleeps_for_it(execute):
+def test_a_literal_can_arrive_while_the_kernel_sleeps(execute):
     ran = execute(
         *WITH_CPUID,
         set_xsave(SleepingLiteral(image(1))),
@@ -427,7 +427,7 @@ def test_a_literal_can_come_while_the_kernel_sleeps_for_it(execute):
     assert ran.output(-3)[XSTATE_BV_OFFSET] == 1
 
 
-def test_a_sleeping_call_that_fails_before_it_reads_ends(execute):
+def test_a_sleeping_call_ends_if_the_kernel_never_reads(execute):
     ran = execute(OPEN, Ioctl(ioctls.SET_XSAVE.number, "kvm", SleepingLiteral(image())))
     assert (ran.code, ran.results[-1]) == (EXIT_DONE, -errno.EINVAL)
 
@@ -458,7 +458,7 @@ def test_a_payload_that_cannot_enter_long_mode_shuts_down(execute):
     assert execute(*VCPU, MapPayload("vm", "ram"), run).results[-1] == KvmExit.SHUTDOWN
 
 
-def test_a_commands_data_is_there_when_the_guest_is_not(execute):
+def test_a_commands_data_is_reported_although_the_guest_cannot_run(execute):
     run = RunGuest("vcpu", "ram", command(PayloadOp.NOP, Registers(), data=b"data"), 6)
     ran = execute(*VCPU, MapPayload("vm", "ram"), run)
     assert ran.output(-1) == bytes(RESULT_SIZE) + b"data\0\0"
@@ -469,7 +469,7 @@ def test_the_payloads_memory_can_be_shared_with_another_vm(execute):
     assert execute(*PAYLOAD, other, SharePayload("other", "ram")).results[-1] == 0
 
 
-def test_memory_that_was_not_mapped_is_a_mistake_of_the_scenario(execute):
+def test_memory_that_was_not_mapped_breaks_the_scenario(execute):
     ran = execute(*VCPU, RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0))
     assert ran.code == EXIT_BROKEN
     assert "there is no memory named ram" in ran.lines[-1]["traceback"]

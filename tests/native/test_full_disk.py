@@ -40,7 +40,7 @@ def disk(tmp_path):
 
 
 @pytest.mark.parametrize("pages", SIZES)
-def test_what_a_full_disk_has_taken_is_whole_and_resume_does_the_rest(disk, pages):
+def test_a_full_disk_keeps_complete_entries_and_resume_runs_the_rest(disk, pages):
     root = disk(pages)
     path = root / "run"
     ended = kvmprobe(*RUN, "--out", str(path))
@@ -73,6 +73,6 @@ def test_a_report_that_does_not_fit_leaves_the_run_to_be_reported_again(
     file = str(root / "report")
     option = [*report, file if report == ["--json"] else f"jsonl={file}"]
     ended = kvmprobe(*RUN, "--out", str(path), *option)
-    told = "No space left on device" in ended.stderr
-    assert (ended.returncode, told) == (ExitCode.USAGE, True), ended.stderr
+    has_reason = "No space left on device" in ended.stderr
+    assert (ended.returncode, has_reason) == (ExitCode.USAGE, True), ended.stderr
     assert read_run(path).ending is Ending.CUT_SHORT

@@ -1,4 +1,4 @@
-"""Which calls the executor takes for fatal, by what was last read back; no call is made."""
+"""Which calls the executor treats as fatal, by the last read-back; no call is made."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_fatal(request, content=b"", xstate_bv=TILES, xfd=TILES):
     ("xstate_bv", "xfd", "fatal"),
     [(TILES, TILES, True), (TILES, 0, False), (0, TILES, False), (0x7, TILES, False)],
 )
-def test_running_a_vcpu_is_fatal_when_xfd_disables_what_its_fpstate_has(xstate_bv, xfd, fatal):
+def test_running_a_vcpu_is_fatal_if_xfd_disables_a_component_of_its_fpstate(xstate_bv, xfd, fatal):
     assert is_fatal(ioctls.RUN, b"", xstate_bv, xfd) == fatal
 
 
@@ -55,12 +55,12 @@ def test_a_list_that_arms_xfd_and_then_touches_cet_is_fatal():
     assert is_fatal(ioctls.SET_MSRS, armed, xfd=0)
 
 
-def test_a_list_that_touches_cet_and_then_arms_xfd_is_not():
+def test_a_list_that_touches_cet_and_then_arms_xfd_is_not_fatal():
     armed = msrs((Msr.IA32_U_CET, 0), (Msr.IA32_XFD, TILES))
     assert not is_fatal(ioctls.SET_MSRS, armed, xfd=0)
 
 
-def test_a_list_that_disarms_xfd_first_is_not():
+def test_a_list_that_disarms_xfd_first_is_not_fatal():
     disarmed = msrs((Msr.IA32_XFD, 0), (Msr.IA32_U_CET, 0))
     assert not is_fatal(ioctls.SET_MSRS, disarmed)
 
@@ -70,5 +70,5 @@ def test_reading_xfd_arms_nothing():
 
 
 @pytest.mark.parametrize("request_", [ioctls.SET_MSRS, ioctls.SET_ONE_REG], ids=lambda r: r.name)
-def test_an_argument_that_is_too_short_is_the_kernels_to_refuse(request_):
+def test_an_argument_that_is_too_short_is_not_fatal(request_):
     assert not is_fatal(request_, b"\0" * 8)

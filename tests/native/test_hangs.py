@@ -41,7 +41,7 @@ def hung(link, host, scenario=ENDLESS, seconds=0.5):
     return trace
 
 
-def test_a_hang_is_placed_in_the_step_that_did_not_end(link, host):
+def test_a_hang_is_in_the_step_that_did_not_end(link, host):
     record = judged(ENDLESS, host, hung(link, host), TARGET)
     assert (record.hang.step, record.hang.during) == (4, ENDLESS.steps[4].op)
 
@@ -68,19 +68,19 @@ def stopped(link, host):
     return judged(ENDLESS, host, trace, TARGET).hang
 
 
-def test_a_stopped_scenario_is_told_as_stopped_and_killed(stopped):
+def test_a_stopped_scenario_is_reported_as_stopped_and_killed(stopped):
     # T is "stopped": Documentation/filesystems/proc.rst
     assert (stopped.tasks[0].state, stopped.unkillable) == ("T (stopped)", ())
 
 
 @root
-def test_a_hang_in_the_kernel_is_told_with_its_stack(stopped):
+def test_a_hang_in_the_kernel_is_reported_with_its_stack(stopped):
     # A task that sleeps in the kernel: kernel/signal.c: get_signal, do_signal_stop.
     assert any("signal" in frame for frame in stopped.tasks[0].stack)
 
 
 @pytest.mark.parametrize("relation", [Relation.FORK, Relation.SHARED_MM], ids=lambda r: r.name)
-def test_the_tasks_of_a_hang_are_told_too(link, host, relation):
+def test_the_tasks_of_a_hang_are_reported(link, host, relation):
     calls = (*(step.op.lower(host) for step in ENDLESS.steps[:-1]), Spawn("other", relation))
     scenario = sequence("test.task", *map(RawCall, calls), RawCall(RunVcpu("vcpu0", 0)))
     trace = hung(link, host, scenario)

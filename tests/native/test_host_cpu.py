@@ -50,7 +50,7 @@ def test_xcr0_is_within_what_the_cpu_supports():
     assert not host_cpu.xcr0() & ~(registers.eax | registers.edx << 32)
 
 
-def test_xcr0_is_what_the_kernel_lets_user_space_have_at_most():
+def test_xcr0_is_within_the_kernels_user_features():
     # contract section 1: GET_XCOMP_SUPP is the host's user features.
     assert host_cpu.xcr0() | 3 == get_xcomp(ArchPrctlCode.GET_XCOMP_SUPP)
 

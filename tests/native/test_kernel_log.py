@@ -1,4 +1,4 @@
-"""The reader of /dev/kmsg: messages of the kernel's, and nothing else."""
+"""The reader of /dev/kmsg returns only messages of the kernel."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def log():
 
 
 def read_by_a_scenario(log):
-    """The messages that the line of a scenario's step has."""
+    """Return the kernel messages in the line of a scenario's step."""
     from_child, to_us = os.pipe()
     session = Session("/dev/kvm", log.fd, to_us)
     session.define(0, OpenKvm("kvm"))
@@ -62,19 +62,19 @@ each_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
 
 @each_reader
-def test_what_user_space_writes_is_not_the_kernels(log, read):
+def test_a_message_of_user_space_is_skipped(log, read):
     by_user_space()
     assert of_this_test(read(log)) == []
 
 
 @each_reader
-def test_a_mark_of_our_own_is_not_the_kernels(log, read):
+def test_our_own_mark_is_skipped(log, read):
     assert mark("a test")
     assert of_this_test(read(log)) == []
 
 
 @each_reader
-def test_what_the_kernel_says_between_is_read(log, read):
+def test_a_kernel_message_between_others_is_read(log, read):
     by_user_space()
     if by_the_kernel() == errno.EPERM:
         pytest.skip("not allowed to mount")

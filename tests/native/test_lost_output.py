@@ -38,14 +38,14 @@ def unread():
     os.close(writing)
 
 
-def test_a_run_whose_reader_has_gone_is_cut_short_and_says_how_to_go_on(unread, tmp_path):
+def test_a_run_without_a_reader_is_cut_short_and_prints_how_to_resume(unread, tmp_path):
     ended = run_into(unread, tmp_path / "run")
-    told = ended.stderr.splitlines()
-    assert (ended.returncode, told[-1]) == (
+    lines = ended.stderr.splitlines()
+    assert (ended.returncode, lines[-1]) == (
         ExitCode.USAGE,
         "kvmprobe: standard output: Broken pipe",
     )
-    assert f"kvmprobe: to go on with them: kvmprobe resume {tmp_path / 'run'}" in told
+    assert f"kvmprobe: to go on with them: kvmprobe resume {tmp_path / 'run'}" in lines
     assert read_run(tmp_path / "run").ending is Ending.CUT_SHORT
 
 
@@ -57,7 +57,7 @@ def test_a_run_whose_output_does_not_fit_says_so(tmp_path):
     assert ended.stderr.endswith("kvmprobe: standard output: No space left on device\n")
 
 
-def test_a_list_whose_reader_has_seen_enough_ended_well(unread):
+def test_a_list_whose_reader_stops_early_succeeds(unread):
     ended = subprocess.run(
         arguments("ops"), stdout=unread, stderr=subprocess.PIPE, timeout=SECONDS, check=False
     )
@@ -73,7 +73,7 @@ def test_a_run_without_standard_streams_is_recorded(closed, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["list"], ["man"], ["completion", "bash"], ["ops"]])
-def test_what_only_prints_says_that_it_could_not(words):
+def test_a_command_that_only_prints_reports_a_failed_write(words):
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             arguments(*words), stdout=full, stderr=subprocess.PIPE, text=True, check=False

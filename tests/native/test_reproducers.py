@@ -112,7 +112,7 @@ def test_program_sees_what_the_executor_sees(here, examined, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_program_and_judge_agree_whether_the_kernel_behaves(here, examined, tmp_path, name):
+def test_program_and_judge_agree_on_the_verdict(here, examined, tmp_path, name):
     listed, traces = here
     scenario = listed[name]
     record = judged(scenario, examined.profile, traces[name], ThisHost().target)
@@ -120,20 +120,20 @@ def test_program_and_judge_agree_whether_the_kernel_behaves(here, examined, tmp_
     assert reproduced == (0 if record.verdict is Verdict.PASS else 1)
 
 
-def test_a_program_that_hangs_ends_itself_and_says_so(examined, tmp_path):
+def test_a_program_that_hangs_ends_itself_with_a_message(examined, tmp_path):
     text = program(ENDLESS, examined.profile, Profile.EXAMINED)
-    in_time = 'end_within(60, "ended early: no end");'
+    in_time = 'end_within(60, "ended early: did not end");'
     assert in_time in text
     executable = build(text.replace(in_time, in_time.replace("60", "1")), tmp_path)
     ended = subprocess.run([executable], capture_output=True, text=True, check=False, timeout=30)
     last = ended.stdout.splitlines()[-1]
-    assert (ended.returncode, last) == (2, "ended early: no end within 1 s")
+    assert (ended.returncode, last) == (2, "ended early: did not end within 1 s")
 
 
-def test_a_program_with_guest_code_cannot_run_where_no_guest_does(examined, tmp_path):
+def test_a_program_with_guest_code_cannot_run_if_kvm_runs_no_guest(examined, tmp_path):
     if Need.GUEST_CODE not in unmet(examined):
         pytest.skip("this KVM runs guests in 64-bit mode")
     wanted = (s for s in catalog.scenarios(examined.profile) if s.needs == {Need.GUEST_CODE})
     ended = run(next(wanted), examined, tmp_path)
     assert ended.returncode == 2
-    assert ended.stdout.startswith("cannot run here: KVM runs no guest in 64-bit mode: ")
+    assert ended.stdout.startswith("cannot run here: KVM does not run a 64-bit guest: ")

@@ -56,7 +56,7 @@ def outcomes(run):
 
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
-def test_a_run_that_was_killed_is_completed_with_nothing_lost_or_doubled(whole, tmp_path, moment):
+def test_a_killed_run_is_completed_with_one_record_for_each_scenario(whole, tmp_path, moment):
     run, seconds = whole
     path = tmp_path / "run"
     pid = forked("run", "--target", "host", *SELECT, "--out", str(path))
@@ -84,7 +84,7 @@ def test_a_run_that_is_complete_stays_as_it_is(whole, tmp_path):
     assert (again.records, again.ending) == (run.records, Ending.COMPLETE)
 
 
-def test_reports_of_a_resumed_run_hold_all_of_it(whole, tmp_path):
+def test_reports_of_a_resumed_run_are_complete(whole, tmp_path):
     run, seconds = whole
     document = tmp_path / "run.json"
     command = ("run", "--target", "host", *SELECT, "--out", str(tmp_path / "run"))
@@ -93,11 +93,11 @@ def test_reports_of_a_resumed_run_hold_all_of_it(whole, tmp_path):
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     status(forked("resume", str(tmp_path / "run")))
-    told = json.loads(document.read_text())
-    assert {s["id"] for s in told["scenarios"]} == {record.id for record in run.records}
+    report = json.loads(document.read_text())
+    assert {s["id"] for s in report["scenarios"]} == {record.id for record in run.records}
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+def test_an_interrupted_run_in_a_directory_prints_how_to_resume(tmp_path):
     path = tmp_path / "run"
     ended = kvmprobe("run", "--target", "host", "--timeout", "0.5", "--out", str(path))
     assert ended.returncode == ExitCode.RUN_TIMEOUT
@@ -112,7 +112,7 @@ def test_a_resumed_run_may_have_another_deadline(tmp_path):
     assert read_run(path).ending is Ending.COMPLETE
 
 
-def test_what_the_catalogue_no_longer_has_is_named(tmp_path):
+def test_scenarios_that_the_catalogue_no_longer_has_are_named(tmp_path):
     path = tmp_path / "run"
     kvmprobe("run", "--target", "host", "--select", "xcrs.*", "--out", str(path))
     journal = path / JOURNAL
@@ -121,7 +121,7 @@ def test_what_the_catalogue_no_longer_has_is_named(tmp_path):
     assert "get no record: gone.for.good" in ended.stderr
 
 
-def test_a_record_of_what_the_catalogue_no_longer_has_stays(tmp_path):
+def test_a_record_of_a_scenario_that_the_catalogue_no_longer_has_is_kept(tmp_path):
     path = tmp_path / "run"
     kvmprobe("run", "--target", "host", "--select", "xcrs.*", "--out", str(path))
     journal = path / JOURNAL

@@ -23,7 +23,7 @@ def whole(tmp_path_factory):
     return ended, json.loads(path.read_text())
 
 
-def test_host_run_has_no_divergence_but_what_known_defects_explain(whole):
+def test_known_defects_explain_every_divergence_on_this_host(whole):
     ended, document = whole
     counts = document["summary"]["counts"]
     assert (ended.returncode, set(counts) <= {"PASS", "XFAIL", "SKIPPED"}) == (ExitCode.OK, True), (
@@ -31,7 +31,7 @@ def test_host_run_has_no_divergence_but_what_known_defects_explain(whole):
     )
 
 
-def test_what_checkers_find_is_explained_by_known_defects(whole):
+def test_known_defects_explain_every_finding_of_the_checkers(whole):
     _, document = whole
     found = [(s["id"], finding) for s in document["scenarios"] for finding in s["findings"]]
     assert [pair for pair in found if not pair[1].get("known")] == []

@@ -43,7 +43,7 @@ def test_every_entry_follows_the_schema(run):
         validator.validate(entry)
 
 
-def test_an_intent_stands_before_every_result(run):
+def test_an_intent_precedes_every_result(run):
     intended: set[str] = set()
     for entry in read_entries(run[0] / JOURNAL):
         if entry["type"] == "intent":
@@ -52,7 +52,7 @@ def test_an_intent_stands_before_every_result(run):
             assert entry["record"]["id"] in intended
 
 
-def test_what_was_read_where_a_scenario_failed_is_kept(run):
+def test_the_outputs_of_a_failed_scenario_are_kept(run):
     path, _ = run
     entries = [e for e in read_entries(path / JOURNAL) if e["type"] == "result"]
     failed = [e for e in entries if e["record"]["verdict"] == "DIVERGED"]
@@ -61,15 +61,15 @@ def test_what_was_read_where_a_scenario_failed_is_kept(run):
     assert {len(image) for image in kept} >= {416}  # struct kvm_fpu, of KVM_GET_FPU
 
 
-def test_the_directory_and_the_document_tell_the_same(run):
+def test_directory_and_document_have_the_same_records(run):
     path, document = run
     assert read_run(path).records == read_run(document).records
 
 
 def test_the_directory_has_the_hosts_facts(run):
-    told = read_run(run[0])
-    (facts,) = told.environments.values()
-    assert facts["kernel"]["release"] == told.targets[0].kernel
+    reread = read_run(run[0])
+    (facts,) = reread.environments.values()
+    assert facts["kernel"]["release"] == reread.targets[0].kernel
 
 
 def test_the_directory_has_the_kernels_behaviours(run):

@@ -41,7 +41,7 @@ def test_a_sum_comes_out_of_the_port(vcpu, guest):
     assert vcpu.run() == IoExit(IoDirection.OUT, 0x10, 1, 1, b"\x05")
 
 
-def test_the_guest_goes_on_after_an_out(vcpu, guest):
+def test_the_guest_continues_after_an_out(vcpu, guest):
     guest(bytes.fromhex("e610 f4"))
     vcpu.run()
     assert vcpu.run() == HltExit()
@@ -66,7 +66,7 @@ def test_what_the_guest_reads_from_mmio_is_the_answer(vm, vcpu, guest):
     assert vcpu.get_regs().rax == 0x1234_5678
 
 
-def test_what_the_guest_writes_to_mmio_is_told(vcpu, guest):
+def test_the_exit_has_what_the_guest_writes_to_mmio(vcpu, guest):
     guest(bytes.fromhex("a20000 f4"), rax=0x41)  # mov [0], al; hlt
     sregs = vcpu.get_sregs()
     sregs.ds.base = 0xFEE0_0000
@@ -109,7 +109,7 @@ def test_an_unknown_msr_is_answered_by_user_space(vm, vcpu, guest):
     assert (regs.rdx, regs.rax) == (0x11, 0x22)
 
 
-def test_a_written_unknown_msr_is_told(vm, vcpu, guest):
+def test_the_exit_has_a_written_unknown_msr(vm, vcpu, guest):
     vm.enable_cap(Capability.X86_USER_SPACE_MSR, EVERY_MSR_REASON)
     guest(bytes.fromhex("0f30 f4"), rcx=UNKNOWN_MSR, rdx=0x11, rax=0x22)  # wrmsr; hlt
     assert vcpu.run() == MsrWriteExit(2, UNKNOWN_MSR, 0x11_0000_0022)
@@ -126,7 +126,7 @@ def test_a_refused_msr_is_a_fault_in_the_guest(vm, vcpu, guest):
     assert (vcpu.run(), vcpu.get_regs().rip) == (HltExit(), 0x2001)
 
 
-def test_a_single_step_stops_behind_the_instruction(vcpu, guest):
+def test_a_single_step_stops_after_the_instruction(vcpu, guest):
     guest(b"\x90\x90" + HLT)
     vcpu.set_guest_debug(DebugControl.ENABLE | DebugControl.SINGLESTEP)
     stopped = vcpu.run()
@@ -157,7 +157,7 @@ def test_a_signal_ends_a_guest_that_never_does(vcpu, guest):
     assert caught.value.errno == errno.EINTR
 
 
-def test_another_thread_goes_on_while_a_guest_runs_and_stops_it(vcpu, guest):
+def test_another_thread_runs_while_a_guest_runs_and_stops_it(vcpu, guest):
     guest(b"\xeb\xfe")
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
     ended = []
@@ -195,7 +195,7 @@ def test_an_immediate_exit_is_one_run(vcpu, guest):
     assert vcpu.run() == HltExit()
 
 
-def test_an_immediate_exit_does_not_cancel_a_standing_stop(vcpu, guest):
+def test_an_immediate_exit_does_not_cancel_an_earlier_stop(vcpu, guest):
     guest(HLT)
     vcpu.stop_runs()
     with pytest.raises(KernelCallError, match="EINTR"):
@@ -204,7 +204,7 @@ def test_an_immediate_exit_does_not_cancel_a_standing_stop(vcpu, guest):
         vcpu.run()
 
 
-def test_a_stop_that_comes_during_an_immediate_exit_stands(vcpu, guest):
+def test_a_stop_during_an_immediate_exit_is_not_cancelled(vcpu, guest):
     guest(HLT)
 
     def stop(frame, _event, _argument):

@@ -53,16 +53,16 @@ def test_xcr0_is_accepted_as_the_kernel_accepts_it(here, kvm, vcpu, xcr0):
     assert errno_of(vcpu, xcr0) == getattr(outcome, "errno", 0)
 
 
-def test_it_has_what_the_kernel_says(here, kvm):
+def test_the_profile_matches_the_kernel(here, kvm):
     assert here.profile.msrs == frozenset(kvm.msr_indices())
     assert here.profile.supported.find(0xD, 0).eax == here.profile.kvm_xcr0 & 0xFFFF_FFFF
 
 
-def test_it_is_what_probe_finds(here, examined):
+def test_the_profile_is_that_of_probe(here, examined):
     assert (here.profile, here.undetermined) == (examined.profile, examined.undetermined)
 
 
-def test_it_leaves_the_permission_of_this_process_alone():
+def test_probing_does_not_change_the_permission_of_this_process():
     before = guest_permission()
     running_host()
     assert guest_permission() == before

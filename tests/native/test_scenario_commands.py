@@ -27,7 +27,7 @@ def test_a_document_runs_like_its_scenario(document, tmp_path, capsys):
     assert (written["id"], written["verdict"]) == (NAME, "PASS")
 
 
-def test_a_changed_document_runs_as_it_says(document, tmp_path):
+def test_a_changed_document_runs_as_changed(document, tmp_path):
     whole = json.loads(document.read_text())
     whole["steps"] = [*whole["steps"][:4], {"op": {"op": "set-xcrs", "xcr0": 3}}]
     whole["id"] = "mine.first"

@@ -1,4 +1,4 @@
-"""What is said where /dev/kvm cannot be used."""
+"""Errors if /dev/kvm cannot be used."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_missing_device_is_named_with_the_errno(missing):
     assert f"open {missing}: ENOENT ({errno.ENOENT})" in refusal(missing)
 
 
-def test_a_missing_device_comes_with_what_to_do(missing):
+def test_a_missing_device_has_a_remedy(missing):
     assert "load kvm_intel or kvm_amd" in refusal(missing)
 
 
@@ -84,11 +84,11 @@ def test_a_forbidden_device_is_named_with_the_errno(forbidden):
     assert f"open {forbidden}: EACCES (13)" in as_another_user(lambda: refusal(forbidden))
 
 
-def test_a_forbidden_device_comes_with_what_to_do(forbidden):
+def test_a_forbidden_device_has_a_remedy(forbidden):
     assert "run as root, or as a member" in as_another_user(lambda: refusal(forbidden))
 
 
-def test_a_file_that_is_no_kvm_does_not_pass_for_one(tmp_path):
+def test_a_file_that_is_not_kvm_is_unavailable(tmp_path):
     path = tmp_path / "kvm"
     path.touch()
     with pytest.raises(Unavailable, match="not a KVM device"):

@@ -154,7 +154,7 @@ def test_the_tsc_keeps_its_frequency(vcpu):
     assert vcpu.get_tsc_khz() == frequency
 
 
-def test_the_image_has_the_size_that_the_vm_tells(vm, vcpu):
+def test_the_image_has_the_size_that_the_vm_reports(vm, vcpu):
     assert len(vcpu.get_xsave2()) == vcpu.xsave_size == vm.xsave_size()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -17,7 +18,8 @@ bitmaps = st.one_of(
     st.sets(st.sampled_from(BITS_OF_INTEREST)).map(lambda bits: sum(1 << b for b in bits)),
 )
 names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=32)
-likely_bitmaps = st.sampled_from([0, 0x1, 0x2, 0x3, 0x4, 0x7, 0x200, 0x2E7, 0x60000, 0x602E7])
+LIKELY = (0, 0x1, 0x2, 0x3, 0x4, 0x7, 0x200, 0x2E7, 0x60000, 0x602E7)
+likely_bitmaps = st.sampled_from(LIKELY)
 
 
 @st.composite
@@ -51,17 +53,20 @@ def fields_in(draw, layout):
     )
 
 
+@cache
 def op_values(op_class):
     """An op of a class, with any value that each field may have."""
     return st.builds(op_class, **{name: values_of(kind) for name, kind in kinds(op_class).items()})
 
 
+@cache
 def values_of(kind):
     """The values that a kind of field may have; of large numbers, more of the likely ones."""
     match kind:
         case Number(largest):
-            likely = likely_bitmaps.filter(lambda value: value <= largest)
-            return st.integers(0, largest) | likely
+            # No filter: what is refused is drawn again, and again.
+            likely = [value for value in LIKELY if value <= largest]
+            return st.integers(0, largest) | st.sampled_from(likely)
         case Text():
             return names
         case TextOrNone():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kvmprobe.reports.bug_report.mail import report
 from kvmprobe.reports.bug_report.text import SCISSORS, WIDTH, paragraph, plain, quoted
-from kvmprobe.results.difference import HostSurvives, KernelWarns
+from tests.property.records import DIFFERENCES, RULES
 from tests.support.cases import O1, OPEN, changed, fail, run_on
 
 TEXTS = st.text(st.characters(codec=None), max_size=40) | st.sampled_from(
@@ -29,18 +29,11 @@ def test_a_quoted_line_is_one_printable_line(text):
     assert quoted(text).isprintable()
 
 
-@given(observed=TEXTS, rule=TEXTS, function=TEXTS, log=TEXTS, source=TEXTS, tool=TEXTS)
-def test_no_text_of_a_target_breaks_the_mail(observed, rule, function, log, source, tool):
+@given(difference=DIFFERENCES, rule=RULES, function=TEXTS, log=TEXTS, source=TEXTS, tool=TEXTS)
+def test_no_text_of_a_target_breaks_the_mail(difference, rule, function, log, source, tool):
     record = replace(
         UNKNOWN.record,
-        divergences=(
-            replace(
-                FOUND,
-                difference=HostSurvives(observed, 0),
-                rule=replace(FOUND.rule, statement=rule),
-            ),
-            replace(FOUND, call=None, difference=KernelWarns(log)),
-        ),
+        divergences=(replace(FOUND, difference=difference, rule=rule),),
         crash=replace(CRASH, function=function, headline=log, report=log),
         target=replace(UNKNOWN.record.target, source=source),
     )

@@ -70,7 +70,7 @@ def _add_outcomes(found, scenario, model_run):
     for _, op in scenario.ops():
         step = model_run.step(machine, op)
         if isinstance(step.outcome, Failed):
-            found.errnos[op.name].add(errno_name(step.outcome.errno).split()[0])
+            found.errnos[op.name].add(errno_name(step.outcome.errno))
         elif isinstance(step.outcome, OneOf):
             legal = found.legal.get(scenario.id, 1)
             found.legal[scenario.id] = max(legal, len(step.outcome.choices))

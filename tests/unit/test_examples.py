@@ -9,5 +9,5 @@ from tests.support.examples import examples_of, run
 
 
 @pytest.mark.parametrize("example", [*examples_of(xstate), *examples_of(model)])
-def test_it_shows_what_it_says(example):
+def test_an_example_returns_what_it_shows(example):
     run(example)

@@ -102,7 +102,7 @@ def case_of(
     """Return the failure of one scenario in a run.
 
     :param target: ``host`` or ``lab``, where the run has both
-    :raises UsageError: there is none, or none that can be claimed
+    :raises UsageError: the run has no failure there, or none that can be reported
     """
     record = _claimed(run, scenario_id, target)
     seen = [Seen(record, Outcome.SAME, run.name)]

@@ -121,7 +121,7 @@ def _audience(case: Case, standing: Standing) -> Audience:
 
 
 def advice(case: Case, disclosure: Disclosure) -> list[str]:
-    """Return paragraphs for whoever is about to send it: is it news, who gets it, what is open."""
+    """Return paragraphs for the sender: whether it is new, who gets it, what is unknown."""
     return [" ".join(_news(case, disclosure.standing)), *_routes(case, disclosure)]
 
 
@@ -165,7 +165,7 @@ def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:
         case Audience.PRIVATE:
             yield (
                 "Send it PRIVATELY, to the maintainers with security@kernel.org in Cc:, and to no "
-                "public list: whoever may open /dev/kvm can take the host down with it "
+                "public list: anyone who may open /dev/kvm can take the host down with it "
                 "(Documentation/process/security-bugs.rst).  Publish neither reproducer nor "
                 "output before they have answered."
             )
@@ -217,5 +217,5 @@ def _search_terms(case: Case) -> str:
 
 
 def _exception(headline: str) -> str:
-    """Return what a search finds: the headline without the counters behind it."""
+    """Return what a search finds: the headline without the counters after it."""
     return headline.removeprefix("Oops: ").partition(":")[0]

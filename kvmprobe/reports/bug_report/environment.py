@@ -1,4 +1,4 @@
-"""The kernel and the machine that a failure was seen on, as far as the run tells."""
+"""The kernel and the machine of a failure, as far as the run has recorded them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EMULATED = "emulated Sapphire Rapids (Bochs, patched to know XFD); not confirme
 def environment(case: Case) -> list[str]:
     """Return one entry a fact: kernel, package, CPU, KVM's parameters."""
     target, facts = case.record.target, case.environment
-    told = {
+    entries = {
         "kernel": fact_text(facts, ("kernel", "release")) or target.kernel,
         # Of this host the source says its version, which follows.
         "package": target.source if target.emulated else "",
@@ -40,11 +40,11 @@ def environment(case: Case) -> list[str]:
         **_machine(case),
         **_parameters(facts),
     }
-    return [line for name, text in told.items() if text for line in item(f"{name}: {text}")]
+    return [line for name, text in entries.items() if text for line in item(f"{name}: {text}")]
 
 
 def _machine(case: Case) -> dict[str, str]:
-    """Return what it ran on; what an emulator tells of its processor is only a name."""
+    """Return what it ran on; an emulator reports only a name for its processor."""
     if case.record.target.emulated:
         return {"machine": _EMULATED}
     signature = fact(case.environment, _SIGNATURE)

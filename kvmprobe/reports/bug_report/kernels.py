@@ -45,7 +45,7 @@ def _groups(case: Case) -> Iterator[tuple[str, list[Seen]]]:
 def _change(case: Case) -> list[str]:
     """Return between which of the tested kernels it came."""
     reported = release_of(case.record.target.kernel)
-    # A kernel that has the fix tells nothing of when it broke.
+    # A kernel with the fix does not show when the defect was introduced.
     good = [
         s
         for s in case.seen

@@ -1,4 +1,4 @@
-"""What of a crash's log tells a developer anything."""
+"""The part of a crash's log that a developer needs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _MOST_LINES = 40
 def trimmed_log(crash: Crash) -> list[str]:
     """Return the lines that say what died, where, called by whom, and on which kernel.
 
-    Time stamps, registers, code bytes, frames that the kernel marks with ``?``, and what is told
-    twice are left out; ``[...]`` stands where the text is longer than a mail should be.
+    Time stamps, registers, code bytes, frames that the kernel marks with ``?``, and repeated
+    lines are left out; ``[...]`` marks where the text is too long for a mail.
     """
     lines = [unstamped(line).rstrip() for line in crash.report.splitlines()]
-    telling = set(telling_lines(crash, lines))
-    start = next((n for n in sorted(telling) if _is_headline(crash, lines[n])), 0)
-    told = [
+    relevant = set(telling_lines(crash, lines))
+    start = next((n for n in sorted(relevant) if _is_headline(crash, lines[n])), 0)
+    kept = [
         f" {line.strip()}" if _FRAME.match(line) else line
         for number, line in enumerate(lines)
         # In front of the headline there may be a warning, whose trace is the same.
         if line.startswith(_WARNING)
-        or (number >= start and (number in telling or _KERNEL.match(line)))
+        or (number >= start and (number in relevant or _KERNEL.match(line)))
         if not line.startswith(_END)
     ]
-    unique = list(dict.fromkeys(told)) or [crash.headline]
+    unique = list(dict.fromkeys(kept)) or [crash.headline]
     shown = unique[:_MOST_LINES]
     return [quoted(line) for line in (*shown, *(["[...]"] if len(unique) > _MOST_LINES else []))]
 

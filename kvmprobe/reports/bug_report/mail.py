@@ -72,7 +72,10 @@ class Reproducer:
 
 
 def report(case: Case, program: Reproducer | None) -> str:
-    """Return the advice, a scissors line, and the mail; without a program there is none for it."""
+    """Return the advice, a scissors line, and the mail.
+
+    :param program: None if the scenario cannot be written as a program
+    """
     lines = [*advice_lines(case), SCISSORS, *_headers(case), "", *_body(case)]
     if program is not None:
         lines += ["", *paragraph(_about(case, program))]

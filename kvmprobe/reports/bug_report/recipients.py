@@ -1,6 +1,6 @@
 """Who looks after which part of the kernel, after MAINTAINERS.
 
-People change: whoever sends a report asks ``scripts/get_maintainer.pl`` once more.
+Maintainers change: check the recipients with ``scripts/get_maintainer.pl`` before sending.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def item(text: str) -> list[str]:
 
 
 def row(lead: str, text: str) -> list[str]:
-    """Return a table's last column behind its others, wrapped within it."""
+    """Return a table's last column after the others, wrapped within its width."""
     return _wrap(plain(text), initial_indent=lead, subsequent_indent=" " * len(lead))
 
 

@@ -22,14 +22,14 @@ from kvmprobe.results.run_document import RunDocument
 
 
 def lines(runs: Iterable[RunDocument]) -> str:
-    """Return the runs behind one another."""
-    told: list[str] = []
+    """Return the lines of all runs, one run after the other."""
+    written: list[str] = []
     for run in runs:
-        report = LinesReport(told.append, run.tool, run.command, run.planned)
+        report = LinesReport(written.append, run.tool, run.command, run.planned)
         for record in run.records:
             report.add(record)
         report.finish(run.ending)
-    return "".join(f"{line}\n" for line in told)
+    return "".join(f"{line}\n" for line in written)
 
 
 class LinesReport:

@@ -54,10 +54,10 @@ def _suites(
 
 
 def _properties(run: RunDocument, target: Target | None) -> dict[str, str]:
-    told = {"tool": run.tool, "command": " ".join(run.command), "ending": run.ending.value}
+    values = {"tool": run.tool, "command": " ".join(run.command), "ending": run.ending.value}
     if target:
-        told |= {"target": target.kind, "kernel": target.kernel, "source": target.source}
-    return told
+        values |= {"target": target.kind, "kernel": target.kernel, "source": target.source}
+    return values
 
 
 def _suite(

@@ -49,23 +49,23 @@ _MISSING = "MISS"
 
 def kcidb(runs: Iterable[RunDocument]) -> str:
     """Return the report as JSON."""
-    told = list(runs)
-    targets = list(dict.fromkeys(target for run in told for target in run.targets))
-    records = [record for run in told for record in run.records]
+    all_runs = list(runs)
+    targets = list(dict.fromkeys(target for run in all_runs for target in run.targets))
+    records = [record for run in all_runs for record in run.records]
     defects = sorted({defect for r in records for defect in (*r.known, *r.expected_defects)})
     report = {
         "version": VERSION,
         "checkouts": [_checkout(target) for target in targets],
         "builds": [_build(target) for target in targets],
-        "tests": [test for run in told for test in _tests(run, digest(run))],
+        "tests": [test for run in all_runs for test in _tests(run, digest(run))],
         "issues": [_issue(defect) for defect in defects],
-        "incidents": [incident for run in told for incident in _incidents(run, digest(run))],
+        "incidents": [incident for run in all_runs for incident in _incidents(run, digest(run))],
     }
     return json.dumps(report, indent=1) + "\n"
 
 
 def digest(run: RunDocument) -> str:
-    """Return what tells a run from others: its id, or a hash over what ran when, how long."""
+    """Return what identifies a run: its id, or a hash over what ran, when and how long."""
     if run.run_id:
         return run.run_id
     what = [run.tool, *run.command, *(f"{r.target} {r.id} {r.duration}" for r in run.records)]

@@ -47,9 +47,9 @@ _RESULTS = {
 
 def ktap(runs: Iterable[RunDocument]) -> str:
     """Return a document of one test a run."""
-    told = list(runs)
-    lines = [VERSION, f"1..{len(told)}"]
-    for number, run in enumerate(told, 1):
+    all_runs = list(runs)
+    lines = [VERSION, f"1..{len(all_runs)}"]
+    for number, run in enumerate(all_runs, 1):
         planned = [*(record.id for record in run.records), *run.missing]
         report = KtapRun(lines.append, planned, number)
         for record in run.records:
@@ -129,12 +129,12 @@ class KtapRun:
         self._failed += bool(failed)
         closed = self._families - len(self._open)
         failure = f"{failed} of {count} scenarios failed" if failed else ""
-        told = [
+        totals = [
             _family_result(closed, family, records, failure),
             # kunit.py of Linux 6.12 breaks down on a file that ends with a subtest's result.
             _diagnostic(f"{closed} of {self._families} families"),
         ]
-        self._write("\n".join((*_indented(2, lines), *_indented(1, told))))
+        self._write("\n".join((*_indented(2, lines), *_indented(1, totals))))
 
 
 def _family_result(

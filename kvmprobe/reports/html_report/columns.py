@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Column:
     """What one run found on one target.
 
-    :ivar label: the kernel, and where two columns would be called the same, what tells them apart
+    :ivar label: the kernel, and where two columns would be called the same, what distinguishes them
     """
 
     run: RunDocument

@@ -1,4 +1,4 @@
-"""What the runs told of the hosts that the columns are of, fact by fact."""
+"""Facts about the host of each column, as its run recorded them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_AFFECTED = "Not affected"
 class Fact:
     """One fact of each column.
 
-    :ivar texts: one a column, empty where it was not told
+    :ivar texts: one a column, empty where the run does not have it
     """
 
     name: str
@@ -45,13 +45,13 @@ class Topic:
 
 
 def environment(columns: Sequence[Column]) -> list[Topic]:
-    """Return what was told of any column, by topic."""
-    told = [column.run.environments.get(column.target, {}) for column in columns]
-    modules = dict.fromkeys(module for facts in told for module in module_parameters(facts))
+    """Return the facts that at least one column has, by topic."""
+    found = [column.run.environments.get(column.target, {}) for column in columns]
+    modules = dict.fromkeys(module for facts in found for module in module_parameters(facts))
     readers = _READERS | {"KVM": _KVM | {f"parameters of {m}": _parameters(m) for m in modules}}
     topics = []
     for topic, of_topic in readers.items():
-        facts = [Fact(name, tuple(map(read, told))) for name, read in of_topic.items()]
+        facts = [Fact(name, tuple(map(read, found))) for name, read in of_topic.items()]
         if any(any(known.texts) for known in facts):
             topics.append(Topic(topic, tuple(known for known in facts if any(known.texts))))
     return topics
@@ -78,8 +78,8 @@ def _signature(facts: object) -> str:
 
 
 def _vulnerabilities(facts: object) -> str:
-    told = fact(facts, ("environment", "cpu", "vulnerabilities"))
-    of_cpu = told.items() if isinstance(told, Mapping) else ()
+    found = fact(facts, ("environment", "cpu", "vulnerabilities"))
+    of_cpu = found.items() if isinstance(found, Mapping) else ()
     return "; ".join(f"{name}: {text}" for name, text in of_cpu if text != _NOT_AFFECTED)
 
 
@@ -94,8 +94,8 @@ def _offered(facts: object) -> str:
 
 
 def _settings(facts: object) -> str:
-    told = fact(facts, ("settings",))
-    known = told.items() if isinstance(told, Mapping) else ()
+    found = fact(facts, ("settings",))
+    known = found.items() if isinstance(found, Mapping) else ()
     return " ".join(
         f"{name.removeprefix('kernel/')}={value}" for name, value in known if value is not None
     )

@@ -1,4 +1,4 @@
-/* Recognizable content: 32-bit words that count. */
+/* Recognizable content: 32-bit words that count up. */
 static void put_counted(void *place, uint32_t first, size_t words)
 {
 	for (size_t i = 0; i < words; i++)

@@ -63,7 +63,7 @@
 #define MSR_IA32_XSS 0xda0
 
 
-/* Places in a standard-format XSAVE image: SDM vol.1 13.4. */
+/* Offsets in a standard-format XSAVE image: SDM vol.1 13.4. */
 #define XSAVE_FCW 0
 
 
@@ -91,9 +91,9 @@
 #define XSAVE_RESERVED 528
 
 
-/* What an output is filled with beforehand, so that what the kernel did not write shows. */
+/* Fills an output before the call, to show the bytes that the kernel did not write. */
 #define CANARY 0xa5
 
 
-/* The result of a call that was not made: the next load would have killed the host.  No errno is that large. */
+/* The result of a call that was not made because it would kill the host.  No errno is that large. */
 #define STOPPED (-4096L)

@@ -1,11 +1,11 @@
-/* Bits, the same in each byte of a range, that are legal either way. */
+/* Unspecified bits, the same in each byte of a range. */
 struct open_bits {
 	size_t offset, size;
 	uint8_t bits;
 };
 
 
-/* What an output is expected to be; fill() writes it over zeros. */
+/* The expected content of an output; fill() writes it over zeros. */
 struct content {
 	size_t size;
 	void (*fill)(uint8_t *bytes);
@@ -17,7 +17,7 @@ struct content {
 enum { LARGEST_CONTENT = 1 << 16 };
 
 
-/* Makes the content, with what was observed in each bit that is open. */
+/* Returns the expected content, with the observed value in each unspecified bit. */
 static const uint8_t *made(const struct content *content, const uint8_t *seen)
 {
 	static uint8_t bytes[LARGEST_CONTENT];
@@ -72,7 +72,7 @@ static void expect_bytes(const uint8_t *seen, const struct content *content)
 }
 
 
-/* An XSAVE image in a buffer of `size` bytes: one of these, and not a byte more. */
+/* Checks that a buffer of `size` bytes has one of these XSAVE images, and that no further byte was written. */
 static void expect_image(const uint8_t *seen, size_t size, const struct content *const *choices, size_t count)
 {
 	size_t end = size;
@@ -86,6 +86,6 @@ static void expect_image(const uint8_t *seen, size_t size, const struct content 
 			return;
 	mismatches++;
 	if (end > choices[0]->size)
-		printf("    MISMATCH: %zu bytes were written, not %zu\n", end, choices[0]->size);
+		printf("    MISMATCH: the kernel wrote %zu bytes, expected %zu\n", end, choices[0]->size);
 	print_differences(made(choices[0], seen), seen, choices[0]->size);
 }

@@ -1,4 +1,4 @@
-/* An entry that is not there is all zero; one whose index is not significant stands for all sub-leaves. */
+/* A missing entry is all zero.  An entry whose index is not significant applies to all sub-leaves. */
 static struct kvm_cpuid_entry2 cpuid_entry(const void *table, uint32_t leaf, uint32_t subleaf)
 {
 	struct kvm_cpuid_entry2 entry;
@@ -28,7 +28,7 @@ static uint64_t cpuid_osxsave(const void *table)
 }
 
 
-/* Entries of 0xD, 0x1D and 0x1E, in a buffer with room for so many. */
+/* Counts the entries of the leaves 0xD, 0x1D and 0x1E in a buffer with room for `room` entries. */
 static uint64_t cpuid_xstate_leaves(const void *table, size_t room)
 {
 	uint64_t found = 0, count = u32_at(table);
@@ -73,7 +73,7 @@ static int same_entry(const struct kvm_cpuid_entry2 *wanted, const struct kvm_cp
 }
 
 
-/* The first `count` entries of a table. */
+/* Checks the first `count` entries of a table. */
 static void expect_entries(const void *table, const struct kvm_cpuid_entry2 *wanted, size_t count,
 			   const struct open_registers *open, size_t opens)
 {
@@ -93,7 +93,7 @@ static void expect_entries(const void *table, const struct kvm_cpuid_entry2 *wan
 }
 
 
-/* struct kvm_msr_list with room for so many. */
+/* Returns 1 if a struct kvm_msr_list with room for `room` entries has the MSR. */
 static uint64_t lists_msr(const void *list, size_t room, uint32_t index)
 {
 	for (size_t i = 0; i < u32_at(list) && i < room; i++)

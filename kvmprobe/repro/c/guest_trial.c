@@ -6,7 +6,7 @@ static void set_supported_cpuid(int kvm, int vcpu)
 	} cpuid = { .head.nent = 256 };
 
 	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0 || ioctl(vcpu, KVM_SET_CPUID2, &cpuid) < 0)
-		cannot_run("no CPUID for a guest: %s", strerror(errno));
+		cannot_run("cannot set CPUID of a trial guest: %s", strerror(errno));
 }
 
 
@@ -19,11 +19,11 @@ static void try_command(int vcpu, struct kvm_run *run, uint8_t *memory, uint32_t
 	memcpy(memory + PAYLOAD_COMMAND, &command, sizeof(command));
 	result = run_guest(vcpu, run, memory, output, 0);
 	if (result < 0)
-		cannot_run("KVM runs no guest in 64-bit mode: %s", strerror((int)-result));
+		cannot_run("KVM does not run a 64-bit guest: %s", strerror((int)-result));
 	if (result)
-		cannot_run("KVM runs no guest in 64-bit mode: exit reason %ld", result);
+		cannot_run("KVM does not run a 64-bit guest: exit reason %ld", result);
 	if (u64_at(output + PAYLOAD_RESULT_VECTOR) != PAYLOAD_NO_EXCEPTION)
-		cannot_run("KVM runs no guest in 64-bit mode: exception %llu",
+		cannot_run("KVM does not run a 64-bit guest: exception %llu",
 			   (unsigned long long)u64_at(output + PAYLOAD_RESULT_VECTOR));
 }
 
@@ -36,7 +36,7 @@ static void try_guest(void)
 	uint8_t *memory;
 
 	if (!run || map_payload(vm, &memory) < 0)
-		cannot_run("no guest: %s", strerror(errno));
+		cannot_run("cannot create a trial guest: %s", strerror(errno));
 	set_supported_cpuid(kvm, vcpu);
 	try_command(vcpu, run, memory, PAYLOAD_READ_CR4, 0);
 	try_command(vcpu, run, memory, PAYLOAD_WRITE_CR4, u64_at(memory + PAYLOAD_RESULT + PAYLOAD_RESULT_CR4) | OSXSAVE);
@@ -45,21 +45,21 @@ static void try_guest(void)
 
 
 #include <sys/wait.h>
-/* No capability says whether a guest in 64-bit mode runs.  Tried in a child: a vCPU locks permissions. */
+/* No capability reports if KVM runs 64-bit guests, so try one.  In a child, because a vCPU locks permissions. */
 static void need_guest_code(void)
 {
 	int status = 0;
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		end_within(20, "cannot run here: a guest in 64-bit mode does not come back");
+		end_within(20, "cannot run here: a 64-bit guest did not exit");
 		try_guest();
 		exit(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		cannot_run("no process to try a guest in: %s", strerror(errno));
+		cannot_run("cannot start a trial guest: %s", strerror(errno));
 	if (WIFSIGNALED(status))
-		cannot_run("a guest in 64-bit mode ends with signal %d", WTERMSIG(status));
+		cannot_run("a 64-bit guest was killed by signal %d", WTERMSIG(status));
 	if (status)
 		exit(CANNOT_RUN);
 }

@@ -6,13 +6,13 @@ static void need_kvm(void)
 	if (kvm < 0)
 		cannot_run("/dev/kvm: %s", strerror(errno));
 	if (ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2) <= 0)
-		cannot_run("KVM has no KVM_CAP_XSAVE2: before Linux 5.17");
+		cannot_run("KVM has no KVM_CAP_XSAVE2; the kernel is older than Linux 5.17");
 	close(kvm);
 }
 
 
 #include <fcntl.h>
-/* What KVM can give guests; everything that is expected follows from it. */
+/* Checks which components KVM offers guests; all expected results depend on them. */
 static void need_guest_components(uint64_t wanted)
 {
 	uint64_t offered = 0;
@@ -39,8 +39,8 @@ static void need_component(unsigned int nr, unsigned int offset, unsigned int si
 	__cpuid_count(0xd, nr, eax, ebx, ecx, edx);
 	(void)ecx, (void)edx;
 	if (eax != size || ebx != offset)
-		cannot_run("component %u lies at %u, %u bytes, on this CPU, not at %u, %u bytes", nr, ebx, eax, offset,
-			   size);
+		cannot_run("on this CPU component %u has offset %u and size %u, not offset %u and size %u", nr, ebx, eax,
+			   offset, size);
 }
 
 

@@ -2,8 +2,8 @@ static int go_on;
 
 
 /*
- * XRSTOR of a component that is in XSTATE_BV and that XFD disables raises #NM, in the host (SDM vol.1 13.14 "Extended
- * Feature Disable (XFD)"): a kernel that lets a guest's fpstate come to this panics when it loads it.
+ * XRSTOR of a component that is in XSTATE_BV and that XFD disables raises #NM, here in the host (SDM vol.1 13.14 "Extended
+ * Feature Disable (XFD)").  A kernel that allows such a guest fpstate panics when it loads it.
  */
 static int load_is_fatal(int vcpu)
 {

@@ -1,4 +1,4 @@
-/* Guest memory: whole pages that begin with these bytes. */
+/* Maps guest memory: whole pages that begin with these bytes. */
 static long set_memory(int vm, uint32_t slot, uint64_t guest_address, const void *bytes, size_t size)
 {
 	size_t whole = (size + 4095) / 4096 * 4096;

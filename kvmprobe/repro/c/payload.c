@@ -1,7 +1,7 @@
 /*
- * The guest: code in 64-bit mode that takes a command from PAYLOAD_COMMAND, executes that one instruction with those
- * registers, leaves registers or the exception at PAYLOAD_RESULT, its memory operand at PAYLOAD_DATA, and leaves the guest
- * by OUT to PAYLOAD_PORT.
+ * The guest runs in 64-bit mode.  It reads a command from PAYLOAD_COMMAND, executes its instruction with these registers
+ * and the memory operand at PAYLOAD_DATA, writes the registers or the exception to PAYLOAD_RESULT, and exits by OUT to
+ * PAYLOAD_PORT.
  */
 struct payload_command {
 	uint32_t instruction, operand;

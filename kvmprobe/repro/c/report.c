@@ -9,8 +9,7 @@ static int mismatches;
 
 static int verdict(void)
 {
-	printf("%s: %d of %d checks differ from what is expected\n",
-	       mismatches ? "REPRODUCED" : "not reproduced", mismatches, checks);
+	printf("%s: %d of %d checks failed\n", mismatches ? "REPRODUCED" : "not reproduced", mismatches, checks);
 	return mismatches ? REPRODUCED : NOT_REPRODUCED;
 }
 
@@ -29,7 +28,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void cannot_run(const cha
 }
 
 
-/* Ends where no further call makes sense. */
+/* Ends the program before a call that would make no sense. */
 __attribute__((noreturn)) static void give_up(const char *why)
 {
 	printf("ended early: %s\n", why);
@@ -40,7 +39,7 @@ __attribute__((noreturn)) static void give_up(const char *why)
 static void show(const char *call, long seen)
 {
 	if (seen == STOPPED) {
-		printf("%s: not made: it loads a component that XFD disables, and can panic this host; --go-on makes it\n",
+		printf("%s: not made, because it loads a component that XFD disables and can panic this host; use --go-on\n",
 		       call);
 		exit(verdict());
 	}
@@ -78,7 +77,7 @@ static void check_descriptor(const char *call, long seen)
 }
 
 
-/* Bits in `open` are legal either way. */
+/* Bits in `open` are unspecified. */
 static void expect_value(const char *name, uint64_t seen, uint64_t wanted, uint64_t open)
 {
 	printf("    %s = %#llx\n", name, (unsigned long long)seen);
@@ -91,7 +90,7 @@ static void expect_value(const char *name, uint64_t seen, uint64_t wanted, uint6
 
 
 #include <signal.h>
-/* Ends a program that hangs, also in KVM_RUN.  A difference that was seen before counts. */
+/* Ends a program that hangs, also in KVM_RUN.  A mismatch found before counts as reproduced. */
 static char too_late[96];
 
 static void time_is_up(int number)

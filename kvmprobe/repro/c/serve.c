@@ -1,4 +1,4 @@
-/* What processes of their own write, and this one reads: at the same place in each. */
+/* Memory that child processes write and this one reads; it has the same offsets in each. */
 static uint8_t *shared;
 
 

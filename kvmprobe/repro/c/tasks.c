@@ -9,11 +9,11 @@ static long ask(const struct task *task, int call)
 }
 
 
-/* This program once more, by execve(2): a new image, which only serves. */
+/* Starts this program again by execve(2); the new process only makes calls on request. */
 static long spawn_exec(struct task *task)
 {
 	char requests[16], answers[16], memory[16];
-	char *const words[] = { "task", "--serve", requests, answers, memory, NULL };
+	char *const arguments[] = { "task", "--serve", requests, answers, memory, NULL };
 	int ends[2], parent = getpid();
 	pid_t pid;
 
@@ -25,7 +25,7 @@ static long spawn_exec(struct task *task)
 		snprintf(requests, sizeof(requests), "%d", dup(ends[0]));
 		snprintf(answers, sizeof(answers), "%d", dup(ends[1]));
 		snprintf(memory, sizeof(memory), "%d", dup(shared_memory));
-		execv("/proc/self/exe", words);
+		execv("/proc/self/exe", arguments);
 		_exit(CANNOT_RUN);
 	}
 	return begin_process(task, pid);

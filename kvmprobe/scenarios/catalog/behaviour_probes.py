@@ -35,6 +35,9 @@ _WITH_TILES: tuple[Op, ...] = (*_AMX_VCPU, SetCpuid2())
 _OTHER = Relation.SHARED_MM.value
 _LONG_ID = 1 << 32 | 7
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
+# SDM vol.3 table 12-10 "Memory Types That Can Be Encoded With PAT": 2 is reserved.
+_NO_TYPE = 2
+_NOT_CANONICAL = 1 << 62
 _ARM = SetXfd(XFeature.XTILE_DATA.bit)
 _RESTORE = SetXsave(XTILE)
 
@@ -68,6 +71,7 @@ _ALL = (
         SetMsrs(((Msr.IA32_XSS, _CET),)),
     ),
     _probe(Behaviour.VENDOR_OWNS_CR4, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
+    _probe(Behaviour.VENDOR_OWNS_PAT, ANYWHERE, *_VCPU, SetMsrs(((Msr.IA32_PAT, _NO_TYPE),))),
     _probe(Behaviour.CR4_NEEDS_CPUID, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
     _probe(Behaviour.ONE_REG_MSRS, ANYWHERE, *_VCPU, GetRegList(0)),
     _probe(Behaviour.XTILE_CFG_ADVERTISED_ALONE, AMX, OpenKvm(), GetSupportedCpuid()),
@@ -105,6 +109,15 @@ _ALL = (
     ),
     _probe(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED, AMX, *_WITH_TILES, _ARM, _RESTORE, GetXsave2()),
     _probe(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV, AMX, *_WITH_TILES, _RESTORE, _ARM, GetXsave2()),
+    # S_CET is not in XSTATE: KVM writes it to the VMCS, and no WRMSR faults in the host.
+    _probe(
+        Behaviour.CET_BASE_NOT_CHECKED,
+        ANYWHERE,
+        *_VCPU,
+        GetSupportedCpuid(),
+        SetCpuid2(),
+        SetMsrs(((Msr.IA32_S_CET, _NOT_CANONICAL),)),
+    ),
     _probe(
         Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE,
         AMX,

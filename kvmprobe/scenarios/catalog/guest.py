@@ -180,7 +180,7 @@ def _saved_by_guest(host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def _restored_by_guest(host: HostProfile) -> tuple[Scenario, ...]:
-    """Each XRSTOR form, standard and compacted, then what there is."""
+    """Each form of XRSTOR, standard and compacted, then a read of all state."""
     found: list[Scenario] = []
     for start in _STARTS:
         every = all_of(host, start)

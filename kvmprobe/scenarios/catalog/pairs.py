@@ -101,7 +101,7 @@ def _scenario(calls: Mapping[str, Call], first: str, second: str) -> Scenario:
 
 
 def _sequence(calls: Mapping[str, Call], first: str, second: str) -> Iterator[str]:
-    """Yield both, first before second, what they need before them, and as late as it may be.
+    """Yield both, first before second, and each requirement as late as possible.
 
     A call that needs one of the two follows that one, so a call may come before what it needs.
     """

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
+from kvmprobe.abi.errnos import meaning
 from kvmprobe.abi.ioctls import Descriptor, IoctlSpec
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.outcome import Step
@@ -41,7 +42,8 @@ class Op(ABC):
     """The same with an operand, where every op of the class has the same."""
     rules: ClassVar[tuple[Rule, ...]]
     """What a correct kernel does; ``step`` names the one that applies."""
-    errnos: ClassVar[Mapping[str, str]]
+    errnos: ClassVar[tuple[int, ...]]
+    """Those that the model knows; ``abi.errnos`` has their meanings."""
     output_fields: ClassVar[Places]
     on_kinds: ClassVar[tuple[Descriptor, ...]]
     """What the call may be made on; nothing for a call without a descriptor."""
@@ -117,6 +119,11 @@ class Op(ABC):
             for name, (offset, code) in self.places.items()
         }
 
+    @classmethod
+    def errno_meanings(cls) -> Mapping[int, str]:
+        """Return the meaning of each errno that the model knows."""
+        return {number: meaning(cls.interface, number) for number in cls.errnos}
+
     @property
     def call_name(self) -> str:
         """The name of the system call or ioctl, without arguments."""
@@ -186,7 +193,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
     requires: tuple[Requirement, ...] = (),
     needs: Needs = ANYWHERE,
     operand: str = "",
-    errnos: Mapping[str, str] | None = None,
+    errnos: tuple[int, ...] = (),
     output: Places | None = None,
 ) -> Callable[[type[_O]], type[_O]]:
     """Make a class a frozen dataclass, and register it as an op.
@@ -197,7 +204,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
     :param requires: what the ops before it must have left
     :param needs: what a target must have
     :param operand: what every op of the class gives the call: ``XGETBV`` of ``KVM_RUN(XGETBV)``
-    :param errnos: each errno that the model knows, with its meaning
+    :param errnos: those that the model knows; ``abi.errnos`` has their meanings
     :param output: named values in the output
     """
 
@@ -205,7 +212,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
         if name in _REGISTRY:
             raise ScenarioError(f"two ops are named {name}")
         made = dataclass(frozen=True, slots=True)(cls)
-        made.name, made.rules, made.errnos = name, rules, errnos or {}
+        made.name, made.rules, made.errnos = name, rules, errnos
         made.on_kinds = (on,) if isinstance(on, Descriptor) else on
         made.output_fields = output or {}
         made.requires, made.needs = requires or cls.requires, needs or cls.needs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -51,11 +52,7 @@ KVM_IOCTLS, VM_IOCTLS, VCPU_IOCTLS = (
     "KVM_",
     system.IOCTL_TO_NOWHERE,
     on=tuple(ioctls.Descriptor),
-    errnos={
-        "EFAULT": "there is nothing at the address",
-        "EIO": "the VM belongs to another process's memory",
-        "EBADF": "the descriptor was closed",
-    },
+    errnos=(errno.EFAULT, errno.EIO, errno.EBADF),
     operand="NULL",
 )
 class IoctlToNowhere(FixedIoctl):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,7 @@ def _guest_values(output: bytes) -> Mapping[str, int]:
     "get-supported-cpuid",
     ioctls.GET_SUPPORTED_CPUID,
     cpuid.GET_SUPPORTED,
-    errnos={"EBADF": "the descriptor is closed"},
+    errnos=(errno.EBADF,),
 )
 class GetSupportedCpuid(FixedIoctl):
     """Fetch and keep what KVM supports under the caller's present permission."""
@@ -89,14 +90,7 @@ class CheckXsave2(FixedIoctl):
     guest_cpuid.SET_CPUID2,
     guest_cpuid.SET_CPUID2_AFTER_RUN,
     guest_cpuid.CHECK_ADDRESS_BITS,
-    errnos={
-        "EPERM": "XTILE_DATA without guest permission",
-        "EINVAL": "another table, after the guest ran; illegal address sizes",
-        "E2BIG": "more than 256 entries",
-        "EFAULT": "entries that cannot be read",
-        "EIO": "the VM belongs to another process's memory",
-        "EBADF": "the vCPU's descriptor is closed",
-    },
+    errnos=(errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EFAULT, errno.EIO, errno.EBADF),
 )
 class SetCpuid2(HostIoctl):
     """Give the vCPU a table: what get-supported-cpuid kept, or a variant."""
@@ -153,7 +147,7 @@ class SetCpuid(HostIoctl):
     "set-too-many-cpuid2",
     ioctls.SET_CPUID2,
     guest_cpuid.SET_TOO_MANY,
-    errnos={"E2BIG": "always: 257 entries"},
+    errnos=(errno.E2BIG,),
 )
 class SetTooManyCpuid2(FixedIoctl):
     """Give a table of 257 entries."""
@@ -173,7 +167,7 @@ class SetTooManyCpuid2(FixedIoctl):
     "set-cut-off-cpuid2",
     ioctls.SET_CPUID2,
     guest_cpuid.SET_UNREADABLE,
-    errnos={"EFAULT": "always: the table cannot be read to its end"},
+    errnos=(errno.EFAULT,),
 )
 class SetCutOffCpuid2(FixedIoctl):
     """Give a table whose last bytes cannot be read.
@@ -198,11 +192,7 @@ class SetCutOffCpuid2(FixedIoctl):
     "get-cpuid2",
     ioctls.GET_CPUID2,
     guest_cpuid.GET_CPUID2,
-    errnos={
-        "E2BIG": "more entries than the caller has room for",
-        "EIO": "the VM belongs to another process's memory",
-        "EBADF": "the vCPU's descriptor is closed",
-    },
+    errnos=(errno.E2BIG, errno.EIO, errno.EBADF),
 )
 class GetCpuid2(FixedIoctl):
     """Fetch the vCPU's table, and keep it if there is room for any.

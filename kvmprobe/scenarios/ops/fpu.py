@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -95,7 +96,7 @@ class GetFpu(FixedIoctl):
     "set-fpu-at-page-end",
     ioctls.SET_FPU,
     fpu.SET_FPU,
-    errnos={"EFAULT": "less than the structure can be read"},
+    errnos=(errno.EFAULT,),
 )
 class SetFpuAtPageEnd(HostIoctl):
     """Set registers from the first ``size`` bytes; the memory after them cannot be read."""
@@ -120,7 +121,7 @@ class SetFpuAtPageEnd(HostIoctl):
     "get-fpu-at-page-end",
     ioctls.GET_FPU,
     fpu.GET_FPU,
-    errnos={"EFAULT": "less than the structure can be written"},
+    errnos=(errno.EFAULT,),
     output=_PLACES,
 )
 class GetFpuAtPageEnd(FixedIoctl):

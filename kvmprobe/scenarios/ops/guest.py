@@ -1,4 +1,4 @@
-"""The guest payload, and what it executes without operands."""
+"""The guest payload, and instructions without operands."""
 
 from __future__ import annotations
 

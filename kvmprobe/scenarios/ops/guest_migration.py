@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -96,7 +97,7 @@ class SaveVcpu(HostIoctl):
     xcr.SET_XCR0,
     msr.SET_MSRS,
     on=ioctls.Descriptor.VCPU,
-    errnos={"EINVAL": "another CPUID than the source's"},
+    errnos=(errno.EINVAL,),
 )
 class RestoreVcpu(FixedIoctl):
     """Write what save-vcpu kept of another vCPU."""

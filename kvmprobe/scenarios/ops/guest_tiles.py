@@ -25,7 +25,7 @@ _BEFORE = b"\x5a" * TILE_SIZE
 
 
 class Configuration(StrEnum):
-    """What LDTILECFG is given: the usual one, or that with one thing changed."""
+    """The operand of LDTILECFG: the usual configuration, or that with one thing changed."""
 
     FULL = "full"
     NARROW = "narrow"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -44,7 +45,7 @@ def by_whom(task: str) -> str:
     "open-kvm",
     "open",
     lifecycle.OPEN_KVM,
-    errnos={"EMFILE": "the process may open no more descriptors"},
+    errnos=(errno.EMFILE,),
     operand="/dev/kvm",
 )
 class OpenKvm(FixedOp):
@@ -69,10 +70,7 @@ class OpenKvm(FixedOp):
     "create-vm",
     ioctls.CREATE_VM,
     lifecycle.CREATE_VM,
-    errnos={
-        "EMFILE": "the process may open no more descriptors",
-        "EBADF": "/dev/kvm's descriptor was closed",
-    },
+    errnos=(errno.EMFILE, errno.EBADF),
 )
 class CreateVm(FixedIoctl):
     """Create a VM."""
@@ -136,13 +134,7 @@ class MapOut(_Map):
     lifecycle.VCPU_ID_TAKEN,
     lifecycle.NO_DESCRIPTOR_LEFT,
     requires=(Requirement.BOOT_PROCESSOR,),
-    errnos={
-        "EINVAL": "the id is beyond all ids",
-        "EEXIST": "the VM has a vCPU of that id",
-        "EMFILE": "the process may open no more descriptors",
-        "EIO": "the VM belongs to another process's memory",
-        "EBADF": "the VM's descriptor was closed",
-    },
+    errnos=(errno.EINVAL, errno.EEXIST, errno.EMFILE, errno.EIO, errno.EBADF),
 )
 class CreateVcpu(FixedIoctl):
     """Create a vCPU; freezes the calling process's guest permission."""
@@ -183,7 +175,7 @@ class CreateVcpu(FixedIoctl):
     "close",
     process.CLOSE,
     on=tuple(Descriptor),
-    errnos={"EBADF": "it is closed already"},
+    errnos=(errno.EBADF,),
     operand="2",
 )
 class CloseDescriptor(FixedOp):

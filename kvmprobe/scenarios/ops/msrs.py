@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -142,7 +143,7 @@ class SetXfdAsleep(FixedIoctl):
         return f"{self.kernel_call} IA32_XFD={names(self.xfd)}, after a sleep"
 
 
-@op("set-msrs", ioctls.SET_MSRS, msr.SET_MSRS, errnos={"E2BIG": "256 entries or more"})
+@op("set-msrs", ioctls.SET_MSRS, msr.SET_MSRS, errnos=(errno.E2BIG,))
 class SetMsrs(FixedIoctl):
     """Write a list of MSRs, given as (index, value)."""
 
@@ -168,7 +169,7 @@ class SetMsrs(FixedIoctl):
         return f"{self.kernel_call}({f'{len(self.entries)} entries' if many else shown})"
 
 
-@op("get-msrs", ioctls.GET_MSRS, msr.GET_MSRS, errnos={"E2BIG": "256 entries or more"})
+@op("get-msrs", ioctls.GET_MSRS, msr.GET_MSRS, errnos=(errno.E2BIG,))
 class GetMsrs(FixedIoctl):
     """Read a list of MSRs."""
 
@@ -207,7 +208,7 @@ class GetListedMsrs(HostIoctl):
         return _not_usual(machine)
 
     def transition(self, machine: Machine) -> Step:
-        return msr.access_listed(machine, VCPU)
+        return msr.get_listed(machine, VCPU)
 
     @property
     def text(self) -> str:
@@ -231,7 +232,7 @@ class RestoreListedMsrs(HostIoctl):
         return _not_usual(machine)
 
     def transition(self, machine: Machine) -> Step:
-        return msr.access_listed(machine, VCPU, self.xfd)
+        return msr.restore_listed(machine, VCPU, self.xfd)
 
     @property
     def text(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # asm/kvm.h: KVM_X86_REG_KVM, of 8 bytes.
 _KVM_REGISTERS = 0x2030_0003
-_ERRNOS = {"EINVAL": "no register of that id, or a value that it cannot have"}
+_ERRNOS = (errno.EINVAL,)
 
 
 def _one_reg(register_id: int, value: bytes = b"") -> Argument:
@@ -88,10 +89,7 @@ class SetOneReg(FixedIoctl):
     "get-reg-list",
     ioctls.GET_REG_LIST,
     one_reg.GET_REG_LIST,
-    errnos={
-        "EINVAL": "x86 has no such list here",
-        "E2BIG": "it has more entries than there is room",
-    },
+    errnos=(errno.EINVAL, errno.E2BIG),
     output={one_reg.COUNT_FIELD: (0, "Q")},
 )
 class GetRegList(FixedIoctl):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from kvmprobe.abi.numbers import ArchPrctlCode
@@ -33,11 +34,7 @@ def _number(feature_nr: int) -> str:
     "req-guest-perm",
     "ARCH_REQ_XCOMP_GUEST_PERM",
     permission.REQUEST_GUEST_PERMISSION,
-    errnos={
-        "EINVAL": "no component has that number",
-        "EOPNOTSUPP": "not a dynamic component, or not on this host",
-        "EBUSY": "the process has created a vCPU",
-    },
+    errnos=(errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY),
 )
 class RequestGuestPermission(FixedOp):
     """Ask for guest permission for one feature number."""
@@ -61,11 +58,7 @@ class RequestGuestPermission(FixedOp):
     "req-perm",
     "ARCH_REQ_XCOMP_PERM",
     permission.REQUEST_HOST_PERMISSION,
-    errnos={
-        "EINVAL": "no component has that number",
-        "EOPNOTSUPP": "not a dynamic component, or not on this host",
-        "ENOSPC": "a thread's signal stack is too small for the larger frame",
-    },
+    errnos=(errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSPC),
 )
 class RequestPermission(FixedOp):
     """Ask for the process's own permission for one feature number."""
@@ -135,7 +128,7 @@ class GetGuestPermission(_Get):
     "get-xcomp-to-nowhere",
     "ARCH_GET_XCOMP",
     permission.GET_TO_NOWHERE,
-    errnos={"EFAULT": "always: there is nothing at the address"},
+    errnos=(errno.EFAULT,),
     operand="NULL",
 )
 class GetToNowhere(FixedOp):
@@ -163,7 +156,7 @@ class GetToNowhere(FixedOp):
     "arch-prctl-unknown",
     "ARCH_",
     permission.UNKNOWN_OPTION,
-    errnos={"EINVAL": "always: there is no such option"},
+    errnos=(errno.EINVAL,),
     operand="unknown",
 )
 class UnknownOption(FixedOp):

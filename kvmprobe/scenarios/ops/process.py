@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import process
@@ -45,7 +46,7 @@ _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
     operand="2",
 )
 class SpawnTask(FixedOp):
-    """Create a task, which inherits from the scenario's process what its relation says."""
+    """Create a task; its relation says what it shares with the scenario's process."""
 
     task: Name
     relation: Relation
@@ -65,7 +66,7 @@ class SpawnTask(FixedOp):
     "set-altstack",
     "sigaltstack",
     process.SET_ALTSTACK,
-    errnos={"ENOMEM": "too small for a signal frame with what the process is permitted"},
+    errnos=(errno.ENOMEM,),
     operand="2",
 )
 class SetAltstack(FixedOp):

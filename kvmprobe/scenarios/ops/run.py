@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.fields import KVM_RUN, places
@@ -86,7 +87,7 @@ class RunUntilOut(_Entry):
     run.RUN_IMMEDIATE_EXIT,
     requires=(Requirement.OPEN,),
     on=Descriptor.VCPU,
-    errnos={"EINTR": "always: immediate_exit is set"},
+    errnos=(errno.EINTR,),
     operand="immediate_exit",
 )
 class RunImmediateExit(FixedOp):

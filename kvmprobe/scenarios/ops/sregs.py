@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,9 +21,7 @@ _SREGS, _SREGS2 = "sregs", "sregs2"
 _CR4_OFFSET = 248
 # struct kvm_sregs begins as struct kvm_sregs2 does, up to apic_base.
 SREGS_PLACES = places(KVM_SREGS)
-_ERRNOS = {
-    "EINVAL": "a bit of CR4 that KVM or the guest's CPUID lacks, or long mode without CR4.PAE"
-}
+_ERRNOS = (errno.EINVAL,)
 
 
 class _Get(FixedIoctl):

@@ -1,7 +1,8 @@
-"""What KVM tells of itself: extensions, attributes, lists."""
+"""KVM's extensions, attributes and lists."""
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi import ioctls
@@ -44,10 +45,7 @@ def _msr_list(room: int) -> Output:
     ioctls.CHECK_EXTENSION,
     system.CHECK_EXTENSION,
     on=(Descriptor.KVM, Descriptor.VM),
-    errnos={
-        "EIO": "the VM belongs to another process's memory",
-        "EBADF": "the descriptor was closed",
-    },
+    errnos=(errno.EIO, errno.EBADF),
 )
 class CheckExtension(FixedIoctl):
     """Ask for one capability, on /dev/kvm or on a VM."""
@@ -71,7 +69,7 @@ class CheckExtension(FixedIoctl):
     "has-device-attr",
     ioctls.HAS_DEVICE_ATTR,
     system.HAS_DEVICE_ATTR,
-    errnos={"ENXIO": "no such attribute"},
+    errnos=(errno.ENXIO,),
 )
 class HasDeviceAttr(FixedIoctl):
     """Ask /dev/kvm whether it has an attribute."""
@@ -96,7 +94,7 @@ class HasDeviceAttr(FixedIoctl):
     "get-device-attr",
     ioctls.GET_DEVICE_ATTR,
     system.GET_DEVICE_ATTR,
-    errnos={"ENXIO": "no such attribute"},
+    errnos=(errno.ENXIO,),
     output={system.VALUE_FIELD: (DEVICE_ATTR.packed.size, "Q")},
 )
 class GetDeviceAttr(FixedIoctl):
@@ -122,7 +120,7 @@ class GetDeviceAttr(FixedIoctl):
     "get-device-attr-to-nowhere",
     ioctls.GET_DEVICE_ATTR,
     system.GET_DEVICE_ATTR_TO_NOWHERE,
-    errnos={"EFAULT": "there is nothing at the address", "ENXIO": "no such attribute"},
+    errnos=(errno.EFAULT, errno.ENXIO),
     operand="NULL",
 )
 class GetDeviceAttrToNowhere(FixedIoctl):
@@ -164,7 +162,7 @@ class GetMsrIndexList(FixedIoctl):
     "get-msr-index-list-short",
     ioctls.GET_MSR_INDEX_LIST,
     system.GET_MSR_INDEX_LIST_SHORT,
-    errnos={"E2BIG": "there are more than the list has room for"},
+    errnos=(errno.E2BIG,),
     output=_COUNT,
 )
 class GetMsrIndexListShort(FixedIoctl):
@@ -187,7 +185,7 @@ class GetMsrIndexListShort(FixedIoctl):
     "get-emulated-cpuid",
     ioctls.GET_EMULATED_CPUID,
     system.GET_EMULATED_CPUID,
-    errnos={"E2BIG": "there are more entries than the table has room for"},
+    errnos=(errno.E2BIG,),
 )
 class GetEmulatedCpuid(FixedIoctl):
     """Read what KVM emulates whether the host has it or not."""
@@ -215,7 +213,7 @@ class GetEmulatedCpuid(FixedIoctl):
     "get-emulated-cpuid-padded",
     ioctls.GET_EMULATED_CPUID,
     system.GET_EMULATED_CPUID_PADDED,
-    errnos={"EINVAL": "an entry's padding is not zero", "E2BIG": "no room at all"},
+    errnos=(errno.EINVAL, errno.E2BIG),
     output=_COUNT,
 )
 class GetEmulatedCpuidPadded(FixedIoctl):
@@ -242,7 +240,7 @@ class GetEmulatedCpuidPadded(FixedIoctl):
     "get-supported-cpuid-short",
     ioctls.GET_SUPPORTED_CPUID,
     system.GET_SUPPORTED_CPUID_SHORT,
-    errnos={"E2BIG": "there are more entries than the table has room for"},
+    errnos=(errno.E2BIG,),
     output=_COUNT,
 )
 class GetSupportedCpuidShort(FixedIoctl):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from typing import TYPE_CHECKING, ClassVar
 
@@ -105,7 +106,7 @@ class GetVcpuEvents(_Get):
     "set-vcpu-events",
     ioctls.SET_VCPU_EVENTS,
     vcpu_state.SET_STATE,
-    errnos={"EINVAL": "a flag that is not known or not enabled"},
+    errnos=(errno.EINVAL,),
 )
 class SetVcpuEvents(_Set):
     """Restore pending events: none, of the kinds that these flags call valid."""
@@ -128,7 +129,7 @@ class GetMpState(_Get):
     "set-mp-state",
     ioctls.SET_MP_STATE,
     vcpu_state.SET_STATE,
-    errnos={"EINVAL": "another state than RUNNABLE, without a local APIC in the kernel"},
+    errnos=(errno.EINVAL,),
 )
 class SetMpState(_Set):
     """Restore whether the vCPU runs, or set this state."""
@@ -151,7 +152,7 @@ class GetDebugregs(_Get):
     "set-debugregs",
     ioctls.SET_DEBUGREGS,
     vcpu_state.SET_STATE,
-    errnos={"EINVAL": "flags, or DR6 or DR7 beyond 32 bits"},
+    errnos=(errno.EINVAL,),
 )
 class SetDebugregs(_Set):
     """Restore the debug registers, with this DR0, DR6 and DR7, and these flags."""
@@ -166,7 +167,7 @@ class SetDebugregs(_Set):
         return {"db0": self.db0, "dr6": self.dr6, "dr7": self.dr7, "flags": self.flags}
 
 
-_NO_LAPIC = {"EINVAL": "no local APIC in the kernel"}
+_NO_LAPIC = (errno.EINVAL,)
 
 
 @op("get-lapic", ioctls.GET_LAPIC, vcpu_state.GET_STATE, errnos=_NO_LAPIC)
@@ -187,7 +188,7 @@ class SetLapic(_Set):
     "create-irqchip",
     ioctls.CREATE_IRQCHIP,
     vcpu_state.CREATE_IRQCHIP,
-    errnos={"EEXIST": "the VM has one", "EINVAL": "the VM has a vCPU"},
+    errnos=(errno.EEXIST, errno.EINVAL),
 )
 class CreateIrqchip(FixedIoctl):
     """Give the VM an interrupt controller in the kernel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -24,7 +25,7 @@ _XCRS_SIZE = ioctls.SET_XCRS.size
     "set-xcrs",
     ioctls.SET_XCRS,
     xcr.SET_XCR0,
-    errnos={"EINVAL": "illegal by the SDM, or not within the guest's CPUID"},
+    errnos=(errno.EINVAL,),
 )
 class SetXcrs(FixedIoctl):
     """Set XCR0 with a one-entry list."""
@@ -47,7 +48,7 @@ class SetXcrs(FixedIoctl):
     "set-xcrs-list",
     ioctls.SET_XCRS,
     xcr.SET_XCRS,
-    errnos={"EINVAL": "more than 16 entries, flags, or an illegal value for XCR0"},
+    errnos=(errno.EINVAL,),
 )
 class SetXcrsList(FixedIoctl):
     """Set extended control registers from a list of (number, value); KVM has room for 16."""

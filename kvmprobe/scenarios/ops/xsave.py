@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 XSTATE_BV_FIELD = "XSTATE_BV"
 IMAGE_PLACES = places((XSTATE_BV,))
 _BEYOND = 64
-_REFUSED = {"EINVAL": "XSTATE_BV, XCOMP_BV, reserved header bytes or MXCSR not accepted"}
+_REFUSED = (errno.EINVAL,)
 
 
 def largest_image(host: HostProfile) -> int:
@@ -111,10 +112,7 @@ class SetXsaveImage(HostIoctl):
     ioctls.SET_XSAVE,
     uabi.READ_IMAGE,
     uabi.SET_XSAVE,
-    errnos={
-        "EFAULT": "less than the vCPU's image can be read",
-        "EINVAL": "the image is read, and not accepted",
-    },
+    errnos=(errno.EFAULT, errno.EINVAL),
 )
 class SetXsaveAtPageEnd(HostIoctl):
     """Restore the first ``size`` bytes of an image; the memory after them cannot be read."""
@@ -152,7 +150,7 @@ class GetXsave2(HostIoctl):
     "get-xsave2-at-page-end",
     ioctls.GET_XSAVE2,
     uabi.GET_XSAVE2,
-    errnos={"EFAULT": "less than the vCPU's image can be written"},
+    errnos=(errno.EFAULT,),
 )
 class GetXsave2AtPageEnd(FixedIoctl):
     """Read the uabi image into ``size`` bytes; the memory after them cannot be written."""
@@ -174,7 +172,7 @@ class GetXsave2AtPageEnd(FixedIoctl):
     "get-xsave",
     ioctls.GET_XSAVE,
     uabi.GET_XSAVE,
-    errnos={"EINVAL": "the vCPU's image is larger than 4096 bytes"},
+    errnos=(errno.EINVAL,),
     output=IMAGE_PLACES,
 )
 class GetXsave(FixedIoctl):
@@ -191,10 +189,7 @@ class GetXsave(FixedIoctl):
     "get-xsave-at-page-end",
     ioctls.GET_XSAVE,
     uabi.GET_XSAVE,
-    errnos={
-        "EINVAL": "the vCPU's image is larger than 4096 bytes",
-        "EFAULT": "less than 4096 bytes can be written",
-    },
+    errnos=(errno.EINVAL, errno.EFAULT),
 )
 class GetXsaveAtPageEnd(FixedIoctl):
     """Read the uabi image of 4096 bytes into ``size``; memory after them cannot be written."""

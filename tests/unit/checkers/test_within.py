@@ -6,28 +6,34 @@ import struct
 
 import pytest
 
+from kvmprobe.abi.numbers import KvmCap
 from kvmprobe.checkers.session import Checkers
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm
 from kvmprobe.results.trace import Reply
+from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.lifecycle import CloseDescriptor, CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
+from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.sregs import GetSregs
+from kvmprobe.scenarios.ops.system import CheckExtension
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
-from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
+from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.fake_kernel import trace_of, with_reply
-from tests.support.hosts import AMX_HOST, B18, cet_host
+from tests.support.hosts import AMX_HOST, B18, cet_host, with_behaviours
 
 ASK = RequestGuestPermission(18)
 READS = (GetXsave2(), GetXcrs(), GetXfd())
 VCPU = (OpenKvm(), CreateVm(), CreateVcpu())
+OF_VM = CheckExtension(KvmCap.XSAVE2, on="vm")
 GUEST = (ASK, *VCPU, GetSupportedCpuid(), SetCpuid2(Table.FULL))
 
 
@@ -240,3 +246,68 @@ def test_cet_msrs_after_the_guests_xrstors_are_not_known():
     restore = GuestXrstor(7, COMPACTED | 7, RestoreForm.XRSTORS)
     ops = (*PAYLOAD, SetXcrs(7), state, restore, GuestRdmsr(0x6A0))
     assert found(ops, host=cet_host(ibt=True)) == set()
+
+
+# A closed descriptor: EBADF is the answer of the descriptor, not of the state that is checked.
+def test_ebadf_of_a_closed_descriptor_is_no_finding_where_a_forked_process_must_get_eio():
+    # INV-41; fuzz, seed 11: the process is forked after the VM's descriptor was closed
+    ops = (*VCPU, CloseDescriptor("vm"), SpawnTask("fork", Relation.FORK), CreateVcpu(by="fork"))
+    assert found(ops) == set()
+
+
+def test_success_of_a_forked_process_is_still_found():
+    ops = (*VCPU, SpawnTask("fork", Relation.FORK), CreateVcpu(vcpu="vcpu1", id=1, by="fork"))
+    assert ("other-memory", "INV-41") in found(ops, -1, result=5)
+
+
+def test_ebadf_is_no_answer_of_kvm_get_xsave():
+    # INV-13; fuzz, seed 11
+    assert found((*GUEST, CloseDescriptor("vcpu0"), GetXsave())) == set()
+
+
+def test_success_of_kvm_get_xsave_with_tiles_is_still_found():
+    assert ("extent", "INV-13") in found((*GUEST, GetXsave()), -1, result=0)
+
+
+def test_ebadf_of_kvm_check_extension_is_no_size():
+    # INV-8; fuzz, seed 13
+    ops = (OpenKvm(), CreateVm(), GetSupportedCpuid(), CloseDescriptor("vm"), OF_VM)
+    assert found(ops) == set()
+
+
+def test_another_size_of_kvm_check_extension_is_still_found():
+    ops = (OpenKvm(), CreateVm(), GetSupportedCpuid(), OF_VM)
+    assert ("two-views", "INV-8") in found(ops, -1, result=4097)
+
+
+# A vendor module replaces XSTATE features of the table that the guest was given.
+REWRITES = Behaviour.VENDOR_REWRITES_CPUID
+CHANGED_TABLE = (
+    (*VCPU, GetSupportedCpuid(), SetCpuid2(Table.LEGACY), GetXsave2()),
+    {"patches": [(512, b"\x07")]},
+    ("image-form", "INV-17"),
+)
+TILES_WITHOUT_PERMISSION = (
+    (*VCPU, GetSupportedCpuid(), SetCpuid2(Table.FULL)),
+    {"result": 0},
+    ("permission", "INV-11"),
+)
+XSTATE_FEATURES_READ_BACK = (
+    (*GUEST, GetCpuid2()),
+    # struct kvm_cpuid2: 8 bytes of header, then function, index, flags, EAX
+    {"patches": [(8 + 12, b"\xff")]},
+    ("set-and-get", "§4"),
+)
+
+
+@pytest.mark.parametrize(
+    ("ops", "changed", "finding"),
+    [CHANGED_TABLE, TILES_WITHOUT_PERMISSION, XSTATE_FEATURES_READ_BACK],
+    ids=["image", "permission", "table"],
+)
+def test_what_follows_from_another_table_is_a_finding_unless_a_vendor_module_rewrites_it(
+    ops, changed, finding
+):
+    assert finding in found(ops, -1, host=AMX_HOST, **changed)
+    rewriting = with_behaviours(AMX_HOST, REWRITES)
+    assert found(ops, -1, host=rewriting, **changed) == set()

@@ -92,7 +92,7 @@ def test_ops_names_the_kernel_call_and_errnos_of_each(capsys):
     assert main(["ops"]) == ExitCode.OK
     shown = capsys.readouterr().out
     assert ["set-xcrs", "KVM_SET_XCRS"] in [line.split() for line in shown.splitlines()]
-    assert "EBUSY: the process has created a vCPU" in shown
+    assert "EBUSY (16): this process has created a vCPU" in shown
 
 
 # Each option that takes a number, with a command line that has it last.

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kvmprobe.abi.numbers import Msr
 from kvmprobe.judge.lockstep import examined
 from kvmprobe.judge.lockstep import explanation as explanation_along
 from kvmprobe.model.behaviours import Behaviour
@@ -12,12 +13,13 @@ from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.catalog.restore import OBSERVERS
 from kvmprobe.scenarios.model_run import ModelRuns
-from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid
-from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
-from kvmprobe.scenarios.scenario import ScenarioStep
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from tests.support.fake_kernel import trace_of, with_log, with_reply
-from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES, with_behaviours
+from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES, cet_host, with_behaviours
 
 B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
 O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
@@ -208,7 +210,7 @@ def test_a_crash_in_another_step_is_not_explained():
 
 
 def test_surviving_a_load_that_the_defect_makes_fatal_is_not_explained():
-    # Every load was survived, so whatever kept bit 18 visible is something else.
+    # The host survived every load, so this defect did not keep bit 18 visible.
     correct = trace_of(XFD_FIRST, AMX_HOST)
     wrong = trace_of(XFD_FIRST, AMX_HOST, B1)
     spliced = replace(correct, steps=(*wrong.steps, *correct.steps[len(wrong.steps) :]))
@@ -252,3 +254,30 @@ def test_an_avx512_host_is_judged_by_its_own_sizes():
     wrong = with_reply(trace, table, 0, Reply(11008))
     (found,) = divergences(scenario, AVX512_HOST, wrong)
     assert found.difference == ResultDiffers(4096, 11008)
+
+
+CET_HOST = cet_host(ibt=True)
+UNCHECKED = "unchecked MSR access error: WRMSR to 0x6a0 (tried to write 0x4000000000000000)"
+NOT_CANONICAL = Scenario(
+    "random.21.288",
+    "random",
+    "",
+    tuple(
+        ScenarioStep(op)
+        for op in (
+            OpenKvm(),
+            CreateVm(),
+            CreateVcpu(),
+            GetSupportedCpuid(),
+            SetCpuid2(),
+            SetMsrs(((Msr.IA32_U_CET, 1 << 62),)),
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize(("line", "known"), [(UNCHECKED, ("O5",)), ("WARNING: other", ())])
+def test_a_defect_explains_the_warning_that_it_causes_and_no_other(line, known):
+    trace = trace_of(NOT_CANONICAL, CET_HOST, Behaviour.CET_BASE_NOT_CHECKED)
+    trace = with_log(trace, len(NOT_CANONICAL.steps) - 1, line)
+    assert explanation(NOT_CANONICAL, CET_HOST, trace, crashed=False) == known

@@ -29,7 +29,7 @@ def test_a_message_that_is_a_violation(line):
 @pytest.mark.parametrize(
     "line",
     [
-        # no message of the kernel's: whoever filled the log has nothing to do with the scenario
+        # not a kernel message: it does not depend on the scenario
         LOST_RECORDS,
         # live 18: not a violation
         "debugfs: Directory '1234-11' with parent 'kvm' already present!",

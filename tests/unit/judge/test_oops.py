@@ -1,4 +1,4 @@
-"""An Oops of a scenario's task: the golden log of 6.12.43, as far as a host that goes on has it."""
+"""An Oops in a task of the scenario: the golden log of 6.12.43, without a panic."""
 
 from __future__ import annotations
 

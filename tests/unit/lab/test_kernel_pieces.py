@@ -1,5 +1,9 @@
 import lzma
 import os
+import pwd
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -175,13 +179,33 @@ def test_no_installed_kernel_is_an_error(tmp_path):
         kernel_pieces.installed(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_installed_kernel_is_an_error(tmp_path, kernel_files, make_bzimage):
-    write(tmp_path, kernel_files(RELEASE, "lib/modules", packed=False))
-    write(tmp_path, {f"boot/vmlinuz-{RELEASE}": make_bzimage()})
-    (tmp_path / f"boot/vmlinuz-{RELEASE}").chmod(0)
-    with pytest.raises(UsageError, match="not readable"):
-        kernel_pieces.installed(tmp_path)
+@contextmanager
+def without_privileges():
+    """Root may read everything; nobody may not.  The saved user id lets root come back."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.setresuid(nobody, nobody, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def test_unreadable_installed_kernel_is_an_error(kernel_files, make_bzimage):
+    # Not in tmp_path, whose parents only its owner may enter.
+    with TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        write(root, kernel_files(RELEASE, "lib/modules", packed=False))
+        write(root, {f"boot/vmlinuz-{RELEASE}": make_bzimage()})
+        (root / f"boot/vmlinuz-{RELEASE}").chmod(0)
+        with (
+            without_privileges(),
+            pytest.raises(UsageError, match="permission denied; copy it as root"),
+        ):
+            kernel_pieces.installed(root)
 
 
 def test_a_package_gives_what_a_disk_needs(tmp_path, make_deb, make_bzimage, make_module, work):

@@ -4,8 +4,11 @@ import pytest
 
 from kvmprobe.errors import NotModelled
 from kvmprobe.model import msr
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest_msr import rdmsr, wrmsr
 from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.outcome import Done
+from kvmprobe.model.run import run_until_halt
 from tests.support.guests import GP, NONE, in_payload, step, vector
 from tests.support.hosts import VCPU, cet_host, machine_with_vcpu, with_fields
 
@@ -121,3 +124,38 @@ def test_a_guests_bit_that_only_the_cpu_has_is_not_modelled():
     machine = in_payload(without, host=host)
     with pytest.raises(NotModelled, match="U_CET"):
         step(machine, wrmsr, ENDBR_EN, U_CET)
+
+
+NOT_CHECKED = Behaviour.CET_BASE_NOT_CHECKED
+NOT_CANONICAL = 1 << 52
+
+
+def defective_vcpu():
+    host = cet_host(NOT_CHECKED, **BOTH)
+    table = GuestCpuid.of(host.supported)
+    return with_fields(machine_with_vcpu(host), cpuid=table, guest_xss=0x1800)
+
+
+@pytest.mark.parametrize("index", CONTROLS)
+def test_a_base_that_is_not_canonical_is_refused_unless_a_kernel_does_not_check(index):
+    # fuzz, seed 21, number 328
+    assert processed(index, NOT_CANONICAL, **BOTH) == 0
+    assert msr.set_msrs(defective_vcpu(), VCPU, [(index, NOT_CANONICAL)]).outcome == Done(1)
+
+
+def test_the_hosts_wrmsr_faults_and_u_cet_keeps_its_value():
+    # "unchecked MSR access error: WRMSR to 0x6a0" in the log of 7.3.4
+    machine = msr.set_msrs(defective_vcpu(), VCPU, [(U_CET, 1), (U_CET, NOT_CANONICAL)]).machine
+    assert msr.get_msrs(machine, VCPU, [U_CET]).outcome == Done(1, {"U_CET": 1})
+
+
+@pytest.mark.parametrize(("value", "reason"), [(NOT_CANONICAL, 9), (1, 5)])
+def test_s_cet_that_is_not_canonical_fails_the_entry(value, reason):
+    # linux/kvm.h: KVM_EXIT_FAIL_ENTRY 9, KVM_EXIT_HLT 5; SDM vol.3 §27.3.1.1
+    machine = msr.set_msrs(defective_vcpu(), VCPU, [(S_CET, value)]).machine
+    assert run_until_halt(machine, VCPU).outcome == Done(fields={"exit_reason": reason})
+
+
+@pytest.mark.parametrize("index", CONTROLS)
+def test_such_a_kernel_still_refuses_reserved_bits(index):
+    assert msr.set_msrs(defective_vcpu(), VCPU, [(index, 1 << 6)]).outcome == Done(0)

@@ -4,11 +4,28 @@ import pytest
 
 from kvmprobe.abi.payload import Registers
 from kvmprobe.model import guest
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.fpu import set_fpu
 from kvmprobe.model.guest_control import UD2, nothing, read_cr0, ud2
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.model.uabi import get_xsave2, set_xsave
+from kvmprobe.xstate import fpu_area
+from kvmprobe.xstate.image import init_content
 from tests.support.guests import ALL, NONE, UD, in_payload, run, step, vector, with_xfd
-from tests.support.hosts import B0, B1, B2, B18, TILES, VCPU, amx_vcpu, image
+from tests.support.hosts import (
+    AMX_HOST,
+    B0,
+    B1,
+    B2,
+    B18,
+    TILES,
+    VCPU,
+    amx_vcpu,
+    image,
+    with_behaviours,
+)
+
+LAYOUT = AMX_HOST.layout
 
 CONTENTS = {17: b"\x11" * 64, 18: b"\x12" * 8192}
 
@@ -98,3 +115,24 @@ def test_and_is_init_once_it_is_disarmed():
     machine = run(machine, with_xfd(B18), with_xfd(0))
     entered = guest.entered(machine.host, machine.vcpu(VCPU), Registers())
     assert entered.content(18) == bytes(8192)
+
+
+@pytest.mark.parametrize(("nr", "content"), [(0, b"\x7f\x02" + bytes(150)), (1, b"\x5a" * 256)])
+def test_with_o2_what_set_fpu_writes_to_a_component_in_init_state_never_reaches_the_guest(
+    nr, content
+):
+    # fuzz, seed 21, number 17: FLD, KVM_SET_FPU, FXSAVE; CPUs save INIT state with XSTATE_BV[i]=0
+    defective = with_behaviours(AMX_HOST, Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV)
+    machine = run(in_payload(host=defective), nothing)
+    area = fpu_area.to_area(*(content if i == nr else init_content(i, LAYOUT) for i in (0, 1)))
+    machine = set_fpu(machine, VCPU, area).machine
+    entered = guest.entered(machine.host, machine.vcpu(VCPU), Registers())
+    assert entered.content(nr) == init_content(nr, LAYOUT)
+
+
+def test_what_set_fpu_writes_reaches_the_guest():
+    machine = run(in_payload(), nothing)
+    area = fpu_area.to_area(init_content(0, LAYOUT), b"\x5a" * 256)
+    machine = set_fpu(machine, VCPU, area).machine
+    entered = guest.entered(machine.host, machine.vcpu(VCPU), Registers())
+    assert entered.content(1) == b"\x5a" * 256

@@ -74,6 +74,15 @@ def test_256_entries_are_too_many(length, expected):
     assert msr.set_msrs(amx_vcpu(), VCPU, ((CS, 0),) * length).outcome == expected
 
 
+@pytest.mark.parametrize("value", [2, 3, 0xFF, 2 << 56, 0xFFFF_FFFF_FFFF_FFFF])
+def test_a_pat_with_a_reserved_memory_type_is_legal_where_the_vendor_module_takes_any(value):
+    # SDM vol.3 table 12-10; kvm_pvm accepts what KVM's core refuses
+    taken = with_behaviours(AVX512_HOST, Behaviour.VENDOR_OWNS_PAT)
+    assert count(machine_with_vcpu(AVX512_HOST), (PAT, value)) == 0
+    vcpu = after(machine_with_vcpu(taken), (PAT, value))
+    assert vcpu.msrs == {PAT: value}
+
+
 def test_256_entries_are_too_many_to_read():
     assert msr.get_msrs(amx_vcpu(), VCPU, (CS,) * 256).outcome == Failed(errno.E2BIG)
 
@@ -208,7 +217,7 @@ def test_saving_every_listed_msr_kills_the_host_with_o1_too():
     # live correction 13: "blanket 'save every MSR of the index list' loops"
     loaded = set_xsave(cet_vcpu(O1), VCPU, image(TILES)).machine
     armed = msr.set_xfd(loaded, VCPU, B18).machine
-    assert isinstance(msr.access_listed(armed, VCPU).outcome, HostDies)
+    assert isinstance(msr.get_listed(armed, VCPU).outcome, HostDies)
 
 
 def test_a_correct_kernel_survives_a_cet_msr_in_that_order():
@@ -230,15 +239,35 @@ def test_a_shadow_stack_pointer_is_aligned_and_canonical(value):
 
 
 def test_all_listed_msrs_are_read():
-    assert msr.access_listed(amx_vcpu(), VCPU).outcome == Done(len(AMX_HOST.msrs))
+    assert msr.get_listed(amx_vcpu(), VCPU).outcome == Done(len(AMX_HOST.msrs))
 
 
 def test_restoring_all_listed_msrs_arms_xfd():
     loaded = set_xsave(amx_vcpu(), VCPU, image(TILES)).machine
-    armed = msr.access_listed(loaded, VCPU, xfd=B18).machine
+    armed = msr.restore_listed(loaded, VCPU, B18).machine
     assert not get_xsave2(armed, VCPU).outcome.image.image[514] & 0b100
 
 
 def test_restoring_all_listed_msrs_stops_at_an_illegal_xfd():
     # XFD, 1c4H, is the first that sapphire_rapids() lists.
-    assert msr.access_listed(amx_vcpu(), VCPU, xfd=1).outcome == Done(0)
+    assert msr.restore_listed(amx_vcpu(), VCPU, 1).outcome == Done(0)
+
+
+@pytest.mark.parametrize(("index", "kept", "later"), [(CS, 0, 0x1800), (PAT, 0, 6), (U_CET, 1, 3)])
+def test_restoring_all_listed_msrs_brings_back_what_was_read(index, kept, later):
+    # fuzz, seed 21, number 47: SYSENTER_CS as KVM_GET_MSRS returned it, not as it was set since
+    fresh = cet_vcpu()
+    host = replace(fresh.host, msrs=fresh.host.msrs | {CS, PAT})
+    machine = msr.set_msrs(replace(fresh, host=host), VCPU, [(index, kept)]).machine
+    machine = msr.get_listed(machine, VCPU).machine
+    machine = msr.set_msrs(machine, VCPU, [(index, later)]).machine
+    machine = msr.restore_listed(machine, VCPU, 0).machine
+    assert machine.vcpu(VCPU).msrs[index] == kept
+
+
+def test_restoring_all_listed_msrs_with_xfd_kills_the_host_with_o1():
+    # IA32_XFD, 1c4H, is written before IA32_U_CET, 6a0H, loads the guest FPU.
+    loaded = set_xsave(cet_vcpu(O1), VCPU, image(TILES)).machine
+    read = msr.get_listed(loaded, VCPU).machine
+    loaded_again = set_xsave(read, VCPU, image(TILES)).machine
+    assert isinstance(msr.restore_listed(loaded_again, VCPU, B18).outcome, HostDies)

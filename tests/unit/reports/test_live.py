@@ -95,7 +95,8 @@ def test_a_crash_is_shown_though_its_divergence_was():
 def test_known_failures_are_a_line_for_each_label():
     shown = Run().takes(*(diverged(f"a.{n}", known=("O1",)) for n in range(3)))
     assert shown == (
-        "DIVERGED  a.0  on emulated host, 7.3.4  known, O1, open; more of these are only counted\n"
+        "DIVERGED  a.0  on emulated host, 7.3.4  known, O1, open; "
+        "more scenarios with the same known defect are counted, not listed\n"
     )
 
 

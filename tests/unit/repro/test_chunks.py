@@ -1,4 +1,4 @@
-"""The ready-made C: each definition stands once, whoever uses it."""
+"""The ready-made C: each name is defined only once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kvmprobe.repro.chunks import all_chunks, needed
 
 
 def test_no_name_is_defined_twice():
-    # A declaration before a definition is none.
+    # A declaration before a definition is not a definition.
     defined = Counter(name for chunk in all_chunks() for name in chunk.defines)
     assert {name for name, count in defined.items() if count > 1} <= {"call_of_task"}
 

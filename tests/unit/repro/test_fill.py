@@ -1,4 +1,4 @@
-"""Statements for bytes, run by a compiler: whatever they say, the bytes must come out."""
+"""Statements for bytes, compiled and run: they must produce exactly these bytes."""
 
 import subprocess
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmprobe.errors import UsageError
+from kvmprobe.errors import RunDirectoryError, UsageError
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.run_directory import RunDirectory, is_run_directory, payload, runs_folder
 
@@ -41,7 +41,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_opening_something_else_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"no run directory: it has no journal\.jsonl"):
+    with pytest.raises(UsageError, match=r"not a run directory \(it has no journal\.jsonl\)"):
         RunDirectory.open(tmp_path)
 
 
@@ -100,3 +100,26 @@ def test_a_user_without_a_home_directory_is_told_what_to_give():
             runs_folder({})
     finally:
         os.seteuid(0)
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "", "0" * 63, "/etc/passwd"])
+def test_a_payload_has_no_other_name_than_a_hash(directory, name):
+    with pytest.raises(UsageError, match="is no name of a payload"):
+        payload(directory.path, name)
+
+
+def test_a_payload_that_is_a_pipe_is_not_read(directory):
+    name = "0" * 64
+    file = directory.path / "payloads" / name[:2] / name
+    file.parent.mkdir(parents=True)
+    os.mkfifo(file)
+    with pytest.raises(UsageError, match="not a regular file"):
+        payload(directory.path, name)
+
+
+def test_a_journal_that_is_a_symbolic_link_is_not_written(directory, tmp_path):
+    directory.close()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "journal.jsonl").symlink_to(directory.path / "journal.jsonl")
+    with pytest.raises(RunDirectoryError, match="a symbolic link, which is not written"):
+        RunDirectory.open(tmp_path / "other")

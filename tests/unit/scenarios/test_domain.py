@@ -171,3 +171,11 @@ def test_a_scenario_needs_what_its_ops_need():
     assert from_document(document(*VCPU, {"op": "set-xfd-asleep", "xfd": 0})).needs == {
         Need.PRIVILEGE
     }
+
+
+def test_an_out_that_kvm_run_has_not_completed_is_skipped_by_the_next_one():
+    # fuzz, seed 22, number 629; Documentation/virt/kvm/api.rst, KVM_EXIT_IO
+    out = (*VM, {"op": "create-irqchip"}, {"op": "map-out"}, *VCPU[2:], {"op": "get-regs"})
+    again = ({"op": "run-until-out"}, {"op": "set-regs", "rbx": 0}, {"op": "run-until-out"})
+    with pytest.raises(ScenarioError, match="run-until-out: needs a guest that map-out"):
+        last_outcome(*out, *again)
