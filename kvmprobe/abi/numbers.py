@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from kvmprobe.abi.capabilities import Capability
+
 
 class KvmCap(IntEnum):
-    """KVM_CHECK_EXTENSION numbers (linux/kvm.h)."""
+    """The capabilities that the model knows."""
 
-    EXT_CPUID = 7
-    XSAVE = 55
-    XCRS = 56
-    EXT_EMUL_CPUID = 95
-    IMMEDIATE_EXIT = 136
-    XSAVE2 = 208
-    SYS_ATTRIBUTES = 209
+    EXT_CPUID = Capability.EXT_CPUID
+    XSAVE = Capability.XSAVE
+    XCRS = Capability.XCRS
+    EXT_EMUL_CPUID = Capability.EXT_EMUL_CPUID
+    IMMEDIATE_EXIT = Capability.IMMEDIATE_EXIT
+    XSAVE2 = Capability.XSAVE2
+    SYS_ATTRIBUTES = Capability.SYS_ATTRIBUTES
 
 
 class ArchPrctlCode(IntEnum):

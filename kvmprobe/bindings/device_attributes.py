@@ -5,12 +5,13 @@ from __future__ import annotations
 import mmap
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.tables import DEVICE_ATTR
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
 from kvmprobe.bindings.packing import Record
 from kvmprobe.errors import LayoutError
 
-_ATTRIBUTE = Record("struct kvm_device_attr", flags="I", group="I", attr="Q", addr="Q")
+_ATTRIBUTE = Record.of(DEVICE_ATTR)
 _ROOM = mmap.PAGESIZE
 
 

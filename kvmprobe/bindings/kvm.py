@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KVM_X86_XCOMP_GUEST_SUPP
+from kvmprobe.abi.tables import MSR_LIST
 from kvmprobe.bindings.device_attributes import AttributeCalls
 from kvmprobe.bindings.gateway import call, call_buffer, checked
 from kvmprobe.bindings.tables import empty_cpuid, msr_table, msr_values, used_cpuid
@@ -151,14 +151,13 @@ class Kvm(AttributeCalls):
         return int.from_bytes(self.get_device_attr(0, KVM_X86_XCOMP_GUEST_SUPP), "little")
 
     def _index_list(self, spec: IoctlSpec) -> tuple[int, ...]:
-        head = bytearray(4)
+        head = bytearray(MSR_LIST.offset(0))
         result = call_buffer(self.fd, spec.number, head)
         if result not in {0, -errno.E2BIG}:
             checked(result, spec.name, self._target)
-        (count,) = struct.unpack("=I", head)
-        table = head + bytes(4 * count)
+        table = bytearray(MSR_LIST.with_room(MSR_LIST.count(head)))
         self._move(spec, table)
-        return struct.unpack_from(f"={count}I", table, 4)
+        return tuple(index for (index,) in MSR_LIST.entries(table, MSR_LIST.count(head)))
 
 
 def _open_failed(path: str, error: OSError) -> Unavailable:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvmprobe.errors import LayoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmprobe.abi.tables import Layout, TableFormat
 
 
 class Record:
@@ -18,6 +23,11 @@ class Record:
     def __init__(self, c_type: str, **fields: str) -> None:
         self._c_type: Final = c_type
         self._fields: Final = {name: struct.Struct(f"={form}") for name, form in fields.items()}
+
+    @classmethod
+    def of(cls, layout: Layout) -> Record:
+        """Return the fields of a structure that has its layout in ``abi.tables``."""
+        return cls(layout.name, **layout.members)
 
     def pack(self, **values: int | tuple[int, ...]) -> bytes:
         """Return the structure's bytes; fields without a value are zero.
@@ -43,6 +53,21 @@ class Record:
             raise LayoutError(
                 f"{self._c_type}: {name}: {wrong} does not fit {bits} bits"
             ) from error
+
+
+def packed_table(form: TableFormat, entries: Sequence[tuple[int, ...]], *flags: int) -> bytes:
+    """Return a table with these entries.
+
+    :raises LayoutError: a number does not fit its field
+    """
+    try:
+        return form.pack(entries, *flags)
+    except struct.error as error:
+        record = Record.of(form.entry)
+        names = [name for name, code in form.entry.members.items() if not code.endswith("x")]
+        for entry in entries:
+            record.pack(**dict(zip(names, entry, strict=True)))
+        raise LayoutError(f"{form.head.name}: {error}") from error
 
 
 def in_bits(number: int, bits: int) -> bool:

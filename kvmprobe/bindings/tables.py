@@ -1,34 +1,25 @@
-"""Tables with a header and entries: ``struct kvm_cpuid2``, ``struct kvm_msrs``, index lists."""
+"""Tables that the public calls move: CPUID, MSRs."""
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES
-from kvmprobe.bindings.packing import Record
+from kvmprobe.abi.tables import CPUID2, MSRS
+from kvmprobe.bindings.packing import packed_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CPUID_HEADER = struct.Struct("=II")
-CPUID_ENTRY = struct.Struct("=7I12x")
-MSR_ENTRY = struct.Struct("=IIQ")
-_MSR_HEADER = struct.Struct("=II")
-_MSR_RECORD = Record("struct kvm_msr_entry", index="I", reserved="I", data="Q")
-
 
 def empty_cpuid() -> bytearray:
     """Return ``struct kvm_cpuid2`` with room for as many entries as KVM has at most."""
-    table = bytearray(CPUID_HEADER.size + KVM_MAX_CPUID_ENTRIES * CPUID_ENTRY.size)
-    CPUID_HEADER.pack_into(table, 0, KVM_MAX_CPUID_ENTRIES, 0)
-    return table
+    return bytearray(CPUID2.with_room(KVM_MAX_CPUID_ENTRIES))
 
 
 def used_cpuid(table: bytes | bytearray) -> bytes:
     """Return the beginning of a table, up to the last entry that its header counts."""
-    nent, _ = CPUID_HEADER.unpack_from(table)
-    return bytes(table[: CPUID_HEADER.size + nent * CPUID_ENTRY.size])
+    return bytes(table[: CPUID2.offset(CPUID2.count(table))])
 
 
 def msr_table(values: Iterable[tuple[int, int]]) -> bytearray:
@@ -36,11 +27,9 @@ def msr_table(values: Iterable[tuple[int, int]]) -> bytearray:
 
     :raises LayoutError: an index that does not fit 32 bits, or a value that does not fit 64
     """
-    entries = [_MSR_RECORD.pack(index=index, data=value) for index, value in values]
-    return bytearray(_MSR_HEADER.pack(len(entries), 0) + b"".join(entries))
+    return bytearray(packed_table(MSRS, list(values)))
 
 
 def msr_values(table: bytes | bytearray, count: int) -> tuple[int, ...]:
     """Return the values of the first ``count`` entries."""
-    places = range(_MSR_HEADER.size, _MSR_HEADER.size + count * MSR_ENTRY.size, MSR_ENTRY.size)
-    return tuple(MSR_ENTRY.unpack_from(table, place)[2] for place in places)
+    return tuple(value for _, value in MSRS.entries(table, count))

@@ -6,15 +6,9 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES
+from kvmprobe.abi.tables import CPUID2
 from kvmprobe.bindings.fd import KvmFd
-from kvmprobe.bindings.tables import (
-    CPUID_ENTRY,
-    CPUID_HEADER,
-    empty_cpuid,
-    msr_table,
-    msr_values,
-    used_cpuid,
-)
+from kvmprobe.bindings.tables import empty_cpuid, msr_table, msr_values, used_cpuid
 from kvmprobe.errors import LayoutError
 
 if TYPE_CHECKING:
@@ -36,11 +30,11 @@ class CpuidCalls(KvmFd):
             an image with XTILE_DATA
         :see: Documentation/virt/kvm/api.rst KVM_SET_CPUID2; arch/x86/kvm/cpuid.c: kvm_set_cpuid
         """
-        if len(table) < CPUID_HEADER.size:
+        if len(table) < CPUID2.offset(0):
             raise LayoutError(f"CPUID table of {len(table)} bytes has no header")
-        (nent, _), room = CPUID_HEADER.unpack_from(table), len(table) - CPUID_HEADER.size
+        nent = CPUID2.count(table)
         # The kernel refuses more than 256 before it reads them.
-        if nent <= KVM_MAX_CPUID_ENTRIES and nent * CPUID_ENTRY.size > room:
+        if nent <= KVM_MAX_CPUID_ENTRIES and CPUID2.offset(nent) > len(table):
             raise LayoutError(f"CPUID table of {len(table)} bytes cannot hold {nent} entries")
         self._set(ioctls.SET_CPUID2, table)
 

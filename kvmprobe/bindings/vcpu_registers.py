@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import struct
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.tables import ONE_REG, REG_LIST
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned, call_buffer, checked
 from kvmprobe.bindings.packing import Record, in_bits
 from kvmprobe.bindings.registers import DebugRegs, Regs, Sregs, Sregs2, Translation
 from kvmprobe.errors import LayoutError
 
-_ONE_REG = Record("struct kvm_one_reg", id="Q", addr="Q")
+_ONE_REG = Record.of(ONE_REG)
 _REG_SIZE_SHIFT, _REG_SIZE_BITS = 52, 0xF
 
 
@@ -127,14 +127,13 @@ class RegisterCalls(KvmFd):
         :raises KernelCallError: EINVAL - the kernel is older than 6.18
         :see: Documentation/virt/kvm/api.rst KVM_GET_REG_LIST
         """
-        head = bytearray(8)
+        head = bytearray(REG_LIST.offset(0))
         result = call_buffer(self.fd, ioctls.GET_REG_LIST.number, head)
         if result not in {0, -errno.E2BIG}:
             checked(result, ioctls.GET_REG_LIST.name, self._target)
-        (count,) = struct.unpack("=Q", head)
-        table = head + bytes(8 * count)
+        table = bytearray(REG_LIST.with_room(REG_LIST.count(head)))
         self._move(ioctls.GET_REG_LIST, table)
-        return struct.unpack_from(f"={count}Q", table, 8)
+        return tuple(register for (register,) in REG_LIST.entries(table, REG_LIST.count(head)))
 
     def translate(self, linear_address: int) -> Translation:
         """Return where the guest's page tables put an address (KVM_TRANSLATE).

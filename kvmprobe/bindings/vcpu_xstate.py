@@ -9,12 +9,12 @@ call :meth:`XstateCalls.load_hazard` before each of those calls.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.bindings.packing import Record
+from kvmprobe.abi.tables import MOST_XCRS, XCRS
+from kvmprobe.bindings.packing import packed_table
 from kvmprobe.bindings.registers import Fpu
 from kvmprobe.bindings.vcpu_cpuid import CpuidCalls
 from kvmprobe.errors import LayoutError
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _XSTATE_BV = slice(512, 520)
-_XCRS_HEAD, _XCR = struct.Struct("=II"), struct.Struct("=IIQ")
-_XCR_RECORD = Record("struct kvm_xcr", xcr="I", reserved="I", value="Q")
-_MAX_XCRS = 16
 _XCR0 = 0
 
 
@@ -95,9 +92,7 @@ class XstateCalls(CpuidCalls):
             arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xcrs
         """
         xcrs = self._get(ioctls.GET_XCRS)
-        count, _ = _XCRS_HEAD.unpack_from(xcrs)
-        entries = (_XCR.unpack_from(xcrs, _XCRS_HEAD.size + _XCR.size * i) for i in range(count))
-        return {number: value for number, _, value in entries}
+        return dict(XCRS.entries(xcrs, XCRS.count(xcrs)))
 
     def set_xcrs(self, values: Mapping[int, int]) -> None:
         """Set extended control registers by number (KVM_SET_XCRS); all but 0 are ignored.
@@ -110,10 +105,9 @@ class XstateCalls(CpuidCalls):
         :see: Documentation/virt/kvm/api.rst KVM_SET_XCRS; arch/x86/kvm/x86.c: __kvm_set_xcr;
             SDM vol.1 §13.3 "Enabling the XSAVE Feature Set and XSAVE-Enabled Features"
         """
-        if len(values) > _MAX_XCRS:
-            raise LayoutError(f"{_MAX_XCRS} extended control registers at most, not {len(values)}")
-        entries = b"".join(_XCR_RECORD.pack(xcr=nr, value=value) for nr, value in values.items())
-        xcrs = _XCRS_HEAD.pack(len(values), 0) + entries
+        if len(values) > MOST_XCRS:
+            raise LayoutError(f"{MOST_XCRS} extended control registers at most, not {len(values)}")
+        xcrs = packed_table(XCRS, list(values.items()), 0)
         self._set(ioctls.SET_XCRS, xcrs.ljust(ioctls.SET_XCRS.size, b"\0"))
 
     def get_xcr0(self) -> int:

@@ -6,19 +6,13 @@ import mmap
 from enum import IntFlag
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.tables import MEMORY_REGION
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
 from kvmprobe.bindings.packing import Record
 from kvmprobe.errors import LayoutError
 
-_REGION = Record(
-    "struct kvm_userspace_memory_region",
-    slot="I",
-    flags="I",
-    guest_phys_addr="Q",
-    memory_size="Q",
-    userspace_addr="Q",
-)
+_REGION = Record.of(MEMORY_REGION)
 _DIRTY_LOG = Record("struct kvm_dirty_log", slot="I", padding="I", dirty_bitmap="Q")
 _WORD_BITS = 64
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.tables import CPUID, CPUID2, MOST_XCRS, MSRS, XCRS
 from kvmprobe.results.record import Finding, Statement
 from kvmprobe.scenarios.calls import (
     CANARY,
@@ -34,11 +35,7 @@ if TYPE_CHECKING:
 
 _NAMES = {spec.number: spec.name for spec in ioctls.ALL}
 _U64 = struct.Struct("=Q")
-_MSR_ENTRY = struct.Struct("=IIQ")
-_XCR_ENTRY = struct.Struct("=IIQ")
-_COUNT = struct.Struct("=I")
 _NO_VALUES: Mapping[str, int | str] = {}
-_OLD_ENTRY = struct.Struct("=5I4x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,31 +151,27 @@ def xstate_bv(image: bytes) -> int:
 
 def msrs(content: bytes) -> list[tuple[int, int]]:
     """Return (index, value) of each entry of ``struct kvm_msrs``."""
-    (count,) = _COUNT.unpack_from(content)
-    entries = _MSR_ENTRY.iter_unpack(content[8 : 8 + 16 * count])
-    return [(index, value) for index, _, value in entries]
+    return list(MSRS.entries(content, MSRS.count(content)))
 
 
 def xcr0_of(content: bytes) -> int | None:
     """Return XCR0 of ``struct kvm_xcrs``; None if it has flags, too many entries or no XCR0."""
-    count, flags = struct.unpack_from("=II", content)
-    if flags or count > 16:
+    count, flags = XCRS.head.packed.unpack_from(content)
+    if flags or count > MOST_XCRS:
         return None
-    entries = _XCR_ENTRY.iter_unpack(content[8 : 8 + 16 * count])
-    return next((value for index, _, value in entries if index == 0), None)
+    return next((value for number, value in XCRS.entries(content, count) if number == 0), None)
 
 
 def cpuid_of(content: bytes) -> CpuidTable | None:
     """Return ``struct kvm_cpuid2`` decoded; None if it is cut off or ``nent`` exceeds its size."""
-    if len(content) < 8 or len(content) < 8 + 40 * _COUNT.unpack_from(content)[0]:
+    if len(content) < CPUID2.offset(0) or len(content) < CPUID2.offset(CPUID2.count(content)):
         return None
     return CpuidTable.from_bytes(content)
 
 
 def old_cpuid_of(content: bytes) -> CpuidTable | None:
     """Return the table in ``struct kvm_cpuid``, whose entries have no sub-leaf."""
-    if len(content) < 8:
+    if len(content) < CPUID.offset(0):
         return None
-    (count,) = _COUNT.unpack_from(content)
-    entries = _OLD_ENTRY.iter_unpack(content[8 : 8 + _OLD_ENTRY.size * count])
+    entries = CPUID.entries(content, CPUID.count(content))
     return CpuidTable(tuple(CpuidEntry(leaf, 0, 0, *registers) for leaf, *registers in entries))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import fpu_loads, ioctls
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
 from kvmprobe.abi.payload import PayloadOp
+from kvmprobe.abi.tables import MSRS
 from kvmprobe.repro.ctext import number
 from kvmprobe.repro.fill import statements
 from kvmprobe.scenarios.calls import (
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _SPECS = {spec.number: spec for spec in ioctls.ALL}
 _USUAL = frozenset({"kvm", "vm", "vcpu0"})
-_MSRS_HEAD, _MSR_ENTRY = 8, 16
 
 
 def preferred_name(call: Call) -> str:
@@ -131,5 +131,5 @@ def _given(argument: Argument) -> bytes:
 
 
 def _indices(entries: bytes) -> list[int]:
-    places = range(_MSRS_HEAD, len(entries) - _MSR_ENTRY + 1, _MSR_ENTRY)
-    return [struct.unpack_from("=I", entries, place)[0] for place in places]
+    whole = max(len(entries) - MSRS.offset(0), 0) // MSRS.entry.packed.size
+    return [index for index, _ in MSRS.entries(entries, whole)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.fields import BITMAP_MSRS
+from kvmprobe.abi.tables import CPUID2, DEVICE_ATTR, MOST_XCRS, MSRS, XCRS
 from kvmprobe.repro.ctext import bitmap, msr, number
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.xstate.cpuid import CpuidEntry
 
-_HEAD, _MSR, _CPUID, _XCR = 8, 16, 40, 16
-_MOST_XCRS, _XCRS_SIZE = 16, ioctls.SET_XCRS.size
+_XCRS_SIZE = ioctls.SET_XCRS.size
 
 
 def definition(request: int, content: bytes, name: str) -> str | None:
@@ -35,15 +34,15 @@ def cpuid_entries(entries: Sequence[CpuidEntry], name: str) -> str:
 
 
 def _msrs(content: bytes, name: str) -> str | None:
-    count, padding = struct.unpack_from("=II", content)
-    if padding or len(content) != _HEAD + _MSR * count or not count:
+    count = MSRS.count(content)
+    if not count or len(content) != MSRS.offset(count):
         return None
-    entries = [struct.unpack_from("=IIQ", content, _HEAD + _MSR * n) for n in range(count)]
-    if any(reserved for _, reserved, _ in entries):
+    entries = list(MSRS.entries(content, count))
+    if MSRS.pack(entries) != content:
         return None
     rows = "\n".join(
         f"\t\t{{ .index = {msr(index)}, .data = {_msr_value(index, value)} }},"
-        for index, _, value in entries
+        for index, value in entries
     )
     return _list("kvm_msrs", f"kvm_msr_entry entries[{count}]", f".nmsrs = {count}", rows, name)
 
@@ -53,8 +52,8 @@ def _msr_value(index: int, value: int) -> str:
 
 
 def _cpuid(content: bytes, name: str) -> str | None:
-    count, padding = struct.unpack_from("=II", content)
-    if padding or len(content) != _HEAD + _CPUID * count or not count:
+    count = CPUID2.count(content)
+    if not count or len(content) != CPUID2.offset(count):
         return None
     table = CpuidTable.from_bytes(content)
     if table.to_bytes() != content:
@@ -81,15 +80,13 @@ def _list(head: str, entries: str, count: str, rows: str, name: str) -> str:
 
 
 def _xcrs(content: bytes, name: str) -> str | None:
-    count, flags = struct.unpack_from("=II", content)
-    if count > _MOST_XCRS or len(content) != _XCRS_SIZE or any(content[_HEAD + _XCR * count :]):
+    count, flags = XCRS.head.packed.unpack_from(content)
+    if count > MOST_XCRS or len(content) != _XCRS_SIZE:
         return None
-    rows = []
-    for place in range(count):
-        index, reserved, value = struct.unpack_from("=IIQ", content, _HEAD + _XCR * place)
-        if reserved:
-            return None
-        rows.append(f"\t\t{{ .xcr = {index}, .value = {bitmap(value)} }},\n")
+    entries = list(XCRS.entries(content, count))
+    if XCRS.pack(entries, flags).ljust(_XCRS_SIZE, b"\0") != content:
+        return None
+    rows = [f"\t\t{{ .xcr = {index}, .value = {bitmap(value)} }},\n" for index, value in entries]
     body = f"\t.xcrs = {{\n{''.join(rows)}\t}},\n" if rows else ""
     flagged = f"\t.flags = {flags:#x},\n" if flags else ""
     return f"static struct kvm_xcrs {name} = {{\n\t.nr_xcrs = {count},\n{flagged}{body}}};"
@@ -98,7 +95,7 @@ def _xcrs(content: bytes, name: str) -> str | None:
 def _attribute(content: bytes, name: str) -> str | None:
     if len(content) != ioctls.GET_DEVICE_ATTR.size:
         return None
-    flags, group, attr, address = struct.unpack("=IIQQ", content)
+    flags, group, attr, address = DEVICE_ATTR.packed.unpack(content)
     known = "KVM_X86_XCOMP_GUEST_SUPP" if (group, attr) == (0, 0) else number(attr)
     values = {"flags": number(flags), "group": number(group), "attr": known}
     body = "".join(f"\t.{field} = {value},\n" for field, value in values.items())

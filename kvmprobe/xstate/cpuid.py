@@ -5,18 +5,15 @@ Sources: SDM vol.2 CPUID, leaves 07H, 0DH, 1DH; ``struct kvm_cpuid_entry2`` in a
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
+from kvmprobe.abi.tables import CPUID, CPUID2
 from kvmprobe.errors import LayoutError
 from kvmprobe.xstate.features import FPSSE, numbers
 
-_HEADER = struct.Struct("=II")
-_ENTRY = struct.Struct("=7I12x")
-_VERSION_1_ENTRY = struct.Struct("=5I4x")
 _HEAD_SIZE = 576
 _ALIGNMENT = 64
 
@@ -82,24 +79,20 @@ class CpuidTable:
 
         :raises LayoutError: fewer bytes than ``nent`` entries need
         """
-        if len(table) < _HEADER.size:
+        if len(table) < CPUID2.offset(0):
             raise LayoutError(f"CPUID table of {len(table)} bytes is shorter than its header")
-        nent, _ = _HEADER.unpack_from(table)
-        end = _HEADER.size + nent * _ENTRY.size
-        if len(table) < end:
+        nent = CPUID2.count(table)
+        if len(table) < CPUID2.offset(nent):
             raise LayoutError(f"CPUID table of {len(table)} bytes is too short for {nent} entries")
-        entries = _ENTRY.iter_unpack(table[_HEADER.size : end])
-        return cls(tuple(CpuidEntry(*entry) for entry in entries))
+        return cls(tuple(map(CpuidEntry._make, CPUID2.entries(table, nent))))
 
     def to_bytes(self) -> bytes:
         """Encode as ``struct kvm_cpuid2``."""
-        return _HEADER.pack(len(self.entries), 0) + b"".join(_ENTRY.pack(*e) for e in self.entries)
+        return CPUID2.pack(self.entries)
 
     def to_version_1(self) -> bytes:
         """Encode as ``struct kvm_cpuid``, whose entries have neither index nor flags."""
-        entries = ((e.leaf, e.eax, e.ebx, e.ecx, e.edx) for e in self.entries)
-        head = _HEADER.pack(len(self.entries), 0)
-        return head + b"".join(_VERSION_1_ENTRY.pack(*e) for e in entries)
+        return CPUID.pack((e.leaf, e.eax, e.ebx, e.ecx, e.edx) for e in self.entries)
 
     def find(self, leaf: int, subleaf: int) -> CpuidEntry | None:
         """Return the entry that KVM uses for a sub-leaf, or None.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from struct import calcsize
 
 import pytest
 
-from kvmprobe.abi import ioctls, numbers, payload
+from kvmprobe.abi import ioctls, numbers, payload, tables
 from kvmprobe.abi.capabilities import Capability
 from kvmprobe.abi.numbers import ArchPrctlCode, InternalError, KvmCap, KvmExit, Msr
 from kvmprobe.abi.payload import PayloadOp
-from kvmprobe.bindings import tables
 from kvmprobe.bindings._ffi import ffi, lib
 from kvmprobe.bindings.events import DebugControl
 from kvmprobe.bindings.structures import Structure
@@ -179,12 +179,35 @@ def test_msr_numbers_are_the_manuals():
     assert (Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS) == (0x1C4, 0x1C5, 0xDA0)
 
 
-def test_a_cpuid_entry_has_the_size_that_is_packed():
-    assert tables.CPUID_ENTRY.size == ffi.sizeof("struct kvm_cpuid_entry2")
+TABLES = [form for form in vars(tables).values() if isinstance(form, tables.TableFormat)]
+SINGLE = [form for form in vars(tables).values() if isinstance(form, tables.Layout)]
+LAYOUTS = [*SINGLE, *(part for form in TABLES for part in (form.head, form.entry) if part.name)]
 
 
-def test_an_msr_entry_is_16_bytes():
-    assert ffi.sizeof("struct kvm_msr_entry") == tables.MSR_ENTRY.size == 16
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_members_have_the_offsets_of_the_headers(layout):
+    packed = {name: layout.offset(name) for name in layout.members}
+    assert packed == {name: ffi.offsetof(layout.name, name) for name in layout.members}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_members_have_the_sizes_of_the_headers(layout):
+    fields = dict(ffi.typeof(layout.name).fields)
+    packed = {name: calcsize(f"={code}") for name, code in layout.members.items()}
+    assert packed == {name: ffi.sizeof(fields[name].type) for name in layout.members}
+
+
+@pytest.mark.parametrize("form", TABLES, ids=lambda form: form.head.name)
+def test_entries_follow_the_members_of_the_head(form):
+    name, array = ffi.typeof(form.head.name).fields[len(form.head.members)]
+    assert form.offset(0) == array.offset, name
+    assert form.entry.packed.size == ffi.sizeof(array.type.item)
+    assert form.offset(2) - form.offset(1) == ffi.sizeof(array.type.item)
+
+
+def test_kvm_xcrs_has_as_many_entries_as_it_is_said_to():
+    (xcrs,) = (field for name, field in ffi.typeof("struct kvm_xcrs").fields if name == "xcrs")
+    assert xcrs.type.length == tables.MOST_XCRS
 
 
 def test_every_structure_of_the_bindings_fills_its_ioctls():

@@ -145,5 +145,7 @@ def test_interrupt_leaves_no_emulator_and_a_valid_document(tmp_path, stage):
         started.send_signal(signal.SIGINT)
         started.communicate(timeout=30)
     assert started.returncode == ExitCode.INTERRUPTED
-    assert json.loads(path.read_text())["summary"]["complete"] is False
+    # The run begins, and its document with it, when the emulated host has been prepared.
+    if stage != "boot image" or path.exists():
+        assert json.loads(path.read_text())["summary"]["complete"] is False
     assert not psutil.wait_procs(children, timeout=5)[1]

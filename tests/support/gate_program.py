@@ -17,7 +17,7 @@ def say(*words):
 
 
 def tell(record):
-    runs = sum(call.text == "KVM_RUN" for step in record.steps for call in step.calls)
+    runs = sum(call.op.call_name == "KVM_RUN" for step in record.steps for call in step.calls)
     say(record.id.split(".")[1], record.verdict.value, runs, "+".join(record.known))
 
 

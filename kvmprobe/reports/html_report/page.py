@@ -11,10 +11,11 @@ import base64
 import hashlib
 import shlex
 from collections import Counter
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from kvmprobe import __version__
 from kvmprobe.reports.html_report.columns import columns_of, scenario_ids
@@ -64,23 +65,8 @@ def page(runs: Sequence[RunDocument]) -> str:
     counts = verdict_counts(columns)
     kinds = kinds_of_failure(columns)
     of_defects = Counter(kind.known for kind in kinds)
-    style = _part("style.css")
-    body = "".join(_part(name) for name in _SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{body}}})();\n'
-    jinja = Environment(
-        loader=PackageLoader("kvmprobe.reports.html_report", _PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    # Only these two are markup: they are the project's own files.
-    jinja.globals |= {"style": style, "script": script}
-    text = jinja.get_template("page.html.j2").render(
+    text = _template().render(
         version=__version__,
-        policy=_policy(style, script),
         runs=runs,
         moment=_moment,
         quoted=shlex.join,
@@ -103,6 +89,25 @@ def page(runs: Sequence[RunDocument]) -> str:
     )
     # Half a surrogate pair, which JSON can hold, has no UTF-8.
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+@cache
+def _template() -> Template:
+    style = _part("style.css")
+    body = "".join(_part(name) for name in _SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{body}}})();\n'
+    jinja = Environment(
+        loader=PackageLoader("kvmprobe.reports.html_report", _PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    # Only these two are markup: they are the project's own files.
+    jinja.globals |= {"style": style, "script": script, "policy": _policy(style, script)}
+    return jinja.get_template("page.html.j2")
 
 
 def _moment(time: str) -> str:

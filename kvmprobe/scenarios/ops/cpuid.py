@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
+from kvmprobe.abi.tables import CPUID2
 from kvmprobe.model import cpuid, guest_cpuid
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Immediate, Literal, Output
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 SUPPORTED, READ_BACK = "supported-cpuid", "read-back-cpuid"
 _CAPTURES = {Table.SUPPORTED: SUPPORTED, Table.READ_BACK: READ_BACK}
-_HEADER_SIZE, _ENTRY_SIZE = 8, 40
-_TABLE_SIZE = _HEADER_SIZE + _ENTRY_SIZE * KVM_MAX_CPUID_ENTRIES
-CutOff = Annotated[int, Number(_HEADER_SIZE + _ENTRY_SIZE - 1)]
+_TABLE_SIZE = CPUID2.offset(KVM_MAX_CPUID_ENTRIES)
+CutOff = Annotated[int, Number(CPUID2.offset(1) - 1)]
 """Bytes of a table with one entry, and not all of it."""
 
 
@@ -57,7 +56,7 @@ class GetSupportedCpuid(FixedIoctl):
     by: Caller = MAIN
 
     def argument(self) -> Argument:
-        head = struct.pack("=II", KVM_MAX_CPUID_ENTRIES, 0)
+        head = CPUID2.head.packed.pack(KVM_MAX_CPUID_ENTRIES)
         return Output(_TABLE_SIZE, head, capture=SUPPORTED)
 
     def transition(self, machine: Machine) -> Step:
@@ -154,8 +153,7 @@ class SetTooManyCpuid2(FixedIoctl):
     """Give a table of 257 entries."""
 
     def argument(self) -> Argument:
-        count = KVM_MAX_CPUID_ENTRIES + 1
-        return Literal(struct.pack("=II", count, 0) + bytes(_ENTRY_SIZE * count))
+        return Literal(CPUID2.with_room(KVM_MAX_CPUID_ENTRIES + 1))
 
     def transition(self, machine: Machine) -> Step:
         return guest_cpuid.set_too_many(machine)
@@ -180,8 +178,7 @@ class SetCutOffCpuid2(FixedIoctl):
     size: CutOff
 
     def argument(self) -> Argument:
-        whole = struct.pack("=II", 1, 0) + bytes(_ENTRY_SIZE)
-        return at_page_end(whole[: self.size])
+        return at_page_end(CPUID2.with_room(1)[: self.size])
 
     def transition(self, machine: Machine) -> Step:
         return guest_cpuid.set_unreadable(machine)
@@ -208,7 +205,7 @@ class GetCpuid2(FixedIoctl):
 
     def argument(self) -> Argument:
         # A blank table: not every kernel reports how many entries it wrote.
-        head = struct.pack("=II", self.room, 0).ljust(_TABLE_SIZE, b"\0")
+        head = CPUID2.head.packed.pack(self.room).ljust(_TABLE_SIZE, b"\0")
         return Output(_TABLE_SIZE, head, capture=self._kept_as)
 
     def transition(self, machine: Machine) -> Step:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.abi.tables import MSRS
 from kvmprobe.model import msr
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.msr import FpuLoad
@@ -58,8 +58,12 @@ def msr_list(values: Mapping[int, int]) -> bytes:
 
 def entry_list(entries: Sequence[tuple[int, int]]) -> bytes:
     """Return ``struct kvm_msrs`` of (index, value) pairs, in which an index may occur twice."""
-    head = struct.pack("=II", len(entries), 0)
-    return head + b"".join(struct.pack("=IIQ", index, 0, value) for index, value in entries)
+    return MSRS.pack(entries)
+
+
+def _data(number: int) -> tuple[int, str]:
+    """Return the offset and format of an entry's value in ``struct kvm_msrs``."""
+    return MSRS.offset(number, "data"), MSRS.entry.members["data"]
 
 
 @op("set-xfd", ioctls.SET_MSRS, msr.SET_XFD)
@@ -101,7 +105,7 @@ class SetXfdErr(FixedIoctl):
     "get-xfd",
     ioctls.GET_MSRS,
     msr.GET_XFD,
-    output={msr.XFD_FIELD: (16, "Q"), msr.XFD_ERR_FIELD: (32, "Q")},
+    output={msr.XFD_FIELD: _data(0), msr.XFD_ERR_FIELD: _data(1)},
 )
 class GetXfd(FixedIoctl):
     """Read IA32_XFD and IA32_XFD_ERR."""
@@ -183,7 +187,7 @@ class GetMsrs(FixedIoctl):
 
     @property
     def places(self) -> Places:
-        return {msr.msr_name(index): (16 + 16 * n, "Q") for n, index in enumerate(self.indices)}
+        return {msr.msr_name(index): _data(n) for n, index in enumerate(self.indices)}
 
     @property
     def text(self) -> str:
@@ -220,8 +224,8 @@ class RestoreListedMsrs(HostIoctl):
     def argument(self, host: HostProfile) -> Argument:
         patches: tuple[tuple[int, bytes], ...] = ()
         if Msr.IA32_XFD in host.msrs:
-            place = 16 + 16 * sorted(host.msrs).index(Msr.IA32_XFD)
-            patches = ((place, struct.pack("=Q", self.xfd)),)
+            place, _ = _data(sorted(host.msrs).index(Msr.IA32_XFD))
+            patches = ((place, self.xfd.to_bytes(8, "little")),)
         return Captured(_LISTED, patches)
 
     def refused(self, machine: Machine) -> str:
@@ -239,7 +243,7 @@ class RestoreListedMsrs(HostIoctl):
     "access-cet-msr",
     ioctls.GET_MSRS,
     msr.GET_MSRS,
-    output={msr.msr_name(Msr.IA32_U_CET): (16, "Q")},
+    output={msr.msr_name(Msr.IA32_U_CET): _data(0)},
 )
 class AccessCetMsr(FixedIoctl):
     """Read IA32_U_CET, which is in XSTATE: the guest FPU is loaded and saved for it."""

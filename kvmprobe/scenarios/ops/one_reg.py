@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.abi.tables import ONE_REG, REG_LIST
 from kvmprobe.model import one_reg
 from kvmprobe.scenarios.calls import VCPU, Argument, Output, OutputBehind
 from kvmprobe.scenarios.op_fields import U64, Room
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
 # asm/kvm.h: KVM_X86_REG_KVM, of 8 bytes.
 _KVM_REGISTERS = 0x2030_0003
-_POINTER = 8
-_HEAD_SIZE = 16
 _ERRNOS = (errno.EINVAL,)
 
 
 def _one_reg(register_id: int, value: bytes = b"") -> Argument:
     """Return ``struct kvm_one_reg`` with the address of the value after it."""
-    return OutputBehind(struct.pack("=QQ", register_id, 0), _POINTER, 8, value)
+    return OutputBehind(ONE_REG.packed.pack(register_id, 0), ONE_REG.offset("addr"), 8, value)
 
 
 def _refused(register_id: int, value: int = 0) -> str:
@@ -45,7 +43,7 @@ def _refused(register_id: int, value: int = 0) -> str:
     ioctls.GET_ONE_REG,
     one_reg.GET_ONE_REG,
     errnos=_ERRNOS,
-    output={one_reg.VALUE_FIELD: (_HEAD_SIZE, "Q")},
+    output={one_reg.VALUE_FIELD: (ONE_REG.packed.size, "Q")},
 )
 class GetOneReg(FixedIoctl):
     """Read one register."""
@@ -74,7 +72,7 @@ class SetOneReg(FixedIoctl):
     value: U64
 
     def argument(self) -> Argument:
-        return _one_reg(self.register_id, struct.pack("=Q", self.value))
+        return _one_reg(self.register_id, self.value.to_bytes(8, "little"))
 
     def refused(self, machine: Machine) -> str:  # noqa: ARG002
         return _refused(self.register_id, self.value)
@@ -100,7 +98,7 @@ class GetRegList(FixedIoctl):
     capacity: Room
 
     def argument(self) -> Argument:
-        return Output(8 + 8 * self.capacity, struct.pack("=Q", self.capacity))
+        return Output(REG_LIST.offset(self.capacity), REG_LIST.head.packed.pack(self.capacity))
 
     def transition(self, machine: Machine) -> Step:
         return one_reg.get_reg_list(machine, VCPU, self.capacity)

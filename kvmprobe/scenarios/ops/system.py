@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
+from kvmprobe.abi.tables import CPUID2, DEVICE_ATTR, MSR_LIST
 from kvmprobe.model import system
 from kvmprobe.scenarios.calls import KVM, MAIN, Argument, Immediate, Literal, Output, OutputBehind
 from kvmprobe.scenarios.op_fields import U32, U64, Caller, Name, Number, Room
 from kvmprobe.scenarios.ops._base import FixedIoctl, op
 from kvmprobe.scenarios.ops.lifecycle import by_whom
-from kvmprobe.xstate.cpuid import LEAF_TILE, LEAF_TMUL, LEAF_XSTATE, CpuidTable
+from kvmprobe.xstate.cpuid import LEAF_TILE, LEAF_TMUL, LEAF_XSTATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,15 +27,17 @@ FewEntries = Annotated[int, Number(12)]
 TableRoom = Annotated[int, Number(KVM_MAX_CPUID_ENTRIES)]
 """As many entries as KVM looks at."""
 _MSR_ROOM = 1024
-_ENTRY_SIZE = 40
-_PADDING_OFFSET = 28
 _COUNT = {system.COUNT_FIELD: (0, "I")}
 _XCOMP_GROUP = 0
 
 
 def _cpuid_head(room: int, *, padding: bytes = bytes(12)) -> bytes:
-    entry = bytes(_PADDING_OFFSET) + padding
-    return struct.pack("=II", room, 0) + room * entry
+    entry = bytes(CPUID2.entry.offset("padding")) + padding
+    return CPUID2.head.packed.pack(room) + room * entry
+
+
+def _msr_list(room: int) -> Output:
+    return Output(MSR_LIST.offset(room), MSR_LIST.head.packed.pack(room))
 
 
 @op(
@@ -77,7 +79,7 @@ class HasDeviceAttr(FixedIoctl):
     flags: U32 = 0
 
     def argument(self) -> Argument:
-        attribute = struct.pack("=IIQQ", self.flags, self.group, self.attr, 0)
+        attribute = DEVICE_ATTR.packed.pack(self.flags, self.group, self.attr, 0)
         return Literal(attribute)
 
     def transition(self, machine: Machine) -> Step:
@@ -93,7 +95,7 @@ class HasDeviceAttr(FixedIoctl):
     ioctls.GET_DEVICE_ATTR,
     system.GET_DEVICE_ATTR,
     errnos=(errno.ENXIO,),
-    output={system.VALUE_FIELD: (24, "Q")},
+    output={system.VALUE_FIELD: (DEVICE_ATTR.packed.size, "Q")},
 )
 class GetDeviceAttr(FixedIoctl):
     """Read an attribute of /dev/kvm."""
@@ -103,8 +105,8 @@ class GetDeviceAttr(FixedIoctl):
     flags: U32 = 0
 
     def argument(self) -> Argument:
-        attribute = struct.pack("=IIQQ", self.flags, self.group, self.attr, 0)
-        return OutputBehind(attribute, 16, 8)
+        attribute = DEVICE_ATTR.packed.pack(self.flags, self.group, self.attr, 0)
+        return OutputBehind(attribute, DEVICE_ATTR.offset("addr"), 8)
 
     def transition(self, machine: Machine) -> Step:
         return system.get_device_attr(machine, self.group, self.attr)
@@ -128,7 +130,7 @@ class GetDeviceAttrToNowhere(FixedIoctl):
     group: U32 = _XCOMP_GROUP
 
     def argument(self) -> Argument:
-        attribute = struct.pack("=IIQQ", 0, self.group, self.attr, 0)
+        attribute = DEVICE_ATTR.packed.pack(0, self.group, self.attr, 0)
         return Literal(attribute)
 
     def transition(self, machine: Machine) -> Step:
@@ -144,15 +146,14 @@ class GetMsrIndexList(FixedIoctl):
     """Read which MSRs KVM saves and restores."""
 
     def argument(self) -> Argument:
-        size = 4 + 4 * _MSR_ROOM
-        return Output(size, struct.pack("=I", _MSR_ROOM))
+        return _msr_list(_MSR_ROOM)
 
     def transition(self, machine: Machine) -> Step:
         return system.get_msr_index_list(machine)
 
     def read(self, output: bytes) -> Mapping[str, int]:
-        (count,) = struct.unpack_from("=I", output)
-        listed = struct.unpack_from(f"={min(count, _MSR_ROOM)}I", output, 4)
+        count = MSR_LIST.count(output)
+        listed = {index for (index,) in MSR_LIST.entries(output, min(count, _MSR_ROOM))}
         has = {name: int(index in listed) for name, index in system.LISTED_MSRS.items()}
         return {system.COUNT_FIELD: count, **has}
 
@@ -170,8 +171,7 @@ class GetMsrIndexListShort(FixedIoctl):
     room: Room
 
     def argument(self) -> Argument:
-        head = struct.pack("=I", self.room)
-        return Output(4 + 4 * self.room, head)
+        return _msr_list(self.room)
 
     def transition(self, machine: Machine) -> Step:
         return system.get_msr_index_list_short(machine, self.room)
@@ -200,11 +200,8 @@ class GetEmulatedCpuid(FixedIoctl):
         return system.get_emulated_cpuid(machine, self.room)
 
     def read(self, output: bytes) -> Mapping[str, int]:
-        (count,) = struct.unpack_from("=I", output)
-        held = min(count, (len(output) - 8) // _ENTRY_SIZE)
-        table = CpuidTable.from_bytes(struct.pack("=I", held) + output[4:])
-        of_xstate = {LEAF_XSTATE, LEAF_TILE, LEAF_TMUL}
-        leaves = sum(entry.leaf in of_xstate for entry in table.entries)
+        count, of_xstate = CPUID2.count(output), {LEAF_XSTATE, LEAF_TILE, LEAF_TMUL}
+        leaves = sum(leaf in of_xstate for leaf, *_ in CPUID2.entries(output, count))
         return {system.COUNT_FIELD: count, system.XSTATE_LEAVES_FIELD: leaves}
 
     @property

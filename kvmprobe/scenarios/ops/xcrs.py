@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.tables import XCRS
 from kvmprobe.model import xcr
 from kvmprobe.scenarios.calls import VCPU, Argument, Literal, Output
 from kvmprobe.scenarios.op_fields import U32, U64, Entries
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-XCRS_PLACES = {xcr.XCR0_FIELD: (16, "Q")}
+XCRS_PLACES = {xcr.XCR0_FIELD: (XCRS.offset(0, "value"), "Q")}
 _XCRS_SIZE = ioctls.SET_XCRS.size
 
 
@@ -33,7 +33,7 @@ class SetXcrs(FixedIoctl):
     xcr0: U64
 
     def argument(self) -> Argument:
-        xcrs = struct.pack("=IIIIQ", 1, 0, 0, 0, self.xcr0)
+        xcrs = XCRS.pack([(0, self.xcr0)], 0)
         return Literal(xcrs.ljust(_XCRS_SIZE, b"\0"))
 
     def transition(self, machine: Machine) -> Step:
@@ -58,9 +58,7 @@ class SetXcrsList(FixedIoctl):
 
     def argument(self) -> Argument:
         # Entries after the 16th lie in the structure's padding, and then beyond it.
-        head = struct.pack("=II", len(self.entries), self.flags)
-        body = b"".join(struct.pack("=IIQ", index, 0, value) for index, value in self.entries)
-        return Literal((head + body).ljust(_XCRS_SIZE, b"\0"))
+        return Literal(XCRS.pack(self.entries, self.flags).ljust(_XCRS_SIZE, b"\0"))
 
     def transition(self, machine: Machine) -> Step:
         return xcr.set_xcrs(machine, VCPU, self.entries, self.flags)
