@@ -42,7 +42,7 @@ def from_json(of: Callable[..., T], data: object, path: str = "$") -> T:
     """Return the value that :func:`to_json` wrote.
 
     :param path: of the data, for errors
-    :raises ScenarioError: it is none; the message begins with the path of what is wrong
+    :raises ScenarioError: no such value; the message begins with the path
     """
     read: T = coder(of).read(data, path)
     return read
@@ -98,7 +98,7 @@ def _exactly(expected: type, name: str) -> Coder:
 def in_range(data: object, path: str) -> int:
     """Return an integer that a 64-bit register or result can hold.
 
-    :raises ScenarioError: it is none
+    :raises ScenarioError: the data is not such an integer
     """
     if type(data) is not int or not -(1 << 63) <= data < 1 << 64:
         raise wrong(path, "expected an integer of 64 bits")
@@ -108,7 +108,7 @@ def in_range(data: object, path: str) -> int:
 def hexadecimal(data: object, path: str) -> int:
     """Return the same from a hexadecimal string.
 
-    :raises ScenarioError: it is none
+    :raises ScenarioError: the data is not such a string
     """
     try:
         return in_range(int(cast("str", data), 16), path)

@@ -198,7 +198,7 @@ class ScenarioRecord:
 
     @property
     def standing(self) -> str:
-        """Which known defects explain a failure: ``known, O1, open``; empty if it is none."""
+        """Which known defects explain a failure: ``known, O1, open``; else empty."""
         return label(self.known, self.target.kernel) if self.verdict in LABELLED else ""
 
     @property
