@@ -23,6 +23,7 @@ from kvmprobe.lab.program import (
     Sinks,
     run_program,
 )
+from kvmprobe.reports.console import print_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -114,7 +115,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
     with progress() as status:
         built = emulator.ensure(archives_of(arguments), status, tarball=arguments.tarball)
-    console.print(f"emulator: {built.bochs}", soft_wrap=True)
+    print_lines(console, [f"emulator: {built.bochs}"])
     return ExitCode.OK
 
 
