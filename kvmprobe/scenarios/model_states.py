@@ -5,22 +5,19 @@ Different orders of the same calls often lead to the same state; what follows is
 
 from __future__ import annotations
 
-from dataclasses import fields
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu, Vm
-from kvmprobe.model.memory import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
-# The host is the same in all states of a model run.
-_PARTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
-    kind: attrgetter(*(field.name for field in fields(kind) if field.name != "host"))
-    for kind in (Machine, Process, Vm, Region, Vcpu, Fpstate, GuestCpuid)
-}
+_TUPLES = frozenset({Machine, Process, Vm, Vcpu, Fpstate})
+_MAPPINGS = frozenset({dict, MappingProxyType})
+# What has parts of its own, or takes long to hash.
+_NUMBERED = _TUPLES | _MAPPINGS | {GuestCpuid}
 
 
 class States:
@@ -35,7 +32,7 @@ class States:
         self._machines: dict[int, Machine] = {}
 
     def same(self, machine: Machine) -> Machine:
-        """Return the first of the states that are equal to this one."""
+        """Return the first of the states that are equal to this one, on the same host."""
         return self._machines.setdefault(self._number(machine), machine)
 
     def forget(self) -> None:
@@ -48,15 +45,23 @@ class States:
         known = self._numbered.get(id(value))
         if known is not None:
             return known[1]
-        if isinstance(value, dict):
-            content: Hashable = frozenset((key, self._part(v)) for key, v in value.items())
-        else:
-            content = (type(value), *map(self._part, _PARTS[type(value)](value)))
-        number = self._numbers.setdefault(content, len(self._numbers))
+        number = self._numbers.setdefault(self._content(value), len(self._numbers))
         # The value is kept because its id is the key.
         self._numbered[id(value)] = value, number
         return number
 
+    def _content(self, value: object) -> Hashable:
+        match value:
+            case dict() | MappingProxyType():
+                return frozenset([(key, self._part(part)) for key, part in value.items()])
+            case GuestCpuid():
+                return value, value.unspecified
+            case Machine(host=host):
+                return id(host), *map(self._part, value[1:])
+            case tuple():
+                return type(value), *map(self._part, value)
+            case _:
+                raise TypeError(f"no part of a state: {value!r:.100}")
+
     def _part(self, value: object) -> Hashable:
-        kind = type(value)
-        return self._number(value) if kind is dict or kind in _PARTS else value
+        return self._number(value) if type(value) in _NUMBERED else value
