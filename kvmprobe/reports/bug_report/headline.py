@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.fields import FieldKind, kind_of
+from kvmprobe.abi.fields import kind_of
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.reports.bug_report.operands import differing_values, operand, wrong_value
 from kvmprobe.reports.claims import finding_text
