@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed
 from kvmprobe.lab.emulator_process import EmulatorProcess, read_available
-from kvmprobe.lab.machine_events import ConsolePanic, Ended, EndReason, Event, Phase, decode
+from kvmprobe.lab.machine_events import (
+    BootPhase,
+    ConsolePanic,
+    Ended,
+    EndReason,
+    Event,
+    Phase,
+    decode,
+)
 from kvmprobe.results import console_text
 
 if TYPE_CHECKING:
@@ -27,7 +35,6 @@ if TYPE_CHECKING:
 BOOT_SECONDS = 180.0
 _PANIC_GRACE_SECONDS = 3.0
 _LAST_LINES = 30
-_READY = "start"
 # ABI: exit status of the patched emulator if the machine resets and KVMPROBE_NO_REBOOT is set.
 _RESET_STATUS = 3
 _EMULATOR_BANNER = re.compile(r"^(?:={20,}|\d{11}i\[|\s+(?:Bochs x86|Built from|Timestamp))")
@@ -167,7 +174,7 @@ class Machine:
             event = decode(bytes(line), self.seconds)
             if isinstance(event, Phase):
                 self._process.release_images()
-                self._program_started |= event.name == _READY
+                self._program_started |= event.phase is BootPhase.START
             self._pending.append(event)
 
     # The panic may still be printed, and earlier output of the program may not have been read yet.

@@ -34,6 +34,15 @@ class EndReason(Enum):
     EMULATOR_DIED = "the emulator failed"
 
 
+class BootPhase(Enum):
+    """The stages of a boot, as ``guest/init.c`` names them."""
+
+    INIT = "init"
+    DISK = "disk"
+    MODULES = "modules"
+    START = "start"
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelLine:
     """A line that the program wrote to the channel, without its newline."""
@@ -45,7 +54,7 @@ class ChannelLine:
 class Phase:
     """A stage of the boot began ``seconds`` of wall time after the emulator started."""
 
-    name: str
+    phase: BootPhase
     seconds: float
 
 
@@ -95,6 +104,7 @@ class Ended:
 
 GuestEvent = ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled
 Event = GuestEvent | ConsolePanic | Ended
+_PHASES = {phase.value: phase for phase in BootPhase}
 
 
 def decode(line: bytes, seconds: float) -> GuestEvent:
@@ -109,8 +119,8 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
         return ChannelLine(text)
     word, _, rest = text[1:].partition(" ")
     match word:
-        case "phase":
-            return Phase(rest, seconds)
+        case "phase" if rest in _PHASES:
+            return Phase(_PHASES[rest], seconds)
         case "nokvm":
             return KvmMissing(rest)
         case "exit" if rest.isdecimal():
