@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine, Vm
 
 PAGE_SIZE = 4096
-# cdefs/guest_run.c: two slots, the payload's memory from address 0 and its reset vector's page.
+# native/shared/payload.h: two slots, the payload's memory from address 0 and its reset page.
 _PAYLOAD_SLOT, _PAYLOAD_SIZE = 0x10, 0x20000
 
 
