@@ -11,7 +11,7 @@ from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import add_host_checks, check_host
-from kvmprobe.cli.grammar.shared import add_device, add_kernel
+from kvmprobe.cli.grammar.shared import USABLE, add_device, add_jobs, add_kernel
 from kvmprobe.cli.places import crash_policy, emulated_host, refuse_kernel_of_host
 from kvmprobe.cli.scenario import documents_in, keep
 from kvmprobe.cli.terminal import progress
@@ -73,6 +73,7 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
     add_host_checks(replay)
     add_device(replay)
     add_kernel(replay)
+    add_jobs(replay, USABLE)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -146,7 +147,8 @@ class _Replay:
                     self._take_all(not_runnable)
                     left = []
         if left:
-            self._take_all(self._run_at(emulated_host(self._arguments, status), left, status))
+            with emulated_host(self._arguments, status) as place:
+                self._take_all(self._run_at(place, left, status))
 
     def _run_at(self, place: Place, names: Sequence[str], status: Progress) -> list[ScenarioRecord]:
         """Return the records of those that cannot run at that place."""

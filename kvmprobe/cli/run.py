@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from kvmprobe.execution.place import Place
+    from kvmprobe.lab.place import EmulatedHost
 
 __all__ = ["add_arguments", "carry_out", "run"]
 
@@ -71,7 +71,7 @@ def carry_out(
     arguments: argparse.Namespace,
     attempt: Attempt,
     console: Console,
-    emulated: Place | None = None,
+    emulated: EmulatedHost | None = None,
 ) -> ExitCode:
     """Run the planned scenarios that have no record.
 

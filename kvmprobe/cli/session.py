@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.cli.attempt import Attempt
     from kvmprobe.execution.place import Place
+    from kvmprobe.lab.place import EmulatedHost
     from kvmprobe.progress import Progress
     from kvmprobe.reports.live import Live
     from kvmprobe.results.record import ScenarioRecord
@@ -44,7 +45,7 @@ class Session:
         arguments: argparse.Namespace,
         attempt: Attempt,
         live: Live,
-        emulated: Place | None = None,
+        emulated: EmulatedHost | None = None,
     ) -> None:
         """Start the reports with the records of earlier attempts.
 
@@ -101,8 +102,8 @@ class Session:
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        place = self._emulated or emulated_host(self._arguments, status)
-        self._take_all(self._run_at(place, chosen, status))
+        with self._emulated or emulated_host(self._arguments, status) as place:
+            self._take_all(self._run_at(place, chosen, status))
 
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress

@@ -56,13 +56,14 @@ class Request:
 
 
 class TraceLostError(LinkLostError):
-    """The link was lost during a scenario; ``trace`` has the steps that were received.
+    """The link was lost during a scenario, by ``cause``; ``trace`` has the steps received.
 
     Also raised if a task of the scenario cannot be killed: the worker then runs nothing else.
     """
 
     def __init__(self, lost: LinkLostError, trace: Trace) -> None:
         super().__init__(str(lost), lost.crash, hung=lost.hung)
+        self.cause = lost
         self.trace = trace
 
     @property

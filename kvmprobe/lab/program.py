@@ -202,7 +202,7 @@ def run_program(
     )
     with (
         disk.opened() if disk else contextlib.nullcontext() as descriptor,
-        Machine(emulator, boot, disk=descriptor) as machine,
+        Machine.boot(emulator, boot, disk=descriptor) as machine,
         _kernel_log(machine, sinks),
     ):
         progress.stage(f"emulated host {kernel.label}: boot")
