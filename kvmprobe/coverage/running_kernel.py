@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import sys
 from bisect import bisect_right
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 _LOAD = 1  # ABI: elf(5), PT_LOAD
 _LONGEST = 1 << 17
-# Prefixes of symbols that are not functions: call padding, static call trampolines and keys.
-_NOT_FUNCTIONS = ("__pfx_", "__SCT__", "__SCK__")
+_TEXT = "tTwW"
+_HIDDEN = "/proc/kallsyms: all addresses are 0 (sysctl kernel.kptr_restrict)"
 
 
 class Unreadable(Exception):
@@ -37,7 +38,7 @@ def functions_in_scope(proc: Path = Path("/proc")) -> KernelFunctions:
     :raises Unreadable: no symbols, or no text
     """
     try:
-        found = list(_find((proc / "kallsyms").read_text(encoding="ascii", errors="replace")))
+        found = list(_find((proc / "kallsyms").read_text(encoding="utf-8", errors="replace")))
         with (proc / "kcore").open("rb", buffering=0) as core:
             segments = _segments(core.fileno())
             return KernelFunctions(
@@ -53,22 +54,40 @@ def functions_in_scope(proc: Path = Path("/proc")) -> KernelFunctions:
 
 
 def _find(kallsyms: str) -> Iterator[tuple[str, str, int, int]]:
-    symbols = [line.split() for line in kallsyms.splitlines()]
-    addresses = sorted({int(words[0], 16) for words in symbols})
-    if len(addresses) <= 1:
-        raise Unreadable("/proc/kallsyms: all addresses are 0 (sysctl kernel.kptr_restrict)")
+    """Yield module, symbol, address and size of the functions in scope.
+
+    The kernel's own 200,000 symbols come first and in the order of their addresses, so that most of
+    them need not be parsed; those of modules are in no order.
+    """
+    first_module = kallsyms.find("\t[")
+    start = kallsyms.rfind("\n", 0, first_module) + 1 if first_module >= 0 else len(kallsyms)
     scope = Scope.load()
+    yield from _of_kernel(kallsyms[:start], scope)
+    modules = [line.split() for line in kallsyms[start:].splitlines()]
+    addresses = sorted({int(words[0], 16) for words in modules})
+    if addresses == [0]:
+        raise Unreadable(_HIDDEN)
     seen: set[int] = set()
-    for words in symbols:
-        address, kind, name = int(words[0], 16), words[1], words[2]
-        if kind not in "tTwW" or name.startswith(_NOT_FUNCTIONS) or address in seen:
-            continue
-        module = words[3].strip("[]") if len(words) > 3 else KERNEL
-        if scope.group_of(module, name) is not None:
+    for words in modules:
+        address, kind, symbol, module = int(words[0], 16), words[1], words[2], words[3].strip("[]")
+        if kind in _TEXT and address not in seen and scope.group_of(module, symbol) is not None:
             seen.add(address)
             after = bisect_right(addresses, address)
-            end = addresses[after] if after < len(addresses) else address
-            yield module, name, address, min(end - address, _LONGEST)
+            if after < len(addresses):
+                yield module, symbol, address, min(addresses[after] - address, _LONGEST)
+
+
+def _of_kernel(kallsyms: str, scope: Scope) -> Iterator[tuple[str, str, int, int]]:
+    names = scope.names_in(KERNEL)
+    line = re.compile(rf"^([0-9a-f]+) [{_TEXT}] ({names}(?:\.\S+)?)$", re.MULTILINE)
+    address = re.compile(r"^[0-9a-f]+", re.MULTILINE)
+    for found in line.finditer(kallsyms):
+        start = int(found[1], 16)
+        if start == 0:
+            raise Unreadable(_HIDDEN)
+        behind = (int(each[0], 16) for each in address.finditer(kallsyms, found.end()))
+        end = next((each for each in behind if each > start), start)
+        yield KERNEL, found[2], start, min(end - start, _LONGEST)
 
 
 def _segments(core: int) -> list[tuple[int, int, int]]:

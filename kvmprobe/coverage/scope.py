@@ -11,10 +11,11 @@ import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Self
 
 KERNEL = "vmlinux"
+SCOPE_FILE = Path(__file__).with_name("scope.toml")
 _SUFFIXES = re.compile(r"(?:\.(?:cold|part|isra|constprop)(?:\.\d+)?)+$")
 
 
@@ -50,13 +51,18 @@ class Scope:
     @cache
     def load(cls) -> Self:
         """Read ``scope.toml``."""
-        text = files(__package__).joinpath("scope.toml").read_text(encoding="utf-8")
+        text = SCOPE_FILE.read_text(encoding="utf-8")
         return cls(
             tuple(
                 Group(each["reason"], each["module"], tuple(each["functions"]))
                 for each in tomllib.loads(text)["group"]
             )
         )
+
+    def names_in(self, module: str) -> str:
+        """Return a regular expression for the names of the functions of a module in scope."""
+        patterns = (f for group in self.groups if group.module == module for f in group.functions)
+        return "(?:" + "|".join(re.escape(each).replace(r"\*", r"\w*") for each in patterns) + ")"
 
     def group_of(self, module: str, symbol: str) -> Group | None:
         """Return the first group that has the function of this symbol."""

@@ -1,6 +1,7 @@
 """Events of an emulated machine, and parsing them from the lines of ``guest/init.c``.  Pure.
 
-Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the program.
+Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the program;
+``#coverage`` comes from the emulator.
 """
 
 from __future__ import annotations
@@ -79,6 +80,16 @@ class ProgramKilled:
 
 
 @dataclass(frozen=True, slots=True)
+class BlocksReached:
+    """What the kernel reached since the scenario began: a bit for each watched block.
+
+    :ivar bits: block 0 is the lowest bit of the first byte
+    """
+
+    bits: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ConsolePanic:
     """The kernel under test panicked."""
 
@@ -93,7 +104,9 @@ class Ended:
     text: str = ""
 
 
-GuestEvent = ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled
+GuestEvent = (
+    ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled | BlocksReached
+)
 Event = GuestEvent | ConsolePanic | Ended
 
 
@@ -117,6 +130,8 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
             return ProgramExited(int(rest))
         case "signal" if rest.isdecimal():
             return ProgramKilled(int(rest))
+        case "coverage":
+            return BlocksReached(_from_base64(rest))
         case "failed":
             raise LabError(f"the emulated host could not start the program: {rest}")
         case _:
