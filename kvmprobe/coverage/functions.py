@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCHEMA = 1
 
@@ -27,9 +30,13 @@ class KernelFunction:
 
 @dataclass(frozen=True, slots=True)
 class KernelFunctions:
-    """Functions in scope.  Their order is that of their addresses."""
+    """Functions in scope, in the order of their addresses.
+
+    :ivar names: symbols, by address, of what they call
+    """
 
     functions: tuple[KernelFunction, ...]
+    names: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Sort them."""
@@ -44,6 +51,7 @@ class KernelFunctions:
                 [each.module, each.symbol, each.address, b64encode(each.code).decode("ascii")]
                 for each in self.functions
             ],
+            "names": {f"{address:x}": name for address, name in sorted(self.names.items())},
         }
 
     @classmethod
@@ -59,7 +67,8 @@ class KernelFunctions:
                 tuple(
                     KernelFunction(str(module), str(symbol), int(address), b64decode(code))
                     for module, symbol, address, code in stored["functions"]
-                )
+                ),
+                {int(address, 16): str(name) for address, name in stored["names"].items()},
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a list of functions: {error!r}") from error

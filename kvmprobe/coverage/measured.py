@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.coverage.blocks import blocks_of
+from kvmprobe.coverage.disassembly import Disassembly
+from kvmprobe.coverage.graph import Graph
 from kvmprobe.coverage.reached import FallThrough, numbers
 from kvmprobe.coverage.scope import source_name
 
@@ -23,17 +25,30 @@ class Measured:
 
     :ivar blocks: all blocks of the functions in scope; a set's bit N is the N-th of them
     :ivar by_scenario: what each scenario reached, in the order in which they ran
+    :ivar names: symbols, by address, of what they call
     """
 
     blocks: tuple[Block, ...]
     by_scenario: Mapping[str, int]
+    names: Mapping[int, str]
 
     @classmethod
     def of(cls, functions: KernelFunctions, reached: Mapping[str, int]) -> Self:
         """Find the blocks of functions, and complete the sets that the emulator reported."""
         blocks = tuple(blocks_of(functions.functions))
         fall_through = FallThrough(blocks)
-        return cls(blocks, {name: fall_through.complete(bits) for name, bits in reached.items()})
+        completed = {name: fall_through.complete(bits) for name, bits in reached.items()}
+        return cls(blocks, completed, functions.names)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The branches between the blocks."""
+        return Graph.of(self.blocks)
+
+    @cached_property
+    def disassembly(self) -> Disassembly:
+        """Their text."""
+        return Disassembly(self.blocks, self.names)
 
     @cached_property
     def reached(self) -> int:

@@ -20,7 +20,7 @@ from kvmprobe.coverage.functions import KernelFunction, KernelFunctions
 from kvmprobe.coverage.scope import KERNEL, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _LOAD = 1  # ABI: elf(5), PT_LOAD
 _LONGEST = 1 << 17
@@ -38,17 +38,14 @@ def functions_in_scope(proc: Path = Path("/proc")) -> KernelFunctions:
     :raises Unreadable: no symbols, or no text
     """
     try:
-        found = list(_find((proc / "kallsyms").read_text(encoding="utf-8", errors="replace")))
+        kallsyms = (proc / "kallsyms").read_text(encoding="utf-8", errors="replace")
         with (proc / "kcore").open("rb", buffering=0) as core:
             segments = _segments(core.fileno())
-            return KernelFunctions(
-                tuple(
-                    KernelFunction(
-                        module, name, address, _read(core.fileno(), segments, address, size)
-                    )
-                    for module, name, address, size in found
-                )
+            functions = tuple(
+                KernelFunction(module, name, address, _read(core.fileno(), segments, address, size))
+                for module, name, address, size in _find(kallsyms)
             )
+        return KernelFunctions(functions, _names_of_called(functions, kallsyms))
     except OSError as error:
         raise Unreadable(f"{error.filename or proc}: {error.strerror}") from error
 
@@ -88,6 +85,31 @@ def _of_kernel(kallsyms: str, scope: Scope) -> Iterator[tuple[str, str, int, int
         behind = (int(each[0], 16) for each in address.finditer(kallsyms, found.end()))
         end = next((each for each in behind if each > start), start)
         yield KERNEL, found[2], start, min(end - start, _LONGEST)
+
+
+def _names_of_called(functions: Iterable[KernelFunction], kallsyms: str) -> dict[int, str]:
+    """Return the symbols at which a branch of these functions can be aimed.
+
+    Nothing is decoded here: each 32-bit number in the code is tried as a branch's displacement.
+    """
+    targets = {
+        (function.address + place + 4 + distance) % (1 << 64)
+        for function in functions
+        for phase in range(4)
+        for place, distance in _numbers(function.code, phase)
+    }
+    wanted = {f"{target:016x}" for target in targets}
+    names: dict[int, str] = {}
+    for line in kallsyms.splitlines():
+        if line[:16] in wanted and not line.startswith("__pfx_", 19):
+            names.setdefault(int(line[:16], 16), line[19:].partition("\t")[0])
+    return names
+
+
+def _numbers(code: bytes, phase: int) -> Iterator[tuple[int, int]]:
+    whole = (len(code) - phase) // 4
+    for number, (distance,) in enumerate(struct.iter_unpack("<i", code[phase:][: 4 * whole])):
+        yield phase + 4 * number, distance
 
 
 def _segments(core: int) -> list[tuple[int, int, int]]:

@@ -126,10 +126,8 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
             return Phase(rest, seconds)
         case "nokvm":
             return KvmMissing(rest)
-        case "exit" if rest.isdecimal():
-            return ProgramExited(int(rest))
-        case "signal" if rest.isdecimal():
-            return ProgramKilled(int(rest))
+        case "exit" | "signal" if rest.isdecimal():
+            return (ProgramExited if word == "exit" else ProgramKilled)(int(rest))
         case "coverage":
             return BlocksReached(_from_base64(rest))
         case "failed":
