@@ -134,4 +134,4 @@ def _print_boot(phases: list[Phase]) -> None:
             break
         first.append(phase)
     for phase in first:
-        print(f"    {phase.name:12} starts {phase.seconds:5.1f} s after the emulator")
+        print(f"    {phase.phase.value:12} starts {phase.seconds:5.1f} s after the emulator")

@@ -30,14 +30,18 @@ from kvmprobe.results.verdict import Verdict
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kvmprobe.cli.attempt import Attempt
     from kvmprobe.execution.place import Place
     from kvmprobe.lab.place import EmulatedHost
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.reports.live import Live
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.scenario import Scenario
+
+    Listed = Callable[[HostProfile], Sequence[Scenario]]
 
 
 class Session:
@@ -52,11 +56,13 @@ class Session:
         arguments: argparse.Namespace,
         attempt: Attempt,
         live: Live,
-        emulated: EmulatedHost | None = None,
+        emulated: EmulatedHost | None,
+        listed: Listed,
     ) -> None:
         """Start the reports with the records of earlier attempts.
 
         :param emulated: the emulated host, if it has been prepared
+        :param listed: returns the scenarios for a host
         :raises UsageError: a report cannot be written
         :raises ReportFileError: its file system is full
         """
@@ -69,6 +75,7 @@ class Session:
         self._attempt = attempt
         self._live = live
         self._emulated = emulated
+        self._listed = listed
         self._left = dict.fromkeys(attempt.planned)
         self._reports = LiveReports(arguments.report, attempt.begun, attempt.planned)
         for record in attempt.earlier:
@@ -137,7 +144,7 @@ class Session:
         policy = crash_policy(self._arguments, place)
         ledger = self._attempt.ledger
         runner = Runner(place, policy, self.take, status, self._deadline, ledger)
-        runner.run(chosen, past=self._attempt.past)
+        runner.run(chosen, self._listed, self._attempt.past)
         self.notes += runner.blind_spots
         return runner.not_runnable
 

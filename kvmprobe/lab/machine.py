@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Self
 from kvmprobe.errors import BootFailed
 from kvmprobe.lab.coverage_control import read_text, watch_blocks
 from kvmprobe.lab.emulator_process import ForkedEmulator, StartedEmulator, memory_bytes
-from kvmprobe.lab.machine_events import ConsolePanic, Ended, EndReason, Event, Phase, decode
+from kvmprobe.lab.machine_events import (
+    BootPhase,
+    ConsolePanic,
+    Ended,
+    EndReason,
+    Event,
+    Phase,
+    decode,
+)
 from kvmprobe.lab.ports import Ports, read_available, request_fork
 from kvmprobe.results import console_text
 
@@ -33,7 +41,6 @@ _FORK_SECONDS = 30.0
 _PANIC_GRACE_SECONDS = 3.0
 _REPORT_SECONDS = 5.0
 _LAST_LINES = 30
-_READY = "start"
 # ABI: exit status of the patched emulator if the machine resets and KVMPROBE_NO_REBOOT is set.
 _RESET_STATUS = 3
 _ENDINGS: dict[int | None, EndReason] = {
@@ -230,7 +237,7 @@ class Machine:
             event = decode(bytes(line), self.seconds)
             if isinstance(event, Phase):
                 self._process.guest_runs()
-                self._program_started |= event.name == _READY
+                self._program_started |= event.phase is BootPhase.START
             self._pending.append(event)
 
     # The panic may still be printed, and earlier output of the program may not have been read yet.

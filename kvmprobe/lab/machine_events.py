@@ -35,6 +35,15 @@ class EndReason(Enum):
     EMULATOR_DIED = "the emulator failed"
 
 
+class BootPhase(Enum):
+    """The stages of a boot, as ``guest/init.c`` names them."""
+
+    INIT = "init"
+    DISK = "disk"
+    MODULES = "modules"
+    START = "start"
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelLine:
     """A line that the program wrote to the channel, without its newline."""
@@ -46,7 +55,7 @@ class ChannelLine:
 class Phase:
     """A stage of the boot began ``seconds`` of wall time after the emulator started."""
 
-    name: str
+    phase: BootPhase
     seconds: float
 
 
@@ -108,6 +117,7 @@ GuestEvent = (
     ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled | BlocksReached
 )
 Event = GuestEvent | ConsolePanic | Ended
+_PHASES = {phase.value: phase for phase in BootPhase}
 
 
 def decode(line: bytes, seconds: float) -> GuestEvent:
@@ -122,8 +132,8 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
         return ChannelLine(text)
     word, _, rest = text[1:].partition(" ")
     match word:
-        case "phase":
-            return Phase(rest, seconds)
+        case "phase" if rest in _PHASES:
+            return Phase(_PHASES[rest], seconds)
         case "nokvm":
             return KvmMissing(rest)
         case "exit" | "signal" if rest.isdecimal():

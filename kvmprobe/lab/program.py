@@ -15,6 +15,7 @@ from kvmprobe.errors import LabError, UsageError
 from kvmprobe.lab import boot_image, elf, guest_files, initramfs, kernel_image, own_command
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
+    BootPhase,
     ConsolePanic,
     Ended,
     EndReason,
@@ -27,7 +28,7 @@ from kvmprobe.lab.machine_events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kvmprobe.lab.disk import Disk
     from kvmprobe.lab.emulator import Emulator
@@ -150,11 +151,13 @@ class Sinks:
     """Where the program's output goes; kvmprobe's own messages go to ``stderr``.
 
     :ivar kernel_log: receives the kernel's console when the machine has ended; None to drop it
+    :ivar started: called when the program starts, instead of reporting it as a stage
     """
 
     stdout: BinaryIO
     stderr: BinaryIO
     kernel_log: BinaryIO | None = None
+    started: Callable[[], None] | None = None
 
     def write(self, output: Output) -> None:
         """Write a piece of output and flush it."""
@@ -208,8 +211,13 @@ def run_program(
         progress.stage(f"emulated host {kernel.label}: boot")
         status: int | None = None
         for event in machine.events(silence_seconds):
-            if isinstance(event, Phase):
-                progress.stage(f"emulated host {kernel.label}: {event.name}")
+            match event:
+                case Phase(BootPhase.START) if sinks.started:
+                    sinks.started()
+                case Phase(phase):
+                    progress.stage(f"emulated host {kernel.label}: {phase.value}")
+                case _:
+                    pass
             ended = _handle(event, sinks)
             status = ended if status is None else status
     if status is None:

@@ -217,7 +217,7 @@ def test_a_worker_talks_over_the_channel(worker):
             assert json.loads(event.text) == {"ready": 1}
             break
         phases.append(event)
-    assert [phase.name for phase in phases] == ["init", "modules", "start"]
+    assert [phase.phase.value for phase in phases] == ["init", "modules", "start"]
     assert all(isinstance(phase, Phase) for phase in phases)
     for line in ("one", "x" * 50000, "two"):
         worker.send(line)

@@ -7,7 +7,7 @@ def test_the_machine_is_described_as_asked_for():
     assert any(line.startswith("cpu: model=sapphire_rapids, count=1:2:1,") for line in lines)
     assert "memory: guest=512, host=512" in lines
     assert "romimage: file=/rom" in lines
-    assert "com1: enabled=1, mode=file, dev=/console" in lines
+    assert "com1: enabled=1, mode=file, dev=/dev/null" in lines
     assert lines[-2:] == [
         "optramimage1: file=/low, address=0x90000",
         "optramimage2: file=/kernel, address=0x1000000",

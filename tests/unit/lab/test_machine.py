@@ -77,7 +77,7 @@ def assert_dies(pid):
 
 def test_a_program_is_heard_from_its_start_to_the_end_of_the_machine(emulator):
     events = run(emulator('boot(); emit(\'{"ready": 1}\', "#exit 7")'))
-    names = [event.name for event in events[:3]]
+    names = [event.phase.value for event in events[:3]]
     assert names == ["init", "modules", "start"]
     assert events[3:] == [ChannelLine('{"ready": 1}'), ProgramExited(7), Ended(EndReason.FINISHED)]
 
