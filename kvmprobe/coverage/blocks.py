@@ -65,7 +65,8 @@ class Block:
     def successors(self) -> tuple[int, ...]:
         """Addresses at which execution can go on: targets of a branch, and what follows."""
         flow = self.last.flow_control
-        targets = () if flow in _LEAVES else (self.end,)
+        function_end = self.function.address + len(self.function.code)
+        targets = () if flow in _LEAVES or self.end == function_end else (self.end,)
         if flow in {FlowControl.CONDITIONAL_BRANCH, FlowControl.UNCONDITIONAL_BRANCH}:
             return (*targets, self.last.near_branch_target)
         return targets

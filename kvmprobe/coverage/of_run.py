@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.coverage.functions import KernelFunctions
 from kvmprobe.coverage.measured import Measured
 from kvmprobe.coverage.reached import unpack
-from kvmprobe.errors import ScenarioError
+from kvmprobe.errors import ScenarioError, UsageError
 from kvmprobe.results.codec import from_json
-from kvmprobe.results.journal import EntryType
+from kvmprobe.results.journal import EntryType, read_entries
 from kvmprobe.results.record import Target
-from kvmprobe.results.run_directory import payload
+from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run, payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,6 +59,16 @@ def coverage_of(path: Path, entries: Iterable[Mapping[str, Any]]) -> dict[Target
         return {target: _measured(path, each) for target, each in found.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise ScenarioError(f"{path}: coverage in the journal: {error!r}") from error
+
+
+def coverage_of_directory(path: Path) -> dict[Target, Measured]:
+    """Return the coverage of the run in a directory; see :func:`coverage_of`.
+
+    :raises UsageError: no run was written there
+    """
+    if not is_run_directory(path):
+        raise UsageError(no_run(path))
+    return coverage_of(path, read_entries(path / JOURNAL))
 
 
 def _measured(path: Path, target: _OnTarget) -> Measured:

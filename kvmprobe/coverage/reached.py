@@ -35,7 +35,7 @@ class FallThrough:
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._falling = 0
         for number, (block, behind) in enumerate(pairwise(blocks)):
-            if block.falls_through and block.end == behind.start:
+            if block.falls_through and behind.start in block.successors():
                 self._falling |= 1 << number
 
     def complete(self, reached: int) -> int:

@@ -46,3 +46,18 @@ class Coverage:
             )
             return
         machine.watch_blocks(self._addresses)
+
+
+class ProgramCoverage(Coverage):
+    """Coverage of one program.
+
+    :ivar blocks: what it reached, a bit for each block; None until it is known
+    """
+
+    def __init__(self, functions: KernelFunctions) -> None:
+        super().__init__(functions)
+        self.blocks: bytes | None = None
+
+    def reached(self, bits: bytes) -> None:
+        """Take what the program has reached when it ended, or the machine."""
+        self.blocks = bits

@@ -41,6 +41,7 @@ class BootPhase(Enum):
     INIT = "init"
     DISK = "disk"
     MODULES = "modules"
+    WAIT = "wait"
     START = "start"
 
 
