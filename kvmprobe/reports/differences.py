@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import TYPE_CHECKING, assert_never
 
-from kvmprobe.abi.fields import FieldKind, kind_of
+from kvmprobe.abi.fields import kind_of
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.reports.values import (
     DESCRIPTOR,
