@@ -14,11 +14,11 @@ from kvmprobe.reports.claims import finding_details, finding_text
 from kvmprobe.reports.differences import shown, where
 from kvmprobe.reports.hangs import hang_lines
 from kvmprobe.reports.html_report.console_log import telling_lines
-from kvmprobe.reports.html_report.pool import Pool
 from kvmprobe.reports.operands import short_call
 from kvmprobe.reports.values import NAMED, call_text, errno_symbol, rule_text, value_text
 from kvmprobe.results.difference import ImageDiffers
 from kvmprobe.results.known import by_id, known_defects
+from kvmprobe.results.pool import Pool
 from kvmprobe.results.verdict import FAILURES, Verdict
 from kvmprobe.xstate.features import XFeature
 
