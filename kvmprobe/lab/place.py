@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.execution.driver import Timing
@@ -10,10 +10,18 @@ from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
+from kvmprobe.lab.coverage import Coverage
 from kvmprobe.lab.machine import Machine
-from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, EndReason
+from kvmprobe.lab.machine_events import (
+    BlocksReached,
+    ChannelLine,
+    ConsolePanic,
+    Ended,
+    EndReason,
+)
 from kvmprobe.lab.python_closure import add_python
 from kvmprobe.lab.template import Template
+from kvmprobe.lab.watched_kernel import KernelReader
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmprobe.lab.archive import Archives
+    from kvmprobe.lab.cache import Cache
+    from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
 
@@ -37,6 +47,7 @@ class EmulatedLink:
         self._machine = machine
         self._events: Iterator[Event] = machine.events(_SILENCE_SECONDS)
         self._heard = [greeting]
+        self._blocks: bytes | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +63,11 @@ class EmulatedLink:
         """Queue a line for the worker."""
         self._machine.send(line)
 
+    def blocks_reached(self) -> bytes | None:
+        """Return the blocks that the scenario reached whose end has just been received."""
+        blocks, self._blocks = self._blocks, None
+        return blocks
+
     def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own timeout
         """Return the worker's next line.
 
@@ -65,6 +81,8 @@ class EmulatedLink:
             match event:
                 case ChannelLine(text):
                     return text
+                case BlocksReached(bits):
+                    self._blocks = bits
                 case ConsolePanic(report):
                     crash = Crash(
                         step=0,
@@ -89,11 +107,14 @@ class EmulatedHost:
     """A kernel that boots once; a context manager that ends all its machines.
 
     :ivar jobs: machines that run scenarios at the same time
+    :ivar coverage: what is watched of the kernel; None for nothing
     """
 
     kernel: kernels.Kernel
+    emulator: Emulator
     template: Template
     jobs: int = 1
+    coverage: Coverage | None = None
     timing: Timing = field(default_factory=lambda: Timing(scenario=_SCENARIO_SECONDS, start=180.0))
     risk: Risk = Risk.EXPENDABLE
 
@@ -125,7 +146,17 @@ class EmulatedHost:
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
         image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
-        return cls(kernel, Template(lambda: Machine.boot(built, image)))
+        return cls(kernel, built, Template(lambda: Machine.boot(built, image)))
+
+    def watched(self, cache: Cache, progress: Progress) -> Self:
+        """Return this host; its machines report which blocks of the kernel are reached.
+
+        :raises NoCoverage: the kernel's functions cannot be read
+        :raises BootFailed: it does not boot
+        """
+        coverage = Coverage(KernelReader(cache, self.emulator).functions(self.kernel, progress))
+        template = self.template.prepared_by(coverage.arm)
+        return replace(self, coverage=coverage, template=template)
 
     @property
     def target(self) -> Target:

@@ -30,12 +30,16 @@ class Template:
     :ivar greeting: the line that the worker wrote before it waited for input
     """
 
-    def __init__(self, start: Callable[[], Machine]) -> None:
+    def __init__(
+        self, start: Callable[[], Machine], when_ready: Callable[[Machine], None] | None = None
+    ) -> None:
         """Prepare it.
 
         :param start: starts a machine that boots
+        :param when_ready: called for each machine that has booted and waits for input
         """
         self._start = start
+        self._when_ready = when_ready
         self._machine: Machine | None = None
         self._ready = self._closed = False
         self._lock = threading.Lock()
@@ -43,6 +47,10 @@ class Template:
         self._keeper = ThreadPoolExecutor(1, "kvmprobe-template")
         self.phases: list[Phase] = []
         self.greeting = ""
+
+    def prepared_by(self, when_ready: Callable[[Machine], None]) -> Template:
+        """Return a template that has not booted yet, and is prepared by this when it has."""
+        return Template(self._start, when_ready)
 
     def fork(self) -> Machine:
         """Return a fork of the template; any thread may call it.
@@ -91,6 +99,8 @@ class Template:
                 case ChannelLine(text):
                     self.greeting = text
                     self._ready = True
+                    if self._when_ready is not None:
+                        self._when_ready(machine)
                     return machine
                 case Phase():
                     self.phases.append(event)

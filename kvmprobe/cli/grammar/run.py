@@ -56,6 +56,12 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
     add_device(where)
     add_kernel(where)
     add_jobs(where, USABLE)
+    where.add_argument(
+        "--coverage",
+        action="store_true",
+        help="on the emulated host, record which basic blocks of the kernel each scenario reaches, "
+        "for `kvmprobe coverage` and the HTML report",
+    )
 
 
 def _add_judging(judging: argparse._ArgumentGroup) -> None:
