@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -66,7 +65,7 @@ def with_captures(machine, table):
     for op in (GetSregs(), GetSregs2()):
         machine = op.step(machine).machine
     moved = {("vcpu0", "xcrs"): machine.vcpu("vcpu0")}
-    return replace(machine, captured={"supported-cpuid": table}, moved=moved)
+    return machine._replace(captured={"supported-cpuid": table}, moved=moved)
 
 
 # Each test names the ops that fail: a parameter each would be a thousand tests to collect.
