@@ -13,11 +13,13 @@ from kvmprobe.scenarios.model_states import States
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.xcrs import SetXcrs
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from tests.support.hosts import AMX_HOST, TABLE, amx_vcpu
 
-VCPU = (OpenKvm(), CreateVm(), CreateVcpu(), GetSupportedCpuid(), SetCpuid2(Table.FULL))
+CREATED = (RequestGuestPermission(18), OpenKvm(), CreateVm(), CreateVcpu())
+VCPU = (*CREATED, GetSupportedCpuid(), SetCpuid2(Table.FULL))
 
 
 def last_state(model_run, *ops):
