@@ -6,18 +6,13 @@ from kvmprobe.coverage.functions import KernelFunction, KernelFunctions
 from kvmprobe.coverage.measured import Measured
 from kvmprobe.coverage.reasons import Explained, Kind, Reason, reasons
 from kvmprobe.coverage.scope import Scope
-
-START = 0xFFFFFFFFC0000000
-# 0: test edi, edi; je 3   1: cmp esi, 0xaea3; je 4   2: ret   3: call bug   (4: behind it) jmp 2
-# 5: call other; 6: jmp 2
-CODE = bytes.fromhex("85ff 740a 81fea3ae0000 7409 c3 90 e800010000 ebf7 e8f9010000 ebf0")
-NAMES = {START + 0x113: "vmwrite_error", START + 0x213: "other"}
+from tests.support.covered_code import CODE, FUNCTIONS, START
 
 
 def measured(*reached: int) -> Measured:
     function = KernelFunction("kvm", "f.isra.0", START, CODE)
     bits = sum(1 << number for number in reached)
-    return Measured.of(KernelFunctions((function,), NAMES), {"s": bits})
+    return Measured.of(KernelFunctions((function,), FUNCTIONS.names), {"s": bits})
 
 
 def numbers(found: Measured, reason: Reason) -> list[int]:
