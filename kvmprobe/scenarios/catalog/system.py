@@ -65,7 +65,7 @@ def _all_extensions(by: str = MAIN) -> tuple[Op, ...]:
 
 
 def _extensions() -> list[Scenario]:
-    """Capabilities of both descriptors and the attribute, before and after permission, by all tasks."""
+    """Capabilities and the attribute, for all tasks, before and after the permission request."""
     attributes: tuple[Op, ...] = (HasDeviceAttr(), GetDeviceAttr(), GetSupportedCpuid())
     found = [
         _scenario("extensions", "main", *_VM_OPS, *_all_extensions(), _ASK, *_all_extensions()),
