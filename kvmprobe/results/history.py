@@ -77,6 +77,7 @@ class History:
     :ivar facts: for each target, the hash of the facts that its worker reported
     :ivar host_crashes: for each suspect, the crashes in order
     :ivar ended_boots: ids of the boots that ended, in order
+    :ivar covered: whether coverage of a kernel was measured
     """
 
     begin: Entry
@@ -89,6 +90,7 @@ class History:
     facts: dict[Target, str] = field(default_factory=dict)
     host_crashes: dict[str, list[HostCrash]] = field(default_factory=dict)
     ended_boots: list[str] = field(default_factory=list)
+    covered: bool = False
 
     @classmethod
     def of(cls, entries: Iterable[Entry], boot_id: str | None = None) -> History:
@@ -158,7 +160,9 @@ class _Reading:
                 self._open.pop(record.id, None)
                 self.history.records[record.target, record.id] = record
                 self.history.outputs[record.target, record.id] = dict(entry.get("outputs", {}))
-            case EntryType.WATCHED | EntryType.REACHED:
+            case EntryType.WATCHED:
+                self.history.covered = True
+            case EntryType.REACHED:
                 pass  # coverage.of_run reads them
             case EntryType.END:
                 self._open.clear()

@@ -56,6 +56,7 @@ class RunDocument:
     :ivar records: the last record of each scenario on each target, in the order of their first ones
     :ivar not_completed: ids that were planned and have no record, if the run recorded them
     :ivar name: name of its file or directory, or empty
+    :ivar covered_in: directory of the run if coverage of a kernel was measured
     :ivar run_id: a UUID, or empty
     :ivar began: time of the start, UTC, ISO 8601; empty if unknown
     :ivar ended: time of the end of the last attempt; empty if it did not end by itself
@@ -77,6 +78,7 @@ class RunDocument:
     attempts: int = 0
     notes: tuple[str, ...] = ()
     environments: Mapping[Target, Mapping[str, Any]] = field(default_factory=dict)
+    covered_in: Path | None = field(default=None, compare=False)
 
     @property
     def planned(self) -> list[str]:
@@ -149,6 +151,7 @@ def _of_history(
         not_completed=history.not_completed,
         ending=Ending.COMPLETE if end.get("complete") else Ending.CUT_SHORT,
         name=path.resolve().name,
+        covered_in=path if history.covered else None,
         ended=str(end.get("time", "")),
         attempts=history.attempts,
         notes=tuple(map(str, end.get("notes", ()))),
