@@ -7,7 +7,7 @@ from typing import Protocol
 
 from kvmprobe.native._ffi import ffi, lib
 
-CHANNEL_PORT = 0x5E0
+CHANNEL_PORT, CONTROL_PORT = 0x5E0, 0x5E1
 _CHUNK = 65536
 
 
@@ -23,6 +23,9 @@ class Transport(Protocol):
 
     def write(self, line: bytes) -> None:
         """Write one line, which includes its newline."""
+
+    def settled(self) -> None:
+        """Tell that this process waits for its first line: its machine may be saved."""
 
 
 class PipeTransport:
@@ -47,6 +50,9 @@ class PipeTransport:
         """Write the whole line."""
         while line:
             line = line[os.write(self.write_fd, line) :]
+
+    def settled(self) -> None:
+        """Nobody saves a real host."""
 
 
 class PortTransport:
@@ -74,3 +80,7 @@ class PortTransport:
     def write(self, line: bytes) -> None:
         """Write the line with one string instruction."""
         lib.kvmprobe_port_out(CHANNEL_PORT, ffi.from_buffer(line), len(line))
+
+    def settled(self) -> None:
+        """Let the emulator save the machine, if it wants to; a restored machine goes on here."""
+        lib.kvmprobe_port_save(CONTROL_PORT)

@@ -30,9 +30,8 @@ from kvmprobe.results import console_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
-    from kvmprobe.lab.emulator_process import EmulatorProcess
+    from kvmprobe.lab.emulator_process import Boot, EmulatorProcess, Restore
 
 BOOT_SECONDS = 180.0
 _FORK_SECONDS = 30.0
@@ -76,24 +75,26 @@ class Machine:
             self._selector.register(descriptor, selectors.EVENT_READ)
 
     @classmethod
-    def boot(
-        cls,
-        emulator: Emulator,
-        image: BootImage,
-        boot_seconds: float = BOOT_SECONDS,
-        disk: int | None = None,
-    ) -> Self:
-        """Start an emulator, which boots a kernel.
+    def boot(cls, emulator: Emulator, boot: Boot, boot_seconds: float = BOOT_SECONDS) -> Self:
+        """Start an emulator that boots a kernel.
 
         The kernel kills the emulator, and what was forked from it, when the calling thread ends.
 
         :param boot_seconds: wall time until its program must have started, seconds
-        :param disk: descriptor of the disk image; None for no disk
         :raises MissingTools: setpriv is not installed
         """
+        return cls._begin(emulator, boot, boot_seconds)
+
+    @classmethod
+    def restore(cls, emulator: Emulator, saved: Restore) -> Self:
+        """Start an emulator that goes on with a saved machine; otherwise like :meth:`boot`."""
+        return cls._begin(emulator, saved, None)
+
+    @classmethod
+    def _begin(cls, emulator: Emulator, start: Boot | Restore, boot_seconds: float | None) -> Self:
         ports = Ports()
         try:
-            return cls(ports, StartedEmulator(emulator, image, ports, disk), boot_seconds)
+            return cls(ports, StartedEmulator(emulator, start, ports), boot_seconds)
         except BaseException:
             ports.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.execution.driver import Timing
@@ -10,9 +11,9 @@ from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
-from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, EndReason
 from kvmprobe.lab.python_closure import add_python
+from kvmprobe.lab.saved import SavedTemplate
 from kvmprobe.lab.template import Template
 from kvmprobe.results.record import Crash, Target
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmprobe.lab.archive import Archives
+    from kvmprobe.lab.machine import Machine
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
 
@@ -28,6 +30,13 @@ _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.fac
 _SILENCE_SECONDS = 90.0
 # By the emulated clock, one second of which takes ten or more.
 _SCENARIO_SECONDS = 3.0
+
+
+class Start(Enum):
+    """How the emulated host starts."""
+
+    WARM = "from the saved machine of an earlier run, if there is one"
+    COLD = "with a boot"
 
 
 class EmulatedLink:
@@ -106,6 +115,7 @@ class EmulatedHost:
         progress: Progress,
         *,
         tarball: Path | None = None,
+        start: Start = Start.WARM,
     ) -> Self:
         """Fetch the kernel, and build emulator and boot image, unless they are in the cache.
 
@@ -125,7 +135,9 @@ class EmulatedHost:
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
         image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
-        return cls(kernel, Template(lambda: Machine.boot(built, image)))
+        warm = start is Start.WARM
+        saved = SavedTemplate.of(archives.cache, built, image) if warm else None
+        return cls(kernel, Template(built, image, saved))
 
     @property
     def target(self) -> Target:
