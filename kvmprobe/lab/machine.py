@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from kvmprobe.errors import BootFailed
+from kvmprobe.errors import BootFailed, EmulatorKilled
 from kvmprobe.lab.emulator_process import ForkedEmulator, StartedEmulator, memory_bytes
 from kvmprobe.lab.machine_events import (
     BootPhase,
@@ -119,6 +119,11 @@ class Machine:
     def kill(self) -> None:
         """Kill the machine, from any thread; :meth:`events` then yields ``Ended``."""
         self._process.kill()
+
+    def was_killed(self) -> bool:
+        """Return True if a signal ended the machine's emulator; call it after it has ended."""
+        status = self._process.wait()
+        return status is None or status < 0
 
     def __enter__(self) -> Self:
         return self
@@ -239,15 +244,10 @@ class Machine:
         status = self._process.wait()
         self._drain()
         self._split_lines()
-        endings: dict[int | None, EndReason] = {
-            0: EndReason.FINISHED,
-            _RESET_STATUS: EndReason.RESET,
-        }
-        reason = endings.get(status, EndReason.EMULATOR_DIED)
+        reason = _ENDINGS.get(status, EndReason.EMULATOR_DIED)
         if status != 0 and not self._program_started:
-            raise self._boot_failed(
-                f"{reason.value} ({status}) {self._emulator_messages()}".rstrip()
-            )
+            what = f"{reason.value} ({status}) {self._emulator_messages()}".rstrip()
+            raise self._boot_failed(what, EmulatorKilled if self.was_killed() else BootFailed)
         self._finish(reason)
 
     def _finish(self, reason: EndReason) -> None:
@@ -260,10 +260,10 @@ class Machine:
         lines = console_text.lines(self._log.decode("utf-8", errors="replace"))
         return "\n".join(line for line in lines if not _EMULATOR_BANNER.match(line))
 
-    def _boot_failed(self, what: str) -> BootFailed:
+    def _boot_failed(self, what: str, kind: type[BootFailed] = BootFailed) -> BootFailed:
         self._process.kill()
         self._over = True
-        return BootFailed(f"the emulated host did not boot: {what}", self.console_tail())
+        return kind(f"the emulated host did not boot: {what}", self.console_tail())
 
     def _flush(self) -> None:
         channel = self._ports.channel_in

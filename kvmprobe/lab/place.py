@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
@@ -143,6 +143,15 @@ class EmulatedHost:
     def target(self) -> Target:
         """The kernel under test."""
         return Target("lab", self.kernel.label, self.kernel.source)
+
+    def recall(self) -> dict[str, Any] | None:
+        """Return what an earlier run with the same saved machine and kvmprobe recorded."""
+        return None if self.template.saved is None else self.template.saved.recall()
+
+    def remember(self, recorded: dict[str, Any]) -> None:
+        """Keep what was found out, beside the saved machine."""
+        if self.template.saved is not None:
+            self.template.saved.remember(recorded)
 
     def open(self) -> EmulatedLink:
         """Fork a machine; boot the kernel if this is the first one.

@@ -13,14 +13,17 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import kvmprobe
+from kvmprobe.errors import KvmprobeError
 from kvmprobe.lab import bochs_config
 from kvmprobe.lab.cache import require_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.cache import Cache
@@ -73,7 +76,7 @@ class SavedTemplate:
         manifest = self.folder / _MANIFEST
         try:
             recorded = json.loads(manifest.read_bytes())
-            whole = recorded["schema"] == _SCHEMA and recorded["files"] == _hashes(self.folder)
+            whole = recorded["schema"] == _SCHEMA and recorded["files"] == hashes(self.folder)
             greeting = str(recorded["greeting"])
         except FileNotFoundError:
             return None
@@ -91,7 +94,24 @@ class SavedTemplate:
 
     def discard(self) -> None:
         """Remove it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
+
+    def recall(self) -> dict[str, Any] | None:
+        """Return what :meth:`remember` kept; None if it was another version of kvmprobe."""
+        try:
+            kept = json.loads(_memory(self.folder).read_bytes())
+            recorded = kept["recorded"] if kept["code"] == _code() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return recorded if isinstance(recorded, dict) else None
+
+    def remember(self, recorded: dict[str, Any]) -> None:
+        """Keep what was found out on the machine; a full disk is no error."""
+        text = json.dumps({"code": _code(), "recorded": recorded})
+        with contextlib.suppress(OSError, KvmprobeError), self.cache.scratch() as work:
+            file = work / "memory"
+            file.write_text(text, encoding="utf-8")
+            self.cache.publish(file, _memory(self.folder))
 
     def require_space(self) -> None:
         """Check that there is room for it.
@@ -109,7 +129,7 @@ class SavedTemplate:
         configuration = state / "config"
         text = _OPTRAM.sub(r"\1: file=none", configuration.read_text(encoding="utf-8"))
         configuration.write_text(_CPU.sub(self.cpu, text), encoding="utf-8")
-        manifest = {"schema": _SCHEMA, "greeting": greeting, "files": _hashes(state)}
+        manifest = {"schema": _SCHEMA, "greeting": greeting, "files": hashes(state)}
         (state / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         state.chmod(0o700)
         self.cache.publish(state, self.folder)
@@ -135,7 +155,7 @@ def prune(cache: Cache, most_bytes: int) -> tuple[Pruned, ...]:
     for _, nbytes, path in found:
         if total <= most_bytes:
             break
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         removed.append(Pruned(path, nbytes))
         total -= nbytes
     return tuple(removed)
@@ -145,6 +165,8 @@ def _templates(cache: Cache) -> Iterator[tuple[float, int, Path]]:
     """Yield time of last use, bytes on the disk and path of each."""
     folder = cache.root / _FOLDER
     for path in folder.iterdir() if folder.is_dir() else ():
+        if not path.is_dir():
+            continue
         try:
             nbytes = sum(file.stat().st_blocks * 512 for file in path.iterdir())
             used = (path / _MANIFEST).stat().st_mtime
@@ -153,7 +175,27 @@ def _templates(cache: Cache) -> Iterator[tuple[float, int, Path]]:
         yield used, nbytes, path
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def _memory(folder: Path) -> Path:
+    return folder.with_suffix(".json")
+
+
+def _remove(folder: Path) -> None:
+    _memory(folder).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _code() -> str:
+    """Return a hash of this kvmprobe's files."""
+    state = hashlib.sha256()
+    root = Path(kvmprobe.__file__).parent
+    for file in sorted(root.rglob("*")):
+        if file.suffix in {".py", ".so"}:
+            state.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return state.hexdigest()
+
+
+def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file, without holes; the manifest's own is left out."""
     return {file.name: _hash(file) for file in sorted(folder.iterdir()) if file.name != _MANIFEST}
 

@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import BootFailed, LabError, NoSpace, UsageError
+from kvmprobe.errors import BootFailed, EmulatorKilled, LabError, NoSpace, UsageError
 from kvmprobe.lab.emulator_process import Boot, Restore, Save
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, KvmMissing, Phase
@@ -34,6 +34,7 @@ class Template:
 
     :ivar phases: the phases of all boots so far
     :ivar greeting: the line that the worker wrote before it waited for input
+    :ivar saved: where the machine is kept for later runs; None if it is not
     :ivar notes: why the machine could not be saved
     """
 
@@ -46,7 +47,7 @@ class Template:
         """
         self._emulator = emulator
         self._image = image
-        self._saved = saved
+        self.saved = saved
         self._saving = contextlib.ExitStack()
         self._machine: Machine | None = None
         self._ready = self._closed = False
@@ -64,14 +65,14 @@ class Template:
         :raises LabError: the emulator cannot fork, or ends as soon as it has booted
         """
         with self._lock:
-            lost: TemplateLost | None = None
+            lost: TemplateLost | EmulatorKilled | None = None
             for _ in range(_BOOTS):
-                machine = self._machine
-                if machine is None or not self._ready:
-                    machine = self._keeper.submit(self._begin).result()
                 try:
-                    return machine.fork()
-                except TemplateLost as error:
+                    if self._machine is None or not self._ready:
+                        self._keeper.submit(self._begin).result()
+                    assert self._machine is not None  # noqa: S101 - _begin() has set it
+                    return self._machine.fork()
+                except (TemplateLost, EmulatorKilled) as error:
                     lost = error
                     self._drop()
                 except ForkFailed as error:
@@ -79,7 +80,7 @@ class Template:
                         f"the emulator could not fork ({error.strerror}): lower --jobs, or allow "
                         "more memory or processes"
                     ) from error
-            raise LabError(f"the emulated host was lost {_BOOTS} times when it had booted: {lost}")
+            raise LabError(f"the emulated host was lost {_BOOTS} times as it started: {lost}")
 
     def close(self) -> None:
         """Finish saving; kill the template, and with it all machines that were forked from it."""
@@ -95,29 +96,31 @@ class Template:
         if machine is not None:
             machine.__exit__()
 
-    def _begin(self) -> Machine:
+    def _begin(self) -> None:
         """Go on with the saved machine if there is one; else boot."""
-        if self._saved is not None and (greeting := self._saved.greeting()) is not None:
-            self._machine = Machine.restore(self._emulator, Restore(self._saved.folder))
+        if self.saved is not None and (greeting := self.saved.greeting()) is not None:
+            self._machine = Machine.restore(self._emulator, Restore(self.saved.folder))
             try:
                 # It answers once it waits for input.
                 self._machine.fork().__exit__()
             except TemplateLost:
+                if self._machine.was_killed():
+                    raise
                 self._drop()
-                self._saved.discard()
+                self.saved.discard()
             else:
                 self.greeting = greeting
                 self._ready = True
-                return self._machine
-        return self._boot()
+                return
+        self._boot()
 
     def _save(self) -> tuple[Save, int] | None:
         """Return where the emulator may save, and the descriptor that says when it has."""
-        if self._saved is None:
+        if self.saved is None:
             return None
         try:
-            self._saved.require_space()
-            folder = self._saving.enter_context(self._saved.cache.scratch()) / "state"
+            self.saved.require_space()
+            folder = self._saving.enter_context(self.saved.cache.scratch()) / "state"
             folder.mkdir()
         except (NoSpace, UsageError, OSError) as error:
             self._not_saved(error)
@@ -127,22 +130,22 @@ class Template:
 
     def _publish(self, folder: Path, heard: int) -> None:
         """Wait until the emulator has saved; keep what it has."""
-        assert self._saved is not None  # noqa: S101 - it chose the folder
+        assert self.saved is not None  # noqa: S101 - it chose the folder
         with self._saving, open(heard, "rb") as pipe:
             answer = pipe.read().decode("ascii", errors="replace")
             if answer.isdecimal():
                 self._not_saved(OSError(int(answer), os.strerror(int(answer))))
             elif answer:
                 try:
-                    self._saved.publish(folder, self.greeting)
+                    self.saved.publish(folder, self.greeting)
                 except (NoSpace, OSError) as error:
                     self._not_saved(error)
 
     def _not_saved(self, error: Exception) -> None:
-        self._saved = None
+        self.saved = None
         self.notes.append(f"the booted machine was not saved, so the next run boots again: {error}")
 
-    def _boot(self) -> Machine:
+    def _boot(self) -> None:
         saving = self._save()
         save = saving[0] if saving else None
         try:
@@ -160,7 +163,7 @@ class Template:
                 case ChannelLine(text):
                     self.greeting = text
                     self._ready = True
-                    return machine
+                    return
                 case Phase():
                     self.phases.append(event)
                 case KvmMissing(text):

@@ -209,7 +209,7 @@ def test_listening_can_be_taken_up_again(emulator):
 
 def test_leaving_the_block_ends_the_emulator(emulator):
     with Machine.boot(
-        emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)'), IMAGE
+        emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)'), Boot(IMAGE)
     ) as machine:
         events = machine.events(PATIENCE)
         pid = next(int(event.text) for event in events if isinstance(event, ChannelLine))
