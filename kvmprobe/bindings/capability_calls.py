@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.fd import KvmFd
-from kvmprobe.bindings.packing import Record
-
-_ENABLE_CAP = Record("struct kvm_enable_cap", cap="I", flags="I", args="4Q", pad="64B")
 
 
 class CapabilityCalls(KvmFd):
@@ -19,9 +16,9 @@ class CapabilityCalls(KvmFd):
         :param arguments: at most four, 64 bits each; their meaning depends on the capability
         :raises LayoutError: more than four arguments, or one that does not fit 64 bits
         :raises KernelCallError: EINVAL - not a capability that can be enabled here, or not with
-            these arguments; EEXIST - the VM has what it would create
+            these arguments; EEXIST - the VM already has what it would create
         :capability: KVM_CAP_ENABLE_CAP, KVM_CAP_ENABLE_CAP_VM
         :see: Documentation/virt/kvm/api.rst KVM_ENABLE_CAP and sections 6 and 7;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_enable_cap, kvm_vcpu_ioctl_enable_cap
         """
-        self._set(ioctls.ENABLE_CAP, _ENABLE_CAP.pack(cap=capability, args=arguments))
+        self._set_members(ioctls.ENABLE_CAP, cap=capability, args=arguments)

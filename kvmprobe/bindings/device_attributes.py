@@ -5,13 +5,10 @@ from __future__ import annotations
 import mmap
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.tables import DEVICE_ATTR
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
-from kvmprobe.bindings.packing import Record
 from kvmprobe.errors import LayoutError
 
-_ATTRIBUTE = Record.of(DEVICE_ATTR)
 _ROOM = mmap.PAGESIZE
 
 
@@ -19,44 +16,42 @@ class AttributeCalls(KvmFd):
     """A descriptor with attributes, each of a group and a number within it."""
 
     def has_device_attr(self, group: int, attribute: int) -> None:
-        """Ask for an attribute; an error says that it is not there (KVM_HAS_DEVICE_ATTR).
+        """Test for an attribute; an error means that it does not exist (KVM_HAS_DEVICE_ATTR).
 
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old
         :see: Documentation/virt/kvm/api.rst KVM_HAS_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_has_attr
         """
-        self._set(ioctls.HAS_DEVICE_ATTR, _ATTRIBUTE.pack(group=group, attr=attribute))
+        self._set_members(ioctls.HAS_DEVICE_ATTR, group=group, attr=attribute)
 
     def get_device_attr(self, group: int, attribute: int, size: int = 8) -> bytes:
         """Return an attribute's value (KVM_GET_DEVICE_ATTR).
 
         :param size: bytes of the value, at most 4096
-        :raises LayoutError: another size, or a number that does not fit its field
+        :raises LayoutError: a larger size, or a number that does not fit its field
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old
         :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
         """
         if not 0 <= size <= _ROOM:
             raise LayoutError(f"an attribute's value has 0 to {_ROOM} bytes, not {size}")
-        # The kernel does not ask for the size: a shorter buffer would be written beyond its end.
+        # The kernel does not know the size: it would write past the end of a shorter buffer.
         value = bytearray(_ROOM)
         target = Pinned(value)
-        attr = _ATTRIBUTE.pack(group=group, attr=attribute, addr=target.address)
-        self._set(ioctls.GET_DEVICE_ATTR, attr)
+        self._set_members(ioctls.GET_DEVICE_ATTR, group=group, attr=attribute, addr=target.address)
         return bytes(value[:size])
 
     def set_device_attr(self, group: int, attribute: int, value: bytes) -> None:
         """Set an attribute (KVM_SET_DEVICE_ATTR).
 
-        :param value: the attribute's bytes; those that are missing are zero
+        :param value: the attribute's bytes, filled up with zeros
         :raises LayoutError: more than 4096 bytes, or a number that does not fit its field
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old, or
-            does not take the value
+            refuses the value
         :see: Documentation/virt/kvm/api.rst KVM_SET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_arch_tsc_set_attr
         """
         if len(value) > _ROOM:
             raise LayoutError(f"an attribute's value has 0 to {_ROOM} bytes, not {len(value)}")
         source = Pinned(value.ljust(_ROOM, b"\0"))
-        attr = _ATTRIBUTE.pack(group=group, attr=attribute, addr=source.address)
-        self._set(ioctls.SET_DEVICE_ATTR, attr)
+        self._set_members(ioctls.SET_DEVICE_ATTR, group=group, attr=attribute, addr=source.address)

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import mmap
-from enum import IntFlag
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.tables import MEMORY_REGION
+from kvmprobe.abi.ioctls import MemoryFlag
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
-from kvmprobe.bindings.packing import Record
 from kvmprobe.errors import LayoutError
 
-_REGION = Record.of(MEMORY_REGION)
-_DIRTY_LOG = Record("struct kvm_dirty_log", slot="I", padding="I", dirty_bitmap="Q")
 _WORD_BITS = 64
-
-
-class MemoryFlag(IntFlag):
-    """``kvm_userspace_memory_region.flags`` (linux/kvm.h)."""
-
-    NONE = 0
-    LOG_DIRTY_PAGES = 1
-    READONLY = 2
 
 
 class MemoryCalls(KvmFd):
@@ -43,8 +31,8 @@ class MemoryCalls(KvmFd):
         :param guest_address: guest-physical, in bytes, page-aligned
         :returns: the memory, shared with the guest
         :raises LayoutError: no content, or a number that does not fit its field
-        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
-            than the slot has; EEXIST - overlaps another slot
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or a change of
+            the slot's size; EEXIST - overlaps another slot
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION
         """
         if not content:
@@ -68,31 +56,31 @@ class MemoryCalls(KvmFd):
 
         :param slot: below KVM_CAP_NR_MEMSLOTS; bits 16 to 31 are the address space, 1 for SMM
         :param guest_address: guest-physical, in bytes, page-aligned
-        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
-            than the slot has; EEXIST - overlaps another slot
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or a change of
+            the slot's size; EEXIST - overlaps another slot
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """
         pinned = Pinned(memory)
-        region = _REGION.pack(
+        self._set_members(
+            ioctls.SET_USER_MEMORY_REGION,
             slot=slot,
             flags=flags,
             guest_phys_addr=guest_address,
             memory_size=len(memory),
             userspace_addr=pinned.address,
         )
-        self._set(ioctls.SET_USER_MEMORY_REGION, region)
         self._slots[slot] = pinned, len(memory) // mmap.PAGESIZE
 
     def delete_memory_region(self, slot: int) -> None:
         """Delete a slot: the guest loses its memory (KVM_SET_USER_MEMORY_REGION, size 0).
 
-        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
-            than the slot has; EEXIST - overlaps another slot
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or a change of
+            the slot's size; EEXIST - overlaps another slot
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """
-        self._set(ioctls.SET_USER_MEMORY_REGION, _REGION.pack(slot=slot))
+        self._set_members(ioctls.SET_USER_MEMORY_REGION, slot=slot)
         self._slots.pop(slot, None)
 
     def get_dirty_log(self, slot: int) -> frozenset[int]:
@@ -106,5 +94,5 @@ class MemoryCalls(KvmFd):
         _, pages = self._slots.get(slot, (None, 0))
         bitmap = bytearray(-(-pages // _WORD_BITS) * _WORD_BITS // 8)
         target = Pinned(bitmap)
-        self._set(ioctls.GET_DIRTY_LOG, _DIRTY_LOG.pack(slot=slot, dirty_bitmap=target.address))
+        self._set_members(ioctls.GET_DIRTY_LOG, slot=slot, dirty_bitmap=target.address)
         return frozenset(page for page in range(pages) if bitmap[page // 8] >> page % 8 & 1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.grammar.epilogs import DISKS, end_with
 from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, seconds
+from kvmprobe.cli.program_coverage import watch, write
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab import emulator, kernels, own_command
@@ -23,6 +25,7 @@ from kvmprobe.lab.program import (
     Sinks,
     run_program,
 )
+from kvmprobe.lab.watched_kernel import KernelReader
 from kvmprobe.reports.console import print_lines
 
 if TYPE_CHECKING:
@@ -84,6 +87,13 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="boot verbosely and write the kernel's console to FILE, for example /dev/stderr",
+    )
+    program.add_argument(
+        "--coverage",
+        type=Path,
+        metavar="FILE",
+        help="write to FILE which basic blocks of the kernel the program reaches, for "
+        "`kvmprobe coverage FILE`",
     )
     program.add_argument(
         "--silence",
@@ -150,6 +160,14 @@ def _execute(arguments: argparse.Namespace) -> int:
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=status
         )
         built = emulator.ensure(archives, status, tarball=arguments.tarball)
+        coverage = watch(
+            arguments, kernel, KernelReader(archives.cache, built, arguments.cpus), status
+        )
+        program = replace(program, watch=coverage)
         # The status line would disturb the program's output.
         sinks = Sinks(sys.stdout.buffer, sys.stderr.buffer, kernel_log, started=status.stop)
-        return run_program(kernel, built, program, sinks, status, arguments.silence)
+        try:
+            return run_program(kernel, built, program, sinks, status, arguments.silence)
+        finally:
+            if coverage is not None:
+                write(arguments, kernel, coverage)

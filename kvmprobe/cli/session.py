@@ -13,7 +13,14 @@ from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host
-from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
+from kvmprobe.errors import (
+    BootFailed,
+    DownloadFailed,
+    MissingTools,
+    NoCoverage,
+    RunDirectoryError,
+    Unavailable,
+)
 from kvmprobe.execution.place import ThisHost, timed
 from kvmprobe.execution.runner import Runner
 from kvmprobe.judge.verdicts import as_expected_failure
@@ -109,8 +116,26 @@ class Session:
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        with self._emulated or emulated_host(self._arguments, status) as place:
+        place = self._watched(self._emulated or emulated_host(self._arguments, status), status)
+        with place:
             self._take_all(self._run_at(place, chosen, status))
+        if place.coverage is not None and place.coverage.problem:
+            self.notes.append(f"coverage was not measured: {place.coverage.problem}")
+
+    def _watched(self, place: EmulatedHost, status: Progress) -> EmulatedHost:
+        if not self._arguments.coverage:
+            return place
+        # Imported only for an emulated host.
+        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
+
+        try:
+            watched = place.watched(archives_of(self._arguments).cache, status)
+        except (NoCoverage, BootFailed) as reason:
+            self.notes.append(f"coverage was not measured: {reason}")
+            return place
+        if watched.coverage is not None:
+            self._attempt.ledger.watches(watched.coverage.functions)
+        return watched
 
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress

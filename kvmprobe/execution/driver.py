@@ -143,11 +143,14 @@ class Driver:
                 elif message.get("n") == number:
                     steps.append(self._step(message, calls[message["s"]]))
         except LinkLostError as lost:
-            raise TraceLostError(lost, Trace(tuple(steps), End.LOST, str(lost))) from lost
+            seen = Trace(tuple(steps), End.LOST, str(lost), blocks=self._link.blocks_reached())
+            raise TraceLostError(lost, seen) from lost
         except WorkerError as garbled:
             gone = LinkLostError(str(garbled))
             raise TraceLostError(gone, Trace(tuple(steps), End.LOST, str(gone))) from garbled
-        trace = self._trace(tuple(steps), message, note)
+        trace = replace(
+            self._trace(tuple(steps), message, note), blocks=self._link.blocks_reached()
+        )
         if trace.hang and trace.hang.unkillable:
             raise TraceLostError(LinkLostError(trace.end_note, hung=True), trace)
         return request, trace

@@ -40,6 +40,13 @@ class Link(Protocol):
         :raises LinkLostError: the worker ended or hangs, or its host died
         """
 
+    def blocks_reached(self) -> bytes | None:
+        """Return the blocks of the kernel that the scenario reached whose end was just received.
+
+        :returns: a bit for each watched block, the lowest bit of the first byte is block 0; None
+            if none are watched
+        """
+
     def abort(self) -> None:
         """Kill the worker, from any thread; :meth:`receive` then raises LinkLostError."""
 

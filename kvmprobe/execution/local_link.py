@@ -114,6 +114,9 @@ class LocalLink:
             return f"the worker was killed by signal {-status} ({signal.strsignal(-status)})"
         return f"the worker ended with status {status}: {last[0]}"
 
+    def blocks_reached(self) -> None:
+        """Return None: the blocks of a real host's kernel cannot be watched."""
+
     def abort(self) -> None:
         """Kill the worker and its child, from any thread."""
         with contextlib.suppress(ProcessLookupError):

@@ -278,6 +278,8 @@ class Runner:
         if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
             self.blind_spots.append(f"{scenario.id}: {RECORDS_LOST}")
         target = self._place.target
+        if trace.blocks is not None:
+            self._ledger.reached(scenario.id, trace.blocks)
         record = judged(scenario, self._examined.profile, trace, target, crash, self._model_runs)
         across = self._checkers.across(scenario, trace, record.known)
         record = with_findings(record, (*self._checkers.within(scenario, trace), *across))

@@ -7,7 +7,10 @@ from typing import Protocol
 
 from kvmprobe.native._ffi import ffi, lib
 
-CHANNEL_PORT, CONTROL_PORT = 0x5E0, 0x5E1
+CHANNEL_PORT = 0x5E0
+CONTROL_PORT = 0x5E1
+# To the control port: forget which blocks of the kernel were reached; report them.
+_FORGET_BLOCKS, _REPORT_BLOCKS = b"c", b"C"
 _CHUNK = 65536
 
 
@@ -26,6 +29,12 @@ class Transport(Protocol):
 
     def settled(self) -> None:
         """Tell that this process waits for its first line: its machine may be saved."""
+
+    def scenario_begins(self) -> None:
+        """Forget which blocks of the kernel were reached, if they are watched."""
+
+    def scenario_ends(self) -> None:
+        """Have the blocks reported that were reached since, if they are watched."""
 
 
 class PipeTransport:
@@ -53,6 +62,12 @@ class PipeTransport:
 
     def settled(self) -> None:
         """Nobody saves a real host."""
+
+    def scenario_begins(self) -> None:
+        """Nothing: the blocks of a real host's kernel are not watched."""
+
+    def scenario_ends(self) -> None:
+        """Nothing."""
 
 
 class PortTransport:
@@ -84,3 +99,11 @@ class PortTransport:
     def settled(self) -> None:
         """Let the emulator save the machine, if it wants to; a restored machine goes on here."""
         lib.kvmprobe_port_save(CONTROL_PORT)
+
+    def scenario_begins(self) -> None:
+        """Have the emulator forget."""
+        lib.kvmprobe_port_out(CONTROL_PORT, ffi.from_buffer(_FORGET_BLOCKS), 1)
+
+    def scenario_ends(self) -> None:
+        """Have the emulator write a line."""
+        lib.kvmprobe_port_out(CONTROL_PORT, ffi.from_buffer(_REPORT_BLOCKS), 1)

@@ -99,6 +99,9 @@ class EmulatorProcess(Protocol):
         None, or a negative number, if it was killed.
         """
 
+    def ask_to_end(self) -> None:
+        """Let it report which blocks were reached, and end."""
+
     def kill(self) -> None:
         """Kill the process if it is running, and free what belongs to it."""
 
@@ -139,6 +142,10 @@ class StartedEmulator:
     def wait(self) -> int:
         """Return the exit status; minus the signal's number if it was killed."""
         return self._process.wait()
+
+    def ask_to_end(self) -> None:
+        """Let it report which blocks were reached, and end."""
+        self._process.terminate()
 
     def kill(self) -> None:
         """Kill the emulator and all machines that were forked from it."""
@@ -219,6 +226,12 @@ class ForkedEmulator:
     def wait(self) -> int | None:
         """Return the status that it told before it ended; None if it was killed."""
         return self._ports.end_status()
+
+    def ask_to_end(self) -> None:
+        """Let it report which blocks were reached, and end."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill the emulator if it is running."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import selectors
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed, EmulatorKilled
+from kvmprobe.lab.coverage_control import read_text, watch_blocks
 from kvmprobe.lab.emulator_process import ForkedEmulator, StartedEmulator, memory_bytes
 from kvmprobe.lab.machine_events import (
     BootPhase,
@@ -28,7 +30,7 @@ from kvmprobe.lab.ports import Ports, read_available, request_fork
 from kvmprobe.results import console_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.emulator_process import Boot, EmulatorProcess, Restore
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 BOOT_SECONDS = 180.0
 _FORK_SECONDS = 30.0
 _PANIC_GRACE_SECONDS = 3.0
+_REPORT_SECONDS = 5.0
 _LAST_LINES = 30
 # ABI: exit status of the patched emulator if the machine resets and KVMPROBE_NO_REBOOT is set.
 _RESET_STATUS = 3
@@ -65,7 +68,7 @@ class Machine:
         self._incoming, self._outgoing = bytearray(), bytearray()
         self._console, self._log = bytearray(), bytearray()
         self._pending: deque[Event] = deque()
-        self._over = False
+        self._over = self._watched = False
         self._sources = {
             ports.channel_out: self._incoming,
             ports.console: self._console,
@@ -114,7 +117,29 @@ class Machine:
             ports.close()
             raise
         ports.hand_over()
-        return type(self)(ports, ForkedEmulator(pid, pidfd, ports))
+        fork = type(self)(ports, ForkedEmulator(pid, pidfd, ports))
+        fork._watched = self._watched  # noqa: SLF001 - the emulator's memory has been copied
+        return fork
+
+    def read_text(self, ranges: Sequence[tuple[int, int]]) -> list[bytes] | None:
+        """Return the bytes at linear addresses while the machine waits for input of its program.
+
+        :param ranges: address and size, bytes
+        :returns: None if a page is not mapped
+        :raises LabError: the machine has ended
+        """
+        return read_text(self._ports.control, ranges)
+
+    def watch_blocks(self, addresses: Sequence[int]) -> None:
+        """Report which of these basic blocks the kernel reaches, as ``BlocksReached``.
+
+        Forks report them as well.  The machine has to wait for input of its program.
+
+        :param addresses: of their first instructions, in ascending order
+        :raises LabError: the machine has ended
+        """
+        watch_blocks(self._ports.control, addresses)
+        self._watched = True
 
     def kill(self) -> None:
         """Kill the machine, from any thread; :meth:`events` then yields ``Ended``."""
@@ -174,6 +199,7 @@ class Machine:
                 return
             ready = self._wait(silent_since + timeout)
             if not ready:
+                self._read_blocks()
                 self._finish(EndReason.HANG)
             elif self._exchange(ready):
                 silent_since = time.monotonic()
@@ -228,12 +254,27 @@ class Machine:
             self._drain()
         self._drain()
         self._split_lines()
+        self._read_blocks()
         report = console_text.find_panic(self.console_text)
         if report is None or not self._program_started:
             headline = report.headline if report else "Kernel panic"
             raise self._boot_failed(f"the kernel panicked: {headline}")
         self._pending.append(ConsolePanic(report))
         self._finish(EndReason.PANIC)
+
+    # A machine that has crashed or hangs does not report its blocks by itself.
+    def _read_blocks(self) -> None:
+        if not self._watched:
+            return
+        self._process.ask_to_end()
+        limit = time.monotonic() + _REPORT_SECONDS
+        while (left := limit - time.monotonic()) > 0:
+            if not select.select([self._ports.channel_out], [], [], left)[0]:
+                break
+            if (content := read_available(self._ports.channel_out)) is None:
+                break
+            self._incoming += content
+        self._split_lines()
 
     def _drain(self) -> None:
         for descriptor, buffer in self._sources.items():

@@ -1,6 +1,7 @@
 """Events of an emulated machine, and parsing them from the lines of ``guest/init.c``.  Pure.
 
-Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the program.
+Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the program;
+``#coverage`` comes from the emulator.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class BootPhase(Enum):
     INIT = "init"
     DISK = "disk"
     MODULES = "modules"
+    WAIT = "wait"
     START = "start"
 
 
@@ -88,6 +90,16 @@ class ProgramKilled:
 
 
 @dataclass(frozen=True, slots=True)
+class BlocksReached:
+    """What the kernel reached since the scenario began: a bit for each watched block.
+
+    :ivar bits: block 0 is the lowest bit of the first byte
+    """
+
+    bits: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ConsolePanic:
     """The kernel under test panicked."""
 
@@ -102,7 +114,9 @@ class Ended:
     text: str = ""
 
 
-GuestEvent = ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled
+GuestEvent = (
+    ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled | BlocksReached
+)
 Event = GuestEvent | ConsolePanic | Ended
 _PHASES = {phase.value: phase for phase in BootPhase}
 
@@ -123,10 +137,10 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
             return Phase(_PHASES[rest], seconds)
         case "nokvm":
             return KvmMissing(rest)
-        case "exit" if rest.isdecimal():
-            return ProgramExited(int(rest))
-        case "signal" if rest.isdecimal():
-            return ProgramKilled(int(rest))
+        case "exit" | "signal" if rest.isdecimal():
+            return (ProgramExited if word == "exit" else ProgramKilled)(int(rest))
+        case "coverage":
+            return BlocksReached(_from_base64(rest))
         case "failed":
             raise LabError(f"the emulated host could not start the program: {rest}")
         case _:

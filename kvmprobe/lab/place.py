@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,10 +11,18 @@ from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
-from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, EndReason
+from kvmprobe.lab.coverage import Coverage
+from kvmprobe.lab.machine_events import (
+    BlocksReached,
+    ChannelLine,
+    ConsolePanic,
+    Ended,
+    EndReason,
+)
 from kvmprobe.lab.python_closure import add_python
 from kvmprobe.lab.saved import SavedTemplate
 from kvmprobe.lab.template import Template
+from kvmprobe.lab.watched_kernel import KernelReader
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmprobe.lab.archive import Archives
+    from kvmprobe.lab.cache import Cache
+    from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.machine import Machine
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
@@ -32,7 +42,7 @@ _SILENCE_SECONDS = 90.0
 _SCENARIO_SECONDS = 3.0
 
 
-class Start(Enum):
+class Startup(Enum):
     """How the emulated host starts."""
 
     WARM = "from the saved machine of an earlier run, if there is one"
@@ -46,6 +56,7 @@ class EmulatedLink:
         self._machine = machine
         self._events: Iterator[Event] = machine.events(_SILENCE_SECONDS)
         self._heard = [greeting]
+        self._blocks: bytes | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +72,11 @@ class EmulatedLink:
         """Queue a line for the worker."""
         self._machine.send(line)
 
+    def blocks_reached(self) -> bytes | None:
+        """Return the blocks that the scenario reached whose end has just been received."""
+        blocks, self._blocks = self._blocks, None
+        return blocks
+
     def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own timeout
         """Return the worker's next line.
 
@@ -74,6 +90,8 @@ class EmulatedLink:
             match event:
                 case ChannelLine(text):
                     return text
+                case BlocksReached(bits):
+                    self._blocks = bits
                 case ConsolePanic(report):
                     crash = Crash(
                         step=0,
@@ -98,11 +116,14 @@ class EmulatedHost:
     """A kernel that boots once; a context manager that ends all its machines.
 
     :ivar jobs: machines that run scenarios at the same time
+    :ivar coverage: what is watched of the kernel; None for nothing
     """
 
     kernel: kernels.Kernel
+    emulator: Emulator
     template: Template
     jobs: int = 1
+    coverage: Coverage | None = None
     timing: Timing = field(default_factory=lambda: Timing(scenario=_SCENARIO_SECONDS, start=180.0))
     risk: Risk = Risk.EXPENDABLE
 
@@ -115,7 +136,7 @@ class EmulatedHost:
         progress: Progress,
         *,
         tarball: Path | None = None,
-        start: Start = Start.WARM,
+        start: Startup = Startup.WARM,
     ) -> Self:
         """Fetch the kernel, and build emulator and boot image, unless they are in the cache.
 
@@ -135,9 +156,19 @@ class EmulatedHost:
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
         image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
-        warm = start is Start.WARM
+        warm = start is Startup.WARM
         saved = SavedTemplate.of(archives.cache, built, image) if warm else None
-        return cls(kernel, Template(built, image, saved))
+        return cls(kernel, built, Template(built, image, saved))
+
+    def watched(self, cache: Cache, progress: Progress) -> Self:
+        """Return this host; its machines report which blocks of the kernel are reached.
+
+        :raises NoCoverage: the kernel's functions cannot be read
+        :raises BootFailed: it does not boot
+        """
+        coverage = Coverage(KernelReader(cache, self.emulator).functions(self.kernel, progress))
+        template = self.template.prepared_by(coverage.arm)
+        return replace(self, coverage=coverage, template=template)
 
     @property
     def target(self) -> Target:

@@ -9,13 +9,15 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from kvmprobe.errors import LabError, UsageError
 from kvmprobe.lab import boot_image, elf, guest_files, initramfs, kernel_image, own_command
 from kvmprobe.lab.emulator_process import Boot
+from kvmprobe.lab.initramfs import Start
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
+    BlocksReached,
     BootPhase,
     ConsolePanic,
     Ended,
@@ -40,6 +42,16 @@ if TYPE_CHECKING:
 PANIC_STATUS = 255
 SILENCE_SECONDS = 600.0
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Watch(Protocol):
+    """Watches what a program reaches of the kernel."""
+
+    def arm(self, machine: Machine) -> None:
+        """Prepare a machine whose program waits for input."""
+
+    def reached(self, bits: bytes) -> None:
+        """Take what the program has reached when it ended, or the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +101,14 @@ class Program:
     :ivar hardware: what it runs on
     :ivar pycache: directory for kvmprobe's compiled code; if set, kvmprobe is packed and the
         command ``kvmprobe`` starts it
+    :ivar watch: what is watched of the kernel; None for nothing
     """
 
     command: tuple[str, ...]
     files: tuple[GuestFile, ...] = ()
     hardware: Hardware = Hardware()
     pycache: Path | None = None
+    watch: Watch | None = None
 
     def payload(self) -> initramfs.Payload:
         """Collect the files.
@@ -121,6 +135,7 @@ class Program:
             initramfs.Mode.EXEC,
             environment,
             self.hardware.disk.mount_point if self.hardware.disk else "",
+            Start.ON_INPUT if self.watch else Start.AT_ONCE,
         )
 
     def _program(self, search: str) -> GuestFile:
@@ -215,6 +230,11 @@ def run_program(
             match event:
                 case Phase(BootPhase.START) if sinks.started:
                     sinks.started()
+                case Phase(BootPhase.WAIT) if program.watch:
+                    program.watch.arm(machine)
+                    machine.send("")
+                case BlocksReached(bits) if program.watch:
+                    program.watch.reached(bits)
                 case Phase(phase):
                     progress.stage(f"emulated host {kernel.label}: {phase.value}")
                 case _:

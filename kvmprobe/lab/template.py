@@ -19,6 +19,7 @@ from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, KvmMis
 from kvmprobe.lab.ports import ForkFailed, TemplateLost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from kvmprobe.lab.boot_image import BootImage
@@ -39,15 +40,21 @@ class Template:
     """
 
     def __init__(
-        self, emulator: Emulator, image: BootImage, saved: SavedTemplate | None = None
+        self,
+        emulator: Emulator,
+        image: BootImage,
+        saved: SavedTemplate | None = None,
+        when_ready: Callable[[Machine], None] | None = None,
     ) -> None:
         """Prepare it.
 
         :param saved: where the booted machine is kept for later runs; None to boot in any case
+        :param when_ready: called for each machine that is a template and waits for input
         """
         self._emulator = emulator
         self._image = image
         self.saved = saved
+        self._when_ready = when_ready
         self._saving = contextlib.ExitStack()
         self._machine: Machine | None = None
         self._ready = self._closed = False
@@ -57,6 +64,10 @@ class Template:
         self.phases: list[Phase] = []
         self.greeting = ""
         self.notes: list[str] = []
+
+    def prepared_by(self, when_ready: Callable[[Machine], None]) -> Template:
+        """Return a template that has not booted yet, and is prepared by this when it has."""
+        return Template(self._emulator, self._image, self.saved, when_ready)
 
     def fork(self) -> Machine:
         """Return a fork of the template; any thread may call it.
@@ -68,8 +79,8 @@ class Template:
             lost: TemplateLost | EmulatorKilled | None = None
             for _ in range(_BOOTS):
                 try:
-                    if self._machine is None or not self._ready:
-                        self._keeper.submit(self._begin).result()
+                    if not self._ready:
+                        self._keeper.submit(self._start).result()
                     assert self._machine is not None  # noqa: S101 - _begin() has set it
                     return self._machine.fork()
                 except (TemplateLost, EmulatorKilled) as error:
@@ -96,6 +107,13 @@ class Template:
         if machine is not None:
             machine.__exit__()
 
+    def _start(self) -> None:
+        self._begin()
+        if self._when_ready is not None:
+            assert self._machine is not None  # noqa: S101 - _begin() has set it
+            self._when_ready(self._machine)
+        self._ready = True
+
     def _begin(self) -> None:
         """Go on with the saved machine if there is one; else boot."""
         if self.saved is not None and (greeting := self.saved.greeting()) is not None:
@@ -110,7 +128,6 @@ class Template:
                 self.saved.discard()
             else:
                 self.greeting = greeting
-                self._ready = True
                 return
         self._boot()
 
@@ -162,7 +179,6 @@ class Template:
             match event:
                 case ChannelLine(text):
                     self.greeting = text
-                    self._ready = True
                     return
                 case Phase():
                     self.phases.append(event)

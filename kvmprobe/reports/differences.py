@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import TYPE_CHECKING, assert_never
 
-from kvmprobe.abi.fields import FieldKind, kind_of
+from kvmprobe.abi.fields import kind_of
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.reports.values import (
     DESCRIPTOR,
@@ -97,14 +98,14 @@ def _(difference: ValuesDiffer) -> Shown:
 def _wrong_values(difference: ValuesDiffer) -> str:
     observed = difference.observed
     wrong = [name for name, value in difference.expected.items() if observed.get(name) != value]
-    first = wrong[0]
-    if kind_of(first) is FieldKind.EXIT_REASON and first in observed:
-        return f"exits with {exit_name(observed[first])}"
+    for first in wrong[:1]:
+        if kind_of(first) is FieldKind.EXIT_REASON and first in observed:
+            return f"exits with {exit_name(observed[first])}"
     texts = (
         f"{name}={short_text(name, observed[name])}" if name in observed else f"no {name}"
         for name in wrong[:2]
     )
-    return f"returns wrong {' and '.join(texts)}"
+    return f"returns wrong {' and '.join(texts) or 'values'}"
 
 
 @shown.register

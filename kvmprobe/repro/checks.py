@@ -6,7 +6,8 @@ from errno import errorcode
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.fields import FieldKind, kind_of
+from kvmprobe.abi.fields import kind_of
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import KvmExit, exit_name
 from kvmprobe.model import cpuid, guest_cpuid, system
 from kvmprobe.model.outcome import NewDescriptor

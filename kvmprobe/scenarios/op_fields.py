@@ -54,6 +54,17 @@ class Kind(Protocol):
         """Return the kind as JSON Schema."""
 
 
+def limits(kind: Kind) -> tuple[Any, ...]:
+    """Return the least and largest number of a kind, or each member of an enumeration."""
+    match kind:
+        case Number(largest):
+            return (0, largest)
+        case Choice():
+            return kind.members
+        case _:
+            return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """An integer from 0 to ``largest``."""
@@ -187,6 +198,8 @@ class Row:
 U64_MAX = (1 << 64) - 1
 _U32, _U64 = Number(U32_MAX), Number(U64_MAX)
 
+# One for each width that a member of a structure has.
+U8 = Annotated[int, Number(0xFF)]
 U16 = Annotated[int, Number(0xFFFF)]
 U32 = Annotated[int, _U32]
 U64 = Annotated[int, _U64]

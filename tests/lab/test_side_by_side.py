@@ -15,7 +15,7 @@ from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.lab import saved as saved_templates
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
-from kvmprobe.lab.place import EmulatedHost, Start
+from kvmprobe.lab.place import EmulatedHost, Startup
 from kvmprobe.progress import Silent
 
 KERNEL = "7.3.4"
@@ -29,7 +29,7 @@ def is_wanted(scenario_id):
     )
 
 
-def prepared(start=Start.WARM, jobs=1):
+def prepared(start=Startup.WARM, jobs=1):
     archives = Archives(Cache.from_environment())
     place = EmulatedHost.prepare(archives, KERNEL, None, Silent(), start=start)
     return replace(place, jobs=jobs)
@@ -50,7 +50,7 @@ def timeless(records):
 
 @pytest.fixture(scope="module")
 def cold():
-    with prepared(Start.COLD) as place:
+    with prepared(Startup.COLD) as place:
         return timeless(run(place))
 
 
@@ -108,17 +108,28 @@ def test_killed_emulators_cost_no_record_and_add_none(cold):
         killed += len(hits)
 
 
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(scope="module")
+def saved_once(tmp_path_factory):
     """A saved machine in a cache of its own, whose other folders are the user's."""
-    user = Cache.from_environment()
+    folder, user = tmp_path_factory.mktemp("cache"), Cache.from_environment()
     for name in ("emulator", "guest-programs", "kernels", "sources", "apt", "debs", "pycache"):
         if (user.root / name).exists():
-            (tmp_path / name).symlink_to(user.root / name)
-    archives = Archives(Cache(tmp_path))
+            (folder / name).symlink_to(user.root / name)
+    archives = Archives(Cache(folder))
     with EmulatedHost.prepare(archives, KERNEL, None, Silent()) as place:
         place.open().__exit__()
-    return EmulatedHost.prepare(archives, KERNEL, None, Silent())
+    return archives
+
+
+@pytest.fixture
+def saved(saved_once):
+    """A place with a saved machine, which is saved again if a test has spoiled it."""
+    place = EmulatedHost.prepare(saved_once, KERNEL, None, Silent())
+    if place.template.saved.greeting() is None:
+        place.open().__exit__()
+        place.template.close()
+        place = EmulatedHost.prepare(saved_once, KERNEL, None, Silent())
+    return place
 
 
 def boots(place):
@@ -131,7 +142,7 @@ def test_a_saved_machine_needs_no_boot(saved):
     assert boots(saved) == 0
 
 
-@pytest.mark.parametrize("name", ["memory.ram", "cpu0", "config", "template.json"])
+@pytest.mark.parametrize("name", ["memory.ram", "template.json"])
 def test_a_damaged_machine_is_booted_again(saved, name):
     file = saved.template.saved.folder / name
     content = bytearray(file.read_bytes())
@@ -142,7 +153,7 @@ def test_a_damaged_machine_is_booted_again(saved, name):
 
 def test_a_machine_that_others_can_write_is_not_used(saved):
     saved.template.saved.folder.chmod(0o777)
-    assert boots(saved) == 1
+    assert boots(saved) == 1  # and is saved in its place
 
 
 def test_a_machine_that_cannot_be_restored_is_booted_again(saved):

@@ -120,6 +120,9 @@ class FakeLink:
     def __exit__(self, *_):
         return None
 
+    def blocks_reached(self):
+        return None
+
     def abort(self):
         return None
 

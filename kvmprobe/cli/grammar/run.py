@@ -20,6 +20,7 @@ from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
     RUN_TIME,
+    add_coverage,
     add_device,
     add_emulated,
     add_exit_style,
@@ -53,6 +54,7 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
     )
     add_device(where)
     add_emulated(where)
+    add_coverage(where)
 
 
 def _add_judging(judging: argparse._ArgumentGroup) -> None:

@@ -80,7 +80,7 @@ def _suite(
         skipped=kinds.count("skipped"),
     )
     suite.set("time", _seconds(sum(record.duration for record in records)))
-    suite.extend(_case(record) for record in records)
+    suite.extend([_case(record) for record in records])
     return suite
 
 
