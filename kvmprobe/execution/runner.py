@@ -180,7 +180,9 @@ class Runner:
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
         self._ledger.place(self._place.target, self._place.risk, preflight.recorded)
-        made = plan(scenarios, wanted, preflight, self._place.target, past)
+        assert self._model_runs is not None  # noqa: S101 - set by the first _driver()
+        target = self._place.target
+        made = plan(scenarios, wanted, preflight, target, past, self._model_runs)
         self.not_runnable += made.not_runnable
         self._crashed += made.crashed
         self.remaining = dict.fromkeys(p.scenario.id for p in made.planned if not p.recorded)
