@@ -20,12 +20,10 @@ from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
     RUN_TIME,
-    USABLE,
     add_coverage,
     add_device,
+    add_emulated,
     add_exit_style,
-    add_jobs,
-    add_kernel,
     seconds,
 )
 from kvmprobe.cli.live_reports import ReportFile
@@ -48,8 +46,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
 def _add_where(where: argparse._ArgumentGroup) -> None:
     add_target(where)
     add_device(where)
-    add_kernel(where)
-    add_jobs(where, USABLE)
+    add_emulated(where)
     add_coverage(where)
 
 
