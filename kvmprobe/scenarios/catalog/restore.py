@@ -1,9 +1,9 @@
 """Whether the order of SET_CPUID2, SET_XCRS, SET_MSRS(XFD) and SET_XSAVE matters where it must not.
 
-Every order of the three restore calls, SET_CPUID2 at every place and absent; by permission, XFD,
-XSTATE_BV and XCR0.  Values are tried whether they are legal in that order or not: the model says
-which are refused.  Each ends with a KVM_RUN; those called *kick* write XFD_ERR before it, and call
-KVM_RUN once with ``immediate_exit``, which returns at once and yet loads and saves the guest FPU.
+Every order of the three restore calls, with SET_CPUID2 at every place and without it, for each
+permission, XFD, XSTATE_BV and XCR0.  Values may be illegal in an order: the model says which are
+refused.  Each scenario ends with a KVM_RUN.  *kick* scenarios write XFD_ERR before it, and call
+KVM_RUN with ``immediate_exit``, which returns at once but loads and saves the guest FPU.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _X87, _AVX = 0x1, 0x7
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One value of one axis, and the part of the id that names it."""
+    """One value of one axis, and its name in the id."""
 
     part: str
     value: int
@@ -43,7 +43,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a scenario enters the guest, and the first part of the id, which names that."""
+    """How a scenario enters the guest, and the family that is named after it."""
 
     family: str
     steps: tuple[ScenarioStep, ...]
@@ -80,12 +80,12 @@ def _components(host: HostProfile) -> tuple[Choice, ...]:
 
 
 def _xcr0s(host: HostProfile) -> tuple[Choice, ...]:
-    """XCR0 with everything supported goes without a part of its own."""
+    """Return values of XCR0; all that is supported has no part in the id."""
     return (Choice("", host.kvm_xcr0), Choice("xcr0-1", _X87), Choice("xcr0-7", _AVX))
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return the matrix, then the part of it that also kicks; orders first."""
+    """Return the matrix, then its part with a kick; orders vary slowest."""
     permissions, components, xcr0s = PERMISSIONS, _components(host), _xcr0s(host)
     everything = product(ORDERS, permissions, XFDS, components, xcr0s)
     usual_orders = [order for order in ORDERS if order[0] == "cpuid"]
