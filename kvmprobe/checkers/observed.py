@@ -18,14 +18,14 @@ from kvmprobe.checkers.event import (
 )
 from kvmprobe.checkers.guest_view import instruction, writes
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Output, Spawn
+from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Spawn
 from kvmprobe.xstate.features import DYNAMIC, XFeature
 
 if TYPE_CHECKING:
-    from kvmprobe.checkers.event import Event
+    from kvmprobe.checkers.event import Event, NamedCall
     from kvmprobe.checkers.guest_view import Instruction
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.scenarios.calls import Call, Relation
+    from kvmprobe.scenarios.calls import Relation
     from kvmprobe.xstate.cpuid import CpuidTable
 
 FPU_MSRS = frozenset({Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS})
@@ -99,7 +99,7 @@ class ObservedVcpu:
     xcr0: int | None = 1
     msrs: dict[int, int] = field(default_factory=lambda: dict.fromkeys(FPU_MSRS, 0))
     image: bytes = b""
-    readings: dict[Call, Reading] = field(default_factory=dict)
+    readings: dict[NamedCall, Reading] = field(default_factory=dict)
 
     def reading(self, name: str) -> bytes:
         """Return the result of a read in the current state; empty if there was none."""
@@ -127,9 +127,9 @@ class ObservedState:
     locked: set[str] = field(default_factory=set)
     relations: dict[str, Relation] = field(default_factory=dict)
     permission_epoch: int = 0
-    system: dict[Call, Reading] = field(default_factory=dict)
+    system: dict[NamedCall, Reading] = field(default_factory=dict)
     own_descriptors: set[str] = field(default_factory=set)
-    grown: dict[Call, int] = field(default_factory=dict)
+    grown: dict[NamedCall, int] = field(default_factory=dict)
 
     def vcpu(self, event: Event) -> ObservedVcpu | None:
         """Return the vCPU on whose descriptor an event is."""
@@ -150,9 +150,9 @@ class ObservedState:
     @property
     def xsave2_size(self) -> int:
         """KVM_CAP_XSAVE2 under the current permission; 0 if it was not read."""
-        for call, reading in self.system.items():
+        for made, reading in self.system.items():
             current = reading.epoch == self.permission_epoch
-            if current and immediate_of(call) == KvmCap.XSAVE2:
+            if current and immediate_of(made.call) == KvmCap.XSAVE2:
                 return int.from_bytes(reading.value, "little")
         return 0
 
@@ -165,12 +165,9 @@ class ObservedState:
         self._update_tasks(event)
         value = growing(event)
         if value is not None:
-            self.grown[event.call] = value
-        match event.call:
-            case Ioctl(argument=Output(capture=str(name))) if name and event.output:
-                self.captured[name] = event.output
-            case _:
-                pass
+            self.grown[event.made] = value
+        if event.made.captures and event.output:
+            self.captured[event.made.captures] = event.output
         if event.name in SYSTEM_READS:
             self._update_system(event)
         vcpu = self.vcpu(event)
@@ -210,12 +207,12 @@ class ObservedState:
         if event.result < 0 or event.by != MAIN:
             return
         value = event.output or event.result.to_bytes(8, "little")
-        self.system[event.call] = Reading(event.name, self.permission_epoch, event.step, value)
+        self.system[event.made] = Reading(event.name, self.permission_epoch, event.step, value)
         if event.name == "KVM_GET_SUPPORTED_CPUID":
             self.advertised = cpuid_of(event.output)
 
 
-def _current(readings: dict[Call, Reading], name: str, epoch: int) -> bytes:
+def _current(readings: dict[NamedCall, Reading], name: str, epoch: int) -> bytes:
     return next((r.value for r in readings.values() if (r.name, r.epoch) == (name, epoch)), b"")
 
 
@@ -270,7 +267,7 @@ def _read(vcpu: ObservedVcpu, event: Event, host: HostProfile) -> None:
         value = event.output
         if event.name in IMAGES:
             value = written_image(value, host)
-        vcpu.readings[event.call] = Reading(event.name, vcpu.epoch, event.step, value)
+        vcpu.readings[event.made] = Reading(event.name, vcpu.epoch, event.step, value)
         if event.name == "KVM_GET_MSRS":
             vcpu.msrs |= dict(msrs(event.output)[: event.result])
         if event.name == "KVM_GET_XCRS":

@@ -100,7 +100,7 @@ def bitmaps(event: Event, state: ObservedState) -> Iterator[Finding]:
 @at("ArchPrctl", "KVM_CHECK_EXTENSION")
 def growth(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that permission and KVM_CAP_XSAVE2 never shrink within a process (INV-2, INV-8)."""
-    value, before = growing(event), state.grown.get(event.call)
+    value, before = growing(event), state.grown.get(event.made)
     if value is None or before is None or event.result < 0:
         return
     if event.name == "KVM_CHECK_EXTENSION" and value < before:

@@ -28,7 +28,7 @@ from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.plan import NO_PAST, Past, Planned, plan
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.preflight import Preflight, examine
 from kvmprobe.execution.shards import Shards
 from kvmprobe.host.kernel_log import WATCHED
 from kvmprobe.judge.verdicts import judged, with_findings
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from kvmprobe.execution.ledger import Ledger
     from kvmprobe.execution.link import Link
     from kvmprobe.execution.place import Place
-    from kvmprobe.execution.preflight import Preflight
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import Crash, ScenarioRecord
@@ -145,7 +144,7 @@ class Runner:
         try:
             driver = Driver(link, self._place.timing)
             if self._preflight is None:
-                self._preflight = examine(driver)
+                self._preflight = self._examine(driver)
                 self._checkers = Checkers(self._preflight.profile)
                 self._model_runs = ModelRuns(self._preflight.profile)
         except LinkLostError as lost:
@@ -156,6 +155,14 @@ class Runner:
             message = f"{where}: lost before the first scenario: {lost}"
             raise BootFailed(message, tuple(report)) from lost
         return driver
+
+    def _examine(self, driver: Driver) -> Preflight:
+        recorded = self._place.recall()
+        if recorded is not None:
+            return Preflight.of_recorded(recorded)
+        preflight = examine(driver)
+        self._place.remember(preflight.recorded)
+        return preflight
 
     @property
     def _examined(self) -> Preflight:
@@ -173,7 +180,9 @@ class Runner:
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
         self._ledger.place(self._place.target, self._place.risk, preflight.recorded)
-        made = plan(scenarios, wanted, preflight, self._place.target, past)
+        assert self._model_runs is not None  # noqa: S101 - set by the first _driver()
+        target = self._place.target
+        made = plan(scenarios, wanted, preflight, target, past, self._model_runs)
         self.not_runnable += made.not_runnable
         self._crashed += made.crashed
         self.remaining = dict.fromkeys(p.scenario.id for p in made.planned if not p.recorded)

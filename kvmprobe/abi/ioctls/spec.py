@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Direction(Enum):
     BOTH = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IoctlSpec:
     """One ioctl.
 
@@ -50,12 +51,12 @@ class IoctlSpec:
     argument: Layout | None = field(default=None, compare=False)
     errnos: Mapping[int, str] = field(default_factory=dict, compare=False)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The argument's size, bytes; 0 for an integer."""
         return self.argument.size if self.argument else 0
 
-    @property
+    @cached_property
     def number(self) -> int:
         """The request number for ioctl(2)."""
         return (

@@ -20,12 +20,10 @@ from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
     RUN_TIME,
-    USABLE,
     add_coverage,
     add_device,
+    add_emulated,
     add_exit_style,
-    add_jobs,
-    add_kernel,
     seconds,
 )
 from kvmprobe.cli.live_reports import ReportFile
@@ -55,8 +53,7 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
         "cannot do, on the emulated one (default: %(default)s)",
     )
     add_device(where)
-    add_kernel(where)
-    add_jobs(where, USABLE)
+    add_emulated(where)
     add_coverage(where)
 
 
