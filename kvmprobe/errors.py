@@ -165,6 +165,10 @@ class KernelNotFound(LabError):
     """No kernel matches the SPEC; an invalid SPEC is a UsageError."""
 
 
+class NoCoverage(LabError):
+    """Coverage of a kernel cannot be measured; the message has the reason."""
+
+
 class NoSpace(LabError):
     """The file system of the cache or of temporary files is full."""
 

@@ -103,12 +103,12 @@ def measure(kernel: str) -> None:
     verdicts = _Verdicts()
     place = EmulatedHost.prepare(Archives(Cache.from_environment()), kernel, None, Silent())
     prepared = time.monotonic() - verdicts.started
-    runner = Runner(place, Hazardous.FIRST_OF_A_KIND, verdicts.take, Silent())
+    runner = Runner(place, Hazardous.EVERY, verdicts.take, Silent())
     runner.run(lambda _id: True)
     total = time.monotonic() - verdicts.started
     print(f"{place.target.description}: {verdicts.count} scenarios in {total:.1f} s")
     print(f"  kernel, emulator and boot image ready after {prepared:.1f} s")
-    _print_boot(place.phases)
+    _print_boot(place.template.phases)
     print(f"  first verdict after {verdicts.first}; target 45 s with caches warm")
     print(
         f"  last verdict, without {verdicts.crashed} crashes, after {verdicts.last}; target 120 s"
@@ -134,4 +134,4 @@ def _print_boot(phases: list[Phase]) -> None:
             break
         first.append(phase)
     for phase in first:
-        print(f"    {phase.name:12} starts {phase.seconds:5.1f} s after the emulator")
+        print(f"    {phase.phase.value:12} starts {phase.seconds:5.1f} s after the emulator")

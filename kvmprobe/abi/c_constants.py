@@ -7,14 +7,9 @@ compiled modules, and the type checker needs the names.  ``cdefs/build_ext.py`` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from kvmprobe.abi import fpu_loads, limits, payload
 from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, Msr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def c_constants() -> dict[str, str]:
@@ -46,14 +41,4 @@ def c_constants() -> dict[str, str]:
 
 def as_header() -> str:
     """Return all of them as a header for C and for the assembler."""
-    return "".join(_define(item) for item in c_constants().items())
-
-
-def defines(names: Iterable[str]) -> list[str]:
-    """Return the ``#define`` of each of these names that is a constant, in the table's order."""
-    wanted = frozenset(names)
-    return [_define(item).rstrip() for item in c_constants().items() if item[0] in wanted]
-
-
-def _define(item: tuple[str, str]) -> str:
-    return f"#define {item[0]} {item[1]}\n"
+    return "".join(f"#define {name} {value}\n" for name, value in c_constants().items())

@@ -1,33 +1,20 @@
-"""Named values in the structures that KVM reads and writes, each declared once.  Layer: abi, pure.
+"""Named values in what KVM reads and writes, and how each is shown.  Layer: abi, pure.
 
-The kind says how a value is shown: a report, the HTML page and a C program ask :func:`kind_of`.
+The members of an argument are in its layout (:mod:`abi.ioctls`); here is what has no structure of
+its own.  A report, the HTML page and a C program ask :func:`kind_of`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import Msr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class FieldKind(Enum):
-    """How a value is shown."""
-
-    BITMAP = "bitmap"
-    """A set of state components: hexadecimal, with their names."""
-    HEX = "hexadecimal"
-    """A register, an address, flags."""
-    COUNT = "count"
-    """A number of bytes or entries, a single bit: decimal."""
-    EXIT_REASON = "exit reason"
-    """``kvm_run.exit_reason``, by its KVM_EXIT_* name."""
-    VECTOR = "vector"
-    """An exception, by its mnemonic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,56 +41,15 @@ _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _BITMAP, _COUNT = FieldKind.BITMAP, FieldKind.COUNT
 
 
-def _consecutive(names: str, kind: FieldKind = FieldKind.HEX) -> Fields:
-    """Return 64-bit fields that follow each other from offset 0."""
-    return tuple(Field(name, 8 * place, 8, kind) for place, name in enumerate(names.split()))
-
-
 XSTATE_BV = Field("XSTATE_BV", 512, 8, _BITMAP)
 XSAVE_HEADER: Fields = (XSTATE_BV, Field("XCOMP_BV", 520, 8, _BITMAP))
 """Of an XSAVE area (SDM vol.1 §13.4.2 "XSAVE Header"), and so of ``struct kvm_xsave``."""
-
-KVM_FPU: Fields = (Field("FCW", 128, 2),)
-"""``struct kvm_fpu``."""
 
 KVM_RUN: Fields = (
     Field("exit_reason", 0, 4, FieldKind.EXIT_REASON),
     Field("hardware_entry_failure_reason", 24, 8),
 )
 """``struct kvm_run`` from ``exit_reason`` on; the second is valid with KVM_EXIT_FAIL_ENTRY."""
-
-KVM_REGS: Fields = _consecutive(
-    "rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags"
-)
-"""``struct kvm_regs``."""
-
-KVM_SREGS: Fields = (
-    Field("cs_base", 0, 8),
-    Field("cs_selector", 12, 2),
-    Field("cr0", 224, 8),
-    Field("cr2", 232, 8),
-    Field("cr3", 240, 8),
-    Field("cr4", 248, 8),
-    Field("efer", 264, 8),
-)
-"""What ``struct kvm_sregs`` and ``struct kvm_sregs2`` have at the same place."""
-
-KVM_VCPU_EVENTS: Fields = (
-    Field("exception", 0, 8),
-    Field("interrupt", 8, 4),
-    Field("nmi", 12, 4),
-    Field("sipi_vector", 16, 4),
-    Field("flags", 20, 4),
-    Field("smi", 24, 4),
-    Field("triple_fault", 28, 1, _COUNT),
-)
-"""``struct kvm_vcpu_events``; the first four structures as one number each."""
-
-KVM_MP_STATE: Fields = (Field("mp_state", 0, 4, _COUNT),)
-"""``struct kvm_mp_state``."""
-
-KVM_DEBUGREGS: Fields = _consecutive("db0 db1 db2 db3 dr6 dr7 flags")
-"""``struct kvm_debugregs``."""
 
 KVM_LAPIC: Fields = (
     Field("id", 0x20, 4),
@@ -113,17 +59,6 @@ KVM_LAPIC: Fields = (
 )
 """``struct kvm_lapic_state`` (SDM vol.3, local APIC register address map)."""
 
-_STRUCTS = (
-    XSAVE_HEADER,
-    KVM_FPU,
-    KVM_RUN,
-    KVM_REGS,
-    KVM_SREGS,
-    KVM_VCPU_EVENTS,
-    KVM_MP_STATE,
-    KVM_DEBUGREGS,
-    KVM_LAPIC,
-)
 # Values that are searched for in a list, or that no structure has.
 _SEARCHED: Mapping[str, FieldKind] = {
     "XCR0": _BITMAP,
@@ -163,7 +98,13 @@ _SEARCHED: Mapping[str, FieldKind] = {
     "uabi_size": _COUNT,
 }
 _KINDS: Mapping[str, FieldKind] = {
-    **{field.name: field.kind for struct in _STRUCTS for field in struct},
+    **{field.name: field.kind for field in (*XSAVE_HEADER, *KVM_RUN, *KVM_LAPIC)},
+    **{
+        name: kind
+        for spec in ioctls.ALL
+        if spec.argument
+        for name, kind in spec.argument.kinds.items()
+    },
     **_SEARCHED,
 }
 BITMAP_MSRS = frozenset({Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS})

@@ -36,9 +36,9 @@ HltExit()
 """
 
 from kvmprobe.abi.capabilities import Capability
+from kvmprobe.abi.ioctls import ClockFlag, DebugControl, MemoryFlag
 from kvmprobe.abi.numbers import InternalError, KvmExit, Msr
 from kvmprobe.bindings.events import (
-    DebugControl,
     EventFlag,
     ExceptionEvent,
     InterruptEvent,
@@ -87,8 +87,7 @@ from kvmprobe.bindings.registers import (
 )
 from kvmprobe.bindings.vcpu import RunMode, VcpuFd
 from kvmprobe.bindings.vm import VmFd
-from kvmprobe.bindings.vm_devices import Attach, Clock, ClockFlag, IoSpace
-from kvmprobe.bindings.vm_memory import MemoryFlag
+from kvmprobe.bindings.vm_devices import Attach, Clock, IoSpace
 from kvmprobe.errors import KernelCallError, LayoutError, Unavailable
 
 __all__ = [

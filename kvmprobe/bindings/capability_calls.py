@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.fd import KvmFd
-from kvmprobe.bindings.packing import Record
-
-_ENABLE_CAP = Record("struct kvm_enable_cap", cap="I", flags="I", args="4Q", pad="64B")
 
 
 class CapabilityCalls(KvmFd):
@@ -24,4 +21,4 @@ class CapabilityCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_ENABLE_CAP and sections 6 and 7;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_enable_cap, kvm_vcpu_ioctl_enable_cap
         """
-        self._set(ioctls.ENABLE_CAP, _ENABLE_CAP.pack(cap=capability, args=arguments))
+        self._set_members(ioctls.ENABLE_CAP, cap=capability, args=arguments)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import mmap
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.tables import DEVICE_ATTR
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
-from kvmprobe.bindings.packing import Record
 from kvmprobe.errors import LayoutError
 
-_ATTRIBUTE = Record.of(DEVICE_ATTR)
 _ROOM = mmap.PAGESIZE
 
 
@@ -25,7 +22,7 @@ class AttributeCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_HAS_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_has_attr
         """
-        self._set(ioctls.HAS_DEVICE_ATTR, _ATTRIBUTE.pack(group=group, attr=attribute))
+        self._set_members(ioctls.HAS_DEVICE_ATTR, group=group, attr=attribute)
 
     def get_device_attr(self, group: int, attribute: int, size: int = 8) -> bytes:
         """Return an attribute's value (KVM_GET_DEVICE_ATTR).
@@ -41,8 +38,7 @@ class AttributeCalls(KvmFd):
         # The kernel does not ask for the size: a shorter buffer would be written beyond its end.
         value = bytearray(_ROOM)
         target = Pinned(value)
-        attr = _ATTRIBUTE.pack(group=group, attr=attribute, addr=target.address)
-        self._set(ioctls.GET_DEVICE_ATTR, attr)
+        self._set_members(ioctls.GET_DEVICE_ATTR, group=group, attr=attribute, addr=target.address)
         return bytes(value[:size])
 
     def set_device_attr(self, group: int, attribute: int, value: bytes) -> None:
@@ -58,5 +54,4 @@ class AttributeCalls(KvmFd):
         if len(value) > _ROOM:
             raise LayoutError(f"an attribute's value has 0 to {_ROOM} bytes, not {len(value)}")
         source = Pinned(value.ljust(_ROOM, b"\0"))
-        attr = _ATTRIBUTE.pack(group=group, attr=attribute, addr=source.address)
-        self._set(ioctls.SET_DEVICE_ATTR, attr)
+        self._set_members(ioctls.SET_DEVICE_ATTR, group=group, attr=attribute, addr=source.address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
+from kvmprobe.abi import ioctls
 from kvmprobe.bindings.structures import Structure
 
 
@@ -28,16 +29,6 @@ class EventFlag(IntFlag):
     SMM = 8
     PAYLOAD = 16
     TRIPLE_FAULT = 32
-
-
-class DebugControl(IntFlag):
-    """``kvm_guest_debug.control`` (linux/kvm.h, asm/kvm.h)."""
-
-    NONE = 0
-    ENABLE = 1
-    SINGLESTEP = 2
-    USE_SW_BP = 0x10000
-    USE_HW_BP = 0x20000
 
 
 @dataclass(slots=True)
@@ -100,7 +91,7 @@ class VcpuEvents(Structure):
     :ivar flags: of :class:`EventFlag`
     """
 
-    c_type = "struct kvm_vcpu_events"
+    layout = ioctls.KVM_VCPU_EVENTS
 
     exception: ExceptionEvent = field(default_factory=ExceptionEvent)
     interrupt: InterruptEvent = field(default_factory=InterruptEvent)

@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from kvmprobe.bindings.gateway import call, call_buffer, checked
-from kvmprobe.bindings.packing import in_bits
+from kvmprobe.bindings.packing import in_bits, pack
 from kvmprobe.errors import LayoutError
 
 if TYPE_CHECKING:
     from kvmprobe.abi.ioctls import IoctlSpec
+    from kvmprobe.bindings.packing import Value
 
 _CLOSED = -1
 
@@ -67,3 +68,8 @@ class KvmFd:
 
     def _set(self, spec: IoctlSpec, content: bytes) -> None:
         self._move(spec, bytearray(content))
+
+    def _set_members(self, spec: IoctlSpec, **values: Value) -> None:
+        if spec.argument is None:
+            raise TypeError(f"{spec.name} takes an integer")
+        self._set(spec, pack(spec.argument, values))

@@ -1,58 +1,60 @@
-"""Small C structures that a call takes, packed from named numbers."""
+"""Structures that a call takes, packed from named values."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from kvmprobe.errors import LayoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmprobe.abi.tables import Layout, TableFormat
+    from kvmprobe.abi.layout import Layout, TableFormat
+
+Value: TypeAlias = "int | bytes | tuple[int, ...] | tuple[bytes, ...] | Mapping[str, Value]"
 
 
-class Record:
-    """The fields of one C structure, in its order.
+def pack(layout: Layout, values: Mapping[str, Value]) -> bytes:
+    """Return the structure's bytes; members without a value are zero.
 
-    :param c_type: its name in C
-    :param fields: each field's format as :mod:`struct` writes it: ``I``, or ``4Q`` for an array
+    :param values: by member; a tuple for an array, which may have fewer elements; a mapping for a
+        structure within
+    :raises LayoutError: a value does not fit its member, or an array has no room for all
     """
+    return _pack(layout.name, "", layout, values)
 
-    def __init__(self, c_type: str, **fields: str) -> None:
-        self._c_type: Final = c_type
-        self._fields: Final = {name: struct.Struct(f"={form}") for name, form in fields.items()}
 
-    @classmethod
-    def of(cls, layout: Layout) -> Record:
-        """Return the fields of a structure that has its layout in ``abi.tables``."""
-        return cls(layout.name, **layout.members)
+def _pack(structure: str, path: str, layout: Layout, values: Mapping[str, Value]) -> bytes:
+    unknown = values.keys() - layout.members.keys()
+    if unknown:
+        raise KeyError(f"{structure} has no {path}{min(unknown)}")
+    parts = []
+    for name, member in layout.members.items():
+        value = values.get(name, ())
+        if isinstance(member, str):
+            parts.append(_elements(f"{structure}: {path}{name}", member, value))
+        else:
+            within = value if isinstance(value, Mapping) else {}
+            parts.append(_pack(structure, f"{path}{name}.", member, within))
+    return b"".join(parts)
 
-    def pack(self, **values: int | tuple[int, ...]) -> bytes:
-        """Return the structure's bytes; fields without a value are zero.
 
-        :raises LayoutError: a number does not fit its field, or an array has no room for all
-        """
-        return b"".join(
-            self._field(name, form, values[name]) if name in values else bytes(form.size)
-            for name, form in self._fields.items()
-        )
-
-    def _field(self, name: str, form: struct.Struct, value: int | tuple[int, ...]) -> bytes:
-        numbers = value if isinstance(value, tuple) else (value,)
-        room = int(form.format[1:-1] or 1)
-        if len(numbers) > room:
-            raise LayoutError(f"{self._c_type}: {name}: {room} at most, not {len(numbers)}")
-        padded = numbers + (0,) * (room - len(numbers))
-        try:
-            return form.pack(*padded)
-        except struct.error as error:
-            bits = form.size // room * 8
-            wrong = next(number for number in numbers if not in_bits(number, bits))
-            raise LayoutError(
-                f"{self._c_type}: {name}: {wrong} does not fit {bits} bits"
-            ) from error
+def _elements(where: str, form: str, value: Value) -> bytes:
+    packed = struct.Struct(f"={form}")
+    zeros = packed.unpack(bytes(packed.size))
+    elements = value if isinstance(value, tuple) else (value,)
+    if len(elements) > len(zeros):
+        raise LayoutError(f"{where}: {len(zeros)} at most, not {len(elements)}")
+    width = packed.size // (len(zeros) or 1)
+    for element in elements:
+        if isinstance(element, bytes):
+            if len(element) > width:
+                raise LayoutError(f"{where}: {width} bytes at most, not {len(element)}")
+        elif isinstance(element, int) and not in_bits(element, 8 * width):
+            raise LayoutError(f"{where}: {element} does not fit {8 * width} bits")
+    return packed.pack(*elements, *zeros[len(elements) :])
 
 
 def packed_table(form: TableFormat, entries: Sequence[tuple[int, ...]], *flags: int) -> bytes:
@@ -63,10 +65,9 @@ def packed_table(form: TableFormat, entries: Sequence[tuple[int, ...]], *flags: 
     try:
         return form.pack(entries, *flags)
     except struct.error as error:
-        record = Record.of(form.entry)
-        names = [name for name, code in form.entry.members.items() if not code.endswith("x")]
+        names = [name for name, code in form.entry.members.items() if not str(code).endswith("x")]
         for entry in entries:
-            record.pack(**dict(zip(names, entry, strict=True)))
+            pack(form.entry, dict(zip(names, entry, strict=True)))
         raise LayoutError(f"{form.head.name}: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kvmprobe.abi import ioctls
 from kvmprobe.bindings.structures import Structure
 
 
@@ -15,7 +16,7 @@ class Regs(Structure):
     '0200000000000000'
     """
 
-    c_type = "struct kvm_regs"
+    layout = ioctls.KVM_REGS
 
     rax: int = 0
     rbx: int = 0
@@ -45,7 +46,7 @@ class Segment(Structure):
     :see: SDM vol.3 §3.4.5 "Segment Descriptors"
     """
 
-    c_type = "struct kvm_segment"
+    layout = ioctls.KVM_SEGMENT
 
     base: int = 0
     limit: int = 0
@@ -65,7 +66,7 @@ class Segment(Structure):
 class DescriptorTable(Structure):
     """GDTR or IDTR; the limit is one less than the table's bytes."""
 
-    c_type = "struct kvm_dtable"
+    layout = ioctls.KVM_DTABLE
 
     base: int = 0
     limit: int = 0
@@ -101,7 +102,7 @@ class Sregs(_SegmentsAndControl):
     :ivar interrupt_bitmap: 256 bits; at most one is set: an interrupt that is to be injected
     """
 
-    c_type = "struct kvm_sregs"
+    layout = ioctls.KVM_SREGS
 
     interrupt_bitmap: tuple[int, ...] = (0, 0, 0, 0)
 
@@ -113,7 +114,7 @@ class Sregs2(_SegmentsAndControl):
     :ivar flags: bit 0: ``pdptrs`` are valid (KVM_SREGS2_FLAGS_PDPTRS_VALID)
     """
 
-    c_type = "struct kvm_sregs2"
+    layout = ioctls.KVM_SREGS2
 
     flags: int = 0
     pdptrs: tuple[int, ...] = (0, 0, 0, 0)
@@ -123,7 +124,7 @@ class Sregs2(_SegmentsAndControl):
 class DebugRegs(Structure):
     """DR0 to DR3, DR6 and DR7."""
 
-    c_type = "struct kvm_debugregs"
+    layout = ioctls.KVM_DEBUGREGS
 
     db: tuple[int, ...] = (0, 0, 0, 0)
     dr6: int = 0
@@ -141,7 +142,7 @@ class Fpu(Structure):
     :ivar mxcsr: unused: KVM neither reads nor writes it
     """
 
-    c_type = "struct kvm_fpu"
+    layout = ioctls.KVM_FPU
 
     fpr: tuple[bytes, ...] = (bytes(16),) * 8
     fcw: int = 0x37F
@@ -162,7 +163,7 @@ class Translation(Structure):
     :ivar writeable: always 1, and ``usermode`` always 0: KVM does not determine them
     """
 
-    c_type = "struct kvm_translation"
+    layout = ioctls.KVM_TRANSLATION
 
     linear_address: int = 0
     physical_address: int = 0

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import struct
+from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.bindings.events import DebugControl, MpState, VcpuEvents
+from kvmprobe.bindings.events import MpState, VcpuEvents
 from kvmprobe.bindings.fd import KvmFd
-from kvmprobe.bindings.packing import Record
+from kvmprobe.bindings.packing import pack
 from kvmprobe.errors import LayoutError
 
-_NESTED_HEAD = struct.Struct("=HHI")
-_MP_STATE = Record("struct kvm_mp_state", mp_state="I")
-_INTERRUPT = Record("struct kvm_interrupt", irq="I")
-_GUEST_DEBUG = Record("struct kvm_guest_debug", control="I", pad="I", debugreg="8Q")
+if TYPE_CHECKING:
+    from kvmprobe.abi.ioctls import DebugControl
+
+_NESTED = ioctls.KVM_NESTED_STATE
 
 
 class EventCalls(KvmFd):
@@ -64,7 +64,7 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_MP_STATE;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_mpstate
         """
-        self._set(ioctls.SET_MP_STATE, _MP_STATE.pack(mp_state=state))
+        self._set_members(ioctls.SET_MP_STATE, mp_state=state)
 
     def get_lapic(self) -> bytes:
         """Return the local APIC's register page, its first 1024 bytes (KVM_GET_LAPIC).
@@ -99,7 +99,7 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_INTERRUPT;
             arch/x86/kvm/x86.c: kvm_vcpu_ioctl_interrupt
         """
-        self._set(ioctls.INTERRUPT, _INTERRUPT.pack(irq=vector))
+        self._set_members(ioctls.INTERRUPT, irq=vector)
 
     def nmi(self) -> None:
         """Queue an NMI (KVM_NMI).
@@ -118,7 +118,7 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_GUEST_DEBUG;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_guest_debug
         """
-        self._set(ioctls.SET_GUEST_DEBUG, _GUEST_DEBUG.pack(control=control, debugreg=debugreg))
+        self._set_members(ioctls.SET_GUEST_DEBUG, control=control, arch={"debugreg": debugreg})
 
     def get_nested_state(self) -> bytes:
         """Return the state of nested virtualization (KVM_GET_NESTED_STATE).
@@ -130,11 +130,10 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_GET_NESTED_STATE;
             arch/x86/kvm/vmx/nested.c: vmx_get_nested_state
         """
-        room = max(self.nested_size, ioctls.GET_NESTED_STATE.size)
-        state = bytearray(_NESTED_HEAD.pack(0, 0, room).ljust(room, b"\0"))
+        room = max(self.nested_size, _NESTED.size)
+        state = bytearray(pack(_NESTED, {"size": room}).ljust(room, b"\0"))
         self._move(ioctls.GET_NESTED_STATE, state)
-        _, _, size = _NESTED_HEAD.unpack_from(state)
-        return bytes(state[:size])
+        return bytes(state[: _nested_size(state)])
 
     def set_nested_state(self, state: bytes) -> None:
         """Set the state of nested virtualization (KVM_SET_NESTED_STATE).
@@ -148,8 +147,13 @@ class EventCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_NESTED_STATE;
             arch/x86/kvm/vmx/nested.c: vmx_set_nested_state
         """
-        head = ioctls.SET_NESTED_STATE.size
-        stated = _NESTED_HEAD.unpack_from(state)[2] if len(state) >= head else head
-        if len(state) < max(stated, head):
-            raise LayoutError(f"nested state takes {max(stated, head)} bytes, not {len(state)}")
+        stated = _nested_size(state) if len(state) >= _NESTED.size else 0
+        least = max(stated, _NESTED.size)
+        if len(state) < least:
+            raise LayoutError(f"nested state takes {least} bytes, not {len(state)}")
         self._set(ioctls.SET_NESTED_STATE, state)
+
+
+def _nested_size(state: bytes | bytearray) -> int:
+    size: int = _NESTED.packed.unpack_from(state)[2]
+    return size

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.tables import ONE_REG, REG_LIST
+from kvmprobe.abi.tables import REG_LIST
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned, call_buffer, checked
-from kvmprobe.bindings.packing import Record, in_bits
+from kvmprobe.bindings.packing import in_bits
 from kvmprobe.bindings.registers import DebugRegs, Regs, Sregs, Sregs2, Translation
 from kvmprobe.errors import LayoutError
 
-_ONE_REG = Record.of(ONE_REG)
 _REG_SIZE_SHIFT, _REG_SIZE_BITS = 52, 0xF
 
 
@@ -102,7 +101,7 @@ class RegisterCalls(KvmFd):
         """
         value = bytearray(_register_size(register_id))
         target = Pinned(value)
-        self._set(ioctls.GET_ONE_REG, _ONE_REG.pack(id=register_id, addr=target.address))
+        self._set_members(ioctls.GET_ONE_REG, id=register_id, addr=target.address)
         return int.from_bytes(value, "little")
 
     def set_one_reg(self, register_id: int, value: int) -> None:
@@ -119,7 +118,7 @@ class RegisterCalls(KvmFd):
         if not in_bits(value, 8 * size):
             raise LayoutError(f"register {register_id:#x}: {value} does not fit {8 * size} bits")
         source = Pinned(value.to_bytes(size, "little"))
-        self._set(ioctls.SET_ONE_REG, _ONE_REG.pack(id=register_id, addr=source.address))
+        self._set_members(ioctls.SET_ONE_REG, id=register_id, addr=source.address)
 
     def get_reg_list(self) -> tuple[int, ...]:
         """Return the ids that KVM_GET_ONE_REG knows here (KVM_GET_REG_LIST).

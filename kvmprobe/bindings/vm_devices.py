@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.fd import KvmFd
-from kvmprobe.bindings.packing import Record
 from kvmprobe.bindings.structures import Structure
-
-_IRQ_LEVEL = Record("struct kvm_irq_level", irq="I", level="I")
-_IRQFD = Record("struct kvm_irqfd", fd="I", gsi="I", flags="I", resamplefd="I", pad="16B")
-_IOEVENTFD = Record(
-    "struct kvm_ioeventfd", datamatch="Q", addr="Q", len="I", fd="I", flags="I", pad="36B"
-)
-_ADDRESS = Record("identity map address", address="Q")
-
-
-class ClockFlag(IntFlag):
-    """``kvm_clock_data.flags`` (linux/kvm.h)."""
-
-    TSC_STABLE = 2
-    REALTIME = 4
-    HOST_TSC = 8
 
 
 class IoSpace(IntEnum):
@@ -50,7 +34,7 @@ class Clock(Structure):
     :ivar host_tsc: ticks, valid with ClockFlag.HOST_TSC
     """
 
-    c_type = "struct kvm_clock_data"
+    layout = ioctls.KVM_CLOCK_DATA
 
     clock: int = 0
     flags: int = 0
@@ -81,7 +65,7 @@ class DeviceCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_IRQ_LINE;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_irq_line
         """
-        self._set(ioctls.IRQ_LINE, _IRQ_LEVEL.pack(irq=irq, level=level))
+        self._set_members(ioctls.IRQ_LINE, irq=irq, level=level)
 
     def irqfd(self, eventfd: int, gsi: int, attach: Attach = Attach.YES) -> None:
         """Make an eventfd raise an interrupt (KVM_IRQFD).
@@ -92,7 +76,7 @@ class DeviceCalls(KvmFd):
         :capability: KVM_CAP_IRQFD
         :see: Documentation/virt/kvm/api.rst KVM_IRQFD; virt/kvm/eventfd.c: kvm_irqfd_assign
         """
-        self._set(ioctls.IRQFD, _IRQFD.pack(fd=eventfd, gsi=gsi, flags=attach))
+        self._set_members(ioctls.IRQFD, fd=eventfd, gsi=gsi, flags=attach)
 
     def ioeventfd(
         self, eventfd: int, space: IoSpace, address: int, length: int, attach: Attach = Attach.YES
@@ -109,8 +93,7 @@ class DeviceCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_IOEVENTFD; virt/kvm/eventfd.c: kvm_assign_ioeventfd
         """
         flags = space | attach << 2
-        request = _IOEVENTFD.pack(addr=address, len=length, fd=eventfd, flags=flags)
-        self._set(ioctls.IOEVENTFD, request)
+        self._set_members(ioctls.IOEVENTFD, addr=address, len=length, fd=eventfd, flags=flags)
 
     def set_tss_addr(self, address: int) -> None:
         """Set the address of three pages below 4 GiB that KVM may use (KVM_SET_TSS_ADDR).
@@ -135,7 +118,7 @@ class DeviceCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_IDENTITY_MAP_ADDR;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_set_identity_map_addr
         """
-        self._set(ioctls.SET_IDENTITY_MAP_ADDR, _ADDRESS.pack(address=address))
+        self._set_members(ioctls.SET_IDENTITY_MAP_ADDR, address=address)
 
     def get_clock(self) -> Clock:
         """Return kvmclock (KVM_GET_CLOCK).

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import mmap
-from enum import IntFlag
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.tables import MEMORY_REGION
+from kvmprobe.abi.ioctls import MemoryFlag
 from kvmprobe.bindings.fd import KvmFd
 from kvmprobe.bindings.gateway import Pinned
-from kvmprobe.bindings.packing import Record
 from kvmprobe.errors import LayoutError
 
-_REGION = Record.of(MEMORY_REGION)
-_DIRTY_LOG = Record("struct kvm_dirty_log", slot="I", padding="I", dirty_bitmap="Q")
 _WORD_BITS = 64
-
-
-class MemoryFlag(IntFlag):
-    """``kvm_userspace_memory_region.flags`` (linux/kvm.h)."""
-
-    NONE = 0
-    LOG_DIRTY_PAGES = 1
-    READONLY = 2
 
 
 class MemoryCalls(KvmFd):
@@ -74,14 +62,14 @@ class MemoryCalls(KvmFd):
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """
         pinned = Pinned(memory)
-        region = _REGION.pack(
+        self._set_members(
+            ioctls.SET_USER_MEMORY_REGION,
             slot=slot,
             flags=flags,
             guest_phys_addr=guest_address,
             memory_size=len(memory),
             userspace_addr=pinned.address,
         )
-        self._set(ioctls.SET_USER_MEMORY_REGION, region)
         self._slots[slot] = pinned, len(memory) // mmap.PAGESIZE
 
     def delete_memory_region(self, slot: int) -> None:
@@ -92,7 +80,7 @@ class MemoryCalls(KvmFd):
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """
-        self._set(ioctls.SET_USER_MEMORY_REGION, _REGION.pack(slot=slot))
+        self._set_members(ioctls.SET_USER_MEMORY_REGION, slot=slot)
         self._slots.pop(slot, None)
 
     def get_dirty_log(self, slot: int) -> frozenset[int]:
@@ -106,5 +94,5 @@ class MemoryCalls(KvmFd):
         _, pages = self._slots.get(slot, (None, 0))
         bitmap = bytearray(-(-pages // _WORD_BITS) * _WORD_BITS // 8)
         target = Pinned(bitmap)
-        self._set(ioctls.GET_DIRTY_LOG, _DIRTY_LOG.pack(slot=slot, dirty_bitmap=target.address))
+        self._set_members(ioctls.GET_DIRTY_LOG, slot=slot, dirty_bitmap=target.address)
         return frozenset(page for page in range(pages) if bitmap[page // 8] >> page % 8 & 1)

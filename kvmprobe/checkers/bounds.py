@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import input_of, u64, written_image, xcr0_of, xstate_bv
 from kvmprobe.checkers.observed import IMAGES
 from kvmprobe.results.claim import Claim
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _UNUSABLE = {-errno.EBADF, -errno.EIO}
 
 
+@at(*IMAGES)
 def image_form(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check the size of an image, its reserved bytes, bytes 464-471 and XSTATE_BV.
 
@@ -38,7 +40,7 @@ def image_form(event: Event, state: ObservedState) -> Iterator[Finding]:
     host's user features, and XSTATE_BV must lie within the guest's CPUID (INV-14, INV-16, INV-17).
     """
     vcpu = state.vcpu(event)
-    if vcpu is None or event.name not in IMAGES or not event.output:
+    if vcpu is None or not event.output:
         return
     image = written_image(event.output, state.host)
     if not state.rewrites_cpuid:
@@ -73,10 +75,11 @@ def _extent(
         yield event.finding("extent", "INV-14", Claim.EXTENT, {"call": event.name, **sizes})
 
 
+@at("KVM_GET_XSAVE")
 def old_get_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM_GET_XSAVE succeeds until XTILE_DATA is enabled, and fails then (INV-13)."""
     vcpu = state.vcpu(event)
-    if vcpu is None or event.name != "KVM_GET_XSAVE" or event.result in _UNUSABLE:
+    if vcpu is None or event.result in _UNUSABLE:
         return
     expected = -errno.EINVAL if vcpu.expanded else 0
     if event.result not in {expected, -errno.EFAULT}:
@@ -84,20 +87,17 @@ def old_get_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
         yield event.finding("extent", "INV-13", Claim.OLD_GET_XSAVE, results)
 
 
+@at("KVM_GET_XCRS", *IMAGES)
 def fresh_vcpu(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that a new vCPU has the architectural initial state (INV-15)."""
     vcpu = state.vcpu(event)
     if vcpu is None or vcpu.epoch or not event.output:
         return
-    match event.name:
-        case "KVM_GET_XSAVE" | "KVM_GET_XSAVE2":
-            if not _initial(written_image(event.output, state.host)):
-                yield event.finding("fresh-vcpu", "INV-15", Claim.FRESH_IMAGE)
-        case "KVM_GET_XCRS":
-            if (xcr0 := xcr0_of(event.output)) != 1:
-                yield event.finding("fresh-vcpu", "INV-15", Claim.FRESH_XCR0, {"value": xcr0 or 0})
-        case _:
-            return
+    if event.name in IMAGES:
+        if not _initial(written_image(event.output, state.host)):
+            yield event.finding("fresh-vcpu", "INV-15", Claim.FRESH_IMAGE)
+    elif (xcr0 := xcr0_of(event.output)) != 1:
+        yield event.finding("fresh-vcpu", "INV-15", Claim.FRESH_XCR0, {"value": xcr0 or 0})
 
 
 def _initial(image: bytes) -> bool:
@@ -109,12 +109,13 @@ def _initial(image: bytes) -> bool:
     return bytes(expected) == image
 
 
+@at("KVM_SET_XSAVE")
 def legal_header(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM_SET_XSAVE refuses an illegal header (INV-18).
 
     Illegal are XCOMP_BV, reserved bytes, and components that KVM does not have.
     """
-    if event.name != "KVM_SET_XSAVE" or event.result != 0:
+    if event.result != 0:
         return
     content = input_of(event.call, state.captured)
     if len(content) < EXTENDED_OFFSET:

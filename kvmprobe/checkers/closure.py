@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import input_of, msrs, xcr0_of
 from kvmprobe.results.claim import Claim
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT
@@ -13,13 +14,14 @@ from kvmprobe.xstate.image import decode
 from kvmprobe.xstate.layout import EXTENDED_OFFSET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kvmprobe.checkers.event import Event
     from kvmprobe.checkers.observed import ObservedState, ObservedVcpu
     from kvmprobe.results.record import Finding
 
 
+@at("KVM_SET_XCRS", "KVM_SET_XSAVE", "KVM_SET_MSRS")
 def advertised_is_accepted(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM accepts the XCR0, XSTATE, XFD and XSS of the CPUID table that it advertises.
 
@@ -65,7 +67,7 @@ def _xsave(
         yield event.finding("closure", "INV-18", Claim.ADVERTISED_XSTATE_REFUSED, refused)
 
 
-def _msr(event: Event, vcpu: ObservedVcpu, refused: list[tuple[int, int]]) -> Iterator[Finding]:
+def _msr(event: Event, vcpu: ObservedVcpu, refused: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     table = vcpu.table
     for index, value in refused if table else ():
         features = table.find(LEAF_XSTATE, 1) if table else None
@@ -80,9 +82,10 @@ def _msr(event: Event, vcpu: ObservedVcpu, refused: list[tuple[int, int]]) -> It
             yield event.finding("closure", "INV-25", claim, {"register": name, "value": value})
 
 
+@at("KVM_GET_MSRS")
 def listed_is_readable(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM_GET_MSRS reads each MSR of KVM_GET_MSR_INDEX_LIST (INV-27)."""
-    if event.name != "KVM_GET_MSRS" or event.result < 0 or not event.output:
+    if event.result < 0 or not event.output:
         return
     asked = msrs(event.output)
     if event.result < len(asked) and (index := asked[event.result][0]) in state.host.msrs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _NAMES = {spec.number: spec.name for spec in ioctls.ALL}
 _U64 = struct.Struct("=Q")
+# Most replies of a run are equal to earlier ones, so each decoder keeps its last results.
+_KEPT = 512
 _NO_VALUES: Mapping[str, int | str] = {}
 
 
@@ -133,9 +136,14 @@ def immediate_of(call: Call) -> int | None:
 
 def written_image(output: bytes, host: HostProfile) -> bytes:
     """Return the uabi image without the bytes after it, which the kernel did not write."""
+    return _written(output, host.uabi_size(host.kvm_xcr0))
+
+
+@lru_cache(_KEPT)
+def _written(output: bytes, largest: int) -> bytes:
     if output.count(CANARY, KVM_XSAVE_SIZE) == len(output) - KVM_XSAVE_SIZE:
         return output[:KVM_XSAVE_SIZE]
-    return output[: host.uabi_size(host.kvm_xcr0)]
+    return output[:largest]
 
 
 def u64(content: bytes, offset: int) -> int:
@@ -149,11 +157,13 @@ def xstate_bv(image: bytes) -> int:
     return u64(image, XSTATE_BV.start)
 
 
-def msrs(content: bytes) -> list[tuple[int, int]]:
+@lru_cache(_KEPT)
+def msrs(content: bytes) -> tuple[tuple[int, int], ...]:
     """Return (index, value) of each entry of ``struct kvm_msrs``."""
-    return list(MSRS.entries(content, MSRS.count(content)))
+    return tuple(MSRS.entries(content, MSRS.count(content)))
 
 
+@lru_cache(_KEPT)
 def xcr0_of(content: bytes) -> int | None:
     """Return XCR0 of ``struct kvm_xcrs``; None if it has flags, too many entries or no XCR0."""
     count, flags = XCRS.head.packed.unpack_from(content)
@@ -162,6 +172,7 @@ def xcr0_of(content: bytes) -> int | None:
     return next((value for number, value in XCRS.entries(content, count) if number == 0), None)
 
 
+@lru_cache(_KEPT)
 def cpuid_of(content: bytes) -> CpuidTable | None:
     """Return ``struct kvm_cpuid2`` decoded; None if it is cut off or ``nent`` exceeds its size."""
     if len(content) < CPUID2.offset(0) or len(content) < CPUID2.offset(CPUID2.count(content)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, PayloadOp, PayloadResult
+from kvmprobe.checkers.checker import at
 from kvmprobe.results.claim import Claim
 from kvmprobe.scenarios.calls import RunGuest
 
@@ -62,6 +63,7 @@ def _joined(high: int, low: int) -> int:
     return (high & U32_MAX) << 32 | low & U32_MAX
 
 
+@at("RunGuest")
 def guest_and_host(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that XGETBV and RDMSR in the guest return what the host set or read (INV-40)."""
     vcpu, executed = state.vcpu(event), instruction(event)

@@ -115,10 +115,13 @@ class Orders:
     def _findings(self, order: tuple[int, ...], run: _Run) -> Iterator[Finding]:
         for place in range(len(order) - 1):
             first, second = order[place], order[place + 1]
-            if first == second or not self._may_matter(order, place):
+            if first == second:
                 continue
             swapped = (*order[:place], second, first, *order[place + 2 :])
-            for other in self._runs.get(swapped, ()):
+            others = self._runs.get(swapped)
+            if others is None or not self._may_matter(order, place):
+                continue
+            for other in others:
                 yield from self._compared(place, run, other, (self._ops[first], self._ops[second]))
 
     def _may_matter(self, order: Sequence[int], place: int) -> bool:

@@ -6,10 +6,11 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
+from kvmprobe.checkers.checker import EVERY_IOCTL, at
 from kvmprobe.checkers.event import cpuid_of, immediate_of, u64
 from kvmprobe.checkers.observed import growing
 from kvmprobe.results.claim import Claim
-from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Ioctl, Relation
+from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Relation
 from kvmprobe.xstate.features import DYNAMIC, XTILE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
@@ -33,6 +34,7 @@ _HIDDEN = 1 << 63 | sum(1 << nr for nr in (8, 10, 11, 12, 13, 14, 15, 16))
 _TOO_LARGE = 20
 
 
+@at("ArchPrctl")
 def requests(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check the result of a permission request.
 
@@ -76,6 +78,7 @@ def _allowed_dynamic(event: Event, state: ObservedState) -> tuple[tuple[int, ...
     return (0, -errno.EBUSY), "INV-6"
 
 
+@at("ArchPrctl")
 def bitmaps(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that a permission lies within the user features, without kernel bits (INV-1, INV-7)."""
     if not isinstance(event.call, ArchPrctl) or event.call.code not in _GETS or not event.output:
@@ -94,6 +97,7 @@ def bitmaps(event: Event, state: ObservedState) -> Iterator[Finding]:
         yield event.finding("permission", "INV-2", Claim.GRANTED_NOT_SHOWN)
 
 
+@at("ArchPrctl", "KVM_CHECK_EXTENSION")
 def growth(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that permission and KVM_CAP_XSAVE2 never shrink within a process (INV-2, INV-8)."""
     value, before = growing(event), state.grown.get(event.call)
@@ -110,6 +114,7 @@ def growth(event: Event, state: ObservedState) -> Iterator[Finding]:
         )
 
 
+@at("KVM_CHECK_EXTENSION", "KVM_GET_SUPPORTED_CPUID")
 def sizes(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM_CAP_XSAVE2 is the size in CPUID 0xD.0:ECX, but at least 4096 (INV-8)."""
     if event.by != MAIN:
@@ -126,9 +131,10 @@ def sizes(event: Event, state: ObservedState) -> Iterator[Finding]:
         yield event.finding("two-views", "INV-8", Claim.XSAVE2_SIZE, both)
 
 
+@at("KVM_GET_SUPPORTED_CPUID")
 def supported_table(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that the table has both XTILE components or none, within KVM's XCR0 (INV-9, INV-10)."""
-    if event.name != "KVM_GET_SUPPORTED_CPUID" or event.result < 0:
+    if event.result < 0:
         return
     table = cpuid_of(event.output)
     if table is None:
@@ -143,9 +149,10 @@ def supported_table(event: Event, state: ObservedState) -> Iterator[Finding]:
         yield event.finding("closure", "INV-10", Claim.XTILE_MISSING)
 
 
+@at("KVM_SET_CPUID2")
 def unpermitted(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM refuses XTILE_DATA in the table of a process without permission (INV-11)."""
-    if event.name != "KVM_SET_CPUID2" or event.result != 0 or state.relations:
+    if event.result != 0 or state.relations:
         return
     vcpu = state.vcpu(event)
     if vcpu is None or vcpu.expanded or MAIN in state.granted or state.rewrites_cpuid:
@@ -155,9 +162,10 @@ def unpermitted(event: Event, state: ObservedState) -> Iterator[Finding]:
         yield event.finding("permission", "INV-11", Claim.UNPERMITTED_ACCEPTED)
 
 
+@at(*EVERY_IOCTL)
 def other_memory(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that a forked process gets EIO from its parent's VMs and vCPUs (INV-41)."""
-    if not isinstance(event.call, Ioctl) or state.relations.get(event.by) is not Relation.FORK:
+    if state.relations.get(event.by) is not Relation.FORK:
         return
     if event.on in state.own_descriptors and event.result not in {-errno.EIO, -errno.EBADF}:
         result = event.result

@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers import bounds, closure, guest_view, permissions, stability, views
-from kvmprobe.checkers.event import Event, Lowered
+from kvmprobe.checkers.event import Lowered
 from kvmprobe.checkers.observed import ObservedState
 from kvmprobe.checkers.orders import Orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
+    from kvmprobe.checkers.checker import Check, Checker
     from kvmprobe.model.host import HostProfile
     from kvmprobe.results.record import Finding
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.scenario import Scenario
-
-    Checker = Callable[[Event, ObservedState], Iterator[Finding]]
 
 CHECKERS: tuple[Checker, ...] = (
     stability.steadiness,
@@ -43,6 +40,17 @@ CHECKERS: tuple[Checker, ...] = (
 )
 
 
+def _by_call() -> dict[str, list[Check]]:
+    found: dict[str, list[Check]] = {}
+    for checker in CHECKERS:
+        for name in checker.calls:
+            found.setdefault(name, []).append(checker.check)
+    return found
+
+
+_BY_CALL = _by_call()
+
+
 class Checkers:
     """The checkers for the traces of one kernel."""
 
@@ -56,8 +64,8 @@ class Checkers:
         state = ObservedState(self._host)
         found: dict[tuple[str, str], Finding] = {}
         for event in self._lowered.events(scenario, trace):
-            for checker in CHECKERS:
-                for finding in checker(event, state):
+            for check in _BY_CALL.get(event.name, ()):
+                for finding in check(event, state):
                     found.setdefault((finding.invariant, finding.signature), finding)
             state.update(event)
         return tuple(found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import cpuid_of, msrs, written_image
 from kvmprobe.checkers.observed import (
     FPU_MSRS,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _STEADY_LEAVES = {LEAF_EXTENDED_FEATURES, LEAF_XSTATE, LEAF_TILE, LEAF_TMUL}
 
 
+@at(*READS, *SYSTEM_READS)
 def steadiness(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that a repeated read returns the same if nothing may have changed in between.
 
@@ -62,7 +64,7 @@ def _before(event: Event, state: ObservedState) -> Reading | None:
         before = state.system.get(event.call)
         return before if before and before.epoch == state.permission_epoch else None
     vcpu = state.vcpu(event)
-    if vcpu is None or event.name not in READS or read_may_load_fpu(event):
+    if vcpu is None or read_may_load_fpu(event):
         return None
     return vcpu.readings.get(event.call)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeGuard
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX, Msr
+from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import (
     cpuid_of,
     msrs,
@@ -70,6 +71,7 @@ _RUNTIME = {
 }
 
 
+@at("KVM_GET_FPU", *IMAGES)
 def fpu_and_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM_GET_FPU agrees with the legacy area of KVM_GET_XSAVE2 (§7.4)."""
     vcpu = state.vcpu(event)
@@ -77,10 +79,8 @@ def fpu_and_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
         return
     if event.name == "KVM_GET_FPU":
         fpu, image = event.output, _image(vcpu)
-    elif event.name in IMAGES:
-        fpu, image = vcpu.reading("KVM_GET_FPU"), event.output
     else:
-        return
+        fpu, image = vcpu.reading("KVM_GET_FPU"), event.output
     if not fpu or not image:
         return
     details = tuple(
@@ -95,17 +95,19 @@ def fpu_and_xsave(event: Event, state: ObservedState) -> Iterator[Finding]:
         yield event.finding("two-views", "§7.4", Claim.FPU_AND_XSAVE, details=details)
 
 
+@at(*IMAGES)
 def xsave_and_xsave2(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM_GET_XSAVE returns the first 4096 bytes of KVM_GET_XSAVE2 (INV-13)."""
     vcpu = state.vcpu(event)
-    other = {"KVM_GET_XSAVE": "KVM_GET_XSAVE2", "KVM_GET_XSAVE2": "KVM_GET_XSAVE"}.get(event.name)
-    if vcpu is None or other is None or not event.output:
+    if vcpu is None or not event.output:
         return
+    (other,) = IMAGES - {event.name}
     before = vcpu.reading(other)
     if before and before[:KVM_XSAVE_SIZE] != event.output[:KVM_XSAVE_SIZE]:
         yield event.finding("two-views", "INV-13", Claim.XSAVE_AND_XSAVE2)
 
 
+@at("KVM_GET_XCRS", "KVM_GET_MSRS", "KVM_GET_CPUID2")
 def set_and_get(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that XCR0, MSRs and CPUID read back as set (INV-23, INV-25, INV-26, INV-35)."""
     vcpu = state.vcpu(event)
@@ -120,10 +122,8 @@ def set_and_get(event: Event, state: ObservedState) -> Iterator[Finding]:
             for index, value in msrs(event.output)[: event.result]:
                 if index in FPU_MSRS and vcpu.msrs.get(index, value) != value:
                     yield _differs("INV-25", event, Msr(index).name, vcpu.msrs[index], value)
-        case "KVM_GET_CPUID2":
-            yield from _cpuid(event, vcpu, state)
         case _:
-            return
+            yield from _cpuid(event, vcpu, state)
 
 
 def _differs(invariant: str, event: Event, what: str, accepted: int, read: int) -> Finding:
@@ -233,6 +233,7 @@ def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[Statement,
     )
 
 
+@at(*IMAGES)
 def restored_and_saved(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that an image reads back as set, with other components in INIT state (INV-20, INV-21).
 
@@ -240,8 +241,6 @@ def restored_and_saved(event: Event, state: ObservedState) -> Iterator[Finding]:
     """
     vcpu = state.vcpu(event)
     if vcpu is None or not vcpu.image or not event.output:
-        return
-    if event.name not in IMAGES:
         return
     if Behaviour.VENDOR_REWRITES_CPUID in state.host.behaviours:
         # vcpu.table is then not the guest's CPUID.
@@ -274,6 +273,7 @@ def _returned(nr: int, given: XsaveFields, kept: int, layout: Layout) -> bytes:
     return content[:4] + bytes(len(content) - 4) if nr == XFeature.PKRU else content
 
 
+@at("KVM_GET_MSRS", *IMAGES)
 def xstate_and_xfd(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that XSTATE_BV and IA32_XFD, read in the same state, have no common bit (INV-29)."""
     vcpu = state.vcpu(event)
@@ -281,10 +281,8 @@ def xstate_and_xfd(event: Event, state: ObservedState) -> Iterator[Finding]:
         return
     if event.name == "KVM_GET_MSRS":
         image, xfd = _image(vcpu), dict(msrs(event.output)[: event.result]).get(Msr.IA32_XFD, 0)
-    elif event.name in IMAGES:
-        image, xfd = event.output, vcpu.msrs.get(Msr.IA32_XFD, 0)
     else:
-        return
+        image, xfd = event.output, vcpu.msrs.get(Msr.IA32_XFD, 0)
     if image and (both := xstate_bv(image) & xfd):
         yield event.finding("xstate-and-xfd", "INV-29", Claim.XSTATE_AND_XFD, {"bits": both})
 

@@ -38,6 +38,7 @@ class Attempt:
     :ivar planned: ids of all scenarios that should get a record
     :ivar earlier: records of earlier attempts
     :ivar blamed: records of scenarios that crashed this host, not in the journal yet
+    :ivar temporary: the directory is removed after the command
     """
 
     directory: RunDirectory
@@ -47,6 +48,17 @@ class Attempt:
     earlier: tuple[ScenarioRecord, ...] = ()
     blamed: tuple[ScenarioRecord, ...] = ()
     past: Past = NO_PAST
+    temporary: bool = False
+
+    @property
+    def outcome_lines(self) -> list[str]:
+        """Where the run is kept, if it is."""
+        return [] if self.temporary else [f"recorded in {self.path}"]
+
+    @property
+    def resume_command(self) -> str:
+        """The command that continues the run; empty if there is none."""
+        return f"kvmprobe resume {self.path}" if _is_run(self.begin) else ""
 
     @property
     def begun(self) -> RunDocument:
@@ -69,14 +81,17 @@ class Attempt:
         self.directory.close()
 
 
-def first_attempt(arguments: argparse.Namespace, planned: Sequence[str]) -> Attempt:
-    """Create the run's directory: ``--out``, or a new one in the user's state directory.
+def first_attempt(
+    arguments: argparse.Namespace, planned: Sequence[str], path: Path | None
+) -> Attempt:
+    """Create the run's directory.
 
+    :param path: where; None for a new one in the user's state directory
     :raises UsageError: it exists, or it cannot be created
     """
     run_id = str(uuid.uuid4())
     began = now()
-    path = arguments.out or runs_folder() / f"{began.replace(':', '')}-{run_id[:8]}"
+    path = path or runs_folder() / f"{began.replace(':', '')}-{run_id[:8]}"
     begin = {
         "run_id": run_id,
         **_this_attempt(began),
@@ -106,7 +121,7 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
         raise UsageError(f"{directory.path / JOURNAL}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{directory.path / JOURNAL}: its begin entry: {error!r}") from error
-    if argv[:1] != ["run"]:
+    if not _is_run(history.begin):
         raise UsageError(
             f"{directory.path}: `kvmprobe {' '.join(argv[:1])}` cannot be resumed; run it again"
         )
@@ -124,6 +139,11 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
         past_of(history, aftermath),
     )
     return argv, attempt
+
+
+def _is_run(begin: Mapping[str, Any]) -> bool:
+    """Return True if `run` began it; what `replay` began cannot be resumed."""
+    return list(begin["argv"][:1]) == ["run"]
 
 
 def _this_attempt(began: str) -> dict[str, Any]:

@@ -28,63 +28,35 @@ class ExitStyle(Enum):
     ALWAYS0 = "always0"
 
 
-# :see: tools/testing/selftests/kselftest.h: 2 and 3 would say XFAIL and XPASS there
-_KSELFTEST = {
-    ExitCode.OK: 0,
-    ExitCode.DIVERGED: 1,
-    ExitCode.USAGE: 1,
-    ExitCode.TOOL_BUG: 1,
-    ExitCode.NOTHING_RAN: 4,
-    ExitCode.RUN_TIMEOUT: 124,
-    ExitCode.INTERRUPTED: 130,
-}
-# :see: git-bisect(1), Bisect run: 1 to 127 is bad, but 125 skips; from 128 on the bisection ends
-_BISECT = {
-    ExitCode.OK: 0,
-    ExitCode.DIVERGED: 1,
-    ExitCode.USAGE: 128,
-    ExitCode.TOOL_BUG: 128,
-    ExitCode.NOTHING_RAN: 125,
-    ExitCode.RUN_TIMEOUT: 125,
-    ExitCode.INTERRUPTED: 130,
-}
-# :see: automake's manual, Scripts-based Testsuites: 77 is a skip, 99 a hard error
-_AUTOTOOLS = {
-    ExitCode.OK: 0,
-    ExitCode.DIVERGED: 1,
-    ExitCode.USAGE: 99,
-    ExitCode.TOOL_BUG: 99,
-    ExitCode.NOTHING_RAN: 77,
-    ExitCode.RUN_TIMEOUT: 99,
-    ExitCode.INTERRUPTED: 99,
-}
-# :see: kvm-unit-tests scripts/runtime.bash: 77 is SKIP, 124 a timeout, else FAIL
-_KUT = {
-    ExitCode.OK: 0,
-    ExitCode.DIVERGED: 1,
-    ExitCode.USAGE: 2,
-    ExitCode.TOOL_BUG: 3,
-    ExitCode.NOTHING_RAN: 77,
-    ExitCode.RUN_TIMEOUT: 124,
-    ExitCode.INTERRUPTED: 130,
-}
-# :see: LTP include/tst_res_flags.h: TFAIL 1, TBROK 2, TCONF 32
-_LTP = {
-    ExitCode.OK: 0,
-    ExitCode.DIVERGED: 1,
-    ExitCode.USAGE: 2,
-    ExitCode.TOOL_BUG: 2,
-    ExitCode.NOTHING_RAN: 32,
-    ExitCode.RUN_TIMEOUT: 2,
-    ExitCode.INTERRUPTED: 2,
-}
+_DEFAULT = {code: int(code) for code in ExitCode}
 _STATUSES = {
-    ExitStyle.DEFAULT: {code: int(code) for code in ExitCode},
-    ExitStyle.KSELFTEST: _KSELFTEST,
-    ExitStyle.BISECT: _BISECT,
-    ExitStyle.AUTOTOOLS: _AUTOTOOLS,
-    ExitStyle.KUT: _KUT,
-    ExitStyle.LTP: _LTP,
+    ExitStyle.DEFAULT: _DEFAULT,
+    # :see: tools/testing/selftests/kselftest.h: 2 and 3 would mean XFAIL and XPASS there
+    ExitStyle.KSELFTEST: _DEFAULT | {ExitCode.USAGE: 1, ExitCode.TOOL_BUG: 1},
+    # :see: git-bisect(1), Bisect run: 1 to 127 is bad, but 125 skips; 128 and more end it
+    ExitStyle.BISECT: _DEFAULT
+    | {
+        ExitCode.USAGE: 128,
+        ExitCode.TOOL_BUG: 128,
+        ExitCode.NOTHING_RAN: 125,
+        ExitCode.RUN_TIMEOUT: 125,
+    },
+    # :see: automake's manual, Scripts-based Testsuites: 77 is a skip, 99 a hard error
+    ExitStyle.AUTOTOOLS: {
+        **dict.fromkeys(ExitCode, 99),
+        ExitCode.OK: 0,
+        ExitCode.DIVERGED: 1,
+        ExitCode.NOTHING_RAN: 77,
+    },
+    # :see: kvm-unit-tests scripts/runtime.bash: 77 is SKIP, 124 a timeout, else FAIL
+    ExitStyle.KUT: _DEFAULT | {ExitCode.NOTHING_RAN: 77},
+    # :see: LTP include/tst_res_flags.h: TFAIL 1, TBROK 2, TCONF 32
+    ExitStyle.LTP: {
+        **dict.fromkeys(ExitCode, 2),
+        ExitCode.OK: 0,
+        ExitCode.DIVERGED: 1,
+        ExitCode.NOTHING_RAN: 32,
+    },
     ExitStyle.ALWAYS0: dict.fromkeys(ExitCode, 0),
 }
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.grammar.epilogs import DISKS, end_with
 from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, seconds
-from kvmprobe.cli.terminal import LinePerStage, StatusLine, progress
+from kvmprobe.cli.program_coverage import watch, write
+from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab import emulator, kernels, own_command
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_MEMORY_MIB, MOST_PROCESSORS
@@ -23,6 +25,8 @@ from kvmprobe.lab.program import (
     Sinks,
     run_program,
 )
+from kvmprobe.lab.watched_kernel import KernelReader
+from kvmprobe.reports.console import print_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -85,6 +89,13 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         help="boot verbosely and write the kernel's console to FILE, for example /dev/stderr",
     )
     program.add_argument(
+        "--coverage",
+        type=Path,
+        metavar="FILE",
+        help="write to FILE which basic blocks of the kernel the program reaches, for "
+        "`kvmprobe coverage FILE`",
+    )
+    program.add_argument(
         "--silence",
         type=seconds,
         default=SILENCE_SECONDS,
@@ -114,30 +125,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
     with progress() as status:
         built = emulator.ensure(archives_of(arguments), status, tarball=arguments.tarball)
-    console.print(f"emulator: {built.bochs}", soft_wrap=True)
+    print_lines(console, [f"emulator: {built.bochs}"])
     return ExitCode.OK
-
-
-class _UntilProgramStarts:
-    """Progress that leaves the terminal to the program when that starts."""
-
-    def __init__(self, status: StatusLine | LinePerStage) -> None:
-        self._status = status
-
-    def stage(self, text: str) -> None:
-        """Show a stage, except the last."""
-        if text.endswith(": start"):
-            self._status.__exit__()
-        else:
-            self._status.stage(text)
-
-    def advance(self, done: int, total: int) -> None:
-        """Show it."""
-        self._status.advance(done, total)
-
-    def now(self, text: str) -> None:
-        """Show it."""
-        self._status.now(text)
 
 
 def _opened(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO | None]:
@@ -167,10 +156,18 @@ def _execute(arguments: argparse.Namespace) -> int:
         archives.cache.folder("pycache") if takes_kvmprobe else None,
     )
     with progress() as status, _opened(arguments.kernel_log) as kernel_log:
-        until_start = _UntilProgramStarts(status)
         kernel = kernels.resolve(
-            arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=until_start
+            arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=status
         )
-        built = emulator.ensure(archives, until_start, tarball=arguments.tarball)
-        sinks = Sinks(sys.stdout.buffer, sys.stderr.buffer, kernel_log)
-        return run_program(kernel, built, program, sinks, until_start, arguments.silence)
+        built = emulator.ensure(archives, status, tarball=arguments.tarball)
+        coverage = watch(
+            arguments, kernel, KernelReader(archives.cache, built, arguments.cpus), status
+        )
+        program = replace(program, watch=coverage)
+        # The status line would disturb the program's output.
+        sinks = Sinks(sys.stdout.buffer, sys.stderr.buffer, kernel_log, started=status.stop)
+        try:
+            return run_program(kernel, built, program, sinks, status, arguments.silence)
+        finally:
+            if coverage is not None:
+                write(arguments, kernel, coverage)

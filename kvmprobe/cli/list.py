@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.cli.grammar.epilogs import FAMILIES, end_with
@@ -11,6 +10,7 @@ from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.select import wanted
 from kvmprobe.cli.traits import Traits, catalogue
 from kvmprobe.errors import ExitCode
+from kvmprobe.reports.entries import entry_lines
 from kvmprobe.scenarios.traits import needs
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = "kvmprobe-list/1"
-_WIDTH = 96
+_COLUMN = 11
 
 
 def add_arguments(listing: argparse.ArgumentParser) -> None:
@@ -63,16 +63,7 @@ def long_lines(traits: Traits) -> list[str]:
         "hazards": fatal,
         "defects": " ".join(traits.defects),
     }
-    lines = [traits.scenario.id]
-    for name, value in fields.items():
-        lines += textwrap.wrap(
-            value,
-            _WIDTH,
-            initial_indent=f"  {name + ':':9}",
-            subsequent_indent=" " * 11,
-            break_on_hyphens=False,
-        )
-    return lines
+    return [traits.scenario.id, *entry_lines(fields, _COLUMN)]
 
 
 def as_json(traits: Traits) -> dict[str, Any]:

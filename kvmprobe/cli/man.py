@@ -1,4 +1,4 @@
-"""``kvmprobe man``: print the source of the manual page, which a wheel installs."""
+"""``kvmprobe man``: print the source of the manual page."""
 
 from __future__ import annotations
 

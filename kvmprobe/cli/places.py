@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
@@ -13,19 +15,27 @@ if TYPE_CHECKING:
     import argparse
 
     from kvmprobe.execution.place import Place
+    from kvmprobe.lab.place import EmulatedHost
     from kvmprobe.progress import Progress
 
 
 def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
-    """Refuse ``--kernel`` for this host.
+    """Refuse for this host what only the emulated host can do.
 
-    :raises UsageError: ``--kernel`` and ``--target host`` are given
+    :raises UsageError: ``--kernel``, or ``--jobs`` above 1, and ``--target host`` are given
     """
-    if arguments.target is Where.HOST and arguments.kernel:
+    if arguments.target is not Where.HOST:
+        return
+    if arguments.kernel:
         raise UsageError("--kernel chooses the emulated host and excludes --target host")
+    if (arguments.jobs or 1) > 1:
+        raise UsageError(
+            f"--jobs {arguments.jobs} is for the emulated host: on a real one, scenarios share the "
+            "kernel log and the taint, so that only one can run at a time"
+        )
 
 
-def emulated_host(arguments: argparse.Namespace, status: Progress) -> Place:
+def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHost:
     """Return the emulated host with the wanted kernel.
 
     :raises LabError: the kernel or the emulator is not available
@@ -34,17 +44,18 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> Place:
     from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
     from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
 
-    return EmulatedHost.prepare(
+    place = EmulatedHost.prepare(
         archives_of(arguments),
         arguments.kernel,
         arguments.modules,
         status,
         tarball=arguments.tarball,
     )
+    return replace(place, jobs=arguments.jobs or len(os.sched_getaffinity(0)))
 
 
 def crash_policy(arguments: argparse.Namespace, place: Place) -> Hazardous:
     """Return the policy for scenarios that can crash the place."""
-    if place.risk is Risk.REAL and not arguments.hazardous:
-        return Hazardous.STOP
-    return Hazardous.EVERY if arguments.all_crashes else Hazardous.FIRST_OF_A_KIND
+    if place.risk is Risk.EXPENDABLE or (arguments.hazardous and arguments.all_crashes):
+        return Hazardous.EVERY
+    return Hazardous.FIRST_OF_A_KIND if arguments.hazardous else Hazardous.STOP

@@ -21,6 +21,7 @@ from kvmprobe.host.arming import disarm, unrestored
 from kvmprobe.host.doctor.examination import examine_host
 from kvmprobe.host.files import HostFiles
 from kvmprobe.reports.behaviours import behaviour_data, behaviour_lines
+from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.doctor import doctor_lines
 from kvmprobe.reports.facts import fact_lines
 from kvmprobe.results.run_directory import runs_folder
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if arguments.json:
         console.print_json(json.dumps(_document(preflight)))
     else:
-        console.print("\n".join(_text(preflight)), soft_wrap=True)
+        print_lines(console, _text(preflight))
     return ExitCode.OK
 
 
@@ -90,7 +91,7 @@ def _unavailable(
     else:
         verdict = f"nothing is testable on this host: {reason.code}: {reason}"
         lines = [verdict, *doctor_lines(findings), *fact_lines(facts)]
-        console.print("\n".join(lines), soft_wrap=True)
+        print_lines(console, lines)
     return reason.exit_code
 
 

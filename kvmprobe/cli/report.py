@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, end_with, formats
 from kvmprobe.cli.grammar.shared import RUN_HELP, add_exit_style
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.reports.formats import format_of, names
+from kvmprobe.results.lines_schema import lines_schema
 from kvmprobe.results.run_document import Ending, RunDocument, read_run
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ _HTML = "html"
 
 def add_arguments(report: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help=RUN_HELP)
+    report.add_argument("runs", type=Path, nargs="*", metavar="RUN", help=RUN_HELP)
     report.add_argument(
         "--format",
         choices=names(),
@@ -40,12 +42,26 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         help=f"output file; `-` is standard output (default: {PAGE} for html, unless it exists;"
         " standard output for the others)",
     )
+    report.add_argument(
+        "--schema",
+        action="store_true",
+        help="print the JSON Schema of jsonl instead; its $defs/scenario is a record of the "
+        "document that `run --json` writes",
+    )
     add_exit_style(report, "exit with the status of the runs, in this convention")
     end_with(report, formats(), EXIT_STYLES)
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
-    """Write the report; the status is that of the runs only with an exit style."""
+    """Write the report; the status is that of the runs only with an exit style.
+
+    :raises UsageError: no run is named, a run cannot be read, or the output cannot be written
+    """
+    if arguments.schema:
+        print(json.dumps(lines_schema(), indent=1))
+        return ExitCode.OK
+    if not arguments.runs:
+        raise UsageError("report: name a RUN; `kvmprobe runs` lists those that are kept")
     runs = [read_run(path) for path in arguments.runs]
     wanted = arguments.format
     output = arguments.output

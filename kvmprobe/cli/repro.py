@@ -157,8 +157,7 @@ def _check_needs(scenario: Scenario, preflight: Preflight) -> None:
 
 
 def _judge(console: Console, label: str, ended: Ended, *, wanted: bool) -> ExitCode:
-    lines = [f"{label}: {ended.result.value}"]
-    lines += [f"  {line}" for line in (*ended.first_mismatch, ended.last_line)]
+    lines = [f"{label}: {ended.result.value}", f"  {ended.last_line}"]
     if ended.result is Result.CANNOT_RUN:
         print_lines(console, lines)
         return ExitCode.NOTHING_RAN
@@ -174,7 +173,7 @@ def _run_here(words: tuple[str, ...]) -> Ended:
             words, capture_output=True, text=True, check=False, timeout=_HOST_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return Ended(Result.CANNOT_RUN, (f"no end within {_HOST_SECONDS:g} s",))
+        return Ended(Result.CANNOT_RUN, f"it did not end within {_HOST_SECONDS:g} s")
     return Ended.of(ended.returncode, ended.stdout)
 
 
@@ -198,6 +197,6 @@ def _run_emulated(
     code = run_program(kernel, built, Program(words), Sinks(said, errors), status)
     output = said.getvalue().decode(errors="replace")
     if code == PANIC_STATUS:
-        headline = errors.getvalue().decode(errors="replace").splitlines()[:1]
-        return kernel.label, Ended(Result.PANICKED, (*output.splitlines(), *headline))
+        headline, *_ = errors.getvalue().decode(errors="replace").splitlines() or [""]
+        return kernel.label, Ended(Result.PANICKED, headline)
     return kernel.label, Ended.of(code, output)

@@ -10,7 +10,7 @@ from kvmprobe import __version__
 from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, RESUMING, end_with
 from kvmprobe.cli.grammar.parser import parser
-from kvmprobe.cli.grammar.shared import RUN_TIME, Number, add_exit_style
+from kvmprobe.cli.grammar.shared import RUN_TIME, Number, add_exit_style, add_jobs
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.select import all_ids
 from kvmprobe.cli.terminal import print_line
@@ -41,6 +41,7 @@ def add_arguments(resume: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="end this attempt after that time (default: the --timeout of the first attempt)",
     )
+    add_jobs(resume, "as in the first attempt")
     add_exit_style(resume, "convention of the exit status (default: as in `kvmprobe --help`)")
     end_with(resume, RESUMING, EXIT_STYLES)
 
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             f"kvmprobe {__version__} does not accept: {shlex.join(argv)}"
         ) from refused
     begun.timeout = arguments.timeout or begun.timeout
+    begun.jobs = arguments.jobs or begun.jobs
     if gone := set(attempt.planned) - set(all_ids()):
         print_line(
             f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in the "

@@ -32,13 +32,15 @@ from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.live import Live
 from kvmprobe.reports.remaining import remaining_lines
 from kvmprobe.results.run_document import Ending
+from kvmprobe.scenarios import catalog
 
 if TYPE_CHECKING:
     import argparse
 
     from rich.console import Console
 
-    from kvmprobe.execution.place import Place
+    from kvmprobe.cli.session import Listed
+    from kvmprobe.lab.place import EmulatedHost
 
 __all__ = ["add_arguments", "carry_out", "run"]
 
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
         with progress() as status:
             emulated = emulated_host(arguments, status)
-    attempt = first_attempt(arguments, list(filter(chosen, all_ids())))
+    attempt = first_attempt(arguments, list(filter(chosen, all_ids())), arguments.out)
     return carry_out(arguments, attempt, console, emulated)
 
 
@@ -71,15 +73,17 @@ def carry_out(
     arguments: argparse.Namespace,
     attempt: Attempt,
     console: Console,
-    emulated: Place | None = None,
+    emulated: EmulatedHost | None = None,
+    listed: Listed = catalog.scenarios,
 ) -> ExitCode:
     """Run the planned scenarios that have no record.
 
     :param arguments: of the first attempt
     :param emulated: the emulated host, if it has been prepared
+    :param listed: returns the scenarios for a host
     """
     live = Live(console, printing_of(arguments.printing))
-    session = Session(arguments, attempt, live, emulated)
+    session = Session(arguments, attempt, live, emulated, listed)
     ended: BaseException | None = None
     try:
         with armed(arming_of(arguments), notice), progress() as status:
@@ -93,10 +97,10 @@ def carry_out(
     complete = ended is None and not session.not_completed
     session.close(Ending.COMPLETE if complete else Ending.CUT_SHORT)
     live.finish(in_catalog_order(session.records), time.monotonic() - session.started)
-    print_lines(console, [*session.notes, f"recorded in {attempt.path}"])
+    print_lines(console, [*session.notes, *attempt.outcome_lines])
     attempt.close()
     if not complete:
-        for line in remaining_lines(session.not_completed, f"kvmprobe resume {attempt.path}"):
+        for line in remaining_lines(session.not_completed, attempt.resume_command):
             terminal.print_line(line)
     if ended is not None:
         raise ended

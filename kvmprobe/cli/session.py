@@ -13,7 +13,14 @@ from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host
-from kvmprobe.errors import DownloadFailed, MissingTools, RunDirectoryError, Unavailable
+from kvmprobe.errors import (
+    BootFailed,
+    DownloadFailed,
+    MissingTools,
+    NoCoverage,
+    RunDirectoryError,
+    Unavailable,
+)
 from kvmprobe.execution.place import ThisHost, timed
 from kvmprobe.execution.runner import Runner
 from kvmprobe.judge.verdicts import as_expected_failure
@@ -23,13 +30,18 @@ from kvmprobe.results.verdict import Verdict
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kvmprobe.cli.attempt import Attempt
     from kvmprobe.execution.place import Place
+    from kvmprobe.lab.place import EmulatedHost
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.reports.live import Live
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.scenario import Scenario
+
+    Listed = Callable[[HostProfile], Sequence[Scenario]]
 
 
 class Session:
@@ -44,11 +56,13 @@ class Session:
         arguments: argparse.Namespace,
         attempt: Attempt,
         live: Live,
-        emulated: Place | None = None,
+        emulated: EmulatedHost | None,
+        listed: Listed,
     ) -> None:
         """Start the reports with the records of earlier attempts.
 
         :param emulated: the emulated host, if it has been prepared
+        :param listed: returns the scenarios for a host
         :raises UsageError: a report cannot be written
         :raises ReportFileError: its file system is full
         """
@@ -61,6 +75,7 @@ class Session:
         self._attempt = attempt
         self._live = live
         self._emulated = emulated
+        self._listed = listed
         self._left = dict.fromkeys(attempt.planned)
         self._reports = LiveReports(arguments.report, attempt.begun, attempt.planned)
         for record in attempt.earlier:
@@ -101,8 +116,26 @@ class Session:
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        place = self._emulated or emulated_host(self._arguments, status)
-        self._take_all(self._run_at(place, chosen, status))
+        place = self._watched(self._emulated or emulated_host(self._arguments, status), status)
+        with place:
+            self._take_all(self._run_at(place, chosen, status))
+        if place.coverage is not None and place.coverage.problem:
+            self.notes.append(f"coverage was not measured: {place.coverage.problem}")
+
+    def _watched(self, place: EmulatedHost, status: Progress) -> EmulatedHost:
+        if not self._arguments.coverage:
+            return place
+        # Imported only for an emulated host.
+        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
+
+        try:
+            watched = place.watched(archives_of(self._arguments).cache, status)
+        except (NoCoverage, BootFailed) as reason:
+            self.notes.append(f"coverage was not measured: {reason}")
+            return place
+        if watched.coverage is not None:
+            self._attempt.ledger.watches(watched.coverage.functions)
+        return watched
 
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress
@@ -111,7 +144,7 @@ class Session:
         policy = crash_policy(self._arguments, place)
         ledger = self._attempt.ledger
         runner = Runner(place, policy, self.take, status, self._deadline, ledger)
-        runner.run(chosen, past=self._attempt.past)
+        runner.run(chosen, self._listed, self._attempt.past)
         self.notes += runner.blind_spots
         return runner.not_runnable
 

@@ -172,6 +172,10 @@ class StatusLine:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Remove the line; the terminal is free for other output."""
         self._live.stop()
 
     def line(self) -> Text:
@@ -213,7 +217,10 @@ class LinePerStage:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        return
+        self.stop()
+
+    def stop(self) -> None:
+        """End the progress; there is nothing to remove."""
 
     def stage(self, text: str) -> None:
         """Print a new stage."""

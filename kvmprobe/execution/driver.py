@@ -56,13 +56,14 @@ class Request:
 
 
 class TraceLostError(LinkLostError):
-    """The link was lost during a scenario; ``trace`` has the steps that were received.
+    """The link was lost during a scenario, by ``cause``; ``trace`` has the steps received.
 
     Also raised if a task of the scenario cannot be killed: the worker then runs nothing else.
     """
 
     def __init__(self, lost: LinkLostError, trace: Trace) -> None:
         super().__init__(str(lost), lost.crash, hung=lost.hung)
+        self.cause = lost
         self.trace = trace
 
     @property
@@ -142,11 +143,14 @@ class Driver:
                 elif message.get("n") == number:
                     steps.append(self._step(message, calls[message["s"]]))
         except LinkLostError as lost:
-            raise TraceLostError(lost, Trace(tuple(steps), End.LOST, str(lost))) from lost
+            seen = Trace(tuple(steps), End.LOST, str(lost), blocks=self._link.blocks_reached())
+            raise TraceLostError(lost, seen) from lost
         except WorkerError as garbled:
             gone = LinkLostError(str(garbled))
             raise TraceLostError(gone, Trace(tuple(steps), End.LOST, str(gone))) from garbled
-        trace = self._trace(tuple(steps), message, note)
+        trace = replace(
+            self._trace(tuple(steps), message, note), blocks=self._link.blocks_reached()
+        )
         if trace.hang and trace.hang.unkillable:
             raise TraceLostError(LinkLostError(trace.end_note, hung=True), trace)
         return request, trace

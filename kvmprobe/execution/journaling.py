@@ -12,6 +12,7 @@ from calendar import timegm
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.coverage.reached import pack
 from kvmprobe.execution.place import Risk
 from kvmprobe.host.kernel_log import mark
 from kvmprobe.results.codec import to_json
@@ -23,6 +24,7 @@ from kvmprobe.scenarios.ops import Op
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from kvmprobe.coverage.functions import KernelFunctions
     from kvmprobe.results.record import ScenarioRecord, Target
     from kvmprobe.results.run_directory import RunDirectory
     from kvmprobe.results.trace import Trace
@@ -85,6 +87,16 @@ class Journaling:
         """Write the record of a scenario up to the load at which the gate stopped it."""
         entry = {"record": record_to_json(record), "before": to_json(_OP, before)}
         self._journal.append(EntryType.GATED, entry)
+
+    def watches(self, functions: KernelFunctions) -> None:
+        """Write the functions whose blocks are watched at the next place."""
+        content = json.dumps(functions.to_json()).encode()
+        self._journal.append(EntryType.WATCHED, {"functions": self._directory.keep(content)})
+
+    def reached(self, scenario_id: str, blocks: bytes) -> None:
+        """Write which of the watched blocks a scenario reached."""
+        entry = {"scenario": scenario_id, "blocks": pack(blocks)}
+        self._journal.append(EntryType.REACHED, entry)
 
     def read(self, scenario_id: str, trace: Trace) -> None:
         """Store the outputs of a scenario; its record, which follows, names them."""

@@ -28,6 +28,9 @@ class Ledger(Protocol):
     def gated(self, record: ScenarioRecord, before: Op | None) -> None:
         """Record a scenario up to the load at which the gate stopped it; it may continue later."""
 
+    def reached(self, scenario_id: str, blocks: bytes) -> None:
+        """Record which blocks of the kernel a scenario reached; its record follows."""
+
     def read(self, scenario_id: str, trace: Trace) -> None:
         """Record the outputs of a scenario that did not pass; its record follows."""
 
@@ -45,6 +48,9 @@ class NoLedger:
         """Discard it."""
 
     def gated(self, record: ScenarioRecord, before: Op | None) -> None:
+        """Discard it."""
+
+    def reached(self, scenario_id: str, blocks: bytes) -> None:
         """Discard it."""
 
     def read(self, scenario_id: str, trace: Trace) -> None:

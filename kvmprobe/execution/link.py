@@ -23,6 +23,10 @@ class LinkLostError(WorkerError):
         self.hung = hung
 
 
+class HostGoneError(LinkLostError):
+    """The emulator was killed or failed: nothing that the kernel under test did."""
+
+
 class Link(Protocol):
     """Exchanges lines with one worker; a context manager that ends all processes it started."""
 
@@ -35,6 +39,16 @@ class Link(Protocol):
         :param timeout: seconds without a line after which the worker counts as hung
         :raises LinkLostError: the worker ended or hangs, or its host died
         """
+
+    def blocks_reached(self) -> bytes | None:
+        """Return the blocks of the kernel that the scenario reached whose end was just received.
+
+        :returns: a bit for each watched block, the lowest bit of the first byte is block 0; None
+            if none are watched
+        """
+
+    def abort(self) -> None:
+        """Kill the worker, from any thread; :meth:`receive` then raises LinkLostError."""
 
     def __enter__(self) -> Self:
         """Return the link."""

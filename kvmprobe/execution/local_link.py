@@ -114,12 +114,19 @@ class LocalLink:
             return f"the worker was killed by signal {-status} ({signal.strsignal(-status)})"
         return f"the worker ended with status {status}: {last[0]}"
 
+    def blocks_reached(self) -> None:
+        """Return None: the blocks of a real host's kernel cannot be watched."""
+
+    def abort(self) -> None:
+        """Kill the worker and its child, from any thread."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.abort()
         self._process.wait()
         self._selector.close()
         for stream in (self._process.stdin, self._process.stdout, self._errors):

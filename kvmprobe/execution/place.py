@@ -37,17 +37,25 @@ class Place(Protocol):
     def risk(self) -> Risk:
         """What a crash costs."""
 
+    @property
+    def jobs(self) -> int:
+        """How many links may run scenarios at the same time."""
+
     def open(self) -> Link:
         """Return a link, as a context manager, to a worker that has not run anything yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThisHost:
-    """The /dev/kvm of the machine that kvmprobe runs on."""
+    """The /dev/kvm of the machine that kvmprobe runs on.
+
+    :ivar jobs: 1, since all scenarios share its kernel log and its taint
+    """
 
     device: str = "/dev/kvm"
     timing: Timing = field(default_factory=Timing)
     risk: Risk = Risk.REAL
+    jobs: int = 1
 
     @property
     def target(self) -> Target:
@@ -76,6 +84,11 @@ class Timed:
     def risk(self) -> Risk:
         """What a crash of the place costs."""
         return self.place.risk
+
+    @property
+    def jobs(self) -> int:
+        """How many links to the place may run scenarios at the same time."""
+        return self.place.jobs
 
     def open(self) -> Link:
         """Return a link to a worker at the place."""

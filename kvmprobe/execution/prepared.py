@@ -11,7 +11,6 @@ import struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kvmprobe.abi import ioctls, payload
-from kvmprobe.abi.tables import MEMORY_REGION
 from kvmprobe.errors import ScenarioError
 from kvmprobe.native._ffi import ffi, lib
 from kvmprobe.scenarios.calls import (
@@ -175,7 +174,8 @@ class Prepared:
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.write(lowered.content)
         address = int(ffi.cast("size_t", self._pointer(memory)))
-        place = MEMORY_REGION.packed.pack(lowered.slot, 0, lowered.guest_address, size, address)
+        region = ioctls.KVM_USERSPACE_MEMORY_REGION.packed
+        place = region.pack(lowered.slot, 0, lowered.guest_address, size, address)
         self.call.kind = lib.KVMPROBE_IOCTL
         self.call.request = ioctls.SET_USER_MEMORY_REGION.number
         self._give_input(self._pointer(place), len(place))

@@ -1,14 +1,18 @@
 """Runs scenarios at one place: order, hazard gate, crashes, restarts of the worker.
 
-Scenarios that the model predicts to be hazardous run last.  The gate in the worker stops a scenario
-before a guest-FPU load that is fatal by the last read-back.  On a real host the scenario ends
-there.  At an expendable place gated scenarios are then repeated without the gate, with at most one
-crash for each boot; of those with the same hazard and the same divergence only the first is
-repeated, unless the user asked for every crash.
+Scenarios that the model predicts to be hazardous run last.  At an expendable place they crash, and
+several links run side by side (``shards``).
+
+On a real host one scenario runs at a time: its kernel log and taint belong to all of them.  The
+gate in the worker stops a scenario before a guest-FPU load that is fatal by the last read-back, and
+there it ends.  If the user allows crashes, gated scenarios are then repeated without the gate, with
+at most one crash for each boot; of those with the same hazard and the same divergence only the
+first is repeated, unless the user asked for every crash.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from dataclasses import replace
@@ -25,6 +29,7 @@ from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.plan import NO_PAST, Past, Planned, plan
 from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.shards import Shards
 from kvmprobe.host.kernel_log import WATCHED
 from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.results.trace import End
@@ -46,7 +51,8 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 
-# Scenarios in flight at once.  After a panic of a real host each of them is a suspect.
+# Scenarios between two writes of the journal to the disk.  On a real host they are in flight at
+# once, and after a panic each of them is a suspect.
 _BATCH = {Risk.REAL: 32, Risk.EXPENDABLE: 64}
 
 
@@ -54,7 +60,7 @@ class Hazardous(Enum):
     """What to do with scenarios that can kill the host."""
 
     STOP = "stop after the read-back"
-    FIRST_OF_A_KIND = "let the first of each kind crash"
+    FIRST_OF_A_KIND = "let the first of each kind crash, on a real host"
     EVERY = "let each crash"
 
 
@@ -75,6 +81,11 @@ class Runner:
         deadline: float = float("inf"),
         ledger: Ledger | None = None,
     ) -> None:
+        """Prepare a run.
+
+        :param sink: receives each record, in the order of the plan
+        :param deadline: monotonic time at which the run ends, seconds
+        """
         self._place = place
         self._hazardous = hazardous
         self._sink = sink
@@ -115,8 +126,12 @@ class Runner:
                     scenarios = listed(self._examined.profile)
                     planned = self._plan(scenarios, wanted, past, driver)
                 self._progress.stage(f"{self._place.target.description}: scenarios")
+                if self._place.risk is Risk.EXPENDABLE:
+                    break
                 if self._drain(driver, planned, gate=1):
                     self._crash_phase(driver)
+        if self._place.risk is Risk.EXPENDABLE:
+            self._run_shards(list(planned))
         while self._waiting:
             with self._place.open() as link:
                 self._crash_phase(self._driver(link))
@@ -164,6 +179,27 @@ class Runner:
         self.remaining = dict.fromkeys(p.scenario.id for p in made.planned if not p.recorded)
         self._total = len(self.remaining)
         return deque(made.planned)
+
+    def _run_shards(self, planned: Sequence[Planned]) -> None:
+        """Run all planned scenarios at an expendable place."""
+        shards = Shards(self._place, self._examined.profile)
+        gate = 0 if self._crashes_allowed else 1
+        requests = [Request(self._within_risk(p), gate) for p in planned]
+        with contextlib.closing(shards.run(requests, self._deadline)) as results:
+            for number, running in enumerate(planned):
+                if number % _BATCH[self._place.risk] == 0:
+                    batch = planned[number : number + _BATCH[self._place.risk]]
+                    self._ledger.intend([p.scenario.id for p in batch])
+                self._progress.now(running.scenario.id)
+                try:
+                    result = next(results)
+                except TimeoutError:
+                    raise self._time_is_up() from None
+                if isinstance(result, TraceLostError):
+                    self._settle_lost(running, result)
+                else:
+                    self._settle(running, result)
+                self._check_deadline()
 
     def _drain(self, driver: Driver, planned: deque[Planned], gate: int) -> bool:
         """Run all planned scenarios in order; return False if the link is lost on the way."""
@@ -235,6 +271,8 @@ class Runner:
         if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
             self.blind_spots.append(f"{scenario.id}: {RECORDS_LOST}")
         target = self._place.target
+        if trace.blocks is not None:
+            self._ledger.reached(scenario.id, trace.blocks)
         record = judged(scenario, self._examined.profile, trace, target, crash, self._model_runs)
         across = self._checkers.across(scenario, trace, record.known)
         record = with_findings(record, (*self._checkers.within(scenario, trace), *across))
@@ -272,8 +310,11 @@ class Runner:
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._deadline:
-            left = len(self.remaining)
-            raise RunTimeout(f"time is up: {left} of {self._total} scenarios did not complete")
+            raise self._time_is_up()
+
+    def _time_is_up(self) -> RunTimeout:
+        left = len(self.remaining)
+        return RunTimeout(f"time is up: {left} of {self._total} scenarios did not complete")
 
 
 def _kind(planned: Planned, record: ScenarioRecord) -> tuple[str, str]:

@@ -8,6 +8,9 @@ from typing import Protocol
 from kvmprobe.native._ffi import ffi, lib
 
 CHANNEL_PORT = 0x5E0
+CONTROL_PORT = 0x5E1
+# To the control port: forget which blocks of the kernel were reached; report them.
+_FORGET_BLOCKS, _REPORT_BLOCKS = b"c", b"C"
 _CHUNK = 65536
 
 
@@ -23,6 +26,12 @@ class Transport(Protocol):
 
     def write(self, line: bytes) -> None:
         """Write one line, which includes its newline."""
+
+    def scenario_begins(self) -> None:
+        """Forget which blocks of the kernel were reached, if they are watched."""
+
+    def scenario_ends(self) -> None:
+        """Have the blocks reported that were reached since, if they are watched."""
 
 
 class PipeTransport:
@@ -47,6 +56,12 @@ class PipeTransport:
         """Write the whole line."""
         while line:
             line = line[os.write(self.write_fd, line) :]
+
+    def scenario_begins(self) -> None:
+        """Nothing: the blocks of a real host's kernel are not watched."""
+
+    def scenario_ends(self) -> None:
+        """Nothing."""
 
 
 class PortTransport:
@@ -74,3 +89,11 @@ class PortTransport:
     def write(self, line: bytes) -> None:
         """Write the line with one string instruction."""
         lib.kvmprobe_port_out(CHANNEL_PORT, ffi.from_buffer(line), len(line))
+
+    def scenario_begins(self) -> None:
+        """Have the emulator forget."""
+        lib.kvmprobe_port_out(CONTROL_PORT, ffi.from_buffer(_FORGET_BLOCKS), 1)
+
+    def scenario_ends(self) -> None:
+        """Have the emulator write a line."""
+        lib.kvmprobe_port_out(CONTROL_PORT, ffi.from_buffer(_REPORT_BLOCKS), 1)

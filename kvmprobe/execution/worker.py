@@ -74,7 +74,9 @@ class Worker:
         """Run a scenario; return True if another can run after it."""
         started = time.monotonic()
         number, limits = request["run"], Limits(request["deadline"], request["step_deadline"])
+        self._transport.scenario_begins()
         ended = self._session.run(number, request["steps"], request["gate"], limits)
+        self._transport.scenario_ends()
         self._send_end(number, ended, started, limits)
         return ended.hang is None or not ended.hang.unkillable
 

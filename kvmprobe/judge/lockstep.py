@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.judge.compare import compare, exit_without_answer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.outcome import Step
     from kvmprobe.results.trace import Reply, Trace
+    from kvmprobe.scenarios.model_run import Known
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -35,27 +36,50 @@ NO_WARNING = Rule(
 _EXIT_REASON, _ENTRY_FAILURE = (field.name for field in KVM_RUN)
 
 
-class Answer(NamedTuple):
-    """A call of the scenario, its reply, and the model's step.
+class Answer:
+    """A call's reply, compared with the model's step; it belongs to no scenario.
 
-    :ivar place: number of the step, from 0, and number of the call in it; call 0 is the step's op
+    :ivar difference: from what is expected, or None
     """
 
-    place: tuple[int, int]
-    op: Op
-    reply: Reply
-    expected: Step
+    __slots__ = ("_record", "_reply", "difference", "expected", "op")
+
+    def __init__(self, op: Op, reply: Reply, expected: Step, host: HostProfile) -> None:
+        self.op = op
+        self.expected = expected
+        self.difference = compare(expected.outcome, op, reply, host)
+        self._reply = reply
+        self._record: CallRecord | None = None
+
+    @property
+    def record(self) -> CallRecord:
+        """The call as the scenario's record shows it."""
+        if self._record is None:
+            self._record = _call_record(self.op, self._reply, self.expected)
+        return self._record
 
 
-def answers(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[Answer]:
-    """Yield each call that has a reply, up to the call at which the model's host dies."""
+def answers(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[tuple[Answer, ...]]:
+    """Yield the calls of each step that have a reply, up to the one at which the host dies."""
     walk = iter(model_run.walked(scenario))
-    for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
-        for position, (op, reply) in enumerate(zip(step.ops, seen.replies, strict=True)):
-            known = next(walk, None)
-            if known is None:
-                return
-            yield Answer((number, position), op, reply, known.step)
+    for step, seen in zip(scenario.steps, trace.steps, strict=False):
+        calls = zip(step.ops, seen.replies, strict=True)
+        answered = tuple(
+            _answer(known, op, reply, model_run.host)
+            for (op, reply), known in zip(calls, walk, strict=False)
+        )
+        yield answered
+        if len(answered) < len(seen.replies):
+            return
+
+
+def _answer(known: Known, op: Op, reply: Reply, host: HostProfile) -> Answer:
+    """Return the same answer for the same reply to a step that scenarios share."""
+    key = reply.result, reply.output
+    found: Answer | None = known.answers.get(key)
+    if found is None:
+        found = known.answers[key] = Answer(op, reply, known.step, host)
+    return found
 
 
 def examined(
@@ -65,34 +89,30 @@ def examined(
 
     Returns the divergences, and the decoded steps for the record.
     """
-    model_run = model_runs.with_defects()
     found: list[Divergence] = []
-    calls: list[list[CallRecord]] = [[] for _ in trace.steps[: len(scenario.steps)]]
-    rules: dict[int, Rule] = {}
-    for answer in answers(scenario, model_run, trace):
-        (number, position), op, reply, expected = answer
-        rule = rules.setdefault(number, expected.rule)
-        difference = compare(expected.outcome, op, reply, model_run.host)
-        if difference is not None:
-            read_by = expected.rule if position and expected.rule is not rule else None
-            after = scenario.steps[number].op
-            found.append(Divergence(number, after, op, difference, rule, read_by))
-        calls[number].append(_call_record(answer))
-    for number, seen in enumerate(trace.steps[: len(scenario.steps)]):
-        after = scenario.steps[number].op
-        found += [
-            Divergence(number, after, None, KernelWarns(line), NO_WARNING)
+    records: list[StepRecord] = []
+    answered = answers(scenario, model_runs.with_defects(), trace)
+    completed = zip(scenario.steps, trace.steps, strict=False)
+    for number, (step, seen) in enumerate(completed):
+        calls = next(answered, ())
+        found += _divergences(number, step.op, calls)
+        found += (
+            Divergence(number, step.op, None, KernelWarns(line), NO_WARNING)
             for line in violations(seen.kernel_log)
-        ]
-    records = (
-        StepRecord(tuple(of_step), seen.kernel_log)
-        for of_step, seen in zip(calls, trace.steps, strict=False)
-    )
-    return tuple(sorted(found, key=lambda divergence: divergence.step)), tuple(records)
+        )
+        records.append(StepRecord(tuple(call.record for call in calls), seen.kernel_log))
+    return tuple(found), tuple(records)
 
 
-def _call_record(answer: Answer) -> CallRecord:
-    _, op, reply, expected = answer
+def _divergences(number: int, after: Op, calls: Sequence[Answer]) -> Iterator[Divergence]:
+    for position, call in enumerate(calls):
+        if call.difference is not None:
+            rule, own = calls[0].expected.rule, call.expected.rule
+            read_by = own if position and own is not rule else None
+            yield Divergence(number, after, call.op, call.difference, rule, read_by)
+
+
+def _call_record(op: Op, reply: Reply, expected: Step) -> CallRecord:
     ended = exit_without_answer(op, reply)
     if ended is not None:
         reason, failure = ended
@@ -172,12 +192,11 @@ def _agrees(
 
     :param may_log: texts of warnings that are expected, if they appear
     """
-    host = model_run.host
     replies = sum(len(step.replies) for step in trace.steps[: len(scenario.steps)])
-    for answer in answers(scenario, model_run, trace):
-        if compare(answer.expected.outcome, answer.op, answer.reply, host) is not None:
+    for calls in answers(scenario, model_run, trace):
+        if any(call.difference is not None for call in calls):
             return False
-        replies -= 1
+        replies -= len(calls)
     unexpected = [
         message
         for seen in trace.steps

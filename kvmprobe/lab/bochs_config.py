@@ -14,7 +14,7 @@ memory: guest={memory_mib}, host={memory_mib}
 romimage: file={firmware}
 vgaromimage: file={firmware}
 vga: extension=none, update_freq=1
-com1: enabled=1, mode=file, dev={console}
+com1: enabled=1, mode=file, dev=/dev/null
 clock: sync=none
 ata1: enabled=0
 speaker: enabled=0
@@ -42,7 +42,6 @@ def text(
     memory_mib: int,
     processors: int,
     firmware: str,
-    console: str,
     ram: Sequence[tuple[int, str]],
     disk: str = "",
 ) -> str:
@@ -51,7 +50,6 @@ def text(
     :param memory_mib: size of the machine's memory, MiB
     :param processors: number of processors
     :param firmware: path of the ROM, which also serves as the required VGA ROM
-    :param console: path that the first serial port writes to
     :param ram: physical byte address and file of each memory image, at most four
     :param disk: path of the disk image, whose size is a multiple of ``CYLINDER_BYTES``; "" for none
     """
@@ -60,7 +58,6 @@ def text(
         memory_mib=memory_mib,
         processors=processors,
         firmware=firmware,
-        console=console,
     )
     images = [
         f"optramimage{number}: file={path}, address={address:#x}\n"

@@ -1,8 +1,8 @@
-"""The emulator as a process: its pipes, its memory images, and killing it.
+"""The emulator's processes: started with a machine's memory, or forked from another machine.
 
-The emulator never outlives kvmprobe: ``close`` kills its process group, and the kernel kills it
-when the thread that started it ends, even by SIGKILL.  Images and configuration are memfds, so no
-files are left either.
+No emulator outlives kvmprobe.  The kernel kills a started one when the thread that started it ends,
+even by SIGKILL, and a forked one when the emulator that it was forked from ends.  Images and
+configuration are memfds, so no files are left either.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
@@ -23,21 +23,47 @@ from kvmprobe.lab import bochs_config
 if TYPE_CHECKING:
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
+    from kvmprobe.lab.ports import Ports
 
-_PIPE_BYTES = 1 << 20
+_ENDS = (
+    "KVMPROBE_CHANNEL_IN",
+    "KVMPROBE_CHANNEL_OUT",
+    "KVMPROBE_CONSOLE",
+    "log",
+    "KVMPROBE_CONTROL",
+)
 
 
-class EmulatorProcess:
-    """A started emulator.
+class EmulatorProcess(Protocol):
+    """A process that runs one machine."""
 
-    :ivar channel_in: non-blocking descriptor for lines to the guest
-    :ivar channel_out: non-blocking descriptor for lines from the guest; EOF when the emulator ends
-    :ivar console: non-blocking descriptor of the guest's first serial port
-    :ivar log: non-blocking descriptor of the emulator's own messages
-    """
+    @property
+    def pid(self) -> int:
+        """Process id."""
 
-    def __init__(self, emulator: Emulator, image: BootImage, disk: int | None) -> None:
-        """Start the emulator.
+    def guest_runs(self) -> None:
+        """Free what only starting the machine needed."""
+
+    def wait(self) -> int | None:
+        """Return the status with which it ended by itself; call it after EOF on the channel.
+
+        None, or a negative number, if it was killed.
+        """
+
+    def ask_to_end(self) -> None:
+        """Let it report which blocks were reached, and end."""
+
+    def kill(self) -> None:
+        """Kill the process if it is running, and free what belongs to it."""
+
+
+class StartedEmulator:
+    """An emulator that was started to boot a kernel."""
+
+    def __init__(
+        self, emulator: Emulator, image: BootImage, ports: Ports, disk: int | None
+    ) -> None:
+        """Start it.
 
         :param disk: descriptor of the disk image; None for no disk
         :raises MissingTools: setpriv is not installed
@@ -45,90 +71,69 @@ class EmulatorProcess:
         self._files: list[int] = []
         self._images: list[int] = []
         try:
-            self._start(emulator, image, disk)
+            self._process = self._start(emulator, image, ports, disk)
         except BaseException:
             self._close_files()
             raise
+        ports.hand_over()
 
-    def release_images(self) -> None:
-        """Free the images; the emulator has copied them once the guest runs."""
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def guest_runs(self) -> None:
+        """Free the images, which the emulator has copied."""
         for descriptor in self._images:
             os.ftruncate(descriptor, 0)
         self._images.clear()
 
-    def memory_bytes(self) -> int:
-        """Return the resident memory, bytes; 0 if the emulator has ended."""
-        try:
-            return int(psutil.Process(self._process.pid).memory_info().rss)
-        except psutil.NoSuchProcess:
-            return 0
-
     def wait(self) -> int:
-        """Return the exit status; call it after EOF on the channel."""
+        """Return the exit status; minus the signal's number if it was killed."""
         return self._process.wait()
 
+    def ask_to_end(self) -> None:
+        """Let it report which blocks were reached, and end."""
+        self._process.terminate()
+
     def kill(self) -> None:
-        """Kill the emulator if it is running."""
+        """Kill the emulator and all machines that were forked from it."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-    def close(self) -> None:
-        """Kill the emulator and close all descriptors."""
-        self.kill()
         self._close_files()
 
-    def _start(self, emulator: Emulator, image: BootImage, disk: int | None) -> None:
+    def _start(
+        self, emulator: Emulator, image: BootImage, ports: Ports, disk: int | None
+    ) -> subprocess.Popen[bytes]:
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise MissingTools(("util-linux",), "the emulated host")
-        in_read, self.channel_in = self._pipe()
-        self.channel_out, out_write = self._pipe()
-        self.console, console_write = self._pipe()
-        self.log, log_write = self._pipe()
         self._images += [self._memory_file(part.content) for part in image.parts]
         ram = [
             (part.address, _path(descriptor))
             for part, descriptor in zip(image.parts, self._images, strict=True)
         ]
-        configuration = self._memory_file(
-            bochs_config.text(
-                image.memory_mib,
-                image.processors,
-                str(emulator.firmware),
-                _path(console_write),
-                ram,
-                # By descriptor: given a path, the emulator leaves a lock file when killed.
-                "" if disk is None else _path(disk),
-            ).encode()
-        )
+        # By descriptor: given a path, the emulator leaves a lock file when killed.
+        disk_path = "" if disk is None else _path(disk)
+        firmware = str(emulator.firmware)
+        text = bochs_config.text(image.memory_mib, image.processors, firmware, ram, disk_path)
+        configuration = self._memory_file(text.encode())
+        ends = dict(zip(_ENDS, ports.machine_ends, strict=True))
+        log = ends.pop("log")
         disks = () if disk is None else (disk,)
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [setpriv, "--pdeathsig", "KILL", emulator.bochs, "-q", "-f", _path(configuration)],
             stdin=subprocess.DEVNULL,
-            stdout=log_write,
-            stderr=log_write,
+            stdout=log,
+            stderr=log,
             cwd="/",
-            env={
-                "KVMPROBE_CHANNEL_IN": str(in_read),
-                "KVMPROBE_CHANNEL_OUT": str(out_write),
-                "KVMPROBE_NO_REBOOT": "1",
-            },
-            pass_fds=(in_read, out_write, console_write, configuration, *self._images, *disks),
+            env={name: str(end) for name, end in ends.items()} | {"KVMPROBE_NO_REBOOT": "1"},
+            pass_fds=(*ends.values(), configuration, *self._images, *disks),
             # A session of its own: it gets no SIGINT and no SIGHUP from the terminal.
             start_new_session=True,
         )
-        for descriptor in (in_read, out_write, console_write, log_write, configuration):
-            self._files.remove(descriptor)
-            os.close(descriptor)
-        for descriptor in (self.channel_in, self.channel_out, self.console, self.log):
-            os.set_blocking(descriptor, False)
-
-    def _pipe(self) -> tuple[int, int]:
-        ends = os.pipe2(os.O_CLOEXEC)
-        self._files += ends
-        return ends
 
     def _memory_file(self, content: bytes | bytearray | mmap.mmap) -> int:
         descriptor = os.memfd_create("kvmprobe", os.MFD_CLOEXEC)
@@ -146,12 +151,43 @@ class EmulatorProcess:
             os.close(self._files.pop())
 
 
-def read_available(descriptor: int) -> bytes | None:
-    """Read up to 1 MiB from a non-blocking pipe; b"" if it is empty, None at EOF."""
+class ForkedEmulator:
+    """An emulator that was forked from another one."""
+
+    def __init__(self, pid: int, pidfd: int, ports: Ports) -> None:
+        self.pid = pid
+        self._ports = ports
+        self._pidfd: int | None = pidfd
+
+    def guest_runs(self) -> None:
+        """Nothing: it was not started."""
+
+    def wait(self) -> int | None:
+        """Return the status that it told before it ended; None if it was killed."""
+        return self._ports.end_status()
+
+    def ask_to_end(self) -> None:
+        """Let it report which blocks were reached, and end."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the emulator if it is running."""
+        pidfd, self._pidfd = self._pidfd, None
+        if pidfd is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+
+
+def memory_bytes(process: EmulatorProcess) -> int:
+    """Return the resident memory of a process, bytes; 0 if it has ended."""
     try:
-        return os.read(descriptor, _PIPE_BYTES) or None
-    except BlockingIOError:
-        return b""
+        return int(psutil.Process(process.pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _path(descriptor: int) -> str:

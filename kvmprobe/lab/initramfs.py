@@ -25,6 +25,13 @@ _MOST_LINKS = 40
 _TRAILER = "TRAILER!!!"
 
 
+class Start(Enum):
+    """When the guest's program starts."""
+
+    AT_ONCE = "at once"
+    ON_INPUT = "after a byte of input"
+
+
 class Mode(Enum):
     """Who uses the channel while the program runs; ``guest/init.c`` reads the value."""
 
@@ -152,6 +159,7 @@ class Payload:
 
     :ivar command: its argv; the first is an absolute path in the guest
     :ivar mount_point: where the disk is mounted before the program starts; "" without a disk
+    :ivar start: when it starts
     """
 
     files: FileTree
@@ -159,6 +167,7 @@ class Payload:
     mode: Mode
     environment: Mapping[str, str] = field(default_factory=dict)
     mount_point: str = ""
+    start: Start = Start.AT_ONCE
 
 
 def build(
@@ -176,6 +185,8 @@ def build(
         "environ": _nul_separated([f"{key}={value}" for key, value in payload.environment.items()]),
     }
     lab |= _module_files("modules", modules)
+    if payload.start is Start.ON_INPUT:
+        lab["wait"] = b""
     if place := payload.mount_point:
         if payload.files.has_below(place):
             raise UsageError(

@@ -1,87 +1,156 @@
 """A running emulated machine: events from it, lines to it, and its timeouts.
 
-``emulator_process`` has the process and its pipes, ``machine_events`` and ``console_text`` parse
-the lines.
+``emulator_process`` has its process, ``ports`` its pipes; ``machine_events`` and ``console_text``
+parse the lines.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import select
 import selectors
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import BootFailed
-from kvmprobe.lab.emulator_process import EmulatorProcess, read_available
-from kvmprobe.lab.machine_events import ConsolePanic, Ended, EndReason, Event, Phase, decode
+from kvmprobe.lab.coverage_control import read_text, watch_blocks
+from kvmprobe.lab.emulator_process import ForkedEmulator, StartedEmulator, memory_bytes
+from kvmprobe.lab.machine_events import (
+    BootPhase,
+    ConsolePanic,
+    Ended,
+    EndReason,
+    Event,
+    Phase,
+    decode,
+)
+from kvmprobe.lab.ports import Ports, read_available, request_fork
 from kvmprobe.results import console_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
+    from kvmprobe.lab.emulator_process import EmulatorProcess
 
 BOOT_SECONDS = 180.0
+_FORK_SECONDS = 30.0
 _PANIC_GRACE_SECONDS = 3.0
+_REPORT_SECONDS = 5.0
 _LAST_LINES = 30
-_READY = "start"
 # ABI: exit status of the patched emulator if the machine resets and KVMPROBE_NO_REBOOT is set.
 _RESET_STATUS = 3
+_ENDINGS: dict[int | None, EndReason] = {
+    0: EndReason.FINISHED,
+    _RESET_STATUS: EndReason.RESET,
+}
 _EMULATOR_BANNER = re.compile(r"^(?:={20,}|\d{11}i\[|\s+(?:Bochs x86|Built from|Timestamp))")
 
 
 class Machine:
-    """A machine that starts on entry to the ``with`` block and is killed on exit.
-
-    Only one thread may use it: the kernel kills the emulator when that thread ends.
-    """
+    """A running machine, which is killed on exit from the ``with`` block."""
 
     def __init__(
-        self,
-        emulator: Emulator,
-        image: BootImage,
-        boot_seconds: float = BOOT_SECONDS,
-        disk: int | None = None,
+        self, ports: Ports, process: EmulatorProcess, boot_seconds: float | None = None
     ) -> None:
-        """Prepare a machine.
+        """Watch a machine.
 
-        :param boot_seconds: wall time until its program must have started, seconds
-        :param disk: descriptor of the disk image; None for no disk
+        :param boot_seconds: wall time until its program must have started, seconds; None if it has
         """
-        self._emulator = emulator
-        self._image = image
-        self._boot_seconds = boot_seconds
-        self._disk = disk
+        self._ports = ports
+        self._process = process
+        self._boot_seconds = boot_seconds or 0.0
+        self._program_started = boot_seconds is None
+        self._started = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._incoming, self._outgoing = bytearray(), bytearray()
         self._console, self._log = bytearray(), bytearray()
         self._pending: deque[Event] = deque()
-        self._program_started = False
-        self._over = False
-
-    def __enter__(self) -> Self:
-        """Start the emulator.
-
-        :raises MissingTools: setpriv is not installed
-        """
-        self._started = time.monotonic()
-        self._process = EmulatorProcess(self._emulator, self._image, self._disk)
+        self._over = self._watched = False
         self._sources = {
-            self._process.channel_out: self._incoming,
-            self._process.console: self._console,
-            self._process.log: self._log,
+            ports.channel_out: self._incoming,
+            ports.console: self._console,
+            ports.log: self._log,
         }
         for descriptor in self._sources:
             self._selector.register(descriptor, selectors.EVENT_READ)
+
+    @classmethod
+    def boot(
+        cls,
+        emulator: Emulator,
+        image: BootImage,
+        boot_seconds: float = BOOT_SECONDS,
+        disk: int | None = None,
+    ) -> Self:
+        """Start an emulator, which boots a kernel.
+
+        The kernel kills the emulator, and what was forked from it, when the calling thread ends.
+
+        :param boot_seconds: wall time until its program must have started, seconds
+        :param disk: descriptor of the disk image; None for no disk
+        :raises MissingTools: setpriv is not installed
+        """
+        ports = Ports()
+        try:
+            return cls(ports, StartedEmulator(emulator, image, ports, disk), boot_seconds)
+        except BaseException:
+            ports.close()
+            raise
+
+    def fork(self) -> Self:
+        """Return a copy of this machine, which has to wait for input of its program.
+
+        The copy has the same memory, processor state and clock.  It ends when this machine ends.
+
+        :raises ForkFailed: the emulator could not fork
+        :raises TemplateLost: this machine has ended, or does not wait for input
+        """
+        ports = Ports()
+        try:
+            pid, pidfd = request_fork(self._ports.control, ports, _FORK_SECONDS)
+        except BaseException:
+            ports.close()
+            raise
+        ports.hand_over()
+        fork = type(self)(ports, ForkedEmulator(pid, pidfd, ports))
+        fork._watched = self._watched  # noqa: SLF001 - the emulator's memory has been copied
+        return fork
+
+    def read_text(self, ranges: Sequence[tuple[int, int]]) -> list[bytes] | None:
+        """Return the bytes at linear addresses while the machine waits for input of its program.
+
+        :param ranges: address and size, bytes
+        :returns: None if a page is not mapped
+        :raises LabError: the machine has ended
+        """
+        return read_text(self._ports.control, ranges)
+
+    def watch_blocks(self, addresses: Sequence[int]) -> None:
+        """Report which of these basic blocks the kernel reaches, as ``BlocksReached``.
+
+        Forks report them as well.  The machine has to wait for input of its program.
+
+        :param addresses: of their first instructions, in ascending order
+        :raises LabError: the machine has ended
+        """
+        watch_blocks(self._ports.control, addresses)
+        self._watched = True
+
+    def kill(self) -> None:
+        """Kill the machine, from any thread; :meth:`events` then yields ``Ended``."""
+        self._process.kill()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Kill the emulator."""
         self._over = True
-        self._process.close()
+        self._process.kill()
+        self._ports.close()
         self._selector.close()
 
     @property
@@ -100,7 +169,7 @@ class Machine:
 
     def memory_bytes(self) -> int:
         """Return the resident memory of the emulator, bytes; 0 if it has ended."""
-        return self._process.memory_bytes()
+        return memory_bytes(self._process)
 
     def send(self, line: str) -> None:
         """Queue a line for the program without blocking; dropped if the machine has ended."""
@@ -124,6 +193,7 @@ class Machine:
                 return
             ready = self._wait(silent_since + timeout)
             if not ready:
+                self._read_blocks()
                 self._finish(EndReason.HANG)
             elif self._exchange(ready):
                 silent_since = time.monotonic()
@@ -146,17 +216,17 @@ class Machine:
         received = False
         seen = len(self._console)
         for descriptor in ready:
-            if descriptor == self._process.channel_in:
+            if descriptor == self._ports.channel_in:
                 self._flush()
             elif (content := read_available(descriptor)) is None:
                 self._selector.unregister(descriptor)
             else:
                 self._sources[descriptor] += content
-                received |= descriptor != self._process.log
+                received |= descriptor != self._ports.log
         self._split_lines()
         if console_text.is_panicking(self._console, seen):
             self._read_rest_of_panic(seen)
-        elif self._process.channel_out not in self._selector.get_map():
+        elif self._ports.channel_out not in self._selector.get_map():
             self._emulator_ended()
         return received
 
@@ -166,8 +236,8 @@ class Machine:
         for line in lines:
             event = decode(bytes(line), self.seconds)
             if isinstance(event, Phase):
-                self._process.release_images()
-                self._program_started |= event.name == _READY
+                self._process.guest_runs()
+                self._program_started |= event.phase is BootPhase.START
             self._pending.append(event)
 
     # The panic may still be printed, and earlier output of the program may not have been read yet.
@@ -178,12 +248,27 @@ class Machine:
             self._drain()
         self._drain()
         self._split_lines()
+        self._read_blocks()
         report = console_text.find_panic(self.console_text)
         if report is None or not self._program_started:
             headline = report.headline if report else "Kernel panic"
             raise self._boot_failed(f"the kernel panicked: {headline}")
         self._pending.append(ConsolePanic(report))
         self._finish(EndReason.PANIC)
+
+    # A machine that has crashed or hangs does not report its blocks by itself.
+    def _read_blocks(self) -> None:
+        if not self._watched:
+            return
+        self._process.ask_to_end()
+        limit = time.monotonic() + _REPORT_SECONDS
+        while (left := limit - time.monotonic()) > 0:
+            if not select.select([self._ports.channel_out], [], [], left)[0]:
+                break
+            if (content := read_available(self._ports.channel_out)) is None:
+                break
+            self._incoming += content
+        self._split_lines()
 
     def _drain(self) -> None:
         for descriptor, buffer in self._sources.items():
@@ -194,7 +279,10 @@ class Machine:
         status = self._process.wait()
         self._drain()
         self._split_lines()
-        endings = {0: EndReason.FINISHED, _RESET_STATUS: EndReason.RESET}
+        endings: dict[int | None, EndReason] = {
+            0: EndReason.FINISHED,
+            _RESET_STATUS: EndReason.RESET,
+        }
         reason = endings.get(status, EndReason.EMULATOR_DIED)
         if status != 0 and not self._program_started:
             raise self._boot_failed(
@@ -218,7 +306,7 @@ class Machine:
         return BootFailed(f"the emulated host did not boot: {what}", self.console_tail())
 
     def _flush(self) -> None:
-        channel = self._process.channel_in
+        channel = self._ports.channel_in
         try:
             while self._outgoing:
                 del self._outgoing[: os.write(channel, self._outgoing)]

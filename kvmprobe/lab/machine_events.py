@@ -1,6 +1,7 @@
 """Events of an emulated machine, and parsing them from the lines of ``guest/init.c``.  Pure.
 
-Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the program.
+Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the program;
+``#coverage`` comes from the emulator.
 """
 
 from __future__ import annotations
@@ -34,6 +35,16 @@ class EndReason(Enum):
     EMULATOR_DIED = "the emulator failed"
 
 
+class BootPhase(Enum):
+    """The stages of a boot, as ``guest/init.c`` names them."""
+
+    INIT = "init"
+    DISK = "disk"
+    MODULES = "modules"
+    WAIT = "wait"
+    START = "start"
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelLine:
     """A line that the program wrote to the channel, without its newline."""
@@ -45,7 +56,7 @@ class ChannelLine:
 class Phase:
     """A stage of the boot began ``seconds`` of wall time after the emulator started."""
 
-    name: str
+    phase: BootPhase
     seconds: float
 
 
@@ -79,6 +90,16 @@ class ProgramKilled:
 
 
 @dataclass(frozen=True, slots=True)
+class BlocksReached:
+    """What the kernel reached since the scenario began: a bit for each watched block.
+
+    :ivar bits: block 0 is the lowest bit of the first byte
+    """
+
+    bits: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ConsolePanic:
     """The kernel under test panicked."""
 
@@ -93,8 +114,11 @@ class Ended:
     text: str = ""
 
 
-GuestEvent = ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled
+GuestEvent = (
+    ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled | BlocksReached
+)
 Event = GuestEvent | ConsolePanic | Ended
+_PHASES = {phase.value: phase for phase in BootPhase}
 
 
 def decode(line: bytes, seconds: float) -> GuestEvent:
@@ -109,14 +133,14 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
         return ChannelLine(text)
     word, _, rest = text[1:].partition(" ")
     match word:
-        case "phase":
-            return Phase(rest, seconds)
+        case "phase" if rest in _PHASES:
+            return Phase(_PHASES[rest], seconds)
         case "nokvm":
             return KvmMissing(rest)
-        case "exit" if rest.isdecimal():
-            return ProgramExited(int(rest))
-        case "signal" if rest.isdecimal():
-            return ProgramKilled(int(rest))
+        case "exit" | "signal" if rest.isdecimal():
+            return (ProgramExited if word == "exit" else ProgramKilled)(int(rest))
+        case "coverage":
+            return BlocksReached(_from_base64(rest))
         case "failed":
             raise LabError(f"the emulated host could not start the program: {rest}")
         case _:

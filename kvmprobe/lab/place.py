@@ -1,28 +1,27 @@
-"""The emulated AMX host as a place to run scenarios: each link is one boot."""
+"""The emulated AMX host as a place to run scenarios: each link is a fork of one booted machine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from kvmprobe.errors import BootFailed
 from kvmprobe.execution.driver import Timing
-from kvmprobe.execution.link import LinkLostError
+from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
+from kvmprobe.lab.coverage import Coverage
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
+    BlocksReached,
     ChannelLine,
     ConsolePanic,
     Ended,
-    KvmMissing,
-    Output,
-    Phase,
-    ProgramExited,
-    ProgramKilled,
+    EndReason,
 )
 from kvmprobe.lab.python_closure import add_python
+from kvmprobe.lab.template import Template
+from kvmprobe.lab.watched_kernel import KernelReader
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmprobe.lab.archive import Archives
-    from kvmprobe.lab.boot_image import BootImage
+    from kvmprobe.lab.cache import Cache
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
@@ -42,39 +41,48 @@ _SCENARIO_SECONDS = 3.0
 
 
 class EmulatedLink:
-    """A worker on a newly booted emulated host."""
+    """A worker on an emulated host that has just booted."""
 
-    def __init__(self, machine: Machine, phases: list[Phase]) -> None:
+    def __init__(self, machine: Machine, greeting: str) -> None:
         self._machine = machine
-        self._phases = phases
+        self._events: Iterator[Event] = machine.events(_SILENCE_SECONDS)
+        self._heard = [greeting]
+        self._blocks: bytes | None = None
 
     def __enter__(self) -> Self:
-        self._machine.__enter__()
-        self._events: Iterator[Event] = self._machine.events(_SILENCE_SECONDS)
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._machine.__exit__()
 
+    def abort(self) -> None:
+        """Kill the emulated host, from any thread; :meth:`receive` then raises LinkLostError."""
+        self._machine.kill()
+
     def send(self, line: str) -> None:
         """Queue a line for the worker."""
         self._machine.send(line)
 
+    def blocks_reached(self) -> bytes | None:
+        """Return the blocks that the scenario reached whose end has just been received."""
+        blocks, self._blocks = self._blocks, None
+        return blocks
+
     def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own timeout
         """Return the worker's next line.
 
-        :raises LinkLostError: the kernel panicked (with its report), hung, or the emulator ended
-        :raises BootFailed: the kernel did not boot, or has no KVM
+        :raises LinkLostError: the kernel panicked (with its report) or hung
+        :raises HostGoneError: the emulator was killed or failed
         """
+        if self._heard:
+            return self._heard.pop()
         crash: Crash | None = None
         for event in self._events:
             match event:
                 case ChannelLine(text):
                     return text
-                case Phase():
-                    self._phases.append(event)
-                case KvmMissing(text):
-                    raise self._untestable(f"has no KVM: {text}")
+                case BlocksReached(bits):
+                    self._blocks = bits
                 case ConsolePanic(report):
                     crash = Crash(
                         step=0,
@@ -84,28 +92,29 @@ class EmulatedLink:
                         frames=report.frames,
                         report=report.text,
                     )
+                case Ended(EndReason.EMULATOR_DIED as reason, text):
+                    raise HostGoneError(f"{reason.value} {text}".strip())
                 case Ended(reason, text):
                     hung = reason is reason.HANG
                     raise LinkLostError(f"{reason.value} {text}".strip(), crash, hung=hung)
-                case Output() | ProgramExited() | ProgramKilled():
+                case _:
                     continue
         raise LinkLostError("the emulated host has ended")
-
-    def _untestable(self, what: str) -> BootFailed:
-        return BootFailed(f"the emulated host {what}", self._machine.console_tail())
 
 
 @dataclass(frozen=True, slots=True)
 class EmulatedHost:
-    """A kernel that can be booted any number of times.
+    """A kernel that boots once; a context manager that ends all its machines.
 
-    :ivar phases: the phases of all boots so far
+    :ivar jobs: machines that run scenarios at the same time
+    :ivar coverage: what is watched of the kernel; None for nothing
     """
 
     kernel: kernels.Kernel
     emulator: Emulator
-    image: BootImage
-    phases: list[Phase]
+    template: Template
+    jobs: int = 1
+    coverage: Coverage | None = None
     timing: Timing = field(default_factory=lambda: Timing(scenario=_SCENARIO_SECONDS, start=180.0))
     risk: Risk = Risk.EXPENDABLE
 
@@ -137,7 +146,17 @@ class EmulatedHost:
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
         image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
-        return cls(kernel, built, image, [])
+        return cls(kernel, built, Template(lambda: Machine.boot(built, image)))
+
+    def watched(self, cache: Cache, progress: Progress) -> Self:
+        """Return this host; its machines report which blocks of the kernel are reached.
+
+        :raises NoCoverage: the kernel's functions cannot be read
+        :raises BootFailed: it does not boot
+        """
+        coverage = Coverage(KernelReader(cache, self.emulator).functions(self.kernel, progress))
+        template = self.template.prepared_by(coverage.arm)
+        return replace(self, coverage=coverage, template=template)
 
     @property
     def target(self) -> Target:
@@ -145,5 +164,15 @@ class EmulatedHost:
         return Target("lab", self.kernel.label, self.kernel.source)
 
     def open(self) -> EmulatedLink:
-        """Boot it."""
-        return EmulatedLink(Machine(self.emulator, self.image), self.phases)
+        """Fork a machine; boot the kernel if this is the first one.
+
+        :raises BootFailed: the kernel did not boot, or has no KVM
+        :raises LabError: the emulator cannot fork
+        """
+        return EmulatedLink(self.template.fork(), self.template.greeting)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.template.close()

@@ -9,12 +9,15 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from kvmprobe.errors import LabError, UsageError
 from kvmprobe.lab import boot_image, elf, guest_files, initramfs, kernel_image, own_command
+from kvmprobe.lab.initramfs import Start
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
+    BlocksReached,
+    BootPhase,
     ConsolePanic,
     Ended,
     EndReason,
@@ -27,7 +30,7 @@ from kvmprobe.lab.machine_events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kvmprobe.lab.disk import Disk
     from kvmprobe.lab.emulator import Emulator
@@ -38,6 +41,16 @@ if TYPE_CHECKING:
 PANIC_STATUS = 255
 SILENCE_SECONDS = 600.0
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Watch(Protocol):
+    """Watches what a program reaches of the kernel."""
+
+    def arm(self, machine: Machine) -> None:
+        """Prepare a machine whose program waits for input."""
+
+    def reached(self, bits: bytes) -> None:
+        """Take what the program has reached when it ended, or the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +100,14 @@ class Program:
     :ivar hardware: what it runs on
     :ivar pycache: directory for kvmprobe's compiled code; if set, kvmprobe is packed and the
         command ``kvmprobe`` starts it
+    :ivar watch: what is watched of the kernel; None for nothing
     """
 
     command: tuple[str, ...]
     files: tuple[GuestFile, ...] = ()
     hardware: Hardware = Hardware()
     pycache: Path | None = None
+    watch: Watch | None = None
 
     def payload(self) -> initramfs.Payload:
         """Collect the files.
@@ -119,6 +134,7 @@ class Program:
             initramfs.Mode.EXEC,
             environment,
             self.hardware.disk.mount_point if self.hardware.disk else "",
+            Start.ON_INPUT if self.watch else Start.AT_ONCE,
         )
 
     def _program(self, search: str) -> GuestFile:
@@ -150,11 +166,13 @@ class Sinks:
     """Where the program's output goes; kvmprobe's own messages go to ``stderr``.
 
     :ivar kernel_log: receives the kernel's console when the machine has ended; None to drop it
+    :ivar started: called when the program starts, instead of reporting it as a stage
     """
 
     stdout: BinaryIO
     stderr: BinaryIO
     kernel_log: BinaryIO | None = None
+    started: Callable[[], None] | None = None
 
     def write(self, output: Output) -> None:
         """Write a piece of output and flush it."""
@@ -202,14 +220,24 @@ def run_program(
     )
     with (
         disk.opened() if disk else contextlib.nullcontext() as descriptor,
-        Machine(emulator, boot, disk=descriptor) as machine,
+        Machine.boot(emulator, boot, disk=descriptor) as machine,
         _kernel_log(machine, sinks),
     ):
         progress.stage(f"emulated host {kernel.label}: boot")
         status: int | None = None
         for event in machine.events(silence_seconds):
-            if isinstance(event, Phase):
-                progress.stage(f"emulated host {kernel.label}: {event.name}")
+            match event:
+                case Phase(BootPhase.START) if sinks.started:
+                    sinks.started()
+                case Phase(BootPhase.WAIT) if program.watch:
+                    program.watch.arm(machine)
+                    machine.send("")
+                case BlocksReached(bits) if program.watch:
+                    program.watch.reached(bits)
+                case Phase(phase):
+                    progress.stage(f"emulated host {kernel.label}: {phase.value}")
+                case _:
+                    pass
             ended = _handle(event, sinks)
             status = ended if status is None else status
     if status is None:

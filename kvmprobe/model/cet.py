@@ -6,7 +6,6 @@ Leaves out CET state that WRMSR would refuse and that the guest loads with XRSTO
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
@@ -137,4 +136,4 @@ def with_content(vcpu: Vcpu, nr: int, given: bytes) -> Vcpu:
     """
     indices = COMPONENTS[XFeature(nr)]
     values = struct.unpack(f"<{len(indices)}Q", given)
-    return replace(vcpu, msrs={**vcpu.msrs, **dict(zip(indices, values, strict=True))})
+    return vcpu._replace(msrs={**vcpu.msrs, **dict(zip(indices, values, strict=True))})

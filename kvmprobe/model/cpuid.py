@@ -93,7 +93,7 @@ def get_supported(machine: Machine, name: str, by: str = MAIN, on: str = "kvm") 
     captured = {**machine.captured, name: kept}
     expected = ExpectedTable(table, PER_CPU, "differs between CPUs")
     return Step(
-        replace(machine, captured=captured), Done(fields=fields, table=expected), GET_SUPPORTED
+        machine._replace(captured=captured), Done(fields=fields, table=expected), GET_SUPPORTED
     )
 
 

@@ -7,9 +7,9 @@ not write the components that it finds in INIT state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 
-@dataclass(frozen=True, slots=True)
-class Fpstate:
+class Fpstate(NamedTuple):
     """A guest's fpstate.
 
     :ivar user_xfeatures: components that user space may set
@@ -47,8 +46,8 @@ class Fpstate:
     xfd: int = 0
     xstate_bv: int = 0
     xstate_bv_open: int = 0
-    contents: Mapping[int, bytes] = field(default_factory=dict)
-    stale: Mapping[int, bytes] = field(default_factory=dict)
+    contents: Mapping[int, bytes] = MappingProxyType({})
+    stale: Mapping[int, bytes] = MappingProxyType({})
     stale_open: int = 0
     mxcsr: int = MXCSR_INIT
     saved: bool = False
@@ -67,8 +66,7 @@ class Fpstate:
 
         :see: arch/x86/kernel/fpu/core.c: fpu_update_guest_xfd
         """
-        return replace(
-            self,
+        return self._replace(
             xstate_bv=self.xstate_bv & ~self.xfd,
             xstate_bv_open=self.xstate_bv_open & ~self.xfd,
         )
@@ -153,8 +151,7 @@ def with_raw_legacy(fpstate: Fpstate, nr: int, given: bytes) -> Fpstate:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu
     """
-    return replace(
-        fpstate,
+    return fpstate._replace(
         contents={**fpstate.contents, nr: given},
         stale={**fpstate.stale, nr: given},
         stale_open=fpstate.stale_open & ~(1 << nr),
@@ -169,8 +166,7 @@ def with_user_components(
     :see: arch/x86/kernel/fpu/xstate.c: copy_uabi_to_xstate
     """
     stale, stale_open = _bytes_kept(fpstate)
-    return replace(
-        fpstate,
+    return fpstate._replace(
         xstate_bv=xstate_bv,
         xstate_bv_open=0,
         contents=contents,
@@ -214,8 +210,7 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     either = sum(1 << nr for nr, fate in fates.items() if fate is Fate.EITHER)
     either |= fpstate.xstate_bv_open
     stale, stale_open = _bytes_kept(fpstate)
-    return replace(
-        fpstate,
+    return fpstate._replace(
         saved=True,
         xstate_bv=kept,
         xstate_bv_open=fpstate.user_xfeatures & ~kept & ~fpstate.xfd,
@@ -282,7 +277,7 @@ def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[F
     mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
     if mxcsr_stale and nr == XFeature.SSE:
         # A save that sets the bit of SSE writes MXCSR, which was INIT.
-        written = replace(_set(fpstate, nr), mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
+        written = _set(fpstate, nr)._replace(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
         with_content = (written,) if nr in fpstate.contents else ()
         return (_clear(fpstate, nr), _with_init(written, nr), *with_content)
     if mxcsr_stale and nr == XFeature.YMM and not fpstate.xstate_bv & XFeature.SSE.bit:
@@ -294,18 +289,18 @@ def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[F
 
 def _set(fpstate: Fpstate, nr: int) -> Fpstate:
     bit = 1 << nr
-    return replace(
-        fpstate, xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
+    return fpstate._replace(
+        xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
     )
 
 
 def _clear(fpstate: Fpstate, nr: int) -> Fpstate:
-    return replace(fpstate, xstate_bv_open=fpstate.xstate_bv_open & ~(1 << nr))
+    return fpstate._replace(xstate_bv_open=fpstate.xstate_bv_open & ~(1 << nr))
 
 
 def _with_init(fpstate: Fpstate, nr: int) -> Fpstate:
     contents = {other: held for other, held in fpstate.contents.items() if other != nr}
-    return replace(fpstate, contents=contents)
+    return fpstate._replace(contents=contents)
 
 
 def exported_mxcsr(

@@ -55,14 +55,13 @@ def set_fpu(machine: Machine, vcpu_name: str, area: bytes) -> Step:
         fpstate = with_raw_legacy(fpstate, nr, held)
     if Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV not in machine.host.behaviours:
         fpstate = _in_effect(machine.host, fpstate, given)
-    return Step(machine.with_vcpu(vcpu_name, replace(vcpu, fpstate=fpstate)), Done(), SET_FPU)
+    return Step(machine.with_vcpu(vcpu_name, vcpu._replace(fpstate=fpstate)), Done(), SET_FPU)
 
 
 def _in_effect(host: HostProfile, fpstate: Fpstate, given: Mapping[int, bytes]) -> Fpstate:
     if not fpstate.xstate_bv & SSE_YMM:
-        fpstate = replace(fpstate, mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
-    return replace(
-        fpstate,
+        fpstate = fpstate._replace(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
+    return fpstate._replace(
         xstate_bv=fpstate.xstate_bv | FPSSE,
         xstate_bv_open=fpstate.xstate_bv_open & ~FPSSE,
         contents={**fpstate.contents, **given},

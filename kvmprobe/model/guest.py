@@ -7,9 +7,8 @@ it (XSAVES), so that what an instruction leaves in a register is what the ioctls
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
@@ -66,8 +65,7 @@ class Fault(Exception):
         self.vector, self.xfd_err = vector, xfd_err
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(NamedTuple):
     """A vCPU in its guest, with its fpstate in the registers.
 
     :ivar state: content of every component but PKRU and CET, which are in ``vcpu``
@@ -88,19 +86,18 @@ class Guest:
 
     def with_vcpu(self, vcpu: Vcpu) -> Guest:
         """Return this guest with its vCPU replaced."""
-        return replace(self, vcpu=vcpu)
+        return self._replace(vcpu=vcpu)
 
     def with_state(self, changes: Mapping[int, bytes], mxcsr: int | None = None) -> Guest:
         """Return this guest with some components changed."""
         known = {nr: content for nr, content in changes.items() if nr in self.state}
         state = {**self.state, **known}
-        return replace(self, state=state, mxcsr=self.mxcsr if mxcsr is None else mxcsr)
+        return self._replace(state=state, mxcsr=self.mxcsr if mxcsr is None else mxcsr)
 
     def with_eax_edx(self, value: int, open_bits: int = 0) -> Guest:
         """Return this guest with a value in EDX:EAX; the upper halves become zero."""
         (low, high), (open_low, open_high) = halves(value), halves(open_bits)
-        return replace(
-            self,
+        return self._replace(
             registers=self.registers._replace(rax=low, rdx=high),
             open_registers=self.open_registers._replace(rax=open_low, rdx=open_high),
         )
@@ -199,7 +196,7 @@ def execute(
         return Step(machine, dies, rule)
     require_payload(machine.host, vcpu)
     if entry(machine.host, vcpu) is Entry.FAILS:
-        failed = replace(vcpu, fpstate=cycle_fpu(machine.host, vcpu.fpstate), ran=True)
+        failed = vcpu._replace(fpstate=cycle_fpu(machine.host, vcpu.fpstate), ran=True)
         return Step(machine.with_vcpu(vcpu_name, failed), Done(KvmExit.FAIL_ENTRY), rule)
     guest = entered(machine.host, vcpu, given)
     vector: int = NO_EXCEPTION
@@ -208,7 +205,7 @@ def execute(
     except Fault as fault:
         vector = fault.vector
         if fault.xfd_err is not None:
-            guest = guest.with_vcpu(replace(guest.vcpu, xfd_err=fault.xfd_err))
+            guest = guest.with_vcpu(guest.vcpu._replace(xfd_err=fault.xfd_err))
     after = machine.with_vcpu(vcpu_name, left(vcpu, guest))
     return Step(after, _told(guest, vector), rule)
 
@@ -222,7 +219,7 @@ def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
         SDM vol.1 §13.8.2 "Compacted Form of XRSTOR"
     """
     if not vcpu.in_payload:
-        vcpu = replace(vcpu, cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, efer=PAYLOAD_EFER, in_payload=True)
+        vcpu = vcpu._replace(cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, efer=PAYLOAD_EFER, in_payload=True)
     fpstate = vcpu.fpstate
     contents = loaded(host, fpstate)
     state = {
@@ -250,8 +247,8 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
             before.fpstate.mxcsr,
         )
         mask = before.fpstate.mxcsr_mask if untouched else guest.host.mxcsr_mask
-        fpstate = replace(fpstate, mxcsr=guest.mxcsr, mxcsr_mask=mask)
-    return replace(guest.vcpu, fpstate=cycle_fpu(guest.host, fpstate), ran=True)
+        fpstate = fpstate._replace(mxcsr=guest.mxcsr, mxcsr_mask=mask)
+    return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True)
 
 
 def _told(guest: Guest, vector: int) -> Done:

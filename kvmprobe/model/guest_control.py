@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
@@ -14,7 +13,6 @@ from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.sregs import legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
-from kvmprobe.xstate.cpuid import CpuidTable
 
 if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
@@ -53,7 +51,7 @@ def read_cr0(guest: Guest) -> Guest:
 
     :see: SDM vol.2 "MOV—Move to/from Control Registers"
     """
-    return replace(guest, registers=guest.registers._replace(rax=guest.vcpu.cr0))
+    return guest._replace(registers=guest.registers._replace(rax=guest.vcpu.cr0))
 
 
 WRITE_CR0 = Rule(
@@ -77,7 +75,7 @@ def write_cr0(guest: Guest) -> Guest:
     cached = not value & Cr0.NW or value & Cr0.CD
     protected = value & Cr0.WP or not guest.vcpu.cr4 & Cr4.CET.bit
     guest.require((paged and cached and protected and not value >> 32, Vector.GP))
-    return guest.with_vcpu(replace(guest.vcpu, cr0=value & _CR0_DEFINED | Cr0.ET))
+    return guest.with_vcpu(guest.vcpu._replace(cr0=value & _CR0_DEFINED | Cr0.ET))
 
 
 CLTS = Rule(
@@ -95,7 +93,7 @@ def clts(guest: Guest) -> Guest:
 
     :see: SDM vol.2 CLTS; arch/x86/kvm/vmx/vmx.c: handle_cr
     """
-    return guest.with_vcpu(replace(guest.vcpu, cr0=guest.vcpu.cr0 & ~Cr0.TS))
+    return guest.with_vcpu(guest.vcpu._replace(cr0=guest.vcpu.cr0 & ~Cr0.TS))
 
 
 READ_CR4 = instruction_rule("MOV from CR4 returns CR4", "MOV—Move to/from Control Registers")
@@ -106,7 +104,7 @@ def read_cr4(guest: Guest) -> Guest:
 
     :see: SDM vol.2 "MOV—Move to/from Control Registers"
     """
-    return replace(guest, registers=guest.registers._replace(rax=guest.vcpu.cr4))
+    return guest._replace(registers=guest.registers._replace(rax=guest.vcpu.cr4))
 
 
 WRITE_CR4 = Rule(
@@ -133,7 +131,7 @@ def write_cr4(guest: Guest) -> Guest:
     protected = vcpu.cr0 & Cr0.WP or not value & Cr4.CET.bit
     same_paging = not (value ^ vcpu.cr4) & Cr4.LA57.bit
     guest.require((legal and protected and same_paging, Vector.GP))
-    return guest.with_vcpu(replace(guest.vcpu, cr4=value))
+    return guest.with_vcpu(guest.vcpu._replace(cr4=value))
 
 
 XGETBV = instruction_rule(
@@ -172,7 +170,7 @@ def xsetbv(guest: Guest) -> Guest:
     """
     legal = guest.ecx == 0 and legal_xcr0(guest.edx_eax, guest.vcpu.guest_xcr0)
     guest.require((guest.cr4_osxsave, Vector.UD), (legal, Vector.GP))
-    return guest.with_vcpu(replace(guest.vcpu, xcr0=guest.edx_eax))
+    return guest.with_vcpu(guest.vcpu._replace(xcr0=guest.edx_eax))
 
 
 XSETBV_BY_USER = Rule(
@@ -230,7 +228,7 @@ def wrpkru(guest: Guest) -> Guest:
     """
     zero = guest.ecx == 0 and not guest.registers.rdx & U32_MAX
     guest.require((guest.vcpu.cr4 & Cr4.PKE.bit, Vector.UD), (zero, Vector.GP))
-    return guest.with_vcpu(replace(guest.vcpu, pkru=guest.registers.rax & U32_MAX))
+    return guest.with_vcpu(guest.vcpu._replace(pkru=guest.registers.rax & U32_MAX))
 
 
 CPUID = Rule(
@@ -250,6 +248,6 @@ def cpuid(guest: Guest) -> Guest:
     :see: arch/x86/kvm/cpuid.c: kvm_emulate_cpuid, kvm_update_cpuid_runtime
     """
     held = current(guest.host, guest.vcpu, guest.vcpu.cpuid or GuestCpuid())
-    found = CpuidTable(held.entries).find(guest.registers.rax & U32_MAX, guest.ecx)
+    found = held.table.find(guest.registers.rax & U32_MAX, guest.ecx)
     result = Registers(found.eax, found.ebx, found.ecx, found.edx) if found else Registers()
-    return replace(guest, registers=result)
+    return guest._replace(registers=result)

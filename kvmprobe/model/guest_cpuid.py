@@ -90,8 +90,8 @@ def set_cpuid2(machine: Machine, vcpu_name: str, table: GuestCpuid, by: str = MA
             return Step(machine, Failed(errno.EPERM), SET_CPUID2)
         vcpu = _with_dynamic(host, vcpu, permitted)
     kept = vendor.table_kept(host, table)
-    vcpu = replace(
-        vcpu, cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
+    vcpu = vcpu._replace(
+        cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
     )
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_CPUID2)
 
@@ -155,13 +155,13 @@ def get_cpuid2(
     held = current(host, vcpu, vcpu.cpuid or GuestCpuid())
     if room < len(held.entries):
         return Step(machine, Failed(errno.E2BIG, {NENT_FIELD: room}), GET_CPUID2)
-    table = CpuidTable(held.entries)
+    table = held.table
     if Behaviour.GET_CPUID2_KEEPS_NENT in host.behaviours:
         table = CpuidTable(held.entries + (_BLANK,) * (room - len(held.entries)))
     unspecified = (vcpu.cpuid or GuestCpuid()).unspecified
     if name:
         kept = replace(GuestCpuid.of(table), unspecified=unspecified)
-        machine = replace(machine, captured={**machine.captured, name: kept})
+        machine = machine._replace(captured={**machine.captured, name: kept})
     if vendor.rewrites_cpuid(host):
         return Step(machine, Done(fields=_known_fields(table)), GET_CPUID2)
     expected = ExpectedTable(table, unspecified, "differs between CPUs")
@@ -196,7 +196,7 @@ def current(host: HostProfile, vcpu: Vcpu, guest: GuestCpuid) -> GuestCpuid:
     """
     if not guest.entries:
         return guest
-    table = CpuidTable(guest.entries)
+    table = guest.table
     ecx = table.at(LEAF_FEATURES, 0).ecx
     ecx = _with_bit(ecx, OSXSAVE_BIT, vcpu.cr4 >> _CR4_OSXSAVE_BIT)
     table = table.replaced(LEAF_FEATURES, 0, ecx=ecx)
@@ -223,14 +223,13 @@ def _with_bit(register: int, bit: int, value: int) -> int:
 
 
 def _address_bits(table: GuestCpuid) -> int:
-    return CpuidTable(table.entries).at(LEAF_ADDRESS_SIZES, 0).eax >> 8 & 0xFF
+    return table.table.at(LEAF_ADDRESS_SIZES, 0).eax >> 8 & 0xFF
 
 
 def _with_dynamic(host: HostProfile, vcpu: Vcpu, permitted: int) -> Vcpu:
-    larger = replace(
-        vcpu.fpstate,
+    larger = vcpu.fpstate._replace(
         user_xfeatures=vcpu.fpstate.user_xfeatures | DYNAMIC,
         uabi_size=host.uabi_size(permitted),
     )
     discards = Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE in host.behaviours
-    return replace(vcpu, fpstate=larger.discarded() if discards else larger)
+    return vcpu._replace(fpstate=larger.discarded() if discards else larger)

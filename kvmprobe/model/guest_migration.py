@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ def save(machine: Machine, vcpu_name: str, part: Part) -> Step:
     """
     kept = {**machine.moved, (vcpu_name, part): machine.vcpu(vcpu_name)}
     step = _told(machine, vcpu_name, part)
-    return Step(replace(step.machine, moved=kept), step.outcome, step.rule)
+    return Step(step.machine._replace(moved=kept), step.outcome, step.rule)
 
 
 RESTORE = Rule(
@@ -73,7 +72,7 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
         case Part.SREGS:
             return sregs.restore_sregs(machine, vcpu_name, had)
         case Part.REGS:
-            vcpu = replace(vcpu, in_payload=had.in_payload)
+            vcpu = vcpu._replace(in_payload=had.in_payload)
         case _:
             pass
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), RESTORE)
@@ -104,5 +103,5 @@ def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
     step = uabi.set_xsave(machine, vcpu_name, fullest)
     vcpu = step.machine.vcpu(vcpu_name)
     open_bits = had.fpstate.xstate_bv_open & visible_features(had) & ~vcpu.xfd
-    vcpu = replace(vcpu, fpstate=replace(vcpu.fpstate, xstate_bv_open=open_bits))
+    vcpu = vcpu._replace(fpstate=vcpu.fpstate._replace(xstate_bv_open=open_bits))
     return Step(step.machine.with_vcpu(vcpu_name, vcpu), step.outcome, step.rule)

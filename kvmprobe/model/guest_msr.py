@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
@@ -79,13 +78,13 @@ def wrmsr(guest: Guest) -> Guest:
             return guest.with_vcpu(with_xfd(vcpu, value))
         case Msr.IA32_XFD_ERR:
             guest.require((dynamic, Vector.GP))
-            return guest.with_vcpu(replace(guest.vcpu, xfd_err=value))
+            return guest.with_vcpu(guest.vcpu._replace(xfd_err=value))
         case index if index in cet.MSRS:
             return _with_cet(guest, index)
         case _:
             known = guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT)
             guest.require((known and not value & ~vcpu.guest_xss, Vector.GP))
-            return guest.with_vcpu(replace(guest.vcpu, xss=value))
+            return guest.with_vcpu(guest.vcpu._replace(xss=value))
 
 
 def _with_cet(guest: Guest, index: int) -> Guest:
@@ -98,7 +97,7 @@ def _with_cet(guest: Guest, index: int) -> Guest:
             f"WRMSR {msr_name(index)}={value:#x} in the guest: the CPU has the feature, "
             "the guest's CPUID has not"
         )
-    return guest.with_vcpu(replace(guest.vcpu, msrs={**vcpu.msrs, index: value}))
+    return guest.with_vcpu(guest.vcpu._replace(msrs={**vcpu.msrs, index: value}))
 
 
 def _has(guest: Guest, bit: int) -> bool:

@@ -7,7 +7,6 @@ tile data check IA32_XFD.
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
@@ -63,7 +62,7 @@ def sttilecfg(guest: Guest) -> Guest:
     :see: SDM vol.2 STTILECFG
     """
     _require_enabled(guest)
-    return replace(guest, memory=guest.content(XFeature.XTILE_CFG))
+    return guest._replace(memory=guest.content(XFeature.XTILE_CFG))
 
 
 TILERELEASE = instruction_rule("TILERELEASE returns both tile components to INIT", "TILERELEASE")
@@ -106,7 +105,7 @@ def tilestored(guest: Guest, tile: int, before: bytes) -> Guest:
     content, memory = _tile(guest, tile), bytearray(before)
     for at in range(0, count * BYTES_PER_ROW, BYTES_PER_ROW):
         memory[at : at + columns] = content[at : at + columns]
-    return replace(guest, memory=bytes(memory))
+    return guest._replace(memory=bytes(memory))
 
 
 TILEZERO = instruction_rule("TILEZERO is #NM with XFD armed", "TILEZERO", "INV-39")

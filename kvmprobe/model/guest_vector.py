@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -116,7 +115,7 @@ def store(guest: Guest, file: VectorFile) -> Guest:
     """
     _require(guest, file)
     contents = {int(nr): guest.content(nr) for nr, _, _ in file.parts}
-    return replace(guest, memory=joined(file, contents))
+    return guest._replace(memory=joined(file, contents))
 
 
 VZEROALL = instruction_rule("VZEROALL clears registers 0 to 15", "VZEROALL")
@@ -155,7 +154,7 @@ def ldmxcsr(guest: Guest, value: int) -> Guest:
     """
     _require(guest, VectorFile.XMM)
     guest.require((not value & ~guest.host.mxcsr_mask, Vector.GP))
-    return replace(guest, mxcsr=value)
+    return guest._replace(mxcsr=value)
 
 
 STMXCSR = instruction_rule("STMXCSR stores MXCSR", "STMXCSR")
@@ -167,7 +166,7 @@ def stmxcsr(guest: Guest) -> Guest:
     :see: SDM vol.2 STMXCSR
     """
     _require(guest, VectorFile.XMM)
-    return replace(guest, memory=struct.pack("<I", guest.mxcsr))
+    return guest._replace(memory=struct.pack("<I", guest.mxcsr))
 
 
 FNINIT = instruction_rule("FNINIT resets the x87 environment", "FINIT/FNINIT")
@@ -238,7 +237,7 @@ def fnstcw(guest: Guest) -> Guest:
 
     :see: SDM vol.2 FSTCW/FNSTCW
     """
-    return replace(guest, memory=_x87(guest)[:2])
+    return guest._replace(memory=_x87(guest)[:2])
 
 
 FNSTSW = instruction_rule("FNSTSW stores the x87 status word", "FSTSW/FNSTSW")
@@ -249,7 +248,7 @@ def fnstsw(guest: Guest) -> Guest:
 
     :see: SDM vol.2 FSTSW/FNSTSW
     """
-    return replace(guest, memory=_x87(guest)[2:4])
+    return guest._replace(memory=_x87(guest)[2:4])
 
 
 FLD1 = instruction_rule("FLD1 pushes 1", "FLD1/FLDL2T/FLDL2E/FLDPI/FLDLG2/FLDLN2/FLDZ")
@@ -294,7 +293,7 @@ def fstp(guest: Guest) -> Guest:
         value, flags = _INDEFINITE, _STACK_FAULT
     tags = x87[_TAG_BYTE] & ~(1 << top)
     popped = _stacked(x87, (top + 1) % _STACK, tags, [*slots[1:], slots[0]], flags)
-    return _with_x87(replace(guest, memory=value), popped)
+    return _with_x87(guest._replace(memory=value), popped)
 
 
 def _require(guest: Guest, file: VectorFile) -> None:

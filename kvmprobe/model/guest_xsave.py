@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -138,7 +138,7 @@ def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest
         found.append(Unspecified(0, b"\xff\xff", "FCW follows XINUSE of x87"))
     if rfbm & XFeature.FP.bit and any(guest.content(XFeature.FP)[_POINTERS.start : _POINTERS.stop]):
         found.append(_x87_pointers())
-    return replace(guest, memory=bytes(memory), unspecified=tuple(found))
+    return guest._replace(memory=bytes(memory), unspecified=tuple(found))
 
 
 XRSTOR = Rule(
@@ -181,7 +181,7 @@ def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> G
         mxcsr = area.mxcsr
     if rfbm & XFeature.PKRU.bit:
         pkru = struct.unpack_from("<I", changes.pop(XFeature.PKRU))[0]
-        guest = guest.with_vcpu(replace(guest.vcpu, pkru=pkru))
+        guest = guest.with_vcpu(guest.vcpu._replace(pkru=pkru))
     for nr in numbers(rfbm & _SUPERVISOR):
         guest = guest.with_vcpu(cet.with_content(guest.vcpu, nr, changes.pop(nr)))
     return guest.with_state(changes, mxcsr)
@@ -201,7 +201,7 @@ def fxsave(guest: Guest, before: bytes) -> Guest:
         _put(memory, nr, _saved(guest, nr), guest.host.layout)
     _put_mxcsr(memory, guest)
     pointers = any(memory[_POINTERS.start : _POINTERS.stop])
-    return replace(guest, memory=bytes(memory), unspecified=(_x87_pointers(),) if pointers else ())
+    return guest._replace(memory=bytes(memory), unspecified=(_x87_pointers(),) if pointers else ())
 
 
 FXRSTOR = instruction_rule("FXRSTOR loads x87 and SSE state", "FXRSTOR")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
@@ -113,7 +112,7 @@ def create_vcpu(
     if vcpu_id >= MAX_VCPU_IDS:
         return Step(machine, Failed(errno.EINVAL), VCPU_ID_TOO_LARGE)
     vm, process = machine.vm(vm_name), machine.process(by)
-    locked = machine.with_process(by, replace(process, perm_locked=True))
+    locked = machine.with_process(by, process._replace(perm_locked=True))
     if vcpu_id in vm.vcpu_ids:
         after = locked if Behaviour.DUPLICATE_VCPU_ID_LOCKS in behaviours else machine
         return Step(after, Failed(errno.EEXIST), VCPU_ID_TAKEN)
@@ -125,6 +124,6 @@ def create_vcpu(
         stale={XFeature.FP: FP_INIT, XFeature.SSE: bytes(SSE_SIZE)},
     )
     vcpu = Vcpu(fpstate, memory=vm.memory, lapic=vm.irqchip)
-    with_id = replace(vm, vcpu_ids=vm.vcpu_ids | {vcpu_id})
+    with_id = vm._replace(vcpu_ids=vm.vcpu_ids | {vcpu_id})
     created = locked.with_vm(vm_name, with_id).with_vcpu(vcpu_name, vcpu)
     return Step(created.with_open(by, vcpu_name), NewDescriptor(), CREATE_VCPU)

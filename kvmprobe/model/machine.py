@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.errors import ModelBug
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable, Register
@@ -21,7 +22,7 @@ MAIN = ""
 CR0_RESET = 0x6000_0010
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GuestCpuid:
     """A guest's CPUID table, and what it says of XSTATE.
 
@@ -35,6 +36,14 @@ class GuestCpuid:
     entries: tuple[CpuidEntry, ...] = ()
     unspecified: frozenset[tuple[int, Register]] = field(default=frozenset(), compare=False)
 
+    def __hash__(self) -> int:
+        return hash((self.xcr0, self.xss, self.table))
+
+    @cached_property
+    def table(self) -> CpuidTable:
+        """The entries as a table."""
+        return CpuidTable(self.entries)
+
     @classmethod
     def of(cls, table: CpuidTable) -> GuestCpuid:
         """Return what a table says."""
@@ -42,7 +51,7 @@ class GuestCpuid:
 
     def has(self, leaf: int, subleaf: int, register: Register, bit: int) -> bool:
         """Return True if a feature bit is set; a missing leaf has none."""
-        entry = CpuidTable(self.entries).find(leaf, subleaf)
+        entry = self.table.find(leaf, subleaf)
         return entry is not None and bool(getattr(entry, register.value) >> bit & 1)
 
 
@@ -51,8 +60,7 @@ def _guest_cpuid(table: CpuidTable) -> GuestCpuid:
     return GuestCpuid(table.xcr0, table.xss, table.entries)
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """One thread group, as far as permission goes.
 
     :ivar memory: name of the process whose memory (mm) it runs in
@@ -71,8 +79,7 @@ class Process:
     limited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Vm:
+class Vm(NamedTuple):
     """One VM.
 
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
@@ -84,11 +91,10 @@ class Vm:
     memory: str = MAIN
     vcpu_ids: frozenset[int] = frozenset()
     irqchip: bool = False
-    slots: Mapping[int, Region] = field(default_factory=dict)
+    slots: Mapping[int, Region] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Vcpu:
+class Vcpu(NamedTuple):
     """One vCPU's registers and guest fpstate.
 
     :ivar cpuid: None before the first KVM_SET_CPUID2
@@ -118,9 +124,9 @@ class Vcpu:
     in_payload: bool = False
     ran: bool = False
     xfd_passthrough: bool = False
-    msrs: Mapping[int, int] = field(default_factory=dict)
+    msrs: Mapping[int, int] = MappingProxyType({})
     lapic: bool = False
-    state: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    state: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     memory: str = MAIN
 
     @property
@@ -129,10 +135,10 @@ class Vcpu:
         return self.fpstate.xfd
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """A scenario's process, the processes it made, its VMs' vCPUs.
 
+    :ivar host: comes first, because all states of a model run have the same
     :ivar tasks: the process that each task belongs to (a thread shares its creator's)
     :ivar altstacks: bytes of the alternate signal stack of each task that has one
     :ivar vms: by the name of their descriptors
@@ -146,13 +152,13 @@ class Machine:
 
     host: HostProfile
     processes: Mapping[str, Process]
-    tasks: Mapping[str, str] = field(default_factory=lambda: {MAIN: MAIN})
-    altstacks: Mapping[str, int] = field(default_factory=dict)
-    vms: Mapping[str, Vm] = field(default_factory=dict)
-    vcpus: Mapping[str, Vcpu] = field(default_factory=dict)
-    captured: Mapping[str, GuestCpuid] = field(default_factory=dict)
-    saved: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    moved: Mapping[tuple[str, str], Vcpu] = field(default_factory=dict)
+    tasks: Mapping[str, str] = MappingProxyType({MAIN: MAIN})
+    altstacks: Mapping[str, int] = MappingProxyType({})
+    vms: Mapping[str, Vm] = MappingProxyType({})
+    vcpus: Mapping[str, Vcpu] = MappingProxyType({})
+    captured: Mapping[str, GuestCpuid] = MappingProxyType({})
+    saved: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+    moved: Mapping[tuple[str, str], Vcpu] = MappingProxyType({})
     closed: frozenset[tuple[str, str]] = frozenset()
     payload: int = 0
 
@@ -183,11 +189,11 @@ class Machine:
 
     def with_process(self, task: str, process: Process) -> Machine:
         """Return the machine with a task's process replaced."""
-        return replace(self, processes={**self.processes, self.tasks[task]: process})
+        return self._replace(processes={**self.processes, self.tasks[task]: process})
 
     def with_open(self, task: str, name: str) -> Machine:
         """Return the machine after a task has got a descriptor, perhaps of a name in use before."""
-        return replace(self, closed=self.closed - {(self.process(task).files, name)})
+        return self._replace(closed=self.closed - {(self.process(task).files, name)})
 
     def vm(self, name: str) -> Vm:
         """Return a VM; one that no step created is the scenario's own, without vCPUs."""
@@ -195,7 +201,7 @@ class Machine:
 
     def with_vm(self, name: str, vm: Vm) -> Machine:
         """Return the machine with one VM added or replaced."""
-        return replace(self, vms={**self.vms, name: vm})
+        return self._replace(vms={**self.vms, name: vm})
 
     def vcpu(self, name: str) -> Vcpu:
         """Return a vCPU that exists."""
@@ -205,7 +211,7 @@ class Machine:
 
     def with_vcpu(self, name: str, vcpu: Vcpu) -> Machine:
         """Return the machine with one vCPU added or replaced."""
-        return replace(self, vcpus={**self.vcpus, name: vcpu})
+        return self._replace(vcpus={**self.vcpus, name: vcpu})
 
 
 def fresh_process(host: HostProfile, memory: str) -> Process:

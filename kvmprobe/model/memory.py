@@ -7,7 +7,7 @@ model.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import RESET_PAGE
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine, Vm
 
 PAGE_SIZE = 4096
-# cdefs/guest_run.c: two slots, the payload's memory from address 0 and its reset vector's page.
+# native/shared/payload.h: two slots, the payload's memory from address 0 and its reset page.
 _PAYLOAD_SLOT, _PAYLOAD_SIZE = 0x10, 0x20000
 
 
@@ -88,7 +88,7 @@ def map_region(machine: Machine, vm_name: str, *regions: Region) -> Step:
         number = _refusal(vm, region)
         if number:
             return Step(machine, Failed(number), SET_MEMORY_REGION)
-        machine = machine.with_vm(vm_name, replace(vm, slots={**vm.slots, region.slot: region}))
+        machine = machine.with_vm(vm_name, vm._replace(slots={**vm.slots, region.slot: region}))
     return Step(machine, Done(), SET_MEMORY_REGION)
 
 
@@ -97,7 +97,7 @@ def map_payload(machine: Machine, vm_name: str) -> Step:
 
     :see: virt/kvm/kvm_main.c: kvm_set_memory_region
     """
-    fresh = replace(machine, payload=machine.payload + 1)
+    fresh = machine._replace(payload=machine.payload + 1)
     return map_region(fresh, vm_name, *payload_regions(fresh.payload))
 
 

@@ -7,7 +7,6 @@ Leaves out ``ignore_msrs`` and MSR filters, which host-initiated access bypasses
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -186,7 +185,7 @@ def _io(
             fpstate = load_guest_fpu(host, vcpu.fpstate)
             if isinstance(fpstate, HostDies):
                 return Step(machine, fpstate, rule)
-            vcpu = replace(vcpu, fpstate=fpstate)
+            vcpu = vcpu._replace(fpstate=fpstate)
         accessed = access(vcpu, place)
         if accessed is None:
             break
@@ -221,8 +220,8 @@ def get_listed(machine: Machine, vcpu_name: str) -> Step:
         return None if value is None else vcpu
 
     step = _io(machine, vcpu_name, indices, with_value_found, ACCESS_LISTED, {})
-    kept = replace(step.machine, saved={**step.machine.saved, _LISTED: found})
-    return replace(step, machine=kept)
+    kept = step.machine._replace(saved={**step.machine.saved, _LISTED: found})
+    return step._replace(machine=kept)
 
 
 def restore_listed(machine: Machine, vcpu_name: str, xfd: int) -> Step:
@@ -261,13 +260,13 @@ def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
         case Msr.IA32_XFD:
             return _armed(host, vcpu, value, FpuLoad.NOT_NEEDED)
         case Msr.IA32_XFD_ERR:
-            return None if value & ~(vcpu.guest_xcr0 & DYNAMIC) else replace(vcpu, xfd_err=value)
+            return None if value & ~(vcpu.guest_xcr0 & DYNAMIC) else vcpu._replace(xfd_err=value)
         case Msr.IA32_XSS:
             return _with_xss(host, vcpu, value)
         case _ if _accepts(host, vcpu, index, value):
             if index in cet.MSRS and not cet.keeps(host, index, value):
                 return vcpu
-            return replace(vcpu, msrs={**vcpu.msrs, index: value})
+            return vcpu._replace(msrs={**vcpu.msrs, index: value})
         case _:
             return None if value or index not in host.msrs else vcpu
 
@@ -308,11 +307,11 @@ def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
 
 def _with_xss(host: HostProfile, vcpu: Vcpu, value: int) -> Vcpu | None:
     if Behaviour.XSS_FOLLOWS_CPUID not in host.behaviours:
-        return None if value & ~host.kvm_xss else replace(vcpu, xss=value)
+        return None if value & ~host.kvm_xss else vcpu._replace(xss=value)
     if not _has_xsaves(vcpu.cpuid):
         # Advertised, but not this guest's: zero is accepted, and changes nothing.
         return None if value or Msr.IA32_XSS not in host.msrs else vcpu
-    return None if value & ~vcpu.guest_xss else replace(vcpu, xss=value)
+    return None if value & ~vcpu.guest_xss else vcpu._replace(xss=value)
 
 
 def _has_xsaves(cpuid: GuestCpuid | None) -> bool:
@@ -324,9 +323,9 @@ def with_xfd(vcpu: Vcpu, value: int) -> Vcpu:
 
     :see: arch/x86/kvm/vmx/vmx.c: vmx_set_msr
     """
-    fpstate = replace(vcpu.fpstate, xfd=value)
+    fpstate = vcpu.fpstate._replace(xfd=value)
     opens = vcpu.xfd_passthrough or bool(value)
-    return replace(vcpu, fpstate=fpstate, xfd_passthrough=opens)
+    return vcpu._replace(fpstate=fpstate, xfd_passthrough=opens)
 
 
 def _armed(host: HostProfile, vcpu: Vcpu, value: int, load: FpuLoad) -> Vcpu | None:
@@ -334,7 +333,7 @@ def _armed(host: HostProfile, vcpu: Vcpu, value: int, load: FpuLoad) -> Vcpu | N
         return None
     written = with_xfd(vcpu, value)
     keeps = _KEEPING[load] in host.behaviours
-    return written if keeps else replace(written, fpstate=written.fpstate.without_armed())
+    return written if keeps else written._replace(fpstate=written.fpstate.without_armed())
 
 
 def _written_one(machine: Machine, vcpu_name: str, written: Vcpu | None, rule: Rule) -> Step:

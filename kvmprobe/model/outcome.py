@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
@@ -128,10 +128,9 @@ class HostDies:
 Outcome = Done | NewDescriptor | Failed | OneOf | HostDies
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One transition: the state after, what to expect, and the rule that says so."""
 
-    machine: Machine = field(repr=False)
+    machine: Machine
     outcome: Outcome
     rule: Rule

@@ -6,7 +6,6 @@ Shaped like arch/x86/kernel/fpu/xstate.c: fpu_xstate_prctl.  Leaves out 32-bit k
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
@@ -45,7 +44,7 @@ def request_guest_permission(machine: Machine, feature_nr: int, by: str = MAIN) 
         answer = Failed(errno.EBUSY)
     if answer is not None:
         return Step(machine, answer, REQUEST_GUEST_PERMISSION)
-    granted = replace(process, guest_perm=process.guest_perm | 1 << feature_nr)
+    granted = process._replace(guest_perm=process.guest_perm | 1 << feature_nr)
     return Step(machine.with_process(by, granted), Done(), REQUEST_GUEST_PERMISSION)
 
 
@@ -72,7 +71,7 @@ def request_host_permission(machine: Machine, feature_nr: int, by: str = MAIN) -
         answer = _stack_too_small(machine, process.host_perm | 1 << feature_nr, by)
     if answer is not None:
         return Step(machine, answer, REQUEST_HOST_PERMISSION)
-    granted = replace(process, host_perm=process.host_perm | 1 << feature_nr)
+    granted = process._replace(host_perm=process.host_perm | 1 << feature_nr)
     return Step(machine.with_process(by, granted), Done(), REQUEST_HOST_PERMISSION)
 
 

@@ -7,7 +7,6 @@ to the thread, VMs to the memory (mm) of the process that created them.
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.machine import MAIN, fresh_process
@@ -38,7 +37,7 @@ def spawn_thread(machine: Machine, task: str) -> Step:
     :see: arch/x86/kernel/fpu/core.c: fpu_clone; kernel/fork.c: copy_process
     """
     tasks = {**machine.tasks, task: machine.tasks[MAIN]}
-    return Step(replace(machine, tasks=tasks), Done(), SPAWN_THREAD)
+    return Step(machine._replace(tasks=tasks), Done(), SPAWN_THREAD)
 
 
 FORK = Rule(
@@ -57,12 +56,12 @@ def fork(machine: Machine, task: str) -> Step:
     :see: arch/x86/kernel/fpu/core.c: fpu_inherit_perms; kernel/fork.c: copy_process
     """
     parent = machine.process(MAIN)
-    child = replace(parent, memory=task, files=task)
+    child = parent._replace(memory=task, files=task)
     copies = {(task, name) for owner, name in machine.closed if owner == parent.files}
     altstacks = dict(machine.altstacks)
     if MAIN in altstacks:
         altstacks[task] = altstacks[MAIN]
-    forked = replace(machine, closed=machine.closed | copies, altstacks=altstacks)
+    forked = machine._replace(closed=machine.closed | copies, altstacks=altstacks)
     return _with_new(forked, task, child, FORK)
 
 
@@ -105,7 +104,7 @@ def exec_image(machine: Machine, task: str) -> Step:
 def _with_new(machine: Machine, task: str, process: Process, rule: Rule) -> Step:
     processes = {**machine.processes, task: process}
     tasks = {**machine.tasks, task: task}
-    return Step(replace(machine, processes=processes, tasks=tasks), Done(), rule)
+    return Step(machine._replace(processes=processes, tasks=tasks), Done(), rule)
 
 
 SET_ALTSTACK = Rule(
@@ -129,7 +128,7 @@ def set_altstack(machine: Machine, size: int, by: str = MAIN) -> Step:
     perm = machine.process(by).host_perm
     if size < MINSIGSTKSZ or (perm & DYNAMIC and size <= frame_size(machine.host, perm)):
         return Step(machine, Failed(errno.ENOMEM), SET_ALTSTACK)
-    return Step(replace(machine, altstacks={**machine.altstacks, by: size}), Done(), SET_ALTSTACK)
+    return Step(machine._replace(altstacks={**machine.altstacks, by: size}), Done(), SET_ALTSTACK)
 
 
 def frame_size(host: HostProfile, components: int) -> int:
@@ -155,7 +154,7 @@ def limit_descriptors(machine: Machine) -> Step:
 
     :see: kernel/sys.c: do_prlimit; fs/file.c: alloc_fd
     """
-    limited = machine.with_process(MAIN, replace(machine.process(MAIN), limited=True))
+    limited = machine.with_process(MAIN, machine.process(MAIN)._replace(limited=True))
     return Step(limited, Done(), LIMIT_DESCRIPTORS)
 
 
@@ -179,7 +178,7 @@ def close(machine: Machine, name: str) -> Step:
     place = (machine.process(MAIN).files, name)
     if place in machine.closed:
         return Step(machine, Failed(errno.EBADF), CLOSE)
-    return Step(replace(machine, closed=machine.closed | {place}), Done(), CLOSE)
+    return Step(machine._replace(closed=machine.closed | {place}), Done(), CLOSE)
 
 
 OTHER_MEMORY = Rule(

@@ -7,7 +7,6 @@ happen even when ``immediate_exit`` keeps the guest from being entered.
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KvmExit
@@ -52,7 +51,7 @@ def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> 
     fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, rule)
-    after = machine.with_vcpu(vcpu_name, replace(vcpu, fpstate=fpstate, ran=True))
+    after = machine.with_vcpu(vcpu_name, vcpu._replace(fpstate=fpstate, ran=True))
     return Step(after, _exit(machine.host, vcpu, reason), rule)
 
 
@@ -84,5 +83,5 @@ def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
     fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, RUN_IMMEDIATE_EXIT)
-    after = machine.with_vcpu(vcpu_name, replace(vcpu, fpstate=fpstate))
+    after = machine.with_vcpu(vcpu_name, vcpu._replace(fpstate=fpstate))
     return Step(after, Failed(errno.EINTR), RUN_IMMEDIATE_EXIT)

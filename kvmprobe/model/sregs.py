@@ -7,7 +7,7 @@ paging and segments other than those of a reset vCPU, and confidential guests.
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import vendor
@@ -61,6 +61,7 @@ def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
     return not value & ~allowed
 
 
+@lru_cache(maxsize=64)
 def _allowed(cpuid: GuestCpuid) -> int:
     return CR4_ALWAYS | sum(
         bit.bit for bit, features in _FEATURES.items() if any(cpuid.has(*f) for f in features)
@@ -118,7 +119,7 @@ def _restored(machine: Machine, vcpu_name: str, registers: Mapping[str, int]) ->
     paged = efer & EFER_LMA and not cr4 & Cr4.PAE.bit
     if paged or not legal_cr4(machine.host, vcpu.cpuid, cr4):
         return Step(machine, Failed(errno.EINVAL), SET_SREGS)
-    written = replace(vcpu, cr0=cr0, cr4=cr4, efer=efer)
+    written = vcpu._replace(cr0=cr0, cr4=cr4, efer=efer)
     return Step(machine.with_vcpu(vcpu_name, written), Done(), SET_SREGS)
 
 
@@ -137,7 +138,7 @@ def get_sregs(machine: Machine, vcpu_name: str, kept_as: str = "") -> Step:
     """
     vcpu = machine.vcpu(vcpu_name)
     if kept_as:
-        machine = replace(machine, saved={**machine.saved, kept_as: control_registers(vcpu)})
+        machine = machine._replace(saved={**machine.saved, kept_as: control_registers(vcpu)})
     return Step(machine, Done(fields=_fields(vcpu)), GET_SREGS)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
@@ -68,10 +67,10 @@ def set_xsave(machine: Machine, vcpu_name: str, image: bytes) -> Step:
         return Step(machine, Failed(errno.EINVAL), SET_XSAVE)
     fpstate = with_user_components(vcpu.fpstate, xstate_bv, contents_in(xstate_bv, given))
     if xstate_bv & _MXCSR_USERS:
-        fpstate = replace(fpstate, mxcsr=given.mxcsr, mxcsr_mask=given.mxcsr_mask)
-    vcpu = replace(vcpu, fpstate=fpstate)
+        fpstate = fpstate._replace(mxcsr=given.mxcsr, mxcsr_mask=given.mxcsr_mask)
+    vcpu = vcpu._replace(fpstate=fpstate)
     if xstate_bv & XFeature.PKRU.bit:
-        vcpu = replace(vcpu, pkru=struct.unpack_from("=I", given.contents[XFeature.PKRU])[0])
+        vcpu = vcpu._replace(pkru=struct.unpack_from("=I", given.contents[XFeature.PKRU])[0])
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_XSAVE)
 
 

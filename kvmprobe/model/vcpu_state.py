@@ -8,7 +8,6 @@ pending events, and every value once the guest ran.
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -88,7 +87,7 @@ def create_irqchip(machine: Machine, vm_name: str = "vm") -> Step:
         return Step(machine, Failed(errno.EEXIST), CREATE_IRQCHIP)
     if vm.vcpu_ids:
         return Step(machine, Failed(errno.EINVAL), CREATE_IRQCHIP)
-    return Step(machine.with_vm(vm_name, replace(vm, irqchip=True)), Done(), CREATE_IRQCHIP)
+    return Step(machine.with_vm(vm_name, vm._replace(irqchip=True)), Done(), CREATE_IRQCHIP)
 
 
 GET_STATE = Rule(
@@ -110,7 +109,7 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
     if state is State.LAPIC and not vcpu.lapic:
         return Step(machine, Failed(errno.EINVAL), GET_STATE)
     values = known(vcpu, state)
-    kept = replace(machine, saved={**machine.saved, state: values})
+    kept = machine._replace(saved={**machine.saved, state: values})
     return Step(kept, Done(fields=values), GET_STATE)
 
 
@@ -141,7 +140,7 @@ def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[s
         values["flags"] = RESET[state]["flags"]
     if values.get("mp_state") == _SIPI_RECEIVED:
         values["mp_state"] = _RUNNABLE
-    vcpu = replace(vcpu, state={**vcpu.state, state: values})
+    vcpu = vcpu._replace(state={**vcpu.state, state: values})
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_STATE)
 
 

@@ -40,7 +40,7 @@ def table_kept(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
     """
     if not rewrites_cpuid(host):
         return guest
-    table = CpuidTable(guest.entries)
+    table = guest.table
     features = table.find(LEAF_FEATURES, 0)
     if features:
         table = table.replaced(LEAF_FEATURES, 0, ecx=features.ecx | 1 << XSAVE_BIT)

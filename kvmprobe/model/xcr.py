@@ -6,7 +6,6 @@ Shaped like arch/x86/kvm/x86.c: __kvm_set_xcr; SDM vol.1 §13.3 "Enabling the XS
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.outcome import Done, Failed, Step
@@ -58,7 +57,7 @@ def set_xcr0(machine: Machine, vcpu_name: str, value: int) -> Step:
     vcpu = machine.vcpu(vcpu_name)
     if not legal_xcr0(value, vcpu.guest_xcr0):
         return Step(machine, Failed(errno.EINVAL), SET_XCR0)
-    return Step(machine.with_vcpu(vcpu_name, replace(vcpu, xcr0=value)), Done(), SET_XCR0)
+    return Step(machine.with_vcpu(vcpu_name, vcpu._replace(xcr0=value)), Done(), SET_XCR0)
 
 
 SET_XCRS = Rule(

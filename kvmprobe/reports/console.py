@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from kvmprobe.reports.excerpt import crash_lines, divergence_lines
-from kvmprobe.reports.findings import finding_lines, unexplained_lines
-from kvmprobe.reports.hangs import hang_lines
+from kvmprobe.reports.excerpt import at_most, failure_lines
+from kvmprobe.reports.findings import finding_counts
 from kvmprobe.reports.table import table
+from kvmprobe.results.comparison import signature
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import FAILURES, LABELLED, Verdict, counted
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from kvmprobe.results.record import Crash, Divergence, ScenarioRecord, Target
+    from kvmprobe.results.record import ScenarioRecord, Target
+
+    Line = str | Text
 
 _STYLES = {
     Verdict.PASS: "green",
@@ -66,24 +68,20 @@ def show(
             case Printed.NOT_YET:
                 print_lines(console, [*details(first), *_others(others)])
             case Printed.IN_FULL if others:
-                print_lines(console, ["", f"{brief(first)}; shown above", *_others(others)])
+                lead = brief(first).append("; shown above")
+                print_lines(console, ["", lead, *_others(others)])
             case Printed.IN_FULL | Printed.NEVER:
                 pass
-    print_lines(console, finding_lines(records))
+    print_lines(console, finding_counts(records))
     print_lines(console, _advice(failed))
     print_lines(console, _skips(records))
-    for line in _summary(records, seconds):
-        console.print(line, soft_wrap=True)
+    print_lines(console, _summary(records, seconds))
 
 
-def print_lines(console: Console, lines: Iterable[str]) -> None:
-    """Print lines as they are, neither marked up nor wrapped; colour a verdict at the start."""
+def print_lines(console: Console, lines: Iterable[Line]) -> None:
+    """Print lines as they are, neither interpreted as markup nor wrapped."""
     for line in lines:
-        text = Text(line)
-        for verdict in Verdict:
-            if line.startswith(verdict.value + "  "):
-                text.stylize(_STYLES[verdict], 0, len(verdict.value))
-        console.print(text, soft_wrap=True)
+        console.print(line if isinstance(line, Text) else Text(line), soft_wrap=True)
 
 
 def _families(records: Sequence[ScenarioRecord]) -> list[str]:
@@ -115,15 +113,7 @@ def kind_of(record: ScenarioRecord) -> tuple[object, ...]:
 
 
 def _sign(record: ScenarioRecord) -> tuple[object, ...]:
-    return (record.target, record.known, _first_sign(record))
-
-
-def _first_sign(record: ScenarioRecord) -> str:
-    if record.divergences:
-        return record.divergences[0].signature
-    if record.findings:
-        return record.findings[0].signature
-    return record.reason
+    return (record.target, record.known, signature(record))
 
 
 def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
@@ -138,63 +128,33 @@ def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
     return lines
 
 
-def brief(record: ScenarioRecord) -> str:
+def brief(record: ScenarioRecord) -> Text:
     """Return a record in one line: verdict, id, place; what is known, or else the reason."""
-    head = _head(record)
-    if record.standing:
-        return f"{head}  {record.standing}"
-    if record.verdict is Verdict.PASS:
-        return f"{head}  {record.duration:.3f} s"
     reason, *_ = record.reason.splitlines() or [""]
-    return f"{head}  {reason}" if reason else head
+    duration = f"{record.duration:.3f} s" if record.verdict is Verdict.PASS else ""
+    why = record.standing or duration or reason
+    return _head(record).append(f"  {why}" if why else "")
 
 
-def _head(record: ScenarioRecord) -> str:
-    return f"{record.verdict.value}  {record.id}  on {record.target.description}"
+def _head(record: ScenarioRecord) -> Text:
+    return _verdict(record.verdict).append(f"  {record.id}  on {record.target.description}")
 
 
-def details(record: ScenarioRecord) -> list[str]:
-    """Return one failed scenario's lines."""
-    lines = ["", _head(record)]
-    lines += [
-        f"  known, {defect.label(record.target.kernel)}: {defect.title}"
-        for defect in map(by_id, record.known)
-    ]
-    if not record.known and record.verdict in LABELLED:
-        lines.append("  not known: no combination of known defects predicts this")
-    if record.divergences:
-        lines += _divergence(record.divergences[0], record)
-        if len(record.divergences) > 1:
-            more = len(record.divergences) - 1
-            lines.append(f"    and {more} more divergences, which may be consequences of this one")
-    lines += unexplained_lines(record)
+def _verdict(verdict: Verdict) -> Text:
+    return Text.assemble((verdict.value, _STYLES[verdict]))
+
+
+def details(record: ScenarioRecord) -> list[Line]:
+    """Return one failed scenario's lines, and what the kernel printed."""
+    lines: list[Line] = ["", _head(record)]
+    lines += [f"  {line}" for line in failure_lines(record)]
+    step = record.divergences[0].step if record.divergences else len(record.steps)
+    log = record.steps[step].kernel_log if step < len(record.steps) else ()
+    lines += [f"      kernel:   {line}" for line in log]
     if record.crash:
-        lines += _crash(record.crash)
-    if record.hang:
-        lines += [f"  {line}" for line in hang_lines(record.hang)]
-    if record.reason:
-        lines += [f"  {line}" for line in record.reason.splitlines()]
+        console = at_most(record.crash.report.splitlines(), _LOG_LINES)
+        lines += ["      its console:", *(f"        {line}" for line in console)]
     return lines
-
-
-def _divergence(found: Divergence, record: ScenarioRecord) -> list[str]:
-    lines = [f"  {line}" for line in divergence_lines(found)]
-    log = record.steps[found.step].kernel_log if found.step < len(record.steps) else ()
-    return lines + [f"      kernel:   {line}" for line in log]
-
-
-def _crash(crash: Crash) -> list[str]:
-    report = crash.report.splitlines()
-    return [
-        *(f"  {line}" for line in crash_lines(crash)),
-        "      its console:",
-        *(f"        {line}" for line in report[:_LOG_LINES]),
-        *(
-            [f"        ... {len(report) - _LOG_LINES} more lines"]
-            if len(report) > _LOG_LINES
-            else []
-        ),
-    ]
 
 
 def _advice(failed: Iterable[ScenarioRecord]) -> list[str]:
@@ -203,26 +163,25 @@ def _advice(failed: Iterable[ScenarioRecord]) -> list[str]:
     return [f"\n{d.id} ({d.status}): {d.reference}" for d in open_defects]
 
 
-def _skips(records: Iterable[ScenarioRecord]) -> list[str]:
+def _skips(records: Iterable[ScenarioRecord]) -> list[Text]:
     reasons: Counter[tuple[Target, str]] = Counter(
         (r.target, r.reason) for r in records if r.verdict is Verdict.SKIPPED
     )
     return [
-        f"SKIPPED  {count} on {target.description}: {reason}"
+        _verdict(Verdict.SKIPPED).append(f"  {count} on {target.description}: {reason}")
         for (target, reason), count in reasons.items()
     ]
 
 
-def _summary(records: Sequence[ScenarioRecord], seconds: float) -> list[Text]:
-    lines = []
+def _summary(records: Sequence[ScenarioRecord], seconds: float) -> list[Line]:
+    lines: list[Line] = []
     for target in dict.fromkeys(r.target for r in records):
         counts = Counter(r.verdict for r in records if r.target == target)
-        text = Text(f"{target.description} ({target.source}): ")
         parts = [Text(f"{counts[v]} {v.value}", style=_STYLES[v]) for v in Verdict if counts[v]]
-        lines.append(text + Text(", ").join(parts))
+        lines.append(Text(f"{target.description} ({target.source}): ") + Text(", ").join(parts))
         labelled = Counter(r.label for r in records if r.target == target and r.verdict in LABELLED)
-        lines += [Text(f"  {count} {text}") for text, count in labelled.items()]
+        lines += [f"  {count} {label}" for label, count in labelled.items()]
     if records:
         noun = "scenario" if len(records) == 1 else "scenarios"
-        lines.append(Text(f"{len(records)} {noun} in {seconds:.1f} s"))
+        lines.append(f"{len(records)} {noun} in {seconds:.1f} s")
     return lines

@@ -1,4 +1,4 @@
-"""How a reply differs from what is expected, as text."""
+"""Differences between a reply and what is expected, as text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import TYPE_CHECKING, assert_never
 
+from kvmprobe.abi.fields import kind_of
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.reports.values import (
     DESCRIPTOR,
     call_text,
+    errno_symbol,
     fields_text,
     hex_bytes,
     result_text,
     returned,
+    short_text,
 )
 from kvmprobe.results.difference import (
     KEPT_BYTES,
@@ -36,18 +40,20 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import Divergence
     from kvmprobe.xstate.cpuid import CpuidEntry
 
-_SHOWN_ENTRIES = 16
+_MOST_ENTRIES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A difference as text.
 
-    :ivar details: where images or tables differ, one line a component or register
+    :ivar fault: what the kernel does wrong, as a short predicate of the call: ``returns -EINVAL``
+    :ivar details: where images or tables differ, one line for each component or register
     """
 
     expected: str
     observed: str
+    fault: str
     details: tuple[str, ...] = ()
 
 
@@ -61,82 +67,87 @@ def shown(difference: Difference) -> Shown:
 def _(difference: ResultDiffers) -> Shown:
     expected = difference.expected
     wanted = DESCRIPTOR if expected is None else returned(expected)
-    return Shown(wanted, returned(difference.observed))
+    fault = f"returns {errno_symbol(difference.observed)}"
+    return Shown(wanted, returned(difference.observed), fault)
 
 
-def results(difference: ResultDiffers) -> Shown:
-    """Return the results alone: ``1``, ``-EINVAL (22)``, or a descriptor."""
+def results(difference: ResultDiffers) -> tuple[str, str]:
+    """Return both results without a verb: ``1``, ``-EINVAL (22)``, or a descriptor."""
     expected = difference.expected
     wanted = DESCRIPTOR if expected is None else result_text(expected)
-    return Shown(wanted, result_text(difference.observed))
+    return wanted, result_text(difference.observed)
 
 
 @shown.register
 def _(difference: ExitDiffers) -> Shown:
-    expected = difference.expected
-    answer = "KVM_EXIT_IO with the guest's answer"
-    return Shown(answer if expected == 0 else returned(expected), exit_text(difference))
+    expected, reason = difference.expected, exit_name(difference.exit_reason)
+    wanted = "KVM_EXIT_IO with the guest's answer" if expected == 0 else returned(expected)
+    observed = f"KVM_RUN returns 0 with exit_reason {reason}"
+    if difference.entry_failure is not None:
+        observed += f", hardware_entry_failure_reason {difference.entry_failure:#x}"
+    return Shown(wanted, observed, f"exits with {reason}")
 
 
 @shown.register
 def _(difference: ValuesDiffer) -> Shown:
-    observed = fields_text(difference.observed) or "no such value"
-    return Shown(fields_text(difference.expected), observed)
+    expected, observed = difference.expected, difference.observed
+    text = fields_text(observed) or "no such value"
+    return Shown(fields_text(expected), text, _wrong_values(difference))
+
+
+def _wrong_values(difference: ValuesDiffer) -> str:
+    observed = difference.observed
+    wrong = [name for name, value in difference.expected.items() if observed.get(name) != value]
+    for first in wrong[:1]:
+        if kind_of(first) is FieldKind.EXIT_REASON and first in observed:
+            return f"exits with {exit_name(observed[first])}"
+    texts = (
+        f"{name}={short_text(name, observed[name])}" if name in observed else f"no {name}"
+        for name in wrong[:2]
+    )
+    return f"returns wrong {' and '.join(texts) or 'values'}"
 
 
 @shown.register
 def _(difference: BytesDiffer) -> Shown:
-    lead = f"memory from byte {difference.offset}:"
-    return Shown(f"{lead} {_ended(difference.expected)}", f"{lead} {_ended(difference.observed)}")
+    expected, observed = (
+        f"memory from byte {difference.offset}: {_kept(content)}"
+        for content in (difference.expected, difference.observed)
+    )
+    return Shown(expected, observed, f"returns wrong memory from byte {difference.offset}")
 
 
-@shown.register
-def _(difference: HostSurvives) -> Shown:
-    return Shown(f"the host dies ({difference.reason})", returned(difference.observed))
-
-
-@shown.register
-def _(difference: KernelWarns) -> Shown:
-    return Shown("no warning", difference.message)
-
-
-@shown.register
-def _(difference: KernelTainted) -> Shown:
-    return Shown("unchanged", f"bits {difference.bits:#x} newly set")
-
-
-def where(found: Divergence) -> tuple[str, str]:
-    """Return the op of the step, and what shows the divergence: a call, the log, the taint."""
-    match found.difference:
-        case KernelWarns():
-            return call_text(found.after), "kernel log"
-        case KernelTainted():
-            return "whole scenario", "kernel taint"
-        case _:
-            return call_text(found.after), call_text(found.call)
-
-
-def exit_text(difference: ExitDiffers) -> str:
-    """Return how KVM_RUN ended: ``KVM_RUN returns 0 with exit_reason KVM_EXIT_SHUTDOWN``."""
-    text = f"KVM_RUN returns 0 with exit_reason {exit_name(difference.exit_reason)}"
-    if difference.entry_failure is None:
-        return text
-    return f"{text}, hardware_entry_failure_reason {difference.entry_failure:#x}"
-
-
-def _ended(content: bytes) -> str:
+def _kept(content: bytes) -> str:
     return hex_bytes(content, len(content) + (len(content) == KEPT_BYTES))
 
 
 @shown.register
+def _(difference: HostSurvives) -> Shown:
+    expected = f"the host dies ({difference.reason})"
+    return Shown(expected, returned(difference.observed), "returns")
+
+
+@shown.register
+def _(difference: KernelWarns) -> Shown:
+    return Shown("no warning", difference.message, "makes the kernel warn")
+
+
+@shown.register
+def _(difference: KernelTainted) -> Shown:
+    return Shown("unchanged", f"bits {difference.bits:#x} newly set", "taints the kernel")
+
+
+@shown.register
 def _(difference: TableDiffers) -> Shown:
-    each = [_part(part) for part in difference.parts]
+    parts = [_part(part) for part in difference.parts]
     if difference.entries:
         expected, observed = difference.entries
-        each.append((f"{expected} entries", f"{observed} entries"))
-    first, *others = each
-    details = (f"expected {e}, observed {o}" for e, o in others[: _SHOWN_ENTRIES - 1])
-    return Shown(*first, tuple(details))
+        parts.append((f"{expected} entries", f"{observed} entries"))
+    (expected_first, observed_first), *others = parts
+    details = (f"expected {e}, observed {o}" for e, o in others[: _MOST_ENTRIES - 1])
+    first = difference.parts[0] if difference.parts else None
+    at = f" {first.leaf:#x}.{first.subleaf:x}" if isinstance(first, RegisterDiffers) else ""
+    return Shown(expected_first, observed_first, f"returns wrong CPUID{at}", tuple(details))
 
 
 def _part(part: RegisterDiffers | EntryDiffers) -> tuple[str, str]:
@@ -168,4 +179,16 @@ def _(difference: ImageDiffers) -> Shown:
         details.append(f"extent: {sizes}")
     bitmaps = difference.expected_xstate_bv, difference.observed_xstate_bv
     expected, observed = (f"XSTATE_BV={names(bitmap)}" for bitmap in bitmaps)
-    return Shown(expected, observed, tuple(details))
+    places = [run.where for run in difference.runs if run.where != "XSTATE_BV"] or ["XSTATE_BV"]
+    return Shown(expected, observed, f"returns wrong {' and '.join(places[:2])}", tuple(details))
+
+
+def where(found: Divergence) -> tuple[str, str]:
+    """Return the op of the step, and what shows the divergence: a call, the log, the taint."""
+    match found.difference:
+        case KernelWarns():
+            return call_text(found.after), "kernel log"
+        case KernelTainted():
+            return "whole scenario", "kernel taint"
+        case _:
+            return call_text(found.after), call_text(found.call)

@@ -13,16 +13,23 @@ from kvmprobe.reports.differences import shown, where
 from kvmprobe.reports.hangs import hang_lines
 from kvmprobe.reports.values import call_text, rule_text
 from kvmprobe.results.known import by_id
-from kvmprobe.results.verdict import Verdict
+from kvmprobe.results.verdict import LABELLED, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord, Target
 
 NOT_COMPLETED = "did not complete"
 CUT_SHORT = "the run was cut short"
+_MOST_DETAILS = 6
 _REPLACEMENT = "\ufffd"
+
+
+def at_most(lines: Sequence[str], most: int, what: str = "lines") -> list[str]:
+    """Return the first lines, and how many more there are: ``... 3 more lines``."""
+    left = len(lines) - most
+    return [*lines[:most], *([f"... {left} more {what}"] if left > 0 else [])]
 
 
 def printable(text: str) -> str:
@@ -51,16 +58,17 @@ def headline(record: ScenarioRecord) -> str:
 def failure_lines(record: ScenarioRecord) -> list[str]:
     """Return what is known, the first divergence, what checkers found, and where the host died."""
     lines = [
-        f"{defect.label(record.target.kernel)}: {defect.title}"
+        f"known, {defect.label(record.target.kernel)}: {defect.title}"
         for defect in map(by_id, record.known)
     ]
+    if not record.known and record.verdict in LABELLED:
+        lines.append("not known: no combination of known defects predicts this")
     if record.divergences:
         lines += divergence_lines(record.divergences[0])
-        if len(record.divergences) > 1:
-            lines.append(f"and {len(record.divergences) - 1} more divergences in this scenario")
+        if more := len(record.divergences) - 1:
+            lines.append(f"  and {more} more divergences, which may be consequences of this one")
     for finding in record.unexplained:
-        lines += finding_head(finding)
-        lines += [f"    {detail}" for detail in finding_details(finding)]
+        lines += finding_lines(finding)
     if record.crash:
         lines += crash_lines(record.crash)
     if record.hang:
@@ -103,12 +111,13 @@ def head_lines(found: Divergence) -> list[str]:
     ]
 
 
-def finding_head(found: Finding) -> list[str]:
-    """Return which checker found what, and in comparison with which scenario."""
+def finding_lines(found: Finding) -> list[str]:
+    """Return what a checker found, in comparison with which scenario, and where it differs."""
     lines = [f"step {found.step}: {found.checker} ({found.invariant}): {finding_text(found)}"]
     if found.other:
         lines.append(f"  there: {found.other}")
-    return lines
+    details = at_most(finding_details(found), _MOST_DETAILS, "differences")
+    return [*lines, *(f"    {detail}" for detail in details)]
 
 
 def crash_text(crash: Crash) -> str:

@@ -6,7 +6,6 @@ No kernel is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -64,23 +63,22 @@ def _process_changes(before: Process | None, after: Process, name: str) -> Itera
         lock = ", frozen" if after.perm_locked else ""
         yield f"{lead}guest_perm is {names(after.guest_perm)}{lock}"
         return
-    for field in fields(Process):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new and field.name == "perm_locked":
+    for field, old, new in zip(Process._fields, before, after, strict=True):
+        if old != new and field == "perm_locked":
             yield f"{lead}guest_perm is frozen from here on"
         elif old != new:
-            yield f"{lead}{field.name}: {_shown(field.name, old)} -> {_shown(field.name, new)}"
+            yield f"{lead}{field}: {_shown(field, old)} -> {_shown(field, new)}"
 
 
 def _vcpu_changes(before: Vcpu | Fpstate, after: Vcpu | Fpstate) -> Iterator[str]:
-    for field in fields(after):
-        old, new = getattr(before, field.name), getattr(after, field.name)
+    for name in after._fields:
+        old, new = getattr(before, name), getattr(after, name)
         if isinstance(new, Fpstate):
             yield from _vcpu_changes(old, new)
         elif old != new and isinstance(new, Mapping) and not set(new) <= set(XFeature):
-            yield f"{field.name}: {_changed_keys(old, new)}"
+            yield f"{name}: {_changed_keys(old, new)}"
         elif old != new:
-            yield f"{field.name}: {_shown(field.name, old)} -> {_shown(field.name, new)}"
+            yield f"{name}: {_shown(name, old)} -> {_shown(name, new)}"
 
 
 def _changed_keys(before: Mapping[object, object], after: Mapping[object, object]) -> str:

@@ -1,22 +1,17 @@
-"""What the checkers found, in few lines: how many of a kind, and what explains them."""
+"""How many findings each checker has, and which known defects explain them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from kvmprobe.reports.claims import finding_details
-from kvmprobe.reports.excerpt import finding_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kvmprobe.results.record import ScenarioRecord, Target
 
-_SHOWN_DETAILS = 6
 
-
-def finding_lines(records: Iterable[ScenarioRecord]) -> Iterator[str]:
-    """Yield a line a checker: ``order-independence: 96 pairs, O3; 12 pairs, O1``."""
+def finding_counts(records: Iterable[ScenarioRecord]) -> Iterator[str]:
+    """Yield one line for each checker: ``order-independence: 96 pairs, O3; 12 pairs, O1``."""
     counts: dict[Target, dict[str, dict[str, int]]] = {}
     pairs: set[str] = set()
     for record in records:
@@ -36,15 +31,3 @@ def finding_lines(records: Iterable[ScenarioRecord]) -> Iterator[str]:
                 for known, count in kinds.items()
             )
             yield f"  {checker}: {parts}"
-
-
-def unexplained_lines(record: ScenarioRecord) -> list[str]:
-    """Return what the checkers found in one scenario and no known defect explains."""
-    lines: list[str] = []
-    for finding in record.unexplained:
-        lines += [f"  {line}" for line in finding_head(finding)]
-        details = finding_details(finding)
-        lines += [f"      {detail}" for detail in details[:_SHOWN_DETAILS]]
-        if len(details) > _SHOWN_DETAILS:
-            lines.append(f"      and {len(details) - _SHOWN_DETAILS} more differences")
-    return lines

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
+
+from kvmprobe.reports.entries import entry_lines
 
 if TYPE_CHECKING:
     from kvmprobe.results.known import KnownDefect
 
-_WIDTH = 100
+_COLUMN = 13
 
 
 def defect_lines(defect: KnownDefect) -> list[str]:
@@ -26,14 +27,4 @@ def defect_lines(defect: KnownDefect) -> list[str]:
         "shown by": f"kvmprobe list --select defect:{defect.id}",
         "fatal": f"kvmprobe list --select hazard:{defect.id}" if defect.panics_in else "",
     }
-    lines = [f"{defect.label()}: {defect.title}"]
-    for name, text in fields.items():
-        lines += textwrap.wrap(
-            text,
-            _WIDTH,
-            initial_indent=f"  {name + ':':11}",
-            subsequent_indent=" " * 13,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return lines
+    return [f"{defect.label()}: {defect.title}", *entry_lines(fields, _COLUMN)]

@@ -65,12 +65,12 @@ class Live:
         key = (record.target, record.label)
         if self._printing.known is Known.CONDENSED and key not in self._labels:
             self._labels.add(key)
-            print_lines(self._console, [f"{brief(record)}; {_COUNTED}"])
+            print_lines(self._console, [brief(record).append(f"; {_COUNTED}")])
 
     def _print_failure(self, record: ScenarioRecord) -> None:
         kind = kind_of(record)
         if kind in self._in_full:
-            print_lines(self._console, [f"{brief(record)}; as {self._in_full[kind]}"])
+            print_lines(self._console, [brief(record).append(f"; as {self._in_full[kind]}")])
         else:
             self._in_full[kind] = record.id
             print_lines(self._console, details(record))

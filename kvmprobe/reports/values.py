@@ -5,7 +5,8 @@ from __future__ import annotations
 from errno import errorcode
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.fields import FieldKind, kind_of
+from kvmprobe.abi.fields import kind_of
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import exit_name
 from kvmprobe.errors import errno_name
 from kvmprobe.model.guest import vector_name

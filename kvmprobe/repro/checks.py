@@ -6,7 +6,8 @@ from errno import errorcode
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.fields import FieldKind, kind_of
+from kvmprobe.abi.fields import kind_of
+from kvmprobe.abi.layout import FieldKind
 from kvmprobe.abi.numbers import KvmExit, exit_name
 from kvmprobe.model import cpuid, guest_cpuid, system
 from kvmprobe.model.outcome import NewDescriptor
@@ -101,8 +102,7 @@ class Checker:
         key = (content, opens)
         if key not in self._contents:
             self._contents[key] = name = self._names.fresh(f"expected_{self._step}")
-            image = self._layout if len(content) >= _LEAST_IMAGE else None
-            body = block(statements(content, "bytes", image) or ["(void)bytes;"])
+            body = block(statements(content, "bytes", self._layout) or ["(void)bytes;"])
             self.data.append(f"static void fill_{name}(uint8_t *bytes)\n{{\n{body}\n}}")
             ranges = _ranges(opens)
             if ranges:
@@ -124,9 +124,6 @@ class Checker:
                 self.data.append(table)
             self._tables[expected] = (name, f"open_{name}" if opens else "NULL", len(opens))
         return self._tables[expected]
-
-
-_LEAST_IMAGE = 576
 
 
 def _result(result: int) -> str:

@@ -1,7 +1,7 @@
 """Ready-made C definitions, of which a program contains those that it uses.
 
 They come from ``c/``, from ``kvmprobe/native/shared/``, which is also part of the executor, and
-from the constants of :mod:`kvmprobe.abi.c_constants`.
+from the constants of :mod:`kvmprobe.repro.constants`.
 
 A file consists of chunks, separated by two empty lines.  A chunk has a few definitions, and
 ``#include`` lines for the headers that only they need; these lines move to the top of the program.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from kvmprobe.abi.c_constants import c_constants, defines
+from kvmprobe.repro.constants import definitions
 
 _OWN = files("kvmprobe.repro") / "c"
 _SHARED = files("kvmprobe.native") / "shared"
@@ -52,57 +52,17 @@ ALWAYS = (
 _INCLUDE = re.compile(r"^#include <(.+)>$")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _CALLED = re.compile(r"\b([A-Za-z_]\w*)\(")
-_KEYWORDS = frozenset(
-    [
-        "asm",
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "errno",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "main",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "stdin",
-        "stdout",
-        "struct",
-        "switch",
-        "typedef",
-        "typeof",
-        "union",
-        "unix",
-        "linux",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-    ]
-)
+# Keywords of C and of GNU C, and names that the compiler or the standard headers define as macros.
+_KEYWORDS = """
+asm auto break case char const continue default do double else enum errno extern float for goto if
+inline int linux long main register restrict return short signed sizeof static stdin stdout struct
+switch typedef typeof union unix unsigned void volatile while
+"""
 _COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|"(?:\\.|[^"\\])*"', re.DOTALL)
 _DEFINES = (
     re.compile(r"^#define (\w+)", re.MULTILINE),
     re.compile(r"^(?:__attribute__.*\) )?static [\w\s*]*?\b(\w+)\(", re.MULTILINE),
-    re.compile(r"^static [\w\s*,]*?\b(\w+);", re.MULTILINE),
+    re.compile(r"^static [\w\s*,]*?\b(\w+)(?:\[\w+\])?(?: = [^;]*)?;", re.MULTILINE),
     re.compile(r"^struct (\w+) \{", re.MULTILINE),
 )
 _ENUMERATORS = re.compile(r"^enum \{(.*?)\};", re.MULTILINE | re.DOTALL)
@@ -134,7 +94,7 @@ def reserved() -> frozenset[str]:
     """Return the names that a program must not define itself."""
     defined = {name for chunk in all_chunks() for name in chunk.defines}
     called = {name for chunk in all_chunks() for name in _CALLED.findall(chunk.text)}
-    return frozenset(defined | called | _KEYWORDS)
+    return frozenset({*defined, *called, *_KEYWORDS.split()})
 
 
 def needed(text: str) -> tuple[Chunk, ...]:
@@ -155,7 +115,7 @@ def all_chunks() -> tuple[Chunk, ...]:
         for file in _FILES
         for text in file.read_text(encoding="utf-8").split("\n\n\n")
     ]
-    return tuple(map(_chunk, [*defines(c_constants()), *texts]))
+    return tuple(map(_chunk, [*definitions(), *texts]))
 
 
 def _chunk(text: str) -> Chunk:

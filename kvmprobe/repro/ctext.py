@@ -7,15 +7,13 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.xstate.features import AVX512, FPSSE, XTILE, XFeature, numbers
+from kvmprobe.xstate.features import XFeature, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WIDTH = 112
 _BYTES_PER_LINE = 16
-# Components that c/constants.c defines.
-_NAMED = frozenset(numbers(AVX512 | FPSSE | XTILE | XFeature.YMM.bit | XFeature.PKRU.bit))
 _MOST_NAMES = 3
 
 
@@ -29,7 +27,7 @@ def number(value: int) -> str:
 def bitmap(value: int) -> str:
     """Return a bitmap of components: by kernel names if they are few and named, else a number."""
     present = numbers(value)
-    if present and len(present) <= _MOST_NAMES and _NAMED.issuperset(present):
+    if present and len(present) <= _MOST_NAMES and set(XFeature).issuperset(present):
         return " | ".join(f"XFEATURE_MASK_{XFeature(nr).name}" for nr in present)
     return number(value)
 

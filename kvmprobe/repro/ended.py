@@ -1,4 +1,4 @@
-"""How a reproducer ended: its exit status and its last lines.
+"""How a reproducer ended: its exit status, which the C has from here, and its last line.
 
 This module is pure: a report needs the exit statuses on machines that cannot write the program.
 """
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 GO_ON = "--go-on"
-NOT_REPRODUCED, REPRODUCED, CANNOT_RUN = 0, 1, 2
-_MARK = "MISMATCH"
 
 
 class Result(Enum):
@@ -27,35 +25,19 @@ class Result(Enum):
         return self in {Result.REPRODUCED, Result.PANICKED}
 
 
-_RESULTS = {
-    REPRODUCED: Result.REPRODUCED,
-    NOT_REPRODUCED: Result.NOT_REPRODUCED,
-    CANNOT_RUN: Result.CANNOT_RUN,
-}
+STATUSES = {0: Result.NOT_REPRODUCED, 1: Result.REPRODUCED, 2: Result.CANNOT_RUN}
+REPRODUCED = next(status for status, result in STATUSES.items() if result is Result.REPRODUCED)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A program's result, and the lines that it printed."""
+    """A program's result, and the last line that it printed; for people, it is not parsed."""
 
     result: Result
-    lines: tuple[str, ...]
+    last_line: str
 
     @classmethod
     def of(cls, status: int, output: str) -> Ended:
         """Convert an exit status; an unknown one means that the program could not run."""
-        return cls(_RESULTS.get(status, Result.CANNOT_RUN), tuple(output.splitlines()))
-
-    @property
-    def first_mismatch(self) -> tuple[str, ...]:
-        """The lines of the first difference: the call, and what differs."""
-        for number, line in enumerate(self.lines):
-            if _MARK in line:
-                call = [text for text in self.lines[:number] if not text.startswith(" ")]
-                return (*call[-1:], line.strip())
-        return ()
-
-    @property
-    def last_line(self) -> str:
-        """The last line that it printed."""
-        return self.lines[-1] if self.lines else "it printed nothing"
+        last_line = (output.splitlines() or ["it printed nothing"])[-1]
+        return cls(STATUSES.get(status, Result.CANNOT_RUN), last_line)

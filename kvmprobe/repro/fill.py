@@ -6,34 +6,17 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kvmprobe.repro.constants import REGIONS
 from kvmprobe.repro.ctext import bitmap, byte_list, number
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.image import place_of
-from kvmprobe.xstate.layout import (
-    HEADER_RESERVED,
-    MXCSR,
-    MXCSR_MASK,
-    SOFTWARE_WORD,
-    X87_REGISTERS,
-    XCOMP_BV,
-    XMM_REGISTERS,
-    XSTATE_BV,
-    Layout,
-)
+from kvmprobe.xstate.layout import EXTENDED_OFFSET, X87_REGISTERS, Layout
 from kvmprobe.xstate.tiles import tile_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REGION_FIELDS = (
-    ("XSAVE_FCW", range(2)),
-    ("XSAVE_MXCSR", MXCSR),
-    ("XSAVE_MXCSR_MASK", MXCSR_MASK),
-    ("XSAVE_SOFTWARE", SOFTWARE_WORD),
-    ("XSAVE_XSTATE_BV", XSTATE_BV),
-    ("XSAVE_XCOMP_BV", XCOMP_BV),
-)
 _WORD, _GAP, _LEAST_RUN = 4, 8, 16
 _LEAST_COUNTED = 4
 
@@ -49,9 +32,9 @@ class _Place:
 def statements(content: bytes, to: str, layout: Layout | None = None) -> list[str]:
     """Return the statements that write ``content`` over the zeros at ``to``.
 
-    :param layout: layout of the content if it is an XSAVE image
+    :param layout: layout of the content if it is an XSAVE image; not used if it is shorter than one
     """
-    if layout is None:
+    if layout is None or len(content) < EXTENDED_OFFSET:
         return _plain(content, 0, to)
     lines: list[str] = []
     done = 0
@@ -70,11 +53,8 @@ def component_name(nr: int) -> str:
 
 
 def _places(layout: Layout, size: int) -> Iterator[_Place]:
-    for name, span in _REGION_FIELDS:
+    for name, span in REGIONS.items():
         yield _Place(name, span)
-    yield _Place("XSAVE_ST", X87_REGISTERS)
-    yield _Place("XSAVE_XMM", XMM_REGISTERS)
-    yield _Place("XSAVE_RESERVED", HEADER_RESERVED)
     for component in layout.components:
         if component.end <= size:
             yield _Place(component_name(component.nr), place_of(component.nr, layout)[0])

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _COMMAND = struct.Struct("=II5Q16x")
 _REGISTERS = ("rax", "rbx", "rcx", "rdx", "offset")
-_LEAST_IMAGE = 576
 
 
 def code() -> str:
@@ -58,5 +57,5 @@ def command_lines(command: bytes, memory: str, layout: Layout) -> list[str]:
     if data:
         to = f"{memory} + PAYLOAD_DATA"
         lines.append(f"memset({to}, 0, {len(data)});")
-        lines += statements(data, to, layout if len(data) >= _LEAST_IMAGE else None)
+        lines += statements(data, to, layout)
     return lines

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.calls import Call
     from kvmprobe.xstate.layout import Layout
 
-_LEAST_IMAGE = 576
 _IMAGES = frozenset({ioctls.SET_XSAVE.number})
 _SPAWNS = {
     Relation.THREAD: "spawn_thread",
@@ -224,7 +223,7 @@ class Issuer:
     ) -> list[str]:
         content = argument.content
         if isinstance(argument, LiteralAtPageEnd):
-            lines = statements(content, "bytes", self._image_layout(call.number, content))
+            lines = statements(content, "bytes", self._image_layout(call.number))
             first = f"uint8_t *bytes = at_page_end({len(content)});"
             return [first, "", *lines, made("bytes")]
         lines, given = self._input(call.number, content)
@@ -248,11 +247,11 @@ class Issuer:
         typed = definition(request, content, "argument")
         if typed is not None:
             return [*typed.splitlines(), ""], "&argument"
-        filled = statements(content, "bytes", self._image_layout(request, content))
+        filled = statements(content, "bytes", self._image_layout(request))
         return [f"static uint8_t bytes[{max(len(content), 1)}];", "", *filled], "bytes"
 
-    def _image_layout(self, request: int, content: bytes) -> Layout | None:
-        return self._layout if request in _IMAGES and len(content) >= _LEAST_IMAGE else None
+    def _image_layout(self, request: int) -> Layout | None:
+        return self._layout if request in _IMAGES else None
 
     def _output(
         self, request: int, argument: Output | OutputAtPageEnd | OutputBehind, out: str

@@ -107,7 +107,7 @@ class _Writer:
             "Exit:  0 not reproduced: the kernel behaves as expected",
             "       1 reproduced: a result differs",
             "       2 cannot run here: no /dev/kvm, no AMX, another CPU than it was written for,",
-            f"         no 64-bit guest although it needs one, or no end within {SECONDS} s",
+            f"         no 64-bit guest although it needs one, or not finished within {SECONDS} s",
         ]
         if self._gated:
             lines += [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.fields import BITMAP_MSRS
-from kvmprobe.abi.tables import CPUID2, DEVICE_ATTR, MOST_XCRS, MSRS, XCRS
+from kvmprobe.abi.tables import CPUID2, MOST_XCRS, MSRS, XCRS
 from kvmprobe.repro.ctext import bitmap, msr, number
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -95,7 +95,7 @@ def _xcrs(content: bytes, name: str) -> str | None:
 def _attribute(content: bytes, name: str) -> str | None:
     if len(content) != ioctls.GET_DEVICE_ATTR.size:
         return None
-    flags, group, attr, address = DEVICE_ATTR.packed.unpack(content)
+    flags, group, attr, address = ioctls.KVM_DEVICE_ATTR.packed.unpack(content)
     known = "KVM_X86_XCOMP_GUEST_SUPP" if (group, attr) == (0, 0) else number(attr)
     values = {"flags": number(flags), "group": number(group), "attr": known}
     body = "".join(f"\t.{field} = {value},\n" for field, value in values.items())

@@ -1,14 +1,19 @@
-"""Typed values as JSON and back, by the types of their dataclasses' fields.
+"""JSON of typed values, and its JSON Schema, by the types of the fields of dataclasses.
 
-One form for the journal, the document and JSON lines.  A mapping of values and a set of bits are
-hexadecimal strings, bytes are hexadecimal, an op is the object that a scenario document has.  Where
-a field may hold one of several dataclasses, ``kind`` names it.
+The journal, the document and JSON lines use the same form.  A mapping of values is a mapping of
+hexadecimal strings, bytes are hexadecimal, an op is an object as in a scenario document.  If a
+field can have one of several dataclasses, ``kind`` is the name of its class.
+
+Libraries were considered: msgspec has no union of dataclasses, and the model would depend on it;
+cattrs converts ``"1"`` to 1 unless each primitive type has a hook, and has no schema.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache, lru_cache
@@ -20,6 +25,7 @@ from kvmprobe.scenarios.document import read_op
 from kvmprobe.scenarios.ops import Op, encode
 
 T = TypeVar("T")
+Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +33,12 @@ class Coder:
     """Writes and reads values of one type.
 
     :ivar read: takes JSON and its path
+    :ivar schema: the JSON Schema of what ``write`` returns
     """
 
     write: Callable[[Any], Any]
     read: Callable[[Any, str], Any]
+    schema: Schema
 
 
 def to_json(of: Any, value: object) -> Any:  # noqa: ANN401 - a type; JSON
@@ -42,14 +50,14 @@ def from_json(of: Callable[..., T], data: object, path: str = "$") -> T:
     """Return the value that :func:`to_json` wrote.
 
     :param path: of the data, for errors
-    :raises ScenarioError: no such value; the message begins with the path
+    :raises ScenarioError: the data is not such a value; the message begins with the path
     """
     read: T = coder(of).read(data, path)
     return read
 
 
 def wrong(path: str, what: str) -> ScenarioError:
-    """Return the error for what is wrong at a path."""
+    """Return the error for a mistake at a path."""
     return ScenarioError(f"{path}: {what}")
 
 
@@ -60,6 +68,16 @@ def coder(of: Any) -> Coder:  # noqa: ANN401 - a type or a generic alias
     if known is not None:
         return known
     return _generic(of) if get_origin(of) is not None else _class(of)
+
+
+def object_schema(members: Mapping[str, Schema], optional: Collection[str] = ()) -> Schema:
+    """Return the schema of an object that has these members and no others."""
+    return {
+        "type": "object",
+        "properties": dict(members),
+        "required": [name for name in members if name not in optional],
+        "additionalProperties": False,
+    }
 
 
 def _generic(of: Any) -> Coder:  # noqa: ANN401 - a generic alias
@@ -75,24 +93,25 @@ def _generic(of: Any) -> Coder:  # noqa: ANN401 - a generic alias
 
 def _class(of: Any) -> Coder:  # noqa: ANN401 - a class
     if of is Op:
-        return Coder(encode, _op)
+        return Coder(encode, _op, _OP_SCHEMA)
     if issubclass(of, Enum):
         return _enum(of)
     if issubclass(of, tuple):
         inner = _tuple((int,) * len(of._fields))
-        return Coder(list, lambda data, path: of(*inner.read(data, path)))
+        schema = inner.schema | {"description": ", ".join(of._fields)}
+        return Coder(list, lambda data, path: of(*inner.read(data, path)), schema)
     if is_dataclass(of):
         return _dataclass(of)
     raise TypeError(f"no JSON form of {of}")
 
 
-def _exactly(expected: type, name: str) -> Coder:
+def _exactly(expected: type, name: str, schema: Schema) -> Coder:
     def read(data: object, path: str) -> object:
         if type(data) is not expected:
             raise wrong(path, f"expected {name}")
         return data
 
-    return Coder(lambda value: value, read)
+    return Coder(lambda value: value, read, schema)
 
 
 def in_range(data: object, path: str) -> int:
@@ -126,31 +145,33 @@ def check_members(data: Mapping[str, Any], members: Mapping[str, Any]) -> None:
 
 
 def _number(data: object, path: str) -> float:
-    if type(data) not in {int, float} or not abs(cast("float", data)) < _LARGEST:
-        raise wrong(path, "expected a number")
+    if type(data) not in {int, float} or not 0 <= cast("float", data) < _LARGEST:
+        raise wrong(path, "expected a number that is not negative")
     return float(cast("float", data))
 
 
-def _converted(convert: Callable[[str], T], name: str) -> Callable[[object, str], T]:
-    def read(data: object, path: str) -> T:
-        if not isinstance(data, str):
-            raise wrong(path, f"expected {name}")
-        try:
-            return convert(data)
-        except ValueError:
-            raise wrong(path, f"expected {name}, not {data!r:.40}") from None
-
-    return read
+def _bytes(data: object, path: str) -> bytes:
+    try:
+        return bytes.fromhex(cast("str", data))
+    except (TypeError, ValueError):
+        raise wrong(path, f"expected hexadecimal bytes, not {data!r:.40}") from None
 
 
 _LARGEST = 1e15
-_HEXADECIMAL = Coder(hex, hexadecimal)
+_TEXT = {"type": "string"}
+_HEXADECIMAL = Coder(hex, hexadecimal, _TEXT | {"pattern": "^-?0x[0-9a-f]+$"})
 _PLAIN: Mapping[Any, Coder] = {
-    int: Coder(lambda value: value, in_range),
-    str: _exactly(str, "a string"),
-    bool: _exactly(bool, "true or false"),
-    float: Coder(lambda value: round(value, 6), _number),
-    bytes: Coder(bytes.hex, _converted(bytes.fromhex, "hexadecimal bytes")),
+    int: Coder(lambda value: value, in_range, {"type": "integer"}),
+    str: _exactly(str, "a string", _TEXT),
+    bool: _exactly(bool, "true or false", {"type": "boolean"}),
+    float: Coder(lambda value: round(value, 6), _number, {"type": "number", "minimum": 0}),
+    bytes: Coder(bytes.hex, _bytes, _TEXT | {"pattern": "^([0-9a-f]{2})*$"}),
+}
+_OP_SCHEMA: Schema = {
+    "type": "object",
+    "description": "an op, as `kvmprobe ops --schema` describes it",
+    "properties": {"op": _TEXT},
+    "required": ["op"],
 }
 
 
@@ -173,14 +194,24 @@ def _enum(of: type[Enum]) -> Coder:
         try:
             return of(data)
         except ValueError:
-            raise wrong(path, f"no {of.__name__} is {data!r:.40}") from None
+            raise wrong(path, f"unknown {of.__name__}: {data!r:.40}") from None
 
-    return Coder(lambda value: value.value, read)
+    return Coder(lambda value: value.value, read, {"enum": [member.value for member in of]})
 
 
-def _items(data: object, path: str) -> list[object]:
+def read_list(data: object, path: str) -> list[Any]:
+    """Return a list.
+
+    :raises ScenarioError: the data is not a list
+    """
     if not isinstance(data, list):
         raise wrong(path, "expected a list")
+    return data
+
+
+def _object(data: object, path: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise wrong(path, "expected an object")
     return data
 
 
@@ -190,20 +221,29 @@ def _tuple(arguments: tuple[Any, ...]) -> Coder:
         return Coder(
             lambda value: [each.write(item) for item in value],
             lambda data, path: tuple(
-                each.read(item, f"{path}[{n}]") for n, item in enumerate(_items(data, path))
+                each.read(item, f"{path}[{n}]") for n, item in enumerate(read_list(data, path))
             ),
+            {"type": "array", "items": each.schema},
         )
     coders = [coder(argument) for argument in arguments]
+    count = len(coders)
 
     def read(data: object, path: str) -> tuple[object, ...]:
-        items = _items(data, path)
-        if len(items) != len(coders):
-            raise wrong(path, f"expected {len(coders)} items, not {len(items)}")
+        items = read_list(data, path)
+        if len(items) != count:
+            raise wrong(path, f"expected {count} items, not {len(items)}")
         pairs = enumerate(zip(coders, items, strict=True))
         return tuple(one.read(item, f"{path}[{n}]") for n, (one, item) in pairs)
 
     return Coder(
-        lambda value: [one.write(item) for one, item in zip(coders, value, strict=True)], read
+        lambda value: [one.write(item) for one, item in zip(coders, value, strict=True)],
+        read,
+        {
+            "type": "array",
+            "prefixItems": [one.schema for one in coders],
+            "minItems": count,
+            "maxItems": count,
+        },
     )
 
 
@@ -211,13 +251,11 @@ def _mapping(values: Coder) -> Coder:
     def read(data: object, path: str) -> dict[str, Any]:
         return {name: values.read(v, f"{path}.{name}") for name, v in _object(data, path).items()}
 
-    return Coder(lambda value: {name: values.write(v) for name, v in value.items()}, read)
-
-
-def _object(data: object, path: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise wrong(path, "expected an object")
-    return data
+    return Coder(
+        lambda value: {name: values.write(v) for name, v in value.items()},
+        read,
+        {"type": "object", "additionalProperties": values.schema},
+    )
 
 
 def _union(choices: tuple[Any, ...]) -> Coder:
@@ -227,11 +265,23 @@ def _union(choices: tuple[Any, ...]) -> Coder:
         return Coder(
             lambda value: None if value is None else inner.write(value),
             lambda data, path: None if data is None else inner.read(data, path),
+            {"anyOf": [{"type": "null"}, inner.schema]},
         )
     if all(choice in _PLAIN for choice in present):
         return _one_of(present)
-    kinds = {choice.__name__: coder(choice) for choice in present}
+    return _kinds({choice.__name__: coder(choice) for choice in present})
 
+
+def _one_of(plain: list[type]) -> Coder:
+    def read(data: object, path: str) -> object:
+        if type(data) not in plain:
+            raise wrong(path, f"expected one of {', '.join(of.__name__ for of in plain)}")
+        return _PLAIN[type(data)].read(data, path)
+
+    return Coder(lambda value: value, read, {"anyOf": [_PLAIN[of].schema for of in plain]})
+
+
+def _kinds(kinds: Mapping[str, Coder]) -> Coder:
     def write(value: object) -> dict[str, Any]:
         kind = type(value).__name__
         return {"kind": kind, **kinds[kind].write(value)}
@@ -243,16 +293,12 @@ def _union(choices: tuple[Any, ...]) -> Coder:
             raise wrong(f"{path}.kind", f"expected one of {', '.join(kinds)}")
         return kinds[kind].read(members, path)
 
-    return Coder(write, read)
+    return Coder(write, read, {"oneOf": [_of_kind(kind, one) for kind, one in kinds.items()]})
 
 
-def _one_of(plain: list[type]) -> Coder:
-    def read(data: object, path: str) -> object:
-        if type(data) not in plain:
-            raise wrong(path, f"expected one of {', '.join(of.__name__ for of in plain)}")
-        return _PLAIN[type(data)].read(data, path)
-
-    return Coder(lambda value: value, read)
+def _of_kind(kind: str, one: Coder) -> Schema:
+    members = {"kind": {"const": kind}, **one.schema["properties"]}
+    return one.schema | {"properties": members, "required": ["kind", *one.schema["required"]]}
 
 
 def _dataclass(of: Any) -> Coder:  # noqa: ANN401 - a dataclass
@@ -273,7 +319,7 @@ def _dataclass(of: Any) -> Coder:  # noqa: ANN401 - a dataclass
     def read(data: object, path: str) -> object:
         members = _object(data, path)
         for name in members.keys() - coders.keys():
-            raise wrong(path, f"has no member {name!r:.40}")
+            raise wrong(path, f"unknown member {name!r:.40}")
         for name in coders.keys() - members.keys() - optional.keys():
             raise wrong(path, f"{name!r} is missing")
         values = {name: coders[name].read(members[name], f"{path}.{name}") for name in members}
@@ -282,4 +328,15 @@ def _dataclass(of: Any) -> Coder:  # noqa: ANN401 - a dataclass
         except ValueError as error:
             raise wrong(path, str(error)) from None
 
-    return Coder(write, read)
+    return Coder(write, read, _described(of, coders, optional))
+
+
+def _described(of: type, coders: Mapping[str, Coder], optional: Collection[str]) -> Schema:
+    """Return the schema of a dataclass, with the descriptions of its docstring."""
+    summary, *rest = re.split(r"\s*:ivar (?=\w+: )", inspect.getdoc(of) or "")
+    texts = dict(text.split(": ", 1) for text in rest)
+    members = {
+        name: one.schema | ({"description": " ".join(texts[name].split())} if name in texts else {})
+        for name, one in coders.items()
+    }
+    return object_schema(members, optional) | {"description": " ".join(summary.split())}

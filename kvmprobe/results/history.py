@@ -155,6 +155,8 @@ class _Reading:
                 self._open.pop(record.id, None)
                 self.history.records[record.target, record.id] = record
                 self.history.outputs[record.target, record.id] = dict(entry.get("outputs", {}))
+            case EntryType.WATCHED | EntryType.REACHED:
+                pass  # coverage.of_run reads them
             case EntryType.END:
                 self._open.clear()
                 self.history.end = entry

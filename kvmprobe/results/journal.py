@@ -37,6 +37,10 @@ class EntryType(Enum):
     """A scenario was stopped before a fatal load; what it showed so far."""
     RESULT = "result"
     """A scenario's record, and the hashes of what was read where it did not pass."""
+    WATCHED = "watched"
+    """Coverage of the kernel is measured from here on: the hash of the functions in scope."""
+    REACHED = "reached"
+    """Which basic blocks of these functions a scenario reached; there may be several for one."""
     END = "end"
     """The attempt ended by its own doing."""
 

@@ -9,11 +9,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError
-from kvmprobe.results.codec import from_json, to_json
+from kvmprobe.results.codec import coder, from_json, object_schema, to_json
 from kvmprobe.results.hang import Hang
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord, Target
-from kvmprobe.results.step_json import steps_from_json, steps_to_json
+from kvmprobe.results.step_json import STEPS_SCHEMA, steps_from_json, steps_to_json
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios.scenario_id import row_and_column_of
 
@@ -34,6 +34,17 @@ _TYPES: Mapping[str, Any] = {
     "hang": Hang | None,
     "duration": float,
 }
+_TEXT = coder(str).schema
+RECORD_SCHEMA = object_schema(
+    {
+        "id": _TEXT | {"pattern": f"^{_ID.pattern}$"},
+        "target": {"enum": ["host", "lab"], "description": "this host, or the emulated one"},
+        "kernel": _TEXT | {"description": "its release"},
+        "label": _TEXT | {"description": "the verdict, and what is known of it"},
+        **{name: coder(of).schema for name, of in _TYPES.items()},
+        **STEPS_SCHEMA,
+    }
+)
 
 
 def record_to_json(record: ScenarioRecord) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Trace:
     :ivar hang: what its tasks did when its time was up; its step is filled in by the caller
     :ivar last_log: of one that was killed, what the kernel logged since the last completed step;
         that step has it, too
+    :ivar blocks: the kernel's basic blocks that it reached, a bit for each that was watched
     """
 
     steps: tuple[TraceStep, ...] = ()
@@ -54,3 +55,4 @@ class Trace:
     taint: int = field(default=0)
     hang: Hang | None = None
     last_log: tuple[str, ...] = ()
+    blocks: bytes | None = None

@@ -6,25 +6,24 @@ asks whether the kernel has the defect can differ.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.model.behaviours import Behaviour, variants
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import HostDies
+from kvmprobe.model.outcome import HostDies, Step
+from kvmprobe.scenarios.model_states import States
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.outcome import Step
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
-_MOST = 2_000
-_STATE = tuple(field.name for field in fields(Machine) if field.name != "host")
+_MOST = 20_000
 
 
 class _Watched(frozenset[Behaviour]):
@@ -38,17 +37,20 @@ class _Watched(frozenset[Behaviour]):
         return super().__contains__(behaviour)
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
     """A step that was computed.
 
     :ivar before: the state before it, kept because its id is the key; of the first step that a
         defect changes, the state of the host without the defect
     :ivar asked: behaviours that the model asked for
+    :ivar answers: what the judge made of each reply to it, by result and output
     """
 
     before: Machine
     step: Step
     asked: Behaviours
+    answers: dict[tuple[int, bytes | None], Any] = field(default_factory=dict)
 
 
 class ModelRun:
@@ -61,6 +63,7 @@ class ModelRun:
         watched.asked = self._asked
         self.start = Machine.fresh(replace(host, behaviours=watched))
         self._steps: dict[tuple[int, Op], Known] = {}
+        self._states = States()
         self._walked: tuple[Scenario | None, Sequence[Known]] = (None, ())
 
     def step(self, machine: Machine, op: Op) -> Step:
@@ -78,7 +81,8 @@ class ModelRun:
     def _compute(self, machine: Machine, op: Op) -> Known:
         self._asked.clear()
         step = op.step(machine)
-        return Known(machine, step, frozenset(self._asked))
+        after = self._states.same(step.machine)
+        return Known(machine, Step(after, step.outcome, step.rule), frozenset(self._asked))
 
     def walk(self, scenario: Scenario) -> Iterator[Known]:
         """Yield the step of each op, up to the one that the host does not survive."""
@@ -100,6 +104,8 @@ class ModelRun:
         """Drop the steps when they are many; to be called between scenarios."""
         if len(self._steps) > _MOST:
             self._steps.clear()
+            self._states.forget()
+            self._walked = (None, ())
 
 
 class DefectiveRun(ModelRun):
@@ -144,16 +150,14 @@ class DefectiveRun(ModelRun):
         key = (id(machine), op)
         found = self._steps.get(key)
         if found is None:
-            own = self._compute(replace(machine, host=self._own_host), op)._replace(before=machine)
+            own = replace(self._compute(machine._replace(host=self._own_host), op), before=machine)
             found = self._steps[key] = shared if _alike(own.step, shared.step) else own
         return found
 
 
 def _alike(one: Step, other: Step) -> bool:
     """Return whether two steps differ in nothing but the host."""
-    return one.outcome == other.outcome and all(
-        getattr(one.machine, name) == getattr(other.machine, name) for name in _STATE
-    )
+    return one.outcome == other.outcome and one.machine[1:] == other.machine[1:]
 
 
 class ModelRuns:

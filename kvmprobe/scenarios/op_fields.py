@@ -54,6 +54,17 @@ class Kind(Protocol):
         """Return the kind as JSON Schema."""
 
 
+def limits(kind: Kind) -> tuple[Any, ...]:
+    """Return the least and largest number of a kind, or each member of an enumeration."""
+    match kind:
+        case Number(largest):
+            return (0, largest)
+        case Choice():
+            return kind.members
+        case _:
+            return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """An integer from 0 to ``largest``."""

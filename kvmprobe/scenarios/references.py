@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from kvmprobe.abi import limits
 from kvmprobe.errors import ScenarioError
-from kvmprobe.model.vcpu_state import State
 from kvmprobe.scenarios.calls import (
     Call,
     Captured,
@@ -16,6 +15,8 @@ from kvmprobe.scenarios.calls import (
     SharePayload,
     Spawn,
 )
+from kvmprobe.scenarios.ops import registry
+from kvmprobe.scenarios.ops.cpuid import READ_BACK
 
 _ROOM = {
     "descriptor": limits.MOST_DESCRIPTORS,
@@ -25,24 +26,19 @@ _ROOM = {
 }
 
 
-# What binds an output, where it is one op.
-_OUTPUTS = {
-    "supported-cpuid": "get-supported-cpuid",
-    "read-back-cpuid": "get-cpuid2 with room for 256 entries",
-    "listed-msrs": "get-listed-msrs",
-    "sregs": "get-sregs",
-    "sregs2": "get-sregs2",
-    State.REGS: "get-regs",
-    State.EVENTS: "get-vcpu-events",
-    State.MP_STATE: "get-mp-state",
-    State.DEBUGREGS: "get-debugregs",
-    State.LAPIC: "get-lapic",
+_BINDERS = {
+    "descriptor": "open-kvm, create-vm or create-vcpu",
+    "memory": "map-payload",
+    "task": "spawn-task",
+    "output": "save-vcpu",
 }
-_OTHERS = {"memory": "map-payload", "task": "spawn-task", "output": "save-vcpu"}
 
 
 def _binder(kind: str, name: str) -> str:
-    return _OUTPUTS.get(name) or _OTHERS.get(kind) or "open-kvm, create-vm or create-vcpu"
+    if name == READ_BACK:
+        return "get-cpuid2 with room for 256 entries"
+    keepers = (op.name for op in registry().values() if op.keeps == name and kind == "output")
+    return next(keepers, _BINDERS[kind])
 
 
 class References:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
@@ -67,11 +68,18 @@ class CpuidEntry(NamedTuple):
     edx: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CpuidTable:
     """``struct kvm_cpuid2`` decoded."""
 
     entries: tuple[CpuidEntry, ...]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.entries)
 
     @classmethod
     def from_bytes(cls, table: bytes) -> CpuidTable:
@@ -104,6 +112,16 @@ class CpuidTable:
 
     def index(self, leaf: int, subleaf: int) -> int | None:
         """Return the index of the entry that :meth:`find` returns, or None."""
+        place = leaf, subleaf
+        if place not in self._found:
+            self._found[place] = self._search(leaf, subleaf)
+        return self._found[place]
+
+    @cached_property
+    def _found(self) -> dict[tuple[int, int], int | None]:
+        return {}
+
+    def _search(self, leaf: int, subleaf: int) -> int | None:
         for number, entry in enumerate(self.entries):
             if entry.leaf == leaf and (
                 entry.subleaf == subleaf or not entry.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX

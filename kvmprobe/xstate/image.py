@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import LayoutError
@@ -46,8 +47,13 @@ def init_content(nr: int, layout: Layout) -> bytes:
     if nr == XFeature.FP:
         return FP_INIT
     if nr == XFeature.SSE:
-        return bytes(SSE_SIZE)
-    return bytes(layout.component(nr).size)
+        return _zeros(SSE_SIZE)
+    return _zeros(layout.component(nr).size)
+
+
+@lru_cache(maxsize=32)
+def _zeros(size: int) -> bytes:
+    return bytes(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ def encode(fields: XsaveFields, layout: Layout, size: int) -> bytes:
     return bytes(image)
 
 
+@lru_cache(maxsize=128)
 def decode(image: bytes, layout: Layout) -> XsaveFields:
     """Decode an image; components that end after it are left out.
 
@@ -112,6 +119,7 @@ def xstate_bv_of(image: bytes) -> int:
     return int.from_bytes(image[HEADER_OFFSET : HEADER_OFFSET + 8], "little")
 
 
+@lru_cache(maxsize=64)
 def place_of(nr: int, layout: Layout) -> tuple[range, ...]:
     """Return the byte ranges of a component in an image."""
     if nr == XFeature.FP:
@@ -124,9 +132,7 @@ def place_of(nr: int, layout: Layout) -> tuple[range, ...]:
 
 def _place(image: bytearray, nr: int, content: bytes, layout: Layout) -> None:
     spans = place_of(nr, layout)
-    if len(content) != sum(len(span) for span in spans) or spans[-1].stop > max(
-        len(image), LEGACY_SIZE
-    ):
+    if len(content) != sum(map(len, spans)) or spans[-1].stop > max(len(image), LEGACY_SIZE):
         raise LayoutError(
             f"component {nr}: a content of {len(content)} bytes does not fit into {spans}"
         )

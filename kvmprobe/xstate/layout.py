@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import LayoutError
@@ -43,7 +44,7 @@ class Component:
         return self.offset + self.size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """The extended components of a CPU, sorted by number.
 
@@ -51,6 +52,13 @@ class Layout:
     """
 
     components: tuple[Component, ...]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.components)
 
     @classmethod
     def of(cls, components: Iterable[Component]) -> Layout:
@@ -77,10 +85,14 @@ class Layout:
 
         :raises LayoutError: the layout has no such component
         """
-        for component in self.components:
-            if component.nr == nr:
-                return component
-        raise LayoutError(f"no place for component {names(1 << nr)} in this layout")
+        found = self._by_number.get(nr)
+        if found is None:
+            raise LayoutError(f"no place for component {names(1 << nr)} in this layout")
+        return found
+
+    @cached_property
+    def _by_number(self) -> dict[int, Component]:
+        return {component.nr: component for component in self.components}
 
     def size(self, bitmap: int) -> int:
         """Return the size of a standard-format image with ``bitmap``, bytes.

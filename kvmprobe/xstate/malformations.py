@@ -6,6 +6,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.xstate import patterns
@@ -89,6 +90,7 @@ class _Draft:
             content = content[len(place) :]
 
 
+@lru_cache(maxsize=64)
 def malformed_image(
     xstate_bv: int,
     malformation: Malformation,

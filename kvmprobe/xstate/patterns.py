@@ -55,6 +55,7 @@ def counted(nr: int, size: int) -> bytes:
     )
 
 
+@lru_cache(maxsize=64)
 def image(xstate_bv: int, layout: Layout, size: int, mxcsr_mask: int) -> bytes:
     """Return an image of ``size`` bytes with a pattern in each component of ``xstate_bv``.
 

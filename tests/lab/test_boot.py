@@ -154,7 +154,7 @@ def worker(built, kernel, programs):
     payload = initramfs.Payload(files, (str(programs / "worker"),), initramfs.Mode.WORKER)
     packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
-    with Machine(built, image) as machine:
+    with Machine.boot(built, image) as machine:
         yield machine
 
 
@@ -217,7 +217,7 @@ def test_a_worker_talks_over_the_channel(worker):
             assert json.loads(event.text) == {"ready": 1}
             break
         phases.append(event)
-    assert [phase.name for phase in phases] == ["init", "modules", "start"]
+    assert [phase.phase.value for phase in phases] == ["init", "modules", "start"]
     assert all(isinstance(phase, Phase) for phase in phases)
     for line in ("one", "x" * 50000, "two"):
         worker.send(line)
@@ -244,7 +244,7 @@ def test_a_killed_worker_is_told_by_its_signal(built, kernel, programs):
     payload = initramfs.Payload(files, command, initramfs.Mode.WORKER)
     packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
-    with Machine(built, image) as machine:
+    with Machine.boot(built, image) as machine:
         events = list(machine.events(SILENCE))
     assert events[-2:] == [ProgramKilled(9), Ended(EndReason.FINISHED)]
 
@@ -257,7 +257,7 @@ def test_a_kernel_without_kvm_is_told_before_the_worker_starts(built, kernel, pr
     payload = initramfs.Payload(files, (str(programs / "worker"),), initramfs.Mode.WORKER)
     packed = initramfs.build(payload, (broken,), built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
-    with Machine(built, image) as machine:
+    with Machine.boot(built, image) as machine:
         missing, end = (e for e in machine.events(SILENCE) if not isinstance(e, Phase))
     assert missing.text == "kvm.ko: Exec format error"
     assert end == Ended(EndReason.FINISHED)

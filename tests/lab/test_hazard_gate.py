@@ -40,7 +40,7 @@ def run(spec, *policies):
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
     sinks = Sinks(io.BytesIO(), io.BytesIO())
     endings = []
-    with Machine(built, image) as machine:
+    with Machine.boot(built, image) as machine:
         for event in machine.events(SILENCE):
             if isinstance(event, Output):
                 sinks.write(event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from operator import attrgetter
 
 import pytest
@@ -86,7 +85,7 @@ class Process(RuleBasedStateMachine):
     @rule(xcr0=values)
     def make_a_table(self, xcr0):
         captured = {**self.machine.captured, TABLE: GuestCpuid(xcr0)}
-        self.machine = replace(self.machine, captured=captured)
+        self.machine = self.machine._replace(captured=captured)
 
     @precondition(lambda self: self.has_vcpu and TABLE in self.machine.captured)
     @rule()
@@ -98,7 +97,7 @@ class Process(RuleBasedStateMachine):
     def set_xcr0(self, value):
         before = self.vcpu
         self.take(xcr.set_xcr0(self.machine, VCPU, value))
-        assert replace(self.vcpu, xcr0=before.xcr0) == before
+        assert self.vcpu._replace(xcr0=before.xcr0) == before
 
     @precondition(lambda self: self.has_vcpu)
     @rule(value=st.one_of(st.sampled_from([0, 1 << 18]), values))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from kvmprobe.execution.driver import Timing
-from kvmprobe.execution.link import LinkLostError
+from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import get_supported
@@ -72,6 +72,7 @@ class FakePlace:
     :ivar loads: numbers of the requests whose fatal load was made, in order
     :ivar logs: kernel messages during the first step of each scenario that is no probe
     :ivar boots: how many links were opened
+    :ivar killed: by number of the link: how many scenarios it runs before it is killed from outside
     """
 
     host: object
@@ -83,6 +84,8 @@ class FakePlace:
     logs: tuple = ()
     loads: list = field(default_factory=list)
     boots: int = 0
+    jobs: int = 1
+    killed: dict = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
     target = Target("host", "6.12.95", "fake")
 
@@ -102,12 +105,19 @@ class FakeLink:
         self._defined = {}
         self._waiting = deque()
         self._runs = 0
+        self._lives = place.killed.get(place.boots)
         self._out = deque([{"ready": {"pid": 1, "kmsg": "read", "taint": 0}}])
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        return None
+
+    def blocks_reached(self):
+        return None
+
+    def abort(self):
         return None
 
     def send(self, line):
@@ -129,6 +139,9 @@ class FakeLink:
         return json.dumps(message)
 
     def _run(self, request):
+        if self._runs == self._lives:
+            self._out.append(HostGoneError("killed"))
+            return
         self._runs += 1
         probing = self._place.boots == 1 and self._runs <= len(PROBES)
         hidden = self._place.hides and probing

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from kvmprobe.abi.payload import NO_EXCEPTION, Registers
 from kvmprobe.model import guest, msr
 from kvmprobe.model.guest_control import NOTHING
@@ -21,7 +19,7 @@ def in_payload(table=None, *, host=AMX_HOST, **fields):
     """A vCPU with all of the AMX host's CPUID, OSXSAVE and XCR0, but for ``fields``."""
     registers = {"cr4": 0x620 | OSXSAVE, "cr0": 0x8001_0033, "efer": 0x500, "in_payload": True}
     fields = {**registers, "xcr0": ALL, **fields}
-    machine = replace(amx_vcpu(), host=host)
+    machine = amx_vcpu()._replace(host=host)
     cpuid = GuestCpuid.of(AMX_HOST.supported if table is None else table)
     return with_fields(machine, cpuid=cpuid, **fields)
 

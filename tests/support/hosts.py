@@ -127,7 +127,7 @@ def amx_vcpu(*behaviours):
 
 def set_cpuid(machine, xcr0):
     captured = {**machine.captured, TABLE: GuestCpuid(xcr0)}
-    return guest_cpuid.set_cpuid2(replace(machine, captured=captured), VCPU, GuestCpuid(xcr0))
+    return guest_cpuid.set_cpuid2(machine._replace(captured=captured), VCPU, GuestCpuid(xcr0))
 
 
 def image(xstate_bv, contents=None, *, host=AMX_HOST, size=11008, **fields):
@@ -151,6 +151,6 @@ def mxcsr(uabi_image):
 def with_fields(machine, **fields):
     """The machine with some fields of its vCPU or of the vCPU's fpstate changed."""
     vcpu = machine.vcpu(VCPU)
-    held = {name: fields.pop(name) for name in Fpstate.__dataclass_fields__ if name in fields}
-    changed = replace(vcpu, fpstate=replace(vcpu.fpstate, **held), **fields)
+    held = {name: fields.pop(name) for name in Fpstate._fields if name in fields}
+    changed = vcpu._replace(fpstate=vcpu.fpstate._replace(**held), **fields)
     return machine.with_vcpu(VCPU, changed)

@@ -25,6 +25,7 @@ COMMANDS = {
     "probe": "show what this CPU, kernel and KVM offer",
     "report": "make one HTML page of runs, or a report for programs",
     "diff": "show what changed from one run to another",
+    "coverage": "show which basic blocks of the kernel a run reached",
     "bugreport": "write a failure as a mail to kernel developers",
     "lab": "the emulated AMX host",
     "completion": "print a completion script for a shell to evaluate",

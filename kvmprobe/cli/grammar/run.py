@@ -18,7 +18,15 @@ from kvmprobe.cli.grammar.epilogs import (
 from kvmprobe.cli.grammar.host import add_arm, add_host_checks
 from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
-from kvmprobe.cli.grammar.shared import RUN_TIME, add_device, add_exit_style, add_kernel, seconds
+from kvmprobe.cli.grammar.shared import (
+    RUN_TIME,
+    USABLE,
+    add_device,
+    add_exit_style,
+    add_jobs,
+    add_kernel,
+    seconds,
+)
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.reports.formats import names
 
@@ -47,6 +55,13 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
     )
     add_device(where)
     add_kernel(where)
+    add_jobs(where, USABLE)
+    where.add_argument(
+        "--coverage",
+        action="store_true",
+        help="on the emulated host, record which basic blocks of the kernel each scenario reaches, "
+        "for `kvmprobe coverage` and the HTML report",
+    )
 
 
 def _add_judging(judging: argparse._ArgumentGroup) -> None:
@@ -111,7 +126,8 @@ def _add_safety(safety: argparse._ArgumentGroup) -> None:
     safety.add_argument(
         "--all-crashes",
         action="store_true",
-        help="let every hazardous scenario crash, not only the first of each kind",
+        help="on this host, let every hazardous scenario crash, not only the first of each kind; "
+        "on the emulated host all of them do",
     )
     add_host_checks(safety)
     add_arm(safety)

@@ -57,11 +57,27 @@ def add_sources(command: _ActionsContainer) -> None:
     )
 
 
+def add_jobs(command: _ActionsContainer, default: str) -> None:
+    """Declare ``--jobs``.
+
+    :param default: the help's description of the default
+    """
+    command.add_argument(
+        "--jobs",
+        type=Number(int, 1, MOST_JOBS, "jobs"),
+        metavar="N",
+        help="on the emulated host, run N scenarios side by side, each on a machine of its own; "
+        f"results and their order do not depend on N (default: {default})",
+    )
+
+
 def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
     """Declare ``--exit-style``."""
     command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)
 
 
+MOST_JOBS = 1024
+USABLE = "the processors that this process may use"
 DAY = 24 * 60 * 60.0
 
 

@@ -3,11 +3,13 @@
  *
  * Messages are lines on the emulator's channel (byte writes to port 0x5e0), which a kernel panic cannot lose:
  *
- *   #phase NAME        a stage of the boot begins: init, disk (if there is one), modules, start
+ *   #phase NAME        a stage of the boot begins: init, disk (if there is one), modules, wait (if it waits for input), start
  *   #nokvm TEXT        KVM could not be set up; TEXT has the failed step and the reason
  *   #exit N, #signal N how the program ended
  *   #failed TEXT       the program could not be started
  *   >BASE64, !BASE64   a piece of the program's standard output, standard error
+ *
+ * With /lab/wait, init waits for a byte of the channel before the program starts ("#phase wait").
  *
  * Files: /lab/modules.list (one path per line, in load order), /lab/mode ("worker" or "exec"),
  * /lab/command and /lab/environ (NUL separated).  With a disk: /lab/mount-point and
@@ -365,6 +367,10 @@ int main(void)
 	report("#phase modules");
 	if (set_up_kvm() != 0 && !exec_mode)
 		end_machine();
+	if (access("/lab/wait", F_OK) == 0) {
+		report("#phase wait");
+		inb(CHANNEL_PORT);
+	}
 	report("#phase start");
 	int status = exec_mode ? run_exec(command, environment) : run_worker(command, environment);
 	if (mount_point)

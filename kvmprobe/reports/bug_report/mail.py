@@ -34,13 +34,19 @@ from kvmprobe.reports.bug_report.text import (
 from kvmprobe.reports.claims import finding_details, finding_text
 from kvmprobe.reports.differences import results, shown, where
 from kvmprobe.reports.values import call_text
-from kvmprobe.results.difference import ImageDiffers, KernelTainted, KernelWarns, ResultDiffers
+from kvmprobe.results.difference import (
+    ExitDiffers,
+    HostSurvives,
+    ImageDiffers,
+    KernelTainted,
+    KernelWarns,
+    ResultDiffers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kvmprobe.reports.bug_report.case import Case
-    from kvmprobe.reports.differences import Shown
     from kvmprobe.results.difference import Difference
     from kvmprobe.results.record import Divergence, ScenarioRecord
 
@@ -146,7 +152,7 @@ def _cause(case: Case) -> list[str]:
 
 
 def _expected(case: Case) -> str:
-    texts = [_claim(d, _sides(d.difference).expected) for d in case.record.divergences[:1]]
+    texts = [_claims(d)[0] for d in case.record.divergences[:1]]
     texts += [plain(defect.expected) for defect in case.defects]
     if not case.defects:
         texts += [f"{d.rule}." for d in case.record.divergences[:1]]
@@ -156,7 +162,7 @@ def _expected(case: Case) -> str:
 
 def _observed(case: Case) -> str:
     record = case.record
-    texts = [_claim(d, _sides(d.difference).observed) for d in record.divergences[:1]]
+    texts = [_claims(d)[1] for d in record.divergences[:1]]
     texts += [f"At step {f.step}: {finding_text(f)}." for f in case.findings[:1] if not texts]
     if record.crash:
         died = call_text(record.crash.during) or "a call"
@@ -166,19 +172,21 @@ def _observed(case: Case) -> str:
     return "  ".join(texts) or record.reason
 
 
-def _sides(difference: Difference) -> Shown:
-    """Return both sides as they follow the verb: a result without "returns"."""
-    return results(difference) if isinstance(difference, ResultDiffers) else shown(difference)
-
-
-def _claim(found: Divergence, what: str) -> str:
-    """Return where a divergence shows, and one side of it."""
-    stop = "" if what.endswith(".") else "."
-    if isinstance(found.difference, KernelWarns | KernelTainted):
-        _, source = where(found)
-        return f"in step {found.step}, {source}: {what}{stop}"
-    at = f"after step {found.step}" if found.call != found.after else f"in step {found.step}"
-    return f"{at}, {call_text(found.call)} returns {what}{stop}"
+def _claims(found: Divergence) -> tuple[str, str]:
+    """Return what was expected and what was observed, each as a sentence that says where."""
+    text = shown(found.difference)
+    sides, source = (text.expected, text.observed), f"{where(found)[1]}:"
+    at = f"in step {found.step}"
+    match found.difference:
+        case KernelWarns() | KernelTainted() | ExitDiffers() | HostSurvives():
+            pass
+        case difference:
+            at = f"after step {found.step}" if found.call != found.after else at
+            source = f"{call_text(found.call)} returns"
+            if isinstance(difference, ResultDiffers):
+                sides = results(difference)
+    expected, observed = (f"{at}, {source} {side.rstrip('.')}." for side in sides)
+    return expected, observed
 
 
 def _evidence(case: Case) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.values import short_text
 from kvmprobe.scenarios.cpuid_tables import CAPTURED, Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest import GuestOp
@@ -95,15 +94,3 @@ def row_text(ops: Sequence[Op], number: int) -> str:
     if op.table in CAPTURED or not before:
         return text
     return f"{text}, the same as in step {before[0]}"
-
-
-def differing_values(expected: Mapping[str, int], observed: Mapping[str, int]) -> list[str]:
-    """Return the names of the values that differ."""
-    return [name for name, value in expected.items() if observed.get(name) != value]
-
-
-def wrong_value(name: str, observed: Mapping[str, int]) -> str:
-    """Return a wrong value by its name: ``XCR0=0x7``."""
-    if name not in observed:
-        return f"no {name}"
-    return f"{name}={short_text(name, observed[name])}"

@@ -1,6 +1,6 @@
-"""JSON lines: the run, its scenarios as they are recorded, its summary; schema checked in.
+"""JSON lines: the run, its scenarios as they are recorded, its summary.
 
-Valid up to the last whole line.  The schema is ``results/schemas/kvmprobe-lines-2.json``.
+The file is valid up to its last complete line.  :mod:`kvmprobe.results.lines_schema` is its schema.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from kvmprobe.results.record import ScenarioRecord
-from kvmprobe.results.run_document import RunDocument
+    from kvmprobe.results.run_document import RunDocument
 
 
 def lines(runs: Iterable[RunDocument]) -> str:

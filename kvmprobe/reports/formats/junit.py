@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from kvmprobe.reports.excerpt import NOT_COMPLETED, failure_lines, headline, log_lines, printable
+from kvmprobe.reports.excerpt import (
+    NOT_COMPLETED,
+    at_most,
+    failure_lines,
+    headline,
+    log_lines,
+    printable,
+)
 from kvmprobe.reports.report_format import ReportFormat
 from kvmprobe.results.verdict import Verdict
 
@@ -73,7 +80,7 @@ def _suite(
         skipped=kinds.count("skipped"),
     )
     suite.set("time", _seconds(sum(record.duration for record in records)))
-    suite.extend(_case(record) for record in records)
+    suite.extend([_case(record) for record in records])
     return suite
 
 
@@ -116,14 +123,8 @@ def _case(record: ScenarioRecord) -> ET.Element:
         )
         ended.text = "\n".join(failure_lines(record))
     if log := list(log_lines(record)):
-        ET.SubElement(case, "system-out").text = "\n".join(trimmed(log, _MOST_LOG_LINES))
+        ET.SubElement(case, "system-out").text = "\n".join(at_most(log, _MOST_LOG_LINES))
     return case
-
-
-def trimmed(lines: list[str], most: int) -> list[str]:
-    """Return at most that many of the first lines, and how many there are more."""
-    left = len(lines) - most
-    return [*lines[:most], f"... {left} more lines"] if left > 0 else lines
 
 
 def _seconds(duration: float) -> str:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from kvmprobe import __version__
+from kvmprobe.reports.host_facts import host_facts
 from kvmprobe.reports.html_report.columns import columns_of, scenario_ids
-from kvmprobe.reports.html_report.environment import environment
 from kvmprobe.reports.html_report.payload import payload
 from kvmprobe.reports.html_report.summary import (
     checker_findings,
@@ -71,7 +71,7 @@ def page(runs: Sequence[RunDocument]) -> str:
         moment=_moment,
         quoted=shlex.join,
         dated=any(run.began for run in runs),
-        environment=environment(columns),
+        environment=host_facts(*(c.run.environments.get(c.target, {}) for c in columns)),
         unfinished=[r for r in runs if r.ending is Ending.CUT_SHORT or r.not_completed],
         columns=columns,
         scenario_count=len(ids),

@@ -52,7 +52,7 @@ static void print_differences(const uint8_t *wanted, const uint8_t *seen, size_t
 			end++;
 			continue;
 		}
-		printf("    MISMATCH: bytes %zu-%zu\n", i, end - 1);
+		mismatch("bytes %zu-%zu", i, end - 1);
 		print_bytes("expected", wanted + i, end - i);
 		print_bytes("observed", seen + i, end - i);
 		shown++;
@@ -86,6 +86,6 @@ static void expect_image(const uint8_t *seen, size_t size, const struct content 
 			return;
 	mismatches++;
 	if (end > choices[0]->size)
-		printf("    MISMATCH: the kernel wrote %zu bytes, expected %zu\n", end, choices[0]->size);
+		mismatch("the kernel wrote %zu bytes, expected %zu", end, choices[0]->size);
 	print_differences(made(choices[0], seen), seen, choices[0]->size);
 }

@@ -85,7 +85,7 @@ static void expect_entries(const void *table, const struct kvm_cpuid_entry2 *wan
 		if (i < u32_at(table) && same_entry(&wanted[i], &seen, open, opens))
 			continue;
 		mismatches++;
-		printf("    MISMATCH: entry %zu of %llu\n", i, (unsigned long long)u32_at(table));
+		mismatch("entry %zu of %llu", i, (unsigned long long)u32_at(table));
 		print_entry("expected", &wanted[i]);
 		print_entry("observed", &seen);
 		return;

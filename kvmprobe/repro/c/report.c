@@ -1,15 +1,35 @@
-enum { NOT_REPRODUCED = 0, REPRODUCED = 1, CANNOT_RUN = 2 };
-
-
 static int checks;
 
 
 static int mismatches;
 
 
+static const char *last_call = "";
+
+
+static char first_mismatch[512];
+
+
+#include <stdarg.h>
+/* Prints what differs in the result of the last call.  The last line of the program repeats the first mismatch. */
+__attribute__((format(printf, 1, 2))) static void mismatch(const char *format, ...)
+{
+	char text[160];
+	va_list values;
+
+	va_start(values, format);
+	vsnprintf(text, sizeof(text), format, values);
+	va_end(values);
+	printf("    MISMATCH: %s\n", text);
+	if (!first_mismatch[0])
+		snprintf(first_mismatch, sizeof(first_mismatch), "; first: %.300s: %s", last_call, text);
+}
+
+
 static int verdict(void)
 {
-	printf("%s: %d of %d checks failed\n", mismatches ? "REPRODUCED" : "not reproduced", mismatches, checks);
+	printf("%s: %d of %d checks failed%s\n", mismatches ? "REPRODUCED" : "not reproduced", mismatches, checks,
+	       first_mismatch);
 	return mismatches ? REPRODUCED : NOT_REPRODUCED;
 }
 
@@ -31,13 +51,14 @@ __attribute__((format(printf, 1, 2), noreturn)) static void cannot_run(const cha
 /* Ends the program before a call that would make no sense. */
 __attribute__((noreturn)) static void give_up(const char *why)
 {
-	printf("ended early: %s\n", why);
+	printf("ended early: %s%s\n", why, first_mismatch);
 	exit(mismatches ? REPRODUCED : CANNOT_RUN);
 }
 
 
 static void show(const char *call, long seen)
 {
+	last_call = call;
 	if (seen == STOPPED) {
 		printf("%s: not made, because it loads a component that XFD disables and can panic this host; use --go-on\n",
 		       call);
@@ -57,23 +78,23 @@ static int check(const char *call, long seen, long wanted)
 	if (seen == wanted)
 		return 1;
 	mismatches++;
-	printf("    MISMATCH: expected %ld%s%s%s\n", wanted, wanted < 0 ? " (" : "",
-	       wanted < 0 ? strerror((int)-wanted) : "", wanted < 0 ? ")" : "");
+	mismatch("expected %ld%s%s%s", wanted, wanted < 0 ? " (" : "", wanted < 0 ? strerror((int)-wanted) : "",
+		 wanted < 0 ? ")" : "");
 	return 0;
 }
 
 
 static void check_descriptor(const char *call, long seen)
 {
-	if (seen == STOPPED || seen < 0) {
+	if (seen >= 0)
+		printf("%s = a descriptor\n", call);
+	else
 		show(call, seen);
-		checks++;
-		mismatches++;
-		puts("    MISMATCH: expected a descriptor");
-		return;
-	}
-	printf("%s = a descriptor\n", call);
 	checks++;
+	if (seen >= 0)
+		return;
+	mismatches++;
+	mismatch("expected a descriptor");
 }
 
 
@@ -85,7 +106,7 @@ static void expect_value(const char *name, uint64_t seen, uint64_t wanted, uint6
 	if (((seen ^ wanted) & ~open) == 0)
 		return;
 	mismatches++;
-	printf("    MISMATCH: %s: expected %#llx\n", name, (unsigned long long)wanted);
+	mismatch("%s is %#llx, expected %#llx", name, (unsigned long long)seen, (unsigned long long)wanted);
 }
 
 

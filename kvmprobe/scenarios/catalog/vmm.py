@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.control import Cr4
 from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.msr import PAT_AT_RESET
 from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
 from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops import registry
+from kvmprobe.scenarios.ops._base import TriedIoctl
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, MapOut, OpenKvm
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
 
 _CR4 = Cr4.OSFXSR.bit | Cr4.OSXMMEXCPT.bit | Cr4.OSXSAVE.bit
-# Every legal one; those of capabilities that nobody has enabled; none.
-_EVENT_FLAGS = (0, 1, 2, 4, 8, 0xF, 0x10, 0x20, 0x40, 1 << 31)
 _KVM_TOOL = "kvmtool: x86/kvm-cpu.c"
 _SAVES: dict[str, Op] = {
     "regs": GetRegs(),
@@ -271,36 +271,22 @@ def _preset(preset: Preset, source: Source) -> Scenario:
 
 def _states() -> tuple[Scenario, ...]:
     """Each kind of state alone: get, set, get; in a VM with an interrupt controller and without."""
-    kinds: dict[str, tuple[Op, ...]] = {
-        "regs": (GetRegs(), SetRegs(), SetRegs(0x1122_3344_5566_7788), SetRegs(0)),
-        "events": (GetVcpuEvents(), SetVcpuEvents(), *map(SetVcpuEvents, _EVENT_FLAGS)),
-        "mp-state": (GetMpState(), SetMpState(), *map(SetMpState, (99, *range(12), 0))),
-        "debugregs": (
-            GetDebugregs(),
-            SetDebugregs(),
-            SetDebugregs(0x1000),
-            SetDebugregs(0x2000, flags=1),
-            *(SetDebugregs(0x3000, dr6=value) for value in (U32_MAX, U32_MAX + 1, 0)),
-            *(SetDebugregs(0x4000, dr7=value) for value in (U32_MAX - 1, U32_MAX, U32_MAX + 1, 0)),
-            SetDebugregs(),
-        ),
-    }
     chips: dict[str, tuple[Op, ...]] = {
         "no-irqchip": (),
         "irqchip": (CreateIrqchip(), CreateIrqchip()),
     }
     found: list[Scenario] = []
-    lapic: dict[str, tuple[Op, ...]] = {
-        "no-irqchip": (GetLapic(),),
-        "irqchip": (GetLapic(), SetLapic()),
-    }
-    for kind in (*kinds, "lapic"):
+    for tried in registry().values():
+        if not issubclass(tried, TriedIoctl):
+            continue
         for chip, create in chips.items():
-            ops = kinds.get(kind, lapic[chip])
+            # Without a local APIC there is nothing that could be written back.
+            tries = tried.tries() if create or tried is not SetLapic else ()
             begin = (OpenKvm(), CreateVm(), *create, CreateVcpu(), CreateIrqchip())
             steps = [ScenarioStep(op) for op in begin]
-            steps += [ScenarioStep(op, ops[:1] + _READ[:1]) for op in ops]
-            found.append(Scenario(f"vmm.state-{kind}.{chip}", f"state-{kind}", chip, tuple(steps)))
+            steps += [ScenarioStep(op, tried.reading + _READ[:1]) for op in tried.reading + tries]
+            row = f"state-{tried.row()}"
+            found.append(Scenario(f"vmm.{row}.{chip}", row, chip, tuple(steps)))
     # The same VM and vCPU again, without an interrupt controller: what was saved finds no APIC.
     again = (CreateVm(), CreateIrqchip(), CreateVcpu(), GetLapic(), SetLapic(), CreateVm())
     ops = (OpenKvm(), *again, CreateVcpu(), SetLapic())

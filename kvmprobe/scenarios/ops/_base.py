@@ -15,7 +15,7 @@ from kvmprobe.model.outcome import Step
 from kvmprobe.model.process import OTHER_MEMORY, denied
 from kvmprobe.scenarios.calls import KVM, MAIN, VCPU, VM, Argument, Ioctl
 from kvmprobe.scenarios.need import ANYWHERE, Needs
-from kvmprobe.scenarios.op_fields import Wrong, kinds
+from kvmprobe.scenarios.op_fields import Wrong, kinds, limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,8 @@ class Op(ABC):
     errnos: ClassVar[tuple[int, ...]]
     """Those that the model knows; ``abi.errnos`` has their meanings."""
     output_fields: ClassVar[Places]
+    keeps: ClassVar[str] = ""
+    """The name under which its output is kept for later ops."""
     on_kinds: ClassVar[tuple[Descriptor, ...]]
     """What the call may be made on; nothing for a call without a descriptor."""
     requires: ClassVar[tuple[Requirement, ...]] = ()
@@ -167,6 +169,24 @@ class FixedIoctl(_IoctlOp):
 
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         return self._with(self.argument())
+
+
+class TriedIoctl(FixedIoctl):
+    """An ioctl that the catalogue also tries by itself (``catalog/vmm.py``)."""
+
+    reading: ClassVar[tuple[Op, ...]] = ()
+    """The ops that show what it did."""
+
+    @classmethod
+    def row(cls) -> str:
+        """Return the name of what it sets, as scenario ids have it."""
+        return cls.name.removeprefix("set-")
+
+    @classmethod
+    def tries(cls) -> tuple[Op, ...]:
+        """Return it with what is tried: by default no value, then the limits of each field."""
+        edges = ((name, value) for name, kind in kinds(cls).items() for value in limits(kind))
+        return (cls(), *(cls(**{name: value}) for name, value in edges))
 
 
 class HostIoctl(_IoctlOp):

@@ -54,6 +54,7 @@ class GetSupportedCpuid(FixedIoctl):
     """Fetch and keep what KVM supports under the caller's present permission."""
 
     by: Caller = MAIN
+    keeps = SUPPORTED
 
     def argument(self) -> Argument:
         head = CPUID2.head.packed.pack(KVM_MAX_CPUID_ENTRIES)

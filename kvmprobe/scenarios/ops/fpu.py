@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.fields import KVM_FPU, places
 from kvmprobe.model import fpu
 from kvmprobe.scenarios.calls import VCPU, Argument, Literal, Output
 from kvmprobe.scenarios.op_fields import Size
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _GARBAGE = 0xEE
 # SDM vol.1 §8.1.5 "x87 FPU Control Word": bits 6, 7 and 13 to 15
 _FCW_RESERVED = 0xE0C0
-_PLACES = places(KVM_FPU)
+_PLACES = {"FCW": ioctls.KVM_FPU.places("fcw")["fcw"]}
 
 
 class FpuContent(StrEnum):

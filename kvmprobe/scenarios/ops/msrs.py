@@ -63,7 +63,7 @@ def entry_list(entries: Sequence[tuple[int, int]]) -> bytes:
 
 def _data(number: int) -> tuple[int, str]:
     """Return the offset and format of an entry's value in ``struct kvm_msrs``."""
-    return MSRS.offset(number, "data"), MSRS.entry.members["data"]
+    return MSRS.offset(number, "data"), MSRS.entry.format("data")
 
 
 @op("set-xfd", ioctls.SET_MSRS, msr.SET_XFD)
@@ -199,6 +199,8 @@ class GetMsrs(FixedIoctl):
 @op("get-listed-msrs", ioctls.GET_MSRS, msr.ACCESS_LISTED)
 class GetListedMsrs(HostIoctl):
     """Read, and keep, every MSR that KVM lists."""
+
+    keeps = _LISTED
 
     def argument(self, host: HostProfile) -> Argument:
         head = entry_list([(index, 0) for index in sorted(host.msrs)])

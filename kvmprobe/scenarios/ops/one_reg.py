@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import U32_MAX, Msr
-from kvmprobe.abi.tables import ONE_REG, REG_LIST
+from kvmprobe.abi.tables import REG_LIST
 from kvmprobe.model import one_reg
 from kvmprobe.scenarios.calls import VCPU, Argument, Output, OutputBehind
 from kvmprobe.scenarios.op_fields import U64, Room
@@ -25,7 +25,8 @@ _ERRNOS = (errno.EINVAL,)
 
 def _one_reg(register_id: int, value: bytes = b"") -> Argument:
     """Return ``struct kvm_one_reg`` with the address of the value after it."""
-    return OutputBehind(ONE_REG.packed.pack(register_id, 0), ONE_REG.offset("addr"), 8, value)
+    layout = ioctls.KVM_ONE_REG
+    return OutputBehind(layout.packed.pack(register_id, 0), layout.offset("addr"), 8, value)
 
 
 def _refused(register_id: int, value: int = 0) -> str:
@@ -43,7 +44,7 @@ def _refused(register_id: int, value: int = 0) -> str:
     ioctls.GET_ONE_REG,
     one_reg.GET_ONE_REG,
     errnos=_ERRNOS,
-    output={one_reg.VALUE_FIELD: (ONE_REG.packed.size, "Q")},
+    output={one_reg.VALUE_FIELD: (ioctls.KVM_ONE_REG.size, "Q")},
 )
 class GetOneReg(FixedIoctl):
     """Read one register."""

@@ -7,7 +7,6 @@ import struct
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.fields import KVM_SREGS, places
 from kvmprobe.model import sregs
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Output
 from kvmprobe.scenarios.op_fields import U64
@@ -18,49 +17,47 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Step
 
 _SREGS, _SREGS2 = "sregs", "sregs2"
-_CR4_OFFSET = 248
+_CR4_OFFSET = ioctls.KVM_SREGS.offset("cr4")
 # struct kvm_sregs begins as struct kvm_sregs2 does, up to apic_base.
-SREGS_PLACES = places(KVM_SREGS)
+SREGS_PLACES = ioctls.KVM_SREGS.places("cs.base", "cs.selector", "cr0", "cr2", "cr3", "cr4", "efer")
 _ERRNOS = (errno.EINVAL,)
 
 
 class _Get(FixedIoctl):
     """Read control registers, and keep them for the SET."""
 
-    kept_as: ClassVar[str]
-
     def argument(self) -> Argument:
-        return Output(self.spec.size, capture=self.kept_as)
+        return Output(self.spec.size, capture=self.keeps)
 
     def transition(self, machine: Machine) -> Step:
-        return sregs.get_sregs(machine, VCPU, self.kept_as)
+        return sregs.get_sregs(machine, VCPU, self.keeps)
 
 
 @op("get-sregs", ioctls.GET_SREGS, sregs.GET_SREGS, output=SREGS_PLACES)
 class GetSregs(_Get):
     """Read ``struct kvm_sregs``."""
 
-    kept_as = _SREGS
+    keeps = _SREGS
 
 
 @op("get-sregs2", ioctls.GET_SREGS2, sregs.GET_SREGS, output=SREGS_PLACES)
 class GetSregs2(_Get):
     """Read ``struct kvm_sregs2``."""
 
-    kept_as = _SREGS2
+    keeps = _SREGS2
 
 
 class _Set(FixedIoctl):
     """Write back what the GET kept, with this CR4."""
 
     cr4: U64
-    kept_as: ClassVar[str]
+    restores: ClassVar[str]
 
     def argument(self) -> Argument:
-        return Captured(self.kept_as, ((_CR4_OFFSET, struct.pack("=Q", self.cr4)),))
+        return Captured(self.restores, ((_CR4_OFFSET, struct.pack("=Q", self.cr4)),))
 
     def transition(self, machine: Machine) -> Step:
-        return sregs.set_sregs(machine, VCPU, self.cr4, self.kept_as)
+        return sregs.set_sregs(machine, VCPU, self.cr4, self.restores)
 
     @property
     def text(self) -> str:
@@ -72,7 +69,7 @@ class SetSregs(_Set):
     """Write back what get-sregs kept, with this CR4."""
 
     cr4: U64
-    kept_as = _SREGS
+    restores = _SREGS
 
 
 @op("set-sregs2", ioctls.SET_SREGS2, sregs.SET_SREGS, errnos=_ERRNOS)
@@ -80,4 +77,4 @@ class SetSregs2(_Set):
     """Write back what get-sregs2 kept, with this CR4."""
 
     cr4: U64
-    kept_as = _SREGS2
+    restores = _SREGS2

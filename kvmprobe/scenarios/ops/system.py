@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
-from kvmprobe.abi.tables import CPUID2, DEVICE_ATTR, MSR_LIST
+from kvmprobe.abi.tables import CPUID2, MSR_LIST
 from kvmprobe.model import system
 from kvmprobe.scenarios.calls import KVM, MAIN, Argument, Immediate, Literal, Output, OutputBehind
 from kvmprobe.scenarios.op_fields import U32, U64, Caller, Name, Number, Room
@@ -79,7 +79,7 @@ class HasDeviceAttr(FixedIoctl):
     flags: U32 = 0
 
     def argument(self) -> Argument:
-        attribute = DEVICE_ATTR.packed.pack(self.flags, self.group, self.attr, 0)
+        attribute = ioctls.KVM_DEVICE_ATTR.packed.pack(self.flags, self.group, self.attr, 0)
         return Literal(attribute)
 
     def transition(self, machine: Machine) -> Step:
@@ -95,7 +95,7 @@ class HasDeviceAttr(FixedIoctl):
     ioctls.GET_DEVICE_ATTR,
     system.GET_DEVICE_ATTR,
     errnos=(errno.ENXIO,),
-    output={system.VALUE_FIELD: (DEVICE_ATTR.packed.size, "Q")},
+    output={system.VALUE_FIELD: (ioctls.KVM_DEVICE_ATTR.size, "Q")},
 )
 class GetDeviceAttr(FixedIoctl):
     """Read an attribute of /dev/kvm."""
@@ -105,8 +105,8 @@ class GetDeviceAttr(FixedIoctl):
     flags: U32 = 0
 
     def argument(self) -> Argument:
-        attribute = DEVICE_ATTR.packed.pack(self.flags, self.group, self.attr, 0)
-        return OutputBehind(attribute, DEVICE_ATTR.offset("addr"), 8)
+        attribute = ioctls.KVM_DEVICE_ATTR.packed.pack(self.flags, self.group, self.attr, 0)
+        return OutputBehind(attribute, ioctls.KVM_DEVICE_ATTR.offset("addr"), 8)
 
     def transition(self, machine: Machine) -> Step:
         return system.get_device_attr(machine, self.group, self.attr)
@@ -130,7 +130,7 @@ class GetDeviceAttrToNowhere(FixedIoctl):
     group: U32 = _XCOMP_GROUP
 
     def argument(self) -> Argument:
-        attribute = DEVICE_ATTR.packed.pack(0, self.group, self.attr, 0)
+        attribute = ioctls.KVM_DEVICE_ATTR.packed.pack(0, self.group, self.attr, 0)
         return Literal(attribute)
 
     def transition(self, machine: Machine) -> Step:

@@ -7,69 +7,73 @@ import struct
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.fields import (
-    KVM_DEBUGREGS,
-    KVM_LAPIC,
-    KVM_MP_STATE,
-    KVM_REGS,
-    KVM_VCPU_EVENTS,
-    places,
-)
+from kvmprobe.abi.fields import KVM_LAPIC, places
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import vcpu_state
 from kvmprobe.model.vcpu_state import RESET, State
 from kvmprobe.scenarios.calls import VCPU, VM, Argument, Captured, Immediate, Output
-from kvmprobe.scenarios.op_fields import U32, U64
-from kvmprobe.scenarios.ops._base import FixedIoctl, Places, op
+from kvmprobe.scenarios.op_fields import U32, U64, kinds
+from kvmprobe.scenarios.ops._base import FixedIoctl, Places, TriedIoctl, op
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmprobe.abi.ioctls import IoctlSpec
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
+    from kvmprobe.scenarios.ops._base import Op
 
-FIELDS: dict[State, Places] = {
-    State.REGS: places(KVM_REGS),
-    State.EVENTS: places(KVM_VCPU_EVENTS),
-    State.MP_STATE: places(KVM_MP_STATE),
-    State.DEBUGREGS: places(KVM_DEBUGREGS),
+# Every legal one; those of capabilities that nobody has enabled; none.
+_EVENT_FLAGS = (0, 1, 2, 4, 8, 0xF, 0x10, 0x20, 0x40, 1 << 31)
+# The values that the model knows, where they are not all members of the structure.
+_KNOWN: Mapping[State, Places] = {
+    State.EVENTS: ioctls.KVM_VCPU_EVENTS.places(
+        "exception", "interrupt", "nmi", "sipi_vector", "flags", "smi", "triple_fault"
+    ),
     State.LAPIC: places(KVM_LAPIC),
 }
 
 
-class _Get(FixedIoctl):
-    """Read one kind of state, and keep it for the SET."""
+def _places(spec: IoctlSpec, state: State) -> Places:
+    return _KNOWN.get(state) or (spec.argument.places() if spec.argument else {})
 
-    state: ClassVar[State]
+
+class _Get(FixedIoctl):
+    """Read one structure, and keep it for the SET."""
+
+    keeps: ClassVar[State]
 
     def argument(self) -> Argument:
-        return Output(self.spec.size, capture=self.state)
+        return Output(self.spec.size, capture=self.keeps)
 
     def transition(self, machine: Machine) -> Step:
-        return vcpu_state.get_state(machine, VCPU, self.state)
+        return vcpu_state.get_state(machine, VCPU, self.keeps)
 
     @property
     def places(self) -> Places:
-        return FIELDS[self.state]
+        return _places(self.spec, self.keeps)
 
 
-class _Set(FixedIoctl):
-    """Write back what the GET kept, with some values changed."""
+class _Set(TriedIoctl):
+    """Write back what the GET kept; a field of the op replaces the member of that name."""
 
-    state: ClassVar[State]
+    restores: ClassVar[State]
 
     def changes(self) -> Mapping[str, int]:
-        return {}
+        """Return the values that are changed, in the structure's order."""
+        names = _places(self.spec, self.restores)
+        return {name: getattr(self, name) for name in names if name in kinds(type(self))}
 
     def argument(self) -> Argument:
-        offsets = FIELDS[self.state]
+        offsets = _places(self.spec, self.restores)
         patches = tuple(
             (offsets[name][0], struct.pack(f"={offsets[name][1]}", value))
             for name, value in self.changes().items()
         )
-        return Captured(self.state, patches)
+        return Captured(self.restores, patches)
 
     def transition(self, machine: Machine) -> Step:
-        return vcpu_state.set_state(machine, VCPU, self.state, self.changes())
+        return vcpu_state.set_state(machine, VCPU, self.restores, self.changes())
 
     @property
     def text(self) -> str:
@@ -81,7 +85,7 @@ class _Set(FixedIoctl):
 class GetRegs(_Get):
     """Read the general registers."""
 
-    state = State.REGS
+    keeps = State.REGS
 
 
 @op("set-regs", ioctls.SET_REGS, vcpu_state.SET_STATE)
@@ -89,17 +93,19 @@ class SetRegs(_Set):
     """Restore the general registers, with this RBX."""
 
     rbx: U64 = 0
-    state = State.REGS
+    restores = State.REGS
+    reading = (GetRegs(),)
 
-    def changes(self) -> Mapping[str, int]:
-        return {"rbx": self.rbx}
+    @classmethod
+    def tries(cls) -> tuple[Op, ...]:
+        return (cls(), cls(0x1122_3344_5566_7788), cls(0))
 
 
 @op("get-vcpu-events", ioctls.GET_VCPU_EVENTS, vcpu_state.GET_STATE)
 class GetVcpuEvents(_Get):
     """Read pending events."""
 
-    state = State.EVENTS
+    keeps = State.EVENTS
 
 
 @op(
@@ -112,17 +118,23 @@ class SetVcpuEvents(_Set):
     """Restore pending events: none, of the kinds that these flags call valid."""
 
     flags: U32 = RESET[State.EVENTS]["flags"]
-    state = State.EVENTS
+    restores = State.EVENTS
+    reading = (GetVcpuEvents(),)
 
-    def changes(self) -> Mapping[str, int]:
-        return {"flags": self.flags}
+    @classmethod
+    def row(cls) -> str:
+        return "events"
+
+    @classmethod
+    def tries(cls) -> tuple[Op, ...]:
+        return (cls(), *map(cls, _EVENT_FLAGS))
 
 
 @op("get-mp-state", ioctls.GET_MP_STATE, vcpu_state.GET_STATE)
 class GetMpState(_Get):
     """Read whether the vCPU runs."""
 
-    state = State.MP_STATE
+    keeps = State.MP_STATE
 
 
 @op(
@@ -135,17 +147,19 @@ class SetMpState(_Set):
     """Restore whether the vCPU runs, or set this state."""
 
     mp_state: U32 = 0
-    state = State.MP_STATE
+    restores = State.MP_STATE
+    reading = (GetMpState(),)
 
-    def changes(self) -> Mapping[str, int]:
-        return {"mp_state": self.mp_state}
+    @classmethod
+    def tries(cls) -> tuple[Op, ...]:
+        return (cls(), *map(cls, (99, *range(12), 0)))
 
 
 @op("get-debugregs", ioctls.GET_DEBUGREGS, vcpu_state.GET_STATE)
 class GetDebugregs(_Get):
     """Read the debug registers."""
 
-    state = State.DEBUGREGS
+    keeps = State.DEBUGREGS
 
 
 @op(
@@ -161,10 +175,19 @@ class SetDebugregs(_Set):
     flags: U64 = 0
     dr6: U64 = RESET[State.DEBUGREGS]["dr6"]
     dr7: U64 = RESET[State.DEBUGREGS]["dr7"]
-    state = State.DEBUGREGS
+    restores = State.DEBUGREGS
+    reading = (GetDebugregs(),)
 
-    def changes(self) -> Mapping[str, int]:
-        return {"db0": self.db0, "dr6": self.dr6, "dr7": self.dr7, "flags": self.flags}
+    @classmethod
+    def tries(cls) -> tuple[Op, ...]:
+        return (
+            cls(),
+            cls(0x1000),
+            cls(0x2000, flags=1),
+            *(cls(0x3000, dr6=value) for value in (U32_MAX, U32_MAX + 1, 0)),
+            *(cls(0x4000, dr7=value) for value in (U32_MAX - 1, U32_MAX, U32_MAX + 1, 0)),
+            cls(),
+        )
 
 
 _NO_LAPIC = (errno.EINVAL,)
@@ -174,14 +197,15 @@ _NO_LAPIC = (errno.EINVAL,)
 class GetLapic(_Get):
     """Read the local APIC's registers."""
 
-    state = State.LAPIC
+    keeps = State.LAPIC
 
 
 @op("set-lapic", ioctls.SET_LAPIC, vcpu_state.SET_STATE, errnos=_NO_LAPIC)
 class SetLapic(_Set):
     """Restore the local APIC's registers."""
 
-    state = State.LAPIC
+    restores = State.LAPIC
+    reading = (GetLapic(),)
 
 
 @op(

@@ -7,6 +7,7 @@ import pytest
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
 from kvmprobe.reports.formats import format_of, names
+from kvmprobe.results.schema import LINES
 from tests.support.runs import (
     EVERY,
     INTERRUPTED,
@@ -152,3 +153,13 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_runs(capsys):
     arguments = ["run", "--target", "host", "--device", "/no/kvm", "--report", "ktap=/no/such/x"]
     assert main(arguments) == ExitCode.USAGE
     assert "--report /no/such/x: No such file" in capsys.readouterr().err
+
+
+def test_the_schema_is_printed(capsys):
+    assert main(["report", "--schema"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["title"] == LINES
+
+
+def test_a_report_needs_a_run(capsys):
+    assert main(["report"]) == ExitCode.USAGE
+    assert "name a RUN" in capsys.readouterr().err

@@ -29,6 +29,9 @@ class Script:
     def send(self, line):
         self.sent.append(json.loads(line))
 
+    def blocks_reached(self):
+        return None
+
     def receive(self, timeout):
         message = self._messages.popleft()
         if isinstance(message, Exception):

@@ -3,11 +3,11 @@ from kvmprobe.lab import bochs_config
 
 def test_the_machine_is_described_as_asked_for():
     ram = [(0x90000, "/low"), (0x1000000, "/kernel")]
-    lines = bochs_config.text(512, 2, "/rom", "/console", ram).splitlines()
+    lines = bochs_config.text(512, 2, "/rom", ram).splitlines()
     assert any(line.startswith("cpu: model=sapphire_rapids, count=1:2:1,") for line in lines)
     assert "memory: guest=512, host=512" in lines
     assert "romimage: file=/rom" in lines
-    assert "com1: enabled=1, mode=file, dev=/console" in lines
+    assert "com1: enabled=1, mode=file, dev=/dev/null" in lines
     assert lines[-2:] == [
         "optramimage1: file=/low, address=0x90000",
         "optramimage2: file=/kernel, address=0x1000000",
@@ -15,18 +15,16 @@ def test_the_machine_is_described_as_asked_for():
 
 
 def test_no_feature_of_the_processor_is_hidden_but_one():
-    (line,) = [
-        line for line in bochs_config.text(64, 1, "/rom", "/c", []).splitlines() if "cpu:" in line
-    ]
+    (line,) = [line for line in bochs_config.text(64, 1, "/rom", []).splitlines() if "cpu:" in line]
     assert line.split("exclude_features=")[1] == '"la57"'
 
 
 def test_there_is_no_disk_unless_one_is_named():
-    assert "ata0: enabled=0" in bochs_config.text(64, 1, "/rom", "/c", []).splitlines()
+    assert "ata0: enabled=0" in bochs_config.text(64, 1, "/rom", []).splitlines()
 
 
 def test_a_disk_is_the_first_channels_master():
-    lines = bochs_config.text(64, 1, "/rom", "/c", [], "/image").splitlines()
+    lines = bochs_config.text(64, 1, "/rom", [], "/image").splitlines()
     (master,) = [line for line in lines if line.startswith("ata0-master:")]
     assert "type=disk, mode=flat, path=/image" in master
     assert not [line for line in lines if line.startswith("ata0: enabled=0")]

@@ -32,7 +32,7 @@ IMAGE = BootImage((RamImage(0x1000, b"kernel"),), 16)
 PROLOGUE = f"""#!{sys.executable}
 import os, re, sys, time
 config = open(sys.argv[sys.argv.index("-f") + 1]).read()
-console = open(re.search(r"^com1: .*dev=(\\S+)", config, re.M)[1], "w")
+console = os.fdopen(int(os.environ["KVMPROBE_CONSOLE"]), "w")
 channel = os.fdopen(int(os.environ["KVMPROBE_CHANNEL_OUT"]), "w")
 lines = os.fdopen(int(os.environ["KVMPROBE_CHANNEL_IN"]))
 def emit(*words):
@@ -57,7 +57,7 @@ def emulator(tmp_path):
 
 
 def run(emulator, boot_seconds=PATIENCE, silence=PATIENCE):
-    with Machine(emulator, IMAGE, boot_seconds) as machine:
+    with Machine.boot(emulator, IMAGE, boot_seconds) as machine:
         return list(machine.events(silence))
 
 
@@ -77,7 +77,7 @@ def assert_dies(pid):
 
 def test_a_program_is_heard_from_its_start_to_the_end_of_the_machine(emulator):
     events = run(emulator('boot(); emit(\'{"ready": 1}\', "#exit 7")'))
-    names = [event.name for event in events[:3]]
+    names = [event.phase.value for event in events[:3]]
     assert names == ["init", "modules", "start"]
     assert events[3:] == [ChannelLine('{"ready": 1}'), ProgramExited(7), Ended(EndReason.FINISHED)]
 
@@ -182,7 +182,7 @@ def test_both_sides_may_write_much_before_they_read(emulator):
     emit(*("x" * 1000 for _ in range(5000)))
     emit(str(len(lines.readline())), "#exit 0")
     """
-    with Machine(emulator(body), IMAGE, PATIENCE) as machine:
+    with Machine.boot(emulator(body), IMAGE, PATIENCE) as machine:
         machine.send("y" * 3_000_000)
         heard = [event.text for event in machine.events(PATIENCE) if isinstance(event, ChannelLine)]
     assert heard == ["x" * 1000] * 5000 + ["3000001"]
@@ -197,7 +197,7 @@ def test_listening_can_be_taken_up_again(emulator):
             break
     emit("#exit 0")
     """
-    with Machine(emulator(body), IMAGE, PATIENCE) as machine:
+    with Machine.boot(emulator(body), IMAGE, PATIENCE) as machine:
         for word in ("one", "two", "stop"):
             machine.send(word)
             heard = next(e for e in machine.events(PATIENCE) if isinstance(e, ChannelLine))
@@ -207,7 +207,9 @@ def test_listening_can_be_taken_up_again(emulator):
 
 
 def test_leaving_the_block_ends_the_emulator(emulator):
-    with Machine(emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)'), IMAGE) as machine:
+    with Machine.boot(
+        emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)'), IMAGE
+    ) as machine:
         events = machine.events(PATIENCE)
         pid = next(int(event.text) for event in events if isinstance(event, ChannelLine))
         assert is_alive(pid)
@@ -235,7 +237,7 @@ from kvmprobe.lab.emulator import Emulator
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import Phase
 path = Path(sys.argv[1])
-with Machine(Emulator(path, path, path), BootImage((), 16)) as machine:
+with Machine.boot(Emulator(path, path, path), BootImage((), 16)) as machine:
     for event in machine.events(1000.0):
         if not isinstance(event, Phase):
             print(event.text, flush=True)

@@ -1,7 +1,5 @@
 """What lies in the guest's fpstate: kernel contract 7.5, live corrections 2, 3, 14 to 16."""
 
-from dataclasses import replace
-
 import pytest
 
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, raw_legacy, resolved
@@ -23,7 +21,7 @@ def after(*images, machine=None):
 
 def with_fpstate(fpstate):
     machine = amx_vcpu()
-    return machine.with_vcpu(VCPU, replace(machine.vcpu(VCPU), fpstate=fpstate))
+    return machine.with_vcpu(VCPU, machine.vcpu(VCPU)._replace(fpstate=fpstate))
 
 
 def cycled(*images):
@@ -78,17 +76,17 @@ def test_x87_with_nothing_but_garbage_in_its_padding_may_become_init():
 
 def test_tiles_that_may_be_kept_still_count_as_fatal():
     # A load of XTILE_DATA under XFD is fatal if its bit is set: contract 12.
-    fpstate = replace(cycled(image(B18, {18: b"\x5a" * 8192})), xfd=B18)
+    fpstate = cycled(image(B18, {18: b"\x5a" * 8192}))._replace(xfd=B18)
     assert fpstate.load_faults == B18
 
 
 def test_kept_tiles_count_as_fatal():
     contents = {17: tile_configuration(), 18: b"\x5a" * 8192}
-    assert replace(cycled(image(TILES, contents)), xfd=B18).load_faults == B18
+    assert cycled(image(TILES, contents))._replace(xfd=B18).load_faults == B18
 
 
 def test_tiles_in_init_state_do_not_count_as_fatal():
-    assert not replace(cycled(image(B18)), xfd=B18).load_faults
+    assert not cycled(image(B18))._replace(xfd=B18).load_faults
 
 
 def test_the_guest_gets_the_mxcsr_that_comes_with_sse():

@@ -149,7 +149,7 @@ def test_tile_data_is_back_when_a_table_with_tiles_is():
 def test_a_vcpu_with_tiles_gets_them_again_without_permission():
     # INV-11: "or this vCPU already enabled b18"; the caller may be another process (live 17).
     machine = set_cpuid(amx_vcpu(), 0x2E7).machine
-    revoked = replace(machine.process(""), guest_perm=0x202E7)
+    revoked = machine.process("")._replace(guest_perm=0x202E7)
     machine = machine.with_process("", revoked)
     assert set_cpuid(machine, 0x602E7).outcome == Done()
 
@@ -206,7 +206,7 @@ def test_half_a_tile_pair_in_the_table_is_accepted(nr):
 def test_a_dynamic_table_takes_the_callers_permission():
     # Live correction 17: the parent gets EPERM for the same list that its CLONE_VM child may set.
     shared = share_memory(machine_with_vcpu(), "child").machine
-    child = replace(shared.process("child"), guest_perm=0x602E7)
+    child = shared.process("child")._replace(guest_perm=0x602E7)
     permitted = shared.with_process("child", child)
     assert given(permitted, FULL).outcome == Failed(errno.EPERM)
     assert given(permitted, FULL, "child").outcome == Done()
@@ -215,7 +215,7 @@ def test_a_dynamic_table_takes_the_callers_permission():
 def test_the_image_grows_to_the_size_of_the_callers_permission():
     # Live correction 17: "moves 11008 bytes, and its CHECK_EXTENSION(XSAVE2) still says 4096"
     shared = share_memory(machine_with_vcpu(), "child").machine
-    child = replace(shared.process("child"), guest_perm=0x602E7)
+    child = shared.process("child")._replace(guest_perm=0x602E7)
     after = given(shared.with_process("child", child), FULL, "child").machine
     assert after.vcpu(VCPU).fpstate.uabi_size == 11008
 

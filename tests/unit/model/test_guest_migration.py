@@ -1,6 +1,5 @@
 """A vCPU's state in another vCPU: what GET gave, SET takes, in every order."""
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -27,12 +26,10 @@ def moved(machine, *parts):
     fresh = machine.vcpu(TARGET)
     machine = machine.with_vcpu(
         TARGET,
-        replace(
-            fresh,
+        fresh._replace(
             cpuid=source.cpuid,
             guest_xcr0=ALL,
-            fpstate=replace(
-                fresh.fpstate,
+            fpstate=fresh.fpstate._replace(
                 user_xfeatures=source.fpstate.user_xfeatures,
                 uabi_size=source.fpstate.uabi_size,
             ),
@@ -58,7 +55,7 @@ def test_the_order_does_not_matter_for_what_a_kernel_gave(order):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_nor_while_xfd_is_armed(order):
-    machine = run(with_tiles(), with_xfd(B18), lambda g: g.with_vcpu(replace(g.vcpu, xfd_err=B18)))
+    machine = run(with_tiles(), with_xfd(B18), lambda g: g.with_vcpu(g.vcpu._replace(xfd_err=B18)))
     target = moved(machine, *order)
     held = (target.fpstate.xstate_bv | target.fpstate.xstate_bv_open) & B18
     assert (target.xfd, target.xfd_err, held) == (B18, B18, 0)

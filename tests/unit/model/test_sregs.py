@@ -1,7 +1,6 @@
 """kernel contract section 3, 9 (pair R,U) and INV-34: CR4 through KVM_SET_SREGS."""
 
 import errno
-from dataclasses import replace
 
 import pytest
 
@@ -97,7 +96,7 @@ def test_cr4_changes_no_other_register():
     before = machine_with_vcpu().vcpu(VCPU)
     step = set_cr4(machine_with_vcpu(), VCPU, OSXSAVE)
     assert step.outcome == Done()
-    assert replace(step.machine.vcpu(VCPU), cr4=0) == before
+    assert step.machine.vcpu(VCPU)._replace(cr4=0) == before
 
 
 def in_guest(machine):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from kvmprobe.reports.console import details, show
+from kvmprobe.reports.console import details, print_lines, show
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.difference import ImageDiffers, ResultDiffers, RunOfBytes, ValuesDiffer
 from kvmprobe.results.record import (
@@ -45,6 +45,10 @@ def record(verdict: Verdict, **fields) -> ScenarioRecord:
     return ScenarioRecord("a.b", "a", "b", TARGET, verdict, **fields)
 
 
+def in_full(failed: ScenarioRecord) -> str:
+    return "\n".join(map(str, details(failed)))
+
+
 def test_success_is_a_summary_and_nothing_else():
     assert printed(record(Verdict.PASS)).splitlines() == [
         "emulated host, 7.3.4 (linux-image 7.3.4-1): 1 PASS",
@@ -53,7 +57,7 @@ def test_success_is_a_summary_and_nothing_else():
 
 
 def test_divergence_shows_expected_observed_bytes_and_rule():
-    shown = "\n".join(details(record(Verdict.DIVERGED, divergences=(DIVERGENCE,))))
+    shown = in_full(record(Verdict.DIVERGED, divergences=(DIVERGENCE,)))
     expected, observed = "0x20000 (XTILE_CFG)", "0x60000 (XTILE_CFG|XTILE_DATA)"
     for part in (expected, observed, DETAIL, "INV-25"):
         assert part in shown, part
@@ -62,16 +66,16 @@ def test_divergence_shows_expected_observed_bytes_and_rule():
 def test_divergence_shows_the_kernel_lines_of_its_step():
     steps = (StepRecord((), ("WARNING: fpu",)),)
     shown = details(record(Verdict.DIVERGED, divergences=(DIVERGENCE,), steps=steps))
-    assert "      kernel:   WARNING: fpu" in shown
+    assert "      kernel:   WARNING: fpu" in map(str, shown)
 
 
 def test_known_defect_is_named_with_its_state():
-    shown = "\n".join(details(record(Verdict.DIVERGED, known=("O1",))))
+    shown = in_full(record(Verdict.DIVERGED, known=("O1",)))
     assert "  known, O1, open: KVM_SET_MSRS(IA32_XFD)" in shown
 
 
 def test_unknown_divergence_is_called_unknown():
-    shown = "\n".join(details(record(Verdict.DIVERGED, divergences=(DIVERGENCE,))))
+    shown = in_full(record(Verdict.DIVERGED, divergences=(DIVERGENCE,)))
     assert "not known" in shown
 
 
@@ -83,7 +87,7 @@ def test_crash_shows_function_step_and_frames():
     crash = Crash(
         11, RunUntilHalt(), "unexpected #NM", "restore_fpregs_from_fpstate", ("fpu_swap",), "x"
     )
-    shown = "\n".join(details(record(Verdict.CRASHED, crash=crash)))
+    shown = in_full(record(Verdict.CRASHED, crash=crash))
     for part in ("step 11: KVM_RUN", "restore_fpregs_from_fpstate", "fpu_swap"):
         assert part in shown, part
 
@@ -152,7 +156,7 @@ def test_findings_are_counted_by_checker_and_by_what_explains_them():
 
 
 def test_a_finding_that_nothing_explains_is_shown_in_full():
-    shown = "\n".join(details(record(Verdict.DIVERGED, findings=(finding(other="a.c"),))))
+    shown = in_full(record(Verdict.DIVERGED, findings=(finding(other="a.c"),)))
     what = "KVM_SET_MSRS IA32_XFD=0 and KVM_SET_XSAVE XSTATE_BV=0x3 (FP|SSE): both orders"
     detail = "KVM_GET_XCRS: XCR0 is 0x1 here, 0x7 there"
     head = f"step 3: order-independence (INV-37): {what}"
@@ -161,7 +165,7 @@ def test_a_finding_that_nothing_explains_is_shown_in_full():
 
 
 def test_a_finding_that_is_explained_is_not():
-    shown = "\n".join(details(record(Verdict.DIVERGED, known=("O1",), findings=(finding("O1"),))))
+    shown = in_full(record(Verdict.DIVERGED, known=("O1",), findings=(finding("O1"),)))
     assert "order-independence" not in shown
 
 
@@ -197,3 +201,12 @@ def test_only_the_restore_matrix_is_a_table():
     restored = ScenarioRecord("restore.a.b", "a", "b", TARGET, Verdict.DIVERGED)
     shown = printed(record(Verdict.DIVERGED), restored)
     assert ("restore orders on" in shown, "a orders on" in shown) == (True, False)
+
+
+def test_only_a_verdict_is_coloured_and_no_line_that_looks_like_one():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, color_system="standard", highlight=False)
+    print_lines(console, ["PASS  what a kernel printed", *details(record(Verdict.DIVERGED))])
+    plain, _, coloured, *_ = stream.getvalue().splitlines()
+    assert plain == "PASS  what a kernel printed"
+    assert coloured.startswith("\x1b[31mDIVERGED\x1b[0m  a.b")

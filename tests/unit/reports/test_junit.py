@@ -10,7 +10,8 @@ import junitparser
 import pytest
 import xmlschema
 
-from kvmprobe.reports.formats.junit import junit, trimmed
+from kvmprobe.reports.excerpt import at_most
+from kvmprobe.reports.formats.junit import junit
 from kvmprobe.results.run_document import Ending, read_run
 from tests.support.runs import EVERY, INTERRUPTED, cuts, passed, run_of_records, written
 
@@ -146,5 +147,5 @@ def test_a_run_that_was_cut_with_nothing_known_missing_has_an_error():
 
 
 def test_a_long_log_is_cut_and_says_so():
-    assert trimmed(["a", "b", "c"], 2) == ["a", "b", "... 1 more lines"]
-    assert trimmed(["a", "b"], 2) == ["a", "b"]
+    assert at_most(["a", "b", "c"], 2) == ["a", "b", "... 1 more lines"]
+    assert at_most(["a", "b"], 2) == ["a", "b"]

@@ -1,14 +1,14 @@
-"""JSON lines and the run's document against the schema that is checked in."""
+"""JSON lines and the run's document against their schema."""
 
 import json
 from functools import cache
-from importlib.resources import files
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.reports.formats.jsonl import LinesReport, lines
+from kvmprobe.results.lines_schema import lines_schema
 from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import Ending
 from kvmprobe.results.schema import LINES
@@ -18,8 +18,8 @@ from tests.support.hosts import AMX_HOST
 from tests.support.runs import EVERY, EVERY_VERDICT, INTERRUPTED, MISSING, written
 
 XFD_LAST = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
-FILE = files("kvmprobe.results") / "schemas" / "kvmprobe-lines-2.json"
-SCHEMA = json.loads(FILE.read_text())
+
+SCHEMA = lines_schema()
 
 
 @cache
@@ -37,7 +37,8 @@ def test_the_schema_is_one():
 
 
 def test_the_schema_is_of_the_version_that_is_written():
-    assert SCHEMA["$defs"]["run"]["properties"]["schema"]["const"] == LINES
+    (run, *_) = SCHEMA["oneOf"]
+    assert (run["properties"]["schema"]["const"], SCHEMA["title"]) == (LINES, LINES)
 
 
 @pytest.mark.parametrize("run", [EVERY, INTERRUPTED], ids=["complete", "cut short"])
@@ -111,3 +112,9 @@ def test_a_record_is_written_at_once():
     assert [json.loads(line)["type"] for line in written_lines] == ["run", "scenario"]
     report.finish(Ending.CUT_SHORT)
     assert json.loads(written_lines[-1])["not_completed"] == ["restore.b.x"]
+
+
+def test_what_a_member_is_comes_from_its_class():
+    divergences = SCHEMA["$defs"]["scenario"]["properties"]["divergences"]["items"]
+    assert divergences["description"] == "Something that a correct kernel does not do."
+    assert divergences["properties"]["step"]["description"] == "number of the step, from 0"

@@ -1,8 +1,8 @@
-"""``struct kvm_fpu``: asm/kvm.h, with the compiler's offsets."""
+"""``struct kvm_fpu`` of asm/kvm.h, whose layout the build compares."""
 
 import pytest
 
-from kvmprobe.bindings._ffi import ffi
+from kvmprobe.abi.ioctls import KVM_FPU
 from kvmprobe.xstate import fpu_area
 from kvmprobe.xstate.fpu_area import from_area, to_area
 
@@ -13,7 +13,7 @@ FIELDS = {"fcw": 0, "fsw": 2, "ftwx": 4, "last_opcode": 6, "last_ip": 8, "last_d
 
 
 def test_its_size_is_the_headers():
-    assert ffi.sizeof("struct kvm_fpu") == fpu_area.FPU_SIZE
+    assert KVM_FPU.size == fpu_area.FPU_SIZE
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ def test_its_size_is_the_headers():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_places_are_the_headers(place, field):
-    assert place.start == ffi.offsetof("struct kvm_fpu", field)
+    assert place.start == KVM_FPU.offset(field)
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_each_field_of_the_environment_is_at_its_place(field):
-    offset = ffi.offsetof("struct kvm_fpu", field)
+    offset = KVM_FPU.offset(field)
     assert to_area(FP, SSE)[offset] == FP[FIELDS[field]]
 
 

@@ -10,6 +10,7 @@ from kvmprobe.reports.bug_report.mail import PROGRAM_MARK, Reproducer, report, s
 from kvmprobe.reports.bug_report.text import SCISSORS
 from kvmprobe.results.difference import (
     ExitDiffers,
+    HostSurvives,
     KernelTainted,
     KernelWarns,
     ResultDiffers,
@@ -258,3 +259,21 @@ def test_a_subject_says_during_what_the_kernel_warned():
 def test_a_subject_says_that_the_kernel_is_tainted():
     tainted = replace(REFUSED, after=None, call=None, difference=KernelTainted(512))
     assert subject(refusal(tainted)) == "x86/fpu: Kernel is tainted"
+
+
+@pytest.mark.parametrize(
+    ("difference", "sentence"),
+    [
+        (
+            ExitDiffers(0, 17),
+            "KVM_RUN returns 0 with exit_reason KVM_EXIT_INTERNAL_ERROR.",
+        ),
+        (HostSurvives("XRSTOR faults", 0), "the host dies (XRSTOR faults)."),
+    ],
+    ids=["exit", "host"],
+)
+def test_a_sentence_has_one_verb(difference, sentence):
+    shown = words(body(refusal(replace(REFUSED, difference=difference))))
+    assert sentence in shown
+    assert "returns KVM_RUN returns" not in shown
+    assert "returns the host dies" not in shown

@@ -1,0 +1,14 @@
+"""The ioctls that kvmprobe issues: number, descriptor, argument, errnos; one file a topic.  Pure.
+
+Each fact about an ioctl is declared here and nowhere else: bindings, ops, reports and reproducers
+read it from here, and the build compares all of it with the kernel's headers
+(``abi/c_checks.py``).  ``README.md`` in this directory says how to add one.
+"""
+
+from kvmprobe.abi.ioctls.spec import *
+from kvmprobe.abi.ioctls.system import *
+from kvmprobe.abi.ioctls.vcpu import *
+from kvmprobe.abi.ioctls.vcpu_tables import *
+from kvmprobe.abi.ioctls.vm import *
+
+ALL: tuple[IoctlSpec, ...] = tuple(v for v in list(globals().values()) if isinstance(v, IoctlSpec))
