@@ -37,7 +37,7 @@ _NUMBERS = {
 
 
 def all_checks() -> str:
-    """Return the comparison of everything."""
+    """Return all comparisons."""
     lines = [line for spec in ioctls.ALL for line in of_ioctl(spec)]
     for prefix, members in _ENUMERATIONS.items():
         lines += [_equal(f"{prefix}{member.name}", int(member)) for member in members]
@@ -49,7 +49,7 @@ def all_checks() -> str:
 
 
 def of_ioctl(spec: IoctlSpec) -> Iterator[str]:
-    """Yield the comparison of an ioctl: its number, and what its argument is made of."""
+    """Yield the comparison of an ioctl: its number, and the layout of its argument."""
     yield _equal(spec.name, spec.number)
     if spec.argument and spec.argument.name:
         yield from of_layout(spec.argument)

@@ -1,8 +1,8 @@
 """Constants for C and assembly, by their C names.  Layer: abi, pure.
 
-Python is the one source, because reports and reproducers need the numbers on machines without the
-compiled modules, and the type checker needs the names.  ``cdefs/build_ext.py`` writes them to
-``constants.h`` for the executor; a reproducer gets those that it uses.
+They are declared in Python, because reports and reproducers need the numbers on machines without
+the compiled modules, and the type checker needs the names.  ``cdefs/build_ext.py`` writes them to
+``constants.h`` for the executor; a reproducer gets the ones that it uses.
 """
 
 from __future__ import annotations

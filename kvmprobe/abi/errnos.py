@@ -19,8 +19,8 @@ COMMON: Mapping[int, str] = {
     errno.EBADF: "the descriptor is closed",
     errno.EFAULT: "memory that the argument refers to cannot be accessed",
     errno.EIO: "the VM belongs to another process, or KVM has marked it as dead",
-    errno.ENOMEM: "the kernel has no memory left",
-    errno.EMFILE: "the process has no descriptor left",
+    errno.ENOMEM: "the kernel is out of memory",
+    errno.EMFILE: "the process has no free descriptor",
     errno.ENOTTY: "this kernel has no such call",
 }
 
@@ -32,11 +32,9 @@ RAW: Mapping[str, Mapping[int, str]] = {
     "KVM_GET_EMULATED_CPUID": {errno.EINVAL: "the padding of an entry is not zero"},
     "KVM_GET_MSR_INDEX_LIST": {errno.E2BIG: _NO_ROOM},
     "KVM_GET_REG_LIST": {errno.E2BIG: _NO_ROOM},
-    "KVM_SET_*": {errno.EINVAL: "the guest has another CPUID than the source of the values"},
+    "KVM_SET_*": {errno.EINVAL: "the guest's CPUID differs from that of the source of the values"},
     "ARCH_": {errno.EINVAL: "no such option"},
-    "sigaltstack": {
-        errno.ENOMEM: "smaller than a signal frame with the components that are permitted"
-    },
+    "sigaltstack": {errno.ENOMEM: "smaller than a signal frame with the permitted components"},
 }
 
 ERRNOS: Mapping[str, Mapping[int, str]] = {

@@ -1,7 +1,7 @@
-"""Named values in what KVM reads and writes, and how each is shown.  Layer: abi, pure.
+"""Named values that are no member of a structure, and how each value is shown.  Layer: abi, pure.
 
-The members of an argument are in its layout (:mod:`abi.ioctls`); here is what has no structure of
-its own.  A report, the HTML page and a C program ask :func:`kind_of`.
+The layout of an ioctl's argument has its members (:mod:`abi.ioctls`).  Reports, the HTML page and
+C programs call :func:`kind_of`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ KVM_LAPIC: Fields = (
 )
 """``struct kvm_lapic_state`` (SDM vol.3, local APIC register address map)."""
 
-# Values that are searched for in a list, or that no structure has.
+# Values that an op finds in a list, or that no structure has.
 _SEARCHED: Mapping[str, FieldKind] = {
     "XCR0": _BITMAP,
     "XFD": _BITMAP,

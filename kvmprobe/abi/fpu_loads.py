@@ -13,6 +13,6 @@ from kvmprobe.abi.numbers import Msr
 
 MSR_LISTS = (ioctls.GET_MSRS.number, ioctls.SET_MSRS.number)
 ONE_REGISTERS = (ioctls.GET_ONE_REG.number, ioctls.SET_ONE_REG.number)
-# IA32_{U,S}_CET, IA32_PL[0-3]_SSP and IA32_INTERRUPT_SSP_TABLE_ADDR: more than any kernel treats
-# so, because a call that is gated in vain costs less than a host.
+# IA32_{U,S}_CET, IA32_PL[0-3]_SSP and IA32_INTERRUPT_SSP_TABLE_ADDR: more than any kernel has
+# in XSTATE.  A call that is gated without need costs less than a host.
 LOADING_MSRS = (Msr.IA32_U_CET, Msr.IA32_S_CET, *range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 2))

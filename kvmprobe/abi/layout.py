@@ -1,6 +1,6 @@
-"""How a structure of the kernel's headers is laid out.  Pure.
+"""The layout of a structure of the kernel's headers.  Pure.
 
-The build compares each layout that an ioctl takes with the headers (``abi/c_checks.py``).
+The build compares the layouts of ioctls' arguments with the headers (``abi/c_checks.py``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FieldKind(Enum):
 
 @dataclass(frozen=True)
 class Layout:
-    """The members of a C structure, in order, without gaps: padding is a member, too.
+    """The members of a C structure, in order.  Padding is a member as well: there are no gaps.
 
     >>> pair = Layout("struct pair", {"first": "I", "rest": "3H", "reserved": "2x"})
     >>> pair.size, pair.offset("rest"), pair.places("rest")
@@ -41,7 +41,7 @@ class Layout:
     :ivar name: the structure in C; empty for a number or a structure without a name
     :ivar members: each member's layout, or its format as :mod:`struct` writes it: ``I``, ``4Q`` for
         an array, ``4x`` for reserved bytes, which are zero
-    :ivar kinds: how members are shown that are not hexadecimal
+    :ivar kinds: how a member is shown, if not in hexadecimal
     """
 
     name: str
@@ -50,7 +50,7 @@ class Layout:
 
     @cached_property
     def packed(self) -> struct.Struct:
-        """All members; those that are reserved have no value."""
+        """All members; a reserved one has no value."""
         return struct.Struct("=" + "".join(map(_format, self.members.values())))
 
     @property
@@ -71,9 +71,9 @@ class Layout:
         return self._inner(name).format(within) if within else _format(self.members[name])
 
     def places(self, *paths: str) -> dict[str, tuple[int, str]]:
-        """Return offset and format of these members by name; of all but reserved ones by default.
+        """Return offset and format of these members by name; by default of all but reserved ones.
 
-        The elements of an array are numbered, and the name of ``cs.base`` is ``cs_base``.  A
+        The elements of array ``db`` are ``db0``, ``db1`` and so on; ``cs.base`` is ``cs_base``.  A
         structure within is one number.
         """
         found: dict[str, tuple[int, str]] = {}

@@ -17,14 +17,13 @@ RESULT_SIZE = 128
 DATA_SIZE = 0x4000
 NO_EXCEPTION = 0x100
 NO_COMMAND = 0x101
-# The port that the payload leaves the guest by.  KVM completes an OUT to this one before it exits,
-# so that registers read afterwards are those after it: arch/x86/kvm/x86.c: kvm_fast_pio_out,
-# KVM_X86_QUIRK_OUT_7E_INC_RIP.
+# The payload exits to user space with an OUT to this port.  KVM completes that OUT before it exits,
+# so that RIP points after it: arch/x86/kvm/x86.c: kvm_fast_pio_out, KVM_X86_QUIRK_OUT_7E_INC_RIP.
 PORT = 0x7E
 
-# What lies where in guest-physical memory, sizes in bytes, and the memory slot (the next one has
-# the reset vector; the catalogue's other memory has lower numbers).  COUNTER is a u64: how many
-# commands were carried out in this memory.  NO_COMMAND is the "vector" of an unknown opcode.
+# Guest-physical addresses, sizes in bytes, and the memory slot (the next one has the reset vector;
+# other memory of the catalogue has lower numbers).  COUNTER is a u64: the number of commands that
+# were executed in this memory.  NO_COMMAND is the "vector" of an unknown opcode.
 PLACES = {
     "MEMORY": 0x20000,
     "CODE": 0x8000,

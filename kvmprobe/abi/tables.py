@@ -1,4 +1,4 @@
-"""Tables that ioctls take, of linux/kvm.h and asm/kvm.h: a head that counts, and entries.  Pure."""
+"""Tables that ioctls take (linux/kvm.h, asm/kvm.h): a head with a count, and entries.  Pure."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class CapabilityCalls(KvmFd):
         :param arguments: at most four, 64 bits each; their meaning depends on the capability
         :raises LayoutError: more than four arguments, or one that does not fit 64 bits
         :raises KernelCallError: EINVAL - not a capability that can be enabled here, or not with
-            these arguments; EEXIST - the VM has what it would create
+            these arguments; EEXIST - the VM already has what it would create
         :capability: KVM_CAP_ENABLE_CAP, KVM_CAP_ENABLE_CAP_VM
         :see: Documentation/virt/kvm/api.rst KVM_ENABLE_CAP and sections 6 and 7;
             arch/x86/kvm/x86.c: kvm_vm_ioctl_enable_cap, kvm_vcpu_ioctl_enable_cap

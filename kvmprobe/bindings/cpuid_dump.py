@@ -1,6 +1,6 @@
 """Every CPUID leaf of the processor this runs on.
 
-How many subleaves a leaf has is determined as SDM vol.2 CPUID and AMD APM vol.3 appendix E say.
+SDM vol.2 CPUID and AMD APM vol.3 appendix E say how many subleaves a leaf has.
 The caller pins itself to one CPU.
 """
 
@@ -19,7 +19,7 @@ _MOST_LEAVES, _MOST_SUBLEAVES = 0x100, 64
 
 
 class Leaf(NamedTuple):
-    """One answer of CPUID; 32 bits each."""
+    """What CPUID returned; 32 bits each."""
 
     leaf: int
     subleaf: int
@@ -46,7 +46,7 @@ def hypervisor_vendor() -> str:
         return ""
     _, *words = answer(HYPERVISOR, 0)
     signature = b"".join(word.to_bytes(4, "little") for word in words).rstrip(b"\0")
-    # A processor that has no such leaf answers with the data of another one.
+    # For a leaf that it does not have, a processor returns the data of another one.
     return signature.decode() if signature.isascii() and signature.decode().isprintable() else ""
 
 

@@ -16,7 +16,7 @@ class AttributeCalls(KvmFd):
     """A descriptor with attributes, each of a group and a number within it."""
 
     def has_device_attr(self, group: int, attribute: int) -> None:
-        """Ask for an attribute; an error says that it is not there (KVM_HAS_DEVICE_ATTR).
+        """Test for an attribute; an error means that it does not exist (KVM_HAS_DEVICE_ATTR).
 
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old
         :see: Documentation/virt/kvm/api.rst KVM_HAS_DEVICE_ATTR;
@@ -28,14 +28,14 @@ class AttributeCalls(KvmFd):
         """Return an attribute's value (KVM_GET_DEVICE_ATTR).
 
         :param size: bytes of the value, at most 4096
-        :raises LayoutError: another size, or a number that does not fit its field
+        :raises LayoutError: a larger size, or a number that does not fit its field
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old
         :see: Documentation/virt/kvm/api.rst KVM_GET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_x86_dev_get_attr
         """
         if not 0 <= size <= _ROOM:
             raise LayoutError(f"an attribute's value has 0 to {_ROOM} bytes, not {size}")
-        # The kernel does not ask for the size: a shorter buffer would be written beyond its end.
+        # The kernel does not know the size: it would write past the end of a shorter buffer.
         value = bytearray(_ROOM)
         target = Pinned(value)
         self._set_members(ioctls.GET_DEVICE_ATTR, group=group, attr=attribute, addr=target.address)
@@ -44,10 +44,10 @@ class AttributeCalls(KvmFd):
     def set_device_attr(self, group: int, attribute: int, value: bytes) -> None:
         """Set an attribute (KVM_SET_DEVICE_ATTR).
 
-        :param value: the attribute's bytes; those that are missing are zero
+        :param value: the attribute's bytes, filled up with zeros
         :raises LayoutError: more than 4096 bytes, or a number that does not fit its field
         :raises KernelCallError: ENXIO - no such attribute; EINVAL - the kernel is too old, or
-            does not take the value
+            refuses the value
         :see: Documentation/virt/kvm/api.rst KVM_SET_DEVICE_ATTR;
             arch/x86/kvm/x86.c: kvm_arch_tsc_set_attr
         """

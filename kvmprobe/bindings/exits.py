@@ -46,7 +46,7 @@ class IoExit:
 
 @dataclass(frozen=True, slots=True)
 class MmioExit:
-    """The guest accessed a guest-physical address without memory.
+    """The guest accessed a guest-physical address that has no memory.
 
     After a read, call :meth:`VcpuFd.answer_read` before the next run.
 
@@ -93,7 +93,7 @@ class FailEntryExit:
 
 @dataclass(frozen=True, slots=True)
 class InternalErrorExit:
-    """KVM cannot continue to run the guest.
+    """KVM cannot continue the guest.
 
     :ivar suberror: an :class:`InternalError` if it is a known one
     :ivar data: up to 16 numbers of 64 bits; for EMULATION flags, and the instruction's bytes
@@ -118,7 +118,7 @@ class InternalErrorExit:
 
 @dataclass(frozen=True, slots=True)
 class DebugExit:
-    """A breakpoint or single step that KVM_SET_GUEST_DEBUG asked for.
+    """A breakpoint or single step that was requested with KVM_SET_GUEST_DEBUG.
 
     :ivar exception: 1 (#DB) or 3 (#BP)
     :ivar pc: linear address of the instruction, CS base included
@@ -180,7 +180,7 @@ class MsrWriteExit:
 
 @dataclass(frozen=True, slots=True)
 class SystemEventExit:
-    """The guest asked for a shutdown, a reset or the like, or crashed.
+    """The guest requested a shutdown, a reset or the like, or crashed.
 
     :ivar event: KVM_SYSTEM_EVENT_*
     """
@@ -193,12 +193,12 @@ class SystemEventExit:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFaultExit:
-    """KVM could not resolve a fault on guest memory, such as an access of the wrong privacy.
+    """KVM could not resolve a fault on guest memory, such as a shared access to private memory.
 
     It is the only exit for which KVM_RUN returns an error.
 
     :ivar address: guest-physical, in bytes
-    :ivar size: bytes of the range that user space has to repair
+    :ivar size: bytes of the range that user space must make accessible
     :ivar flags: bit 3: the access was to private memory (KVM_MEMORY_EXIT_FLAG_PRIVATE)
     :ivar errno: EFAULT, or 133 (EHWPOISON) where the host's memory is poisoned
     :see: Documentation/virt/kvm/api.rst KVM_EXIT_MEMORY_FAULT
@@ -226,7 +226,7 @@ class UnknownExit:
 
 @dataclass(frozen=True, slots=True)
 class OtherExit:
-    """A reason without a class of its own.
+    """Any other exit reason.
 
     :ivar reason: a :class:`KvmExit` if it is a known one
     """

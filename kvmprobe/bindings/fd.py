@@ -1,4 +1,4 @@
-"""A file descriptor of KVM: it is closed once, and errors of its calls are raised."""
+"""A KVM file descriptor: its calls raise errors, and it is closed once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CLOSED = -1
 class KvmFd:
     """One descriptor; a context manager that closes it.
 
-    Every call raises :class:`~kvmprobe.errors.KernelCallError`, with its errno's ``meaning``.
-    A docstring lists the errnos of its call.  Every call can also fail with EBADF - the descriptor
+    A call that fails raises :class:`~kvmprobe.errors.KernelCallError`, which explains the errno.
+    Docstrings list the errnos of their calls.  Every call can also fail with EBADF - the descriptor
     is closed; EIO - the VM belongs to another process, or KVM has marked it as dead; ENOMEM - the
-    kernel has no memory left; ENOTTY - this kernel has no such call.
+    kernel is out of memory; ENOTTY - this kernel has no such call.
 
     :ivar fd: its number; -1 once it is closed
     """

@@ -1,4 +1,4 @@
-"""One entrance to the kernel: a call returns its value, or ``-errno``; nothing is raised.
+"""System calls: each returns its value, or ``-errno``, and raises nothing.
 
 The typed wrappers turn a negative result into :class:`~kvmprobe.errors.KernelCallError`.
 """

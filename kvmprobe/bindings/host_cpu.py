@@ -1,8 +1,8 @@
-"""CPUID and XCR0 of the processor this runs on, through the ``cpuid`` package.
+"""CPUID and XCR0 of the processor that this runs on, through the ``cpuid`` package.
 
-CPUID may differ between CPUs and be stale after a migration, so everything is read while pinned to
-one CPU; leaf and subleaf are always given (ECX is an input), none beyond the maximum (a CPU answers
-those with the data of its highest leaf), and XGETBV is issued only where it cannot fault.
+CPUID may differ between CPUs and be stale after a migration, so the caller is pinned to one CPU.
+Leaf and subleaf are always given (ECX is an input), and no leaf beyond the maximum, for which a CPU
+returns the data of its highest leaf.  XGETBV is executed only where it cannot fault.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NOTHING = Registers(0, 0, 0, 0)
 
 @contextmanager
 def pinned() -> Iterator[int]:
-    """Stay on one of the CPUs this process may use; yields its number."""
+    """Stay on one of the CPUs that this process may use; yields its number."""
     process = psutil.Process()
     before = process.cpu_affinity() or [0]
     process.cpu_affinity(before[:1])
@@ -60,12 +60,12 @@ def leaf(number: int, subleaf: int = 0) -> Registers:
 
 
 def answer(number: int, subleaf: int) -> Registers:
-    """Return what CPUID answers, also beyond the maximum, which the hypervisor's leaves are."""
+    """Return what CPUID returns, also beyond the maximum, where the hypervisor's leaves are."""
     return Registers(*(register & U32_MAX for register in cpuid.cpuid_count(number, subleaf)))
 
 
 def own_leaf(number: int, subleaf: int) -> Registers:
-    """Return a leaf as an instruction of our own reads it, to check the package."""
+    """Return a leaf as our own CPUID instruction reads it, to check the package."""
     registers = ffi.new("uint32_t[4]")
     lib.kvmprobe_cpuid(number, subleaf, registers)
     return Registers(*registers)

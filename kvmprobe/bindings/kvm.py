@@ -60,8 +60,8 @@ class Kvm(AttributeCalls):
         """Create a VM (KVM_CREATE_VM).
 
         :param vm_type: 0, or a bit number in the value of KVM_CAP_VM_TYPES
-        :raises KernelCallError: EINVAL - no such type of VM; EBUSY - virtualization is taken by
-            another hypervisor, or disabled; EMFILE - the process has no descriptor left
+        :raises KernelCallError: EINVAL - no such type of VM; EBUSY - another hypervisor uses
+            virtualization, or it is disabled; EMFILE - the process has no free descriptor
         :see: Documentation/virt/kvm/api.rst KVM_CREATE_VM;
             virt/kvm/kvm_main.c: kvm_dev_ioctl_create_vm
         """
@@ -69,14 +69,14 @@ class Kvm(AttributeCalls):
         return VmFd(self._issue(ioctls.CREATE_VM, vm_type), run_size)
 
     def vcpu_mmap_size(self) -> int:
-        """Return the bytes of a vCPU's run area (KVM_GET_VCPU_MMAP_SIZE).
+        """Return the size of a vCPU's run area, bytes (KVM_GET_VCPU_MMAP_SIZE).
 
         :see: Documentation/virt/kvm/api.rst KVM_GET_VCPU_MMAP_SIZE
         """
         return self._issue(ioctls.GET_VCPU_MMAP_SIZE)
 
     def check_extension(self, capability: int) -> int:
-        """Return the value of a capability; 0 means that it is absent (KVM_CHECK_EXTENSION).
+        """Return the value of a capability; 0 if it is absent (KVM_CHECK_EXTENSION).
 
         For KVM_CAP_XSAVE2 it is a size in bytes that depends on this process's guest permission.
 

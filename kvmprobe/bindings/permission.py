@@ -40,7 +40,7 @@ def guest_permission() -> int:
 
 
 def request_host_permission(feature_nr: int) -> None:
-    """Ask for permission to use a dynamic component in this process (ARCH_REQ_XCOMP_PERM).
+    """Request permission to use a dynamic component in this process (ARCH_REQ_XCOMP_PERM).
 
     :param feature_nr: number of the component, 18 for AMX tile data; not a bitmap
     :raises KernelCallError: EINVAL - no such feature, or the kernel is older than 5.16;
@@ -52,7 +52,7 @@ def request_host_permission(feature_nr: int) -> None:
 
 
 def request_guest_permission(feature_nr: int) -> None:
-    """Ask for permission to give guests a dynamic component (ARCH_REQ_XCOMP_GUEST_PERM).
+    """Request permission to give guests a dynamic component (ARCH_REQ_XCOMP_GUEST_PERM).
 
     :param feature_nr: number of the component, 18 for AMX tile data; not a bitmap
     :raises KernelCallError: EINVAL - no such feature, or the kernel is older than 5.17;

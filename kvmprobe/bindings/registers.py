@@ -99,7 +99,7 @@ class Sregs(_SegmentsAndControl):
 
     A new vCPU has the values after reset: get them, change some, and set them.
 
-    :ivar interrupt_bitmap: 256 bits; at most one is set: an interrupt that is to be injected
+    :ivar interrupt_bitmap: 256 bits; at most one is set: an interrupt to inject
     """
 
     layout = ioctls.KVM_SREGS

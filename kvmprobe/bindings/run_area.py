@@ -58,26 +58,26 @@ class RunArea:
         return int(self._run.exit_reason)
 
     def stop_runs(self, value: int) -> None:
-        """Set what ``immediate_exit`` is between runs, now and after each of them."""
+        """Set ``immediate_exit`` for this and all later runs."""
         self._standing = value
         self.set_immediate_exit(value)
 
     def end_immediate_exit(self) -> None:
-        """Undo ``set_immediate_exit``, but not a :meth:`stop_runs` of another thread."""
-        # That thread may store its value at any point here; what it stored last has to remain.
+        """Undo ``set_immediate_exit``, but not :meth:`stop_runs` of another thread."""
+        # That thread may store its value at any point here; its last value must remain.
         while self.immediate_exit != self._standing:
             self.set_immediate_exit(self._standing)
 
     def exit(self) -> Exit:
-        """Return what the area says of the last exit."""
+        """Return why the guest stopped last."""
         return decode(self._run, self._memory)
 
     def memory_fault(self, result: int) -> exits.MemoryFaultExit | None:
         """Return the exit that comes together with an error of KVM_RUN; None for all others.
 
         :param result: of KVM_RUN: 0, or ``-errno``
-        :see: Documentation/virt/kvm/api.rst KVM_EXIT_MEMORY_FAULT: with any other error the reason
-            is that of an earlier exit
+        :see: Documentation/virt/kvm/api.rst KVM_EXIT_MEMORY_FAULT: after any other error,
+            ``exit_reason`` is that of an earlier exit
         """
         if result not in _FAULTS or self.exit_reason != KvmExit.MEMORY_FAULT:
             return None

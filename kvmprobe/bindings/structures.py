@@ -19,10 +19,10 @@ _S = TypeVar("_S", bound="Structure")
 class Structure:
     """Base of dataclasses whose fields are named as members of a C structure.
 
-    A field is an integer, the bytes of an array, a tuple of either, or a structure within.  Members
-    that are not named are padding: not read, and written as zero.
+    A field is an integer, the bytes of an array, a tuple of either, or a structure within.
+    Members without a field are padding: they are not read, and written as zero.
 
-    :cvar layout: the structure's
+    :cvar layout: that of the C structure
     """
 
     __slots__ = ()

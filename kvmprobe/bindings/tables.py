@@ -1,4 +1,4 @@
-"""Tables that the public calls move: CPUID, MSRs."""
+"""Tables that public calls read and write: CPUID, MSRs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def empty_cpuid() -> bytearray:
-    """Return ``struct kvm_cpuid2`` with room for as many entries as KVM has at most."""
+    """Return ``struct kvm_cpuid2`` with room for the most entries that KVM has."""
     return bytearray(CPUID2.with_room(KVM_MAX_CPUID_ENTRIES))
 
 

@@ -61,8 +61,8 @@ class VcpuFd(RegisterCalls, XstateCalls, EventCalls, AttributeCalls, CapabilityC
             before the next run.  A memory fault is an exit, too, although the kernel returns it
             with EFAULT or EHWPOISON.
         :raises KernelCallError: EINTR - immediate exit, or a signal came; EAGAIN - the vCPU waits
-            to be started by another one; EFAULT - memory of a slot cannot be accessed;
-            EINVAL - the run area asks for what this kernel does not know
+            for another one to start it; EFAULT - memory of a slot cannot be accessed;
+            EINVAL - the run area requests what this kernel does not know
         :capability: KVM_CAP_IMMEDIATE_EXIT, for that mode
         :see: Documentation/virt/kvm/api.rst KVM_RUN;
             arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run

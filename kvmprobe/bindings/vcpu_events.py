@@ -80,9 +80,9 @@ class EventCalls(KvmFd):
         """Set the local APIC's registers (KVM_SET_LAPIC).
 
         :param registers: 1024 bytes
-        :raises LayoutError: another number of them
+        :raises LayoutError: not 1024 bytes
         :raises KernelCallError: EINVAL - the VM has no interrupt controller in the kernel, or
-            another APIC id
+            a wrong APIC id
         :capability: KVM_CAP_IRQCHIP
         :see: Documentation/virt/kvm/api.rst KVM_SET_LAPIC;
             arch/x86/kvm/x86.c: kvm_vcpu_ioctl_set_lapic
@@ -92,7 +92,7 @@ class EventCalls(KvmFd):
         self._set(ioctls.SET_LAPIC, registers)
 
     def interrupt(self, vector: int) -> None:
-        """Queue an external interrupt, where user space has the controller (KVM_INTERRUPT).
+        """Queue an external interrupt, if user space has the controller (KVM_INTERRUPT).
 
         :raises KernelCallError: EINVAL - a vector beyond 255; ENXIO - the VM has an interrupt
             controller in the kernel; EEXIST - an interrupt is pending
@@ -123,7 +123,7 @@ class EventCalls(KvmFd):
     def get_nested_state(self) -> bytes:
         """Return the state of nested virtualization (KVM_GET_NESTED_STATE).
 
-        :returns: ``struct kvm_nested_state``: a header of 128 bytes, and what it says follows
+        :returns: ``struct kvm_nested_state``: a header of 128 bytes, and the data that it describes
         :raises KernelCallError: EINVAL - KVM has no nested virtualization;
             E2BIG - larger than the size of KVM_CAP_NESTED_STATE
         :capability: KVM_CAP_NESTED_STATE
@@ -139,7 +139,7 @@ class EventCalls(KvmFd):
         """Set the state of nested virtualization (KVM_SET_NESTED_STATE).
 
         :param state: as :meth:`get_nested_state` returns it
-        :raises LayoutError: shorter than its header, or than that says
+        :raises LayoutError: shorter than its header, or than the size in it
         :raises KernelCallError: EINVAL - not legal, or not with this guest's CPUID, or no nested
             virtualization
         :capability: KVM_CAP_NESTED_STATE

@@ -50,7 +50,7 @@ class XstateCalls(CpuidCalls):
         :see: Documentation/virt/kvm/api.rst KVM_GET_XSAVE2; SDM vol.1 §13.4 "XSAVE Area";
             arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_get_xsave2
         """
-        # The kernel asks for no size: a shorter buffer would be written beyond its end.
+        # The kernel does not know the size: it would write past the end of a shorter buffer.
         image = bytearray(self.xsave_size)
         self._move(ioctls.GET_XSAVE2, image)
         return bytes(image)
@@ -62,7 +62,7 @@ class XstateCalls(CpuidCalls):
         panics an unfixed host.
 
         :param image: standard format, at least ``xsave_size`` bytes
-        :raises LayoutError: fewer
+        :raises LayoutError: the image is shorter
         :raises KernelCallError: EINVAL - XSTATE_BV, XCOMP_BV, reserved bytes or MXCSR that are not
             accepted
         :order: after KVM_SET_CPUID2, KVM_SET_XCRS and IA32_XFD
@@ -98,7 +98,7 @@ class XstateCalls(CpuidCalls):
         """Set extended control registers by number (KVM_SET_XCRS); all but 0 are ignored.
 
         :param values: 16 at most
-        :raises LayoutError: more, or a number that does not fit its field
+        :raises LayoutError: more than 16, or a number that does not fit its field
         :raises KernelCallError: EINVAL - illegal, or not within the guest's CPUID
         :capability: KVM_CAP_XCRS
         :order: after KVM_SET_CPUID2; before KVM_SET_XSAVE

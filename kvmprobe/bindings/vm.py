@@ -27,7 +27,7 @@ class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls):
 
         :param vcpu_id: below KVM_CAP_MAX_VCPU_ID; its APIC id
         :raises KernelCallError: EEXIST - the id is taken; EINVAL - the id is out of range, or the
-            VM is full; EMFILE - the process has no descriptor left
+            VM is full; EMFILE - the process has no free descriptor
         :order: after :func:`request_guest_permission` and :meth:`create_irqchip`
         :see: Documentation/virt/kvm/api.rst KVM_CREATE_VCPU; Documentation/arch/x86/xstate.rst;
             virt/kvm/kvm_main.c: kvm_vm_ioctl_create_vcpu;
@@ -36,7 +36,7 @@ class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls):
         return VcpuFd(self._issue(ioctls.CREATE_VCPU, vcpu_id), self)
 
     def check_extension(self, capability: int) -> int:
-        """Return the value of a capability on this VM; 0: it is absent (KVM_CHECK_EXTENSION).
+        """Return the value of a capability on this VM; 0 if it is absent (KVM_CHECK_EXTENSION).
 
         :param capability: a :class:`Capability`, or a newer number
         :capability: KVM_CAP_CHECK_EXTENSION_VM
@@ -45,16 +45,16 @@ class VmFd(MemoryCalls, DeviceCalls, CapabilityCalls):
         return self._issue(ioctls.CHECK_EXTENSION, capability)
 
     def xsave_size(self) -> int:
-        """Return the bytes of a uabi image that any vCPU of this VM may have (KVM_CAP_XSAVE2).
+        """Return the size of the uabi image of a vCPU of this VM, bytes (KVM_CAP_XSAVE2).
 
-        It grows with the guest permission, until the first vCPU freezes that.
+        It grows with the guest permission, which the first vCPU freezes.
 
         :see: Documentation/virt/kvm/api.rst KVM_GET_XSAVE2
         """
         return max(self.check_extension(Capability.XSAVE2), ioctls.GET_XSAVE.size)
 
     def nested_size(self) -> int:
-        """Return the bytes that a vCPU's nested state takes at most (KVM_CAP_NESTED_STATE).
+        """Return the largest size of a vCPU's nested state, bytes (KVM_CAP_NESTED_STATE).
 
         :see: Documentation/virt/kvm/api.rst KVM_GET_NESTED_STATE
         """

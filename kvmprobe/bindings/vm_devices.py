@@ -11,7 +11,7 @@ from kvmprobe.bindings.structures import Structure
 
 
 class IoSpace(IntEnum):
-    """Where an ioeventfd's address is: ``kvm_ioeventfd.flags`` without the others."""
+    """The address space of an ioeventfd: a bit of ``kvm_ioeventfd.flags``."""
 
     MMIO = 0
     PIO = 2
@@ -26,7 +26,7 @@ class Attach(IntEnum):
 
 @dataclass(slots=True)
 class Clock(Structure):
-    """kvmclock and what it was read with.
+    """kvmclock, and the host's clocks when it was read.
 
     :ivar clock: nanoseconds
     :ivar flags: of :class:`ClockFlag`; REALTIME or 0 when setting
@@ -72,7 +72,7 @@ class DeviceCalls(KvmFd):
 
         :param eventfd: as :func:`os.eventfd` returns it
         :raises KernelCallError: EINVAL - no such GSI, not an eventfd, or no interrupt controller
-            in the kernel; EBUSY - the eventfd is attached already
+            in the kernel; EBUSY - the eventfd is already attached
         :capability: KVM_CAP_IRQFD
         :see: Documentation/virt/kvm/api.rst KVM_IRQFD; virt/kvm/eventfd.c: kvm_irqfd_assign
         """
@@ -83,11 +83,11 @@ class DeviceCalls(KvmFd):
     ) -> None:
         """Make a guest's write to an address signal an eventfd instead of ending KVM_RUN.
 
-        It is KVM_IOEVENTFD without a data match: any value signals it.
+        It is KVM_IOEVENTFD without DATAMATCH: any value signals the eventfd.
 
         :param address: port, or guest-physical address in bytes
         :param length: bytes of the write: 1, 2, 4 or 8, or 0 for any
-        :raises KernelCallError: EINVAL - not an eventfd, or another length than 0, 1, 2, 4 or 8;
+        :raises KernelCallError: EINVAL - not an eventfd, or a length other than 0, 1, 2, 4 or 8;
             EEXIST - the address has an ioeventfd; ENOENT - no ioeventfd at this address to detach
         :capability: KVM_CAP_IOEVENTFD
         :see: Documentation/virt/kvm/api.rst KVM_IOEVENTFD; virt/kvm/eventfd.c: kvm_assign_ioeventfd

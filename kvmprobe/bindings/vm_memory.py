@@ -31,8 +31,8 @@ class MemoryCalls(KvmFd):
         :param guest_address: guest-physical, in bytes, page-aligned
         :returns: the memory, shared with the guest
         :raises LayoutError: no content, or a number that does not fit its field
-        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
-            than the slot has; EEXIST - overlaps another slot
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or a change of
+            the slot's size; EEXIST - overlaps another slot
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION
         """
         if not content:
@@ -56,8 +56,8 @@ class MemoryCalls(KvmFd):
 
         :param slot: below KVM_CAP_NR_MEMSLOTS; bits 16 to 31 are the address space, 1 for SMM
         :param guest_address: guest-physical, in bytes, page-aligned
-        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
-            than the slot has; EEXIST - overlaps another slot
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or a change of
+            the slot's size; EEXIST - overlaps another slot
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """
@@ -75,8 +75,8 @@ class MemoryCalls(KvmFd):
     def delete_memory_region(self, slot: int) -> None:
         """Delete a slot: the guest loses its memory (KVM_SET_USER_MEMORY_REGION, size 0).
 
-        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or another size
-            than the slot has; EEXIST - overlaps another slot
+        :raises KernelCallError: EINVAL - not page-aligned, no such slot or flag, or a change of
+            the slot's size; EEXIST - overlaps another slot
         :see: Documentation/virt/kvm/api.rst KVM_SET_USER_MEMORY_REGION;
             virt/kvm/kvm_main.c: __kvm_set_memory_region
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,8 @@ class Attempt:
     @property
     def begun(self) -> RunDocument:
         """The run without its records."""
-        return begun_run(self.begin, self.ledger.environments)
+        begun = begun_run(self.begin, self.ledger.environments)
+        return replace(begun, covered_in=self.path)
 
     @property
     def left(self) -> tuple[str, ...]:

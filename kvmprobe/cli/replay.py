@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.host import add_host_checks
-from kvmprobe.cli.grammar.shared import USABLE, add_device, add_jobs, add_kernel
+from kvmprobe.cli.grammar.shared import USABLE, add_coverage, add_device, add_jobs, add_kernel
 from kvmprobe.cli.places import refuse_kernel_of_host
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.scenario import documents_in, keep
@@ -66,6 +66,7 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
     add_device(replay)
     add_kernel(replay)
     add_jobs(replay, USABLE)
+    add_coverage(replay)
     # What `run` has options for; each file was named, so each may crash.
     replay.set_defaults(all_crashes=True, known=OfKnown.FAIL, printing=(), report=(), arm=None)
     replay.set_defaults(timeout=None, scenario_timeout=None, step_timeout=None)

@@ -47,6 +47,8 @@ class Reason:
     :ivar text: the reason, for people
     :ivar functions: patterns of names in C
     :ivar calls: patterns of what the block calls; any if empty
+    :ivar near: patterns of what is called first from the block on
+    :ivar never: no block that matches can execute, so that one that was reached refutes the reason
     :ivar decided_by: regular expression for one of the two last instructions of a block before
     :ivar contains: regular expression for an instruction of the block
     :ivar at: by kernel, places as :meth:`Disassembly.place` gives them; any if empty
@@ -55,6 +57,8 @@ class Reason:
     text: str
     functions: tuple[str, ...] = ("*",)
     calls: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    never: bool = False
     kind: Kind = Kind.ANY
     decided_by: str = ""
     contains: str = ""
@@ -70,6 +74,8 @@ def reasons() -> tuple[Reason, ...]:
             each["text"],
             tuple(each.get("functions", ("*",))),
             tuple(each.get("calls", ())),
+            tuple(each.get("near", ())),
+            each.get("never", False),
             Kind(each.get("kind", "any")),
             each.get("decided_by", ""),
             each.get("contains", ""),
@@ -110,8 +116,12 @@ class Explained:
         return cls(direct, reason)
 
     def contradicted(self, measured: Measured) -> list[int]:
-        """Return the blocks that match a reason, and were reached."""
-        return [number for number in sorted(self.direct) if measured.reached >> number & 1]
+        """Return the blocks that can never execute by their reason, and were reached."""
+        return [
+            number
+            for number, reason in sorted(self.direct.items())
+            if measured.reached >> number & 1 and reason.never
+        ]
 
 
 class _Matcher:
@@ -134,7 +144,8 @@ class _Matcher:
         block = self._measured.blocks[number]
         return (
             self._is(number, reason.kind)
-            and (not reason.calls or self._calls(number, reason.calls))
+            and _names(self._text.called(block), reason.calls)
+            and (not reason.near or _names(self._text.nearest_call(number), reason.near))
             and (not reason.contains or _any(reason.contains, self._lines[number]))
             and (not reason.decided_by or self._decided_by(number, reason.decided_by))
             and (not reason.at or self._text.place(block) in reason.at.get(self._kernel, ()))
@@ -150,12 +161,13 @@ class _Matcher:
             case Kind.NO_ENTRY:
                 return not self._graph.before[number] and block.start != block.function.address
 
-    def _calls(self, number: int, patterns: Sequence[str]) -> bool:
-        called = source_name(self._text.called(self._measured.blocks[number]))
-        return bool(called) and any(fnmatchcase(called, each) for each in patterns)
-
     def _decided_by(self, number: int, pattern: str) -> bool:
         return any(_any(pattern, self._lines[each][-2:]) for each in self._graph.before[number])
+
+
+def _names(symbol: str, patterns: Sequence[str]) -> bool:
+    """Return True if a symbol's function is among the patterns, or if there are none."""
+    return not patterns or any(fnmatchcase(source_name(symbol), each) for each in patterns)
 
 
 def _any(pattern: str, lines: Sequence[str]) -> bool:

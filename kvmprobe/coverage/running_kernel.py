@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _LOAD = 1  # ABI: elf(5), PT_LOAD
 _LONGEST = 1 << 17
 _TEXT = "tTwW"
+# SDM vol. 2, CALL and JMP: opcodes with a 32-bit displacement.
+_CALL_OR_JUMP = re.compile(b"[\xe8\xe9]")
+_DISTANCE = struct.Struct("<i")
 _HIDDEN = "/proc/kallsyms: all addresses are 0 (sysctl kernel.kptr_restrict)"
 
 
@@ -90,13 +93,13 @@ def _of_kernel(kallsyms: str, scope: Scope) -> Iterator[tuple[str, str, int, int
 def _names_of_called(functions: Iterable[KernelFunction], kallsyms: str) -> dict[int, str]:
     """Return the symbols at which a branch of these functions can be aimed.
 
-    Nothing is decoded here: each 32-bit number in the code is tried as a branch's displacement.
+    Nothing is decoded here: each byte that can be the opcode of CALL or JMP is taken for one.
     """
     targets = {
-        (function.address + place + 4 + distance) % (1 << 64)
+        (function.address + found.end() + 4 + _DISTANCE.unpack_from(function.code, found.end())[0])
+        % (1 << 64)
         for function in functions
-        for phase in range(4)
-        for place, distance in _numbers(function.code, phase)
+        for found in _CALL_OR_JUMP.finditer(function.code, 0, len(function.code) - 4)
     }
     wanted = {f"{target:016x}" for target in targets}
     names: dict[int, str] = {}
@@ -104,12 +107,6 @@ def _names_of_called(functions: Iterable[KernelFunction], kallsyms: str) -> dict
         if line[:16] in wanted and not line.startswith("__pfx_", 19):
             names.setdefault(int(line[:16], 16), line[19:].partition("\t")[0])
     return names
-
-
-def _numbers(code: bytes, phase: int) -> Iterator[tuple[int, int]]:
-    whole = (len(code) - phase) // 4
-    for number, (distance,) in enumerate(struct.iter_unpack("<i", code[phase:][: 4 * whole])):
-        yield phase + 4 * number, distance
 
 
 def _segments(core: int) -> list[tuple[int, int, int]]:

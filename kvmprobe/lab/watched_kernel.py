@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kvmprobe.progress import Progress
 
 _READER = "kvmprobe.coverage.running_kernel"
-_SILENCE_SECONDS = 120.0
+_SILENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)

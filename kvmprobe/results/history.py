@@ -73,6 +73,7 @@ class History:
     :ivar facts: of each target, the hash of the facts from its worker
     :ivar host_crashes: of each suspect, in order
     :ivar ended_boots: boot ids that are over, in order
+    :ivar covered: coverage of a kernel was measured
     """
 
     begin: Entry
@@ -85,6 +86,7 @@ class History:
     facts: dict[Target, str] = field(default_factory=dict)
     host_crashes: dict[str, list[HostCrash]] = field(default_factory=dict)
     ended_boots: list[str] = field(default_factory=list)
+    covered: bool = False
 
     @classmethod
     def of(cls, entries: Iterable[Entry], boot_id: str | None = None) -> History:
@@ -155,7 +157,9 @@ class _Reading:
                 self._open.pop(record.id, None)
                 self.history.records[record.target, record.id] = record
                 self.history.outputs[record.target, record.id] = dict(entry.get("outputs", {}))
-            case EntryType.WATCHED | EntryType.REACHED:
+            case EntryType.WATCHED:
+                self.history.covered = True
+            case EntryType.REACHED:
                 pass  # coverage.of_run reads them
             case EntryType.END:
                 self._open.clear()

@@ -57,6 +57,7 @@ class RunDocument:
     :ivar records: the last one of each scenario on each target, in order of their first
     :ivar not_completed: ids that were planned and have no record, as far as the run recorded them
     :ivar name: what its file or directory is called; empty where it was not read from one
+    :ivar covered_in: the run's directory if coverage of a kernel was measured
     :ivar run_id: a UUID; empty where it has none
     :ivar began: when, UTC, as ISO 8601; empty where it is not known
     :ivar ended: the same of its last attempt's end; empty where that came to none
@@ -78,6 +79,7 @@ class RunDocument:
     attempts: int = 0
     notes: tuple[str, ...] = ()
     environments: Mapping[Target, Mapping[str, Any]] = field(default_factory=dict)
+    covered_in: Path | None = field(default=None, compare=False)
 
     @property
     def planned(self) -> list[str]:
@@ -150,6 +152,7 @@ def _of_history(
         not_completed=history.not_completed,
         ending=Ending.COMPLETE if end.get("complete") else Ending.CUT_SHORT,
         name=path.resolve().name,
+        covered_in=path if history.covered else None,
         ended=str(end.get("time", "")),
         attempts=history.attempts,
         notes=tuple(map(str, end.get("notes", ()))),

@@ -1,7 +1,7 @@
-"""The lowered form of ops: the few things a kernel can be asked.
+"""The lowered form of ops: system calls as data.
 
-Interpreters (the worker, a C emitter) know these and no op.  Descriptors, run areas and captured
-outputs have names: the kernel's own output is fed back to the kernel.
+Interpreters (the worker, a C emitter) know these calls and no ops.  Descriptors, run areas and
+captured outputs have names, so that a later call can use what an earlier one returned.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Literal:
 class Output:
     """A buffer of ``size`` bytes that the kernel writes.
 
-    It begins with ``head`` and is filled up with CANARY, so that what was not written shows.
+    It begins with ``head``; the rest is CANARY, which shows what the kernel did not write.
     ``capture`` names the output for a later :class:`Captured`.
     """
 
@@ -46,7 +46,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class OutputAtPageEnd:
-    """As :class:`Output`, with its last byte right before memory that cannot be written."""
+    """As :class:`Output`, right before memory that cannot be written."""
 
     size: int
     head: bytes = b""
@@ -56,8 +56,8 @@ class OutputAtPageEnd:
 class OutputBehind:
     """A structure with a pointer to where the kernel writes: ``size`` bytes right after it.
 
-    ``pointer_offset`` is the pointer's byte in ``head``; the output is both.  ``content`` is what
-    lies there before, for a kernel that reads it.
+    ``pointer_offset`` is the pointer's offset in ``head``; the output is both parts.  ``content``
+    is there before the call, for a kernel that reads it.
     """
 
     head: bytes
@@ -68,17 +68,17 @@ class OutputBehind:
 
 @dataclass(frozen=True, slots=True)
 class LiteralAtPageEnd:
-    """As :class:`Literal`, with its last byte right before memory that cannot be read."""
+    """As :class:`Literal`, right before memory that cannot be read."""
 
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SleepingLiteral:
-    """As :class:`Literal`, on a page that is not there yet: the kernel sleeps when it reads it.
+    """As :class:`Literal`, on a page that is not present: the kernel sleeps when it reads it.
 
-    So the calling thread is scheduled out within the call and its own registers are saved
-    (TIF_NEED_FPU_LOAD); a second thread gives the page, through userfaultfd(2).
+    The calling thread is scheduled out within the call, and its own registers are saved
+    (TIF_NEED_FPU_LOAD).  A second thread provides the page, through userfaultfd(2).
     """
 
     content: bytes
@@ -86,7 +86,7 @@ class SleepingLiteral:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The output that an earlier call captured, with ``patches`` over it: (offset, bytes)."""
+    """The output that an earlier call captured, changed by ``patches``: (offset, bytes)."""
 
     name: str
     patches: tuple[tuple[int, bytes], ...] = ()
@@ -105,10 +105,10 @@ Argument = (
 
 
 class Relation(StrEnum):
-    """What a task, who makes calls in the scenario's stead, is to the scenario's own process.
+    """How a task that makes calls for the scenario is related to the scenario's own process.
 
-    All but THREAD are thread groups of their own; SHARED_MM shares the memory and so may use the
-    VM; EXEC is forked and then runs a new image, which has no descriptors and can only do
+    All but THREAD are thread groups of their own.  SHARED_MM shares the memory, so it may use the
+    VM.  EXEC is forked and executes a new image, which has no descriptors and can only call
     arch_prctl and sigaltstack.
     """
 
@@ -125,7 +125,7 @@ KVM, VM, VCPU = "kvm", "vm", "vcpu0"
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Have the scenario's process create a task; it lives until the scenario ends."""
+    """Create a task, which lives until the scenario ends."""
 
     binds: str
     relation: Relation
@@ -179,7 +179,7 @@ class SetAltStack:
 
 @dataclass(frozen=True, slots=True)
 class LimitDescriptors:
-    """Let the process open no more descriptors (RLIMIT_NOFILE)."""
+    """Prevent the process from opening more descriptors (RLIMIT_NOFILE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class MapMemory:
 
 @dataclass(frozen=True, slots=True)
 class MapPayload:
-    """Give VM ``on`` the guest payload in fresh memory, called ``binds``, and its reset vector."""
+    """Give VM ``on`` the guest payload in new memory, called ``binds``, and its reset vector."""
 
     on: str
     binds: str
@@ -210,9 +210,9 @@ class SharePayload:
 
 @dataclass(frozen=True, slots=True)
 class RunVcpu:
-    """KVM_RUN on vCPU ``on`` with that ``immediate_exit``; its output is the u32 exit reason.
+    """KVM_RUN on vCPU ``on`` with this ``immediate_exit``; its output is the u32 exit reason.
 
-    Loads the guest's fpstate into the host's registers.
+    It loads the guest's fpstate into the host's registers.
     """
 
     on: str
@@ -221,11 +221,11 @@ class RunVcpu:
 
 @dataclass(frozen=True, slots=True)
 class RunGuest:
-    """Give the guest payload in ``memory`` one command, and KVM_RUN until it has carried it out.
+    """Give the guest payload in ``memory`` one command, and KVM_RUN until it has executed it.
 
-    Returns 0, -errno of KVM_RUN, or the exit reason if it was not the payload's.  The output is the
-    payload's result block and ``data_size`` bytes of its data area.  Loads the guest's fpstate into
-    the host's registers.
+    It returns 0, -errno of KVM_RUN, or the exit reason if the exit was not the payload's.  The
+    output is the payload's result block and ``data_size`` bytes of its data area.  It loads the
+    guest's fpstate into the host's registers.
     """
 
     on: str
@@ -259,7 +259,7 @@ def pack(content: bytes | bytearray) -> str:
 
 
 def unpack(text: str) -> bytes:
-    """Decode what :func:`pack` made."""
+    """Decode what :func:`pack` encoded."""
     return zlib.decompress(base64.b64decode(text))
 
 
@@ -269,7 +269,7 @@ def to_wire(call: Call) -> list[Any]:
 
 
 def from_wire(wire: list[Any]) -> Call:
-    """Decode what :func:`to_wire` made.
+    """Decode what :func:`to_wire` encoded.
 
     :raises ScenarioError: unknown kind, or fields that do not fit it
     """

@@ -1,4 +1,4 @@
-"""CPUID tables to give a vCPU: what KVM supports, with one thing about it changed."""
+"""CPUID tables for a vCPU: what KVM supports, with one change."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FLIPPED = 1 << 8
 
 
 class Table(StrEnum):
-    """A variant, named by what is changed; the first two are outputs of earlier calls."""
+    """A variant, named after the change; the first two are outputs of earlier calls."""
 
     SUPPORTED = "supported"
     READ_BACK = "read-back"
@@ -86,12 +86,12 @@ CAPTURED = frozenset({Table.SUPPORTED, Table.READ_BACK})
 
 
 def table(host: HostProfile, variant: Table) -> CpuidTable:
-    """Return a variant of what KVM supports on a host, all permissions granted."""
+    """Return a variant of what KVM supports on a host with all permissions."""
     return _VARIANTS[variant](host.supported)
 
 
 def version_1(host: HostProfile, variant: Table) -> CpuidTable:
-    """Return what of a variant ``struct kvm_cpuid`` can hold: sub-leaf 0, without flags."""
+    """Return the part of a variant that ``struct kvm_cpuid`` can hold: subleaf 0, without flags."""
     return _plain(table(host, variant))
 
 
@@ -198,7 +198,7 @@ def _no_cet(full: CpuidTable) -> CpuidTable:
 
 
 def _cet(full: CpuidTable) -> CpuidTable:
-    """Offer CET, and PT, which KVM gives to no guest."""
+    """Add CET, and PT, which KVM does not give to guests."""
     return full.replaced(LEAF_XSTATE, 1, ecx=_CET | XFeature.PT.bit, edx=0)
 
 

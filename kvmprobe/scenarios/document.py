@@ -1,7 +1,6 @@
 """A scenario as a JSON document, schema ``kvmprobe-scenario/2`` (``kvmprobe ops --schema``).
 
-Documents come from anywhere: what is wrong with one is reported with its path, and before any of
-it is used.
+Documents come from anywhere.  A mistake in one is reported with its path, before anything runs.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _NEEDS = {need.name.lower(): need for need in Need}
 
 
 def to_document(scenario: Scenario) -> str:
-    """Return the scenario as JSON, one step a line."""
+    """Return the scenario as JSON, one step per line."""
     steps = ",\n".join(
         "    "
         + json.dumps(
@@ -60,10 +59,10 @@ def to_document(scenario: Scenario) -> str:
 def from_document(content: bytes) -> Scenario:
     """Return the scenario that a document describes.
 
-    Every op has been lowered and stepped through the model once: what it refers to exists, and its
-    values fit what they are put into.
+    Each op is lowered and given to the model once: the names that it refers to are bound, and its
+    values fit the kernel's structures.
 
-    :raises ScenarioError: it describes none; the message begins with the path of what is wrong
+    :raises ScenarioError: a mistake in the document; the message begins with its path
     """
     values = _object(parse(content), "$", _MEMBERS, frozenset(_MEMBERS) - {"row", "column"})
     _check_schema(values["schema"])
@@ -149,7 +148,7 @@ def _need(value: object, path: str) -> Need:
 def check_domain(scenario: Scenario, host: HostProfile) -> None:
     """Check that the model can judge each op on a host; nothing runs.
 
-    :raises ScenarioError: it cannot; the message begins with the op's path in the document
+    :raises ScenarioError: it cannot judge one; the message begins with the op's path
     """
     domain = Domain(host)
     for path, op in paths(scenario):

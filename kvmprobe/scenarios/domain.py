@@ -1,8 +1,8 @@
 """The model's domain: which ops it can judge after which.
 
 A scenario outside the domain is refused, not judged: the kernel may be right where the model is
-wrong.  What a call refers to must have been bound, descriptors must be what the call is made on,
-and guest code must be where the model thinks it is.
+wrong.  Names must be bound, a descriptor must be of the kind that the call is made on, and guest
+code must be where the model expects it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _BREAKPOINTS = 0xFF
 
 
 class Domain:
-    """What the ops so far have left, as far as it decides whether the next one can be judged.
+    """The state after the ops so far, as far as it determines whether the next one can be judged.
 
     :ivar machine: the model's state
     """
@@ -69,12 +69,12 @@ class Domain:
         self._tables: dict[str, dict[str, Descriptor]] = {MAIN: {}}
         self._generations = Counter[str]()
         self._vm_of: dict[str, tuple[str, int]] = {}
-        # Where the guest's code is, by register file; two that differ are not one state.
+        # Where the guest's code is, by the structure that RIP or CS comes from; the two must agree.
         self._code: dict[str, dict[str, str]] = {}
         self._kept_code: dict[str, str] = {}
 
     def follow(self, op: Op) -> Step:
-        """Check that the model can judge an op here, and take it.
+        """Check that the model can judge an op here, and add it.
 
         :raises ScenarioError: it cannot; the message says what the op needs
         """
@@ -245,7 +245,7 @@ class Domain:
 
 
 def _payload_code(machine: Machine) -> str:
-    # Each command ends at the same OUT, so that one moment is as good as another.
+    # Each command ends at the same OUT: RIP is the same after any of them.
     return f"payload {machine.payload}"
 
 

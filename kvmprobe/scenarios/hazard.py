@@ -1,4 +1,4 @@
-"""Which scenarios can kill the host, by the model with the defects a kernel may have."""
+"""Which scenarios can kill the host, according to the model with defects of a kernel."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Hazard:
     """A guest-FPU load that faults in the host if the kernel has ``defects``.
 
-    :ivar step: number, from 0, of the step that loads
-    :ivar reason: what the load meets
+    :ivar step: number of the step that loads, from 0
+    :ivar reason: why the load faults
     """
 
     step: int
@@ -34,7 +34,7 @@ class Hazard:
 
 
 def first_hazard(scenario: Scenario, model_runs: ModelRuns, suspected: Behaviours) -> Hazard | None:
-    """Return the first fatal load that the fewest of the ``suspected`` defects suffice for."""
+    """Return the first fatal load that takes the fewest of the ``suspected`` defects."""
     defects = sorted((d for d in suspected if d.kind is Kind.DEFECT), key=lambda d: d.name)
     if fatal_step(scenario, model_runs.with_defects(frozenset(defects))) is None:
         return None
@@ -48,7 +48,7 @@ def first_hazard(scenario: Scenario, model_runs: ModelRuns, suspected: Behaviour
 
 
 def fatal_step(scenario: Scenario, model_run: ModelRun) -> tuple[int, str] | None:
-    """Return the number, from 0, of the step that the run's host does not survive, and why."""
+    """Return the number, from 0, of the step that kills the run's host, and the reason."""
     walk = zip(scenario.ops(), model_run.walk(scenario), strict=False)
     for (number, _), known in walk:
         outcome = known.step.outcome

@@ -198,6 +198,8 @@ class Row:
 U64_MAX = (1 << 64) - 1
 _U32, _U64 = Number(U32_MAX), Number(U64_MAX)
 
+# One for each width that a member of a structure has.
+U8 = Annotated[int, Number(0xFF)]
 U16 = Annotated[int, Number(0xFFFF)]
 U32 = Annotated[int, _U32]
 U64 = Annotated[int, _U64]

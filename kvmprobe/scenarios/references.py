@@ -1,4 +1,4 @@
-"""What calls refer to by name: whether an earlier call could have bound it."""
+"""The names that calls refer to: an earlier call must have bound each of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class References:
         self._bound: dict[str, set[str]] = {kind: set() for kind in _ROOM}
 
     def check(self, call: Call) -> None:
-        """Check what a call refers to.
+        """Check the names that a call refers to.
 
         :raises ScenarioError: nothing before it has bound that name
         """
@@ -61,7 +61,7 @@ class References:
             self._check("output", argument.name)
 
     def bind(self, call: Call) -> None:
-        """Bind what a call binds that succeeds.
+        """Bind the names that a call binds if it succeeds.
 
         :raises ScenarioError: there are too many names
         """

@@ -1,4 +1,4 @@
-"""What an op requires of the ops before it: data on the op, checked by ``domain``."""
+"""What an op requires of the ops before it: declared with the op, checked by ``domain``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import Enum
 
 
 class Requirement(Enum):
-    """What must hold for the model to know the answer; the value says it in a message.
+    """A condition on which the model knows the answer; its value is the text in a message.
 
-    That a descriptor exists and is what the call is made on is required of every op.
+    Every op also requires that its descriptor exists and is of the right kind.
     """
 
     OPEN = "needs an open descriptor; this one was closed"

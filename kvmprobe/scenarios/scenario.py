@@ -31,12 +31,12 @@ class ScenarioStep:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is run in one fresh process.
+    """Steps that run in one fresh process.
 
     :ivar id: stable and dotted; ``[A-Za-z0-9_-]`` between the dots
-    :ivar row: what the report's table shows down the side (the order)
-    :ivar column: what it shows along the top (the variant)
-    :ivar needs: what a target must have for it
+    :ivar row: its row in the report's table (the order)
+    :ivar column: its column in the table (the variant)
+    :ivar needs: what a target must have to run it
     """
 
     id: str

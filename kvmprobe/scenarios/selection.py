@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What a term's glob is compared with; the value stands before the colon."""
+    """What a term's glob is compared with; the value is its KIND in an expression."""
 
     ID = "id"
     OP = "op"
@@ -35,8 +35,8 @@ class Kind(Enum):
 class Term:
     """One glob.
 
-    :ivar text: the term as it was written
-    :ivar place: where it begins in the expression, from 0
+    :ivar text: the term as the user wrote it
+    :ivar place: its first character in the expression, from 0
     """
 
     kind: Kind
@@ -68,25 +68,25 @@ class Or:
 
 Expression = Term | Not | And | Or
 
-# A word may hold a set of characters, and in that an exclamation mark.
+# A word may contain a set of characters, which may contain an exclamation mark.
 _TOKEN = re.compile(r"(?P<sign>[,&!()])|(?P<word>(?:\[!?\]?[^\]\s]*\]|[^\s,&!()])+)")
-# Operators elsewhere, and those that stand for them here.
+# Operators of other languages, and what to write instead.
 _OTHERS = {"|": ",", "||": ",", "or": ",", "and": "&", "not": "!"}
 _END = "end"
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    # A sign, or "" for a glob's word.
+    # An operator or parenthesis, or "" for the word of a glob.
     sign: str
     text: str
     place: int
 
 
 def parse(text: str) -> Expression:
-    """Read an expression.
+    """Parse an expression.
 
-    :raises UsageError: it is not one; the message points at the error
+    :raises UsageError: a syntax error; the message points at it
     """
     return _Parser(text).whole()
 
@@ -207,6 +207,6 @@ def _tokens(text: str) -> Iterator[_Token]:
             place += 1
             continue
         found = _TOKEN.match(text, place)
-        assert found is not None  # noqa: S101 - every character is a sign or of a word
+        assert found is not None  # noqa: S101 - every character is an operator or part of a word
         yield _Token(found["sign"] or "", found.group(), place)
         place = found.end()

@@ -1,4 +1,4 @@
-"""Which defects a scenario shows: those with which the model always answers differently."""
+"""Which defects a scenario shows: with each of them, the model's answer always differs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shows(scenario: Scenario, correct: ModelRun, defective: ModelRun) -> bool:
 def shown(
     scenario: Scenario, model_runs: ModelRuns, suspected: Iterable[Behaviour]
 ) -> Iterator[Behaviour]:
-    """Yield those of the suspected defects that a scenario shows, each on a kernel with only it."""
+    """Yield the suspected defects that a scenario shows, each on a kernel with only that one."""
     correct = model_runs.with_defects()
     # With a defect that the model does not ask for, every step is the same.
     asked = frozenset[Behaviour]().union(*(known.asked for known in correct.walked(scenario)))

@@ -1,4 +1,4 @@
-"""JSON from somewhere else: objects keep their members as they came, so that duplicates show."""
+"""JSON from outside: objects keep all their members in order, so that duplicates are seen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Members:
 
 
 class HugeNumber(float):
-    """A number that is no integer of a sensible length."""
+    """A number that is not an integer, or too long."""
 
 
 def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON

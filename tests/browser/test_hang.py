@@ -38,9 +38,7 @@ def test_its_tasks_stand_in_the_record_and_are_text_whatever_they_say(browser, a
 def test_the_step_that_did_not_end_is_the_last_of_the_steps(browser, address):
     browser.get(f"{address}#0/{HUNG.id}")
     script = "return [...document.querySelectorAll('#detail .steps tr')].at(-1).textContent"
-    assert (
-        browser.execute_script(script) == f"{HUNG.hang.step}{HUNG.hang.during.text}✕ no end in time"
-    )
+    assert browser.execute_script(script) == f"{HUNG.hang.step}{HUNG.hang.during.text}✕ timed out"
 
 
 def test_a_task_is_found_by_where_it_sleeps(browser, address):

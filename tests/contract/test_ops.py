@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields, replace
 
 import pytest
 
@@ -13,11 +12,12 @@ from kvmprobe.model.outcome import Step
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import from_wire, to_wire
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
+from kvmprobe.scenarios.op_fields import required
 from kvmprobe.scenarios.ops import decode, encode, registry
 from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2
 from tests.support.hosts import AMX_HOST, PROFILES, machine_with_vcpu, set_cpuid
 
-# A value that means something in each field of any op, on any host.
+# A value that means something in each field without a default, on any host.
 VALUES = {
     "feature_nr": 18,
     "xcr0": 0x3,
@@ -27,47 +27,23 @@ VALUES = {
     "capacity": 0,
     "value": 0,
     "register_id": 0,
-    "db0": 0,
-    "dr6": 0xFFFF_0FF0,
-    "dr7": 0x400,
-    "edx": 0,
-    "mp_state": 0,
-    "rbx": 0,
     "cr4": 0,
     "indices": [0x277],
     "entries": [[0x277, 0]],
-    "malformation": "none",
-    "number": 0,
     "size": 40,
     "given": "first",
     "task": "thread",
-    "attr": 0,
-    "by": "",
     "cap": "XSAVE2",
-    "configuration": "full",
     "cr0": 0x8001_0033,
-    "ecx": 0,
     "executes": "FNCLEX",
     "fcw": 0x27F,
     "file": "XMM",
     "index": 0x1C4,
     "leaf": 0xD,
     "mxcsr": 0x1FA0,
-    "offset": 0,
     "part": "xcrs",
     "pkru": 4,
-    "reserved": 0,
-    "restores": "xrstor",
-    "rfbm": 3,
-    "saves": "xsavec",
-    "source": "vcpu0",
-    "subleaf": 1,
-    "tile": 1,
-    "xcomp_bv": 0,
     "code": "GET_XCOMP_PERM",
-    "flags": 0,
-    "group": 0,
-    "id": 1,
     "ioctl": "KVM_GET_XCRS",
     "on": "vcpu0",
     "option": 0x1026,
@@ -81,7 +57,7 @@ VALUES = {
 
 
 def instance(name):
-    return decode({"op": name, **{f.name: VALUES[f.name] for f in fields(registry()[name])}})
+    return decode({"op": name, **{field: VALUES[field] for field in required(registry()[name])}})
 
 
 def with_captures(machine, table):
@@ -89,7 +65,7 @@ def with_captures(machine, table):
     for op in (GetSregs(), GetSregs2()):
         machine = op.step(machine).machine
     moved = {("vcpu0", "xcrs"): machine.vcpu("vcpu0")}
-    return replace(machine, captured={"supported-cpuid": table}, moved=moved)
+    return machine._replace(captured={"supported-cpuid": table}, moved=moved)
 
 
 # Each test names the ops that fail: a parameter each would be a thousand tests to collect.

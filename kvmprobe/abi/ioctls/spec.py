@@ -1,4 +1,4 @@
-"""What is known of an ioctl: number, descriptor, argument, and what its errnos mean."""
+"""The description of an ioctl: number, descriptor, argument, errnos and their meanings."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class IoctlSpec:
     """One ioctl.
 
     :ivar nr: ``_IOC_NR``
-    :ivar argument: the structure or number whose address is passed, ``_IOC_SIZE`` bytes of it; None
-        if the argument is an integer
-    :ivar errnos: the meaning of each errno that is not common to all calls (:mod:`abi.errnos`);
-        ``; `` ends a meaning in docstrings
+    :ivar argument: the structure or number that the argument points to, and that ``_IOC_SIZE`` is
+        the size of; None if the argument is an integer
+    :ivar errnos: the meaning of each errno that not every call can return (:mod:`abi.errnos`);
+        without "; ", which separates them in docstrings
     """
 
     name: str

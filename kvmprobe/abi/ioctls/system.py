@@ -23,8 +23,8 @@ CREATE_VM = IoctlSpec(
     _KVM,
     errnos={
         errno.EINVAL: "no such type of VM",
-        errno.EBUSY: "virtualization is taken by another hypervisor, or disabled",
-        errno.EMFILE: "the process has no descriptor left",
+        errno.EBUSY: "another hypervisor uses virtualization, or it is disabled",
+        errno.EMFILE: "the process has no free descriptor",
     },
 )
 GET_MSR_INDEX_LIST = IoctlSpec("KVM_GET_MSR_INDEX_LIST", 0x02, _KVM, _BOTH, MSR_LIST.head)
@@ -47,7 +47,7 @@ SET_DEVICE_ATTR = IoctlSpec(
     KVM_DEVICE_ATTR,
     {
         errno.ENXIO: "no such attribute",
-        errno.EINVAL: "the kernel is too old, or does not take the value",
+        errno.EINVAL: "the kernel is too old, or refuses the value",
     },
 )
 GET_DEVICE_ATTR = IoctlSpec(

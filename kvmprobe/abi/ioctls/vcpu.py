@@ -20,9 +20,9 @@ RUN = IoctlSpec(
     _VCPU,
     errnos={
         errno.EINTR: "immediate exit, or a signal came",
-        errno.EAGAIN: "the vCPU waits to be started by another one",
+        errno.EAGAIN: "the vCPU waits for another one to start it",
         errno.EFAULT: "memory of a slot cannot be accessed",
-        errno.EINVAL: "the run area asks for what this kernel does not know",
+        errno.EINVAL: "the run area requests what this kernel does not know",
     },
 )
 
@@ -135,7 +135,7 @@ SET_LAPIC = IoctlSpec(
     _VCPU,
     _WRITE,
     KVM_LAPIC_STATE,
-    {errno.EINVAL: f"{_NO_LAPIC}, or another APIC id"},
+    {errno.EINVAL: f"{_NO_LAPIC}, or a wrong APIC id"},
 )
 
 KVM_TRANSLATION = Layout(

@@ -18,7 +18,7 @@ CREATE_VCPU = IoctlSpec(
     errnos={
         errno.EEXIST: "the id is taken",
         errno.EINVAL: "the id is out of range, or the VM is full",
-        errno.EMFILE: "the process has no descriptor left",
+        errno.EMFILE: "the process has no free descriptor",
     },
 )
 
@@ -48,7 +48,7 @@ SET_USER_MEMORY_REGION = IoctlSpec(
     _WRITE,
     KVM_USERSPACE_MEMORY_REGION,
     {
-        errno.EINVAL: "not page-aligned, no such slot or flag, or another size than the slot has",
+        errno.EINVAL: "not page-aligned, no such slot or flag, or a change of the slot's size",
         errno.EEXIST: "overlaps another slot",
     },
 )
@@ -105,7 +105,7 @@ IRQFD = IoctlSpec(
     KVM_IRQFD,
     {
         errno.EINVAL: "no such GSI, not an eventfd, or no interrupt controller in the kernel",
-        errno.EBUSY: "the eventfd is attached already",
+        errno.EBUSY: "the eventfd is already attached",
     },
 )
 
@@ -120,7 +120,7 @@ IOEVENTFD = IoctlSpec(
     _WRITE,
     KVM_IOEVENTFD,
     {
-        errno.EINVAL: "not an eventfd, or another length than 0, 1, 2, 4 or 8",
+        errno.EINVAL: "not an eventfd, or a length other than 0, 1, 2, 4 or 8",
         errno.EEXIST: "the address has an ioeventfd",
         errno.ENOENT: "no ioeventfd at this address to detach",
     },
@@ -156,6 +156,6 @@ ENABLE_CAP = IoctlSpec(
     KVM_ENABLE_CAP,
     {
         errno.EINVAL: "not a capability that can be enabled here, or not with these arguments",
-        errno.EEXIST: "the VM has what it would create",
+        errno.EEXIST: "the VM already has what it would create",
     },
 )

@@ -21,6 +21,7 @@ from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
     RUN_TIME,
     USABLE,
+    add_coverage,
     add_device,
     add_exit_style,
     add_jobs,
@@ -56,12 +57,7 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
     add_device(where)
     add_kernel(where)
     add_jobs(where, USABLE)
-    where.add_argument(
-        "--coverage",
-        action="store_true",
-        help="on the emulated host, record which basic blocks of the kernel each scenario reaches, "
-        "for `kvmprobe coverage` and the HTML report",
-    )
+    add_coverage(where)
 
 
 def _add_judging(judging: argparse._ArgumentGroup) -> None:

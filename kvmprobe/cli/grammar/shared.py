@@ -71,6 +71,16 @@ def add_jobs(command: _ActionsContainer, default: str) -> None:
     )
 
 
+def add_coverage(command: _ActionsContainer) -> None:
+    """Declare ``--coverage``."""
+    command.add_argument(
+        "--coverage",
+        action="store_true",
+        help="on the emulated host, record which basic blocks of the kernel each scenario reaches, "
+        "for `kvmprobe coverage` and the HTML report",
+    )
+
+
 def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
     """Declare ``--exit-style``."""
     command.add_argument(OPTION, choices=[style.value for style in ExitStyle], help=meaning)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.bug_report.operands import operand
 from kvmprobe.reports.claims import finding_text
 from kvmprobe.reports.differences import shown
+from kvmprobe.reports.operands import operand
 from kvmprobe.reports.values import call_name
 from kvmprobe.results.difference import ExitDiffers, KernelTainted, KernelWarns, ResultDiffers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kvmprobe.reports.bug_report.operands import row_text
 from kvmprobe.reports.bug_report.text import INDENT, row
+from kvmprobe.reports.operands import row_text
 from kvmprobe.reports.values import errno_symbol
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.scenario import Need

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi.fields import kind_of
 from kvmprobe.abi.layout import FieldKind
-from kvmprobe.errors import errno_name
 from kvmprobe.reports.claims import finding_details, finding_text
 from kvmprobe.reports.differences import shown, where
 from kvmprobe.reports.hangs import hang_lines
 from kvmprobe.reports.html_report.console_log import telling_lines
 from kvmprobe.reports.html_report.pool import Pool
-from kvmprobe.reports.values import NAMED, call_text, rule_text, value_text
+from kvmprobe.reports.operands import short_call
+from kvmprobe.reports.values import NAMED, call_text, errno_symbol, rule_text, value_text
 from kvmprobe.results.difference import ImageDiffers
 from kvmprobe.results.known import by_id, known_defects
 from kvmprobe.results.verdict import FAILURES, Verdict
@@ -115,7 +115,7 @@ class _Packer:
             round(record.duration * _MILLISECONDS, 1),
             self._traces.number(tuple(self._step(step) for step in record.steps)),
             record.known,
-            self._texts.number(record.reason) if record.reason else -1,
+            self._all(record.reason.splitlines()),
             tuple(self._divergence(found) for found in record.divergences),
             tuple(self._finding(found) for found in record.findings),
             self._crash(record.crash) if record.crash else -1,
@@ -132,10 +132,11 @@ class _Packer:
 
     def _call(self, call: CallRecord) -> int:
         if call.result < 0:
-            self._errnos[-call.result] = errno_name(-call.result)
+            self._errnos[-call.result] = errno_symbol(call.result)
         values = (call.fields, call.expected, call.undetermined)
-        packed = [self._texts.number(call.op.text), call.result, *map(self._named, values)]
-        while len(packed) > 2 and packed[-1] == 0:
+        texts = self._all((call.op.text, short_call(call.op)))
+        packed = [*texts, call.result, *map(self._named, values)]
+        while len(packed) > 3 and packed[-1] == 0:
             packed.pop()
         return self._calls.number(tuple(packed))
 
@@ -184,6 +185,7 @@ class _Packer:
                 self._all(crash.frames),
                 self._all(lines),
                 telling_lines(crash, lines),
+                self._texts.number(short_call(crash.during)),
                 *self._all((crash.victim,) if crash.victim else ()),
             )
         )

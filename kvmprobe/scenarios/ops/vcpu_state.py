@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
@@ -34,6 +35,7 @@ _KNOWN: Mapping[State, Places] = {
 }
 
 
+@cache
 def _places(spec: IoctlSpec, state: State) -> Places:
     return _KNOWN.get(state) or (spec.argument.places() if spec.argument else {})
 

@@ -16,8 +16,8 @@ function fieldsOf(number = 0) {
 }
 
 function callOf(number) {
-  const [op, result, observed, expected, open] = data.calls[number];
-  return { text: text(op), result, observed: fieldsOf(observed), expected: fieldsOf(expected), open: fieldsOf(open) };
+  const [op, short, result, observed, expected, open] = data.calls[number];
+  return { text: text(op), short: text(short), result, observed: fieldsOf(observed), expected: fieldsOf(expected), open: fieldsOf(open) };
 }
 
 // A step: its op, its observers, and what all of them read, the last value of each field.
@@ -25,7 +25,7 @@ function stepOf(number) {
   const [numbers, log] = data.steps[number];
   const [op, ...observers] = numbers.map(callOf);
   const all = (kind) => new Map([op, ...observers].flatMap((call) => (call ? [...call[kind]] : [])));
-  return { op: op ? op.text : "", call: op, observers, observed: all("observed"), expected: all("expected"), open: all("open"), log: texts(log) };
+  return { op: op ? op.text : "", short: op ? op.short : "", call: op, observers, observed: all("observed"), expected: all("expected"), open: all("open"), log: texts(log) };
 }
 
 function divergenceOf(number) {
@@ -64,10 +64,11 @@ function findingOf(number) {
 }
 
 function crashOf(number) {
-  const [step, during, headline, fn, frames, lines, telling, victim] = data.crashes[number];
+  const [step, during, headline, fn, frames, lines, telling, short, victim] = data.crashes[number];
   return {
     step,
     during: text(during),
+    short: text(short),
     headline: text(headline),
     function: text(fn),
     frames: texts(frames),
@@ -84,7 +85,7 @@ function recordOf(column, row) {
     ms,
     steps: data.traces[trace].map(stepOf),
     known: known || [],
-    reason: text(reason ?? -1),
+    reason: texts(reason).join("\n"),
     divergences: (divergences || []).map(divergenceOf),
     findings: (findings || []).map(findingOf),
     crash: (crash ?? -1) < 0 ? null : crashOf(crash),
@@ -93,4 +94,4 @@ function recordOf(column, row) {
   };
 }
 
-const returned = (result) => (result < 0 ? `-${data.errnos[-result]}` : String(result));
+const returned = (result) => (result < 0 ? `${data.errnos[-result]} (${-result})` : String(result));

@@ -42,7 +42,7 @@ function detailBody(record, column, row) {
     divergencesOf(record),
     findingsOf(record, column),
     record.crash && crashSection(record.crash),
-    record.hang && [el("h3", {}, `No end in step ${record.hang.step}: ${record.hang.during}`),
+    record.hang && [el("h3", {}, `Timed out in step ${record.hang.step}: ${record.hang.during}`),
       el("pre", { class: "console mono", tabindex: 0, "aria-label": "tasks when the time was up" }, record.hang.lines.join("\n"))],
     record.steps.length ? [el("h3", {}, "Steps"), stepsTable(record)] : null,
   ].flat(2).filter(Boolean);
@@ -72,7 +72,7 @@ function facts(record, column) {
   if (!record.known.length && record.verdict.failure && (record.divergences.length || record.crash)) {
     entries.push(["known as", "not known: no combination of known defects predicts this"]);
   }
-  if (record.expected_defects.length) entries.push(["expected_defects", record.expected_defects.join(", ")]);
+  if (record.expected_defects.length) entries.push(["expected defects", record.expected_defects.join(", ")]);
   if (record.reason) entries.push(["reason", record.reason]);
   if (record.ms) entries.push(["took", `${record.ms} ms`]);
   return el("dl", { class: "facts" }, entries.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));

@@ -34,7 +34,7 @@ const SEARCHED = {
 
 function mentions(record) {
   const [, , trace, , reason, divergences, findings, crash, , hang] = record;
-  return has("traces", trace) || ((reason ?? -1) >= 0 && filters.found[reason])
+  return has("traces", trace) || anyFound(reason)
     || (divergences || []).some((number) => has("divergences", number))
     || (findings || []).some((number) => has("findings", number))
     || ((crash ?? -1) >= 0 && has("crashes", crash))

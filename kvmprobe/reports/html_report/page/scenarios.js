@@ -43,9 +43,9 @@ function inShort(row, single) {
     const record = packed(column, row);
     if (!record) return;
     for (const id of record[3] || []) known.add(id);
-    if (record[8]?.length) known.add(`${record[8].join(", ")} expected_defects`);
+    if (record[8]?.length) known.add(`${record[8].join(", ")} expected`);
     else if (verdictOf(record).failure && !(record[3] || []).length) known.add("not known");
-    if ((record[4] ?? -1) >= 0) reasons.add(text(record[4]).split("\n", 1)[0]);
+    if (record[4]?.length) reasons.add(text(record[4][0]));
   });
   const words = [...known].join(", ");
   return single && !words ? [...reasons].join("; ").slice(0, 80) : words;

@@ -5,16 +5,14 @@ function stepsTable(record) {
   const bodies = record.steps.map((step, number) => {
     const wrong = (call) => diverging.has(`${number} ${call.text}`) || call.expected.size > 0;
     const op = step.call && callRow(String(number), step.call, wrong(step.call), [...step.call.observed]);
-    // Older records do not name them, and have their values with the op.
-    const told = step.observers.filter((call) => call.text || call.result < 0);
-    const observers = grouped(told.map((call, place) => ({ call, news: newsOf(call, before), place })),
+    const observers = grouped(step.observers.map((call, place) => ({ call, news: newsOf(call, before), place })),
       ({ call, news, place }) => (news.length || wrong(call) || call.result < 0 ? place : "quiet"));
     return el("tbody", { id: `step-${number}` }, op,
       step.log.map((line) => el("tr", {}, el("td", {}), el("td", { class: "log", colspan: 3 }, line))),
       observers.map((group) => (group.length === 1 ? callRow("", group[0].call, wrong(group[0].call), group[0].news) : quietRow(group))));
   });
   if (record.crash) bodies.push(lastRow(record.crash, record.crash.who));
-  else if (record.hang) bodies.push(lastRow(record.hang, "no end in time"));
+  else if (record.hang) bodies.push(lastRow(record.hang, "timed out"));
   return el("div", { class: "scroll" }, el("table", { class: "steps" },
     el("thead", {}, el("tr", {}, ["#", "call, and what observed it", "result", "read; by observers where it changed"].map((name) => el("th", { scope: "col" }, name)))),
     bodies));
@@ -38,7 +36,7 @@ function callRow(number, call, wrong, read) {
   const nothing = !number && call.result >= 0 && !read.length && !missing.length;
   return el("tr", { class: [number ? null : "observer", wrong ? "diverges" : null].filter(Boolean).join(" ") || null },
     el("td", { class: "nr" }, number),
-    el("td", {}, breakable(call.text || (number ? "" : "an observer"))),
+    el("td", {}, breakable(call.text)),
     el("td", { class: "result" }, returned(call.result)),
     el("td", {}, read.map(([name, value]) => seen(name, value, call)), missing.map((name) => seen(name, "not read", call)),
       nothing ? el("span", { class: "same" }, "as before") : ""));

@@ -39,19 +39,18 @@ function lanesOf(points) {
 
 const differs = (cell) => cell && !cell.open && cell.kernel !== cell.model;
 
-// An errno without its number.
-const refusal = (step) => (step.call && step.call.result < 0 ? ` ${returned(step.call.result).split(" ", 1)[0]}` : "");
+const clipped = (words, longest) => (words.length > longest ? `${words.slice(0, longest - 1)}…` : words);
 
 function shortOp(step) {
-  const short = step.op.replace(/ \([A-Z0-9_|]+\)/g, "").replace(/^(KVM_|ARCH_)/, "").replace("IA32_", "") + refusal(step);
-  return short.length > LONGEST_OP ? `${short.slice(0, LONGEST_OP - 1)}…` : short;
+  const refused = step.call && step.call.result < 0 ? ` ${data.errnos[-step.call.result]}` : "";
+  return clipped(step.short, LONGEST_OP - refused.length) + refused;
 }
 
 function timeline(record) {
   const steps = [...record.steps];
   const crashed = record.crash && record.crash.step >= steps.length;
   if (crashed) {
-    steps.push({ op: record.crash.during, observers: [], observed: new Map(), expected: new Map(), open: new Map(), log: [] });
+    steps.push({ op: record.crash.during, short: record.crash.short, observers: [], observed: new Map(), expected: new Map(), open: new Map(), log: [] });
   }
   const registers = histories(steps);
   if (!registers.length) return null;
@@ -112,9 +111,8 @@ function stepColumn(step, i, place, bottom, marks) {
 
 function drawnLane(lane, y, xs) {
   const label = lane.bits.length ? shortNames(lane.bits) : "no bit set";
-  const shown = label.length > LONGEST_LANE ? `${label.slice(0, LONGEST_LANE - 1)}…` : label;
   const parts = [svg("text", { x: LABELS - 8, y: y + 12, "text-anchor": "end", class: lane.bits.length ? "" : "t-quiet" },
-    shown, svg("title", {}, lane.bits.map((nr) => `${nr} ${featureName(nr)}`).join(", ")))];
+    clipped(label, LONGEST_LANE), svg("title", {}, lane.bits.map((nr) => `${nr} ${featureName(nr)}`).join(", ")))];
   const strips = [["kernel", y, KERNEL], ["model", y + KERNEL + 1, MODEL]];
   for (const [who, top, height] of strips) {
     lane.cells.forEach((cell, i) => {

@@ -55,7 +55,7 @@ def test_equal_values_have_one_number():
 def test_a_step_has_its_calls_and_its_log():
     data = packed(record(steps=(STEP,)))
     calls, log = data["steps"][0]
-    told = [(data["texts"][data["calls"][c][0]], data["calls"][c][1]) for c in calls]
+    told = [(data["texts"][data["calls"][c][0]], data["calls"][c][2]) for c in calls]
     assert told == [("KVM_RUN", -22), ("KVM_GET_XCRS", 0)]
     assert [data["texts"][line] for line in log] == ["a line"]
 
@@ -63,8 +63,8 @@ def test_a_step_has_its_calls_and_its_log():
 def test_each_call_has_the_values_that_it_read():
     data = packed(record(steps=(STEP,)))
     run, get = data["calls"]
-    assert [named(data, data["fields"][number]) for number in run[2:]] == [{"exit_reason": "0x5"}]
-    assert [named(data, data["fields"][number]) for number in get[2:]] == [
+    assert [named(data, data["fields"][number]) for number in run[3:]] == [{"exit_reason": "0x5"}]
+    assert [named(data, data["fields"][number]) for number in get[3:]] == [
         {"XCR0": "0x7"},
         {"XCR0": "0x3"},
         {"XCR0": "0x1"},
@@ -74,7 +74,7 @@ def test_each_call_has_the_values_that_it_read():
 def test_errnos_and_exit_reasons_have_their_names():
     data = packed(record(steps=(STEP,)))
     # errno-base.h: EINVAL 22; linux/kvm.h: KVM_EXIT_HLT 5
-    assert data["errnos"] == {22: "EINVAL (22)"}
+    assert data["errnos"] == {22: "-EINVAL"}
     assert data["names"]["exit_reason"] == {"0x5": "KVM_EXIT_HLT"}
 
 
@@ -115,8 +115,9 @@ def test_an_image_is_its_size_and_its_regions():
 
 def test_a_crash_comes_with_the_numbers_of_its_telling_lines():
     crash = Crash(1, RunUntilHalt(), "Oops: x", "f", (), "boring\nOops: x\nRIP: 0010:f+0x1/0x2\n")
-    (written,) = packed(record(crash=crash))["crashes"]
-    assert written[-1] == (1, 2)
+    data = packed(record(crash=crash))
+    (written,) = data["crashes"]
+    assert (written[-2], data["texts"][written[-1]]) == ((1, 2), "RUN")
 
 
 def test_columns_are_called_by_their_kernels():

@@ -1,4 +1,4 @@
-"""What a call was given, in words that a kernel developer knows.
+"""The operands of calls, in words that a kernel developer knows.
 
 The names of CPUID tables are kvmprobe's own, so a mail describes the table.
 """
@@ -78,6 +78,16 @@ def operand(op: Op) -> str:
     if isinstance(op, GuestOp):
         return op.mnemonic
     return _OPERANDS.get(type(op), "").format(op)
+
+
+def short_call(op: Op | None) -> str:
+    """Return a call for a narrow column: ``SET_XSAVE XSTATE_BV=0x60000``."""
+    if op is None:
+        return ""
+    if isinstance(op, GuestOp):
+        return op.mnemonic
+    given = str(op.table) if isinstance(op, SetCpuid2 | SetCpuid) else operand(op)
+    return f"{op.call_name.removeprefix('KVM_')} {given}".rstrip()
 
 
 def row_text(ops: Sequence[Op], number: int) -> str:

@@ -1,0 +1,120 @@
+"""Coverage of unmodified kernels: a defect is in the blocks of the scenario that shows it."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from kvmprobe.coverage.coverage_file import read_file
+from kvmprobe.coverage.of_run import coverage_of_directory
+from kvmprobe.coverage.scope import source_name
+from kvmprobe.coverage.summary import Summary
+from kvmprobe.errors import ExitCode
+from tests.support.command import COMMAND
+
+pytestmark = pytest.mark.lab
+
+
+@dataclass(frozen=True)
+class Guilt:
+    """A defect's scenario, its kernel, the blocks that do it, and those that would prevent it.
+
+    A block is a function in C and a regular expression for one of its instructions.
+    """
+
+    scenario: str
+    kernel: str
+    guilty: tuple[tuple[str, str], ...]
+    missed: tuple[tuple[str, str], ...] = ()
+
+
+LOADS = ("restore_fpregs_from_fpstate", r"^xrstors64 ")
+GUILT = {
+    # XFD is written; XSTATE_BV is cleared only if TIF_NEED_FPU_LOAD is set; the load dies.
+    "O1": Guilt(
+        "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles",
+        "7.3.4",
+        (("fpu_update_guest_xfd", r"^mov \[rax\+0x18\],rbx$"), LOADS),
+        (("fpu_update_guest_xfd", r"^not "),),
+    ),
+    # The image is copied with its header, whatever XFD is; the load dies.
+    "B1": Guilt(
+        "restore.cpuid-xcrs-msrs-xsave.perm-granted.xfd-armed.bv-tiles",
+        "6.12.43",
+        (("fpu_copy_uabi_to_guest_fpstate", r"copy_uabi_from_kernel_to_xstate$"), LOADS),
+    ),
+    # A larger FPU state is allocated; what was in the old one is saved only from registers.
+    "O3": Guilt(
+        "restore.xsave-xcrs-msrs-cpuid.perm-granted.xfd-armed.bv-legacy",
+        "7.3.4",
+        (("__xfd_enable_feature", r"^call vzalloc"),),
+        (("__xfd_enable_feature", r"^call restore_fpregs_from_fpstate$"),),
+    ),
+    # The process's permissions are asked, and XTILE_DATA alone is left out.
+    "B4": Guilt(
+        "restore.cpuid-xcrs-msrs-xsave.perm-none.xfd-zero.bv-zero",
+        "6.1.192",
+        (("__do_cpuid_func", r"^call xstate_get_guest_group_perm$"),),
+    ),
+}
+
+
+def kvmprobe(*arguments):
+    ended = subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def matching(measured, reached, function, instruction):
+    """Return whether blocks of a function with such an instruction are in a set; of each."""
+    return [
+        bool(reached >> number & 1)
+        for number, block in enumerate(measured.blocks)
+        if source_name(block.function.symbol) == function
+        and any(re.search(instruction, line) for line in measured.disassembly.lines(block))
+    ]
+
+
+@pytest.mark.parametrize("guilt", GUILT.values(), ids=GUILT)
+def test_a_defects_guilty_block_is_reached_by_its_scenario(tmp_path, guilt):
+    out = tmp_path / "run"
+    given = ("--kernel", guilt.kernel, "--select", guilt.scenario, "--out", out, "--coverage")
+    status, said = kvmprobe("run", *given)
+    assert status == ExitCode.DIVERGED, said
+    (measured,) = coverage_of_directory(out).values()
+    reached = measured.by_scenario[guilt.scenario]
+    for block in guilt.guilty:
+        assert any(matching(measured, reached, *block)), block
+    for block in guilt.missed:
+        of_each = matching(measured, reached, *block)
+        assert of_each, block
+        assert not any(of_each), block
+
+
+def test_a_program_of_the_users_own_is_measured(tmp_path):
+    file = tmp_path / "coverage.json"
+    status, said = kvmprobe(
+        "lab", "exec", "--kernel", "7.3.4", "--coverage", file, "--", "kvmprobe", "probe"
+    )
+    assert status == ExitCode.OK, said
+    (measured,) = read_file(file).values()
+    assert list(measured.by_scenario) == ["kvmprobe probe"]
+    assert any(matching(measured, measured.reached, "kvm_arch_dev_ioctl", "."))
+    assert not any(matching(measured, measured.reached, "kvm_emulate_xsetbv", "."))
+    status, said = kvmprobe("coverage", file)
+    assert status == ExitCode.OK, said
+    assert "kvm: kvm_arch_dev_ioctl" in said
+
+
+def test_reached_blocks_refute_no_reason(tmp_path):
+    """A reason says of some blocks that they cannot execute."""
+    out = tmp_path / "run"
+    wanted = ("--select", "vmm.*", "--select", "system.*", "--select", "guest.*")
+    status, said = kvmprobe("run", "--kernel", "6.12.95", *wanted, "--out", out, "--coverage")
+    assert status in {ExitCode.OK, ExitCode.DIVERGED}, said
+    ((target, measured),) = coverage_of_directory(out).items()
+    summary = Summary.of(measured, target.kernel)
+    places = [measured.disassembly.place(measured.blocks[n]) for n in summary.contradicted]
+    assert places == []
