@@ -57,9 +57,7 @@ def run(tmp_path_factory):
             [sys.executable, "-m", "pytest", "-p", "tests.conftest", *options, str(folder)],
             cwd=folder,
             # Other plugins cost more than the run.
-            env=kept
-            | switches
-            | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            env=kept | switches | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             capture_output=True,
             text=True,
             check=False,
