@@ -1,4 +1,4 @@
-"""The named scenarios, one file a question."""
+"""The named scenarios, one file per question."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.scenario import Scenario
 
-# The module that has a family, in the order of the catalogue.
+# The module of each family, in the order of the catalogue.
 _MODULES = {
     "restore": restore,
     "kick": restore,
@@ -47,7 +47,7 @@ _MODULES = {
 
 @lru_cache(maxsize=4)
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return all scenarios for a host, in a stable order, without the components it lacks."""
+    """Return all scenarios for a host in a stable order, without components that it lacks."""
     modules = dict.fromkeys(_MODULES.values())
     return tuple(scenario for module in modules for scenario in module.scenarios(host))
 

@@ -40,7 +40,7 @@ PLAIN_CR0 = GuestWriteCr0(PAYLOAD_CR0)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A vCPU with the payload and this CPUID, and the part of the id that names it."""
+    """A vCPU with the payload and this CPUID, and its name in the id."""
 
     part: str
     table: Table
@@ -48,7 +48,7 @@ class Start:
 
     @property
     def ops(self) -> tuple[Op, ...]:
-        """Return what comes before the first instruction."""
+        """Return the steps before the first instruction."""
         asks = (ASK,) if Need.AMX in self.needs else ()
         return (*asks, OpenKvm(), CreateVm(), MapPayload(), CreateVcpu(), SetCpuid2(self.table))
 
@@ -66,7 +66,7 @@ def amx(part: str, table: Table) -> Start:
 def scenario(
     row: str, start: Start, ops: Iterable[Op], see: tuple[Op, ...] = OBSERVERS
 ) -> Scenario:
-    """Return a scenario that looks at the ioctls' view after each op."""
+    """Return a scenario that reads the state with ioctls after each op."""
     return Scenario(
         id=f"guest.{row}.{start.part}",
         row=row,
@@ -80,7 +80,7 @@ def scenario(
 
 
 def all_of(host: HostProfile, start: Start) -> int:
-    """Return the components that have patterns and that a guest with this start can enable."""
+    """Return the components with a pattern that a guest with this start can enable."""
     every = host.kvm_xcr0 & ~MPX
     return every if Need.AMX in start.needs else every & ~XTILE
 

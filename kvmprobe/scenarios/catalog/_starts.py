@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 ASK = RequestGuestPermission(XFeature.XTILE_DATA)
 VCPU: tuple[Op, ...] = (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu())
 SUPPORTED: tuple[Op, ...] = (GetSupportedCpuid(), SetCpuid2())
-# What KVM supports but for AMX; a table without permission would differ between kernels.
+# What KVM supports except AMX; a table without permission would differ between kernels.
 NO_AMX: tuple[Op, ...] = (SetCpuid2(Table.NO_AMX),)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One beginning, and the part of the id that names it."""
+    """The first ops of a scenario, and their name in the id."""
 
     part: str
     ops: tuple[Op, ...]
@@ -32,7 +32,7 @@ class Start:
 
     @property
     def steps(self) -> tuple[ScenarioStep, ...]:
-        """Return it as steps."""
+        """The ops as steps."""
         return tuple(ScenarioStep(op) for op in self.ops)
 
 
@@ -43,7 +43,7 @@ STARTS = (NO_CPUID, PLAIN, TILES)
 
 
 def with_table(table: Table, needs: Needs = ANYWHERE) -> Start:
-    """Return a vCPU with a variant of what KVM supports; permission is asked where there is any."""
+    """Return a vCPU with a variant of what KVM supports, after a permission request."""
     return Start(table.value, (ASK, *VCPU, SetCpuid2(table)), needs)
 
 
@@ -67,7 +67,7 @@ CFG_ALONE, DATA_ALONE = (
 def scenario(
     family: str, row: str, start: Start, *steps: ScenarioStep, needs: Needs = ANYWHERE
 ) -> Scenario:
-    """Return a scenario that begins so."""
+    """Return a scenario with this start."""
     return Scenario(
         id=f"{family}.{row}.{start.part}",
         row=row,

@@ -1,7 +1,7 @@
-"""What CPUID KVM offers, what it takes, what a vCPU's table says afterwards, and what hangs on it.
+"""The CPUID that KVM offers and accepts, a vCPU's table after that, and what depends on it.
 
-Tables are given whether they are legal or not.  Behind each one XCR0, XFD and XSTATE are tried,
-which show what the guest may have; where a call fails, nothing may have changed.
+Tables may be legal or not.  XCR0, XFD and XSTATE are tried after each one, and show what the guest
+may have.  A call that fails must not change anything.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PERMISSIONS: tuple[tuple[str, tuple[Op, ...], Needs], ...] = (
     ("perm-granted", (_ASK,), AMX),
 )
 _AVX = FPSSE | XFeature.YMM.bit
-# Legal and illegal ones; PKRU, AVX-512 and tiles with and without what they take.
+# Legal and illegal ones; PKRU, AVX-512 and tiles with and without their prerequisites.
 _XCR0S = (
     FPSSE,
     _AVX,
@@ -61,12 +61,12 @@ _XCR0S = (
 )
 _TILES = SetXcrs(FPSSE | XTILE)
 _ARM, _DISARM = SetXfd(XFeature.XTILE_DATA.bit), SetXfd(0)
-# Without tile data in XSTATE, so that XFD's effect on that is no question here.
+# Without tile data in XSTATE, which XFD would affect.
 _REARMED: tuple[Op, ...] = (SetXsave(FPSSE), _ARM, _DISARM)
 _OSXSAVE, _PKE = 1 << 18, 1 << 22
 _CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _XSS_VALUES = (0, _CET, XFeature.CET_USER.bit, XFeature.PT.bit, 0)
-# What is tried after each table; no XSTATE with tiles, so no order of these is fatal.
+# Tried after each table.  XSTATE has no tiles, so no order of these is fatal.
 _FOREIGN = SetXcrs(XFeature.FP.bit | XFeature.PT.bit)
 _TRIED: tuple[Op, ...] = (SetXcrs(_AVX), _TILES, _FOREIGN, _ARM, SetXsave(FPSSE))
 # Tables that leave XSTATE to the guest in different ways.
@@ -115,7 +115,7 @@ def _observed(op: Op) -> bool:
 
 
 def _supported() -> Iterator[Scenario]:
-    """Ask for what is supported before and after the permission, and give a stale list."""
+    """Read what is supported before and after the permission, and set an old list."""
     table = GetSupportedCpuid()
     yield _scenario("supported", "perm-none", (*_VCPU, table, CheckXsave2(), SetCpuid2()))
     late = (OpenKvm(), table, _ASK, table, CreateVm(), CheckXsave2(), CreateVcpu(), table)
@@ -127,7 +127,7 @@ def _supported() -> Iterator[Scenario]:
 
 
 def _set() -> Iterator[Scenario]:
-    """Give each table; then a run, and the same table again."""
+    """Set each table; then run, and set the same table again."""
     for column, ask, needs in _PERMISSIONS:
         for variant in LITERAL:
             give = SetCpuid2(variant)
@@ -140,7 +140,7 @@ def _set() -> Iterator[Scenario]:
 
 
 def _set_twice() -> Iterator[Scenario]:
-    """Give two tables, one after the other and again the first, with tile data in between."""
+    """Set two tables, and the first again, with tile data in between."""
     tiles = SetXsave(FPSSE | XTILE)
     for first, second in permutations(_KINDS, 2):
         one, other = SetCpuid2(first), SetCpuid2(second)
@@ -153,7 +153,7 @@ def _set_twice() -> Iterator[Scenario]:
 
 
 def _after_run() -> Iterator[Scenario]:
-    """Give every table after a run and after an immediate exit; a refused one changes nothing."""
+    """Set each table after a run and after an immediate exit; a refused one changes nothing."""
     for base, ask, needs in (
         (Table.NO_AMX, (), ANYWHERE),
         (Table.EMPTY, (), ANYWHERE),
@@ -175,7 +175,7 @@ def _after_run() -> Iterator[Scenario]:
 
 
 def _refused() -> Iterator[Scenario]:
-    """Give lists that cannot be read, or are too long, to a vCPU without and with a table."""
+    """Set lists that cannot be read or are too long, on a vCPU without and with a table."""
     bad: tuple[Op, ...] = (SetTooManyCpuid2(), *(SetCutOffCpuid2(size) for size in (0, 7, 8, 47)))
     full = SetCpuid2(Table.NO_AMX)
     ops = (*_VCPU, *bad, full, SetXcrs(_AVX), *bad, RunUntilHalt(), *bad)
@@ -186,7 +186,7 @@ def _refused() -> Iterator[Scenario]:
 
 
 def _read() -> Iterator[Scenario]:
-    """Read with room for less, as much and more; give back what was read."""
+    """Read with less room, as much and more; set what was read."""
     plain, back = SetCpuid2(Table.NO_AMX), SetCpuid2(Table.READ_BACK)
     blank = (GetCpuid2(room=0), GetCpuid2(room=1), GetCpuid2())
     yield _scenario("read", "no-table", (*_VCPU, *blank, back, GetCpuid2()))
@@ -199,7 +199,7 @@ def _read() -> Iterator[Scenario]:
 
 
 def _current() -> Iterator[Scenario]:
-    """Change what a table's values follow: XCR0, XSS, CR4."""
+    """Change what values of a table depend on: XCR0, XSS, CR4."""
     for column, ask, needs in _PERMISSIONS:
         for variant in _CURRENT:
             if variant is Table.NO_AMX or needs:
@@ -222,7 +222,7 @@ def _current() -> Iterator[Scenario]:
 
 
 def _by_tasks() -> Iterator[Scenario]:
-    """Let others give tables and ask: permission is the caller's, the vCPU the memory's."""
+    """Set and read tables from other tasks: permission is the caller's, the vCPU the memory's."""
     for relation in Relation.THREAD, Relation.FORK, Relation.SHARED_MM:
         task = relation.value
         table, give = GetSupportedCpuid(by=task), SetCpuid2(Table.FULL, by=task)

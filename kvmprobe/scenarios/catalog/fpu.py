@@ -132,7 +132,7 @@ def _extent() -> tuple[Op, ...]:
 
 
 def _cpuid() -> tuple[Scenario, ...]:
-    """Give the vCPU another fpstate: the first table with XTILE_DATA does."""
+    """Give the vCPU another fpstate, with the first table that has XTILE_DATA."""
     ask = (RequestGuestPermission(XFeature.XTILE_DATA),)
     plain, tiles = SetCpuid2(Table.NO_AMX), SetCpuid2(Table.FULL)
     orders: dict[str, tuple[Op, ...]] = {

@@ -1,7 +1,7 @@
-"""State as a guest sees and sets it, against what the ioctls restore and show.
+"""State that a guest reads and sets, compared with what the ioctls restore and return.
 
-In-guest values agree with the ioctls' for every component, whichever of the two wrote last; each
-step is one KVM_RUN, and the ioctls look after each.
+For each component, guest and ioctls read the same value, whichever of the two wrote it last.  Each
+step is one KVM_RUN, followed by the ioctls.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _restored(host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def _loaded(host: HostProfile) -> tuple[Scenario, ...]:
-    """Show by GET_XSAVE2, and in the guest at the next entry, what the guest has loaded."""
+    """Read what the guest has loaded, with GET_XSAVE2 and in the guest at the next entry."""
     begin = (SetXcrs(all_of(host, PLAIN)), USE_XSAVE)
     clear = run(PayloadOp.VZEROUPPER, PayloadOp.VZEROALL)
     return tuple(
@@ -163,7 +163,7 @@ def _enabled(host: HostProfile, start: Start) -> tuple[Op, ...]:
 
 
 def _saved_by_guest(host: HostProfile) -> tuple[Scenario, ...]:
-    """Each XSAVE form over state that the host restored, all of it and some."""
+    """Each form of XSAVE, on all and on part of the state that the host restored."""
     found: list[Scenario] = []
     for start in _STARTS:
         every = all_of(host, start)
@@ -200,7 +200,7 @@ def _restored_by_guest(host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def _mxcsr() -> tuple[Scenario, ...]:
-    """MXCSR comes with SSE alone: live correction 2."""
+    """MXCSR depends on SSE alone: live correction 2."""
     begin = (SetXcrs(AVX), USE_XSAVE)
     shows = run(PayloadOp.STMXCSR)
     masks = tuple(
@@ -302,7 +302,7 @@ def _tiles() -> tuple[Scenario, ...]:
 
 
 def _pkru() -> tuple[Scenario, ...]:
-    """PKRU is the guest's with CR4.PKE or XCR0[9]; SET_XSAVE without bit 9 leaves it (INV-22)."""
+    """With CR4.PKE or XCR0[9] the guest has its PKRU; SET_XSAVE without bit 9 keeps it (INV-22)."""
     shows = run(PayloadOp.RDPKRU)
     restored = [
         op

@@ -1,4 +1,4 @@
-"""What a guest may not: #UD, #NM and #GP of the XSAVE feature set and of AMX; XSETBV and CR4."""
+"""What a guest must not do: #UD, #NM and #GP of XSAVE instructions and AMX; XSETBV and CR4."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _without_osxsave() -> tuple[Scenario, ...]:
 
 
 def _without_xcr0() -> tuple[Scenario, ...]:
-    """Try register files that XCR0 lacks: #UD; what lies in them is kept."""
+    """Use register files that XCR0 lacks: #UD; their contents are kept."""
     begin = (USE_XSAVE, SetXsave(_ALL))
     steps: list[Op] = []
     for xcr0 in (1, LEGACY, AVX, AVX512_ALL):
@@ -140,7 +140,7 @@ def _task_switched() -> tuple[Scenario, ...]:
 
 
 def _headers() -> tuple[Scenario, ...]:
-    """Areas that XRSTOR and XRSTORS refuse with #GP, and change nothing."""
+    """Areas for which XRSTOR and XRSTORS raise #GP and change nothing."""
     foreign = 1 << 62
     areas: tuple[Op, ...] = (
         GuestXrstor(AVX | XFeature.ZMM_HI256.bit),
@@ -195,7 +195,7 @@ def _tile_faults() -> tuple[Scenario, ...]:
 
 
 def _masks(host: HostProfile) -> tuple[int, ...]:
-    """Values of XCR0: combinations of what goes together, each bit alone, and foreign ones."""
+    """Values of XCR0: combinations of dependent bits, each bit alone, and unsupported ones."""
     groups = (1, 2, 4, MPX, AVX512_ALL & ~AVX, XFeature.PKRU.bit, XTILE)
     combined = [sum(g for g, on in zip(groups, chosen, strict=True) if on) for chosen in _CHOICES]
     alone = [1 | 1 << nr for nr in range(1, 20)] + [host.kvm_xcr0 & ~(1 << nr) for nr in range(19)]
@@ -207,7 +207,7 @@ _CHOICES = tuple(product((False, True), repeat=7))
 
 
 def _xsetbv(host: HostProfile) -> tuple[Scenario, ...]:
-    """XSETBV takes what KVM_SET_XCRS takes (INV-40)."""
+    """XSETBV accepts what KVM_SET_XCRS accepts (INV-40)."""
     starts = (TILES, PLAIN, Start("legacy", Table.LEGACY), amx("cfg-alone", Table.TILE_CFG_ALONE))
     misuse = (
         GuestXsetbv(1, index=1),
@@ -233,7 +233,7 @@ def _xsetbv(host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def _by_both() -> tuple[Op, ...]:
-    """Write XCR0 and CR4.OSXSAVE from either side; the guest reads what came last."""
+    """Write XCR0 and CR4.OSXSAVE on either side; the guest reads the last value."""
     looks = (GuestXgetbv(0), GuestCpuidLeaf(0xD, 0), GuestCpuidLeaf(1), GetXcrs())
     return (
         *(SetXcrs(AVX), *looks, GuestXsetbv(LEGACY), *looks, SetXcrs(AVX512_ALL), *looks),
@@ -243,7 +243,7 @@ def _by_both() -> tuple[Op, ...]:
 
 
 def _control() -> tuple[Scenario, ...]:
-    """CR4.OSXSAVE and CR4.PKE need CPUID; CR0 and CR4 otherwise by the SDM."""
+    """CR4.OSXSAVE and CR4.PKE need CPUID; the rest of CR0 and CR4 is as the SDM says."""
     written = (USE_XSAVE, USE_XSAVE_AND_PKRU, GuestWriteCr4(PAYLOAD_CR4))
     refused = (
         GuestWriteCr4(PAYLOAD_CR4 & ~Cr4.PAE.bit),
@@ -254,7 +254,7 @@ def _control() -> tuple[Scenario, ...]:
         GuestWriteCr0(PAYLOAD_CR0 | 1 << 32),
     )
     shows = run(PayloadOp.READ_CR0, PayloadOp.READ_CR4)
-    # What is ignored, always set, may be clear, or goes together.
+    # Bits that are ignored, always set, may be clear, or depend on each other.
     values = (
         PAYLOAD_CR0 | 0xFFC0,
         PAYLOAD_CR0 & ~Cr0.ET,
@@ -264,7 +264,7 @@ def _control() -> tuple[Scenario, ...]:
     cached = (*values, PAYLOAD_CR0 | Cr0.CD | Cr0.NW, PAYLOAD_CR0 | 1 << 28, PAYLOAD_CR0)
     taken = [op for value in cached for op in (GuestWriteCr0(value), shows[0])]
     no_xsave, no_pku = amx("no-xsave", Table.NO_XSAVE), amx("no-pku", Table.NO_PKU)
-    # Instructions look at the lower halves of their registers alone.
+    # The instructions use only the lower halves of their registers.
     wide = 1 << 32
     pkru = (
         *run(PayloadOp.RDPKRU),

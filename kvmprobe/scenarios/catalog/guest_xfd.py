@@ -1,4 +1,4 @@
-"""XFD, XFD_ERR and XSS as a guest uses them: #NM, its handler, and who may write what."""
+"""XFD, XFD_ERR and XSS as a guest uses them: #NM, its handler, and who may write them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _GUEST_ARMS, _GUEST_DISARMS = (GuestWrmsr(Msr.IA32_XFD, value) for value in (DAT
 _SHOWS_ERR, _CLEARS_ERR = GuestRdmsr(Msr.IA32_XFD_ERR), GuestWrmsr(Msr.IA32_XFD_ERR, 0)
 _HANDLED: tuple[Op, ...] = (_SHOWS_ERR, _CLEARS_ERR, _GUEST_DISARMS)
 _ASLEEP = Start("tiles", Table.FULL, TILES.needs | {Need.PRIVILEGE})
-_NOWHERE = 0x4000_4000  # no MSR of a processor or of KVM
+_NOWHERE = 0x4000_4000  # not an MSR of any processor or of KVM
 _VALUES = (0, DATA, XFeature.XTILE_CFG.bit, 1 << 19, 1 << 63, (1 << 64) - 1, 0)
 
 
@@ -58,7 +58,7 @@ def scenarios() -> tuple[Scenario, ...]:
 
 
 def _flow() -> tuple[Scenario, ...]:
-    """TILELOADD -> #NM, look, clear, again; armed by either side."""
+    """TILELOADD raises #NM; read XFD_ERR, clear XFD, and retry; either side arms XFD."""
     load, store = GuestTileloadd(2), GuestTilestored(2)
     again = (*_HANDLED, load, store)
     uses: tuple[Op, ...] = (load, store, GuestTilezero(1), *run(PayloadOp.TDPBSSD))
@@ -82,7 +82,7 @@ def _flow() -> tuple[Scenario, ...]:
 
 
 def _without_nm() -> tuple[Scenario, ...]:
-    """Do without tile data; #NM of CR0.TS leaves XFD_ERR alone (correction 8)."""
+    """Instructions without tile data; #NM from CR0.TS does not write XFD_ERR (correction 8)."""
     released = run(PayloadOp.STTILECFG, PayloadOp.TILERELEASE, PayloadOp.STTILECFG)
     armed = (*_BEGIN, SetXfd(DATA))
     uses_x87 = run(PayloadOp.FNOP, PayloadOp.CLTS, PayloadOp.FNOP)
@@ -103,7 +103,7 @@ def _without_nm() -> tuple[Scenario, ...]:
 
 
 def _by_xsave() -> tuple[Scenario, ...]:
-    """XRSTOR loads disabled tiles: #NM; it may clear them; XSAVE shows them as INIT."""
+    """XRSTOR of disabled tiles: #NM, but it may clear them; XSAVE saves them as INIT."""
     saves = tuple(GuestXsave(form) for form in SaveForm)
     restores = (
         GuestXrstor(XTILE),
@@ -124,7 +124,7 @@ def _by_xsave() -> tuple[Scenario, ...]:
 
 
 def _lost() -> tuple[Scenario, ...]:
-    """Tiles under an XFD that host or guest armed: the next save drops them (correction 12)."""
+    """Tiles disabled by an XFD of host or guest: the next save drops them (correction 12)."""
     loaded = (*_BEGIN, GuestTileloadd(5))
     shows = (GuestTilestored(5), *run(PayloadOp.STTILECFG))
     return (
@@ -146,7 +146,7 @@ def _lost() -> tuple[Scenario, ...]:
 
 
 def _access() -> tuple[Scenario, ...]:
-    """Who may touch the MSRs: by CPUID until XFD is passed through (correction 11)."""
+    """Who may access the MSRs: CPUID decides until XFD is passed through (correction 11)."""
     reads = tuple(GuestRdmsr(index) for index in (Msr.IA32_XFD, Msr.IA32_XFD_ERR, _NOWHERE))
     writes = tuple(
         GuestWrmsr(index, value) for value in _VALUES for index in (Msr.IA32_XFD_ERR, Msr.IA32_XFD)

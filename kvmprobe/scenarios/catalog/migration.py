@@ -1,7 +1,7 @@
 """A guest continues in another VM, where its state is restored in several orders.
 
-The kernel's own bytes are moved, and the guest's memory with them; what the guest reads there is
-what it had here.  Orders are those of virtual machine monitors, and the two that none has.
+The bytes that the kernel returned are moved, and the guest's memory with them.  There the guest
+reads what it had here.  The orders are those of virtual machine monitors, and the two others.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ORDERS = {preset.moved_as: preset.parts for preset in PRESETS if preset.moved_as
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the guest does before it is moved, and what more it does there."""
+    """What the guest does before it is moved, and after that."""
 
     part: str
     start: Start
@@ -97,7 +97,7 @@ def _scenario(order: str, state: State) -> Scenario:
 
 
 def _twice(state: State) -> Scenario:
-    """Move it on to a third VM, without a step in the second."""
+    """Move it to a third VM, without a step in the second."""
     steps = (
         *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
         *_move(state, ORDERS["selftests"], VCPU, 1),

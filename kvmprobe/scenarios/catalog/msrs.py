@@ -1,4 +1,4 @@
-"""Which MSRs the host may set to what, alone and in lists, and what that does to XSTATE."""
+"""The values that the host may write to MSRs, alone and in lists, and the effect on XSTATE."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ _XFD, _XFD_ERR, _XSS, _PAT, _CS = (
     Msr.IA32_PAT,
     Msr.IA32_SYSENTER_CS,
 )
-_NOWHERE = 0x4000_4000  # no MSR of a processor or of KVM
+_NOWHERE = 0x4000_4000  # not an MSR of any processor or of KVM
 _TILES = XFeature.XTILE_DATA.bit
 _EVERY = (1 << 64) - 1
 _U_CET, _SSPS = Msr.IA32_U_CET, tuple(range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1))
-# Each bit of control; a bitmap's base, which is an address; SUPPRESS with TRACKER and without.
+# Each control bit; the address of a bitmap; SUPPRESS with TRACKER and without.
 _U_CET_VALUES = (*(1 << nr for nr in range(16)), 0xC00, 0x3F, 0x7FFF_FFFF_C000, 3, 0)
 _SSP_VALUES = (1, 2, 4, 8, (1 << 47) - 4, 1 << 47, 1 << 48, -(1 << 47) % (1 << 64), _EVERY - 3, 0)
 _PRIVILEGE: Needs = frozenset({Need.PRIVILEGE})
@@ -126,7 +126,7 @@ def _values(start: Start) -> tuple[Scenario, ...]:
 
 
 def _with_irqchip(start: Start) -> Start:
-    """Return it with an interrupt controller: KVM_ASYNC_PF_INT cannot be written without."""
+    """Return it with an interrupt controller, without which KVM_ASYNC_PF_INT cannot be written."""
     at = start.ops.index(CreateVm()) + 1
     return replace(start, ops=(*start.ops[:at], CreateIrqchip(), *start.ops[at:]))
 
@@ -142,13 +142,13 @@ def _pat(start: Start) -> Scenario:
 
 
 def _listed(start: Start) -> Scenario:
-    """Save and restore all; without CPUID, listed ones of absent features need not be readable."""
+    """Save and restore all; without CPUID, listed MSRs of absent features may be unreadable."""
     ops = (GetListedMsrs(), RestoreListedMsrs(0), RestoreListedMsrs(_TILES))
     return _family("listed", _with_irqchip(start), *_each(*ops, reading=_READ))
 
 
 def _one_reg(start: Start) -> Scenario:
-    """No register is a general one; the ids with another size, type or architecture are none."""
+    """Ids of general registers, or with another size, type or architecture, do not exist."""
     xfd, xss = msr_id(_XFD), msr_id(_XSS)
     no_ids = (0, xfd & ~(0xFF << 56), xfd ^ 1 << 52, xfd ^ 1 << 40, xfd ^ 1 << 48, msr_id(_NOWHERE))
     ops: list[Op] = [GetRegList(0), GetRegList(1), *map(GetOneReg, (xfd, xss, msr_id(_PAT)))]
@@ -160,7 +160,7 @@ def _one_reg(start: Start) -> Scenario:
 
 
 def _asleep() -> tuple[Scenario, ...]:
-    """Arming XFD in a thread that sleeps in the call; XSTATE before or after it."""
+    """Arm XFD in a thread that sleeps in the call, with XSTATE before or after it."""
     sleep, load, run = SetXfdAsleep(_TILES), SetXsave(XTILE | FPSSE), RunUntilHalt()
     orders: dict[str, tuple[Op, ...]] = {
         "asleep-behind-xsave": (load, sleep, run),
@@ -176,7 +176,7 @@ def _asleep() -> tuple[Scenario, ...]:
 
 
 def _cet(host: HostProfile) -> tuple[Scenario, ...]:
-    """MSRs in XSTATE: where there are any, access to them loads and saves the guest FPU."""
+    """MSRs in XSTATE, if there are any: access to them loads and saves the guest FPU."""
     access = AccessCetMsr()
     plain = SetXsave(host.kvm_xcr0 & ~XTILE & 0xE7)
     read, one_reg = GetMsrs((_U_CET, *_SSPS, _XFD)), msr_id(_U_CET)
@@ -202,9 +202,9 @@ def _cet(host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return them; values first, each in a guest without CPUID, with CPUID, with tiles.
+    """Return values, each in a guest without CPUID, with CPUID and with tiles.
 
-    Then what an XFD write is to a thread that sleeps, and MSRs that are in XSTATE.
+    Then writes of XFD in a thread that sleeps, and MSRs that are in XSTATE.
     """
     return (
         *(s for start in STARTS for s in _values(start)),

@@ -1,7 +1,7 @@
-"""Every pair of restore calls in both orders, with all that they need done before, read back fully.
+"""Every pair of restore calls in both orders, after the calls that they need, and fully read back.
 
-What an order must not change silently is judged by a checker that holds the two against each other;
-the model says what each returns.
+A checker compares both orders and finds values that one of them changes silently; the model says
+what each call returns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.ops import Op
 
-# KVM_GET_FPU is left to its own family: what is wrong with it would show in almost every pair.
+# KVM_GET_FPU has its own family: a defect of it would show in almost every pair.
 OBSERVERS: tuple[Op, ...] = (
     GetXsave2(),
     GetXcrs(),
@@ -45,7 +45,7 @@ _OSXSAVE = 1 << 18
 class Call:
     """One of the calls that are paired.
 
-    :ivar before: what must have been done, by name, if the call is to succeed
+    :ivar before: names of the calls that it needs to succeed
     """
 
     name: str
@@ -55,7 +55,7 @@ class Call:
 
 
 def _calls(host: HostProfile) -> Mapping[str, Call]:
-    """Return them in the order in which a guest is set up."""
+    """Return the calls in the order in which a guest is set up."""
     vcpu = ("perm", "vm", "vcpu")
     calls = (
         Call("perm", RequestGuestPermission(XFeature.XTILE_DATA), (), AMX),
@@ -76,7 +76,7 @@ def _calls(host: HostProfile) -> Mapping[str, Call]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return both orders of each pair that has two, and what is advertised as XCR0."""
+    """Return both orders of each pair that has two, and advertised values of XCR0."""
     calls = _calls(host)
     found: list[Scenario] = []
     for one, other in combinations(calls, 2):
@@ -101,9 +101,9 @@ def _scenario(calls: Mapping[str, Call], first: str, second: str) -> Scenario:
 
 
 def _sequence(calls: Mapping[str, Call], first: str, second: str) -> Iterator[str]:
-    """Yield both, first before second, and each requirement as late as possible.
+    """Yield both, first before second, and each call that they need as late as possible.
 
-    A call that needs one of the two follows that one, so a call may come before what it needs.
+    A call that needs one of the two follows it, so the other may precede a call that it needs.
     """
     pair = {first, second}
     needed = [n for n in calls if n in {*calls[first].before, *calls[second].before} - pair]
@@ -127,9 +127,9 @@ def _steps(ops: Iterable[Op]) -> tuple[ScenarioStep, ...]:
 
 
 def _advertised(host: HostProfile) -> Iterator[Scenario]:
-    """Set the table that KVM supports without permission, then all of XCR0 that it may have.
+    """Set the table that KVM supports without permission, then all of XCR0 that it allows.
 
-    With and without XTILE_CFG, which a kernel may advertise alone, and no XCR0 may have.
+    With and without XTILE_CFG, which a kernel may advertise alone, but XCR0 cannot have alone.
     """
     without = host.kvm_xcr0 & host.default_permission
     vcpu = (OpenKvm(), CreateVm(), CreateVcpu(), GetSupportedCpuid(), SetCpuid2())

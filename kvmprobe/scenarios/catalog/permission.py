@@ -1,7 +1,7 @@
 """Who may use XTILE_DATA, and who may give it to guests.
 
-Default permission, requests, what fork, exec and threads do with them, what freezes guest
-permission, what a signal stack has to hold.  In the orders ``p`` is a request for guest permission,
+Default permission, requests, the effect of fork, exec and threads, what freezes guest permission,
+and what a signal stack must hold.  In the orders ``p`` is a request for guest permission,
 ``v`` creates a VM, ``c`` a vCPU, ``u`` gives it KVM's table.
 """
 
@@ -43,7 +43,7 @@ _C = CreateVcpu()
 _FOREIGN_NUMBERS = (*range(18), 19, 20, 63, 64, 1 << 32 | 18, (1 << 63) | 18, (1 << 64) - 1)
 # Room for the default components' frame, but not for XTILE_DATA's 8 KiB; and for both.
 _SMALL_STACK, _LARGE_STACK = 6144, 65536
-# XTILE_DATA ends at 11008 bytes on every processor so far; a frame has more than that.
+# XTILE_DATA ends at 11008 bytes on every known processor; a frame is larger.
 _FRAME_STATE = 11008
 _BEYOND_IDS = (1 << 31) - 1
 
@@ -58,7 +58,7 @@ def _spawn(relation: str) -> SpawnTask:
 
 
 def _scenario(row: str, column: str, *ops: Op, watch: tuple[str, ...]) -> Scenario:
-    """Read, after each op, the permissions of all who are watched and exist by then."""
+    """Read, after each op, the permissions of all watched tasks that exist."""
     steps, alive, watched = [], {MAIN}, tuple(dict.fromkeys(watch))
     for op in ops:
         if isinstance(op, SpawnTask):
@@ -74,7 +74,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001
 
 
 def _requests() -> list[Scenario]:
-    """Make each request with each kind of argument, by everyone."""
+    """Make each request with each kind of argument, in every task."""
     found = []
     for by in (MAIN, *_RELATIONS):
         spawned = (_spawn(by),) if by else ()
@@ -94,7 +94,7 @@ def _requests() -> list[Scenario]:
 
 
 def _inheritance() -> list[Scenario]:
-    """Spawn a task from each state of permission; what comes later is each one's own."""
+    """Spawn a task from each state of permission; then it and its parent make requests."""
     before: dict[str, tuple[Op, ...]] = {
         "nothing": (),
         "guest": (_P,),
@@ -113,7 +113,7 @@ def _inheritance() -> list[Scenario]:
 
 
 def _locks() -> list[Scenario]:
-    """Do what may freeze guest permission, and have everyone request it."""
+    """Make calls that may freeze guest permission, and request it in every task."""
     close: tuple[Op, ...] = (CloseDescriptor(VCPU), CloseDescriptor(VM), CloseDescriptor(KVM))
     by_fork: tuple[Op, ...] = (
         CheckExtension(KvmCap.XSAVE2, by=FORK),
@@ -216,7 +216,7 @@ def _altstacks() -> list[Scenario]:
 
 
 def _orders() -> list[Scenario]:
-    """Put a request at each place among the calls that its place matters to."""
+    """Put a request at each place among the calls that depend on it."""
     table, enable = GetSupportedCpuid(), SetCpuid2()
     size_kvm, size_vm = CheckExtension(KvmCap.XSAVE2), CheckExtension(KvmCap.XSAVE2, VM)
     sizes: tuple[Op, ...] = (size_kvm, size_vm)

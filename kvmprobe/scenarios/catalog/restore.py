@@ -1,9 +1,9 @@
 """Whether the order of SET_CPUID2, SET_XCRS, SET_MSRS(XFD) and SET_XSAVE matters where it must not.
 
-Every order of the three restore calls, SET_CPUID2 at every place and absent; by permission, XFD,
-XSTATE_BV and XCR0.  Values are tried whether they are legal in that order or not: the model says
-which are refused.  Each ends with a KVM_RUN; those called *kick* write XFD_ERR before it, and call
-KVM_RUN once with ``immediate_exit``, which returns at once and yet loads and saves the guest FPU.
+Every order of the three restore calls, with SET_CPUID2 at every place and without it, for each
+permission, XFD, XSTATE_BV and XCR0.  Values may be illegal in an order: the model says which are
+refused.  Each scenario ends with a KVM_RUN.  *kick* scenarios write XFD_ERR before it, and call
+KVM_RUN with ``immediate_exit``, which returns at once but loads and saves the guest FPU.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ _X87, _AVX = 0x1, 0x7
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One value of one axis: what it makes a scenario do.
+    """One value of one axis, and its name in the id.
 
-    :ivar part: the part of the id that names it
-    :ivar steps: the calls; all scenarios with the choice share them
+    :ivar steps: the calls; all scenarios with this choice share them
     """
 
     part: str
@@ -47,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a scenario enters the guest, and the first part of the id, which names that."""
+    """How a scenario enters the guest, and the family that is named after it."""
 
     family: str
     steps: tuple[ScenarioStep, ...]
@@ -93,13 +92,13 @@ def _components(host: HostProfile) -> tuple[Choice, ...]:
 
 
 def _xcr0s(host: HostProfile) -> tuple[Choice, ...]:
-    """XCR0 with everything supported goes without a part of its own."""
+    """Return values of XCR0; all that is supported has no part in the id."""
     values = {"": host.kvm_xcr0, "xcr0-1": _X87, "xcr0-7": _AVX}
     return tuple(Choice(part, _observed(SetXcrs(value))) for part, value in values.items())
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return the matrix, then the part of it that also kicks; orders first."""
+    """Return the matrix, then its part with a kick; orders vary slowest."""
     components, xcr0s = _components(host), _xcr0s(host)
     everything = product(ORDERS, PERMISSIONS, XFDS, components, xcr0s)
     usual_orders = [order for order in ORDERS if order[0] == "cpuid"]

@@ -63,7 +63,7 @@ def _of(start: Start, host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return them for a guest without CPUID, with CPUID, with tiles; and CR4 before CPUID."""
+    """Return the family for a guest without CPUID, with CPUID, with tiles; and CR4 before CPUID."""
     early = (GetSregs(), SetSregs(_XSAVE), *NO_AMX, SetSregs(_XSAVE), SetSregs(_FX), *NO_AMX)
     return (
         *(s for start in STARTS for s in _of(start, host)),

@@ -1,4 +1,4 @@
-"""What KVM reports to which process, and what becomes of VMs, vCPUs and their descriptors."""
+"""What KVM reports to each process, and the lifetime of VMs, vCPUs and their descriptors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ASK = RequestGuestPermission(XFeature.XTILE_DATA)
 _VM_OPS: tuple[Op, ...] = (OpenKvm(), CreateVm())
 _VCPU_OPS: tuple[Op, ...] = (*_VM_OPS, CreateVcpu())
 _USERS = (Relation.THREAD.value, Relation.FORK.value, Relation.SHARED_MM.value)
-# Attributes that no kernel has; those of group 1 are AMD's SEV's.
+# Attributes that no kernel has; group 1 is for SEV on AMD.
 _NO_ATTRIBUTES = ((0, 1), (0, (1 << 64) - 1), (1, 1), (2, 0), ((1 << 32) - 1, 0))
 _MOST_ENTRIES = 256
 
@@ -65,7 +65,7 @@ def _all_extensions(by: str = MAIN) -> tuple[Op, ...]:
 
 
 def _extensions() -> list[Scenario]:
-    """Capabilities on both descriptors and the attribute, before permission and after, by all."""
+    """Capabilities and the attribute, for all tasks, before and after the permission request."""
     attributes: tuple[Op, ...] = (HasDeviceAttr(), GetDeviceAttr(), GetSupportedCpuid())
     found = [
         _scenario("extensions", "main", *_VM_OPS, *_all_extensions(), _ASK, *_all_extensions()),
@@ -91,7 +91,7 @@ def _extensions() -> list[Scenario]:
 
 
 def _lists() -> list[Scenario]:
-    """MSR indices and CPUID tables, with room, without, and with padding."""
+    """MSR indices and CPUID tables, with enough room, with too little, and with padding."""
     emulated = [GetEmulatedCpuid(room) for room in (0, 1, 2, 3, 4, _MOST_ENTRIES)]
     padded = [GetEmulatedCpuidPadded(room) for room in (0, 1, 3, _MOST_ENTRIES)]
     supported = [GetSupportedCpuidShort(room) for room in (0, 1, 8)]
@@ -107,7 +107,7 @@ def _lists() -> list[Scenario]:
 
 
 def _vcpus() -> list[Scenario]:
-    """Ids, and several VMs and vCPUs."""
+    """Ids of vCPUs, and several VMs and vCPUs."""
     beyond = (1 << 14, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
     refused = (CreateVcpu(_VCPU1, id=number) for number in beyond)
     long_ids = (CreateVcpu(_VCPU1, id=number) for number in ((1 << 64) - 1, (1 << 32) + 5))
@@ -149,7 +149,7 @@ def _all_ioctls(by: str = MAIN) -> list[Op]:
 
 
 def _descriptors() -> list[Scenario]:
-    """Who may use a descriptor: EFAULT is the answer to those who may, with a null pointer."""
+    """Who may use a descriptor: a null pointer gives EFAULT to those who may."""
     close: tuple[Op, ...] = tuple(CloseDescriptor(name) for name in (VCPU, VM, KVM))
     fork = Relation.FORK.value
     found = [

@@ -1,8 +1,8 @@
-"""What virtual machine monitors do to restore a vCPU: their calls, in their order.
+"""The calls with which virtual machine monitors restore a vCPU, in their order.
 
-The source of each order is named with it; where a program's list has calls that are no part of a
-vCPU's state here (NESTED_STATE, TSC_KHZ, clock and Hyper-V calls), they are left out.  What is
-restored beside the floating-point state is what a GET returned of the fresh vCPU.
+Each order names its source.  Calls that are not part of a vCPU's state here are left out
+(NESTED_STATE, TSC_KHZ, clock and Hyper-V calls).  Except for the floating-point state, a scenario
+restores what a GET returned on the new vCPU.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ _PARTS = {
 class Preset:
     """One program's order.
 
-    :ivar calls: what is restored, in order
-    :ivar source: where the program has it
-    :ivar moved_as: what the migration family calls the order, if it moves a guest in it
+    :ivar calls: the parts that it restores, in order
+    :ivar source: where the program has the order
+    :ivar moved_as: the order's name in the migration family, if it moves a guest in this order
     """
 
     name: str
@@ -102,13 +102,13 @@ class Preset:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of a vCPU that are moved, in this order, and then those that it leaves out."""
+        """The parts of a vCPU in this order, followed by the parts that it leaves out."""
         parts = [_PARTS[token] for token in self.tokens if token in _PARTS]
         return tuple(dict.fromkeys((*parts, *_PARTS.values())))
 
     @property
     def irqchip(self) -> bool:
-        """Whether the program has the interrupt controller in the kernel; some MSRs need it."""
+        """True if the interrupt controller is in the kernel; some MSRs need it."""
         return not {"lapic", "listed-msrs"}.isdisjoint(self.tokens)
 
 
@@ -188,7 +188,7 @@ PRESETS = (
         "cpuid sregs msrs xcrs xsave events mp-state debugregs regs",
         "mail 87zgp3ry8i.ffs@tglx of 2021-12-14",
     ),
-    # The two orders of XSAVE, XCRS and XFD that no program has.
+    # The two orders of XSAVE, XCRS and XFD that no program uses.
     Preset("perm-xfc", "cpuid sregs regs xsave msrs xcrs events", "nobody", "nobody-xfc"),
     Preset("perm-cxf", "cpuid sregs regs xcrs xsave msrs events", "nobody", "nobody-cxf"),
 )
@@ -196,7 +196,7 @@ PRESETS = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the guest that was saved had; a conforming one has no tile data while XFD is armed."""
+    """The state of the saved guest; a conforming one has no tile data while XFD is armed."""
 
     name: str
     xcr0: int
@@ -206,7 +206,7 @@ class Source:
 
     @property
     def cpuid(self) -> tuple[Op, ...]:
-        """How its guest gets its CPUID."""
+        """The ops that set the guest's CPUID."""
         return SUPPORTED if self.needs else NO_AMX
 
 
@@ -270,7 +270,7 @@ def _preset(preset: Preset, source: Source) -> Scenario:
 
 
 def _states() -> tuple[Scenario, ...]:
-    """Each kind of state alone: get, set, get; in a VM with an interrupt controller and without."""
+    """Each kind of state by itself, in a VM with an interrupt controller and without."""
     chips: dict[str, tuple[Op, ...]] = {
         "no-irqchip": (),
         "irqchip": (CreateIrqchip(), CreateIrqchip()),
@@ -280,14 +280,14 @@ def _states() -> tuple[Scenario, ...]:
         if not issubclass(tried, TriedIoctl):
             continue
         for chip, create in chips.items():
-            # Without a local APIC there is nothing that could be written back.
+            # Without a local APIC there is nothing to write back.
             tries = tried.tries() if create or tried is not SetLapic else ()
             begin = (OpenKvm(), CreateVm(), *create, CreateVcpu(), CreateIrqchip())
             steps = [ScenarioStep(op) for op in begin]
             steps += [ScenarioStep(op, tried.reading + _READ[:1]) for op in tried.reading + tries]
             row = f"state-{tried.row()}"
             found.append(Scenario(f"vmm.{row}.{chip}", row, chip, tuple(steps)))
-    # The same VM and vCPU again, without an interrupt controller: what was saved finds no APIC.
+    # A second VM and vCPU, without an interrupt controller: there is no APIC to restore.
     again = (CreateVm(), CreateIrqchip(), CreateVcpu(), GetLapic(), SetLapic(), CreateVm())
     ops = (OpenKvm(), *again, CreateVcpu(), SetLapic())
     found.append(
@@ -297,6 +297,6 @@ def _states() -> tuple[Scenario, ...]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return every preset for every source, then each kind of state alone."""
+    """Return every preset for every source, then each kind of state by itself."""
     presets = (_preset(preset, source) for preset in PRESETS for source in _sources(host))
     return (*presets, *_states())

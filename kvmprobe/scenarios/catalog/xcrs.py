@@ -1,4 +1,4 @@
-"""Which values XCR0 may have, in which lists, and that nothing else follows it."""
+"""The values that XCR0 may have, the lists that may set it, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _of(start: Start, host: HostProfile) -> tuple[Scenario, ...]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return them for a guest without CPUID, with CPUID, with tiles; and with XFD armed."""
+    """Return the family for a guest without CPUID, with CPUID, with tiles; and with XFD armed."""
     armed = (SetXsave(XTILE), *map(SetXcrs, (host.kvm_xcr0, 7, XTILE | 1, 1)), SetXfd(0))
     restored = (SetXfd(XFeature.XTILE_DATA.bit), *armed)
     reading = (GetXcrs(), GetXfd(), GetXsave2())

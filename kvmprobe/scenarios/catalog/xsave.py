@@ -1,4 +1,4 @@
-"""What KVM_SET_XSAVE takes, and what KVM_GET_XSAVE and KVM_GET_XSAVE2 show of it.
+"""What KVM_SET_XSAVE accepts, and what KVM_GET_XSAVE and KVM_GET_XSAVE2 return after it.
 
 Each scenario ends with a KVM_RUN that returns at once and one that enters the guest.
 """
@@ -47,7 +47,7 @@ _RUNS = (ScenarioStep(RunImmediateExit(), _SEE), ScenarioStep(RunUntilHalt(), _S
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What CPUID a vCPU has before the images come, and the part of the id that names it."""
+    """The CPUID of a vCPU before it gets the images, and its name in the id."""
 
     part: str
     ops: tuple[Op, ...]
@@ -68,7 +68,7 @@ DROPPED = Guest("dropped", (SetCpuid2(Table.FULL), SetCpuid2(Table.NO_AMX)), AMX
 def scenario(
     row: str, guest: Guest, column: str, ops: Iterable[Op], see: tuple[Op, ...] = _SEE
 ) -> Scenario:
-    """Return the scenario: set up the guest, do the ops, run; look after each."""
+    """Return the scenario: set up the guest, do the ops, run; read the state after each."""
     begin: tuple[Op, ...] = (
         OpenKvm(),
         *guest.asks,
@@ -124,7 +124,7 @@ def _old_get() -> tuple[Op, ...]:
 
 
 def _each_component() -> tuple[Op, ...]:
-    """Each bit of XSTATE_BV alone; between them an image that a refused one must leave alone."""
+    """Each bit of XSTATE_BV alone; between them an image that a refused one must not change."""
     return (
         SetXsave(AVX),
         *(SetXsaveImage(1 << nr) for nr in range(64)),
@@ -219,7 +219,7 @@ def _mxcsr() -> tuple[Scenario, ...]:
 
 
 def _mxcsr_foreign(mask: int) -> Iterator[Op]:
-    """Give MXCSR and its mask with SSE or without, and have them stay stored without SSE."""
+    """Set MXCSR and its mask with and without SSE; without SSE they remain stored."""
     for bv in (FP, SSE, YMM, OPMASK, SSE_YMM):
         yield SetXsaveImage(bv, Malformation.MXCSR_MASK, mask)
         yield RunImmediateExit()
@@ -301,7 +301,7 @@ def _through_a_run() -> tuple[Scenario, ...]:
 
 
 def _late_cpuid() -> tuple[Scenario, ...]:
-    """Components that the guest lacks are kept, and show once its CPUID has them."""
+    """Components that the guest lacks are kept, and appear when its CPUID has them."""
     return (
         scenario("shown", BARE, "plain", (SetXsave(EVERYTHING), SetCpuid2(Table.NO_AMX))),
         scenario("shown", EMPTY, "plain", (SetXsave(EVERYTHING), RunImmediateExit(), *PLAIN.ops)),

@@ -33,24 +33,24 @@ _USUAL = {Descriptor.KVM: ("", KVM), Descriptor.VM: ("vm", VM), Descriptor.VCPU:
 
 
 class Op(ABC):
-    """One thing a test does: lowered for the kernel, stepped by the model."""
+    """One step of a test: a call for the kernel, and a transition of the model."""
 
     name: ClassVar[str]
     interface: ClassVar[str]
-    """The system call or ioctl; of an op for several, what their names have in common."""
+    """The system call or ioctl; for several, the part that their names share."""
     kernel_call: ClassVar[str]
-    """The same with an operand, where every op of the class has the same."""
+    """The same with the operand, if every op of the class has the same one."""
     rules: ClassVar[tuple[Rule, ...]]
     """What a correct kernel does; ``step`` names the one that applies."""
     errnos: ClassVar[tuple[int, ...]]
-    """Those that the model knows; ``abi.errnos`` has their meanings."""
+    """The ones that the model returns; ``abi.errnos`` has their meanings."""
     output_fields: ClassVar[Places]
     keeps: ClassVar[str] = ""
     """The name under which its output is kept for later ops."""
     on_kinds: ClassVar[tuple[Descriptor, ...]]
-    """What the call may be made on; nothing for a call without a descriptor."""
+    """The kinds of descriptor for the call; empty for a call without a descriptor."""
     requires: ClassVar[tuple[Requirement, ...]] = ()
-    """What the ops before it must have left; see ``domain``."""
+    """What must hold after the ops before it; see ``domain``."""
     needs: ClassVar[Needs] = ANYWHERE
     """What a target must have."""
 
@@ -72,7 +72,7 @@ class Op(ABC):
 
     @property
     def descriptor(self) -> str:
-        """The name of the descriptor that the call is made on: a field's, or the usual one."""
+        """The name of the descriptor that the call is made on: from a field, or the usual one."""
         if not self.on_kinds:
             return ""
         field, usual = _USUAL[self.on_kinds[0]]
@@ -87,7 +87,7 @@ class Op(ABC):
 
     @property
     def kinds_here(self) -> tuple[Descriptor, ...]:
-        """What this very call is made on."""
+        """The kinds of descriptor for this call."""
         return self.on_kinds
 
     @property
@@ -97,25 +97,25 @@ class Op(ABC):
 
     @property
     def binds_kind(self) -> Descriptor | None:
-        """What that descriptor is."""
+        """The kind of that descriptor."""
         return None
 
     def refused(self, machine: Machine) -> str:  # noqa: ARG002
-        """Return why the model does not cover these values here; nothing if it does."""
+        """Return why the model does not cover these values here; empty if it does."""
         return ""
 
     @classmethod
     def sources(cls) -> tuple[Source, ...]:
-        """Return where its rules come from, each source once."""
+        """Return the sources of its rules, each once."""
         return tuple(dict.fromkeys(source for rule in cls.rules for source in rule.sources))
 
     @property
     def places(self) -> Places:
-        """Where the output has its named values; those that ``read`` searches for have no place."""
+        """The places of named values in the output; a value that ``read`` searches for has none."""
         return self.output_fields
 
     def read(self, output: bytes) -> Mapping[str, int]:
-        """Return the named values in the call's output: by default those that have a place."""
+        """Return the named values in the output: by default those that have a place."""
         return {
             name: struct.unpack_from(f"={code}", output, offset)[0]
             for name, (offset, code) in self.places.items()
@@ -165,7 +165,7 @@ class FixedIoctl(_IoctlOp):
 
     @abstractmethod
     def argument(self) -> Argument:
-        """Return what the ioctl is given."""
+        """Return the ioctl's argument."""
 
     def lower(self, host: HostProfile) -> Call:  # noqa: ARG002
         return self._with(self.argument())
@@ -175,16 +175,16 @@ class TriedIoctl(FixedIoctl):
     """An ioctl that the catalogue also tries by itself (``catalog/vmm.py``)."""
 
     reading: ClassVar[tuple[Op, ...]] = ()
-    """The ops that show what it did."""
+    """The ops that read what it has set."""
 
     @classmethod
     def row(cls) -> str:
-        """Return the name of what it sets, as scenario ids have it."""
+        """Return the name of its state in scenario ids."""
         return cls.name.removeprefix("set-")
 
     @classmethod
     def tries(cls) -> tuple[Op, ...]:
-        """Return it with what is tried: by default no value, then the limits of each field."""
+        """Return what to try: by default the op's defaults, then the limits of each field."""
         edges = ((name, value) for name, kind in kinds(cls).items() for value in limits(kind))
         return (cls(), *(cls(**{name: value}) for name, value in edges))
 
@@ -194,7 +194,7 @@ class HostIoctl(_IoctlOp):
 
     @abstractmethod
     def argument(self, host: HostProfile) -> Argument:
-        """Return what the ioctl is given."""
+        """Return the ioctl's argument."""
 
     def lower(self, host: HostProfile) -> Call:
         return self._with(self.argument(host))
@@ -218,13 +218,13 @@ def op(  # noqa: PLR0913 - all but the first three by name
 ) -> Callable[[type[_O]], type[_O]]:
     """Make a class a frozen dataclass, and register it as an op.
 
-    :param call: the ioctl, or the symbolic name of what the op asks the kernel
-    :param rules: the model's, the most telling one first
-    :param on: what the call is made on; an ioctl's specification says it
-    :param requires: what the ops before it must have left
+    :param call: the ioctl, or the symbolic name of another call
+    :param rules: the model's, the most important one first
+    :param on: the kinds of descriptor for the call; by default the ioctl's
+    :param requires: what must hold after the ops before it
     :param needs: what a target must have
-    :param operand: what every op of the class gives the call: ``XGETBV`` of ``KVM_RUN(XGETBV)``
-    :param errnos: those that the model knows; ``abi.errnos`` has their meanings
+    :param operand: of every op of the class: ``XGETBV`` in ``KVM_RUN(XGETBV)``
+    :param errnos: the ones that the model returns; ``abi.errnos`` has their meanings
     :param output: named values in the output
     """
 
@@ -253,7 +253,7 @@ def registry() -> Mapping[str, type[Op]]:
 
 
 def encode(op_value: Op) -> dict[str, Any]:
-    """Return an op as JSON-ready data."""
+    """Return an op as data for JSON."""
     values = {n: k.dump(getattr(op_value, n)) for n, k in kinds(type(op_value)).items()}
     return {"op": op_value.name, **values}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PointerIoctl(StrEnum):
-    """Ioctls that only read or only fill what their argument points to, before anything else."""
+    """Ioctls that access what their argument points to before they do anything else."""
 
     GET_MSR_INDEX_LIST = ioctls.GET_MSR_INDEX_LIST.name
     GET_SUPPORTED_CPUID = ioctls.GET_SUPPORTED_CPUID.name
@@ -56,7 +56,7 @@ KVM_IOCTLS, VM_IOCTLS, VCPU_IOCTLS = (
     operand="NULL",
 )
 class IoctlToNowhere(FixedIoctl):
-    """Make an ioctl with a null pointer."""
+    """Call an ioctl with a null pointer."""
 
     ioctl: PointerIoctl
     on: Name = VM

@@ -1,4 +1,4 @@
-"""Supported CPUID, the size it implies; setting and reading a vCPU's CPUID."""
+"""Supported CPUID, and the size of an image; setting and reading a vCPU's CPUID."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUPPORTED, READ_BACK = "supported-cpuid", "read-back-cpuid"
 _CAPTURES = {Table.SUPPORTED: SUPPORTED, Table.READ_BACK: READ_BACK}
 _TABLE_SIZE = CPUID2.offset(KVM_MAX_CPUID_ENTRIES)
 CutOff = Annotated[int, Number(CPUID2.offset(1) - 1)]
-"""Bytes of a table with one entry, and not all of it."""
+"""Bytes of a table with one entry, but not all of them."""
 
 
 @lru_cache(maxsize=16)
@@ -51,7 +51,7 @@ def _guest_values(output: bytes) -> Mapping[str, int]:
     errnos=(errno.EBADF,),
 )
 class GetSupportedCpuid(FixedIoctl):
-    """Fetch and keep what KVM supports under the caller's present permission."""
+    """Read and keep what KVM supports with the caller's current permission."""
 
     by: Caller = MAIN
     keeps = SUPPORTED
@@ -76,7 +76,7 @@ class GetSupportedCpuid(FixedIoctl):
     operand="KVM_CAP_XSAVE2",
 )
 class CheckXsave2(FixedIoctl):
-    """Ask the VM for the size of the uabi image."""
+    """Read the size of the uabi image from the VM."""
 
     def argument(self) -> Argument:
         return Immediate(KvmCap.XSAVE2)
@@ -128,7 +128,7 @@ def _value(machine: Machine, variant: Table) -> GuestCpuid:
     errnos=SetCpuid2.errnos,
 )
 class SetCpuid(HostIoctl):
-    """Give the vCPU what of a variant the older structure can hold: sub-leaf 0 of each leaf."""
+    """Give the vCPU the part of a variant that the older structure can hold: subleaf 0."""
 
     table: Table
 
@@ -173,7 +173,7 @@ class SetTooManyCpuid2(FixedIoctl):
 class SetCutOffCpuid2(FixedIoctl):
     """Give a table whose last bytes cannot be read.
 
-    :ivar size: bytes that can be read, of a header and one entry
+    :ivar size: readable bytes of the header and one entry
     """
 
     size: CutOff
@@ -196,16 +196,16 @@ class SetCutOffCpuid2(FixedIoctl):
     errnos=(errno.E2BIG, errno.EIO, errno.EBADF),
 )
 class GetCpuid2(FixedIoctl):
-    """Fetch the vCPU's table, and keep it if there is room for any.
+    """Read the vCPU's table, and keep it if there is room for any table.
 
-    :ivar room: entries that the caller says it has room for
+    :ivar room: entries that the caller claims to have room for
     """
 
     room: U32 = KVM_MAX_CPUID_ENTRIES
     by: Caller = MAIN
 
     def argument(self) -> Argument:
-        # A blank table: not every kernel reports how many entries it wrote.
+        # A table of zeros: not every kernel returns the number of entries that it wrote.
         head = CPUID2.head.packed.pack(self.room).ljust(_TABLE_SIZE, b"\0")
         return Output(_TABLE_SIZE, head, capture=self._kept_as)
 

@@ -30,7 +30,7 @@ _PLACES = {"FCW": ioctls.KVM_FPU.places("fcw")["fcw"]}
 
 
 class FpuContent(StrEnum):
-    """What KVM_SET_FPU is given."""
+    """The content of KVM_SET_FPU's argument."""
 
     INIT = "init"
     FIRST = "first"

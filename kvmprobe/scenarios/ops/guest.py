@@ -41,7 +41,7 @@ Instruction = Callable[[Guest], Guest]
     operand="payload",
 )
 class MapPayload(FixedOp):
-    """Give the guest the payload in fresh memory, and its reset vector."""
+    """Give the guest the payload in new memory, and its reset vector."""
 
     vm: Name = VM
 
@@ -60,7 +60,7 @@ class MapPayload(FixedOp):
     operand="the same payload",
 )
 class SharePayload(FixedOp):
-    """Give another VM the payload's memory of the first one, as it is now."""
+    """Give another VM the payload's memory of the first VM, with its content."""
 
     vm: Name
 
@@ -75,11 +75,11 @@ class SharePayload(FixedOp):
 class Execution:
     """A command of the payload, and the model of the instruction that it executes.
 
-    :ivar registers: what the instruction begins with
+    :ivar registers: before the instruction
     :ivar operand: number of a TMM
     :ivar offset: of the memory operand, in bytes from the data area
-    :ivar data: for the beginning of the data area
-    :ivar data_size: bytes of the data area that are read after it
+    :ivar data: content for the start of the data area
+    :ivar data_size: bytes of the data area to read after the instruction
     """
 
     code: PayloadOp

@@ -1,6 +1,6 @@
-"""Instructions of the guest whose operands are in registers; and LDMXCSR.
+"""Guest instructions with operands in registers; and LDMXCSR.
 
-Each is data: the payload's command, the model, and which field goes into which register.
+Each is data: the payload's command, the model, and the register of each field.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _GUEST_MSRS = {Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS, NOT_AN_MSR, *cet.MS
 
 @dataclass(frozen=True, slots=True)
 class RegisterForm:
-    """An instruction with its operands in registers, each the name of an op's field.
+    """An instruction with operands in registers; each names a field of the op.
 
     :ivar shown: mnemonic with the fields in braces, ``{msr}`` being the name of ``index``
-    :ivar wide: what goes into EDX:EAX
+    :ivar wide: the field in EDX:EAX
     """
 
     code: PayloadOp
@@ -64,7 +64,7 @@ class _RegisterOp(FixedGuestOp):
 
 @op("guest-xgetbv", "KVM_RUN", guest_control.XGETBV, on=_ON, operand="XGETBV")
 class GuestXgetbv(_RegisterOp):
-    """Read XCR0, or what of it is in use."""
+    """Read XCR0, or the part of it that is in use."""
 
     index: U64 = 0
     vcpu: Name = VCPU
@@ -132,7 +132,7 @@ class GuestWrmsr(_MsrOp):
 
 @op("guest-cpuid", "KVM_RUN", guest_control.CPUID, on=_ON, operand="CPUID")
 class GuestCpuidLeaf(_RegisterOp):
-    """Read one sub-leaf."""
+    """Read one subleaf."""
 
     leaf: U64
     subleaf: U64 = 0

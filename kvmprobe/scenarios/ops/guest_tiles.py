@@ -25,7 +25,7 @@ _BEFORE = b"\x5a" * TILE_SIZE
 
 
 class Configuration(StrEnum):
-    """The operand of LDTILECFG: the usual configuration, or that with one thing changed."""
+    """The operand of LDTILECFG: the usual configuration, or one with one change."""
 
     FULL = "full"
     NARROW = "narrow"
@@ -65,7 +65,7 @@ def configuration_bytes(configuration: Configuration) -> bytes:
 
 
 def tile_rows(tile: int) -> bytes:
-    """Return what the pattern of XTILE_DATA has in one tile."""
+    """Return one tile of the pattern of XTILE_DATA."""
     return counted(XFeature.XTILE_DATA, TILES * TILE_SIZE)[tile * TILE_SIZE :][:TILE_SIZE]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ALL = U64_MAX
 _ON = Descriptor.VCPU
 Misaligned = Annotated[int, Number(63)]
-"""Bytes from a 64-byte boundary: areas lie at the beginning of the data area, or cause #GP."""
+"""Bytes from a 64-byte boundary: the area is at the start of the data area, or causes #GP."""
 _SAVES = {
     SaveForm.XSAVE: PayloadOp.XSAVE64,
     SaveForm.XSAVEOPT: PayloadOp.XSAVEOPT64,
@@ -67,7 +67,7 @@ def _area(xstate_bv: int, xcomp_bv: int, reserved: int, mxcsr: int, host: HostPr
 
 @op("guest-xsave", "KVM_RUN", guest_xsave.XSAVE, on=_ON, operand="XSAVE")
 class GuestXsave(GuestOp):
-    """Save into an area of zeros, ``offset`` bytes after a page's beginning."""
+    """Save into an area of zeros, ``offset`` bytes after the start of a page."""
 
     saves: SaveForm = SaveForm.XSAVE
     rfbm: U64 = ALL

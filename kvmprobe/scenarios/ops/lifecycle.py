@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-# KVM_MAX_VCPU_IDS of the smallest build.
+# The smallest KVM_MAX_VCPU_IDS of any configuration.
 _CERTAIN_IDS = 1023
 # SDM vol.2 OUT: OUT imm8, AL.
 _OUT = b"\xe6\x80"
 
 
 def by_whom(task: str) -> str:
-    """Return what a text adds for a call that a task makes."""
+    """Return the part of a text that names the calling task."""
     return f" by {task}" if task else ""
 
 
@@ -137,7 +137,7 @@ class MapOut(_Map):
     errnos=(errno.EINVAL, errno.EEXIST, errno.EMFILE, errno.EIO, errno.EBADF),
 )
 class CreateVcpu(FixedIoctl):
-    """Create a vCPU; freezes the calling process's guest permission."""
+    """Create a vCPU; this freezes the calling process's guest permission."""
 
     vcpu: Name = VCPU
     vm: Name = VM
@@ -179,7 +179,7 @@ class CreateVcpu(FixedIoctl):
     operand="2",
 )
 class CloseDescriptor(FixedOp):
-    """Close a descriptor, by its name; the vCPU's run area is unmapped with it."""
+    """Close a descriptor by name; a vCPU's run area is unmapped as well."""
 
     on: Name
 

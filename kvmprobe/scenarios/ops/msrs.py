@@ -1,4 +1,4 @@
-"""Setting and reading MSRs from the host: IA32_XFD, IA32_XFD_ERR, and lists of any."""
+"""Setting and reading MSRs from the host: IA32_XFD, IA32_XFD_ERR, and lists of MSRs."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _SHOWN = 4
 
 
 def unknown_msr(indices: Iterable[int]) -> str:
-    """Return why the model does not cover MSRs; nothing if it does."""
+    """Return why the model does not cover these MSRs; empty if it does."""
     unknown = sorted(set(indices) - KNOWN_MSRS)
     return f"the model does not know {', '.join(map(hex, unknown))}" if unknown else ""
 
 
 def _not_usual(machine: Machine) -> str:
-    """Return why not all listed MSRs need be readable and writable; nothing if they are.
+    """Return why a listed MSR may be inaccessible; empty if all are accessible.
 
     :see: arch/x86/kvm/x86.c: kvm_get_msr_common, by the guest's CPUID and its local APIC
     """
     vcpu, supported = machine.vcpu(VCPU), machine.host.supported
     tables = (supported, table(machine.host, Table.NO_AMX))
     if vcpu.cpuid not in [GuestCpuid.of(known) for known in tables]:
-        return "which listed MSRs there are follows CPUID; set what KVM supports, or no-amx"
+        return "the MSRs that exist depend on CPUID; set what KVM supports, or no-amx"
     return "" if vcpu.lapic else "some listed MSRs need an irqchip"
 
 
@@ -68,7 +68,7 @@ def _data(number: int) -> tuple[int, str]:
 
 @op("set-xfd", ioctls.SET_MSRS, msr.SET_XFD)
 class SetXfd(FixedIoctl):
-    """Write IA32_XFD; the kernel returns how many entries it processed."""
+    """Write IA32_XFD; the kernel returns the number of entries that it processed."""
 
     xfd: U64
 
@@ -126,12 +126,12 @@ class GetXfd(FixedIoctl):
     needs=PRIVILEGE,
 )
 class SetXfdAsleep(FixedIoctl):
-    """Write IA32_XFD from a list that the kernel has to sleep for."""
+    """Write IA32_XFD from a list on a page that the kernel sleeps for."""
 
     xfd: U64
 
     def argument(self) -> Argument:
-        # The thread sleeps until the page is there, and so has its own FPU to reload.
+        # The thread sleeps until the page is present; then it must reload its own FPU state.
         values = msr_list({Msr.IA32_XFD: self.xfd})
         return SleepingLiteral(values)
 
@@ -248,7 +248,7 @@ class RestoreListedMsrs(HostIoctl):
     output={msr.msr_name(Msr.IA32_U_CET): _data(0)},
 )
 class AccessCetMsr(FixedIoctl):
-    """Read IA32_U_CET, which is in XSTATE: the guest FPU is loaded and saved for it."""
+    """Read IA32_U_CET, which is in XSTATE: KVM loads and saves the guest FPU to read it."""
 
     def argument(self) -> Argument:
         head = msr_list({Msr.IA32_U_CET: 0})

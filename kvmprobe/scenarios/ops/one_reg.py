@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-# asm/kvm.h: KVM_X86_REG_KVM, of 8 bytes.
+# asm/kvm.h: KVM_X86_REG_KVM, 8 bytes.
 _KVM_REGISTERS = 0x2030_0003
 _ERRNOS = (errno.EINVAL,)
 
@@ -94,7 +94,7 @@ class SetOneReg(FixedIoctl):
     output={one_reg.COUNT_FIELD: (0, "Q")},
 )
 class GetRegList(FixedIoctl):
-    """Read the list of registers that are not MSRs, into room for ``capacity`` of them."""
+    """Read the list of registers that are not MSRs, with room for ``capacity`` of them."""
 
     capacity: Room
 

@@ -1,4 +1,4 @@
-"""arch_prctl's XCOMP options: what is supported, permitted, and asking for permission."""
+"""arch_prctl's XCOMP options: supported and permitted components, and requests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _number(feature_nr: int) -> str:
     errnos=(errno.EINVAL, errno.EOPNOTSUPP, errno.EBUSY),
 )
 class RequestGuestPermission(FixedOp):
-    """Ask for guest permission for one feature number."""
+    """Request guest permission for one feature number."""
 
     feature_nr: U64
     by: Caller = MAIN
@@ -61,7 +61,7 @@ class RequestGuestPermission(FixedOp):
     errnos=(errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSPC),
 )
 class RequestPermission(FixedOp):
-    """Ask for the process's own permission for one feature number."""
+    """Request the process's own permission for one feature number."""
 
     feature_nr: U64
     by: Caller = MAIN

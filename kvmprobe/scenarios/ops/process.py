@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-# A signal frame has less than this beside its XSAVE area.
+# The part of a signal frame that is not its XSAVE area is smaller than this.
 _BESIDE_FRAME = 1024
 _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
     Relation.THREAD: process.spawn_thread,
@@ -46,7 +46,7 @@ _SPAWN: Mapping[Relation, Callable[[Machine, str], Step]] = {
     operand="2",
 )
 class SpawnTask(FixedOp):
-    """Create a task; its relation says what it shares with the scenario's process."""
+    """Create a task; the relation says what it shares with the scenario's process."""
 
     task: Name
     relation: Relation
@@ -70,7 +70,7 @@ class SpawnTask(FixedOp):
     operand="2",
 )
 class SetAltstack(FixedOp):
-    """Give the calling thread a fresh alternate signal stack of ``stack_size`` bytes."""
+    """Give the calling thread a new alternate signal stack of ``stack_size`` bytes."""
 
     stack_size: Size
     by: Caller = MAIN
@@ -101,7 +101,7 @@ class SetAltstack(FixedOp):
     operand="RLIMIT_NOFILE",
 )
 class LimitOwnDescriptors(FixedOp):
-    """Let the scenario's process open no more descriptors."""
+    """Prevent the scenario's process from opening more descriptors."""
 
     def call(self) -> Call:
         return LimitDescriptors()

@@ -32,7 +32,7 @@ class _Entry(FixedOp):
     def read(self, output: bytes) -> Mapping[str, int]:
         """Return the exit reason, and with KVM_EXIT_FAIL_ENTRY the hardware's reason.
 
-        Outputs that were recorded before it was read have the exit reason only.
+        Old recordings contain the exit reason only.
         """
         read = FixedOp.read(self, output)
         if read[run.EXIT_FIELD] != KvmExit.FAIL_ENTRY or len(output) < _FAILURE.offset + 8:
@@ -91,7 +91,7 @@ class RunUntilOut(_Entry):
     operand="immediate_exit",
 )
 class RunImmediateExit(FixedOp):
-    """Call KVM_RUN without entering the guest; the guest FPU is loaded and saved all the same."""
+    """Call KVM_RUN without entering the guest; KVM loads and saves the guest FPU even so."""
 
     def call(self) -> Call:
         return RunVcpu(VCPU, 1)

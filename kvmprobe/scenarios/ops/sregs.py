@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SREGS, _SREGS2 = "sregs", "sregs2"
 _CR4_OFFSET = ioctls.KVM_SREGS.offset("cr4")
-# struct kvm_sregs begins as struct kvm_sregs2 does, up to apic_base.
+# Up to apic_base, struct kvm_sregs and struct kvm_sregs2 are the same.
 SREGS_PLACES = ioctls.KVM_SREGS.places("cs.base", "cs.selector", "cr0", "cr2", "cr3", "cr4", "efer")
 _ERRNOS = (errno.EINVAL,)
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Step
 
 FewEntries = Annotated[int, Number(12)]
-"""Fewer than the basic leaves that every table has."""
+"""Fewer than the basic leaves of every table."""
 TableRoom = Annotated[int, Number(KVM_MAX_CPUID_ENTRIES)]
-"""As many entries as KVM looks at."""
+"""The most entries that KVM looks at."""
 _MSR_ROOM = 1024
 _COUNT = {system.COUNT_FIELD: (0, "I")}
 _XCOMP_GROUP = 0
@@ -48,7 +48,7 @@ def _msr_list(room: int) -> Output:
     errnos=(errno.EIO, errno.EBADF),
 )
 class CheckExtension(FixedIoctl):
-    """Ask for one capability, on /dev/kvm or on a VM."""
+    """Read one capability of /dev/kvm or of a VM."""
 
     cap: KvmCap
     on: Name = KVM
@@ -72,7 +72,7 @@ class CheckExtension(FixedIoctl):
     errnos=(errno.ENXIO,),
 )
 class HasDeviceAttr(FixedIoctl):
-    """Ask /dev/kvm whether it has an attribute."""
+    """Test whether /dev/kvm has an attribute."""
 
     attr: U64 = 0
     group: U32 = _XCOMP_GROUP
@@ -143,7 +143,7 @@ class GetDeviceAttrToNowhere(FixedIoctl):
 
 @op("get-msr-index-list", ioctls.GET_MSR_INDEX_LIST, system.GET_MSR_INDEX_LIST)
 class GetMsrIndexList(FixedIoctl):
-    """Read which MSRs KVM saves and restores."""
+    """Read the list of MSRs that KVM saves and restores."""
 
     def argument(self) -> Argument:
         return _msr_list(_MSR_ROOM)
@@ -166,7 +166,7 @@ class GetMsrIndexList(FixedIoctl):
     output=_COUNT,
 )
 class GetMsrIndexListShort(FixedIoctl):
-    """Read it with ``room`` for a few only."""
+    """Read it with ``room`` for a few MSRs only."""
 
     room: Room
 
@@ -188,7 +188,7 @@ class GetMsrIndexListShort(FixedIoctl):
     errnos=(errno.E2BIG,),
 )
 class GetEmulatedCpuid(FixedIoctl):
-    """Read what KVM emulates whether the host has it or not."""
+    """Read the features that KVM emulates whether the host has them or not."""
 
     room: Room
 

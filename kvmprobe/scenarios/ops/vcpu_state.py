@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Step
     from kvmprobe.scenarios.ops._base import Op
 
-# Every legal one; those of capabilities that nobody has enabled; none.
+# Every legal flag; those of capabilities that are not enabled; an unknown one.
 _EVENT_FLAGS = (0, 1, 2, 4, 8, 0xF, 0x10, 0x20, 0x40, 1 << 31)
 # The values that the model knows, where they are not all members of the structure.
 _KNOWN: Mapping[State, Places] = {
@@ -117,7 +117,7 @@ class GetVcpuEvents(_Get):
     errnos=(errno.EINVAL,),
 )
 class SetVcpuEvents(_Set):
-    """Restore pending events: none, of the kinds that these flags call valid."""
+    """Restore pending events: there are none; the flags say which fields are valid."""
 
     flags: U32 = RESET[State.EVENTS]["flags"]
     restores = State.EVENTS

@@ -57,7 +57,7 @@ class SetXcrsList(FixedIoctl):
     flags: U32 = 0
 
     def argument(self) -> Argument:
-        # Entries after the 16th lie in the structure's padding, and then beyond it.
+        # Entries after the 16th are in the structure's padding, and then beyond it.
         return Literal(XCRS.pack(self.entries, self.flags).ljust(_XCRS_SIZE, b"\0"))
 
     def transition(self, machine: Machine) -> Step:

@@ -36,32 +36,32 @@ _REFUSED = (errno.EINVAL,)
 
 
 def largest_image(host: HostProfile) -> int:
-    """Return the bytes of the largest uabi image that a vCPU of this host can move.
+    """Return the largest size of a uabi image of a vCPU of this host, bytes.
 
-    Permission decides its size, not what KVM offers: a CPUID table with XTILE_DATA makes it
-    larger even where KVM keeps the component from the guest.
+    It depends on permission, not on what KVM offers: a CPUID table with XTILE_DATA makes the
+    image larger even if KVM does not give the component to the guest.
     """
     return host.uabi_size(host.user_features)
 
 
 def whole_image(xstate_bv: int, host: HostProfile) -> bytes:
-    """Return the image with the patterns of ``xstate_bv``, as large as any vCPU reads."""
+    """Return the image with the patterns of ``xstate_bv``, as large as that of any vCPU."""
     return patterns.image(xstate_bv, host.layout, largest_image(host), host.mxcsr_mask)
 
 
 def at_page_end(given: bytes) -> Argument:
-    """Return bytes that end where memory ends; no bytes are a null pointer."""
+    """Return bytes that end where memory ends; a null pointer if there are none."""
     return LiteralAtPageEnd(given) if given else Immediate(0)
 
 
 def room_at_page_end(size: int) -> Argument:
-    """Return a buffer that ends where memory ends; one of no bytes is a null pointer."""
+    """Return a buffer that ends where memory ends; a null pointer if it is empty."""
     return OutputAtPageEnd(size) if size else Immediate(0)
 
 
 @op("set-xsave", ioctls.SET_XSAVE, uabi.SET_XSAVE, uabi.READ_IMAGE, errnos=_REFUSED)
 class SetXsave(HostIoctl):
-    """Restore the pattern of each component in ``xstate_bv``, all others INIT."""
+    """Restore the pattern of each component in ``xstate_bv``; all others are INIT."""
 
     xstate_bv: U64
 
@@ -136,7 +136,7 @@ class SetXsaveAtPageEnd(HostIoctl):
 
 @op("get-xsave2", ioctls.GET_XSAVE2, uabi.GET_XSAVE2, output=IMAGE_PLACES)
 class GetXsave2(HostIoctl):
-    """Read the uabi image, into a buffer that is larger than any image."""
+    """Read the uabi image into a buffer that is larger than any image."""
 
     def argument(self, host: HostProfile) -> Argument:
         # Room after the image shows where the kernel stops.
@@ -176,7 +176,7 @@ class GetXsave2AtPageEnd(FixedIoctl):
     output=IMAGE_PLACES,
 )
 class GetXsave(FixedIoctl):
-    """Read the uabi image with the call that knows 4096 bytes only."""
+    """Read the uabi image with the call that is limited to 4096 bytes."""
 
     def argument(self) -> Argument:
         return Output(KVM_XSAVE_SIZE + _BEYOND)
@@ -192,7 +192,7 @@ class GetXsave(FixedIoctl):
     errnos=(errno.EINVAL, errno.EFAULT),
 )
 class GetXsaveAtPageEnd(FixedIoctl):
-    """Read the uabi image of 4096 bytes into ``size``; memory after them cannot be written."""
+    """Read the uabi image of 4096 bytes into ``size`` bytes before unwritable memory."""
 
     size: Size
 
