@@ -183,3 +183,7 @@ class BootFailed(LabError):
     def __init__(self, message: str, last_lines: tuple[str, ...]) -> None:
         super().__init__(message)
         self.last_lines = last_lines
+
+
+class EmulatorKilled(BootFailed):
+    """The emulator was killed while the kernel booted, by the OOM killer or an administrator."""

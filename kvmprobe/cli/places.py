@@ -24,7 +24,7 @@ def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
 
     :raises UsageError: ``--kernel``, or ``--jobs`` above 1, and ``--target host`` are given
     """
-    if arguments.target is not Where.HOST:
+    if arguments.target != Where.HOST:
         return
     if arguments.kernel:
         raise UsageError("--kernel chooses the emulated host and excludes --target host")
@@ -42,7 +42,7 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHo
     """
     # Imported only for an emulated host.
     from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
-    from kvmprobe.lab.place import EmulatedHost  # noqa: PLC0415
+    from kvmprobe.lab.place import EmulatedHost, Startup  # noqa: PLC0415
 
     place = EmulatedHost.prepare(
         archives_of(arguments),
@@ -50,6 +50,7 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHo
         arguments.modules,
         status,
         tarball=arguments.tarball,
+        start=Startup.COLD if arguments.cold else Startup.WARM,
     )
     return replace(place, jobs=arguments.jobs or len(os.sched_getaffinity(0)))
 

@@ -53,7 +53,7 @@ def past_of(history: History, aftermath: Aftermath) -> Past:
     return Past(
         recorded=frozenset(record.id for record in records),
         alone=frozenset(aftermath.retried),
-        crashed=tuple(r for r in records if r.id in history.held and r.crash is not None),
+        crashed=tuple(r for r in records if r.id in history.gated and r.crash is not None),
     )
 
 
@@ -63,11 +63,11 @@ def _blamed(
     history: History,
     panic: PanicReport | None,
 ) -> ScenarioRecord:
-    held = history.held.get(scenario_id) if host_crashes[-1].foreseen else None
+    gated = history.gated.get(scenario_id) if host_crashes[-1].foreseen else None
     row, column = row_and_column_of(scenario_id)
     target = host_crashes[-1].target
     blank = ScenarioRecord(scenario_id, row, column, target, Verdict.CRASHED)
-    record = held.record if held else blank
+    record = gated.record if gated else blank
     times = "once" if len(host_crashes) == 1 else f"{len(host_crashes)} times"
     return replace(
         record,
@@ -75,7 +75,7 @@ def _blamed(
         reason=f"the host crashed {times} during this scenario; it is not run again",
         crash=Crash(
             step=len(record.steps),
-            during=held.before if held else None,
+            during=gated.before if gated else None,
             headline=panic.headline if panic else _NO_REPORT,
             function=panic.function if panic else "",
             frames=panic.frames if panic else (),

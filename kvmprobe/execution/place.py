@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.local_link import LocalLink
@@ -41,6 +41,12 @@ class Place(Protocol):
     def jobs(self) -> int:
         """How many links may run scenarios at the same time."""
 
+    def recall(self) -> dict[str, Any] | None:
+        """Return what an earlier run recorded about exactly this place, if it can be known."""
+
+    def remember(self, recorded: dict[str, Any]) -> None:
+        """Keep what was found out about the place, for later runs."""
+
     def open(self) -> Link:
         """Return a link, as a context manager, to a worker that has not run anything yet."""
 
@@ -62,6 +68,12 @@ class ThisHost:
         """The running kernel."""
         uname = os.uname()
         return Target("host", uname.release, f"running: {uname.version}")
+
+    def recall(self) -> None:
+        """Nothing: a host changes between two runs."""
+
+    def remember(self, recorded: dict[str, Any]) -> None:
+        """Nothing: see :meth:`recall`."""
 
     def open(self) -> Link:
         """Start a worker process."""
@@ -89,6 +101,14 @@ class Timed:
     def jobs(self) -> int:
         """How many links to the place may run scenarios at the same time."""
         return self.place.jobs
+
+    def recall(self) -> dict[str, Any] | None:
+        """Return what an earlier run recorded about the place."""
+        return self.place.recall()
+
+    def remember(self, recorded: dict[str, Any]) -> None:
+        """Keep what was found out about the place."""
+        self.place.remember(recorded)
 
     def open(self) -> Link:
         """Return a link to a worker at the place."""

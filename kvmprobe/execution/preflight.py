@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kvmprobe.errors import Unavailable, errno_name
 from kvmprobe.execution.driver import Request
@@ -45,6 +45,19 @@ class Preflight:
             "undetermined": sorted(behaviour.name for behaviour in self.undetermined),
         }
         return {**self.facts, "behaviours": behaviours}
+
+    @classmethod
+    def of_recorded(cls, recorded: dict[str, Any]) -> Self:
+        """Return the result that was recorded.
+
+        :raises KeyError: it is not one
+        """
+        facts = {name: fact for name, fact in recorded.items() if name != "behaviours"}
+        found, undetermined = (
+            frozenset(Behaviour[name] for name in recorded["behaviours"][kind])
+            for kind in ("found", "undetermined")
+        )
+        return cls(facts, replace(profile_of(facts), behaviours=found), undetermined)
 
     @property
     def suspected(self) -> Behaviours:

@@ -27,6 +27,9 @@ class Transport(Protocol):
     def write(self, line: bytes) -> None:
         """Write one line, which includes its newline."""
 
+    def settled(self) -> None:
+        """Tell that this process waits for its first line: its machine may be saved."""
+
     def scenario_begins(self) -> None:
         """Forget which blocks of the kernel were reached, if they are watched."""
 
@@ -56,6 +59,9 @@ class PipeTransport:
         """Write the whole line."""
         while line:
             line = line[os.write(self.write_fd, line) :]
+
+    def settled(self) -> None:
+        """Nobody saves a real host."""
 
     def scenario_begins(self) -> None:
         """Nothing: the blocks of a real host's kernel are not watched."""
@@ -89,6 +95,10 @@ class PortTransport:
     def write(self, line: bytes) -> None:
         """Write the line with one string instruction."""
         lib.kvmprobe_port_out(CHANNEL_PORT, ffi.from_buffer(line), len(line))
+
+    def settled(self) -> None:
+        """Let the emulator save the machine, if it wants to; a restored machine goes on here."""
+        lib.kvmprobe_port_save(CONTROL_PORT)
 
     def scenario_begins(self) -> None:
         """Have the emulator forget."""

@@ -54,6 +54,7 @@ class Worker:
         )
         gc.collect()
         gc.freeze()
+        self._transport.settled()
         while line := self._transport.read_line():
             request = json.loads(line)
             if "run" in request:

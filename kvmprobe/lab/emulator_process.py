@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
@@ -21,6 +22,8 @@ from kvmprobe.errors import MissingTools
 from kvmprobe.lab import bochs_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.ports import Ports
@@ -32,6 +35,52 @@ _ENDS = (
     "log",
     "KVMPROBE_CONTROL",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Where a booted machine is saved, once its worker waits for input.
+
+    :ivar folder: an empty directory
+    :ivar told: descriptor that gets ``saved`` or an errno; EOF if the emulator was killed
+    """
+
+    folder: Path
+    told: int
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Start by booting a kernel.
+
+    :ivar disk: descriptor of the disk image; None for no disk
+    :ivar save: where to save the machine; None not to
+    """
+
+    image: BootImage
+    disk: int | None = None
+    save: Save | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the emulator has to inherit."""
+        told = None if self.save is None else self.save.told
+        return tuple(descriptor for descriptor in (self.disk, told) if descriptor is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Start with a saved machine.
+
+    :ivar folder: what the emulator saved
+    """
+
+    folder: Path
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the emulator has to inherit."""
+        return ()
 
 
 class EmulatorProcess(Protocol):
@@ -58,20 +107,22 @@ class EmulatorProcess(Protocol):
 
 
 class StartedEmulator:
-    """An emulator that was started to boot a kernel."""
+    """An emulator that was started: it boots a kernel, or goes on with a saved machine."""
 
     def __init__(
-        self, emulator: Emulator, image: BootImage, ports: Ports, disk: int | None
+        self,
+        emulator: Emulator,
+        start: Boot | Restore,
+        ports: Ports,
     ) -> None:
-        """Start it.
+        """Start it; it has the machine's ends of ``ports`` then.
 
-        :param disk: descriptor of the disk image; None for no disk
         :raises MissingTools: setpriv is not installed
         """
         self._files: list[int] = []
         self._images: list[int] = []
         try:
-            self._process = self._start(emulator, image, ports, disk)
+            self._process = self._started(emulator, start, ports)
         except BaseException:
             self._close_files()
             raise
@@ -104,36 +155,46 @@ class StartedEmulator:
             self._process.wait()
         self._close_files()
 
-    def _start(
-        self, emulator: Emulator, image: BootImage, ports: Ports, disk: int | None
+    def _started(
+        self, emulator: Emulator, start: Boot | Restore, ports: Ports
     ) -> subprocess.Popen[bytes]:
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise MissingTools(("util-linux",), "the emulated host")
+        ends = dict(zip(_ENDS, ports.machine_ends, strict=True))
+        log = ends.pop("log")
+        environment = {name: str(end) for name, end in ends.items()} | {"KVMPROBE_NO_REBOOT": "1"}
+        if isinstance(start, Restore):
+            words = ("-r", str(start.folder))
+        else:
+            words = ("-f", _path(self._configuration(emulator, start)))
+            if start.save is not None:
+                environment["KVMPROBE_SNAPSHOT_DIR"] = str(start.save.folder)
+                environment["KVMPROBE_SAVED"] = str(start.save.told)
+        return subprocess.Popen(
+            [setpriv, "--pdeathsig", "KILL", emulator.bochs, "-q", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=environment,
+            pass_fds=(*ends.values(), *self._files, *start.descriptors),
+            # A session of its own: it gets no SIGINT and no SIGHUP from the terminal.
+            start_new_session=True,
+        )
+
+    def _configuration(self, emulator: Emulator, start: Boot) -> int:
+        image = start.image
         self._images += [self._memory_file(part.content) for part in image.parts]
         ram = [
             (part.address, _path(descriptor))
             for part, descriptor in zip(image.parts, self._images, strict=True)
         ]
         # By descriptor: given a path, the emulator leaves a lock file when killed.
-        disk_path = "" if disk is None else _path(disk)
+        disk = "" if start.disk is None else _path(start.disk)
         firmware = str(emulator.firmware)
-        text = bochs_config.text(image.memory_mib, image.processors, firmware, ram, disk_path)
-        configuration = self._memory_file(text.encode())
-        ends = dict(zip(_ENDS, ports.machine_ends, strict=True))
-        log = ends.pop("log")
-        disks = () if disk is None else (disk,)
-        return subprocess.Popen(
-            [setpriv, "--pdeathsig", "KILL", emulator.bochs, "-q", "-f", _path(configuration)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            env={name: str(end) for name, end in ends.items()} | {"KVMPROBE_NO_REBOOT": "1"},
-            pass_fds=(*ends.values(), configuration, *self._images, *disks),
-            # A session of its own: it gets no SIGINT and no SIGHUP from the terminal.
-            start_new_session=True,
-        )
+        text = bochs_config.text(image.memory_mib, image.processors, firmware, ram, disk)
+        return self._memory_file(text.encode())
 
     def _memory_file(self, content: bytes | bytearray | mmap.mmap) -> int:
         descriptor = os.memfd_create("kvmprobe", os.MFD_CLOEXEC)

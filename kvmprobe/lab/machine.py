@@ -14,7 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from kvmprobe.errors import BootFailed
+from kvmprobe.errors import BootFailed, EmulatorKilled
 from kvmprobe.lab.coverage_control import read_text, watch_blocks
 from kvmprobe.lab.emulator_process import ForkedEmulator, StartedEmulator, memory_bytes
 from kvmprobe.lab.machine_events import (
@@ -32,9 +32,8 @@ from kvmprobe.results import console_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
-    from kvmprobe.lab.emulator_process import EmulatorProcess
+    from kvmprobe.lab.emulator_process import Boot, EmulatorProcess, Restore
 
 BOOT_SECONDS = 180.0
 _FORK_SECONDS = 30.0
@@ -79,24 +78,26 @@ class Machine:
             self._selector.register(descriptor, selectors.EVENT_READ)
 
     @classmethod
-    def boot(
-        cls,
-        emulator: Emulator,
-        image: BootImage,
-        boot_seconds: float = BOOT_SECONDS,
-        disk: int | None = None,
-    ) -> Self:
-        """Start an emulator, which boots a kernel.
+    def boot(cls, emulator: Emulator, boot: Boot, boot_seconds: float = BOOT_SECONDS) -> Self:
+        """Start an emulator that boots a kernel.
 
         The kernel kills the emulator, and what was forked from it, when the calling thread ends.
 
         :param boot_seconds: wall time until its program must have started, seconds
-        :param disk: descriptor of the disk image; None for no disk
         :raises MissingTools: setpriv is not installed
         """
+        return cls._begin(emulator, boot, boot_seconds)
+
+    @classmethod
+    def restore(cls, emulator: Emulator, saved: Restore) -> Self:
+        """Start an emulator that goes on with a saved machine; otherwise like :meth:`boot`."""
+        return cls._begin(emulator, saved, None)
+
+    @classmethod
+    def _begin(cls, emulator: Emulator, start: Boot | Restore, boot_seconds: float | None) -> Self:
         ports = Ports()
         try:
-            return cls(ports, StartedEmulator(emulator, image, ports, disk), boot_seconds)
+            return cls(ports, StartedEmulator(emulator, start, ports), boot_seconds)
         except BaseException:
             ports.close()
             raise
@@ -143,6 +144,11 @@ class Machine:
     def kill(self) -> None:
         """Kill the machine, from any thread; :meth:`events` then yields ``Ended``."""
         self._process.kill()
+
+    def was_killed(self) -> bool:
+        """Return True if a signal ended the machine's emulator; call it after it has ended."""
+        status = self._process.wait()
+        return status is None or status < 0
 
     def __enter__(self) -> Self:
         return self
@@ -279,15 +285,10 @@ class Machine:
         status = self._process.wait()
         self._drain()
         self._split_lines()
-        endings: dict[int | None, EndReason] = {
-            0: EndReason.FINISHED,
-            _RESET_STATUS: EndReason.RESET,
-        }
-        reason = endings.get(status, EndReason.EMULATOR_DIED)
+        reason = _ENDINGS.get(status, EndReason.EMULATOR_DIED)
         if status != 0 and not self._program_started:
-            raise self._boot_failed(
-                f"{reason.value} ({status}) {self._emulator_messages()}".rstrip()
-            )
+            what = f"{reason.value} ({status}) {self._emulator_messages()}".rstrip()
+            raise self._boot_failed(what, EmulatorKilled if self.was_killed() else BootFailed)
         self._finish(reason)
 
     def _finish(self, reason: EndReason) -> None:
@@ -300,10 +301,10 @@ class Machine:
         lines = console_text.lines(self._log.decode("utf-8", errors="replace"))
         return "\n".join(line for line in lines if not _EMULATOR_BANNER.match(line))
 
-    def _boot_failed(self, what: str) -> BootFailed:
+    def _boot_failed(self, what: str, kind: type[BootFailed] = BootFailed) -> BootFailed:
         self._process.kill()
         self._over = True
-        return BootFailed(f"the emulated host did not boot: {what}", self.console_tail())
+        return kind(f"the emulated host did not boot: {what}", self.console_tail())
 
     def _flush(self) -> None:
         channel = self._ports.channel_in

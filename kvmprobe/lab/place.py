@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Self
 
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
@@ -11,7 +12,6 @@ from kvmprobe.execution.place import Risk
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
 from kvmprobe.lab.coverage import Coverage
-from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     BlocksReached,
     ChannelLine,
@@ -20,6 +20,7 @@ from kvmprobe.lab.machine_events import (
     EndReason,
 )
 from kvmprobe.lab.python_closure import add_python
+from kvmprobe.lab.saved import SavedTemplate
 from kvmprobe.lab.template import Template
 from kvmprobe.lab.watched_kernel import KernelReader
 from kvmprobe.results.record import Crash, Target
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kvmprobe.lab.archive import Archives
     from kvmprobe.lab.cache import Cache
     from kvmprobe.lab.emulator import Emulator
+    from kvmprobe.lab.machine import Machine
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
 
@@ -38,6 +40,13 @@ _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.fac
 _SILENCE_SECONDS = 90.0
 # By the emulated clock, one second of which takes ten or more.
 _SCENARIO_SECONDS = 3.0
+
+
+class Startup(Enum):
+    """How the emulated host starts."""
+
+    WARM = "from the saved machine of an earlier run, if there is one"
+    COLD = "with a boot"
 
 
 class EmulatedLink:
@@ -127,6 +136,7 @@ class EmulatedHost:
         progress: Progress,
         *,
         tarball: Path | None = None,
+        start: Startup = Startup.WARM,
     ) -> Self:
         """Fetch the kernel, and build emulator and boot image, unless they are in the cache.
 
@@ -146,7 +156,9 @@ class EmulatedHost:
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
         image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
-        return cls(kernel, built, Template(lambda: Machine.boot(built, image)))
+        warm = start is Startup.WARM
+        saved = SavedTemplate.of(archives.cache, built, image) if warm else None
+        return cls(kernel, built, Template(built, image, saved))
 
     def watched(self, cache: Cache, progress: Progress) -> Self:
         """Return this host; its machines report which blocks of the kernel are reached.
@@ -162,6 +174,15 @@ class EmulatedHost:
     def target(self) -> Target:
         """The kernel under test."""
         return Target("lab", self.kernel.label, self.kernel.source)
+
+    def recall(self) -> dict[str, Any] | None:
+        """Return what an earlier run with the same saved machine and kvmprobe recorded."""
+        return None if self.template.saved is None else self.template.saved.recall()
+
+    def remember(self, recorded: dict[str, Any]) -> None:
+        """Keep what was found out, beside the saved machine."""
+        if self.template.saved is not None:
+            self.template.saved.remember(recorded)
 
     def open(self) -> EmulatedLink:
         """Fork a machine; boot the kernel if this is the first one.

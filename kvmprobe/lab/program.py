@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from kvmprobe.errors import LabError, UsageError
 from kvmprobe.lab import boot_image, elf, guest_files, initramfs, kernel_image, own_command
+from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.initramfs import Start
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
@@ -220,7 +221,7 @@ def run_program(
     )
     with (
         disk.opened() if disk else contextlib.nullcontext() as descriptor,
-        Machine.boot(emulator, boot, disk=descriptor) as machine,
+        Machine.boot(emulator, Boot(boot, descriptor)) as machine,
         _kernel_log(machine, sinks),
     ):
         progress.stage(f"emulated host {kernel.label}: boot")

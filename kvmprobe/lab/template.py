@@ -1,45 +1,61 @@
 """The booted machine from which all machines of a run are forked.
 
 Its worker has sent its greeting and waits for its first request, so a fork is a machine whose
-worker has not run anything.
+worker has not run anything.  A booted template is saved, and a later run starts with it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import BootFailed, LabError
+from kvmprobe.errors import BootFailed, EmulatorKilled, LabError, NoSpace, UsageError
+from kvmprobe.lab.emulator_process import Boot, Restore, Save
+from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, KvmMissing, Phase
 from kvmprobe.lab.ports import ForkFailed, TemplateLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from kvmprobe.lab.machine import Machine
+    from kvmprobe.lab.boot_image import BootImage
+    from kvmprobe.lab.emulator import Emulator
+    from kvmprobe.lab.saved import SavedTemplate
 
 _SILENCE_SECONDS = 90.0
 _BOOTS = 3
 
 
 class Template:
-    """Boots a machine when the first fork is wanted, and again if it was lost.
+    """Starts a machine when the first fork is wanted, and again if it was lost.
 
     :ivar phases: the phases of all boots so far
     :ivar greeting: the line that the worker wrote before it waited for input
+    :ivar saved: where the machine is kept for later runs; None if it is not
+    :ivar notes: why the machine could not be saved
     """
 
     def __init__(
-        self, start: Callable[[], Machine], when_ready: Callable[[Machine], None] | None = None
+        self,
+        emulator: Emulator,
+        image: BootImage,
+        saved: SavedTemplate | None = None,
+        when_ready: Callable[[Machine], None] | None = None,
     ) -> None:
         """Prepare it.
 
-        :param start: starts a machine that boots
-        :param when_ready: called for each machine that has booted and waits for input
+        :param saved: where the booted machine is kept for later runs; None to boot in any case
+        :param when_ready: called for each machine that is a template and waits for input
         """
-        self._start = start
+        self._emulator = emulator
+        self._image = image
+        self.saved = saved
         self._when_ready = when_ready
+        self._saving = contextlib.ExitStack()
         self._machine: Machine | None = None
         self._ready = self._closed = False
         self._lock = threading.Lock()
@@ -47,10 +63,11 @@ class Template:
         self._keeper = ThreadPoolExecutor(1, "kvmprobe-template")
         self.phases: list[Phase] = []
         self.greeting = ""
+        self.notes: list[str] = []
 
     def prepared_by(self, when_ready: Callable[[Machine], None]) -> Template:
         """Return a template that has not booted yet, and is prepared by this when it has."""
-        return Template(self._start, when_ready)
+        return Template(self._emulator, self._image, self.saved, when_ready)
 
     def fork(self) -> Machine:
         """Return a fork of the template; any thread may call it.
@@ -59,27 +76,27 @@ class Template:
         :raises LabError: the emulator cannot fork, or ends as soon as it has booted
         """
         with self._lock:
-            lost: TemplateLost | None = None
+            lost: TemplateLost | EmulatorKilled | None = None
             for _ in range(_BOOTS):
-                machine = self._machine
-                if machine is None or not self._ready:
-                    machine = self._keeper.submit(self._boot).result()
                 try:
-                    return machine.fork()
-                except TemplateLost as error:
-                    self._drop()
+                    if not self._ready:
+                        self._keeper.submit(self._start).result()
+                    assert self._machine is not None  # noqa: S101 - _begin() has set it
+                    return self._machine.fork()
+                except (TemplateLost, EmulatorKilled) as error:
                     lost = error
+                    self._drop()
                 except ForkFailed as error:
                     raise LabError(
                         f"the emulator could not fork ({error.strerror}): lower --jobs, or allow "
                         "more memory or processes"
                     ) from error
-            raise LabError(f"the emulated host was lost {_BOOTS} times when it had booted: {lost}")
+            raise LabError(f"the emulated host was lost {_BOOTS} times as it started: {lost}")
 
     def close(self) -> None:
-        """Kill the template, and with it all machines that were forked from it."""
+        """Finish saving; kill the template, and with it all machines that were forked from it."""
         self._closed = True
-        if (machine := self._machine) is not None:
+        if not self._ready and (machine := self._machine) is not None:
             machine.kill()
         self._keeper.shutdown()
         self._drop()
@@ -90,18 +107,79 @@ class Template:
         if machine is not None:
             machine.__exit__()
 
-    def _boot(self) -> Machine:
-        self._machine = machine = self._start()
+    def _start(self) -> None:
+        self._begin()
+        if self._when_ready is not None:
+            assert self._machine is not None  # noqa: S101 - _begin() has set it
+            self._when_ready(self._machine)
+        self._ready = True
+
+    def _begin(self) -> None:
+        """Go on with the saved machine if there is one; else boot."""
+        if self.saved is not None and (greeting := self.saved.greeting()) is not None:
+            self._machine = Machine.restore(self._emulator, Restore(self.saved.folder))
+            try:
+                # It answers once it waits for input.
+                self._machine.fork().__exit__()
+            except TemplateLost:
+                if self._machine.was_killed():
+                    raise
+                self._drop()
+                self.saved.discard()
+            else:
+                self.greeting = greeting
+                return
+        self._boot()
+
+    def _save(self) -> tuple[Save, int] | None:
+        """Return where the emulator may save, and the descriptor that says when it has."""
+        if self.saved is None:
+            return None
+        try:
+            self.saved.require_space()
+            folder = self._saving.enter_context(self.saved.cache.scratch()) / "state"
+            folder.mkdir()
+        except (NoSpace, UsageError, OSError) as error:
+            self._not_saved(error)
+            return None
+        heard, told = os.pipe2(os.O_CLOEXEC)
+        return Save(folder, told), heard
+
+    def _publish(self, folder: Path, heard: int) -> None:
+        """Wait until the emulator has saved; keep what it has."""
+        assert self.saved is not None  # noqa: S101 - it chose the folder
+        with self._saving, open(heard, "rb") as pipe:
+            answer = pipe.read().decode("ascii", errors="replace")
+            if answer.isdecimal():
+                self._not_saved(OSError(int(answer), os.strerror(int(answer))))
+            elif answer:
+                try:
+                    self.saved.publish(folder, self.greeting)
+                except (NoSpace, OSError) as error:
+                    self._not_saved(error)
+
+    def _not_saved(self, error: Exception) -> None:
+        self.saved = None
+        self.notes.append(f"the booted machine was not saved, so the next run boots again: {error}")
+
+    def _boot(self) -> None:
+        saving = self._save()
+        save = saving[0] if saving else None
+        try:
+            machine = Machine.boot(self._emulator, Boot(self._image, save=save))
+        finally:
+            if save is not None:
+                os.close(save.told)
+        self._machine = machine
         if self._closed:
             machine.kill()
+        if saving is not None:
+            self._keeper.submit(self._publish, saving[0].folder, saving[1])
         for event in machine.events(_SILENCE_SECONDS):
             match event:
                 case ChannelLine(text):
                     self.greeting = text
-                    self._ready = True
-                    if self._when_ready is not None:
-                        self._when_ready(machine)
-                    return machine
+                    return
                 case Phase():
                     self.phases.append(event)
                 case KvmMissing(text):

@@ -16,6 +16,7 @@ from kvmprobe.coverage.functions import KernelFunctions
 from kvmprobe.coverage.scope import SCOPE_FILE
 from kvmprobe.errors import NoCoverage
 from kvmprobe.lab import boot_image, initramfs, kernel_image
+from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import Output, ProgramExited, Stream
 from kvmprobe.lab.python_closure import add_python
@@ -84,7 +85,7 @@ class KernelReader:
         )
         written = {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}
         status = None
-        with Machine.boot(self.emulator, image) as machine:
+        with Machine.boot(self.emulator, Boot(image)) as machine:
             for event in machine.events(_SILENCE_SECONDS):
                 if isinstance(event, Output):
                     written[event.stream] += event.content

@@ -105,3 +105,4 @@ void kvmprobe_payload_fill(uint8_t *memory);
 
 void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size);
 size_t kvmprobe_port_line(uint16_t port, char *line, size_t size);
+int kvmprobe_port_save(uint16_t control_port);

@@ -18,3 +18,14 @@ size_t kvmprobe_port_line(uint16_t port, char *line, size_t size)
 			break;
 	return length;
 }
+
+/* Lets the emulator save the machine's state, if it wants to: returns 'S' when saved, 'R' in a restored machine, 'E' if not. */
+int kvmprobe_port_save(uint16_t control_port)
+{
+	int status;
+
+	outb('S', control_port);
+	while ((status = inb(control_port)) == 0)
+		;
+	return status;
+}

@@ -1,1 +1,1 @@
-"""Records as people and programs read them.  Layer: reports; asks no kernel anything."""
+"""Reports of records, for people and for programs.  Layer: reports; makes no kernel call."""

@@ -1,4 +1,4 @@
-"""What a kernel was found to do: variants, right either way, and defects, which are not."""
+"""The behaviours of a kernel: variants, which are all correct, and defects, which are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def behaviour_lines(found: Behaviours, undetermined: Behaviours) -> list[str]:
-    """Return each behaviour: what it is, what made or fixes it, the probe, what is right."""
+    """Return the lines for each behaviour: summary, source, probe, and what is correct."""
     lines: list[str] = []
     for behaviour in sorted(found, key=_by_kind):
         lines += [
@@ -22,14 +22,14 @@ def behaviour_lines(found: Behaviours, undetermined: Behaviours) -> list[str]:
             f"           right:   {_right(behaviour)}",
         ]
     lines += [
-        f"  unknown  {b.name}: its probe's answer fits neither a kernel with it nor one without"
+        f"  unknown  {b.name}: the reply to its probe fits no kernel, with it or without"
         for b in sorted(undetermined, key=_by_kind)
     ]
-    return lines or ["  none of the named ones"]
+    return lines or ["  none"]
 
 
 def behaviour_data(found: Behaviours) -> dict[str, dict[str, str]]:
-    """Return the same for a JSON document."""
+    """Return the behaviours for a JSON document."""
     return {
         behaviour.name: {
             "kind": behaviour.kind.value,
@@ -44,7 +44,7 @@ def behaviour_data(found: Behaviours) -> dict[str, dict[str, str]]:
 
 def _right(behaviour: Behaviour) -> str:
     if behaviour.kind is Kind.VARIANT:
-        return "either way; this kernel's is what is expected of it"
+        return "with or without it; kvmprobe expects what this kernel does"
     defect = known_defects()[behaviour]
     return f"a kernel without it; {defect.label()}: {defect.title}"
 

@@ -1,6 +1,6 @@
-"""The sentence for each claim of a checker.
+"""The sentences for the claims of checkers.
 
-A placeholder's format says how its value is shown: ``bits``, ``result``, or what Python formats.
+The format of a placeholder is ``bits``, ``result``, ``prctl``, or one of Python's.
 """
 
 from __future__ import annotations
@@ -49,22 +49,20 @@ _SENTENCES: Mapping[Claim, str] = {
     _C.XSAVE2_SHRANK: "KVM_CAP_XSAVE2 has shrunk from {before} to {now}",
     _C.PERMISSION_LOST: "{ops} has lost {bits:bits}",
     _C.XSAVE2_SIZE: "KVM_CAP_XSAVE2 is {size}, but CPUID 0xD.0:ECX is {cpuid}",
-    _C.CPUID_BEYOND_KVM: "CPUID 0xD.0 has {bits:bits}, XCOMP_GUEST_SUPP has not",
+    _C.CPUID_BEYOND_KVM: "CPUID 0xD.0 has {bits:bits}, which XCOMP_GUEST_SUPP lacks",
     _C.XTILE_ALONE: "CPUID 0xD.0 has {bits:bits} alone, which no XCR0 can have",
-    _C.XTILE_MISSING: "CPUID 0xD.0 lacks XTILE_DATA though permission was granted",
+    _C.XTILE_MISSING: "CPUID 0xD.0 lacks XTILE_DATA, although permission was granted",
     _C.UNPERMITTED_ACCEPTED: "KVM_SET_CPUID2 accepts XTILE_DATA without permission",
     _C.OTHER_MEMORY: "{ops} by a forked process returns {result:result}, not -EIO",
-    _C.CHANGED_BY_OTHERS: "{call} has changed, which {ops} is not about",
-    _C.CHANGED_BY_REFUSED: "{call} has changed, though {ops} failed",
-    _C.UNSTEADY: "{call} returns something else the second time",
+    _C.CHANGED_BY_OTHERS: "{call} has changed, although {ops} does not affect it",
+    _C.CHANGED_BY_REFUSED: "{call} has changed, although {ops} failed",
+    _C.UNSTEADY: "{call} returns another result the second time",
     _C.FPU_AND_XSAVE: "KVM_GET_FPU and KVM_GET_XSAVE2 show different x87 and SSE state",
     _C.FPU_FIELD: "{field}: KVM_GET_FPU {fpu}, KVM_GET_XSAVE2 {xsave}",
     _C.XSAVE_AND_XSAVE2: "KVM_GET_XSAVE and KVM_GET_XSAVE2 give different images of one state",
     _C.SET_AND_GET: "{register} was accepted as {accepted:bits} and reads as {read:bits}",
     _C.CPUID_ENTRIES: "KVM_GET_CPUID2 returns other entries than KVM_SET_CPUID2 accepted",
-    _C.CPUID_ENTRY_MISSING: (
-        "{leaf:#x}.{subleaf}: {eax:#x} {ebx:#x} {ecx:#x} {edx:#x} is not there"
-    ),
+    _C.CPUID_ENTRY_MISSING: ("{leaf:#x}.{subleaf}: {eax:#x} {ebx:#x} {ecx:#x} {edx:#x} is missing"),
     _C.STANDARD_SIZE: "CPUID 0xD.0:EBX is {value}, but XCR0={xcr0:#x} takes {size} bytes",
     _C.COMPACTED_SIZE: "CPUID 0xD.1:EBX is {value}, but XCR0|XSS={enabled:#x} takes {size} bytes",
     _C.OSXSAVE: "CPUID 1:ECX.OSXSAVE is not CR4.OSXSAVE, which is {cr4}",
@@ -72,11 +70,11 @@ _SENTENCES: Mapping[Claim, str] = {
     _C.RESTORED_AND_SAVED: "KVM_GET_XSAVE2 does not return what KVM_SET_XSAVE accepted",
     _C.XSTATE_GAINED: "XSTATE_BV has gained {bits:bits}",
     _C.XSTATE_LOST: "XSTATE_BV has lost {bits:bits}",
-    _C.CONTENT_CHANGED: "{bits:bits} is not what was restored",
+    _C.CONTENT_CHANGED: "{bits:bits} differs from what was restored",
     _C.CONTENT_NOT_INIT: "{bits:bits} is not INIT",
     _C.MXCSR: "MXCSR is {value:#x}, not {expected:#x}",
     _C.XSTATE_AND_XFD: "XSTATE_BV and XFD both have {bits:bits}: the next guest-FPU load faults",
-    _C.ORDER_MATTERS: "{ops}: both orders return the same and leave another state",
+    _C.ORDER_MATTERS: "{ops}: both orders return the same results, but the states differ",
     _C.IMAGE_SIZES: "{ops}: {first} bytes here, {second} there",
 }
 _PRCTLS = {int(code): f"ARCH_{code.name}" for code in ArchPrctlCode}
@@ -94,18 +92,18 @@ class _Formatter(Formatter):
 
 
 def statement_text(statement: Statement) -> str:
-    """Return a claim as a sentence without its full stop."""
+    """Return a claim as a sentence without a full stop."""
     ops = " and ".join(dict.fromkeys(op.text for op in statement.ops))
     return _Formatter().format(_SENTENCES[statement.claim], **{**statement.values, "ops": ops})
 
 
 def finding_text(found: Finding) -> str:
-    """Return what a checker found."""
+    """Return a finding as a sentence without a full stop."""
     return statement_text(found.statement)
 
 
 def finding_details(found: Finding) -> list[str]:
-    """Return where it shows, one line a value or component."""
+    """Return the differences, one line for each value or component."""
     both = ("here", "there") if found.other else ("before", "now")
     return [line for detail in found.details for line in _detail(detail, both)]
 

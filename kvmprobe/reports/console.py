@@ -1,4 +1,4 @@
-"""The run on a terminal: quiet on success, exact on failure."""
+"""The results of a run for a terminal: short on success, exact on failure."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _STYLES = {
 }
 _LOG_LINES = 24
 _LISTED_IDS = 12
-# Families whose ids are an order and a variant, and so make a table.
+# Families whose ids have an order and a variant, and so fit into a table.
 _MATRICES = frozenset({"restore", "kick"})
 
 
 class Printed(Enum):
-    """Whether a failure's details have been printed before the end of a run."""
+    """Whether the details of a failure have been printed during the run."""
 
     NOT_YET = "no"
     IN_FULL = "yes"
@@ -54,7 +54,7 @@ def show(
     seconds: float,
     printed: Callable[[ScenarioRecord], Printed] = lambda _: Printed.NOT_YET,
 ) -> None:
-    """Print what a run found: tables and details where something failed, then the summary."""
+    """Print the results of a run: tables and details of failures, then the summary."""
     failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
     for target, family in dict.fromkeys((r.target, r.family) for r in failed):
         shown = [r for r in records if (r.target, r.family) == (target, family)]
@@ -85,7 +85,7 @@ def print_lines(console: Console, lines: Iterable[Line]) -> None:
 
 
 def _families(records: Sequence[ScenarioRecord]) -> list[str]:
-    """Count verdicts by family, on each target."""
+    """Count the verdicts of each family on each target."""
     lines = []
     for target in dict.fromkeys(r.target for r in records):
         counts: dict[str, Counter[Verdict]] = {}
@@ -100,7 +100,7 @@ def _families(records: Sequence[ScenarioRecord]) -> list[str]:
 
 
 def _kinds(failed: Iterable[ScenarioRecord]) -> list[list[ScenarioRecord]]:
-    """Group by what diverged first and by what is known of it; a crash goes first in its group."""
+    """Group failures by signature and known defects; a crash is the first in its group."""
     kinds: dict[tuple[object, ...], list[ScenarioRecord]] = {}
     for record in failed:
         kinds.setdefault(_sign(record), []).append(record)
@@ -108,7 +108,7 @@ def _kinds(failed: Iterable[ScenarioRecord]) -> list[list[ScenarioRecord]]:
 
 
 def kind_of(record: ScenarioRecord) -> tuple[object, ...]:
-    """Return what records have in common for which the details of one are enough."""
+    """Return a key; of records with the same key, the details of one are enough."""
     return (*_sign(record), record.verdict is Verdict.CRASHED)
 
 
@@ -117,19 +117,19 @@ def _sign(record: ScenarioRecord) -> tuple[object, ...]:
 
 
 def _others(alike: Sequence[ScenarioRecord]) -> list[str]:
-    """List scenarios that diverged in the same way as one shown in full."""
+    """List the scenarios that failed in the same way as the one that is shown in full."""
     if not alike:
         return []
     lines = [f"  the same divergence in {len(alike)} more:"]
     lines += [f"    {record.verdict.value:9} {record.id}" for record in alike[:_LISTED_IDS]]
     if len(alike) > _LISTED_IDS:
         rest = len(alike) - _LISTED_IDS
-        lines.append(f"    and {rest} others; the table shows which, --json FILE has each")
+        lines.append(f"    and {rest} others; the table and --json FILE have all of them")
     return lines
 
 
 def brief(record: ScenarioRecord) -> Text:
-    """Return a record in one line: verdict, id, place; what is known, or else the reason."""
+    """Return a record in one line: verdict, id, target, and known defects or the reason."""
     reason, *_ = record.reason.splitlines() or [""]
     duration = f"{record.duration:.3f} s" if record.verdict is Verdict.PASS else ""
     why = record.standing or duration or reason
@@ -145,7 +145,7 @@ def _verdict(verdict: Verdict) -> Text:
 
 
 def details(record: ScenarioRecord) -> list[Line]:
-    """Return one failed scenario's lines, and what the kernel printed."""
+    """Return the lines of a failed scenario, with the messages of the kernel."""
     lines: list[Line] = ["", _head(record)]
     lines += [f"  {line}" for line in failure_lines(record)]
     step = record.divergences[0].step if record.divergences else len(record.steps)

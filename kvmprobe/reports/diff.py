@@ -1,6 +1,6 @@
-"""What changed from one run to another: for a terminal, and as Markdown for a merge request.
+"""The differences between two runs, for a terminal and as Markdown for a merge request.
 
-Within a kind of change, failures stand together by what is known of them, then by what diverged.
+For each kind of change, failures are grouped by known defects, then by signature.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 _HEADINGS = {
     Change.NEW_FAILURE: "New failures",
-    Change.CHANGED: "Changed: another failure than before",
+    Change.CHANGED: "Changed: a different failure",
     Change.FIXED: "Fixed",
-    Change.UNCHANGED: "Failing as before",
-    Change.MISSING: "Missing: ran before, and not now",
+    Change.UNCHANGED: "Unchanged failures",
+    Change.MISSING: "Missing: did not run again",
     Change.NEW_SCENARIO: "New scenarios",
 }
 _PLAIN = (Change.MISSING, Change.NEW_SCENARIO)
 _LISTED_IDS = 12
 _LISTED_AS_BEFORE = 3
-# What Markdown or HTML would take for markup.
+# Characters that are markup in Markdown or HTML.
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&])")
 
 
@@ -80,7 +80,7 @@ def diff_markdown(compared: Comparison) -> Iterator[str]:
 
 
 def verdict(compared: Comparison) -> str:
-    """Return the comparison in a sentence."""
+    """Return the result of the comparison in one line."""
     counts = Counter(scenario.change for scenario in compared.scenarios)
     text = ", ".join(f"{counts[c]} {c.value}" for c in Change if counts[c]) or "no difference"
     return f"{'REGRESSION' if compared.regressed else 'no regression'}: {text}"
@@ -102,7 +102,7 @@ def _label(defect: DefectChange) -> str:
 
 
 def _groups(change: Change, found: Iterable[Compared]) -> list[list[Compared]]:
-    """Group by what is known, then by what diverged; what only came or went, by verdict."""
+    """Group by known defects and signature; missing and new scenarios by verdict."""
     groups: dict[tuple[object, ...], list[Compared]] = {}
     for scenario in found:
         failing = scenario.failing
@@ -121,7 +121,7 @@ def _plain(scenario: Compared) -> str:
 
 
 def _what(scenario: Compared) -> str:
-    """Return what is known of a group, as it stands above it."""
+    """Return the heading of a group: known defects, or the verdict."""
     if scenario.change in _PLAIN or scenario.failing is None:
         return _plain(scenario)
     if scenario.change is Change.CHANGED and scenario.before and scenario.after:
@@ -134,7 +134,7 @@ def _known(record: ScenarioRecord) -> str:
 
 
 def _shown(scenario: Compared) -> list[str]:
-    """Return the lines that show a group's failure, of one of its scenarios."""
+    """Return the lines that show the failure of one scenario of a group."""
     record = scenario.failing
     if record is None or scenario.change in _PLAIN:
         return []
@@ -169,7 +169,7 @@ def _markdown_of(group: Sequence[Compared]) -> Iterator[str]:
 
 
 def _line(scenario: Compared) -> str:
-    """Return a scenario's verdicts and its id."""
+    """Return the verdicts and the id of a scenario."""
     verdicts = [r.verdict.value for r in (scenario.before, scenario.after) if r]
     return f"{' -> '.join(dict.fromkeys(verdicts))}  {scenario.id}"
 

@@ -1,4 +1,4 @@
-"""The findings about a host as lines of text."""
+"""The doctor's advice about a host as lines of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def doctor_lines(findings: Sequence[Advice]) -> list[str]:
-    """Return a line for each finding, one for its remedy, and the totals."""
+    """Return a line for each finding, a line for its remedy, and the totals."""
     wide = max((len(advice.topic) for advice in findings), default=0)
     lines = ["readiness for an unattended run"]
     for advice in findings:

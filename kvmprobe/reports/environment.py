@@ -1,4 +1,4 @@
-"""The part of an environment record that is given with each result."""
+"""The part of a host's facts that KCIDB gets with each test."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from kvmprobe.reports.host_facts import fact, module_parameters
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Of the modules' dozens of parameters those that change what the calls here return, or how a guest
-# runs.
+# Parameters of KVM's modules that change what the calls return, or how a guest runs.
 TELLING_PARAMETERS = frozenset(
     {
         "cet",
@@ -43,9 +42,9 @@ _PATHS = {
 
 
 def brief_environment(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what distinguishes environments; what is not known is left out.
+    """Return the facts that distinguish environments; unknown ones are left out.
 
-    :param environment: as :class:`~kvmprobe.results.run_document.RunDocument` has it of a target
+    :param environment: of a target, as in :class:`~kvmprobe.results.run_document.RunDocument`
     """
     values = {name: fact(environment, path) for name, path in _PATHS.items()}
     values["kvm_parameters"] = _parameters(module_parameters(environment))
@@ -53,7 +52,7 @@ def brief_environment(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(modules: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return the relevant ones: ``kvm.ignore_msrs`` and the like."""
+    """Return the relevant parameters, by module and name: ``kvm.ignore_msrs``."""
     return {
         f"{module}.{name}": value
         for module, of in modules.items()

@@ -1,7 +1,7 @@
-"""What a record's failure comes to, in lines that any format may carry.
+"""A failure in lines of text that every format can contain.
 
-Text from a target is shown with its unprintable characters replaced: it can neither break a
-format nor move a terminal's cursor.
+Unprintable characters in text from a target are replaced, so that it cannot break a format or
+move the cursor of a terminal.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def at_most(lines: Sequence[str], most: int, what: str = "lines") -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Return one line without control characters, surrogates and what Unicode does not assign."""
+    """Return a line with control characters, surrogates and unassigned characters replaced."""
     return "".join(c if c.isprintable() else _REPLACEMENT for c in text.replace("\t", " "))
 
 
 def place(target: Target) -> str:
-    """Return target and kernel, and where that came from if the run says so."""
+    """Return the target, its kernel and the kernel's source, if the run has it."""
     source = f" ({target.source})" if target.source else ""
     return printable(f"{target.description}{source}")
 
 
 def headline(record: ScenarioRecord) -> str:
-    """Return in one line why a record is no plain pass: what is known of it, or its reason."""
+    """Return one line: known defects, crash, reason; empty for a pass."""
     parts = [record.standing] if record.standing else []
     if record.crash:
         parts.append(crash_text(record.crash))
@@ -56,7 +56,7 @@ def headline(record: ScenarioRecord) -> str:
 
 
 def failure_lines(record: ScenarioRecord) -> list[str]:
-    """Return what is known, the first divergence, what checkers found, and where the host died."""
+    """Return known defects, the first divergence, findings, crash, hang and reason."""
     lines = [
         f"known, {defect.label(record.target.kernel)}: {defect.title}"
         for defect in map(by_id, record.known)
@@ -78,9 +78,9 @@ def failure_lines(record: ScenarioRecord) -> list[str]:
 
 
 def log_lines(record: ScenarioRecord) -> Iterator[str]:
-    """Yield the kernel's own words: messages step by step, then the report of its death.
+    """Yield the messages of the kernel by step, then the report of its crash.
 
-    Nothing else here looks at a record's steps.
+    The other functions do not use the steps of a record.
     """
     for number, step in enumerate(record.steps):
         for line in step.kernel_log:
@@ -90,7 +90,7 @@ def log_lines(record: ScenarioRecord) -> Iterator[str]:
 
 
 def divergence_lines(found: Divergence) -> list[str]:
-    """Return where it shows, what was expected and observed, and by which rule."""
+    """Return a divergence: call, expected and observed values, differences and rule."""
     text = shown(found.difference)
     return [
         *head_lines(found),
@@ -100,7 +100,7 @@ def divergence_lines(found: Divergence) -> list[str]:
 
 
 def head_lines(found: Divergence) -> list[str]:
-    """Return where a divergence shows, what was expected and what was observed."""
+    """Return a divergence: call, expected and observed values."""
     after, call = where(found)
     text = shown(found.difference)
     return [
@@ -112,7 +112,7 @@ def head_lines(found: Divergence) -> list[str]:
 
 
 def finding_lines(found: Finding) -> list[str]:
-    """Return what a checker found, in comparison with which scenario, and where it differs."""
+    """Return a finding, the scenario of the comparison, and the differences."""
     lines = [f"step {found.step}: {found.checker} ({found.invariant}): {finding_text(found)}"]
     if found.other:
         lines.append(f"  there: {found.other}")
@@ -121,13 +121,13 @@ def finding_lines(found: Finding) -> list[str]:
 
 
 def crash_text(crash: Crash) -> str:
-    """Return which task died, or that the host did, and why, in one line."""
+    """Return in one line that the host died, or which task the kernel killed."""
     who = f"the kernel killed {crash.victim}" if crash.victim else "the host died"
     return f"{who}: {crash.headline}"
 
 
 def crash_lines(crash: Crash) -> list[str]:
-    """Return who died of what, where, and called by whom."""
+    """Return a crash: call, headline, function and its callers."""
     return [
         f"step {crash.step}: {call_text(crash.during)}",
         f"  {crash_text(crash)}",

@@ -1,4 +1,4 @@
-"""What the model expects of a call, as text."""
+"""Expected results as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def expected_result(result: int | NewDescriptor | None) -> str:
-    """Return a result, or -errno; None is one that correct kernels do not agree on."""
+    """Return a result or -errno; None means that correct kernels differ."""
     match result:
         case None:
             return "differs between correct kernels"
@@ -25,7 +25,7 @@ def expected_result(result: int | NewDescriptor | None) -> str:
 
 
 def expected_text(outcome: Outcome) -> str:
-    """Return the result, what the output holds, and what of it is unspecified."""
+    """Return the result, the content of the output, and its unspecified parts."""
     match outcome:
         case NewDescriptor():
             return DESCRIPTOR

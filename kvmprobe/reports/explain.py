@@ -1,6 +1,6 @@
-"""A scenario step by step, as the model sees it: what changes, what is expected, and why.
+"""A scenario step by step, according to the model: state, expected results and rules.
 
-No kernel is asked.
+No kernel call is made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST = 100
 
 
 def explain(scenario: Scenario, host: HostProfile) -> list[str]:
-    """Return the scenario's lines: each op with its expectation, rule and effect, then hazards."""
+    """Return the lines: for each op expected result, rule and changes of state; then hazards."""
     lines = [scenario.id]
     survives = True
     for (number, op), known in zip(scenario.ops(), ModelRun(host).walk(scenario), strict=False):

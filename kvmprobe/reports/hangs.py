@@ -1,4 +1,4 @@
-"""What the tasks of a hung scenario were doing, as text."""
+"""The tasks of a scenario at its deadline, as text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def hang_lines(hang: Hang) -> Iterator[str]:
-    """Yield the step, each task when the time was up, and the kernel's log since then."""
+    """Yield the step, the tasks at the deadline and after SIGKILL, and the kernel's log."""
     yield f"step {hang.step}: {call_text(hang.during)}"
-    yield from _task_lines("when the time was up", hang.tasks)
+    yield from _task_lines("at the deadline", hang.tasks)
     yield from _task_lines("after SIGKILL", hang.unkillable)
     if hang.kernel_log:
-        yield "  the kernel's log since the last step:"
+        yield "  the kernel's log since the last completed step:"
         yield from (f"    {line}" for line in hang.kernel_log)
 
 

@@ -1,6 +1,6 @@
-"""The run as one JSON document that is whole after every record, also when the run is cut short.
+"""A run as one JSON document, which is complete after each record, even if the run is cut short.
 
-Each record replaces the document's tail by itself and a new tail, in one write.
+One write replaces the end of the document by a record and a new end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class JsonReport:
     """Writes the document to a new file."""
 
     def __init__(self, path: Path, command: Sequence[str]) -> None:
-        """Begin the document.
+        """Create the document.
 
         :raises UsageError: the file cannot be written
         """
@@ -46,7 +46,7 @@ class JsonReport:
         self._separator = b"\n"
 
     def add(self, record: ScenarioRecord) -> None:
-        """Add one scenario; the document is whole again afterwards."""
+        """Add the record of a scenario."""
         self._counts[record.verdict.value] += 1
         self._targets[record.target] = None
         line = json.dumps(record_to_json(record), separators=(",", ":")).encode()
@@ -54,7 +54,7 @@ class JsonReport:
         self._separator = b",\n"
 
     def finish(self, not_completed: Iterable[str], *, complete: bool) -> None:
-        """Write the summary: whether the run went to its end, and what did not complete."""
+        """Write the summary: whether the run is complete, and the ids without a record."""
         self._summary = {"complete": complete, "not_completed": list(not_completed)}
         self._append(b"")
 

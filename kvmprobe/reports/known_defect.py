@@ -13,7 +13,7 @@ _COLUMN = 13
 
 
 def defect_lines(defect: KnownDefect) -> list[str]:
-    """Return what it is, which kernels have it, and the commands that show it."""
+    """Return the lines: description, affected and fixed kernels, and commands that show it."""
     fields = {
         "what": defect.summary,
         "correct": defect.expected,

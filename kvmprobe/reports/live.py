@@ -1,4 +1,4 @@
-"""A run's records as they come: what failed is printed at once, in full where it is new."""
+"""Prints failures during a run: the first one of a kind in full, the others in one line."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ _COUNTED = "more scenarios with the same known defect are counted, not listed"
 class Live:
     """Prints one run.
 
-    :ivar tally: shows what failed so far, ``2 DIVERGED, 1 CRASHED``; to be set where a line for
-        that is there
+    :ivar tally: called with the failures so far, ``2 DIVERGED, 1 CRASHED``; the caller sets it
     """
 
     def __init__(self, console: Console, printing: Printing) -> None:
@@ -36,7 +35,7 @@ class Live:
         self._labels: set[tuple[object, str]] = set()
 
     def add(self, record: ScenarioRecord) -> None:
-        """Print a record, if it is to be printed."""
+        """Print a record, if its verdict is selected."""
         if record.verdict in _FAILED:
             self._counts[record.verdict] += 1
             self.tally(", ".join(counted(self._counts)))
@@ -50,18 +49,18 @@ class Live:
             self._print_failure(record)
 
     def finish(self, records: Sequence[ScenarioRecord], seconds: float) -> None:
-        """Print what the run found, but no details again that have been printed."""
+        """Print the results, without details that have been printed before."""
         show(self._console, records, seconds, self.printed)
 
     def printed(self, record: ScenarioRecord) -> Printed:
-        """Return whether the details of such a failure have been printed, or are not wanted."""
+        """Return whether the details of such a failure have been printed, or will not be."""
         only_counted = record.explained and self._printing.known is Known.COUNTED
         if only_counted or record.verdict not in self._printing.verdicts:
             return Printed.NEVER
         return Printed.IN_FULL if kind_of(record) in self._in_full else Printed.NOT_YET
 
     def _condense(self, record: ScenarioRecord) -> None:
-        """Print the first of a label."""
+        """Print one line for the first record with a label."""
         key = (record.target, record.label)
         if self._printing.known is Known.CONDENSED and key not in self._labels:
             self._labels.add(key)

@@ -72,7 +72,7 @@ _OPERANDS: Mapping[type[Op], str] = {
 
 
 def operand(op: Op) -> str:
-    """Return what a call was given: ``a table without AMX``; nothing where it has no words."""
+    """Return the operand of a call: ``a table without AMX``; empty if it has no description."""
     if isinstance(op, SetCpuid2 | SetCpuid):
         return _TABLES[op.table]
     if isinstance(op, GuestOp):
@@ -91,9 +91,9 @@ def short_call(op: Op | None) -> str:
 
 
 def row_text(ops: Sequence[Op], number: int) -> str:
-    """Return a call as a row of the table of steps, with a table that was given before by its step.
+    """Return a call for the table of steps; a repeated CPUID table refers to its first step.
 
-    :param ops: of the steps, in order
+    :param ops: the ops of the steps, in order
     """
     op = ops[number]
     if not isinstance(op, SetCpuid2 | SetCpuid):

@@ -1,4 +1,4 @@
-"""The registered ops as text, and the JSON Schema of documents made of them."""
+"""The ops as text, and the JSON Schema of scenario documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kvmprobe.scenarios.ops import registry
 
 
 def op_lines() -> list[str]:
-    """Return name and kernel call of each op, and below it its errnos and sources."""
+    """Return the name and the kernel call of each op, then its errnos and sources."""
     ops = sorted(registry().items())
     width = max(len(name) for name, _ in ops)
     lines: list[str] = []

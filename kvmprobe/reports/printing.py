@@ -1,4 +1,4 @@
-"""Which verdicts a run prints as they come: quiet passes, and switches for each verdict."""
+"""Which verdicts are printed during a run; by default failures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NAMES = (*_VERDICTS, _KNOWN, _ALL)
 
 
 class Known(Enum):
-    """What is printed of failures that known defects explain."""
+    """How failures that known defects explain are printed."""
 
-    COUNTED = "nothing: they are counted at the end"
-    CONDENSED = "a line for the first of each label; the details at the end"
-    AS_OTHERS = "as much as of others"
+    COUNTED = "not printed, counted at the end"
+    CONDENSED = "one line for each label, details at the end"
+    AS_OTHERS = "like other failures"
 
 
 class Switch(Enum):
@@ -34,15 +34,15 @@ class Switch(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Printing:
-    """What is printed; without switches what failed, and condensed what is known of that."""
+    """The verdicts to print; by default failures, with known ones condensed."""
 
     verdicts: frozenset[Verdict] = FAILURES | {Verdict.BROKEN}
     known: Known = Known.CONDENSED
 
     def switched(self, switch: Switch, names: Iterable[str]) -> Printing:
-        """Return it with verdicts, ``known`` or ``all`` switched on or off.
+        """Return a copy with verdicts, ``known`` or ``all`` switched on or off.
 
-        :raises UsageError: a name is none, or is short for several
+        :raises UsageError: a name is unknown or ambiguous
         """
         full = {_full(name) for name in names}
         touched = frozenset(v for name, v in _VERDICTS.items() if full & {name, _ALL})
@@ -56,10 +56,10 @@ class Printing:
 
 
 def _full(name: str) -> str:
-    """Return the name that this one is, or is the beginning of."""
+    """Return the full name of a name or of a unique abbreviation."""
     key = name.strip().lower().replace("_", "-")
     found = [key] if key in NAMES else [known for known in NAMES if key and known.startswith(key)]
     if len(found) != 1:
-        problem = f"may be {' or '.join(found)}" if found else "is none of them"
+        problem = f"is ambiguous: {' or '.join(found)}" if found else "is unknown"
         raise UsageError(f"{name!r} {problem}; verdicts: {', '.join(NAMES)}")
     return found[0]

@@ -1,4 +1,4 @@
-"""What an unfinished run did not complete, and how to go on."""
+"""The scenarios that a run did not complete, and how to continue."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SHOWN_IDS = 10
 
 
 def remaining_lines(ids: Sequence[str], resume: str = "") -> list[str]:
-    """Return how many scenarios did not complete, of which families, the first of them.
+    """Return the number of scenarios without a record, their families, and the first ids.
 
-    :param ids: in the order in which they would have run
-    :param resume: the command that goes on; empty if there is none
+    :param ids: in the order of the run
+    :param resume: the command that continues the run, or empty
     """
     if not ids:
         return []
@@ -28,5 +28,5 @@ def remaining_lines(ids: Sequence[str], resume: str = "") -> list[str]:
     if len(ids) > _SHOWN_IDS:
         lines.append(f"  ... and {len(ids) - _SHOWN_IDS} more")
     if resume:
-        lines.append(f"kvmprobe: to go on with them: {resume}")
+        lines.append(f"kvmprobe: to continue: {resume}")
     return lines

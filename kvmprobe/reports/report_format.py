@@ -1,4 +1,4 @@
-"""What a report format is; the module of each one in ``reports/formats`` defines one as FORMAT."""
+"""Report formats; each module in ``reports/formats`` defines one as FORMAT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.run_document import Ending, RunDocument
 
     Write = Callable[[str], None]
-    """Takes text to append, without its last newline."""
+    """Appends text, and a newline."""
     Renderer = Callable[[Sequence[RunDocument]], str]
     Starter = Callable[[Write, RunDocument, Sequence[str]], "LiveReport"]
 
@@ -31,10 +31,10 @@ class LiveReport(Protocol):
 class ReportFormat:
     """One format.
 
-    :ivar summary: what it is, for the help; lines of at most 64 characters
+    :ivar summary: its description for the help; lines of at most 64 characters
     :ivar render: returns the report of finished runs
-    :ivar start: starts a report that grows during its run, given the run without its records and
-        the ids of all scenarios that should be recorded; None for one that is written at the end
+    :ivar start: starts a report that is written during its run; takes the run without its records,
+        and the ids of all planned scenarios; None if the report is written at the end
     :ivar shows_steps: whether it shows the steps of scenarios that passed
     """
 
@@ -44,10 +44,10 @@ class ReportFormat:
     shows_steps: bool = False
 
     def live(self, write: Write, begun: RunDocument, planned: Sequence[str]) -> LiveReport:
-        """Start a report of a run that starts.
+        """Start the report of a run.
 
         :param begun: the run without its records; its environments may be added later
-        :param planned: ids of all scenarios that should be recorded
+        :param planned: ids of all planned scenarios
         """
         return (self.start or self._at_the_end)(write, begun, planned)
 

@@ -1,6 +1,6 @@
-"""The table of orders (rows) by variants (columns), one sign a cell.
+"""The table of orders (rows) and variants (columns), with a character for each verdict.
 
-A column is named by parts between dots; columns that share all but the last axes stand together.
+The name of a column has parts between dots; columns with the same first parts form a block.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FEW_COLUMNS = 9
 
 
 def table(records: Sequence[ScenarioRecord]) -> list[str]:
-    """Return the table's lines; rows and columns in order of first appearance."""
+    """Return the lines; rows and columns are in the order of their first appearance."""
     rows = list(dict.fromkeys(r.row for r in records))
     columns = sorted(dict.fromkeys(r.column for r in records), key=_Natural(records))
     signs = {(r.row, r.column): r.verdict.sign for r in records}
@@ -42,7 +42,7 @@ def table(records: Sequence[ScenarioRecord]) -> list[str]:
 
 
 class _Natural:
-    """Sorts columns by the place at which each of their parts first appeared."""
+    """Sorts columns by the first appearance of each of their parts."""
 
     def __init__(self, records: Iterable[ScenarioRecord]) -> None:
         self._rank: dict[str, int] = {}
@@ -55,7 +55,7 @@ class _Natural:
 
 
 def _blocks(columns: Sequence[str]) -> list[list[list[str]]]:
-    """Split columns by their first axes into blocks, and those by the next axis into groups."""
+    """Split columns into blocks by their first parts, and blocks into groups by the next part."""
     return [
         [list(group) for _, group in groupby(block, key=lambda c: c.split(".")[: _BLOCK_AXES + 1])]
         for _, block in groupby(columns, key=lambda c: c.split(".")[:_BLOCK_AXES])
@@ -80,7 +80,7 @@ def _headers(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
 
 
 def _legend(blocks: Sequence[Sequence[Sequence[str]]]) -> list[str]:
-    """Return lines that name the groups and their cells; blocks with the same names share one."""
+    """Return lines that name the groups and cells of each block."""
     legends: dict[str, list[str]] = {}
     for block in blocks:
         parts = [column.split(".") for group in block for column in group]

@@ -26,12 +26,12 @@ _SHOWN: Mapping[FieldKind, Callable[[int], str]] = {
     FieldKind.VECTOR: vector_name,
 }
 DESCRIPTOR = "a descriptor"
-# Kinds whose values have names of their own, and so no number.
+# Kinds whose values are shown by name, without a number.
 NAMED = frozenset({FieldKind.EXIT_REASON, FieldKind.VECTOR})
 
 
 def value_text(name: str, value: int) -> str:
-    """Return a named value: a bitmap with its components, a register in hexadecimal."""
+    """Return a value by the kind of its field: a bitmap with its components, a count."""
     return _SHOWN[kind_of(name)](value)
 
 
@@ -47,22 +47,22 @@ def fields_text(fields: Mapping[str, int]) -> str:
 
 
 def result_text(result: int) -> str:
-    """Return what a call returned: ``1``, or ``-EINVAL (22)``."""
+    """Return the result of a call: ``1``, or ``-EINVAL (22)``."""
     return f"-{errno_name(-result)}" if result < 0 else str(result)
 
 
 def returned(result: int) -> str:
-    """Return a result as a verdict on the call: ``returns 1``, or ``-EINVAL (22)``."""
+    """Return the result of a call with a verb: ``returns 1``, or ``-EINVAL (22)``."""
     return result_text(result) if result < 0 else f"returns {result}"
 
 
 def call_text(op: Op | None) -> str:
-    """Return a call with its arguments; nothing where it is not known."""
+    """Return a call with its arguments; empty if it is unknown."""
     return op.text if op else ""
 
 
 def call_name(op: Op | None) -> str:
-    """Return the name of the system call or ioctl, without arguments."""
+    """Return the name of the system call or ioctl; empty if it is unknown."""
     return op.call_name if op else ""
 
 
@@ -72,9 +72,9 @@ def errno_symbol(result: int) -> str:
 
 
 def rule_text(rule: Rule, read_by: Rule | None = None) -> str:
-    """Return a rule with kvmprobe's own numbers and its first source.
+    """Return a rule with the numbers of its invariants and its first source.
 
-    :param read_by: the rule of the call that shows it
+    :param read_by: the rule of the observer, if one shows it
     """
     numbers = f" ({', '.join(rule.invariants)})" if rule.invariants else ""
     text = f"{rule.statement}{numbers}: {rule.sources[0]}"
@@ -82,6 +82,6 @@ def rule_text(rule: Rule, read_by: Rule | None = None) -> str:
 
 
 def hex_bytes(content: bytes, size: int) -> str:
-    """Return the first bytes of ``size`` of them in groups of four."""
+    """Return the first bytes of ``size`` bytes, in groups of four."""
     shown = content.hex(" ", 4)
     return f"{shown} ..." if size > len(content) else shown

@@ -1,4 +1,4 @@
-"""What checkers claim, by name; a report has the sentence for each."""
+"""The claims of checkers, by name; reports have the sentences."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Self
 class Claim(Enum):
     """One kind of inconsistency.
 
-    :ivar numbers: names of the numbers that it is about
-    :ivar texts: names of what else it is about: an ioctl, a register, bytes in hexadecimal
+    :ivar numbers: names of its values that are numbers
+    :ivar texts: names of its values that are texts: an ioctl, a register, bytes in hexadecimal
     """
 
     numbers: frozenset[str]
     texts: frozenset[str]
 
     def __new__(cls, value: str, numbers: str = "", texts: str = "") -> Self:
-        """Take the names, separated by blanks."""
+        """Create a claim from names that are separated by blanks."""
         claim = object.__new__(cls)
         claim._value_ = value
         claim.numbers, claim.texts = frozenset(numbers.split()), frozenset(texts.split())

@@ -1,9 +1,9 @@
-"""What changed from one run to another, by scenario and signature.  Pure.
+"""Comparison of two runs, by scenario and signature.  Pure.
 
-A scenario *fails* where it shows something that a correct kernel would not, also where that was
-expected (XFAIL).  A failure's signature is its first divergence, the rest follows from it; where
-nothing diverged, what a checker found, where the host died, or the reason.  Whether the host died
-of it is no part of it: only the first of each kind of hazard goes on to its crash.
+A scenario *fails* if it shows something that a correct kernel does not do, even if that was
+expected (XFAIL).  The signature of a failure is its first divergence; without a divergence it is a
+checker's finding, the place of a crash, or the reason.  A crash does not change the signature of a
+divergence, because only the first scenario of each kind of hazard continues to its crash.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FAILING = FAILURES | {Verdict.XFAIL, Verdict.BROKEN}
 
 
 class Change(Enum):
-    """What became of a scenario."""
+    """How a scenario changed."""
 
     NEW_FAILURE = "new failure"
     CHANGED = "changed"
@@ -36,7 +36,7 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One scenario in both runs, or in one of them."""
+    """A scenario in both runs, or in one of them."""
 
     id: str
     change: Change
@@ -45,12 +45,12 @@ class Compared:
 
     @property
     def failing(self) -> ScenarioRecord | None:
-        """The record that shows the failure: the later one's, if that fails."""
+        """The record of the failure: the later one if it fails."""
         return next((r for r in (self.after, self.before) if r and fails(r)), None)
 
     @property
     def regressed(self) -> bool:
-        """Whether the kernel got worse here; part of what was known before is no other failure."""
+        """True if the kernel got worse; fewer known defects than before are not another failure."""
         if self.change is not Change.CHANGED:
             return self.change is Change.NEW_FAILURE
         before = set(self.before.known) if self.before else set()
@@ -59,7 +59,7 @@ class Compared:
 
 
 class Becomes(Enum):
-    """What became of a known defect, by the scenarios that ran in both runs."""
+    """How a known defect changed, in the scenarios that ran in both runs."""
 
     NEW = "new"
     FIXED = "fixed"
@@ -73,9 +73,9 @@ class Becomes(Enum):
 class DefectChange:
     """A known defect, and the scenarios that show it.
 
-    :ivar before: those of the first run
-    :ivar after: those of the second
-    :ivar in_both: all that ran in both runs, showing it or not
+    :ivar before: the scenarios that show it in the first run
+    :ivar after: the scenarios that show it in the second run
+    :ivar in_both: all scenarios that ran in both runs
     """
 
     id: str
@@ -85,7 +85,7 @@ class DefectChange:
 
     @property
     def becomes(self) -> Becomes:
-        """What became of it; fixed means that every scenario that showed it ran again."""
+        """The change; it is fixed only if every scenario that showed it ran again."""
         if not self.before:
             return Becomes.NEW if self.after & self.in_both else Becomes.FIRST_TESTED
         if self.before & self.in_both == self.after & self.in_both != frozenset():
@@ -104,8 +104,8 @@ class DefectChange:
 class Comparison:
     """Two runs, compared.
 
-    :ivar scenarios: those of the first run in its order, then what only the second has;
-        without those that fail in neither
+    :ivar scenarios: those of the first run in its order, then those that only the second has;
+        without scenarios that fail in neither
     """
 
     before: RunDocument
@@ -113,12 +113,12 @@ class Comparison:
     scenarios: tuple[Compared, ...]
 
     def having(self, change: Change) -> list[Compared]:
-        """Return the scenarios that changed in that way."""
+        """Return the scenarios with that change."""
         return [scenario for scenario in self.scenarios if scenario.change is change]
 
     @property
     def regressed(self) -> bool:
-        """Whether anything got worse."""
+        """True if anything got worse."""
         return any(scenario.regressed for scenario in self.scenarios)
 
     @property
@@ -147,12 +147,12 @@ def compare(before: RunDocument, after: RunDocument) -> Comparison:
 
 
 def fails(record: ScenarioRecord) -> bool:
-    """Return True if it shows what a correct kernel would not."""
+    """Return True if the record shows something that a correct kernel does not do."""
     return record.verdict in _FAILING
 
 
 def signature(record: ScenarioRecord) -> tuple[object, ...]:
-    """Return what makes two failures of one scenario the same: values, and no text of reports."""
+    """Return the values by which two failures of a scenario are the same."""
     if record.divergences:
         return (record.divergences[0].signature,)
     if record.unexplained:

@@ -1,7 +1,7 @@
-"""Reads a kernel's console text: panics, oopses and warnings, and where they happened.
+"""Finds panics, oopses and warnings in the console text of a kernel.
 
-Pure.  Robust against text that is cut short, and against lines of others in between; golden logs of
-real kernels are under ``tests/golden/console``.
+Pure.  The text may be truncated, and other lines may be among those of a report;
+``tests/golden/console`` has logs of real kernels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STARTS = re.compile(
 _RIP = re.compile(r"^RIP: [0-9a-f]{4}:(?:\[?<[0-9a-f]+>\]? *)?([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+")
 _FRAME = re.compile(r"^ (?:\[<[0-9a-f]+>\] )?([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[\w]+\])?$")
 _TRACE = re.compile(r"^Call [Tt]race:")
-# How the kernel came to report, not what went wrong.
+# Functions that report a fault, not those in which it happened.
 _REPORTING = re.compile(
     r"^(?:dump_stack\w*|show_\w+|panic|vpanic|nmi_panic|oops_end|die\w*|__die\w*|__warn\w*|warn_slowpath\w*"
     r"|report_bug|handle_bug|exc_\w+|asm_exc_\w+|do_trap|do_error_trap|math_error|page_fault_oops"
@@ -46,11 +46,11 @@ _OUTERMOST = re.compile(r"^(?:entry_SYSCALL_64\w*|do_syscall_64|x64_sys_call|ret
 
 @dataclass(frozen=True, slots=True)
 class PanicReport:
-    """What the kernel said when something went wrong in it.
+    """The report of a fault in the kernel.
 
-    :ivar headline: its own one-line description, without time stamp
-    :ivar function: where it happened; empty if the text does not say
-    :ivar frames: reliable callers of it, innermost first, without the reporting code around
+    :ivar headline: the kernel's one-line description, without time stamp
+    :ivar function: the function of the fault; empty if the text does not have it
+    :ivar frames: its reliable callers, innermost first, without the reporting functions
     :ivar text: the whole report, as printed
     """
 
@@ -66,47 +66,47 @@ def lines(text: str) -> list[str]:
 
 
 def unstamped(line: str) -> str:
-    """Return a line without its level, its time and who printed it."""
+    """Return a line without its level, its time and its caller id."""
     return _STAMP.sub("", line)
 
 
 def is_panicking(console: bytearray, start: int) -> bool:
-    """Return True if a panic was announced at or after byte ``start``, or across it."""
+    """Return True if the first line of a panic is at, after or across byte ``start``."""
     return console.find(_PANIC.encode(), max(0, start - len(_PANIC))) >= 0
 
 
 def is_complete(console: bytearray, start: int) -> bool:
-    """Return True if the report of a panic announced around byte ``start`` is complete."""
+    """Return True if the last line of a panic is at, after or across byte ``start``."""
     return console.find(_PANIC_END.encode(), max(0, start - len(_PANIC))) >= 0
 
 
 def find_panic(text: str) -> PanicReport | None:
-    """Return the report of the panic in a console text, the trouble that led to it included."""
-    said = _Said(text)
-    panics = [span for span in said.spans if said.mentions(span, _PANIC)]
+    """Return the report of the panic in a console text, with the fault that led to it."""
+    console = _Console(text)
+    panics = [span for span in console.spans if console.mentions(span, _PANIC)]
     if not panics:
         return None
-    first = said.spans.index(panics[0])
-    while first > 0 and said.adjoin(said.spans[first - 1], said.spans[first]):
+    first = console.spans.index(panics[0])
+    while first > 0 and console.adjoin(console.spans[first - 1], console.spans[first]):
         first -= 1
-    return said.report(range(said.spans[first].start, panics[0].stop))
+    return console.report(range(console.spans[first].start, panics[0].stop))
 
 
 def find_reports(text: str) -> tuple[PanicReport, ...]:
-    """Return every report in a console text, warnings too, in order."""
-    said = _Said(text)
-    return tuple(said.report(span) for span in said.spans)
+    """Return all reports in a console text, including warnings, in order."""
+    console = _Console(text)
+    return tuple(console.report(span) for span in console.spans)
 
 
-class _Said:
-    """Console lines with the places of the reports in them."""
+class _Console:
+    """Console lines, and the ranges of the reports among them."""
 
     def __init__(self, text: str) -> None:
         self.printed = lines(text)
         self.bare = [unstamped(line) for line in self.printed]
         self.spans = list(self._find_spans())
 
-    # A report lasts to its end marker, or to the next start if that is missing.
+    # A report ends with its end marker or, if that is missing, before the next report.
     def _find_spans(self) -> Iterator[range]:
         start: int | None = None
         for number, line in enumerate(self.bare):
@@ -125,8 +125,8 @@ class _Said:
     def mentions(self, span: range, words: str) -> bool:
         return any(words in self.bare[number] for number in span)
 
-    # An oops repeats its registers between its end marker and the panic; other lines mean other
-    # times.
+    # Between the end of an oops and the panic the kernel prints the registers again; other lines
+    # mean that the two are not related.
     def adjoin(self, earlier: range, later: range) -> bool:
         between = self.bare[earlier.stop : later.start]
         return sum(not _REGISTERS.match(line) for line in between) <= _STRAY_LINES
@@ -138,7 +138,7 @@ class _Said:
         return PanicReport(_headline(bare), _function(bare, frames), frames, text)
 
 
-# An oops says more than the warning before it, and both say more than that the kernel gives up.
+# An oops is more specific than the warning before it, and both than the panic.
 def _headline(bare: list[str]) -> str:
     starts = [line.strip() for line in bare if _STARTS.match(line) and _CUT_HERE not in line]
     named = [line for line in starts if _PANIC not in line]

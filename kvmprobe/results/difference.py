@@ -1,4 +1,4 @@
-"""How a reply differs from what a correct kernel may answer: values, and no text."""
+"""Differences between a reply and what a correct kernel may return: values, no text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResultDiffers:
-    """Another result, or -errno.
+    """A wrong result or -errno.
 
-    :ivar expected: None where any descriptor is right
+    :ivar expected: None if any descriptor is correct
     """
 
     expected: int | None
@@ -27,12 +27,11 @@ class ResultDiffers:
 
 @dataclass(frozen=True, slots=True)
 class ExitDiffers:
-    """KVM_RUN returned 0, and the guest payload had not answered.
+    """KVM_RUN returned 0 before the guest payload answered.
 
-    :ivar expected: the result of KVM_RUN: -errno, or 0 where the payload should have answered
+    :ivar expected: the result of KVM_RUN: -errno, or 0 if the payload should have answered
     :ivar exit_reason: KVM_EXIT_*
-    :ivar entry_failure: ``hardware_entry_failure_reason`` of KVM_EXIT_FAIL_ENTRY; None where it is
-        not known
+    :ivar entry_failure: ``hardware_entry_failure_reason`` of KVM_EXIT_FAIL_ENTRY; None if unknown
     """
 
     expected: int
@@ -42,7 +41,7 @@ class ExitDiffers:
 
 @dataclass(frozen=True, slots=True)
 class ValuesDiffer:
-    """Other values in the output, by name; one that the output lacks is not among the observed."""
+    """Wrong values in the output, by name; ``observed`` lacks those that the output lacks."""
 
     expected: Mapping[str, int]
     observed: Mapping[str, int]
@@ -50,10 +49,10 @@ class ValuesDiffer:
 
 @dataclass(frozen=True, slots=True)
 class BytesDiffer:
-    """Other bytes in memory that has no named values.
+    """Wrong bytes in memory without named values.
 
-    :ivar offset: of the first byte that differs
-    :ivar expected: from there on, at most :data:`KEPT_BYTES`
+    :ivar offset: offset of the first byte that differs
+    :ivar expected: the bytes from there on, at most :data:`KEPT_BYTES`
     """
 
     offset: int
@@ -63,7 +62,7 @@ class BytesDiffer:
 
 @dataclass(frozen=True, slots=True)
 class RegisterDiffers:
-    """A register of one CPUID entry."""
+    """A wrong register of a CPUID entry."""
 
     leaf: int
     subleaf: int
@@ -74,7 +73,7 @@ class RegisterDiffers:
 
 @dataclass(frozen=True, slots=True)
 class EntryDiffers:
-    """Another CPUID entry at one place of a table."""
+    """A wrong CPUID entry at one place of a table."""
 
     expected: CpuidEntry
     observed: CpuidEntry
@@ -82,9 +81,9 @@ class EntryDiffers:
 
 @dataclass(frozen=True, slots=True)
 class TableDiffers:
-    """Another CPUID table: what differs in it, the first first.
+    """A wrong CPUID table, with the parts that differ in order.
 
-    :ivar entries: the expected number of entries and the observed one, where they differ
+    :ivar entries: the expected and the observed number of entries, if they differ
     """
 
     parts: tuple[RegisterDiffers | EntryDiffers, ...]
@@ -96,9 +95,9 @@ class RunOfBytes:
     """Differing bytes within one field or component of an XSAVE image.
 
     :ivar where: the field or component
-    :ivar offset: of the first one in the image
-    :ivar size: in bytes
-    :ivar expected: the first of them, at most :data:`KEPT_BYTES`
+    :ivar offset: offset of the first byte in the image
+    :ivar size: number of bytes
+    :ivar expected: the first bytes, at most :data:`KEPT_BYTES`
     """
 
     where: str
@@ -110,11 +109,11 @@ class RunOfBytes:
 
 @dataclass(frozen=True, slots=True)
 class ImageDiffers:
-    """Another XSAVE image.
+    """A wrong XSAVE image.
 
-    :ivar size: of the expected image, in bytes
-    :ivar written: bytes that the kernel wrote, where it wrote beyond the image
-    :ivar regions: the same differences to be drawn
+    :ivar size: size of the expected image in bytes
+    :ivar written: number of bytes that the kernel wrote, if it wrote beyond the image
+    :ivar regions: the same differences, for a drawing
     """
 
     size: int
@@ -127,7 +126,7 @@ class ImageDiffers:
 
 @dataclass(frozen=True, slots=True)
 class HostSurvives:
-    """The call returned, where the model of a known defect says that the host dies."""
+    """The call returned, although the model of a known defect predicts that the host dies."""
 
     reason: str
     observed: int
@@ -167,7 +166,7 @@ Difference = (
 def image_differs(
     expected: bytes, observed: bytes, layout: Layout, written: int | None = None
 ) -> ImageDiffers:
-    """Return how two images of one length differ.
+    """Return the difference of two images of the same length.
 
     :param written: see :class:`ImageDiffers`
     """

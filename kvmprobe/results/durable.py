@@ -1,4 +1,4 @@
-"""Writes what has to be there after a crash."""
+"""Writes files that must survive a crash."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def write_whole(final: Path, scratch: Path, content: bytes) -> None:
-    """Make a file that is on the disk with all of its content, or not there at all.
+    """Create a file that is on the disk either with all of its content or not at all.
 
-    :param scratch: what it is called until then, in the same folder
-    :raises OSError: nothing of it is left
+    :param scratch: its name until it is complete, in the same directory
+    :raises OSError: it cannot be written; nothing is left
     """
     try:
         with scratch.open("wb") as file:
@@ -30,14 +30,14 @@ def write_whole(final: Path, scratch: Path, content: bytes) -> None:
 
 
 def write_all(fd: int, content: bytes, offset: int) -> None:
-    """Write all of it, however little the kernel takes at once."""
+    """Write all of the content, in as many calls as the kernel needs."""
     while content:
         written = os.pwrite(fd, content, offset)
         content, offset = content[written:], offset + written
 
 
 def _sync_folder(path: Path) -> None:
-    """Have a folder's names on the disk."""
+    """Flush a directory's entries to the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

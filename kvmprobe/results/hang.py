@@ -1,4 +1,4 @@
-"""What a scenario's tasks were doing when its time was up."""
+"""What the tasks of a scenario were doing at its deadline."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NOWHERE = "0"
 
 @dataclass(frozen=True, slots=True)
 class HungTask:
-    """One thread, in the words of ``/proc/PID/task/TID``; what may not be read there says why.
+    """One thread, as ``/proc/PID/task/TID`` shows it; for a file that cannot be read, the reason.
 
     :ivar state: ``S (sleeping)``
-    :ivar wchan: the kernel function that it sleeps in; ``0`` if in none
+    :ivar wchan: the kernel function in which it sleeps, or ``0``
     :ivar syscall: ``running``, or number, six arguments, stack pointer and program counter
-    :ivar stack: the kernel's functions, innermost first; empty for a task that runs
+    :ivar stack: the kernel's functions, innermost first; empty for a running task
     :see: Documentation/filesystems/proc.rst
     """
 
@@ -34,20 +34,20 @@ class HungTask:
 
     @property
     def place(self) -> str:
-        """Which it is, its state, and where it sleeps."""
+        """Its name, its state, and where it sleeps."""
         where = "" if self.wchan == _NOWHERE else f", in {self.wchan}"
         return f"{self.name} (thread {self.tid}): {self.state}{where}"
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """A scenario that did not end.
+    """A scenario that reached its deadline.
 
-    :ivar tasks: before they were killed
-    :ivar unkillable: those that SIGKILL did not end, some seconds after it
-    :ivar kernel_log: messages since the last step that ended
+    :ivar tasks: its tasks before they were killed
+    :ivar unkillable: tasks that still exist some seconds after SIGKILL
+    :ivar kernel_log: messages since the last completed step
     :ivar step: number of the step that did not end, from 0
-    :ivar during: the op of that step
+    :ivar during: the op of that step; None if it is unknown
     """
 
     tasks: tuple[HungTask, ...]
@@ -57,9 +57,9 @@ class Hang:
     during: Op | None = None
 
     def note(self, late: str) -> str:
-        """Return the reason that a record has, in one line.
+        """Return the reason for a record, in one line.
 
-        :param late: what did not end, within how many seconds
+        :param late: what exceeded its deadline, and by which limit
         """
         if not self.unkillable:
             return late
@@ -67,12 +67,12 @@ class Hang:
         return f"unkillable: {late}, and SIGKILL did not end {left}"
 
     def at(self, step: int, during: Op | None) -> Hang:
-        """Return it with the step that did not end."""
+        """Return the same hang with the step that did not end."""
         return replace(self, step=step, during=during)
 
 
 def hang_from_worker(data: Mapping[str, Any], kernel_log: Iterable[str]) -> Hang:
-    """Return what the worker reported."""
+    """Return the hang that a worker reported."""
     tasks, unkillable = (tuple(map(_task, data[name])) for name in ("tasks", "unkillable"))
     return Hang(tasks, unkillable, tuple(kernel_log))
 

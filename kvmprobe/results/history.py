@@ -1,8 +1,9 @@
-"""What a run's journal says: what has a record, and what was open when the host went down.
+"""The history of a run from its journal: which scenarios have records, which were open at a crash.
 
-A scenario is *open* where an intent names it and neither a record nor a hold follows.  If the next
-attempt began in another boot, the host went down with it, and it is a *suspect*.  Alone in its
-batch it is to blame; of several, each has to be run again alone.
+A scenario is *open* after an entry that says that it is about to run, until its result, or until it
+was stopped at the gate.  If the next attempt began in another boot, the host crashed while the
+scenario was open, and the scenario is a *suspect*.  If it was alone in its batch, it is to blame;
+if not, each scenario of the batch has to run again alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _OP: Any = Op | None
 _STRINGS: Any = tuple[str, ...]
-# Of all entries; a name has one type wherever it occurs.
+# The members of all entries; a name has the same type in each.
 _MEMBERS: Mapping[str, Any] = {
     **dict.fromkeys(("tool", "run_id", "time", "boot_id", "directory", "facts"), str),
     **dict.fromkeys(
@@ -38,11 +39,11 @@ _MEMBERS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class HostCrash:
-    """The host went down while this scenario was open.
+    """The host crashed while this scenario was open.
 
-    :ivar alone: nothing else was
-    :ivar foreseen: it had been let go on to a load that was known to be fatal
-    :ivar boot_id: of the boot that ended
+    :ivar alone: no other scenario was open
+    :ivar foreseen: it was allowed to continue to a load that was predicted to be fatal
+    :ivar boot_id: the boot that ended
     """
 
     target: Target
@@ -52,8 +53,11 @@ class HostCrash:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a scenario had shown when it was stopped before a fatal load, the op ``before``."""
+class Gated:
+    """A scenario that was stopped before a fatal load, which is the op ``before``.
+
+    :ivar record: the results until then
+    """
 
     record: ScenarioRecord
     before: Op | None
@@ -63,17 +67,17 @@ class Held:
 class History:
     """All attempts at one run.
 
-    :ivar begin: the first attempt's entry
-    :ivar last_begin: the last attempt's
-    :ivar end: the last attempt's end entry, or None where it came to none
-    :ivar attempts: how many there were
-    :ivar records: the last one of each scenario on each target
-    :ivar held: the scenarios that were stopped before a fatal load
-    :ivar outputs: of each record, hashes of what was read: by step and call, ``3.0``
-    :ivar facts: of each target, the hash of the facts from its worker
-    :ivar host_crashes: of each suspect, in order
-    :ivar ended_boots: boot ids that are over, in order
-    :ivar covered: coverage of a kernel was measured
+    :ivar begin: the begin entry of the first attempt
+    :ivar last_begin: the begin entry of the last attempt
+    :ivar end: the end entry of the last attempt; None if the attempt did not write one
+    :ivar attempts: the number of attempts
+    :ivar records: the last record of each scenario on each target
+    :ivar gated: the scenarios that were stopped before a fatal load
+    :ivar outputs: for each record, the hashes of the outputs, by step and call: ``3.0``
+    :ivar facts: for each target, the hash of the facts that its worker reported
+    :ivar host_crashes: for each suspect, the crashes in order
+    :ivar ended_boots: ids of the boots that ended, in order
+    :ivar covered: whether coverage of a kernel was measured
     """
 
     begin: Entry
@@ -81,7 +85,7 @@ class History:
     end: Entry | None = None
     attempts: int = 0
     records: dict[tuple[Target, str], ScenarioRecord] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
+    gated: dict[str, Gated] = field(default_factory=dict)
     outputs: dict[tuple[Target, str], dict[str, str]] = field(default_factory=dict)
     facts: dict[Target, str] = field(default_factory=dict)
     host_crashes: dict[str, list[HostCrash]] = field(default_factory=dict)
@@ -90,41 +94,41 @@ class History:
 
     @classmethod
     def of(cls, entries: Iterable[Entry], boot_id: str | None = None) -> History:
-        """Return what the entries come to.
+        """Return the history that the entries describe.
 
-        :param boot_id: of the boot that looks at them; None where that does not matter
-        :raises ScenarioError: an entry is not well-formed
+        :param boot_id: the present boot; None if it does not matter
+        :raises ScenarioError: an entry is malformed
         """
         reading = _Reading()
         try:
             for entry in entries:
                 reading.take(entry)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ScenarioError(f"an entry of the journal is not well-formed: {error!r}") from error
+            raise ScenarioError(f"an entry of the journal is malformed: {error!r}") from error
         if boot_id is not None:
             reading.new_boot(boot_id)
         return reading.history
 
     @property
     def planned(self) -> tuple[str, ...]:
-        """Ids of all scenarios that should have a record."""
+        """Ids of all scenarios that should get a record."""
         return tuple(self.begin["planned"])
 
     @property
     def not_completed(self) -> tuple[str, ...]:
-        """Ids of those that have none."""
+        """Ids of the planned scenarios without a record."""
         recorded = {scenario_id for _, scenario_id in self.records}
         return tuple(i for i in self.planned if i not in recorded)
 
     @property
     def suspects(self) -> dict[str, list[HostCrash]]:
-        """Host crashes of the scenarios that have no record yet."""
+        """Host crashes of the scenarios that do not have a record yet."""
         left = set(self.not_completed)
         return {i: crashes for i, crashes in self.host_crashes.items() if i in left}
 
 
 class _Reading:
-    """A journal, entry by entry."""
+    """Reads a journal entry by entry."""
 
     def __init__(self) -> None:
         self.history = History({}, {})
@@ -149,9 +153,8 @@ class _Reading:
             case EntryType.GATED:
                 record = self._record(entry["record"])
                 self._open.pop(record.id, None)
-                self.history.held[record.id] = Held(
-                    record, from_json(_OP, entry["before"], "$.before")
-                )
+                before = from_json(_OP, entry["before"], "$.before")
+                self.history.gated[record.id] = Gated(record, before)
             case EntryType.RESULT:
                 record = self._record(entry["record"])
                 self._open.pop(record.id, None)
@@ -166,7 +169,7 @@ class _Reading:
                 self.history.end = entry
 
     def new_boot(self, boot_id: str) -> None:
-        """Blame what was open in another boot; in the same one, only the process had ended."""
+        """Blame scenarios that were open in another boot; in the same one the process ended."""
         if self._boot_id and boot_id != self._boot_id:
             self.history.ended_boots.append(self._boot_id)
             for scenario_id, host_crash in self._open.items():

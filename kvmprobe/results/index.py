@@ -1,7 +1,7 @@
-"""A SQLite index over run directories, for questions across runs.  It can be made again any time.
+"""A SQLite index of run directories, for queries across runs.  It can be deleted at any time.
 
-Tables ``runs`` (one row a run directory) and ``records`` (one row a scenario on a target); the file
-is open to anyone's own SQL.  A run is read again when its journal has changed.
+The table ``runs`` has a row for each run directory, ``records`` one for each scenario on a target;
+users may query the file with SQL.  A run is read again if its journal has changed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ORDER BY scenario, kernel, target, began
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run on one target; ``counts`` by verdict."""
+    """One run on one target; ``counts`` has the number of records by verdict."""
 
     path: str
     began: str
@@ -77,22 +77,22 @@ class RecordRow:
 
 
 class Index:
-    """The index of one folder of runs; a context manager.
+    """The index of a directory of runs; a context manager.
 
-    Of a folder that this user may not write it is made in memory, each time.
+    If this user may not write the directory, the index is built in memory each time.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open it, or make it.
+        """Open or create the index.
 
-        :raises RunDirectoryError: it cannot be made, or is no index
+        :raises RunDirectoryError: it cannot be created, or is not an index
         """
         self._folder = folder
         self.path = folder / INDEX
         try:
             self._base = sqlite3.connect(self.path if _writable(self.path) else ":memory:")
             self._base.execute("PRAGMA foreign_keys = ON")
-            # It can be made again, and need not wait for the disk run by run.
+            # The index can be deleted, so a run need not wait for the disk.
             self._base.execute("PRAGMA synchronous = OFF")
             self._base.executescript(_SCHEMA)
         except OSError as error:
@@ -107,9 +107,9 @@ class Index:
         self._base.close()
 
     def refresh(self, others: Iterable[Path] = ()) -> list[str]:
-        """Take in what is new or changed, drop what is gone; return what could not be read.
+        """Add new and changed runs, remove deleted ones; return an error for each unreadable run.
 
-        :param others: run directories elsewhere; once taken in they stay
+        :param others: run directories elsewhere; they stay in the index
         :raises RunDirectoryError: the index cannot be written
         """
         stamps = dict(self._base.execute("SELECT path, journal FROM runs"))
@@ -126,7 +126,7 @@ class Index:
                 except UsageError as error:
                     complaints.append(str(error))
                     continue
-                # Reading is most of the work; what is done stays if it is interrupted.
+                # Reading takes most of the time; an interruption keeps what is done.
                 with self._base:
                     self._take(str(path), stamp, run)
             with self._base:
@@ -136,7 +136,7 @@ class Index:
         return complaints
 
     def runs(self) -> list[RunRow]:
-        """Return every run on every target, oldest first."""
+        """Return all runs on all targets, oldest first."""
         rows: dict[tuple[str, str, str], RunRow] = {}
         for path, began, complete, left, target, kernel, verdict, count in self._base.execute(
             _RUNS
@@ -184,9 +184,9 @@ class Index:
 
 
 def _writable(index: Path) -> bool:
-    """Make the index's folder; return True if it and an existing index can be written.
+    """Create the directory; return True if it and an existing index can be written.
 
-    :raises OSError: the folder is no folder, or its file system fails
+    :raises OSError: the path is not a directory, or the file system fails
     """
     try:
         index.parent.mkdir(parents=True, exist_ok=True)

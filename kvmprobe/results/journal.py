@@ -1,7 +1,8 @@
-"""The append-only journal of a run: one line of JSON an entry, valid up to the last whole line.
+"""The append-only journal of a run: each entry is a line of JSON.
 
-An entry's ``type`` is an :class:`EntryType`.  An *attempt* is one
-process's work on the run: it begins with a ``begin`` entry and has the following ones.
+The journal is valid up to its last complete line.  The ``type`` of an entry is an
+:class:`EntryType`.  An *attempt* is the work of one process on the run; it begins with a ``begin``
+entry.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class EntryType(Enum):
-    """What a line says."""
+    """The types of entries."""
 
     BEGIN = "begin"
-    """An attempt begins: schema, run id, tool, command, boot id, time, planned ids."""
+    """The start of an attempt: schema, run id, tool, command, boot id, time, planned ids."""
     PLACE = "place"
-    """A target was probed: its identity, what a crash of it costs, its facts' hash."""
+    """A target was probed: its identity, whether a crash is real, the hash of its facts."""
     INTENT = "intent"
-    """These scenarios are about to run; ``goes_on`` where a fatal load may be made."""
+    """These scenarios are about to run; with ``goes_on`` they may make a fatal load."""
     GATED = "held"
-    """A scenario was stopped before a fatal load; what it showed so far."""
+    """A scenario was stopped before a fatal load: its record until then."""
     RESULT = "result"
-    """A scenario's record, and the hashes of what was read where it did not pass."""
+    """The record of a scenario, and the hashes of the outputs if it did not pass."""
     WATCHED = "watched"
     """Coverage of the kernel is measured from here on: the hash of the functions in scope."""
     REACHED = "reached"
     """Which basic blocks of these functions a scenario reached; there may be several for one."""
     END = "end"
-    """The attempt ended by its own doing."""
+    """The attempt ended by itself."""
 
 
-# Each is on the disk, with all before it, before the next entry is written.
+# These entries and all earlier ones are on the disk before the next entry is written.
 _FLUSHED = tuple(
     f'{{"type":"{kind.value}"'.encode()
     for kind in (EntryType.BEGIN, EntryType.INTENT, EntryType.END)
@@ -56,10 +57,10 @@ class Journal:
     """The file, open for appending by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open it to go on; what a killed writer or a panic left of lines is cut off.
+        """Open a journal to append to it; remove lines that a kill or a panic left incomplete.
 
-        :raises RunDirectoryError: another process writes it, or it cannot be opened
-        :raises UsageError: it is no journal, or is damaged
+        :raises RunDirectoryError: another process is writing it, or it cannot be opened
+        :raises UsageError: it is not a journal, or is damaged
         """
         self._path = path
         self._fd = -1
@@ -74,7 +75,7 @@ class Journal:
         except OSError as error:
             self.close()
             link = error.errno == errno.ELOOP
-            reason = "a symbolic link, which is not written" if link else error.strerror
+            reason = "is a symbolic link, and is not written" if link else error.strerror
             raise RunDirectoryError(f"{path}: {reason}") from error
         except UsageError:
             self.close()
@@ -82,9 +83,9 @@ class Journal:
 
     @classmethod
     def begin(cls, path: Path, content: Mapping[str, Any]) -> Self:
-        """Make a new one; it is there with its first entry, or not at all.
+        """Create a journal with its first entry.
 
-        :raises RunDirectoryError: it cannot be made
+        :raises RunDirectoryError: it cannot be created
         """
         scratch = path.with_name(begun_name(path))
         first = {"type": EntryType.BEGIN.value, "schema": JOURNAL, **content}
@@ -95,9 +96,9 @@ class Journal:
         return cls(path)
 
     def append(self, kind: EntryType, content: Mapping[str, Any]) -> None:
-        """Add an entry; it survives this process, and the host after :meth:`sync`.
+        """Add an entry; it survives this process, and after :meth:`sync` a crash of the host.
 
-        :raises RunDirectoryError: the file system is full, or fails; nothing of the entry is left
+        :raises RunDirectoryError: it cannot be written, and nothing of it is left
         """
         line = _to_json({"type": kind.value, **content}).encode() + b"\n"
         try:
@@ -108,9 +109,9 @@ class Journal:
         self._end += len(line)
 
     def sync(self) -> None:
-        """Have all entries on the disk.
+        """Flush all entries to the disk.
 
-        :raises RunDirectoryError: the disk does not take them
+        :raises RunDirectoryError: they cannot be written
         """
         try:
             os.fdatasync(self._fd)
@@ -118,28 +119,28 @@ class Journal:
             raise RunDirectoryError(write_failure(self._path, error, self._path.parent)) from error
 
     def close(self) -> None:
-        """Close the file, which lets others write it."""
+        """Close the file, so that another process can write it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 def write_failure(file: Path, error: OSError, run: Path) -> str:
-    """Return what to say of a file in a run's directory that could not be written."""
+    """Return the error message for a file of a run that could not be written."""
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    todo = "make room, then" if full else "when that is mended,"
-    return f"{file}: {error.strerror}; all entries before are kept; {todo} `kvmprobe resume {run}`"
+    todo = "make room, then" if full else "repair it, then"
+    return f"{file}: {error.strerror}; earlier entries are kept; {todo} `kvmprobe resume {run}`"
 
 
 def begun_name(path: Path) -> str:
-    """Return what a journal is called before it has its first entry."""
+    """Return the name of a journal that does not have its first entry yet."""
     return f".{path.name}.new"
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:
-    """Return the entries; what was being written when writer or host died is not among them.
+    """Return the entries, without a last one that was not written completely.
 
-    :raises UsageError: the file cannot be read, or is no journal, or is damaged
+    :raises UsageError: the file cannot be read, is not a journal, or is damaged
     """
     return _read(path)[0]
 
@@ -158,7 +159,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if not _torn(content, end):
                 where = f"{path}:{len(entries) + 1}"
-                raise UsageError(f"{where}: no entry of a journal: {error}") from error
+                raise UsageError(f"{where}: not an entry of a journal: {error}") from error
             break
         end += len(line) + 1
     schema = entries[0].get("schema") if entries else None
@@ -174,9 +175,10 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 
 def _torn(content: bytes, offset: int) -> bool:
-    """Return True if the line there may have been on its way to the disk when the host went down.
+    """Return True if the line at that offset may be incomplete because the host crashed.
 
-    Pages get there in any order, so whole lines can follow, but none after one that was flushed.
+    Pages reach the disk in any order, so complete lines may follow it, but not after one that was
+    flushed.
     """
     line, _, rest = content[offset:].partition(b"\n")
     flushed = min((i for f in _FLUSHED if (i := rest.find(f)) >= 0), default=len(rest))

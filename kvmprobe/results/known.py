@@ -1,4 +1,4 @@
-"""What is known about each defect; read from ``known_defects.toml``."""
+"""The known defects of the kernel, from ``known_defects.toml``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownDefect:
-    """One entry of the file, which says what each field is."""
+    """One entry of the file, which describes the fields."""
 
     id: str
     behaviour: Behaviour
@@ -40,7 +40,7 @@ class KnownDefect:
 
     @property
     def names(self) -> frozenset[str]:
-        """What it is called: id, behaviour, CVE, and the function in which the host dies."""
+        """The names by which it can be selected: id, behaviour, CVE, function of the panic."""
         return frozenset({self.id, self.behaviour.name, self.cve, self.panics_in} - {""})
 
     @property
@@ -55,12 +55,12 @@ class KnownDefect:
 
     @property
     def releases(self) -> str:
-        """Which releases have the fix and which series lack it: ``6.4; not in 6.1.y``."""
+        """The releases with the fix, and the series without it: ``6.4; not in 6.1.y``."""
         lacking = f"; not in {', '.join(self.unfixed_series)}" if self.unfixed_series else ""
         return f"{', '.join(self.fixed_in)}{lacking}"
 
     def is_fixed_in(self, kernel: str) -> bool:
-        """Return True if a kernel of that release has the fix, by its number."""
+        """Return True if that release has the fix, according to its number."""
         if f"{_dotted(series_of(kernel))}.y" in self.unfixed_series or not self.fixed_in:
             return False
         own = [v for v in self.fixed_in if series_of(v) == series_of(kernel)]
@@ -69,7 +69,7 @@ class KnownDefect:
     def label(self, kernel: str = "") -> str:
         """Return the short form: ``CVE-2026-23005 (B1), fixed in 6.12.67`` or ``O1, open``.
 
-        :param kernel: release of the kernel that has it; of several fixes its series' is named
+        :param kernel: release of a kernel with the defect; the fix of its series is named, if any
         """
         name = f"{self.cve} ({self.id})" if self.cve else self.id
         return (
@@ -79,7 +79,7 @@ class KnownDefect:
         )
 
     def fix_for(self, kernel: str) -> str:
-        """Return the first fixed release of a kernel's own series, or all."""
+        """Return the first fixed release of a kernel's own series, or all fixed releases."""
         own = [v for v in self.fixed_in if series_of(v) == series_of(kernel)]
         return own[0] if own else self.releases
 
@@ -98,7 +98,7 @@ def _of_entry(entry: Mapping[str, Any]) -> KnownDefect:
 
 
 def label(known: Iterable[str], kernel: str) -> str:
-    """Return which known defects explain a failure, as it follows a verdict.
+    """Return the known defects that explain a failure, to follow a verdict.
 
     ``known, O1, open``; ``known, CVE-2026-23005 (B1), fixed in 6.12.67``; ``not known``.
     """

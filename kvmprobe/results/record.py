@@ -1,4 +1,4 @@
-"""What a run found out about each scenario: values; reports make text of them.
+"""The records of a run: values, which reports render as text.
 
 :mod:`kvmprobe.results.record_json` has the JSON form.
 """
@@ -26,7 +26,7 @@ _DIFFERENCE: Any = Difference
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where scenarios ran: ``host`` or ``lab``, on which kernel, and where that came from."""
+    """Where scenarios ran: ``host`` or ``lab``, the kernel's release, and the kernel's source."""
 
     kind: str
     kernel: str
@@ -34,7 +34,7 @@ class Target:
 
     @property
     def emulated(self) -> bool:
-        """Whether it is the emulated host."""
+        """True for the emulated host."""
         return self.kind == "lab"
 
     @property
@@ -45,11 +45,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One kernel call: what was asked, what came back (result, or -errno), what was read.
+    """One kernel call: its op, its result or -errno, and the values that were read.
 
-    :ivar expected: what a correct kernel shows where that is something else; bits that it may show
-        either way as they were read
-    :ivar undetermined: those bits, by field
+    :ivar expected: the correct values, if they differ; undetermined bits as they were read
+    :ivar undetermined: bits that may have either value, by field
     """
 
     op: Op
@@ -61,7 +60,7 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step: its op, then its observers; and what the kernel logged meanwhile."""
+    """One step: the call of its op, the calls of its observers, and the kernel's log during it."""
 
     calls: tuple[CallRecord, ...]
     kernel_log: tuple[str, ...] = ()
@@ -72,11 +71,10 @@ class Divergence:
     """Something that a correct kernel does not do.
 
     :ivar step: number of the step, from 0
-    :ivar after: the op of that step; None of a scenario without steps
-    :ivar call: the call that shows it: that op itself, or an observer; None where no call does,
-        but the kernel's log or its taint
-    :ivar rule: why the model expects something else: the rule of the op
-    :ivar read_by: the rule of the observer that shows it; None if none does
+    :ivar after: the op of that step; None for a scenario without steps
+    :ivar call: the call that shows it: the op or an observer; None for the kernel's log or taint
+    :ivar rule: the rule of the op, which is why the model expects something else
+    :ivar read_by: the rule of the observer that shows it; None if the op itself does
     """
 
     step: int
@@ -88,16 +86,16 @@ class Divergence:
 
     @property
     def signature(self) -> str:
-        """What makes two divergences the same, at any step: ops and values, as JSON."""
+        """Ops and values as JSON; two divergences with the same signature are the same failure."""
         shown = (to_json(_CALL, self.after), to_json(_CALL, self.call))
         return dumps([*shown, to_json(_DIFFERENCE, self.difference)])
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A claim, and the values that it is about.
+    """A claim with its values.
 
-    :ivar values: numbers by name; or a name of an ioctl, an MSR, a component
+    :ivar values: numbers by name, and names of an ioctl, an MSR or a component
     :ivar ops: the calls that it is about
     """
 
@@ -106,16 +104,16 @@ class Statement:
     ops: tuple[Op, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse other values than the claim is about."""
+        """Check that the values are those of the claim."""
         texts = frozenset(name for name, of in self.values.items() if isinstance(of, str))
         numbers = frozenset(self.values.keys()) - texts
         if (numbers, texts) != (self.claim.numbers, self.claim.texts):
-            raise ValueError(f"not the values of {self.claim.value}: {sorted(self.values)}")
+            raise ValueError(f"wrong values for {self.claim.value}: {sorted(self.values)}")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingsDiffer:
-    """Two outputs of one call that should be the same: expected is the one before, or here."""
+    """Two outputs of a call that should be equal; expected is the earlier one, or the one here."""
 
     op: Op
     difference: Difference
@@ -123,15 +121,15 @@ class ReadingsDiffer:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a checker found without asking the model.
+    """Something that a checker found, without the model.
 
-    :ivar checker: its name
-    :ivar invariant: what of the contract it broke, ``INV-29`` or ``§9``
+    :ivar checker: name of the checker
+    :ivar invariant: the statement of the contract that does not hold: ``INV-29`` or ``§9``
     :ivar step: number of the step that shows it, from 0
     :ivar statement: what is inconsistent
-    :ivar details: where it differs
-    :ivar other: the other scenario, where two were compared
-    :ivar known: identifiers of the known defects that explain both scenarios, or empty
+    :ivar details: the differences
+    :ivar other: the other scenario, if two were compared
+    :ivar known: ids of the known defects that explain it, in both scenarios if there are two
     """
 
     checker: str
@@ -144,16 +142,17 @@ class Finding:
 
     @property
     def signature(self) -> str:
-        """What makes two findings the same, at any step: the checker and its statement, as JSON."""
+        """Checker and statement as JSON; findings with the same signature are the same failure."""
         return dumps([self.checker, to_json(Statement, self.statement)])
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The host died during a step; ``report`` is the kernel's console text.
+    """A crash of the host during a step, or an oops that killed a task.
 
-    :ivar during: the op of that step; None where it is not known
-    :ivar victim: the task that the kernel killed while the host went on: name and id
+    :ivar during: the op of that step; None if it is unknown
+    :ivar report: the kernel's console text
+    :ivar victim: name and id of the task that the kernel killed; empty if the host died
     """
 
     step: int
@@ -167,13 +166,13 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioRecord:
-    """One scenario's outcome.
+    """The result of one scenario.
 
-    :ivar findings: what checkers found in the trace, or between it and another order's
-    :ivar known: identifiers of known defects that explain all divergences, or empty
-    :ivar expected_defects: identifiers of this kernel's defects that should have shown here
-    :ivar hang: what was going on when its time was up
-    :ivar duration: seconds, 0 where nothing ran
+    :ivar findings: what checkers found in the trace, or in comparison with another order
+    :ivar known: ids of the known defects that explain all divergences, or empty
+    :ivar expected_defects: ids of defects of this kernel that should have shown here
+    :ivar hang: the state of its tasks at its deadline
+    :ivar duration: in seconds; 0 if it did not run
     """
 
     id: str
@@ -198,20 +197,20 @@ class ScenarioRecord:
 
     @property
     def standing(self) -> str:
-        """Which known defects explain a failure: ``known, O1, open``; else empty."""
+        """The known defects that explain a failure: ``known, O1, open``; else empty."""
         return label(self.known, self.target.kernel) if self.verdict in LABELLED else ""
 
     @property
     def unexplained(self) -> tuple[Finding, ...]:
-        """The findings that no known defect explains."""
+        """Findings that no known defect explains."""
         return tuple(finding for finding in self.findings if not finding.known)
 
     @property
     def explained(self) -> bool:
-        """Whether known defects explain all that is wrong with it."""
+        """True if known defects explain everything that is wrong."""
         return bool(self.known) and not self.unexplained
 
     @property
     def family(self) -> str:
-        """The first part of the id: which table the scenario belongs to."""
+        """The first part of the id."""
         return family_of(self.id)

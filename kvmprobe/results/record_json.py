@@ -1,6 +1,6 @@
-"""A record as JSON and back, the same in the journal, the document and JSON lines.
+"""Conversion of a record to JSON and back; journal, document and JSON lines use the same form.
 
-Nothing is lost but the target's source.  ``label`` is there for readers, and is not read back.
+The source of the target's kernel is not in it.  ``label`` is for readers, and is not read back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kvmprobe.scenarios.scenario_id import row_and_column_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# lab-needs: names are stable and dotted; nothing else may reach a report's names.
+# Report formats rely on it: names are stable and dotted.
 _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _STRINGS: Any = tuple[str, ...]
 _TYPES: Mapping[str, Any] = {
@@ -62,8 +62,8 @@ def record_to_json(record: ScenarioRecord) -> dict[str, Any]:
 def record_from_json(data: Mapping[str, Any], source: str = "") -> ScenarioRecord:
     """Return the record that ``data`` describes.
 
-    :param source: where the target's kernel came from; the record's JSON does not say it
-    :raises ScenarioError: something is missing, or is not what it must be
+    :param source: where the target's kernel came from
+    :raises ScenarioError: a member is missing or has a wrong value
     """
     try:
         return _record(data, source)
@@ -82,7 +82,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         from_json(str, data[name], f"$.{name}") for name in ("id", "target", "kernel")
     )
     if not _ID.fullmatch(scenario_id):
-        raise ValueError("its id has other characters than letters, digits, '_', '-' and dots")
+        raise ValueError("its id may have only letters, digits, '_', '-' and dots")
     row, column = row_and_column_of(scenario_id)
     read = {name: from_json(of, data[name], f"$.{name}") for name, of in _TYPES.items()}
     for finding in read["findings"]:
@@ -102,4 +102,4 @@ def _check_defects(ids: tuple[str, ...]) -> None:
     known = {defect.id for defect in known_defects().values()}
     for defect in ids:
         if defect not in known:
-            raise ValueError(f"no known defect is called {defect!r}: written by a newer kvmprobe?")
+            raise ValueError(f"unknown defect {defect!r}: was it written by a newer kvmprobe?")

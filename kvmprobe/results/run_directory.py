@@ -1,6 +1,6 @@
-"""A run's directory: ``journal.jsonl``, and ``payloads/`` named by the SHA-256 of their content.
+"""The directory of a run: ``journal.jsonl``, and ``payloads/``, named by SHA-256 of the content.
 
-The journal is the run; everything derived from it (reports, the index) can be made again.
+Reports and the index are derived from the journal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAME = re.compile("[0-9a-f]{64}")
 
 
 def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where runs are kept: ``kvmprobe/runs`` under $XDG_STATE_HOME, else ~/.local/state.
+    """Return the directory of runs: ``kvmprobe/runs`` in $XDG_STATE_HOME or ~/.local/state.
 
     :raises UsageError: neither is set, and this user has no home directory
     :see: XDG Base Directory Specification: a relative XDG_STATE_HOME is ignored
@@ -48,12 +48,12 @@ def _home() -> str:
 
 
 def is_run_directory(path: Path) -> bool:
-    """Return True if a run was written there."""
-    return os.path.isfile(path / JOURNAL)  # noqa: PTH113 - Path's raises where it may not look
+    """Return True if the path is the directory of a run."""
+    return os.path.isfile(path / JOURNAL)  # noqa: PTH113 - Path.is_file raises PermissionError
 
 
 def no_run(path: Path) -> str:
-    """Return the error message for a path that is no run directory or cannot be accessed."""
+    """Return the error message for a path that is not a run directory or cannot be read."""
     try:
         (path / JOURNAL).stat()
     except PermissionError as error:
@@ -67,7 +67,7 @@ def no_run(path: Path) -> str:
 
 
 class RunDirectory:
-    """One run's directory, open for writing by this process.
+    """The directory of a run, open for writing by this process.
 
     :ivar path: absolute
     """
@@ -78,10 +78,10 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, begin: Mapping[str, Any]) -> Self:
-        """Make a new one.
+        """Create a directory.
 
-        :param begin: the journal's first entry
-        :raises UsageError: something is there already, or it cannot be made
+        :param begin: the first entry of the journal
+        :raises UsageError: it is not empty, or it cannot be created
         """
         path = path.resolve()
         journal = path / JOURNAL
@@ -89,7 +89,7 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
             there = {name.name for name in path.iterdir()} - {begun_name(journal)}
         except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}; --out DIR takes another place") from error
+            raise UsageError(f"{path}: {error.strerror}; choose another with --out DIR") from error
         if there:
             raise UsageError(
                 f"{path}: not empty, and runs are never overwritten; "
@@ -99,10 +99,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open an existing one to go on with it.
+        """Open an existing directory to continue the run.
 
-        :raises UsageError: no run was written there
-        :raises RunDirectoryError: another process writes it
+        :raises UsageError: it is not a run directory
+        :raises RunDirectoryError: another process is writing it
         """
         if not is_run_directory(path):
             raise UsageError(no_run(path))
@@ -110,16 +110,16 @@ class RunDirectory:
         return cls(path, Journal(path / JOURNAL))
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return what the journal says.
+        """Return the entries of the journal.
 
         :raises UsageError: it is not a journal
         """
         return read_entries(self.path / JOURNAL)
 
     def keep(self, content: bytes) -> str:
-        """Store a payload on the disk, once; returns its SHA-256 in hexadecimal.
+        """Store a payload on the disk, unless it is there; return its SHA-256 in hexadecimal.
 
-        :raises RunDirectoryError: it cannot be written; nothing of it is left
+        :raises RunDirectoryError: it cannot be written; nothing is left
         """
         name = hashlib.sha256(content).hexdigest()
         folder = self.path / PAYLOADS / name[:2]
@@ -135,18 +135,18 @@ class RunDirectory:
         return name
 
     def close(self) -> None:
-        """Let others write it."""
+        """Close the journal, so that another process can write it."""
         self.journal.close()
 
 
 def payload(path: Path, name: str) -> bytes:
-    """Return a payload's content.
+    """Return the content of a payload.
 
     :param path: the run directory
-    :raises UsageError: it is not there, or is not what was stored
+    :raises UsageError: it is missing or damaged
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{path / JOURNAL}: {name!r:.80} is no name of a payload")
+        raise UsageError(f"{path / JOURNAL}: {name!r:.80} is not the name of a payload")
     file = path / PAYLOADS / name[:2] / name
     try:
         if not stat.S_ISREG(file.stat().st_mode):
@@ -155,5 +155,5 @@ def payload(path: Path, name: str) -> bytes:
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != name:
-        raise UsageError(f"{file}: its content is not that of its name: damaged")
+        raise UsageError(f"{file}: damaged: its SHA-256 is not its name")
     return content

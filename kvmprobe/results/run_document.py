@@ -1,11 +1,10 @@
-"""One run, read back into typed records.
+"""A run, read from its directory, from the JSON document or from JSON lines.
 
-Four forms: a run directory, the JSON document, JSON lines, and any iterator of the records' JSON;
-:mod:`kvmprobe.results.schema` names their schemas.  A file that was cut short is read up to its
-last whole line, and the run is then *cut short*.
+:mod:`kvmprobe.results.schema` has the names of the schemas.  A truncated file is read up to its
+last complete line; the run is then *cut short*.
 
-The document is an object with ``schema``, ``tool``, ``command``, ``scenarios`` (a record a line, as
-:mod:`kvmprobe.results.record_json` has it), ``targets`` and ``summary``.
+The document is an object with ``schema``, ``tool``, ``command``, ``scenarios`` (one record in each
+line, as in :mod:`kvmprobe.results.record_json`), ``targets`` and ``summary``.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.results.record import ScenarioRecord, Target
 
-# A reader that counts scenarios must not see only the passes of a run that was cut short.
+# Without it, a run that was cut short could look as if everything had passed.
 CUT_SHORT_ID = "cut-short"
 
 
@@ -41,7 +40,7 @@ class Ending(Enum):
 
 
 class LineType(Enum):
-    """What a line of JSON lines is."""
+    """The types of JSON lines."""
 
     RUN = "run"
     SCENARIO = "scenario"
@@ -50,21 +49,21 @@ class LineType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunDocument:
-    """What one run says.
+    """One run.
 
-    :ivar tool: name and version of what wrote it
-    :ivar command: the command line that made it
-    :ivar records: the last one of each scenario on each target, in order of their first
-    :ivar not_completed: ids that were planned and have no record, as far as the run recorded them
-    :ivar name: what its file or directory is called; empty where it was not read from one
-    :ivar covered_in: the run's directory if coverage of a kernel was measured
-    :ivar run_id: a UUID; empty where it has none
-    :ivar began: when, UTC, as ISO 8601; empty where it is not known
-    :ivar ended: the same of its last attempt's end; empty where that came to none
-    :ivar attempts: how often it was begun or resumed; 0 where that is not known
-    :ivar notes: what the run said of itself
-    :ivar environments: what was found out about each target, as JSON-ready data: its worker's
-        facts, and its kernel's ``behaviours``
+    :ivar tool: name and version of the program that wrote it
+    :ivar command: its command line
+    :ivar records: the last record of each scenario on each target, in the order of their first ones
+    :ivar not_completed: ids that were planned and have no record, if the run recorded them
+    :ivar name: name of its file or directory, or empty
+    :ivar covered_in: directory of the run if coverage of a kernel was measured
+    :ivar run_id: a UUID, or empty
+    :ivar began: time of the start, UTC, ISO 8601; empty if unknown
+    :ivar ended: time of the end of the last attempt; empty if it did not end by itself
+    :ivar attempts: number of attempts; 0 if unknown
+    :ivar notes: notes for the reader of the run
+    :ivar environments: JSON-ready data about each target: its worker's facts, and its kernel's
+        ``behaviours``
     """
 
     tool: str
@@ -83,26 +82,26 @@ class RunDocument:
 
     @property
     def planned(self) -> list[str]:
-        """Ids of all scenarios, with a record or without."""
+        """Ids of all scenarios, with and without a record."""
         return [*(record.id for record in self.records), *self.not_completed]
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Ids without a record; if a run that was cut names none, one id that represents them."""
+        """Ids without a record; if a run that was cut short has none, one id stands for them."""
         if self.ending is Ending.COMPLETE or self.not_completed:
             return self.not_completed
         return (CUT_SHORT_ID,)
 
     @property
     def targets(self) -> list[Target]:
-        """Where its scenarios ran."""
+        """The targets on which scenarios ran."""
         return list(dict.fromkeys(record.target for record in self.records))
 
 
 def read_run(path: Path) -> RunDocument:
-    """Read a run's directory or file, whole or cut short.
+    """Read the directory or the file of a run, complete or cut short.
 
-    :raises UsageError: it cannot be read, or is none
+    :raises UsageError: it cannot be read, or is not a run
     """
     if path.is_dir():
         history = _history(path, read_entries)
@@ -112,16 +111,16 @@ def read_run(path: Path) -> RunDocument:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     try:
-        # A cut can fall into a character; its line is not whole then, either.
+        # The file may end within a character; then its last line is incomplete, too.
         return replace(_parsed(content.decode("utf-8", "replace")), name=path.name)
     except ScenarioError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
 def read_outcomes(path: Path) -> RunDocument:
-    """Read a run's directory without steps and environments, in less than half the time.
+    """Read the directory of a run without steps and environments, in less than half the time.
 
-    :raises UsageError: it cannot be read, or is none
+    :raises UsageError: it cannot be read, or is not a run
     """
     return _of_history(path, _history(path, _entries_without_steps), {})
 
@@ -176,7 +175,7 @@ def begun_run(
 
 
 def environments_of(path: Path, history: History) -> dict[Target, dict[str, Any]]:
-    """Return what was found out about a run's targets.
+    """Return the facts about the targets of a run.
 
     :param path: the run's directory
     :raises UsageError: it cannot be read
@@ -186,18 +185,18 @@ def environments_of(path: Path, history: History) -> dict[Target, dict[str, Any]
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from error
     if not all(isinstance(facts, dict) for facts in found.values()):
-        raise UsageError(f"{path}: facts of a target are no JSON object")
+        raise UsageError(f"{path}: the facts of a target are not a JSON object")
     return found
 
 
 def run_of(
     head: Mapping[str, Any], records: Iterable[Mapping[str, Any]], tail: Mapping[str, Any] | None
 ) -> RunDocument:
-    """Return the run that records in JSON make.
+    """Return the run with these records in JSON.
 
-    :param head: ``tool`` and ``command``; perhaps ``targets``, which know the kernels' sources
-    :param tail: ``complete`` and ``not_completed``, or None where the run came to no end
-    :raises ScenarioError: a record is not well-formed
+    :param head: ``tool`` and ``command``; perhaps ``targets``, which have the sources of kernels
+    :param tail: ``complete`` and ``not_completed``; None if the run was cut short
+    :raises ScenarioError: a record is malformed
     """
     check_members(head, _HEAD)
     check_members(tail or {}, _TAIL)
@@ -228,7 +227,7 @@ _TAIL: Mapping[str, Any] = {"complete": bool, "not_completed": _STRINGS}
 
 
 def _sources(targets: object) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield where the kernel of each kind and release came from."""
+    """Yield the source of the kernel for each kind and release."""
     if not isinstance(targets, list) or not all(isinstance(t, dict) for t in targets):
         raise wrong("$.targets", "expected a list of objects")
     for number, target in enumerate(targets):
@@ -241,7 +240,7 @@ def _sources(targets: object) -> Iterator[tuple[tuple[str, str], str]]:
 
 @dataclass
 class _Lines:
-    """What the lines of a file said so far."""
+    """The parsed lines of a file."""
 
     head: dict[str, Any] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -270,7 +269,7 @@ def _of_document(whole: dict[str, Any]) -> _Lines:
 
 
 def _whole_records(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the records of a document that was cut: each stands on a line of its own."""
+    """Yield the records of a truncated document, which has one in each line."""
     for line in text.splitlines():
         data = _loaded(line.removesuffix(","))
         if data and "id" in data:
@@ -288,7 +287,7 @@ def _of_lines(text: str) -> _Lines:
     for data in filter(None, map(_loaded, others)):
         kind = data.get("type")
         if kind == LineType.RUN.value:
-            raise ScenarioError("it holds several runs; give each a file of its own")
+            raise ScenarioError("the file has several runs; write each to its own file")
         if kind == LineType.SCENARIO.value:
             target = {key: data.get(name) for key, name in _TARGET_OF_LINE.items()}
             found.head.setdefault("targets", []).append(target)
@@ -302,7 +301,7 @@ _TARGET_OF_LINE = {"kind": "target", "kernel": "kernel", "source": "source"}
 
 
 def _loaded(text: str) -> dict[str, Any] | None:
-    """Return a JSON object, or nothing where the text is none."""
+    """Return a JSON object; None if the text is not one."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The schemas of a kept run, and what to say of a document of another one."""
+"""The schemas of a kept run, and the error for a document with another schema."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _SCHEMA = re.compile(r"(kvmprobe-[a-z]{1,32})/(\d{1,9})")
 
 
 def refusal(found: object, *wanted: str) -> str:
-    """Return why a document cannot be read.
+    """Return the reason why a document cannot be read.
 
     :param found: its member ``schema``
-    :param wanted: the schemas that are read here
+    :param wanted: the schemas that can be read
     """
     match = _SCHEMA.fullmatch(found) if isinstance(found, str) else None
     for schema in wanted:
@@ -25,5 +25,4 @@ def refusal(found: object, *wanted: str) -> str:
                 else ("from a newer kvmprobe", "read it with that one")
             )
             return f"{age}: it is {match[0]}, this kvmprobe reads {schema}; {todo}"
-    listed = f"neither {' nor '.join(wanted)}" if len(wanted) > 1 else f"no {wanted[0]}"
-    return f"{listed} stands at its beginning"
+    return f"it does not begin with the schema {' or '.join(wanted)}"

@@ -1,6 +1,6 @@
-"""Steps as JSON: each op once a record, each call with what it read.
+"""Conversion of steps to JSON and back: each op once in a record, each call with what it read.
 
-Steps are most of a journal, so they are read without the general codec.
+Most of a journal are steps, so they are converted without the general codec.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ STEPS_SCHEMA = {
 
 
 def steps_to_json(steps: Sequence[StepRecord]) -> dict[str, Any]:
-    """Return the members ``ops`` and ``steps`` of a record; a call has its op's number."""
+    """Return the members ``ops`` and ``steps`` of a record; a call has the index of its op."""
     numbers: dict[Op, int] = {}
     written = [
         {
@@ -78,7 +78,7 @@ def steps_to_json(steps: Sequence[StepRecord]) -> dict[str, Any]:
 def steps_from_json(data: Mapping[str, Any]) -> tuple[StepRecord, ...]:
     """Return the steps of a record.
 
-    :raises ScenarioError: they are not well-formed; the message begins with the path
+    :raises ScenarioError: they are malformed; the message begins with the path
     """
     listed, steps = (read_list(data[name], f"$.{name}") for name in ("ops", "steps"))
     ops = [from_json(_OP, op, f"$.ops[{n}]") for n, op in enumerate(listed)]

@@ -1,4 +1,4 @@
-"""What a worker reported of one scenario, decoded; the judge's input."""
+"""The trace of one scenario: what the worker reported, decoded.  The judge's input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class End(Enum):
-    """How the scenario's process ended."""
+    """How the scenario's process ended; workers and transcripts use the values."""
 
     DONE = "done"
     GATED = "held"
@@ -31,7 +31,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """Replies in the order of the calls, and kernel messages of the meantime."""
+    """The replies, in the order of the calls, and the kernel messages during the step."""
 
     replies: tuple[Reply, ...]
     kernel_log: tuple[str, ...] = ()
@@ -39,12 +39,13 @@ class TraceStep:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Completed steps, and how it ended; ``end_note`` is the signal, the traceback, the deadline.
+    """The completed steps, and how the scenario ended.
 
+    :ivar end_note: the signal, the traceback or the deadline
     :ivar taint: bits of the kernel's taint that this scenario set
-    :ivar hang: what its tasks did when its time was up; its step is filled in by the caller
-    :ivar last_log: of one that was killed, what the kernel logged since the last completed step;
-        that step has it, too
+    :ivar hang: what its tasks were doing at the deadline; the caller sets the step
+    :ivar last_log: if it was killed, the kernel's log since the last completed step, which that
+        step also has
     :ivar blocks: the kernel's basic blocks that it reached, a bit for each that was watched
     """
 

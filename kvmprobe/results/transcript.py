@@ -1,7 +1,7 @@
-"""What one kernel answered to many scenarios, to be judged again without it.
+"""A transcript: the replies of one kernel to many scenarios, which can be judged again.
 
-A file is xz of one line of JSON followed by the outputs it refers to by number.  Ops, outputs
-and rows of replies that occur again are kept once.
+A file is compressed by xz; it has one line of JSON, then the outputs, to which the JSON refers by
+number.  Repeated ops, outputs and rows of replies are stored once.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import lzma
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.results.pool import Pool
 from kvmprobe.results.record import Target
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
 from kvmprobe.scenarios.ops import Op, decode, encode
@@ -29,10 +30,10 @@ _NO_OUTPUT = -1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One scenario and what the kernel answered.
+    """One scenario and the replies of the kernel.
 
-    :ivar known: the known defects that this takes
-    :ivar judged: how many bytes of the answers the model determined
+    :ivar known: ids of the known defects that explain the replies
+    :ivar judged: number of bytes in the replies that the model determined
     """
 
     scenario: Scenario
@@ -43,10 +44,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """One target's facts and entries.
+    """The facts and the entries of one target.
 
-    :ivar facts: what the worker reported about the target
-    :ivar behaviours: what its probes found
+    :ivar facts: the report of its worker
+    :ivar behaviours: the behaviours that its probes found
     """
 
     target: Target
@@ -56,38 +57,38 @@ class Transcript:
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
-        ops, outputs, rows = _Pool[str](), _Pool[bytes](), _Pool[str]()
+        ops, outputs, rows = Pool[str](), Pool[bytes](), Pool[str]()
         entries = [_entry_to_json(entry, ops, outputs, rows) for entry in self.entries]
         document = {
             "schema": SCHEMA,
             "target": [self.target.kind, self.target.kernel, self.target.source],
             "facts": self.facts,
             "behaviours": sorted(b.name for b in self.behaviours),
-            "ops": [json.loads(op) for op in ops.items],
-            "rows": [json.loads(row) for row in rows.items],
-            "outputs": [len(output) for output in outputs.items],
+            "ops": [json.loads(op) for op in ops.values],
+            "rows": [json.loads(row) for row in rows.values],
+            "outputs": [len(output) for output in outputs.values],
             "entries": entries,
         }
         line = json.dumps(document, separators=(",", ":")).encode()
-        return lzma.compress(line + b"\n" + b"".join(outputs.items), preset=9)
+        return lzma.compress(line + b"\n" + b"".join(outputs.values), preset=9)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Transcript:
-        """Return what :meth:`to_bytes` wrote.
+        """Return the transcript that :meth:`to_bytes` wrote.
 
-        :raises ScenarioError: another schema, or an op that is not known any more
+        :raises ScenarioError: another schema, or an unknown op
         """
         line, _, blob = lzma.decompress(content).partition(b"\n")
         return cls.from_document(json.loads(line), blob)
 
     @classmethod
     def from_document(cls, document: dict[str, Any], blob: bytes) -> Transcript:
-        """Return what the first line, parsed, and the outputs after it say.
+        """Return the transcript with this parsed first line and these outputs.
 
-        :raises ScenarioError: another schema, or an op that is not known any more
+        :raises ScenarioError: another schema, or an unknown op
         """
         if document.get("schema") != SCHEMA:
-            raise ScenarioError(f"a transcript of schema {document.get('schema')!r}, not {SCHEMA}")
+            raise ScenarioError(f"transcript with schema {document.get('schema')!r}, not {SCHEMA}")
         ops = [decode(op) for op in document["ops"]]
         rows = _replies(document["rows"], _cut(blob, document["outputs"]))
         return cls(
@@ -98,25 +99,8 @@ class Transcript:
         )
 
 
-_T = TypeVar("_T")
-
-
-class _Pool(Generic[_T]):
-    """Numbers for values, in the order of their first use."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[_T, int] = {}
-
-    def number(self, value: _T) -> int:
-        return self._numbers.setdefault(value, len(self._numbers))
-
-    @property
-    def items(self) -> list[_T]:
-        return list(self._numbers)
-
-
 def _entry_to_json(
-    entry: Entry, ops: _Pool[str], outputs: _Pool[bytes], rows: _Pool[str]
+    entry: Entry, ops: Pool[str], outputs: Pool[bytes], rows: Pool[str]
 ) -> dict[str, Any]:
     scenario, trace = entry.scenario, entry.trace
     logs = {str(n): list(s.kernel_log) for n, s in enumerate(trace.steps) if s.kernel_log}
@@ -133,7 +117,7 @@ def _entry_to_json(
     }
 
 
-def _row(step: TraceStep, outputs: _Pool[bytes]) -> str:
+def _row(step: TraceStep, outputs: Pool[bytes]) -> str:
     return json.dumps(
         [
             [reply.result, _NO_OUTPUT if reply.output is None else outputs.number(reply.output)]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(Enum):
-    """How a scenario ended; the sign is one cell of the console's table."""
+    """The verdict on a scenario."""
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     DIVERGED = "DIVERGED"
@@ -23,12 +23,12 @@ class Verdict(Enum):
 
     @property
     def sign(self) -> str:
-        """One character."""
+        """The character for a cell of a table."""
         return _SIGNS[self]
 
 
 def counted(counts: Mapping[Verdict, int]) -> list[str]:
-    """Return ``2 DIVERGED`` for each verdict that there is."""
+    """Return ``2 DIVERGED`` for each verdict that occurs."""
     return [f"{counts[v]} {v.value}" for v in Verdict if counts.get(v)]
 
 

@@ -12,6 +12,7 @@ import pytest
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
+from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     ChannelLine,
@@ -154,7 +155,7 @@ def worker(built, kernel, programs):
     payload = initramfs.Payload(files, (str(programs / "worker"),), initramfs.Mode.WORKER)
     packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
-    with Machine.boot(built, image) as machine:
+    with Machine.boot(built, Boot(image)) as machine:
         yield machine
 
 
@@ -244,7 +245,7 @@ def test_a_killed_worker_is_told_by_its_signal(built, kernel, programs):
     payload = initramfs.Payload(files, command, initramfs.Mode.WORKER)
     packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
-    with Machine.boot(built, image) as machine:
+    with Machine.boot(built, Boot(image)) as machine:
         events = list(machine.events(SILENCE))
     assert events[-2:] == [ProgramKilled(9), Ended(EndReason.FINISHED)]
 
@@ -257,7 +258,7 @@ def test_a_kernel_without_kvm_is_told_before_the_worker_starts(built, kernel, pr
     payload = initramfs.Payload(files, (str(programs / "worker"),), initramfs.Mode.WORKER)
     packed = initramfs.build(payload, (broken,), built.init.read_bytes())
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
-    with Machine.boot(built, image) as machine:
+    with Machine.boot(built, Boot(image)) as machine:
         missing, end = (e for e in machine.events(SILENCE) if not isinstance(e, Phase))
     assert missing.text == "kvm.ko: Exec format error"
     assert end == Ended(EndReason.FINISHED)

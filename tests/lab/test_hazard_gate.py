@@ -12,6 +12,7 @@ from kvmprobe import results
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
+from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import ConsolePanic, Output, ProgramExited
 from kvmprobe.lab.program import Sinks
@@ -40,7 +41,7 @@ def run(spec, *policies):
     image = boot_image.build(kernel_image.read(kernel.vmlinuz), packed, boot_image.MEMORY_MIB)
     sinks = Sinks(io.BytesIO(), io.BytesIO())
     endings = []
-    with Machine.boot(built, image) as machine:
+    with Machine.boot(built, Boot(image)) as machine:
         for event in machine.events(SILENCE):
             if isinstance(event, Output):
                 sinks.write(event)

@@ -59,7 +59,7 @@ def test_an_interrupted_run_prints_how_to_resume(tmp_path):
         terminal.read_until(lambda lines: lines and STATUS.match(lines[-1]))
         terminal.press(INTERRUPT)
         terminal.end()
-    assert f"kvmprobe: to go on with them: kvmprobe resume {out}" in terminal.lines
+    assert f"kvmprobe: to continue: kvmprobe resume {out}" in terminal.lines
 
 
 @pytest.mark.parametrize(("switches", "count"), [([], 1), (["--no-print", "known"], 0)])

@@ -45,7 +45,7 @@ def test_a_run_without_a_reader_is_cut_short_and_prints_how_to_resume(unread, tm
         ExitCode.USAGE,
         "kvmprobe: standard output: Broken pipe",
     )
-    assert f"kvmprobe: to go on with them: kvmprobe resume {tmp_path / 'run'}" in lines
+    assert f"kvmprobe: to continue: kvmprobe resume {tmp_path / 'run'}" in lines
     assert read_run(tmp_path / "run").ending is Ending.CUT_SHORT
 
 

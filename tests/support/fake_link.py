@@ -89,6 +89,12 @@ class FakePlace:
     timing: Timing = field(default_factory=Timing)
     target = Target("host", "6.12.95", "fake")
 
+    def recall(self):
+        return None
+
+    def remember(self, recorded):
+        return None
+
     def open(self):
         self.boots += 1
         return FakeLink(self)

@@ -57,6 +57,18 @@ def add_sources(command: _ActionsContainer) -> None:
     )
 
 
+def add_emulated(command: _ActionsContainer) -> None:
+    """Declare the kernel of the emulated host, and how its machines start and run."""
+    add_kernel(command)
+    add_jobs(command, "the processors that this process may use")
+    command.add_argument(
+        "--cold",
+        action="store_true",
+        help="boot the emulated host, and save nothing: by default a booted machine is saved in "
+        "the cache, and later runs with the same kernel, emulator and kvmprobe start from it",
+    )
+
+
 def add_jobs(command: _ActionsContainer, default: str) -> None:
     """Declare ``--jobs``.
 
@@ -87,7 +99,6 @@ def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
 
 
 MOST_JOBS = 1024
-USABLE = "the processors that this process may use"
 DAY = 24 * 60 * 60.0
 
 

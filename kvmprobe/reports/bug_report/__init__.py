@@ -1,1 +1,1 @@
-"""One scenario's failure as a mail to the kernel's developers."""
+"""The failure of a scenario as a mail to kernel developers."""

@@ -1,4 +1,4 @@
-"""The failure that is reported, and what other kernels did in the same scenario."""
+"""The failure to report, and the results of other kernels in the same scenario."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Needs
 
 _CLAIMS = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.XFAIL})
-# The checker that looks for XSTATE_BV and XFD with a bit in common: the next load is fatal.
+# XSTATE_BV and XFD share a bit, so the next load of the guest's FPU is fatal.
 _FATAL_STATE = "INV-29"
 
 
 class Outcome(Enum):
-    """What a kernel did, compared with the one that is reported."""
+    """The result of a kernel, compared with the reported one."""
 
     SAME = "affected"
     OTHER = "fails in another way"
@@ -36,7 +36,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The scenario on one kernel, the reported one's or another's."""
+    """The scenario on one kernel."""
 
     record: ScenarioRecord
     outcome: Outcome
@@ -52,11 +52,12 @@ class Seen:
 class Case:
     """One failure.
 
-    :ivar tool: name and version of what recorded it
-    :ivar needs: what the scenario makes no sense without; None if the scenario is not at hand
+    :ivar tool: name and version of the program that recorded it
+    :ivar needs: what the scenario requires; None if the scenario is not available
     :ivar seen: the scenario on every kernel, in the order of the releases
-    :ivar swapped: a pass of the same kernel whose only difference is the order of two calls
-    :ivar environment: facts of the target, empty if the run has none
+    :ivar swapped: a scenario that passed on the same kernel and differs only in the order of two
+        calls
+    :ivar environment: facts of the target; empty if the run has none
     """
 
     record: ScenarioRecord
@@ -73,18 +74,18 @@ class Case:
 
     @property
     def findings(self) -> list[Finding]:
-        """What checkers found that stands for itself: not what the known defects explain."""
+        """The findings that no known defect explains."""
         return [f for f in self.record.findings if not f.known]
 
     @property
     def host_dies(self) -> bool:
-        """Whether the host died, or would have if the run had gone on."""
+        """True if the host died, or would have died if the run had continued."""
         fatal = any(f.invariant == _FATAL_STATE for f in self.record.findings)
         return self.record.crash is not None or fatal
 
     @property
     def last_step(self) -> int:
-        """The last step that a reader needs: where the host died, or else where it shows."""
+        """The last step to show: that of the crash, or that which shows the failure."""
         record = self.record
         if record.crash:
             return record.crash.step
@@ -99,10 +100,10 @@ def case_of(
     needs: Needs | None,
     target: str | None = None,
 ) -> Case:
-    """Return the failure of one scenario in a run.
+    """Return the failure of a scenario in a run.
 
-    :param target: ``host`` or ``lab``, where the run has both
-    :raises UsageError: the run has no failure there, or none that can be reported
+    :param target: ``host`` or ``lab``, if the run has both
+    :raises UsageError: the scenario did not fail, or the failure cannot be reported
     """
     record = _claimed(run, scenario_id, target)
     seen = [Seen(record, Outcome.SAME, run.name)]
@@ -119,7 +120,6 @@ def case_of(
         needs=needs,
         seen=tuple(_by_release(seen)),
         swapped=_swapped(run, record),
-        # Runs that were recorded before environments were have none.
         environment=run.environments.get(record.target, {}),
     )
 
@@ -163,13 +163,13 @@ def _no_claim(record: ScenarioRecord) -> str:
         case Verdict.SKIPPED:
             return f"it was skipped on {where}: {reason}"
         case Verdict.TIMED_OUT:
-            return f"it did not end in time on {where}, and showed no difference until then"
+            return f"it timed out on {where}, and showed no difference before"
         case Verdict.BROKEN:
             return f"kvmprobe itself failed on {where}: {reason}"
         case Verdict.XPASS:
-            return f"it passed on {where} where a known defect should have shown: {reason}"
+            return f"it passed on {where}, although a known defect should have shown: {reason}"
         case _:
-            return f"its record says {record.verdict.value} on {where}, and not why"
+            return f"its record has the verdict {record.verdict.value} on {where}, but no reason"
 
 
 def _outcome(record: ScenarioRecord, theirs: ScenarioRecord) -> Outcome:
@@ -183,7 +183,7 @@ def _outcome(record: ScenarioRecord, theirs: ScenarioRecord) -> Outcome:
 
 
 def _check_repeats(target: Target, seen: Iterable[Seen]) -> None:
-    """Refuse what did not show each time on the kernel that is to be blamed.
+    """Refuse a failure that did not show in every run on the reported kernel.
 
     :raises UsageError: it passed there in one of the runs, or failed in another way
     """
@@ -193,18 +193,18 @@ def _check_repeats(target: Target, seen: Iterable[Seen]) -> None:
             did = "passed" if one.outcome is Outcome.BEHAVES else "failed in another way"
             raise UsageError(
                 f"{one.record.id} is flaky on {target.description}: it failed in {here[0].run} "
-                f"and {did} in {one.run}; report what shows every time"
+                f"and {did} in {one.run}; report a failure that shows every time"
             )
 
 
 def _by_release(seen: Iterable[Seen]) -> list[Seen]:
-    """Order by release, with one for each kernel and outcome."""
+    """Sort by release, and keep one for each kernel and outcome."""
     unique = {(s.record.target.kind, s.kernel, s.outcome): s for s in seen}
     return sorted(unique.values(), key=lambda s: release_of(s.kernel))
 
 
 def _swapped(run: RunDocument, record: ScenarioRecord) -> ScenarioRecord | None:
-    """Return the other half of a pair, whichever of the two the finding stands with."""
+    """Return the other scenario of a pair, whichever of the two has the finding."""
     passed = [r for r in run.records if (r.target, r.verdict) == (record.target, Verdict.PASS)]
     return next((r for r in passed if _names(record, r) or _names(r, record)), None)
 

@@ -1,4 +1,4 @@
-"""Whether a failure is news, and who gets the report.
+"""Whether a failure is new, and who gets the report.
 
 :see: Linux Documentation/process/security-bugs.rst, threat-model.rst, stable-kernel-rules.rst,
     Documentation/admin-guide/reporting-issues.rst
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Standing(Enum):
-    """What is known of a failure."""
+    """Whether a failure is known, reported and fixed."""
 
     UNKNOWN = "no known defect predicts it"
-    UNREPORTED = "known to kvmprobe, and to nobody else as far as it knows"
+    UNREPORTED = "a known defect of kvmprobe without a public report"
     REPORTED = "reported in public"
     FIXED = "fixed in later kernels of the same series, or in later series"
     NOT_BACKPORTED = "fixed, but not in this stable series"
-    RETURNED = "fixed by the kernel's number, and there again"
+    RETURNED = "fixed in this release, but it shows again"
 
 
 class Audience(Enum):
@@ -45,9 +45,9 @@ class Audience(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What to do with a report.
+    """The recipients of a report.
 
-    :ivar to: addresses, none if nobody needs it
+    :ivar to: addresses; empty if nobody needs the report
     """
 
     standing: Standing
@@ -57,7 +57,7 @@ class Disclosure:
 
 
 def disclosure_of(case: Case) -> Disclosure:
-    """Return who gets a report about a case."""
+    """Return the recipients of a report about a case."""
     standing = standing_of(case)
     audience = _audience(case, standing)
     contact = contact_for(files_at_fault(case))
@@ -73,7 +73,7 @@ def disclosure_of(case: Case) -> Disclosure:
 
 
 def standing_of(case: Case) -> Standing:
-    """Return what is known of a failure; of several known defects, of the first that is open."""
+    """Return the standing of a failure; of several known defects, the most urgent one."""
     found = [_of_defect(defect, case.record.target.kernel) for defect in case.defects]
     order = (
         Standing.UNREPORTED,
@@ -86,7 +86,7 @@ def standing_of(case: Case) -> Standing:
 
 
 def files_at_fault(case: Case) -> tuple[str, ...]:
-    """Return paths in the kernel's source: the known defects' or else the broken rule's."""
+    """Return paths in the kernel's source: those of the known defects, or of the broken rule."""
     known = dict.fromkeys(path for defect in case.defects for path in defect.files)
     cited = [path for d in case.record.divergences[:1] for path in d.rule.kernel_files]
     return tuple(known or cited)
@@ -101,7 +101,7 @@ def _of_defect(defect: KnownDefect, kernel: str) -> Standing:
 
 
 def lacking_series(defect: KnownDefect, kernel: str) -> str:
-    """Return the kernel's stable series if that needs the fix and lacks it: ``6.1.y``."""
+    """Return the kernel's stable series if it lacks the fix: ``6.1.y``."""
     return next((s for s in defect.unfixed_series if series_of(s) == series_of(kernel)), "")
 
 
@@ -121,7 +121,7 @@ def _audience(case: Case, standing: Standing) -> Audience:
 
 
 def advice(case: Case, disclosure: Disclosure) -> list[str]:
-    """Return paragraphs for the sender: whether it is new, who gets it, what is unknown."""
+    """Return paragraphs for the sender: whether it is new, who gets it, what to check."""
     return [" ".join(_news(case, disclosure.standing)), *_routes(case, disclosure)]
 
 
@@ -153,11 +153,11 @@ def _news(case: Case, standing: Standing) -> Iterator[str]:
 
 
 def _alike(case: Case) -> Iterator[str]:
-    """Yield which known defects let a host die in the same function."""
+    """Yield the known defects that panic in the same function."""
     function = case.record.crash.function if case.record.crash else ""
     ids = [d.id for d in known_defects().values() if function and d.panics_in == function]
     if ids:
-        yield f"Compare {' and '.join(sorted(ids))}, of which a host dies in {function} as well."
+        yield f"Compare {' and '.join(sorted(ids))}: the same panic in {function}."
 
 
 def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:
         case Audience.PRIVATE:
             yield (
                 "Send it PRIVATELY, to the maintainers with security@kernel.org in Cc:, and to no "
-                "public list: anyone who may open /dev/kvm can take the host down with it "
+                "public list: anyone who may open /dev/kvm can panic the host with it "
                 "(Documentation/process/security-bugs.rst).  Publish neither reproducer nor "
                 "output before they have answered."
             )
@@ -175,14 +175,14 @@ def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:
                 "say that there is one."
             )
         case Audience.PUBLIC:
-            yield "It is an ordinary bug: the report goes to the maintainers and their lists."
+            yield "This is an ordinary bug: send the report to the maintainers and their lists."
         case Audience.STABLE:
             yield (
                 "The report asks the stable team for the fix (option 2 of "
-                "Documentation/process/stable-kernel-rules.rst).  See first that it applies there."
+                "Documentation/process/stable-kernel-rules.rst).  Check that it applies there."
             )
         case Audience.NOBODY:
-            yield "Nobody needs a report: update the kernel, or tell the distribution."
+            yield "Nobody needs a report: update the kernel, or notify the distribution."
             return
     yield from _before_sending(case, disclosure)
 
@@ -190,8 +190,9 @@ def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:
 def _before_sending(case: Case, disclosure: Disclosure) -> Iterator[str]:
     if case.record.target.emulated and disclosure.audience is Audience.PRIVATE:
         yield (
-            "Reproduce it on silicon first: this was an emulated CPU, and what only emulators "
-            "show is outside the kernel's threat model (Documentation/process/threat-model.rst)."
+            "Reproduce it on silicon first: this was an emulated CPU, and a bug that only an "
+            "emulator shows is outside the kernel's threat model "
+            "(Documentation/process/threat-model.rst)."
         )
     elif case.record.target.emulated:
         yield "Reproduce it on silicon first: this was an emulated CPU, which could be wrong."
@@ -217,5 +218,5 @@ def _search_terms(case: Case) -> str:
 
 
 def _exception(headline: str) -> str:
-    """Return what a search finds: the headline without the counters after it."""
+    """Return the part of a headline to search for, without the counters after it."""
     return headline.removeprefix("Oops: ").partition(":")[0]

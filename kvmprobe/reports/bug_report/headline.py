@@ -1,4 +1,4 @@
-"""A failure in one line, for the subject of a mail: what the kernel does, and after what."""
+"""A failure in one line for the subject of a mail: the fault, its operand and a call before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import Divergence, ScenarioRecord
     from kvmprobe.scenarios.ops import Op
 
-# Calls that say nothing of what a failure takes.
+# Calls that every scenario makes; they do not describe a failure.
 _PREPARING = frozenset(
     {
         "open",
@@ -31,7 +31,7 @@ _PREPARING = frozenset(
 
 
 def headline(case: Case, width: int) -> str:
-    """Return the longest form that fits; the shortest, where none does."""
+    """Return the longest form that fits; if none fits, the shortest."""
     forms = list(dict.fromkeys(_forms(case)))
     return next((text for text in forms if len(text) <= width), forms[-1])
 
@@ -69,7 +69,7 @@ def _divergence_forms(found: Divergence, record: ScenarioRecord) -> Iterator[str
 
 
 def _before(found: Divergence, record: ScenarioRecord) -> Op | None:
-    """Return the call that the failure follows: the step's own, or that of the step before."""
+    """Return the call before the failure: that of the step, or that of an earlier step."""
     if found.call != found.after:
         return found.after
     ops = [step.calls[0].op for step in record.steps[: found.step] if step.calls]

@@ -1,4 +1,4 @@
-"""Which kernels are affected, as far as they were tested or are known."""
+"""The affected and unaffected kernels, tested or known."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def kernel_lines(case: Case) -> list[str]:
-    """Return affected and unaffected kernels, where it began, and where it is fixed."""
+    """Return affected and unaffected kernels, the fix, and the range of a regression."""
     lines = []
     for name, seen in _groups(case):
         lines += item(f"{name}: {', '.join(dict.fromkeys(s.kernel for s in seen))}")
     if len(case.seen) > 1 and not any(s.outcome is Outcome.BEHAVES for s in case.seen):
-        lines += item(f"{Outcome.BEHAVES.value}: none of those tested")
+        lines += item(f"{Outcome.BEHAVES.value}: none of the tested kernels")
     for defect in case.defects:
         if defect.fixed_in:
             lines += item(f"fixed in {', '.join(defect.fixed_in)} by {defect.reference}")
@@ -28,22 +28,22 @@ def kernel_lines(case: Case) -> list[str]:
 
 
 def _groups(case: Case) -> Iterator[tuple[str, list[Seen]]]:
-    """Yield kernels that did the same in the same sort of place, with what that was."""
+    """Yield a heading and the kernels with that outcome on that kind of target."""
     for outcome in Outcome:
         for kind in dict.fromkeys(s.record.target.kind for s in case.seen):
             at = [s for s in case.seen if (s.outcome, s.record.target.kind) == (outcome, kind)]
             where = " (emulated host)" if kind == "lab" else ""
             dead = [s for s in at if s.record.crash]
             alive = [s for s in at if not s.record.crash]
-            held = ", not run to the panic" if outcome is Outcome.SAME and case.host_dies else ""
+            gated = ", not run to the panic" if outcome is Outcome.SAME and case.host_dies else ""
             if dead:
                 yield f"{outcome.value}, host panics{where}", dead
             if alive:
-                yield f"{outcome.value}{held}{where}", alive
+                yield f"{outcome.value}{gated}{where}", alive
 
 
 def _change(case: Case) -> list[str]:
-    """Return between which of the tested kernels it came."""
+    """Return the last good and the first bad of the tested kernels."""
     reported = release_of(case.record.target.kernel)
     # A kernel with the fix does not show when the defect was introduced.
     good = [
@@ -59,7 +59,7 @@ def _change(case: Case) -> list[str]:
     first_bad = min((s for s in bad if release_of(s.kernel) > after), key=_release)
     text = f"Regression: last good {last_good.kernel}, first bad {first_bad.kernel}, as tested."
     if series_of(last_good.kernel) != series_of(first_bad.kernel):
-        text += "  The two are of different series, and stable kernels get fixes backported."
+        text += "  They are from different series, and stable kernels get backported fixes."
     return ["", *paragraph(text)]
 
 

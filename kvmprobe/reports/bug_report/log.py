@@ -1,4 +1,4 @@
-"""The part of a crash's log that a developer needs."""
+"""The part of a crash log for a mail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kvmprobe.results.console_text import unstamped
 if TYPE_CHECKING:
     from kvmprobe.results.record import Crash
 
-# Which kernel it was, in its own words.
+# Lines with the kernel's release and the machine.
 _KERNEL = re.compile(r"CPU: \d+ .*(?:Not tainted|Tainted: )|Hardware name: ")
 _FRAME = re.compile(r"\s*\w[\w.]*\+0x[0-9a-f]+/0x[0-9a-f]+")
 _WARNING, _END = "WARNING: ", "---[ end "
@@ -20,10 +20,10 @@ _MOST_LINES = 40
 
 
 def trimmed_log(crash: Crash) -> list[str]:
-    """Return the lines that say what died, where, called by whom, and on which kernel.
+    """Return the lines with the fault, its place, its callers, the kernel and the machine.
 
-    Time stamps, registers, code bytes, frames that the kernel marks with ``?``, and repeated
-    lines are left out; ``[...]`` marks where the text is too long for a mail.
+    Time stamps, registers, code bytes, frames with ``?``, and repeated lines are omitted; ``[...]``
+    is at the end if the text is too long for a mail.
     """
     lines = [unstamped(line).rstrip() for line in crash.report.splitlines()]
     relevant = set(telling_lines(crash, lines))
@@ -31,7 +31,7 @@ def trimmed_log(crash: Crash) -> list[str]:
     kept = [
         f" {line.strip()}" if _FRAME.match(line) else line
         for number, line in enumerate(lines)
-        # In front of the headline there may be a warning, whose trace is the same.
+        # A warning may precede the headline; its trace is the same.
         if line.startswith(_WARNING)
         or (number >= start and (number in relevant or _KERNEL.match(line)))
         if not line.startswith(_END)

@@ -1,7 +1,7 @@
-"""The whole report: advice, then the mail.
+"""The whole report: advice for the sender, then the mail.
 
-What matters comes first: files, kernels, what happens; evidence and environment follow, the program
-is last (Documentation/process/security-bugs.rst).
+The order follows Documentation/process/security-bugs.rst: files, kernels, failure, evidence,
+environment, program.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import Divergence, ScenarioRecord
 
 _LONG = 200
-# Characters for what follows the prefix of a subject; a mail program folds the line.
+# Length of a subject; a mail program folds the line.
 _SUBJECT = 79
 PROGRAM_MARK = "---- reproducer.c"
 
 
 def advice_lines(case: Case) -> list[str]:
-    """Return what the sender has to know first: whether it is new, and who gets it."""
+    """Return the advice for the sender: whether it is new, and who gets it."""
     return _joined(paragraph(text) for text in advice(case, disclosure_of(case)))
 
 
@@ -65,10 +65,10 @@ def advice_lines(case: Case) -> list[str]:
 class Reproducer:
     """The scenario as a program in C.
 
-    :ivar exit_status: if the failure shows
-    :ivar go_on: the argument without which it stops before a load of the guest FPU that would panic
-        the host; empty if it makes no such load
-    :ivar file: its file, if it is not a part of the mail
+    :ivar exit_status: its exit status if the failure shows
+    :ivar go_on: the argument with which it makes a load of the guest FPU that can panic the host;
+        empty if it makes no such load
+    :ivar file: its file, if it is not part of the mail
     """
 
     text: str
@@ -80,7 +80,7 @@ class Reproducer:
 def report(case: Case, program: Reproducer | None) -> str:
     """Return the advice, a scissors line, and the mail.
 
-    :param program: None if the scenario cannot be written as a program
+    :param program: None if the scenario cannot be converted to a program
     """
     lines = [*advice_lines(case), SCISSORS, *_headers(case), "", *_body(case)]
     if program is not None:
@@ -106,7 +106,7 @@ def _headers(case: Case) -> list[str]:
 
 
 def subject(case: Case) -> str:
-    """Return the subject: the subsystem's prefix, what is wrong; for a backport the series."""
+    """Return the subject: prefix of the subsystem and fault; for a backport the series."""
     if case.defects:
         series = _series_to_mend(case)
         return f"[{series}] {case.defects[0].subject}" if series else case.defects[0].subject
@@ -156,8 +156,8 @@ def _expected(case: Case) -> str:
     texts += [plain(defect.expected) for defect in case.defects]
     if not case.defects:
         texts += [f"{d.rule}." for d in case.record.divergences[:1]]
-        texts += [f"not this: {finding_text(finding)}." for finding in case.findings[:1]]
-    return "  ".join(texts) or "the process goes on."
+        texts += [f"not that {finding_text(finding)}." for finding in case.findings[:1]]
+    return "  ".join(texts) or "the process continues."
 
 
 def _observed(case: Case) -> str:
@@ -168,7 +168,7 @@ def _observed(case: Case) -> str:
         died = call_text(record.crash.during) or "a call"
         texts.append(f"In step {record.crash.step}, {died}, the host panics.")
     elif case.host_dies:
-        texts.append("With this state the next load of the guest's FPU would panic the host.")
+        texts.append("With this state, the next load of the guest's FPU would panic the host.")
     return "  ".join(texts) or record.reason
 
 
@@ -190,7 +190,7 @@ def _claims(found: Divergence) -> tuple[str, str]:
 
 
 def _evidence(case: Case) -> list[str]:
-    """Return where images differ, what the kernel logged meanwhile, and how it died."""
+    """Return the differences of images, the kernel's messages, and the crash log."""
     record = case.record
     details = [text for d in record.divergences[:1] for text in _details(d.difference)]
     details += [text for f in case.findings[:1] for text in finding_details(f)]
@@ -205,7 +205,7 @@ def _evidence(case: Case) -> list[str]:
 
 
 def _details(difference: Difference) -> tuple[str, ...]:
-    """Return where it differs; the value of XSTATE_BV is in the sentence before."""
+    """Return the differences, without XSTATE_BV, which is in the sentence before."""
     if isinstance(difference, ImageDiffers):
         runs = tuple(run for run in difference.runs if run.where != "XSTATE_BV")
         difference = replace(difference, runs=runs)
@@ -217,7 +217,7 @@ def _other_order(case: Case) -> list[str]:
         return []
     pairs = zip(_calls(case.record), _calls(case.swapped), strict=False)
     here, there = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
-    return paragraph(f"The same kernel behaves if {there} comes before {here}.") if here else []
+    return paragraph(f"The same kernel is correct if {there} comes before {here}.") if here else []
 
 
 def _calls(record: ScenarioRecord) -> list[str]:
@@ -225,14 +225,14 @@ def _calls(record: ScenarioRecord) -> list[str]:
 
 
 def _series_to_mend(case: Case) -> str:
-    """Return the stable series that is asked to take a fix, or nothing."""
+    """Return the stable series that should get a fix, or an empty string."""
     if standing_of(case) is not Standing.NOT_BACKPORTED:
         return ""
     return lacking_series(case.defects[0], case.record.target.kernel)
 
 
 def _joined(sections: Iterable[list[str]]) -> list[str]:
-    """Return sections with an empty line between them."""
+    """Return sections, separated by empty lines."""
     lines: list[str] = []
     for section in sections:
         lines += ["", *section] if lines else section

@@ -1,4 +1,4 @@
-"""Who looks after which part of the kernel, after MAINTAINERS.
+"""The maintainers and lists of the parts of the kernel, from MAINTAINERS.
 
 Maintainers change: check the recipients with ``scripts/get_maintainer.pl`` before sending.
 """
@@ -59,7 +59,7 @@ _FOLDERS = (
 
 
 def subsystem_of(path: str) -> Subsystem:
-    """Return whose file that is; KVM's for x86 if nobody's of those here."""
+    """Return the subsystem of a file; KVM for x86 if it is none of those here."""
     found = (subsystem for folder, subsystem in _FOLDERS if path.startswith(folder))
     return next(found, Subsystem.KVM_X86)
 
@@ -67,7 +67,7 @@ def subsystem_of(path: str) -> Subsystem:
 def contact_for(paths: Sequence[str]) -> Contact:
     """Return everyone who gets a report about these files.
 
-    KVM's people for x86 always do: its users are where the failure shows.
+    The maintainers of KVM for x86 always get it, because its users see the failure.
     """
     named = [subsystem_of(path) for path in paths]
     contacts = [_CONTACTS[s] for s in dict.fromkeys((*named, Subsystem.KVM_X86))]

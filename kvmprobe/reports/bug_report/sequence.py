@@ -1,4 +1,4 @@
-"""What was done: in words, and step by step with what came back."""
+"""The sequence of calls: as a sentence, and as a table with results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import StepRecord
     from kvmprobe.scenarios.ops import Op
 
-# Calls that every sequence begins with; what they ask for stands in the sentence before the others.
+# Calls at the beginning of every sequence; the first part of the sentence describes them.
 _BEGINNING = frozenset(
     {
         "open",
@@ -37,14 +37,14 @@ def _times(count: int) -> str:
 
 
 def words(case: Case) -> str:
-    """Return the sequence as a sentence: the calls that matter, in their order."""
+    """Return the sequence as a sentence, without the calls at its beginning."""
     ops = _ops(case)
     calls = [op.call_name for op in ops]
     asked = [op for op in ops if isinstance(op, RequestGuestPermission)]
     begins = "creates"
     if asked:
         components = " and ".join(dict.fromkeys(_component(op.feature_nr) for op in asked))
-        begins = f"asks for guest permission for {components}, creates"
+        begins = f"requests guest permission for {components}, creates"
     main = [call for call in calls[:-1] if call not in _BEGINNING] + calls[-1:]
     listed = [
         f"{call} ({_times(count)})" if (count := len(list(same))) > 1 else call
@@ -56,7 +56,7 @@ def words(case: Case) -> str:
 
 
 def conditions(case: Case) -> str:
-    """Return what it takes, where that is known."""
+    """Return the requirements, if they are known."""
     if case.needs is None:
         return ""
     asked = ["access to /dev/kvm"]
@@ -70,7 +70,7 @@ def conditions(case: Case) -> str:
 
 
 def table(case: Case) -> list[str]:
-    """Return one entry a step, up to the last that matters: result, call, state that changed."""
+    """Return a table of the steps up to the last relevant one: result, call, changed state."""
     steps = case.record.steps
     ops = _ops(case)
     results = [_result(steps[n] if n < len(steps) else None) for n in range(len(ops))]
@@ -86,7 +86,7 @@ def table(case: Case) -> list[str]:
 
 
 def _state_lines(step: StepRecord, state: dict[str, int], indent: str) -> list[str]:
-    """Return what the op and its observers read that ``state`` did not have, and take it over."""
+    """Return the values of a step that ``state`` does not have, and add them to it."""
     read: dict[str, int] = {}
     correct: dict[str, int] = {}
     for call in step.calls:
@@ -112,7 +112,7 @@ def _number(value: int) -> str:
 
 
 def _result(step: StepRecord | None) -> str:
-    """Return what the op's call returned, or that it did not return."""
+    """Return the result of the op's call, or that it did not return."""
     return errno_symbol(step.calls[0].result) if step and step.calls else "never"
 
 

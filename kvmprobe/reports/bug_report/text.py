@@ -1,4 +1,4 @@
-"""Plain text as kernel lists expect it: wrapped, and with nothing of a target's own in control.
+"""Plain text for kernel lists: wrapped, without control characters from a target.
 
 :see: Documentation/process/email-clients.rst, Documentation/process/security-bugs.rst
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WIDTH = 75
 INDENT = "  "
 SCISSORS = "-- >8 --"
-# git-mailinfo(1) takes a line of dashes and one of >8 8< >% %< for the beginning of the mail.
+# git-mailinfo(1) reads a line of dashes with >8, 8<, >% or %< as the start of the mail.
 _SCISSORS = re.compile("(?<=[8%])<|>(?=[8%])")
 
 _wrap = partial(textwrap.wrap, width=WIDTH, break_long_words=False, break_on_hyphens=False)
@@ -28,12 +28,12 @@ def paragraph(text: str) -> list[str]:
 
 
 def item(text: str) -> list[str]:
-    """Return one entry of a list, wrapped; what goes on is indented more."""
+    """Return an item of a list, wrapped; its other lines are indented more."""
     return _wrap(plain(text), initial_indent=INDENT, subsequent_indent=INDENT * 3)
 
 
 def row(lead: str, text: str) -> list[str]:
-    """Return a table's last column after the others, wrapped within its width."""
+    """Return a row of a table, with its last column wrapped."""
     return _wrap(plain(text), initial_indent=lead, subsequent_indent=" " * len(lead))
 
 
@@ -51,17 +51,17 @@ def header(name: str, values: Sequence[str]) -> list[str]:
 
 
 def quoted(line: str) -> str:
-    """Return a line of a target's log: indented, not wrapped, not taken for anything else."""
+    """Return a line of a target's log, indented and not wrapped."""
     return f"{INDENT}{escaped(line)}"
 
 
 def plain(text: str) -> str:
-    """Return text of a record as one line: white space is one blank."""
+    """Return text as one line; each run of white space becomes one space."""
     return escaped(" ".join(text.split()))
 
 
 def escaped(text: str) -> str:
-    r"""Return text with what a terminal or a mail takes for more than text as escapes: ``\x1b``."""
+    r"""Return text with control characters and scissors as escapes: ``\x1b``."""
     shown = "".join(
         c if c.isprintable() else " " if c == "\t" else c.encode("unicode_escape").decode("ascii")
         for c in text

@@ -1,4 +1,4 @@
-"""The report formats: each is the module of its name here, which defines FORMAT."""
+"""The report formats; each is a module here, which defines FORMAT."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all formats; imports none of them."""
+    """Return the names of all formats, without importing them."""
     return tuple(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def format_of(name: str) -> ReportFormat:
-    """Return the format with one of the :func:`names`."""
+    """Return a format by its name."""
     found: ReportFormat = import_module(f"{__name__}.{name}").FORMAT
     return found
 
 
 def described() -> str:
-    """Return a line or more about each format, for the help."""
+    """Return a description of each format, for the help."""
     width = max(map(len, names()))
     lines = []
     for name in names():

@@ -1,4 +1,4 @@
-"""The HTML page, as a format."""
+"""The HTML page as a report format."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def lines(runs: Iterable[RunDocument]) -> str:
-    """Return the lines of all runs, one run after the other."""
+    """Return the lines of all runs."""
     written: list[str] = []
     for run in runs:
         report = LinesReport(written.append, run.tool, run.command, run.planned)
@@ -33,7 +33,7 @@ def lines(runs: Iterable[RunDocument]) -> str:
 
 
 class LinesReport:
-    """One run, written while it goes on."""
+    """The lines of one run, written during the run."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class LinesReport:
         command: Sequence[str],
         planned: Iterable[str],
     ) -> None:
-        """Write the run's line.
+        """Write the line of the run.
 
         :param write: takes a line
-        :param planned: ids of all scenarios that should be recorded
+        :param planned: ids of all planned scenarios
         """
         self._write = write
         self._left = Counter(planned)
@@ -61,7 +61,7 @@ class LinesReport:
         )
 
     def add(self, record: ScenarioRecord) -> None:
-        """Write a scenario's line."""
+        """Write the line of a scenario."""
         self._left[record.id] -= 1
         self._counts[record.verdict.value] += 1
         self._line(LineType.SCENARIO, {"source": record.target.source, **record_to_json(record)})

@@ -1,7 +1,7 @@
-"""JUnit XML in the vocabulary of xunit2: a suite for each family on each target.
+"""JUnit XML according to xunit2: one suite for each family on each target.
 
-A diverging scenario is a *failure*, one that brought the host, the clock or kvmprobe down an
-*error*, and an expected failure *skipped*, as pytest writes it.
+A divergence is a *failure*; a crash, a timeout or a bug in kvmprobe is an *error*; an expected
+failure is *skipped*, as pytest writes it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _suite(
 
 
 def _missing(run: RunDocument) -> ET.Element:
-    """Return the suite of what was planned and never recorded."""
+    """Return the suite of planned scenarios without a record."""
     names = run.missing
     suite = _bare_suite(
         f"{_CLASS}.not-completed",

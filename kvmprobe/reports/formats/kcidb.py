@@ -1,7 +1,8 @@
-"""KCIDB I/O v5: what KernelCI's database takes.
+"""KCIDB I/O v5, the format of KernelCI's database.
 
-A kernel is a checkout and a build, a scenario a test, a known defect an issue, and a scenario that
-shows one an incident.  A test's id has the run's digest in it: the same run sent twice is one.
+A kernel is a checkout and a build, a scenario is a test, a known defect is an issue, and a scenario
+that shows it is an incident.  The id of a test contains the id of the run, so a run that is sent
+twice is stored once.
 :see: kcidb-io, kcidb_io/schema/v05_00.py
 """
 
@@ -33,7 +34,7 @@ ORIGIN = "kvmprobe"
 VERSION = {"major": 5, "minor": 0}
 LONGEST_EXCERPT = 16384
 ISSUE_VERSION = 1
-# KCIDB's statuses speak of the tested code: FAIL means that it is faulty, known or not.
+# A status is about the tested code: FAIL means that it is faulty, by a known defect or not.
 STATUSES = {
     Verdict.PASS: "PASS",
     Verdict.DIVERGED: "FAIL",
@@ -65,7 +66,7 @@ def kcidb(runs: Iterable[RunDocument]) -> str:
 
 
 def digest(run: RunDocument) -> str:
-    """Return what identifies a run: its id, or a hash over what ran, when and how long."""
+    """Return the id of a run, or a hash of its command, scenarios and durations."""
     if run.run_id:
         return run.run_id
     what = [run.tool, *run.command, *(f"{r.target} {r.id} {r.duration}" for r in run.records)]
@@ -108,7 +109,7 @@ def _tests(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
             **({"comment": headline(record)} if headline(record) else {}),
             **({"log_excerpt": log[:LONGEST_EXCERPT]} if log else {}),
         }
-    # Where nothing ran there is no kernel to say it of.
+    # Without a target there is no build to which the tests could belong.
     for scenario in run.missing if run.targets else ():
         missing = {"status": _MISSING, "comment": NOT_COMPLETED}
         yield _test(run, run_id, scenario, run.targets[-1]) | missing
@@ -148,7 +149,7 @@ def _issue(defect: str) -> dict[str, Any]:
 
 
 def _incidents(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
-    """Yield where known defects show, and where they should have shown and did not."""
+    """Yield the known defects that show, and the expected ones that do not."""
     for record in run.records:
         for defect in record.known:
             yield _incident(run_id, record, defect) | {"present": True}

@@ -1,7 +1,7 @@
-"""KTAP, nested: the run, its families, their scenarios.
+"""KTAP, nested: runs, families, scenarios.
 
-The plan stands first and a family is written when its last scenario is recorded, so a file that
-was cut short holds whole families, and says how many there should have been.
+The plan is written first, and a family when its last scenario is recorded.  So a truncated file has
+complete families, and the number of families that should follow.
 :see: Documentation/dev-tools/ktap.rst
 """
 
@@ -46,7 +46,7 @@ _RESULTS = {
 
 
 def ktap(runs: Iterable[RunDocument]) -> str:
-    """Return a document of one test a run."""
+    """Return a document with one test for each run."""
     all_runs = list(runs)
     lines = [VERSION, f"1..{len(all_runs)}"]
     for number, run in enumerate(all_runs, 1):
@@ -59,29 +59,29 @@ def ktap(runs: Iterable[RunDocument]) -> str:
 
 
 class KtapReport:
-    """A document of one run, written while it goes on."""
+    """The document of one run, written during the run."""
 
     def __init__(self, write: Callable[[str], None], planned: Iterable[str]) -> None:
-        """Begin it.
+        """Write the header.
 
         :param write: takes a line
-        :param planned: ids of all scenarios that should be recorded
+        :param planned: ids of all planned scenarios
         """
         write(VERSION)
         write("1..1")
         self._run = KtapRun(write, planned, 1)
 
     def add(self, record: ScenarioRecord) -> None:
-        """Write the record's family if this was its last."""
+        """Add a record; if it is the last of its family, write the family."""
         self._run.add(record)
 
     def finish(self, ending: Ending) -> None:
-        """Write the other families, with what did not complete, and the run's result."""
+        """Write the other families, with the scenarios that did not complete, and the result."""
         self._run.finish(ending)
 
 
 class KtapRun:
-    """One run as a test of its own: its families are its subtests, whose are the scenarios."""
+    """One run as a test; its subtests are families, whose subtests are scenarios."""
 
     def __init__(self, write: Callable[[str], None], planned: Iterable[str], number: int) -> None:
         self._write = write
@@ -95,16 +95,16 @@ class KtapRun:
         write("\n".join(_indented(1, [VERSION, f"1..{self._families}"])))
 
     def add(self, record: ScenarioRecord) -> None:
-        """Take a scenario's record; those of a family may come in any order."""
+        """Add a record; the records of a family may come in any order."""
         self._left[record.id] -= 1
         self._targets[record.target] = None
-        # Thousands of step records would be kept for nothing.
+        # Steps are not shown, and would take memory.
         self._open[record.family].append(replace(record, steps=()))
         if len(self._open[record.family]) == self._size[record.family]:
             self._close(record.family)
 
     def finish(self, ending: Ending) -> None:
-        """Write what was left open, and the run's own result."""
+        """Write the families that are not complete, and the result of the run."""
         for family in list(self._open):
             self._close(family)
         for target in self._targets:
@@ -116,7 +116,7 @@ class KtapRun:
             self._write(_result("not ok" if why else "ok", self._number, RUN_NAME, why))
 
     def _close(self, family: str) -> None:
-        """Write a family in one piece, so that the file never ends within it."""
+        """Write a family with one call, so that the file never ends within it."""
         records = self._open.pop(family)
         missing = [i for i in self._left.elements() if family_of(i) == family]
         count = len(records) + len(missing)
@@ -131,7 +131,7 @@ class KtapRun:
         failure = f"{failed} of {count} scenarios failed" if failed else ""
         totals = [
             _family_result(closed, family, records, failure),
-            # kunit.py of Linux 6.12 breaks down on a file that ends with a subtest's result.
+            # kunit.py of Linux 6.12 fails on a file that ends with the result of a subtest.
             _diagnostic(f"{closed} of {self._families} families"),
         ]
         self._write("\n".join((*_indented(2, lines), *_indented(1, totals))))
@@ -143,13 +143,13 @@ def _family_result(
     if failure:
         return _result("not ok", number, family, failure)
     skipped = all(record.verdict is Verdict.SKIPPED for record in records)
-    return _result("ok", number, family, "SKIP all were" if skipped else "")
+    return _result("ok", number, family, "SKIP all scenarios were skipped" if skipped else "")
 
 
 def _scenario(number: int, record: ScenarioRecord) -> list[str]:
     result, directive = _RESULTS[record.verdict]
     shown = [_diagnostic(line) for line in failure_lines(record)] if result != "ok" else []
-    # A hash within the text could begin another directive.
+    # Another "# " in the text could be read as a directive.
     why = headline(record).replace("# ", "#")
     return [*shown, _result(result, number, record.id, f"{directive} {why}".strip())]
 
@@ -159,7 +159,7 @@ def _result(result: str, number: int, name: str, why: str) -> str:
 
 
 def _diagnostic(text: str) -> str:
-    # The extra blanks keep text like "Subtest: x" from being read as a header.
+    # With the additional spaces, text like "Subtest: x" is not read as a header.
     return f"#   {printable(text)}".rstrip()
 
 

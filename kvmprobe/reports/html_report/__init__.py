@@ -1,1 +1,1 @@
-"""Runs as one HTML page that needs nothing else: no network, no other file.  Layer: reports."""
+"""Runs as one self-contained HTML page: no network, no other files.  Layer: reports."""

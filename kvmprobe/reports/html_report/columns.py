@@ -1,4 +1,4 @@
-"""Columns of the page: a run on one target; and rows: scenarios, in the catalogue's order."""
+"""The columns of the page, which are runs on one target, and the rows, which are scenarios."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one run found on one target.
+    """One run on one target.
 
-    :ivar label: the kernel, and where two columns would be called the same, what distinguishes them
+    :ivar label: the kernel; if several columns have the same kernel, also what distinguishes them
     """
 
     run: RunDocument
@@ -47,7 +47,7 @@ def columns_of(runs: Sequence[RunDocument]) -> tuple[Column, ...]:
 
 
 def scenario_ids(columns: Iterable[Column]) -> tuple[str, ...]:
-    """Return every scenario with a record, as the catalogue lists them; unknown ones last."""
+    """Return all scenarios with a record in the order of the catalogue; unknown ones last."""
     seen = dict.fromkeys(record.id for column in columns for record in column.records)
     listed = [s.id for s in catalog.scenarios(sapphire_rapids())]
     known = [scenario for scenario in listed if scenario in seen]

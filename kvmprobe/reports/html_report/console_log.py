@@ -1,4 +1,4 @@
-"""Which lines of a crash's console matter: they stand out, the rest can be folded away."""
+"""The relevant lines in the console log of a crash; the page folds the others."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LANDMARKS = re.compile(
 
 
 def telling_lines(crash: Crash, lines: Sequence[str]) -> tuple[int, ...]:
-    """Return the numbers of the lines that say what died, where, and called by whom.
+    """Return the numbers of the lines that have the fault, its place and its callers.
 
-    These are the headline, the beginnings of reports and call traces, and the lines that name the
-    function or a frame of the crash; frames that the kernel marks as unreliable are not among them.
+    These are the headline, the first lines of reports and call traces, and the lines with the
+    function or a frame of the crash, without the frames that the kernel marks as unreliable.
     """
     frames = _naming((crash.function, *crash.frames))
     return tuple(

@@ -1,8 +1,8 @@
-"""The page: template, style and script put into one text.
+"""The page: one text with template, style and script.
 
-Everything that came from a target passes through jinja2's escaping or its ``tojson``, which is safe
-inside a script element; the page's own script builds elements and texts, never markup.  A content
-security policy lets nothing else run and nothing be fetched.
+All text from a target is escaped by jinja2 or by its ``tojson``, whose output is safe in a script
+element; the script of the page creates elements and text nodes, never markup.  The content security
+policy forbids other scripts and all requests.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 _PAGE = "page"
 _SHOWN_KINDS = 5
-# Not listed at first where there is something else.
+# Filtered out at first, if there are other verdicts.
 _QUIET = frozenset({Verdict.PASS, Verdict.SKIPPED})
-# In the order in which they use one another; the last one starts.
+# In order of their dependencies; the last one starts the page.
 _SCRIPTS = (
     "data.js",
     "elements.js",
@@ -60,7 +60,7 @@ _SCRIPTS = (
 
 
 def page(runs: Sequence[RunDocument]) -> str:
-    """Return the whole page of some runs."""
+    """Return the page for some runs."""
     columns = columns_of(runs)
     ids = scenario_ids(columns)
     counts = verdict_counts(columns)
@@ -89,7 +89,7 @@ def page(runs: Sequence[RunDocument]) -> str:
         defects=sorted({d for c in columns for r in c.records for d in r.known}),
         payload=payload(columns, ids),
     )
-    # Half a surrogate pair, which JSON can hold, has no UTF-8.
+    # JSON can have half a surrogate pair, which UTF-8 cannot encode.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -107,13 +107,13 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    # Only these two are markup: they are the project's own files.
+    # Style and script are markup; they are files of the project.
     jinja.globals |= {"style": style, "script": script, "policy": _policy(style, script)}
     return jinja.get_template("page.html.j2")
 
 
 def _moment(time: str) -> str:
-    """Return a time as people write it; the page says that it is UTC."""
+    """Return a time for people; the heading has the time zone."""
     return time.replace("T", " ").removesuffix("Z")
 
 

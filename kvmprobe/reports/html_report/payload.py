@@ -1,11 +1,10 @@
-"""The records as the page's script reads them: compact, each value that occurs again once.
+"""The records as data for the script of the page; repeated values are written once.
 
-Lists stand for records; their order is the script's ``data.js``.  Texts are numbers of ``texts``.
+Records are lists, whose order ``data.js`` has.  Texts are numbers of items in ``texts``.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi.fields import kind_of
@@ -14,11 +13,11 @@ from kvmprobe.reports.claims import finding_details, finding_text
 from kvmprobe.reports.differences import shown, where
 from kvmprobe.reports.hangs import hang_lines
 from kvmprobe.reports.html_report.console_log import telling_lines
-from kvmprobe.reports.html_report.pool import Pool
 from kvmprobe.reports.operands import short_call
 from kvmprobe.reports.values import NAMED, call_text, errno_symbol, rule_text, value_text
 from kvmprobe.results.difference import ImageDiffers
 from kvmprobe.results.known import by_id, known_defects
+from kvmprobe.results.pool import Pool
 from kvmprobe.results.verdict import FAILURES, Verdict
 from kvmprobe.xstate.features import XFeature
 
@@ -65,12 +64,11 @@ def payload(columns: Sequence[Column], ids: Sequence[str]) -> dict[str, Any]:
 
 def _defect(defect_id: str) -> dict[str, str]:
     defect = by_id(defect_id)
-    values = {**asdict(defect), "releases": defect.releases}
-    return {name: text for name, text in values.items() if isinstance(text, str) and text}
+    return {"label": defect.label(), "title": defect.title, "reference": defect.reference}
 
 
 class _Packer:
-    """Packs records, and gathers what they have in common."""
+    """Packs records, and collects the values that they share."""
 
     def __init__(self) -> None:
         self._texts = Pool[str]()
@@ -105,7 +103,7 @@ class _Packer:
         }
 
     def column(self, column: Column, ids: Sequence[str]) -> list[Packed | int]:
-        """Return a column's records by the number of the id; 0 where there is none."""
+        """Return the records of a column in the order of the ids; 0 if there is no record."""
         records = {record.id: record for record in column.records}
         return [self._record(records[i]) if i in records else 0 for i in ids]
 
@@ -141,7 +139,7 @@ class _Packer:
         return self._calls.number(tuple(packed))
 
     def _named(self, values: Mapping[str, int]) -> int:
-        """Return the number of name and value, alternating."""
+        """Return the number of a list of alternating names and values."""
         for name, value in values.items():
             kind = kind_of(name)
             if kind is FieldKind.BITMAP:

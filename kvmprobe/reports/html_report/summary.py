@@ -1,4 +1,4 @@
-"""What a page says before any script ran: counts, kinds of failure, what the checkers found."""
+"""The tables of the page that need no script: counts, kinds of failure, findings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _REPORTED = LABELLED | {Verdict.TIMED_OUT, Verdict.XPASS, Verdict.BROKEN}
 
 @dataclass(slots=True)
 class Kind:
-    """Failures alike: what failed first, what is known of it, how many in each column.
+    """Failures with the same text and the same known defects, counted by column.
 
-    :ivar title: of the known defects, or empty
-    :ivar example: number of the column and id of one of them, a crash if there is one
-    :ivar text: what failed first, a few lines
+    :ivar title: titles of the known defects, or empty
+    :ivar example: number of the column and id of one failure, a crash if there is one
+    :ivar text: the first divergence, crash or finding in a few lines
     """
 
     verdict: Verdict
@@ -40,7 +40,7 @@ class Kind:
 
 @dataclass(slots=True)
 class Checker:
-    """One checker's findings that the same known defects explain, counted by column."""
+    """The findings of a checker that the same known defects explain, counted by column."""
 
     name: str
     invariants: dict[str, None]
@@ -51,12 +51,12 @@ class Checker:
 
 
 def verdict_counts(columns: Sequence[Column]) -> list[Counter[Verdict]]:
-    """Return how many of each verdict a column has."""
+    """Return the number of each verdict in each column."""
     return [Counter(record.verdict for record in column.records) for column in columns]
 
 
 def reasons_skipped(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
-    """Return column, reason and count of what was skipped."""
+    """Return column, reason and count of skipped scenarios."""
     return [
         (column.label, reason, count)
         for column in columns
@@ -67,7 +67,7 @@ def reasons_skipped(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
 
 
 def kinds_of_failure(columns: Sequence[Column]) -> list[Kind]:
-    """Return failures alike together: unexplained ones first, then the most frequent."""
+    """Return the kinds of failure: unexplained ones first, then the most frequent."""
     kinds: dict[tuple[object, ...], Kind] = {}
     for number, column in enumerate(columns):
         for record in column.records:
@@ -106,7 +106,7 @@ def _first_sign(record: ScenarioRecord) -> tuple[str, ...]:
 
 
 def checker_findings(columns: Sequence[Column]) -> list[Checker]:
-    """Return what was found without the model, by checker and by what explains it."""
+    """Return the findings, by checker and known defects."""
     found: dict[tuple[str, tuple[str, ...]], Checker] = {}
     for number, column in enumerate(columns):
         for record in column.records:

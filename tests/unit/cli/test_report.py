@@ -111,7 +111,7 @@ def test_something_that_is_no_run_is_a_usage_error(tmp_path, capsys):
     path = tmp_path / "other"
     path.write_text("hello")
     assert main(["report", str(path), "--format", "ktap"]) == ExitCode.USAGE
-    assert "neither kvmprobe-run/2 nor kvmprobe-lines/2" in capsys.readouterr().err
+    assert "schema kvmprobe-run/2 or kvmprobe-lines/2" in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written_is_a_usage_error(every, capsys):

@@ -45,7 +45,7 @@ def told(path, capsys):
     [
         ({"argv": None}, "journal.jsonl: its begin entry: KeyError('argv')"),
         ({"time": "yesterday"}, "journal.jsonl: its begin entry: ValueError("),
-        ({"planned": None}, "an entry of the journal is not well-formed: KeyError('planned')"),
+        ({"planned": None}, "an entry of the journal is malformed: KeyError('planned')"),
         ({"directory": "/gone"}, "/gone: No such file or directory: the run was started in"),
         ({"argv": ["run", "--wish"]}, "does not accept: run --wish"),
     ],

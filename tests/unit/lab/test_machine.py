@@ -17,6 +17,7 @@ import pytest
 from kvmprobe.errors import BootFailed, LabError
 from kvmprobe.lab.boot_image import BootImage, RamImage
 from kvmprobe.lab.emulator import Emulator
+from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import (
     ChannelLine,
@@ -57,7 +58,7 @@ def emulator(tmp_path):
 
 
 def run(emulator, boot_seconds=PATIENCE, silence=PATIENCE):
-    with Machine.boot(emulator, IMAGE, boot_seconds) as machine:
+    with Machine.boot(emulator, Boot(IMAGE), boot_seconds) as machine:
         return list(machine.events(silence))
 
 
@@ -182,7 +183,7 @@ def test_both_sides_may_write_much_before_they_read(emulator):
     emit(*("x" * 1000 for _ in range(5000)))
     emit(str(len(lines.readline())), "#exit 0")
     """
-    with Machine.boot(emulator(body), IMAGE, PATIENCE) as machine:
+    with Machine.boot(emulator(body), Boot(IMAGE), PATIENCE) as machine:
         machine.send("y" * 3_000_000)
         heard = [event.text for event in machine.events(PATIENCE) if isinstance(event, ChannelLine)]
     assert heard == ["x" * 1000] * 5000 + ["3000001"]
@@ -197,7 +198,7 @@ def test_listening_can_be_taken_up_again(emulator):
             break
     emit("#exit 0")
     """
-    with Machine.boot(emulator(body), IMAGE, PATIENCE) as machine:
+    with Machine.boot(emulator(body), Boot(IMAGE), PATIENCE) as machine:
         for word in ("one", "two", "stop"):
             machine.send(word)
             heard = next(e for e in machine.events(PATIENCE) if isinstance(e, ChannelLine))
@@ -208,7 +209,7 @@ def test_listening_can_be_taken_up_again(emulator):
 
 def test_leaving_the_block_ends_the_emulator(emulator):
     with Machine.boot(
-        emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)'), IMAGE
+        emulator('boot(); emit(f"{os.getpid()}"); time.sleep(1000)'), Boot(IMAGE)
     ) as machine:
         events = machine.events(PATIENCE)
         pid = next(int(event.text) for event in events if isinstance(event, ChannelLine))
@@ -234,10 +235,11 @@ import sys
 from pathlib import Path
 from kvmprobe.lab.boot_image import BootImage
 from kvmprobe.lab.emulator import Emulator
+from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import Phase
 path = Path(sys.argv[1])
-with Machine.boot(Emulator(path, path, path), BootImage((), 16)) as machine:
+with Machine.boot(Emulator(path, path, path), Boot(BootImage((), 16))) as machine:
     for event in machine.events(1000.0):
         if not isinstance(event, Phase):
             print(event.text, flush=True)

@@ -74,9 +74,7 @@ def test_a_changed_failure_says_from_what_to_what():
 
 
 def test_missing_scenarios_are_listed():
-    assert "Missing: ran before, and not now: 15" in text(
-        AFTER, run_of_records(*AFTER.records[15:])
-    )
+    assert "Missing: did not run again: 15" in text(AFTER, run_of_records(*AFTER.records[15:]))
 
 
 def test_a_run_that_was_cut_short_is_marked():

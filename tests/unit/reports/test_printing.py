@@ -65,9 +65,9 @@ def test_known_is_switched_as_a_verdict_is(switches, known):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("failed", "'failed' is none of them; verdicts: pass, diverged"),
-        ("x", "'x' may be xfail or xpass"),
-        ("", "'' is none of them"),
+        ("failed", "'failed' is unknown; verdicts: pass, diverged"),
+        ("x", "'x' is ambiguous: xfail or xpass"),
+        ("", "'' is unknown"),
     ],
 )
 def test_what_is_no_verdict_is_refused(name, says):

@@ -13,7 +13,7 @@ def test_what_is_left_is_counted_by_family_and_listed_with_the_way_to_go_on():
         "  fpu.a",
         "  fpu.b",
         "  vmm.c",
-        "kvmprobe: to go on with them: kvmprobe resume d",
+        "kvmprobe: to continue: kvmprobe resume d",
     ]
 
 

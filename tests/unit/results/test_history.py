@@ -84,7 +84,7 @@ def test_every_boot_that_ended_so_counts():
 
 def test_a_hold_closes_what_was_open():
     told = history(begin(), place(), intent("a.1"), held("a.1"), boot=BOOT_B)
-    assert (told.suspects, told.held["a.1"].before) == ({}, RunUntilHalt())
+    assert (told.suspects, told.gated["a.1"].before) == ({}, RunUntilHalt())
 
 
 def test_going_on_after_a_hold_is_foreseen():
@@ -128,5 +128,5 @@ def test_an_attempt_after_it_has_not_ended():
     "entry", [{"type": "intent"}, {"type": "result", "record": 3}, {"type": "place", "target": {}}]
 )
 def test_an_entry_that_lacks_something_is_told(entry):
-    with pytest.raises(ScenarioError, match=r"not well-formed|missing"):
+    with pytest.raises(ScenarioError, match=r"malformed|missing"):
         history(begin(), place(), entry)

@@ -65,13 +65,13 @@ def test_a_journal_that_was_closed_has_room_for_another_writer(path, journal):
 def test_a_whole_line_that_is_no_entry_is_named(path, journal):
     with path.open("ab") as file:
         file.write(b'{"type":"wish"}\n')
-    with pytest.raises(UsageError, match=r"journal\.jsonl:2: no entry of a journal"):
+    with pytest.raises(UsageError, match=r"journal\.jsonl:2: not an entry of a journal"):
         read_entries(path)
 
 
 def test_a_file_that_begins_otherwise_is_refused(path):
     path.write_text(json.dumps({"type": "end"}) + "\n")
-    with pytest.raises(UsageError, match="no kvmprobe-journal/2 stands at its beginning"):
+    with pytest.raises(UsageError, match="does not begin with the schema kvmprobe-journal/2"):
         read_entries(path)
 
 
@@ -137,12 +137,12 @@ def test_what_a_panic_left_of_the_last_batch_is_cut_off(path, journal, behind):
 
 def test_a_hole_before_what_was_flushed_is_damage(path, journal):
     torn(path, HOLE, INTENT, RESULT)
-    with pytest.raises(UsageError, match=r"journal\.jsonl:2: no entry of a journal"):
+    with pytest.raises(UsageError, match=r"journal\.jsonl:2: not an entry of a journal"):
         read_entries(path)
 
 
 def test_what_is_no_journal_is_not_cut(path):
     path.write_bytes(b"mine\nand mine")
-    with pytest.raises(UsageError, match=r"journal\.jsonl:1: no entry of a journal"):
+    with pytest.raises(UsageError, match=r"journal\.jsonl:1: not an entry of a journal"):
         Journal(path)
     assert path.read_bytes() == b"mine\nand mine"

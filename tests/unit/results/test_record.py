@@ -170,5 +170,5 @@ def test_a_differing_image_is_written_with_its_regions():
 
 @pytest.mark.parametrize("values", [{}, {"bits": "x"}, {"bits": 1, "surplus": 2}])
 def test_a_statement_has_just_the_values_of_its_claim(values):
-    with pytest.raises(ValueError, match="not the values of xtile-alone"):
+    with pytest.raises(ValueError, match="wrong values for xtile-alone"):
         Statement(Claim.XTILE_ALONE, values)

@@ -36,7 +36,7 @@ def test_what_is_there_is_never_overwritten(directory):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="--out DIR takes another place"):
+    with pytest.raises(UsageError, match="choose another with --out DIR"):
         RunDirectory.create(tmp_path / "file" / "run", BEGIN)
 
 
@@ -104,7 +104,7 @@ def test_a_user_without_a_home_directory_is_told_what_to_give():
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "", "0" * 63, "/etc/passwd"])
 def test_a_payload_has_no_other_name_than_a_hash(directory, name):
-    with pytest.raises(UsageError, match="is no name of a payload"):
+    with pytest.raises(UsageError, match="is not the name of a payload"):
         payload(directory.path, name)
 
 
@@ -121,5 +121,5 @@ def test_a_journal_that_is_a_symbolic_link_is_not_written(directory, tmp_path):
     directory.close()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "journal.jsonl").symlink_to(directory.path / "journal.jsonl")
-    with pytest.raises(RunDirectoryError, match="a symbolic link, which is not written"):
+    with pytest.raises(RunDirectoryError, match="a symbolic link, and is not written"):
         RunDirectory.open(tmp_path / "other")

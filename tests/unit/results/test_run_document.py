@@ -71,7 +71,7 @@ def test_a_file_that_was_cut_is_read_up_to_its_last_whole_line(form, request):
 
 def test_a_file_cut_within_its_first_line_is_no_run(document):
     document.write_bytes(document.read_bytes()[:20])
-    with pytest.raises(UsageError, match="neither kvmprobe-run/2 nor kvmprobe-lines/2"):
+    with pytest.raises(UsageError, match="schema kvmprobe-run/2 or kvmprobe-lines/2"):
         read_run(document)
 
 
@@ -95,7 +95,7 @@ def test_a_document_of_another_version_is_refused(tmp_path, name, version, age, 
 def test_something_else_is_no_run(tmp_path, content):
     path = tmp_path / "other"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"other: neither kvmprobe-run/2"):
+    with pytest.raises(UsageError, match=r"other: it does not begin with the schema"):
         read_run(path)
 
 

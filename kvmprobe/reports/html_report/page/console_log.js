@@ -1,4 +1,4 @@
-// A crash's console: the lines that matter stand out, the others are folded.
+// The console log of a crash: relevant lines are marked, the others are folded.
 function consoleLog(crash) {
   const parts = [];
   let folded = [];

@@ -1,4 +1,4 @@
-// The records, unpacked one at a time; the packing is payload.py's.
+// Unpacks records, one at a time; payload.py packs them.
 const data = JSON.parse(document.getElementById("data").textContent);
 const text = (number) => (number < 0 ? "" : data.texts[number]);
 const texts = (numbers = []) => numbers.map(text);
@@ -20,7 +20,7 @@ function callOf(number) {
   return { text: text(op), short: text(short), result, observed: fieldsOf(observed), expected: fieldsOf(expected), open: fieldsOf(open) };
 }
 
-// A step: its op, its observers, and what all of them read, the last value of each field.
+// A step: its op, its observers, and the last value of each field that they read.
 function stepOf(number) {
   const [numbers, log] = data.steps[number];
   const [op, ...observers] = numbers.map(callOf);

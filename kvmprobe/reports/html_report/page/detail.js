@@ -1,4 +1,4 @@
-// One scenario on one kernel, in a panel of its own.
+// The panel with one scenario on one kernel.
 const detail = { column: -1, row: -1, from: null };
 const panel = document.getElementById("detail");
 
@@ -43,7 +43,7 @@ function detailBody(record, column, row) {
     findingsOf(record, column),
     record.crash && crashSection(record.crash),
     record.hang && [el("h3", {}, `Timed out in step ${record.hang.step}: ${record.hang.during}`),
-      el("pre", { class: "console mono", tabindex: 0, "aria-label": "tasks when the time was up" }, record.hang.lines.join("\n"))],
+      el("pre", { class: "console mono", tabindex: 0, "aria-label": "tasks at the deadline" }, record.hang.lines.join("\n"))],
     record.steps.length ? [el("h3", {}, "Steps"), stepsTable(record)] : null,
   ].flat(2).filter(Boolean);
 }
@@ -56,7 +56,7 @@ function otherKernels(column, row) {
     return el("button", { type: "button", class: `mono v-${verdict.name}`, "data-column": number, "aria-pressed": String(number === column),
       "aria-label": `${other.label}: ${verdict.name}` }, `${other.label} ${verdict.sign}`);
   });
-  return el("div", { class: "kernels", role: "group", "aria-label": "the same on other kernels" }, buttons);
+  return el("div", { class: "kernels", role: "group", "aria-label": "this scenario on other kernels" }, buttons);
 }
 
 function facts(record, column) {
@@ -64,10 +64,7 @@ function facts(record, column) {
   const entries = [["on", `${target} (${source})`]];
   for (const id of record.known) {
     const defect = data.defects[id];
-    const name = defect.cve ? `${defect.cve} (${id})` : id;
-    const fixed = defect.releases ? `; fixed in ${defect.releases}` : "";
-    entries.push(["known as", `${name}, ${defect.status}${fixed}: ${defect.title}`]);
-    if (defect.reference) entries.push(["reference", defect.reference]);
+    entries.push(["known as", `${defect.label}: ${defect.title}`], ["reference", defect.reference]);
   }
   if (!record.known.length && record.verdict.failure && (record.divergences.length || record.crash)) {
     entries.push(["known as", "not known: no combination of known defects predicts this"]);
@@ -82,7 +79,7 @@ function divergencesOf(record) {
   if (!record.divergences.length) return null;
   const [first, ...later] = record.divergences;
   return [el("h3", {}, "First divergence"), divergenceBox(first, "box first"),
-    later.length ? el("details", {}, el("summary", {}, `${plural(later.length, "more divergence")}, from it or after it`),
+    later.length ? el("details", {}, el("summary", {}, `${plural(later.length, "more divergence")}, which may be consequences`),
       later.map((found) => divergenceBox(found, "box"))) : null];
 }
 

@@ -14,7 +14,7 @@ const svg = (name, attributes = {}, ...children) =>
   filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
 const badge = (verdict) => el("span", { class: `badge v-${verdict.name}` }, verdict.name);
-// A text that a line may break after a bar: FP|SSE|YMM.
+// A text with possible line breaks after each bar: FP|SSE|YMM.
 const breakable = (words) => words.split("|").flatMap((part, i) => (i ? ["|", document.createElement("wbr"), part] : [part]));
 // The first letter of words that begin a sentence.
 const sentence = (words) => words[0].toUpperCase() + words.slice(1);

@@ -1,4 +1,4 @@
-// Which rows are listed: those with a record that fits every filter.
+// The listed rows: those with a record that matches all filters.
 const field = (id) => document.getElementById(id);
 const filters = {};
 
@@ -14,7 +14,7 @@ function readFilters() {
   filters.seen = new Map();
 }
 
-// Does a pooled value have a text that was searched for?  Each is asked once.
+// True if a pooled value has a text that matches the search; each value is searched once.
 function has(pool, number) {
   const key = `${pool}/${number}`;
   if (!filters.seen.has(key)) filters.seen.set(key, SEARCHED[pool](data[pool][number]));

@@ -1,4 +1,4 @@
-// Tables whose cells open a record: one tab stop, arrows inside, Enter or a click opens.
+// Tables with cells that open a record: one tab stop, arrow keys move, Enter or a click opens.
 function cell(column, row, classes = "") {
   const record = packed(column, row);
   if (!record) return el("td", { class: `none ${classes}` });
@@ -54,7 +54,7 @@ function move(table, from, key) {
   return true;
 }
 
-// Frame the cells of the record in the panel; returns one of them.
+// Marks the cells of the record in the panel; returns one of them.
 function markCurrent(column, row) {
   for (const old of document.querySelectorAll("td.current")) {
     old.classList.remove("current");

@@ -1,4 +1,4 @@
-// Scenarios (rows) by kernels (columns): what the filters leave, family by family.
+// The table of scenarios (rows) and kernels (columns) that match the filters, by family.
 const MOST_CELLS = 15000;
 const listed = { rows: [] };
 

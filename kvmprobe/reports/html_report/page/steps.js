@@ -1,4 +1,4 @@
-// The steps as a table: what was asked, what came back; below each its observers and what they read.
+// The table of the steps: each op with its result, then its observers and the values they read.
 function stepsTable(record) {
   const diverging = new Set(record.divergences.map((d) => `${d.step} ${d.call}`));
   const before = new Map();
@@ -14,7 +14,7 @@ function stepsTable(record) {
   if (record.crash) bodies.push(lastRow(record.crash, record.crash.who));
   else if (record.hang) bodies.push(lastRow(record.hang, "timed out"));
   return el("div", { class: "scroll" }, el("table", { class: "steps" },
-    el("thead", {}, el("tr", {}, ["#", "call, and what observed it", "result", "read; by observers where it changed"].map((name) => el("th", { scope: "col" }, name)))),
+    el("thead", {}, el("tr", {}, ["#", "call and its observers", "result", "values; of observers, the changed ones"].map((name) => el("th", { scope: "col" }, name)))),
     bodies));
 }
 
@@ -23,7 +23,7 @@ function lastRow({ step, during }, what) {
     el("td", {}, during), el("td", {}, ""), el("td", { class: "wrong" }, `✕ ${what}`)));
 }
 
-// What an observer reads for the first time, or reads otherwise than it did.
+// The values that an observer reads for the first time, or that have changed.
 function newsOf(call, before) {
   const key = (name) => `${call.text} ${name}`;
   const news = [...call.observed].filter(([name, value]) => before.get(key(name)) !== value || call.expected.has(name));
@@ -42,7 +42,7 @@ function callRow(number, call, wrong, read) {
       nothing ? el("span", { class: "same" }, "as before") : ""));
 }
 
-// Observers that read what they had read.
+// Observers whose values have not changed.
 function quietRow(group) {
   const names = group.map(({ call }) => call.text);
   return el("tr", { class: "observer" }, el("td", { class: "nr" }), el("td", {}, names.join(", ")),

@@ -1,10 +1,10 @@
-// The picture of XCR0, XFD, XSTATE_BV and XFD_ERR by step: for each bit the kernel above the model.
+// The drawing of XCR0, XFD, XSTATE_BV and XFD_ERR by step: for each bit, the kernel above the model.
 const LABELS = 172, TOP = 194, KERNEL = 9, MODEL = 7, LANE = 23, NAME = 17;
-// Columns of steps that read a register share what room there is; others are only as wide as a text.
+// Columns of steps that read a register share the available width; others are as wide as a text.
 const WIDEST = 64, NARROWEST = 20, NARROW = 14, MARGIN = 44;
 const LONGEST_OP = 30, LONGEST_LANE = 27;
 
-// What each register held at each step; null where it was not read.
+// The value of each register at each step; null if it was not read.
 function histories(steps) {
   const found = [];
   for (const name of REGISTERS) {
@@ -22,7 +22,7 @@ function histories(steps) {
   return found;
 }
 
-// Bits with one and the same history share a lane.
+// Bits with the same history share a lane.
 function lanesOf(points) {
   let union = 0n;
   for (const point of points) if (point) union |= (point.kernel ?? 0n) | point.model | point.open;
@@ -145,7 +145,7 @@ function hitBox(step, i, place, bottom, registers) {
   return svg("rect", { x: place.x, y: 0, width: place.width, height: bottom, class: "hit", "data-step": i }, svg("title", {}, lines.join("\n")));
 }
 
-// The picture in words: where kernel and model part, or that they do not.
+// A description of the drawing: where kernel and model differ.
 function spoken(record, steps, registers) {
   const parts = [];
   for (const { name, points } of registers) {

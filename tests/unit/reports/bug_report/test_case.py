@@ -20,9 +20,9 @@ BAD = run_on("7.3.4", *OPEN)
     [
         ("restore.a.x", "it passed on emulated host, 6.12.43"),
         ("guest.a", "it was skipped on this host, 6.18.44: no_guest_code: tried"),
-        ("xsave.a", "it did not end in time on emulated host, 6.12.43"),
+        ("xsave.a", "it timed out on emulated host, 6.12.43"),
         ("xcrs.a", "kvmprobe itself failed on emulated host, 6.12.43: ValueError: # SKIP it"),
-        ("kick.b", "where a known defect should have shown: O1 should have shown here"),
+        ("kick.b", "although a known defect should have shown: O1 should have shown here"),
     ],
 )
 def test_what_makes_no_claim_is_refused_with_what_it_did(scenario, message):

@@ -96,7 +96,7 @@ def test_first_it_says_whether_it_looks_unreported():
 def test_a_panic_that_nothing_explains_names_the_known_ones_in_the_same_function():
     # known-bugs B1 and O1: #NM in restore_fpregs_from_fpstate
     text = told(fail(O1, changed(BAD, O1, known=())))
-    assert "Compare B1 and O1, of which a host dies in restore_fpregs_from_fpstate" in text
+    assert "Compare B1 and O1: the same panic in restore_fpregs_from_fpstate" in text
 
 
 def test_a_private_report_names_what_is_not_to_be_published():

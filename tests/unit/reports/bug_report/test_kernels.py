@@ -15,7 +15,7 @@ def test_affected_kernels_are_named_with_whether_they_died():
     assert lines(fail(O1, BAD, run_on("6.12.95", *OPEN), held)) == [
         "affected, host panics (emulated host): 6.12.95, 7.3.4",
         "affected, not run to the panic (emulated host): 6.17.8",
-        "not affected: none of those tested",
+        "not affected: none of the tested kernels",
     ]
 
 

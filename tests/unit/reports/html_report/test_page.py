@@ -144,7 +144,7 @@ def test_a_page_of_nothing_says_so():
 def test_a_run_that_was_cut_short_says_so_and_names_what_is_missing():
     cut = document(not_completed=("restore.x.y",), ending=Ending.CUT_SHORT)
     text = page([cut])
-    assert "did not come to its end" in text
+    assert "is not complete" in text
     assert "<li>restore.x.y</li>" in text
 
 

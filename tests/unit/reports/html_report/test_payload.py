@@ -6,8 +6,8 @@ import pytest
 
 from kvmprobe.reports.html_report.columns import columns_of, scenario_ids
 from kvmprobe.reports.html_report.payload import payload
-from kvmprobe.reports.html_report.pool import Pool
 from kvmprobe.results.difference import ImageDiffers
+from kvmprobe.results.pool import Pool
 from kvmprobe.results.record import (
     CallRecord,
     Crash,

@@ -1,4 +1,4 @@
-"""Values that occur again are written once."""
+"""Numbers for values, so that repeated values are written once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Numbers for values, in the order of their first use."""
+    """Numbers values in the order of their first use."""
 
     def __init__(self) -> None:
         self._numbers: dict[T, int] = {}
 
     def number(self, value: T) -> int:
-        """Return the value's number; equal values have the same."""
+        """Return the number of a value; equal values have the same number."""
         return self._numbers.setdefault(value, len(self._numbers))
 
     @property
     def values(self) -> list[T]:
-        """The values by number."""
+        """The values, by number."""
         return list(self._numbers)
