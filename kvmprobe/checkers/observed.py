@@ -42,6 +42,8 @@ READS = frozenset(
     }
 )
 _PERMISSIONS = {ArchPrctlCode.GET_XCOMP_PERM, ArchPrctlCode.GET_XCOMP_GUEST_PERM}
+# Calls that may read a value which only grows.
+GROWING = frozenset({"ArchPrctl", "KVM_CHECK_EXTENSION"})
 SYSTEM_READS = frozenset({"KVM_GET_SUPPORTED_CPUID", "KVM_CHECK_EXTENSION", "KVM_GET_DEVICE_ATTR"})
 IMAGES = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2"})
 _XSTATE = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2", "KVM_GET_FPU"})
@@ -163,17 +165,17 @@ class ObservedState:
     def update(self, event: Event) -> None:
         """Update the state from an event."""
         self._update_tasks(event)
-        value = growing(event)
-        if value is not None:
-            self.grown[event.made] = value
-        if event.made.captures and event.output:
-            self.captured[event.made.captures] = event.output
-        if event.name in SYSTEM_READS:
+        made = event.made
+        if made.name in GROWING and (value := growing(event)) is not None:
+            self.grown[made] = value
+        if made.captures and event.output:
+            self.captured[made.captures] = event.output
+        if made.name in SYSTEM_READS:
             self._update_system(event)
         vcpu = self.vcpu(event)
         if vcpu is None:
             return
-        if event.name.startswith("KVM_GET_") and not read_may_load_fpu(event):
+        if made.name.startswith("KVM_GET_") and not read_may_load_fpu(event):
             _read(vcpu, event, self.host)
             return
         for reading in vcpu.readings.values():

@@ -208,6 +208,7 @@ def _bits_of_cr4(
         yield event.finding("two-views", "INV-35", Claim.OSPKE, {"cr4": ospke})
 
 
+@lru_cache(maxsize=128)
 def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[Statement, ...]:
     there = _fixed(read)
     return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
 
     from kvmprobe.abi.layout import Layout
 
+# What any call can return; not repeated in docstrings.
+COMMON_ERRNOS: Mapping[int, str] = {
+    errno.EBADF: "the descriptor is closed",
+    errno.EFAULT: "memory that the argument refers to cannot be accessed",
+    errno.EIO: "the VM belongs to another process, or KVM has marked it as dead",
+    errno.ENOMEM: "the kernel is out of memory",
+    errno.EMFILE: "the process has no free descriptor",
+    errno.ENOTTY: "this kernel has no such call",
+}
+NO_ROOM: Mapping[int, str] = {errno.E2BIG: "more entries than there is room for"}
 KVMIO = 0xAE
 _NR_SHIFT, _TYPE_SHIFT, _SIZE_SHIFT, _DIR_SHIFT = 0, 8, 16, 30
 
@@ -40,7 +51,7 @@ class IoctlSpec:
     :ivar nr: ``_IOC_NR``
     :ivar argument: the structure or number that the argument points to, and that ``_IOC_SIZE`` is
         the size of; None if the argument is an integer
-    :ivar errnos: the meaning of each errno that not every call can return (:mod:`abi.errnos`);
+    :ivar errnos: the meaning of each errno that not every call can return (COMMON_ERRNOS);
         without "; ", which separates them in docstrings
     """
 
