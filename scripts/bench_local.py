@@ -16,10 +16,10 @@ import bench_calls
 import psutil
 
 from kvmprobe.execution.driver import Driver, Request
+from kvmprobe.execution.judging import Judging
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import examine
-from kvmprobe.judge.verdicts import judged
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _ROUNDS = 7
-_ZYGOTE = "zygote"
+_JUDGE, _ZYGOTE = "driver and judge", "zygote"
 _FAMILIES = frozenset({"restore", "kick"})
 _MEMORY_MARKS = (0.1, 0.5, 1.0)
 
@@ -57,11 +57,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Wall time and CPU time of ``count`` scenarios, seconds."""
+    """Wall time and CPU time of ``count`` scenarios, seconds.
+
+    :ivar judge: that part of the CPU time which driver and judge took
+    """
 
     count: int
     wall: float
     cpu: float
+    judge: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -94,20 +98,26 @@ class Bench:
 
     def run_kvmprobe(self, stage: Stage, repeats: int) -> Cost:
         """Run the scenarios of a stage through worker and judge; each must pass."""
-        before, started = self._cpu(), time.perf_counter()
-        count = sum(
-            1 for _ in self.verdicts(islice(cycle(stage.scenarios), repeats * len(stage.scenarios)))
-        )
-        return Cost(count, time.perf_counter() - started, self._cpu() - before)
+        before, started = self.cpu_parts(), time.perf_counter()
+        count = sum(1 for _ in self.verdicts(stage.scenarios, repeats * len(stage.scenarios)))
+        wall, after = time.perf_counter() - started, self.cpu_parts()
+        used = {name: seconds - before[name] for name, seconds in after.items()}
+        return Cost(count, wall, sum(used.values()), used[_JUDGE])
 
-    def verdicts(self, scenarios: Iterable[Scenario]) -> Iterable[Verdict]:
-        """Yield the verdict of each scenario.
+    def verdicts(self, scenarios: Sequence[Scenario], count: int) -> Iterable[Verdict]:
+        """Run the scenarios in a cycle, and yield the verdicts of ``count`` runs.
+
+        Each round has its own judge, because in a run each scenario is new to the judge.
 
         :raises SystemExit: one did not pass
         """
-        requests = (Request(scenario, gate=1) for scenario in scenarios)
-        for request, trace in self._driver.traces(requests, self._host):
-            record = judged(request.scenario, self._host, trace, self._place.target)
+        requests = (Request(scenario, gate=1) for scenario in islice(cycle(scenarios), count))
+        judging = Judging(self._host, self._place.target)
+        traces = self._driver.traces(requests, self._host)
+        for number, (request, trace) in enumerate(traces):
+            if number % len(scenarios) == 0:
+                judging = Judging(self._host, self._place.target)
+            record = judging.record(request.scenario, trace)
             if record.verdict is not Verdict.PASS:
                 raise SystemExit(f"{record.id}: {record.verdict.value} {record.reason}")
             yield record.verdict
@@ -125,10 +135,7 @@ class Bench:
     def processes(self) -> dict[str, psutil.Process]:
         """This process, the worker, and the zygote that forks a child per scenario."""
         zygote = self._worker.children()[0]
-        return {"driver and judge": psutil.Process(), "worker": self._worker, _ZYGOTE: zygote}
-
-    def _cpu(self) -> float:
-        return sum(self.cpu_parts().values())
+        return {_JUDGE: psutil.Process(), "worker": self._worker, _ZYGOTE: zygote}
 
 
 def measure(effort: Effort) -> None:
@@ -171,20 +178,23 @@ def _steps_to_vcpu(scenario: Scenario) -> int:
 
 def _compare(bench: Bench, stage: Stage, effort: Effort) -> None:
     # Once without measuring: the worker gets the calls, and forks the zygote after that.
-    sum(1 for _ in bench.verdicts(stage.scenarios))
+    sum(1 for _ in bench.verdicts(stage.scenarios, len(stage.scenarios)))
     once = bench.run_c(stage, 1)
     repeats = max(1, -(-int(effort.seconds * once.rate) // once.count))
-    ratios, cpu_ratios = [], []
+    ratios, cpu_ratios, judge = [], [], []
     for number in range(effort.pairs):
         c, ours = bench.run_c(stage, repeats), bench.run_kvmprobe(stage, repeats)
         ratios.append(ours.rate / c.rate)
         cpu_ratios.append(c.cpu / ours.cpu)
+        judge.append(ours.judge / ours.count * 1e3)
         print(
             f"pair {number + 1}: C {c.rate:6.1f}/s ({c.text}); "
-            f"kvmprobe {ours.rate:6.1f}/s ({ours.text}); ratio {ratios[-1]:.2f}"
+            f"kvmprobe {ours.rate:6.1f}/s ({ours.text}); ratio {ratios[-1]:.2f}, "
+            f"{_JUDGE} {judge[-1]:.2f} ms of CPU"
         )
-    print(f"ratio of scenarios per second, kvmprobe to C: {_spread(ratios)}; target 0.5")
+    print(f"ratio of scenarios per second, kvmprobe to C: {_spread(ratios)}; target 0.9")
     print(f"ratio of CPU time, C to kvmprobe with its judge: {_spread(cpu_ratios)}")
+    print(f"CPU time of {_JUDGE}, ms a scenario: {_spread(judge)}; target 1")
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -221,7 +231,7 @@ def _row(name: str, c: float, ours: float) -> None:
 def _watch_memory(bench: Bench, scenarios: Sequence[Scenario], total: int) -> None:
     marks = {round(total * mark) for mark in _MEMORY_MARKS}
     print("resident memory, MiB (peak):")
-    for done, _ in enumerate(bench.verdicts(islice(cycle(scenarios), total)), 1):
+    for done, _ in enumerate(bench.verdicts(scenarios, total), 1):
         if done in marks:
             sizes = [f"{name} {_size(process)}" for name, process in bench.processes().items()]
             print(f"  after {done:6} scenarios: {', '.join(sizes)}; target: total < 150")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def main() -> None:
         help="number of scenarios for the memory measurement (default: %(default)s)",
     )
     arguments = parser.parse_args()
+    # As the command does.
+    gc.set_threshold(50_000)
     print(f"machine: {_machine()}")
     if arguments.lab:
         bench_lab.measure(arguments.lab)

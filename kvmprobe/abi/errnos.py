@@ -10,28 +10,17 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.ioctls import COMMON_ERRNOS, NO_ROOM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-# For every call; not repeated in docstrings.
-COMMON: Mapping[int, str] = {
-    errno.EBADF: "the descriptor is closed",
-    errno.EFAULT: "memory that the argument refers to cannot be accessed",
-    errno.EIO: "the VM belongs to another process, or KVM has marked it as dead",
-    errno.ENOMEM: "the kernel is out of memory",
-    errno.EMFILE: "the process has no free descriptor",
-    errno.ENOTTY: "this kernel has no such call",
-}
-
-_NO_ROOM = "more entries than there is room for"
 
 # Of calls that ops make and the bindings do not: no buffer, one that is too small, padding that is
 # not zero; and of calls that are not ioctls.  Not in docstrings.
 RAW: Mapping[str, Mapping[int, str]] = {
     "KVM_GET_EMULATED_CPUID": {errno.EINVAL: "the padding of an entry is not zero"},
-    "KVM_GET_MSR_INDEX_LIST": {errno.E2BIG: _NO_ROOM},
-    "KVM_GET_REG_LIST": {errno.E2BIG: _NO_ROOM},
+    "KVM_GET_MSR_INDEX_LIST": NO_ROOM,
+    "KVM_GET_REG_LIST": NO_ROOM,
     "KVM_SET_*": {errno.EINVAL: "the guest's CPUID differs from that of the source of the values"},
     "ARCH_": {errno.EINVAL: "no such option"},
     "sigaltstack": {errno.ENOMEM: "smaller than a signal frame with the permitted components"},
@@ -57,5 +46,5 @@ ERRNOS: Mapping[str, Mapping[int, str]] = {
 
 def meaning(call: str, number: int) -> str:
     """Return the meaning of an errno of a call; empty if unknown."""
-    tables = (RAW.get(call, {}), ERRNOS.get(call, {}), COMMON)
+    tables = (RAW.get(call, {}), ERRNOS.get(call, {}), COMMON_ERRNOS)
     return next((table[number] for table in tables if number in table), "")

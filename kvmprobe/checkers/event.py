@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.tables import CPUID, CPUID2, MOST_XCRS, MSRS, XCRS
@@ -17,6 +17,7 @@ from kvmprobe.scenarios.calls import (
     Captured,
     Immediate,
     Ioctl,
+    Output,
     RunGuest,
     RunVcpu,
 )
@@ -41,31 +42,67 @@ _KEPT = 512
 _NO_VALUES: Mapping[str, int | str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One call and its reply.
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedCall:
+    """A call with its names; equal calls of a run are one object.
 
     :ivar name: ``KVM_SET_XSAVE`` for an ioctl, the kind of the call for any other
+    :ivar on: name of the descriptor; empty if the call uses none
+    :ivar by: name of the task that makes the call
+    :ivar captures: name of the captured output; empty if it is not captured
+    """
+
+    call: Call
+    name: str
+    on: str
+    by: str
+    captures: str
+
+    @classmethod
+    def of(cls, call: Call) -> NamedCall:
+        """Return a call with its names."""
+        kind = type(call).__name__
+        name = _NAMES.get(call.number, kind) if isinstance(call, Ioctl) else kind
+        on = call.on if isinstance(call, Ioctl | RunVcpu | RunGuest) else ""
+        by = call.by if isinstance(call, Ioctl | ArchPrctl) else MAIN
+        captures = ""
+        if isinstance(call, Ioctl) and isinstance(call.argument, Output):
+            captures = call.argument.capture
+        return cls(call, name, on, by, captures)
+
+
+class Event(NamedTuple):
+    """One call and its reply.
+
     :ivar result: return value, or -errno
     :ivar output: the whole output buffer; empty if the call has none or failed
     """
 
     step: int
     op: Op
-    call: Call
-    name: str
+    made: NamedCall
     result: int
     output: bytes
 
     @property
+    def call(self) -> Call:
+        """The call."""
+        return self.made.call
+
+    @property
+    def name(self) -> str:
+        """The call's name."""
+        return self.made.name
+
+    @property
     def on(self) -> str:
         """Name of the descriptor; empty if the call uses none."""
-        return self.call.on if isinstance(self.call, Ioctl | RunVcpu | RunGuest) else ""
+        return self.made.on
 
     @property
     def by(self) -> str:
         """Name of the task that made the call."""
-        return self.call.by if isinstance(self.call, Ioctl | ArchPrctl) else MAIN
+        return self.made.by
 
     def finding(
         self,
@@ -90,25 +127,23 @@ class Lowered:
 
     def __init__(self, host: HostProfile) -> None:
         self._host = host
-        self._calls: dict[Op, tuple[Call, str]] = {}
+        self._of_op: dict[Op, NamedCall] = {}
+        self._calls: dict[Call, NamedCall] = {}
 
-    def call(self, op: Op) -> tuple[Call, str]:
-        """Return the call that an op makes, and the call's name."""
-        known = self._calls.get(op)
+    def call(self, op: Op) -> NamedCall:
+        """Return the call that an op makes."""
+        known = self._of_op.get(op)
         if known is None:
             call = op.lower(self._host)
-            kind = type(call).__name__
-            name = _NAMES.get(call.number, kind) if isinstance(call, Ioctl) else kind
-            known = self._calls[op] = (call, name)
+            known = self._of_op[op] = self._calls.setdefault(call, NamedCall.of(call))
         return known
 
     def events(self, scenario: Scenario, trace: Trace) -> Iterator[Event]:
         """Yield each call that has a reply, in order."""
         for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
             for op, reply in zip(step.ops, seen.replies, strict=False):
-                call, name = self.call(op)
                 output = reply.output if reply.output and reply.result >= 0 else b""
-                yield Event(number, op, call, name, reply.result, output)
+                yield Event(number, op, self.call(op), reply.result, output)
 
 
 def input_of(call: Call, captured: Mapping[str, bytes]) -> bytes:

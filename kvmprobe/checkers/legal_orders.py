@@ -13,9 +13,8 @@ from kvmprobe.xstate.layout import EXTENDED_OFFSET
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kvmprobe.checkers.event import NamedCall
     from kvmprobe.scenarios.calls import Call
-
-    Named = tuple[Call, str]
 
 _RESTORE = frozenset(
     {
@@ -43,7 +42,7 @@ _SAME_STATE = (
 )
 
 
-def last_writer(first: Named, second: Named) -> bool:
+def last_writer(first: NamedCall, second: NamedCall) -> bool:
     """Return True if two calls write the same state, so that the later one wins.
 
     Examples are two writes of one register, and KVM_SET_FPU and KVM_SET_XSAVE, which both write x87
@@ -52,42 +51,43 @@ def last_writer(first: Named, second: Named) -> bool:
     """
     if not (_restores(first) and _restores(second)):
         return True
-    (first_call, first_name), (second_call, second_name) = first, second
-    if _descriptor(first_call) != _descriptor(second_call):
+    if _descriptor(first.call) != _descriptor(second.call):
         return False
-    pair = {first_name, second_name}
+    pair = {first.name, second.name}
     if pair == {"KVM_SET_MSRS"}:
-        return bool(_indices(first_call) & _indices(second_call))
+        return bool(_indices(first.call) & _indices(second.call))
     return len(pair) == 1 or any(pair <= same for same in _SAME_STATE)
 
 
-def legal(prefix: Sequence[Named], first: Named, second: Named) -> bool:
+def legal(prefix: Sequence[NamedCall], first: NamedCall, second: NamedCall) -> bool:
     """Return True if the contract allows the order of two calls to matter without an error."""
     return any(rule(prefix, first, second) for rule in LEGAL)
 
 
-def disarming_after_restore(prefix: Sequence[Named], first: Named, second: Named) -> bool:
+def disarming_after_restore(
+    prefix: Sequence[NamedCall], first: NamedCall, second: NamedCall
+) -> bool:
     """KVM_SET_XSAVE drops a component while XFD is armed for it, and keeps it after disarming.
 
     :see: contract §9 "A,F then F0", INV-28; SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
     """
-    pair = {first[1]: first[0], second[1]: second[0]}
+    pair = {first.name: first.call, second.name: second.call}
     if pair.keys() != {"KVM_SET_XSAVE", "KVM_SET_MSRS"}:
         return False
     image = input_of(pair["KVM_SET_XSAVE"], {})
     restored = xstate_bv(image) & DYNAMIC if len(image) >= EXTENDED_OFFSET else DYNAMIC
     armed = 0
-    for call, name in prefix:
-        armed = _xfd(call, armed) if name == "KVM_SET_MSRS" else armed
+    for made in prefix:
+        armed = _xfd(made.call, armed) if made.name == "KVM_SET_MSRS" else armed
     return bool(restored & armed & ~_xfd(pair["KVM_SET_MSRS"], armed))
 
 
 LEGAL = (disarming_after_restore,)
 
 
-def _restores(named: Named) -> bool:
-    call, name = named
-    return name in _RESTORE or (isinstance(call, ArchPrctl) and call.code in _REQUESTS)
+def _restores(made: NamedCall) -> bool:
+    call = made.call
+    return made.name in _RESTORE or (isinstance(call, ArchPrctl) and call.code in _REQUESTS)
 
 
 def _descriptor(call: Call) -> str:

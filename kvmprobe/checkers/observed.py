@@ -18,14 +18,14 @@ from kvmprobe.checkers.event import (
 )
 from kvmprobe.checkers.guest_view import instruction, writes
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Output, Spawn
+from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Spawn
 from kvmprobe.xstate.features import DYNAMIC, XFeature
 
 if TYPE_CHECKING:
-    from kvmprobe.checkers.event import Event
+    from kvmprobe.checkers.event import Event, NamedCall
     from kvmprobe.checkers.guest_view import Instruction
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.scenarios.calls import Call, Relation
+    from kvmprobe.scenarios.calls import Relation
     from kvmprobe.xstate.cpuid import CpuidTable
 
 FPU_MSRS = frozenset({Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS})
@@ -42,6 +42,8 @@ READS = frozenset(
     }
 )
 _PERMISSIONS = {ArchPrctlCode.GET_XCOMP_PERM, ArchPrctlCode.GET_XCOMP_GUEST_PERM}
+# Calls that may read a value which only grows.
+GROWING = frozenset({"ArchPrctl", "KVM_CHECK_EXTENSION"})
 SYSTEM_READS = frozenset({"KVM_GET_SUPPORTED_CPUID", "KVM_CHECK_EXTENSION", "KVM_GET_DEVICE_ATTR"})
 IMAGES = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2"})
 _XSTATE = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2", "KVM_GET_FPU"})
@@ -99,7 +101,7 @@ class ObservedVcpu:
     xcr0: int | None = 1
     msrs: dict[int, int] = field(default_factory=lambda: dict.fromkeys(FPU_MSRS, 0))
     image: bytes = b""
-    readings: dict[Call, Reading] = field(default_factory=dict)
+    readings: dict[NamedCall, Reading] = field(default_factory=dict)
 
     def reading(self, name: str) -> bytes:
         """Return the result of a read in the current state; empty if there was none."""
@@ -127,9 +129,9 @@ class ObservedState:
     locked: set[str] = field(default_factory=set)
     relations: dict[str, Relation] = field(default_factory=dict)
     permission_epoch: int = 0
-    system: dict[Call, Reading] = field(default_factory=dict)
+    system: dict[NamedCall, Reading] = field(default_factory=dict)
     own_descriptors: set[str] = field(default_factory=set)
-    grown: dict[Call, int] = field(default_factory=dict)
+    grown: dict[NamedCall, int] = field(default_factory=dict)
 
     def vcpu(self, event: Event) -> ObservedVcpu | None:
         """Return the vCPU on whose descriptor an event is."""
@@ -150,9 +152,9 @@ class ObservedState:
     @property
     def xsave2_size(self) -> int:
         """KVM_CAP_XSAVE2 under the current permission; 0 if it was not read."""
-        for call, reading in self.system.items():
+        for made, reading in self.system.items():
             current = reading.epoch == self.permission_epoch
-            if current and immediate_of(call) == KvmCap.XSAVE2:
+            if current and immediate_of(made.call) == KvmCap.XSAVE2:
                 return int.from_bytes(reading.value, "little")
         return 0
 
@@ -163,20 +165,17 @@ class ObservedState:
     def update(self, event: Event) -> None:
         """Update the state from an event."""
         self._update_tasks(event)
-        value = growing(event)
-        if value is not None:
-            self.grown[event.call] = value
-        match event.call:
-            case Ioctl(argument=Output(capture=str(name))) if name and event.output:
-                self.captured[name] = event.output
-            case _:
-                pass
-        if event.name in SYSTEM_READS:
+        made = event.made
+        if made.name in GROWING and (value := growing(event)) is not None:
+            self.grown[made] = value
+        if made.captures and event.output:
+            self.captured[made.captures] = event.output
+        if made.name in SYSTEM_READS:
             self._update_system(event)
         vcpu = self.vcpu(event)
         if vcpu is None:
             return
-        if event.name.startswith("KVM_GET_") and not read_may_load_fpu(event):
+        if made.name.startswith("KVM_GET_") and not read_may_load_fpu(event):
             _read(vcpu, event, self.host)
             return
         for reading in vcpu.readings.values():
@@ -210,12 +209,12 @@ class ObservedState:
         if event.result < 0 or event.by != MAIN:
             return
         value = event.output or event.result.to_bytes(8, "little")
-        self.system[event.call] = Reading(event.name, self.permission_epoch, event.step, value)
+        self.system[event.made] = Reading(event.name, self.permission_epoch, event.step, value)
         if event.name == "KVM_GET_SUPPORTED_CPUID":
             self.advertised = cpuid_of(event.output)
 
 
-def _current(readings: dict[Call, Reading], name: str, epoch: int) -> bytes:
+def _current(readings: dict[NamedCall, Reading], name: str, epoch: int) -> bytes:
     return next((r.value for r in readings.values() if (r.name, r.epoch) == (name, epoch)), b"")
 
 
@@ -270,7 +269,7 @@ def _read(vcpu: ObservedVcpu, event: Event, host: HostProfile) -> None:
         value = event.output
         if event.name in IMAGES:
             value = written_image(value, host)
-        vcpu.readings[event.call] = Reading(event.name, vcpu.epoch, event.step, value)
+        vcpu.readings[event.made] = Reading(event.name, vcpu.epoch, event.step, value)
         if event.name == "KVM_GET_MSRS":
             vcpu.msrs |= dict(msrs(event.output)[: event.result])
         if event.name == "KVM_GET_XCRS":

@@ -90,11 +90,12 @@ class Orders:
         last: ReadBack | None = None
         loaded = False
         for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
-            call, name = self._lowered.call(step.op)
+            made = self._lowered.call(step.op)
             result = seen.replies[0].result
-            binds = (isinstance(call, Ioctl) and call.binds) or name == "OpenKvm"
+            call = made.call
+            binds = (isinstance(call, Ioctl) and call.binds) or made.name == "OpenKvm"
             results.append(0 if binds and result > 0 else result)
-            if name in {"RunVcpu", "RunGuest"}:
+            if made.name in {"RunVcpu", "RunGuest"}:
                 before_load = before_load or last
                 loaded = True
             if step.observers:
@@ -162,7 +163,7 @@ class Orders:
                 continue
             if mine.result < 0 or mine.output is None or theirs.output is None:
                 continue
-            _, name = self._lowered.call(op)
+            name = self._lowered.call(op).name
             if name in IMAGES:
                 yield from self._image_differences(op, here, mine.output, theirs.output)
             elif mine.output != theirs.output and not (here.loaded and name == "KVM_GET_FPU"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap
 from kvmprobe.checkers.checker import EVERY_IOCTL, at
 from kvmprobe.checkers.event import cpuid_of, immediate_of, u64
-from kvmprobe.checkers.observed import growing
+from kvmprobe.checkers.observed import GROWING, growing
 from kvmprobe.results.claim import Claim
 from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Relation
 from kvmprobe.xstate.features import DYNAMIC, XTILE, XFeature
@@ -97,10 +97,10 @@ def bitmaps(event: Event, state: ObservedState) -> Iterator[Finding]:
         yield event.finding("permission", "INV-2", Claim.GRANTED_NOT_SHOWN)
 
 
-@at("ArchPrctl", "KVM_CHECK_EXTENSION")
+@at(*GROWING)
 def growth(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that permission and KVM_CAP_XSAVE2 never shrink within a process (INV-2, INV-8)."""
-    value, before = growing(event), state.grown.get(event.call)
+    value, before = growing(event), state.grown.get(event.made)
     if value is None or before is None or event.result < 0:
         return
     if event.name == "KVM_CHECK_EXTENSION" and value < before:

@@ -61,12 +61,12 @@ def steadiness(event: Event, state: ObservedState) -> Iterator[Finding]:
 
 def _before(event: Event, state: ObservedState) -> Reading | None:
     if event.name in SYSTEM_READS:
-        before = state.system.get(event.call)
+        before = state.system.get(event.made)
         return before if before and before.epoch == state.permission_epoch else None
     vcpu = state.vcpu(event)
     if vcpu is None or read_may_load_fpu(event):
         return None
-    return vcpu.readings.get(event.call)
+    return vcpu.readings.get(event.made)
 
 
 def _comparable(event: Event, output: bytes) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeGuard
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX, Msr
@@ -207,29 +208,33 @@ def _bits_of_cr4(
         yield event.finding("two-views", "INV-35", Claim.OSPKE, {"cr4": ospke})
 
 
+@lru_cache(maxsize=128)
 def _changed_entries(accepted: CpuidTable, read: CpuidTable) -> tuple[Statement, ...]:
-    def fixed(table: CpuidTable) -> list[tuple[int, ...]]:
-        return [
-            (
-                e.leaf,
-                e.subleaf,
-                e.flags,
-                *(
-                    getattr(e, register) & ~_RUNTIME.get((e.leaf, e.subleaf, register), 0)
-                    for register in ("eax", "ebx", "ecx", "edx")
-                ),
-            )
-            for e in table.entries
-        ]
-
-    there = fixed(read)
+    there = _fixed(read)
     return tuple(
         Statement(
             Claim.CPUID_ENTRY_MISSING,
             dict(zip(_ENTRY, (leaf, subleaf, *registers), strict=True)),
         )
-        for leaf, subleaf, flags, *registers in fixed(accepted)
+        for leaf, subleaf, flags, *registers in _fixed(accepted)
         if (leaf, subleaf, flags, *registers) not in there and (leaf or any(registers))
+    )
+
+
+@lru_cache(maxsize=128)
+def _fixed(table: CpuidTable) -> tuple[tuple[int, ...], ...]:
+    """Return the entries without the bits that KVM updates itself."""
+    return tuple(
+        (
+            e.leaf,
+            e.subleaf,
+            e.flags,
+            *(
+                getattr(e, register) & ~_RUNTIME.get((e.leaf, e.subleaf, register), 0)
+                for register in ("eax", "ebx", "ecx", "edx")
+            ),
+        )
+        for e in table.entries
     )
 
 

@@ -50,8 +50,7 @@ def add_arguments(bugreport: argparse.ArgumentParser) -> None:
     )
     bugreport.add_argument(
         "--target",
-        type=Where.parse,
-        choices=[Where.HOST, Where.LAB],
+        choices=[Where.HOST.value, Where.LAB.value],
         help="where it failed, if the run was on both",
     )
 

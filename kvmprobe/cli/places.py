@@ -24,7 +24,7 @@ def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
 
     :raises UsageError: ``--kernel``, or ``--jobs`` above 1, and ``--target host`` are given
     """
-    if arguments.target is not Where.HOST:
+    if arguments.target != Where.HOST:
         return
     if arguments.kernel:
         raise UsageError("--kernel chooses the emulated host and excludes --target host")

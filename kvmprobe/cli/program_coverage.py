@@ -39,7 +39,7 @@ def watch(
 def write(arguments: argparse.Namespace, kernel: Kernel, coverage: ProgramCoverage) -> None:
     """Write what the program reached."""
     if coverage.blocks is None:
-        why = coverage.problem or "the emulated host ended before it told what was reached"
+        why = coverage.problem or "the emulated host ended before it reported what was reached"
         print_line(f"kvmprobe: coverage was not measured: {why}")
         return
     target = Target("lab", kernel.label, kernel.source)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.attempt import first_attempt
-from kvmprobe.cli.grammar.choices import OfKnown, Where
-from kvmprobe.cli.grammar.host import add_host_checks
+from kvmprobe.cli.grammar.choices import OfKnown
+from kvmprobe.cli.grammar.host import add_host_checks, add_target
 from kvmprobe.cli.grammar.shared import add_coverage, add_device, add_emulated
 from kvmprobe.cli.places import refuse_kernel_of_host
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.scenario import documents_in, keep
 from kvmprobe.reports.console import print_lines
+from kvmprobe.reports.printing import Printing
 from kvmprobe.results.run_document import read_outcomes
 
 if TYPE_CHECKING:
@@ -41,14 +42,7 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
         help="a scenario, as `explain --json` writes it, or a directory of such files ending in "
         ".json; all of them run in one boot of the emulated host, if none kills it",
     )
-    replay.add_argument(
-        "--target",
-        type=Where.parse,
-        choices=list(Where),
-        default=Where.AUTO,
-        help="where to run: on this host, on the emulated host, or on this host and, what its KVM "
-        "cannot do, on the emulated one (default: %(default)s)",
-    )
+    add_target(replay)
     replay.add_argument("--json", type=Path, metavar="FILE", help="write the records to FILE")
     replay.add_argument(
         "--out",
@@ -57,18 +51,21 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
         help="keep the records and the scenarios in this new directory, for `report` and "
         "`bugreport`",
     )
-    replay.add_argument(
-        "--hazardous",
-        action="store_true",
-        help="on this host too, continue where the next step can PANIC it",
-    )
     add_host_checks(replay)
     add_device(replay)
     add_emulated(replay)
     add_coverage(replay)
     # What `run` has options for; each file was named, so each may crash.
-    replay.set_defaults(all_crashes=True, known=OfKnown.FAIL, printing=(), report=(), arm=None)
-    replay.set_defaults(timeout=None, scenario_timeout=None, step_timeout=None)
+    replay.set_defaults(
+        all_crashes=True,
+        arm=None,
+        known=OfKnown.FAIL,
+        printing=Printing(),
+        report=(),
+        scenario_timeout=None,
+        step_timeout=None,
+        timeout=None,
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

@@ -49,8 +49,7 @@ def add_arguments(repro: argparse.ArgumentParser) -> None:
     )
     repro.add_argument(
         "--target",
-        type=Where.parse,
-        choices=[Where.HOST, Where.LAB],
+        choices=[Where.HOST.value, Where.LAB.value],
         default=Where.LAB,
         help="write it for the CPU and KVM of this host or of the emulated host, a Sapphire Rapids "
         "(default: %(default)s)",
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises UsageError: there is no such scenario, or the arguments contradict each other
     """
     _check(arguments)
-    preflight = _examined(arguments.device) if arguments.target is Where.HOST else None
+    preflight = _examined(arguments.device) if arguments.target == Where.HOST else None
     host = preflight.profile if preflight else sapphire_rapids()
     scenario = named(arguments.scenario, host)
     text = program(scenario, host, Profile.EXAMINED if preflight else Profile.ASSUMED)
@@ -109,7 +108,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.target is Where.HOST and (arguments.kernel or arguments.not_on):
+    if arguments.target == Where.HOST and (arguments.kernel or arguments.not_on):
         raise UsageError("--kernel and --not-on use the emulated host and exclude --target host")
     if arguments.output == _STANDARD_OUTPUT and _wants_verification(arguments):
         raise UsageError("--verify needs a file, not --output -")

@@ -32,7 +32,7 @@ def add_arguments(resume: argparse.ArgumentParser) -> None:
         type=Number(int, 0, 1000, "retries"),
         default=1,
         metavar="K",
-        help="run a scenario during which this host went down K more times, alone "
+        help="run a scenario during which this host crashed K more times, alone "
         "(default: %(default)s)",
     )
     resume.add_argument(

@@ -10,7 +10,6 @@ from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, notice
-from kvmprobe.cli.grammar.printing import printing_of
 from kvmprobe.cli.grammar.run import add_arguments
 from kvmprobe.cli.places import emulated_host, refuse_kernel_of_host
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
@@ -61,7 +60,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     _check(arguments)
     chosen = wanted(arguments.select, arguments.exclude)
     emulated = None
-    if arguments.kernel or arguments.target is Where.LAB:
+    if arguments.kernel or arguments.target == Where.LAB:
         # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
         with progress() as status:
             emulated = emulated_host(arguments, status)
@@ -82,7 +81,7 @@ def carry_out(
     :param emulated: the emulated host, if it has been prepared
     :param listed: returns the scenarios for a host
     """
-    live = Live(console, printing_of(arguments.printing))
+    live = Live(console, arguments.printing)
     session = Session(arguments, attempt, live, emulated, listed)
     ended: BaseException | None = None
     try:
@@ -109,7 +108,7 @@ def carry_out(
 
 def _check(arguments: argparse.Namespace) -> None:
     refuse_kernel_of_host(arguments)
-    if arguments.target is Where.HOST and arguments.all_crashes and not arguments.hazardous:
+    if arguments.target == Where.HOST and arguments.all_crashes and not arguments.hazardous:
         raise UsageError("--all-crashes on this host needs --hazardous")
     if arguments.modules and not arguments.kernel:
         raise UsageError("--modules: only for a bzImage, which --kernel gives")

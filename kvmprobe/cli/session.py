@@ -83,21 +83,21 @@ class Session:
 
     def run(self, chosen: Callable[[str], bool], status: Progress) -> None:
         """Run on the host, on the emulated host, or on both."""
-        if self._arguments.kernel or self._arguments.target is Where.LAB:
+        if self._arguments.kernel or self._arguments.target == Where.LAB:
             self._run_lab(chosen, status)
             return
         try:
             self.notes += check_host(self._arguments)
             not_runnable = self._run_at(ThisHost(self._arguments.device), chosen, status)
         except Unavailable as reason:
-            if self._arguments.target is Where.HOST:
+            if self._arguments.target == Where.HOST:
                 raise
             self.notes.append(
                 f"nothing can run on this host ({reason.code}: {reason}): emulated host only"
             )
             self._run_lab(chosen, status)
             return
-        if not_runnable and self._arguments.target is Where.AUTO:
+        if not_runnable and self._arguments.target == Where.AUTO:
             self._run_not_runnable(not_runnable, status)
         else:
             self._take_all(not_runnable)
@@ -155,7 +155,7 @@ class Session:
         :raises RunDirectoryError: the run's directory does not take it
         :raises ReportFileError: a report's file system is full
         """
-        if self._arguments.known is OfKnown.XFAIL:
+        if self._arguments.known == OfKnown.XFAIL:
             record = as_expected_failure(record)
         self._attempt.ledger.record(record)
         self._show(record)

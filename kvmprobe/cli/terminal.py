@@ -151,13 +151,37 @@ def _short(number: int) -> str:
     return str(number)
 
 
-class StatusLine:
+class _Display:
+    """A context manager that displays progress; a subclass displays stages and counts."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._meter = Meter(clock)
+        self._clock, self._started = clock, clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the progress; the terminal is free for other output."""
+
+    def now(self, text: str) -> None:
+        """Set the current item."""
+        self._meter.current = text
+
+    def tally(self, text: str) -> None:
+        """Set the failures so far."""
+        self._meter.tally = text
+
+
+class StatusLine(_Display):
     """Progress as one line below the output, which disappears at the end."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__(clock)
         self._console = console
-        self._meter = Meter(clock)
-        self._clock, self._started = clock, clock()
         self._live = Live(
             console=console,
             get_renderable=self.line,
@@ -170,9 +194,6 @@ class StatusLine:
     def __enter__(self) -> Self:
         self._live.start()
         return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """Remove the line; the terminal is free for other output."""
@@ -197,54 +218,29 @@ class StatusLine:
         """Show the count."""
         self._meter.advance(done, total)
 
-    def now(self, text: str) -> None:
-        """Show the current item."""
-        self._meter.current = text
 
-    def tally(self, text: str) -> None:
-        """Show the failures so far."""
-        self._meter.tally = text
-
-
-class LinePerStage:
+class LinePerStage(_Display):
     """Progress without a terminal: a line for each stage, and one every 15 s, on standard error."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._meter = Meter(clock)
-        self._clock, self._told = clock, clock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the progress; there is nothing to remove."""
+        super().__init__(clock)
+        self._printed = self._started
 
     def stage(self, text: str) -> None:
         """Print a new stage."""
         if text != self._meter.stage:
-            self._told = self._clock()
+            self._printed = self._clock()
             print_line(f"kvmprobe: {text}")
         self._meter.begin(text)
 
     def advance(self, done: int, total: int) -> None:
         """Print the progress of a long stage."""
         self._meter.advance(done, total)
-        if self._clock() - self._told >= _REPEAT_SECONDS:
-            self._told = self._clock()
+        if self._clock() - self._printed >= _REPEAT_SECONDS:
+            self._printed = self._clock()
             meter = self._meter
             parts = [f"{meter.stage}: {meter.counts}", meter.tally, meter.current]
             print_line(f"kvmprobe: {', '.join(part for part in parts if part)}")
-
-    def now(self, text: str) -> None:
-        """Keep it for the next line."""
-        self._meter.current = text
-
-    def tally(self, text: str) -> None:
-        """Keep it for the next line."""
-        self._meter.tally = text
 
 
 def progress() -> StatusLine | LinePerStage:

@@ -9,7 +9,6 @@ from kvmprobe.checkers.companions import companions
 from kvmprobe.execution.preflight import unmet
 from kvmprobe.judge.verdicts import skipped
 from kvmprobe.scenarios.hazard import Hazard, first_hazard
-from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.scenario import Need
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.execution.preflight import Preflight
     from kvmprobe.results.record import ScenarioRecord, Target
+    from kvmprobe.scenarios.model_run import ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
 
@@ -75,8 +75,12 @@ def plan(
     preflight: Preflight,
     target: Target,
     past: Past,
+    model_runs: ModelRuns,
 ) -> Plan:
-    """Plan those of the listed scenarios that are wanted and have no record yet."""
+    """Plan those of the listed scenarios that are wanted and have no record yet.
+
+    :param model_runs: of the profile in ``preflight``
+    """
     made = Plan()
     missing = unmet(preflight)
     runnable: list[Scenario] = []
@@ -88,8 +92,6 @@ def plan(
             made.not_runnable.append(skipped(scenario, target, *reasons[0]))
         else:
             runnable.append(scenario)
-
-    model_runs = ModelRuns(preflight.profile)
 
     def planned(scenario: Scenario) -> Planned:
         hazard = first_hazard(scenario, model_runs, preflight.suspected)

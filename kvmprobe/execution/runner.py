@@ -21,9 +21,9 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.log_records import LOST_RECORDS, RECORDS_LOST
-from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import BootFailed, HostStuck, RunTimeout
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
+from kvmprobe.execution.judging import Judging
 from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Risk
@@ -31,11 +31,9 @@ from kvmprobe.execution.plan import NO_PAST, Past, Planned, plan
 from kvmprobe.execution.preflight import Preflight, examine
 from kvmprobe.execution.shards import Shards
 from kvmprobe.host.kernel_log import WATCHED
-from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.results.trace import End
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,8 +90,7 @@ class Runner:
         self._deadline = deadline
         self._ledger = ledger or NoLedger()
         self._preflight: Preflight | None = None
-        self._checkers: Checkers | None = None
-        self._model_runs: ModelRuns | None = None
+        self._judging: Judging | None = None
         self._waiting: list[tuple[Planned, ScenarioRecord]] = []
         self._crashed: list[tuple[Planned, ScenarioRecord]] = []
         self._total = 0
@@ -145,8 +142,7 @@ class Runner:
             driver = Driver(link, self._place.timing)
             if self._preflight is None:
                 self._preflight = self._examine(driver)
-                self._checkers = Checkers(self._preflight.profile)
-                self._model_runs = ModelRuns(self._preflight.profile)
+                self._judging = Judging(self._preflight.profile, self._place.target)
         except LinkLostError as lost:
             if lost.crash is None and not lost.hung:
                 raise
@@ -180,7 +176,9 @@ class Runner:
         if driver.kernel_log_state != WATCHED:
             self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
         self._ledger.place(self._place.target, self._place.risk, preflight.recorded)
-        made = plan(scenarios, wanted, preflight, self._place.target, past)
+        assert self._judging is not None  # noqa: S101 - set by the first _driver()
+        target = self._place.target
+        made = plan(scenarios, wanted, preflight, target, past, self._judging.model_runs)
         self.not_runnable += made.not_runnable
         self._crashed += made.crashed
         self.remaining = dict.fromkeys(p.scenario.id for p in made.planned if not p.recorded)
@@ -273,16 +271,12 @@ class Runner:
     def _judged(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
     ) -> ScenarioRecord:
-        """Judge by the model, then by the checkers, which do not use it."""
-        assert self._checkers is not None  # noqa: S101 - set by the first _driver()
+        assert self._judging is not None  # noqa: S101 - set by the first _driver()
         if any(LOST_RECORDS in step.kernel_log for step in trace.steps):
             self.blind_spots.append(f"{scenario.id}: {RECORDS_LOST}")
-        target = self._place.target
         if trace.blocks is not None:
             self._ledger.reached(scenario.id, trace.blocks)
-        record = judged(scenario, self._examined.profile, trace, target, crash, self._model_runs)
-        across = self._checkers.across(scenario, trace, record.known)
-        record = with_findings(record, (*self._checkers.within(scenario, trace), *across))
+        record = self._judging.record(scenario, trace, crash)
         if record.verdict is not Verdict.PASS:
             self._ledger.read(record.id, trace)
         return record

@@ -129,7 +129,10 @@ def _expected_defects(
 ) -> tuple[str, ...]:
     """Return the defects of this kernel that should have shown in this scenario, and did not."""
     defects = host.behaviours & DEFECTS
-    if not defects or agrees_along(scenario, model_runs.with_defects(defects), trace):
+    # A kernel with defects that the model does not ask for answers as a correct one.
+    if defects.isdisjoint(model_runs.with_defects().asked(scenario)):
+        return ()
+    if agrees_along(scenario, model_runs.with_defects(defects), trace):
         return ()
     alone = [
         defect

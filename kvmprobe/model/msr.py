@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
@@ -33,6 +34,7 @@ _PAT_TYPES = frozenset({0, 1, 4, 5, 6, 7})
 _PLAIN: dict[int, int] = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
 
 
+@lru_cache(maxsize=1024)
 def msr_name(index: int) -> str:
     """Return the name by which an MSR's value is reported.
 

@@ -100,6 +100,10 @@ class ModelRun:
             self._walked = scenario, tuple(self.walk(scenario))
         return self._walked[1]
 
+    def asked(self, scenario: Scenario) -> Behaviours:
+        """Return the behaviours that the model asks for in a scenario."""
+        return frozenset[Behaviour]().union(*[known.asked for known in self.walked(scenario)])
+
     def forget_if_long(self) -> None:
         """Drop the steps when they are many; to be called between scenarios."""
         if len(self._steps) > _MOST:

@@ -12,7 +12,7 @@ from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu, Vm
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
 _TUPLES = frozenset({Machine, Process, Vm, Vcpu, Fpstate})
 _MAPPINGS = frozenset({dict, MappingProxyType})
@@ -53,15 +53,15 @@ class States:
     def _content(self, value: object) -> Hashable:
         match value:
             case dict() | MappingProxyType():
-                return frozenset([(key, self._part(part)) for key, part in value.items()])
+                return frozenset(zip(value, self._parts(value.values()), strict=True))
             case GuestCpuid():
                 return value, value.unspecified
             case Machine(host=host):
-                return id(host), *map(self._part, value[1:])
+                return id(host), *self._parts(value[1:])
             case tuple():
-                return type(value), *map(self._part, value)
+                return type(value), *self._parts(value)
             case _:
                 raise TypeError(f"no part of a state: {value!r:.100}")
 
-    def _part(self, value: object) -> Hashable:
-        return self._number(value) if type(value) in _NUMBERED else value
+    def _parts(self, values: Iterable[object]) -> list[Hashable]:
+        return [self._number(value) if type(value) in _NUMBERED else value for value in values]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import Done, OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from kvmprobe.model.behaviours import Behaviour
     from kvmprobe.model.outcome import ExpectedImage, Outcome
     from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
@@ -34,8 +34,7 @@ def shown(
     """Yield the suspected defects that a scenario shows, each on a kernel with only that one."""
     correct = model_runs.with_defects()
     # With a defect that the model does not ask for, every step is the same.
-    asked = frozenset[Behaviour]().union(*(known.asked for known in correct.walked(scenario)))
-    for defect in asked.intersection(suspected):
+    for defect in correct.asked(scenario).intersection(suspected):
         if shows(scenario, correct, model_runs.with_defects(frozenset({defect}))):
             yield defect
 

@@ -99,8 +99,14 @@ class Layout:
 
         :raises LayoutError: the layout has no component of ``bitmap``
         """
-        extended = [self.component(nr).end for nr in numbers(bitmap & ~FPSSE)]
-        return max([EXTENDED_OFFSET, *extended])
+        if bitmap not in self._sizes:
+            extended = [self.component(nr).end for nr in numbers(bitmap & ~FPSSE)]
+            self._sizes[bitmap] = max([EXTENDED_OFFSET, *extended])
+        return self._sizes[bitmap]
+
+    @cached_property
+    def _sizes(self) -> dict[int, int]:
+        return {}
 
     def name_of(self, offset: int) -> str:
         """Return the name of the field or component at a byte offset."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +13,16 @@ if TYPE_CHECKING:
 
     from kvmprobe.abi.layout import Layout
 
+# What any call can return; not repeated in docstrings.
+COMMON_ERRNOS: Mapping[int, str] = {
+    errno.EBADF: "the descriptor is closed",
+    errno.EFAULT: "memory that the argument refers to cannot be accessed",
+    errno.EIO: "the VM belongs to another process, or KVM has marked it as dead",
+    errno.ENOMEM: "the kernel is out of memory",
+    errno.EMFILE: "the process has no free descriptor",
+    errno.ENOTTY: "this kernel has no such call",
+}
+NO_ROOM: Mapping[int, str] = {errno.E2BIG: "more entries than there is room for"}
 KVMIO = 0xAE
 _NR_SHIFT, _TYPE_SHIFT, _SIZE_SHIFT, _DIR_SHIFT = 0, 8, 16, 30
 
@@ -32,14 +44,14 @@ class Direction(Enum):
     BOTH = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IoctlSpec:
     """One ioctl.
 
     :ivar nr: ``_IOC_NR``
     :ivar argument: the structure or number that the argument points to, and that ``_IOC_SIZE`` is
         the size of; None if the argument is an integer
-    :ivar errnos: the meaning of each errno that not every call can return (:mod:`abi.errnos`);
+    :ivar errnos: the meaning of each errno that not every call can return (COMMON_ERRNOS);
         without "; ", which separates them in docstrings
     """
 
@@ -50,12 +62,12 @@ class IoctlSpec:
     argument: Layout | None = field(default=None, compare=False)
     errnos: Mapping[int, str] = field(default_factory=dict, compare=False)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The argument's size, bytes; 0 for an integer."""
         return self.argument.size if self.argument else 0
 
-    @property
+    @cached_property
     def number(self) -> int:
         """The request number for ioctl(2)."""
         return (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 
-from kvmprobe.abi.ioctls.spec import Descriptor, Direction, IoctlSpec
+from kvmprobe.abi.ioctls.spec import COMMON_ERRNOS, NO_ROOM, Descriptor, Direction, IoctlSpec
 from kvmprobe.abi.layout import Layout
 from kvmprobe.abi.tables import CPUID2, MSR_LIST
 
 _KVM = Descriptor.KVM
 _WRITE, _BOTH = Direction.WRITE, Direction.BOTH
-_NO_ROOM = "more entries than there is room for"
 
 KVM_DEVICE_ATTR = Layout(
     "struct kvm_device_attr", {"flags": "I", "group": "I", "attr": "Q", "addr": "Q"}
@@ -24,18 +23,14 @@ CREATE_VM = IoctlSpec(
     errnos={
         errno.EINVAL: "no such type of VM",
         errno.EBUSY: "another hypervisor uses virtualization, or it is disabled",
-        errno.EMFILE: "the process has no free descriptor",
+        errno.EMFILE: COMMON_ERRNOS[errno.EMFILE],
     },
 )
 GET_MSR_INDEX_LIST = IoctlSpec("KVM_GET_MSR_INDEX_LIST", 0x02, _KVM, _BOTH, MSR_LIST.head)
 CHECK_EXTENSION = IoctlSpec("KVM_CHECK_EXTENSION", 0x03, _KVM)
 GET_VCPU_MMAP_SIZE = IoctlSpec("KVM_GET_VCPU_MMAP_SIZE", 0x04, _KVM)
-GET_SUPPORTED_CPUID = IoctlSpec(
-    "KVM_GET_SUPPORTED_CPUID", 0x05, _KVM, _BOTH, CPUID2.head, {errno.E2BIG: _NO_ROOM}
-)
-GET_EMULATED_CPUID = IoctlSpec(
-    "KVM_GET_EMULATED_CPUID", 0x09, _KVM, _BOTH, CPUID2.head, {errno.E2BIG: _NO_ROOM}
-)
+GET_SUPPORTED_CPUID = IoctlSpec("KVM_GET_SUPPORTED_CPUID", 0x05, _KVM, _BOTH, CPUID2.head, NO_ROOM)
+GET_EMULATED_CPUID = IoctlSpec("KVM_GET_EMULATED_CPUID", 0x09, _KVM, _BOTH, CPUID2.head, NO_ROOM)
 GET_MSR_FEATURE_INDEX_LIST = IoctlSpec(
     "KVM_GET_MSR_FEATURE_INDEX_LIST", 0x0A, _KVM, _BOTH, MSR_LIST.head
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from kvmprobe.abi.ioctls.spec import Descriptor, Direction, IoctlSpec
+from kvmprobe.abi.ioctls.spec import NO_ROOM, Descriptor, Direction, IoctlSpec
 from kvmprobe.abi.layout import Layout
 from kvmprobe.abi.tables import CPUID, CPUID2, MOST_XCRS, MSRS, REG_LIST, XCRS
 
@@ -31,7 +31,7 @@ GET_CPUID2 = IoctlSpec(
     _VCPU,
     _BOTH,
     CPUID2.head,
-    {errno.E2BIG: "more entries than there is room for"},
+    NO_ROOM,
 )
 
 KVM_ONE_REG = Layout("struct kvm_one_reg", {"id": "Q", "addr": "Q"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from enum import IntFlag
 
-from kvmprobe.abi.ioctls.spec import Descriptor, Direction, IoctlSpec
+from kvmprobe.abi.ioctls.spec import COMMON_ERRNOS, Descriptor, Direction, IoctlSpec
 from kvmprobe.abi.layout import Layout
 
 _VM = Descriptor.VM
@@ -18,7 +18,7 @@ CREATE_VCPU = IoctlSpec(
     errnos={
         errno.EEXIST: "the id is taken",
         errno.EINVAL: "the id is out of range, or the VM is full",
-        errno.EMFILE: "the process has no free descriptor",
+        errno.EMFILE: COMMON_ERRNOS[errno.EMFILE],
     },
 )
 

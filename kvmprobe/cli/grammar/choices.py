@@ -1,25 +1,9 @@
-"""Options whose value is one of a few words."""
+"""Values of options; argparse returns plain strings, which are equal to these."""
 
-from __future__ import annotations
-
-import argparse
 from enum import StrEnum
-from typing import Self
 
 
-class _Choice(StrEnum):
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse a value, for argparse."""
-        try:
-            return cls(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"invalid choice: {text!r} (choose from {', '.join(cls)})"
-            ) from None
-
-
-class Where(_Choice):
+class Where(StrEnum):
     """``--target``: where to run."""
 
     AUTO = "auto"
@@ -27,7 +11,7 @@ class Where(_Choice):
     LAB = "lab"
 
 
-class OfKnown(_Choice):
+class OfKnown(StrEnum):
     """``--known``: how a failure that known defects explain counts."""
 
     FAIL = "fail"

@@ -76,11 +76,11 @@ printing:
 RESUMING = """\
 resuming:
   `resume` runs the scenarios that have no record, with the arguments of
-  the first attempt. If the host went down in between, the scenarios that
+  the first attempt. If the host crashed in between, the scenarios that
   were running are suspects: each runs again alone, after all others, and
-  becomes CRASHED if the host goes down with it K + 1 times. A scenario
-  that --hazardous allowed to make a fatal call is not run again. A panic
-  that pstore recorded goes into the record.
+  becomes CRASHED if the host crashes K + 1 times during it. A scenario
+  that --hazardous allowed to make a fatal call is not run again. If pstore
+  has a panic, it becomes part of the record.
 """
 BISECTING = """\
 bisecting:
@@ -94,17 +94,15 @@ bisecting:
   out: `git bisect start BAD GOOD`.
 """
 _DOCUMENT = """\
-  --json writes one document, with one scenario in each line: id, target,
-  kernel, verdict, reason, known, label, expected_defects, divergence,
-  divergences, findings, crash, hang, observers, steps, duration; the
-  summary has complete, not_completed and counts.
+  --json writes one document, with one record in each line; `kvmprobe
+  report --schema` prints the JSON Schema of records and summary.
   ktap, jsonl and the document are written during the run, the others at
   its end.
 """
 DISKS = """\
 disks:
-  The disk is mounted before the program starts and unmounted after it has
-  ended. After a panic FILE has everything that was synchronised, such as
+  The disk is mounted before the program starts and unmounted after it
+  ends. After a panic FILE has everything that was synchronised, such as
   a run's directory; the file of `run --json` is not synchronised. The next
   `lab exec` with FILE recovers ext4's journal in a boot of its own, with a
   new boot id. `debugfs -R 'rdump / DIR' FILE` copies files out; after a
@@ -117,9 +115,9 @@ safety:
   first determines, with calls that cannot fail that way, which known
   defects the kernel has, and predicts which scenarios are fatal. On a real
   host those stop before the load; so does any other scenario whose state,
-  as read back, would fault. --hazardous removes both limits. The emulated
-  host always continues, to the first crash of each kind of hazard
-  (--all-crashes: to each).
+  as read back, would fault. --hazardous removes both limits, for the first
+  scenario of each kind of hazard (with --all-crashes: for all). The
+  emulated host always continues to the crash.
   A host whose kernel has had a fault since boot is refused unless
   --allow-tainted is given, and --hazardous next to other VMs unless
   --shared is.

@@ -21,8 +21,24 @@ if TYPE_CHECKING:
 _SENSIBLE = "sensible"
 
 
+def add_target(command: _ActionsContainer) -> None:
+    """Declare ``--target``."""
+    command.add_argument(
+        "--target",
+        choices=[where.value for where in Where],
+        default=Where.AUTO,
+        help="where to run: on this host, on the emulated host, or on this host and, if its KVM "
+        "cannot run a scenario, on the emulated one (default: %(default)s)",
+    )
+
+
 def add_host_checks(command: _ActionsContainer) -> None:
-    """Declare the options that allow a run on a host that is otherwise refused."""
+    """Declare the options that allow what is refused on this host by default."""
+    command.add_argument(
+        "--hazardous",
+        action="store_true",
+        help="on this host, too, continue where the next step can PANIC it",
+    )
     command.add_argument(
         "--allow-tainted",
         action="store_true",
@@ -58,7 +74,7 @@ def arming_of(arguments: argparse.Namespace) -> Mapping[str, int] | None:
     """
     if arguments.arm is None:
         return None
-    if arguments.kernel or arguments.target is Where.LAB:
+    if arguments.kernel or arguments.target == Where.LAB:
         raise UsageError("--arm changes this host and does not apply to the emulated one")
     return sensible(HostFiles()) if arguments.arm == _SENSIBLE else settings_of(arguments.arm)
 

@@ -1,9 +1,8 @@
-"""``--print`` and ``--no-print``: in the order in which they are given."""
+"""``--print`` and ``--no-print``, which apply in the order of the command line."""
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import UsageError
@@ -13,41 +12,39 @@ if TYPE_CHECKING:
     from argparse import _ActionsContainer
     from collections.abc import Sequence
 
-Switched = tuple[Switch, tuple[str, ...]]
+_HELP = {
+    Switch.ON: f"print scenarios with these verdicts during the run: {', '.join(NAMES)}; by "
+    "default failures, and one line for each known defect",
+    Switch.OFF: "only count scenarios with these verdicts; the last switch wins",
+}
+
+
+class _Switched(argparse.Action):
+    """Switches verdicts of the namespace's ``printing`` on or off."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        _option: str | None = None,
+    ) -> None:
+        """Apply one switch."""
+        switch = Switch(self.option_strings[0])
+        try:
+            namespace.printing = namespace.printing.switched(switch, str(values).split(","))
+        except UsageError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
 
 
 def add_printing(command: _ActionsContainer) -> None:
-    """Take the switches; they all end in ``printing``."""
-    helps = {
-        Switch.ON: f"print scenarios with these verdicts as they come: {', '.join(NAMES)}; "
-        "without it what failed, of known defects one line a kind",
-        Switch.OFF: "do not print those: they are only counted; the last switch holds",
-    }
-    for switch, text in helps.items():
+    """Declare the switches."""
+    for switch, text in _HELP.items():
         command.add_argument(
             switch.value,
-            action="append",
+            action=_Switched,
             dest="printing",
-            default=[],
-            type=partial(_switched, switch),
+            default=Printing(),
             metavar="VERDICT[,VERDICT...]",
             help=text,
         )
-
-
-def printing_of(switches: Sequence[Switched]) -> Printing:
-    """Return what the switches leave to be printed."""
-    printing = Printing()
-    for switch, names in switches:
-        printing = printing.switched(switch, names)
-    return printing
-
-
-def _switched(switch: Switch, text: str) -> Switched:
-    """Read names, for argparse."""
-    names = tuple(text.split(","))
-    try:
-        Printing().switched(switch, names)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return switch, names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.grammar.choices import OfKnown, Where
+from kvmprobe.cli.grammar.choices import OfKnown
 from kvmprobe.cli.grammar.epilogs import (
     BISECTING,
     EXIT_STYLES,
@@ -15,7 +15,7 @@ from kvmprobe.cli.grammar.epilogs import (
     end_with,
     formats,
 )
-from kvmprobe.cli.grammar.host import add_arm, add_host_checks
+from kvmprobe.cli.grammar.host import add_arm, add_host_checks, add_target
 from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
@@ -44,14 +44,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
 
 
 def _add_where(where: argparse._ArgumentGroup) -> None:
-    where.add_argument(
-        "--target",
-        type=Where.parse,
-        choices=list(Where),
-        default=Where.AUTO,
-        help="where to run: on this host, on the emulated host, or on this host and, what its KVM "
-        "cannot do, on the emulated one (default: %(default)s)",
-    )
+    add_target(where)
     add_device(where)
     add_emulated(where)
     add_coverage(where)
@@ -60,8 +53,7 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
 def _add_judging(judging: argparse._ArgumentGroup) -> None:
     judging.add_argument(
         "--known",
-        type=OfKnown.parse,
-        choices=list(OfKnown),
+        choices=[of.value for of in OfKnown],
         default=OfKnown.FAIL,
         help="whether a failure that known defects explain counts as a failure or as expected: "
         "XFAIL, or XPASS if a defect of this kernel did not show (default: %(default)s)",
@@ -110,11 +102,6 @@ def _add_safety(safety: argparse._ArgumentGroup) -> None:
         type=seconds,
         metavar="SECONDS",
         help="deadline of each step of a scenario (default: that of the scenario)",
-    )
-    safety.add_argument(
-        "--hazardous",
-        action="store_true",
-        help="on this host too, continue where the next step can PANIC it",
     )
     safety.add_argument(
         "--all-crashes",

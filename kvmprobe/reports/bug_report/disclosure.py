@@ -182,7 +182,7 @@ def _routes(case: Case, disclosure: Disclosure) -> Iterator[str]:
                 "Documentation/process/stable-kernel-rules.rst).  Check that it applies there."
             )
         case Audience.NOBODY:
-            yield "Nobody needs a report: update the kernel, or tell the distribution."
+            yield "Nobody needs a report: update the kernel, or notify the distribution."
             return
     yield from _before_sending(case, disclosure)
 

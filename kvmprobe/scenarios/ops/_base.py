@@ -200,6 +200,18 @@ class HostIoctl(_IoctlOp):
         return self._with(self.argument(host))
 
 
+def _hashed_once(compute: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Return a hash function that keeps its result: an op is looked up many times a run."""
+
+    def hashed(op_value: Op) -> int:
+        known: int | None = op_value.__dict__.get("_hash")
+        if known is None:
+            known = op_value.__dict__["_hash"] = compute(op_value)
+        return known
+
+    return hashed
+
+
 _REGISTRY: dict[str, type[Op]] = {}
 _O = TypeVar("_O", bound=Op)
 
@@ -232,6 +244,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
         if name in _REGISTRY:
             raise ScenarioError(f"two ops are named {name}")
         made = dataclass(frozen=True, slots=True)(cls)
+        made.__hash__ = _hashed_once(made.__hash__)  # type: ignore[assignment]
         made.name, made.rules, made.errnos = name, rules, errnos
         made.on_kinds = (on,) if isinstance(on, Descriptor) else on
         made.output_fields = output or {}

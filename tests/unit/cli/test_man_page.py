@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from kvmprobe.cli.grammar.parser import parser
-from kvmprobe.cli.man_page import man_page
+from kvmprobe.cli.man import man_page
 
 PAGE = man_page(parser())
 

@@ -1,0 +1,39 @@
+"""Judges the traces of one kernel: by the model, then by the checkers, which do not use it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.checkers.session import Checkers
+from kvmprobe.judge.verdicts import judged, with_findings
+from kvmprobe.scenarios.model_run import ModelRuns
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.results.record import Crash, ScenarioRecord, Target
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+class Judging:
+    """What is known of one kernel so far: the model's runs, and the traces of other orders.
+
+    :ivar model_runs: those of the host
+    """
+
+    def __init__(self, host: HostProfile, target: Target) -> None:
+        self.model_runs = ModelRuns(host)
+        self._host = host
+        self._target = target
+        self._checkers = Checkers(host)
+
+    def record(
+        self, scenario: Scenario, trace: Trace, crash: Crash | None = None
+    ) -> ScenarioRecord:
+        """Return the record of a scenario that ran, perhaps not to its end.
+
+        :param crash: report of a host that died in the step after the last one of the trace
+        """
+        record = judged(scenario, self._host, trace, self._target, crash, self.model_runs)
+        across = self._checkers.across(scenario, trace, record.known)
+        return with_findings(record, (*self._checkers.within(scenario, trace), *across))
