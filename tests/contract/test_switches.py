@@ -56,7 +56,8 @@ def run(tmp_path_factory):
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "tests.conftest", *options, str(folder)],
             cwd=folder,
-            env=kept | switches | {"PYTHONPATH": str(ROOT)},
+            # Other plugins cost more than the run.
+            env=kept | switches | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             capture_output=True,
             text=True,
             check=False,
@@ -87,7 +88,7 @@ def test_any_other_value_is_a_usage_error(run, switch):
     assert f"{switch}=yes: one of auto, require, off" in ended.stderr
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["here", "xdist"])
+@pytest.mark.parametrize("options", [(), ("-p", "xdist.plugin", "-n", "1")], ids=["here", "xdist"])
 def test_off_skips_and_the_closing_lines_say_so(run, options):
     ended = run(*options, **dict.fromkeys(SWITCHES, "off"))
     assert (ended.returncode, not_exercised(ended)) == (0, OFF)

@@ -1,4 +1,4 @@
-"""The command line: the commands, and their arguments as far as they are needed."""
+"""The command line: the commands, and the arguments of those that are needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """Return the parser; each command sets ``command``.
 
     :param words: a command line; the arguments of commands that it does not name are left out,
-        and their modules are not imported.  Without it the parser is complete.
+        and their modules are not imported.  Where it begins with a command, the others are left
+        out completely.  Without it the parser is complete.
     """
     top = argparse.ArgumentParser(
         prog="kvmprobe",
@@ -46,8 +47,9 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     end_with(top, EXIT_STATUS)
     top.add_argument("--version", action="version", version=f"kvmprobe {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
+    first = [name for name in (words or ())[:1] if name in COMMANDS]
+    for name in first or COMMANDS:
+        command = commands.add_parser(name, help=COMMANDS[name])
         if words is None or name in words:
             import_module(f"kvmprobe.cli.{name}").add_arguments(command)
     return top

@@ -9,7 +9,7 @@ KVM_RUN with ``immediate_exit``, which returns at once but loads and saves the g
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetSupportedCpuid, SetCpuid2
@@ -34,10 +34,13 @@ _X87, _AVX = 0x1, 0x7
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One value of one axis, and its name in the id."""
+    """One value of one axis, and its name in the id.
+
+    :ivar steps: the calls; all scenarios with this choice share them
+    """
 
     part: str
-    value: int
+    steps: tuple[ScenarioStep, ...]
     needs: Needs = ANYWHERE
 
 
@@ -49,47 +52,57 @@ class Ending:
     steps: tuple[ScenarioStep, ...]
 
 
-_RUN = Ending("restore", (ScenarioStep(RunUntilHalt(), OBSERVERS),))
+def _observed(op: Op) -> tuple[ScenarioStep, ...]:
+    return (ScenarioStep(op, OBSERVERS),)
+
+
+_RUN = Ending("restore", _observed(RunUntilHalt()))
 _KICK = Ending(
     "kick",
     (
-        ScenarioStep(SetXfdErr(XFeature.XTILE_DATA.bit), OBSERVERS),
-        ScenarioStep(RunImmediateExit(), OBSERVERS),
+        *_observed(SetXfdErr(XFeature.XTILE_DATA.bit)),
+        *_observed(RunImmediateExit()),
         *_RUN.steps,
     ),
 )
+_CPUID = _observed(SetCpuid2())
+_OPEN = (ScenarioStep(OpenKvm()),)
+_ASK = (ScenarioStep(RequestGuestPermission(XFeature.XTILE_DATA)),)
+_VCPU = (ScenarioStep(CreateVm()), ScenarioStep(MapHalt()), *_observed(CreateVcpu()))
+_TABLE_AND_SIZE = (ScenarioStep(GetSupportedCpuid()), ScenarioStep(CheckXsave2()))
 PERMISSIONS = (
-    Choice("perm-none", 0),
-    Choice("perm-granted", 1, needs=AMX),
-    Choice("perm-late", 2, needs=AMX),
+    Choice("perm-none", (*_OPEN, *_VCPU, *_TABLE_AND_SIZE)),
+    Choice("perm-granted", (*_OPEN, *_ASK, *_VCPU, *_TABLE_AND_SIZE), needs=AMX),
+    Choice("perm-late", (*_OPEN, *_VCPU, *_ASK, *_TABLE_AND_SIZE), needs=AMX),
 )
 XFDS = (
-    Choice("xfd-zero", 0),
-    Choice("xfd-armed", XFeature.XTILE_DATA.bit, needs=AMX),
+    Choice("xfd-zero", _observed(SetXfd(0))),
+    Choice("xfd-armed", _observed(SetXfd(XFeature.XTILE_DATA.bit)), needs=AMX),
 )
 
 
 def _components(host: HostProfile) -> tuple[Choice, ...]:
     return (
-        Choice("bv-zero", 0),
-        Choice("bv-legacy", FPSSE),
+        Choice("bv-zero", _observed(SetXsave(0))),
+        Choice("bv-legacy", _observed(SetXsave(FPSSE))),
         # MPX, which some hosts still have, has no pattern.
-        Choice("bv-notiles", host.kvm_xcr0 & ~XTILE & ~MPX),
-        Choice("bv-tiles", XTILE, needs=AMX),
+        Choice("bv-notiles", _observed(SetXsave(host.kvm_xcr0 & ~XTILE & ~MPX))),
+        Choice("bv-tiles", _observed(SetXsave(XTILE)), needs=AMX),
     )
 
 
 def _xcr0s(host: HostProfile) -> tuple[Choice, ...]:
     """Return values of XCR0; all that is supported has no part in the id."""
-    return (Choice("", host.kvm_xcr0), Choice("xcr0-1", _X87), Choice("xcr0-7", _AVX))
+    values = {"": host.kvm_xcr0, "xcr0-1": _X87, "xcr0-7": _AVX}
+    return tuple(Choice(part, _observed(SetXcrs(value))) for part, value in values.items())
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return the matrix, then its part with a kick; orders vary slowest."""
-    permissions, components, xcr0s = PERMISSIONS, _components(host), _xcr0s(host)
-    everything = product(ORDERS, permissions, XFDS, components, xcr0s)
+    components, xcr0s = _components(host), _xcr0s(host)
+    everything = product(ORDERS, PERMISSIONS, XFDS, components, xcr0s)
     usual_orders = [order for order in ORDERS if order[0] == "cpuid"]
-    kicked = product(usual_orders, permissions[:2], XFDS, components, xcr0s[:1])
+    kicked = product(usual_orders, PERMISSIONS[:2], XFDS, components, xcr0s[:1])
     return (
         *(_scenario(_RUN, *chosen) for chosen in everything),
         *(_scenario(_KICK, *chosen) for chosen in kicked),
@@ -106,36 +119,13 @@ def _scenario(
 ) -> Scenario:
     choices = (permission, xfd, components, xcr0)
     row = "-".join(order)
-    column = ".".join(choice.part for choice in choices if choice.part)
-    calls: dict[str, Op] = {
-        "cpuid": SetCpuid2(),
-        "xcrs": SetXcrs(xcr0.value),
-        "msrs": SetXfd(xfd.value),
-        "xsave": SetXsave(components.value),
-    }
-    restored = tuple(ScenarioStep(calls[name], OBSERVERS) for name in order)
+    column = ".".join([choice.part for choice in choices if choice.part])
+    calls = {"cpuid": _CPUID, "xcrs": xcr0.steps, "msrs": xfd.steps, "xsave": components.steps}
+    restored = chain.from_iterable([calls[name] for name in order])
     return Scenario(
         id=f"{ending.family}.{row}.{column}",
         row=row,
         column=column,
-        steps=(*_set_up(permission.part), *restored, *ending.steps),
-        needs=ANYWHERE.union(*(choice.needs for choice in choices)),
+        steps=(*permission.steps, *restored, *ending.steps),
+        needs=ANYWHERE.union(*[choice.needs for choice in choices]),
     )
-
-
-def _set_up(permission: str) -> tuple[ScenarioStep, ...]:
-    ask = ScenarioStep(RequestGuestPermission(XFeature.XTILE_DATA))
-    vcpu = (
-        ScenarioStep(CreateVm()),
-        ScenarioStep(MapHalt()),
-        ScenarioStep(CreateVcpu(), OBSERVERS),
-    )
-    table = ScenarioStep(GetSupportedCpuid())
-    size = ScenarioStep(CheckXsave2())
-    match permission:
-        case "perm-granted":
-            return (ScenarioStep(OpenKvm()), ask, *vcpu, table, size)
-        case "perm-late":
-            return (ScenarioStep(OpenKvm()), *vcpu, ask, table, size)
-        case _:
-            return (ScenarioStep(OpenKvm()), *vcpu, table, size)

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 import kvmprobe
-from kvmprobe.lab.initramfs import FileTree
-from kvmprobe.lab.own_command import add_own_command
 from kvmprobe.lab.program import Program
 
 
@@ -17,26 +15,24 @@ def pycache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tree(pycache):
-    tree = FileTree()
-    add_own_command(tree, pycache)
-    return tree
+def payload(pycache):
+    """What a program that is not kvmprobe has with it."""
+    return Program(("true",), pycache=pycache).payload()
 
 
-def test_every_file_of_the_package_is_there(tree):
+def test_every_file_of_the_package_is_there(payload):
     package = Path(kvmprobe.__file__).parent
     files = [f for f in package.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
-    assert [f for f in files if str(f) not in tree] == []
+    assert [f for f in files if str(f) not in payload.files] == []
 
 
-def test_modules_that_are_imported_late_are_there(tree):
+def test_modules_that_are_imported_late_are_there(payload):
     # importlib.resources imports this when a package's data is read.
     library = Path(json.__file__).parents[1]
-    assert str(library / "importlib" / "readers.py") in tree
+    assert str(library / "importlib" / "readers.py") in payload.files
 
 
-def test_a_script_finds_the_command_on_path(pycache):
-    payload = Program(("true",), pycache=pycache).payload()
+def test_a_script_finds_the_command_on_path(payload):
     assert "/usr/local/bin/kvmprobe" in payload.files
     assert "/usr/local/bin" in payload.environment["PATH"].split(":")
 
