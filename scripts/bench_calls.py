@@ -94,4 +94,4 @@ def _kept(call: Call, around: Environment) -> str:
     if not isinstance(call, Ioctl) or not isinstance(call.argument, Output):
         return ""
     capture = call.argument.capture
-    return around.kept(capture) if capture in around.kept_sizes else ""
+    return around.kept[capture] if capture in around.kept_sizes else ""

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if "." not in name:
         ids = ", ".join(defect.id for defect in known_defects().values())
         raise UsageError(
-            f"no known defect is called {name!r}, or panics in it, and no scenario; "
+            f"{name!r} is neither a scenario nor a known defect nor the function of its panic; "
             f"known defects: {ids}; `kvmprobe list` lists the scenarios"
         )
     host = explained_host(arguments)

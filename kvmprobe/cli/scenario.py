@@ -54,7 +54,7 @@ def named(name: str, host: HostProfile, run: Path | None = None) -> Scenario:
     found = catalog.scenario(name, host)
     if found is None:
         file = "" if run is None else "; if it was replayed, name its file"
-        raise UsageError(f"no scenario is called {name!r}; see `kvmprobe list`{file}")
+        raise UsageError(f"unknown scenario {name!r}; `kvmprobe list` lists them{file}")
     return found
 
 

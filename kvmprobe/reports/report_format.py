@@ -49,9 +49,8 @@ class ReportFormat:
         :param begun: the run without its records; its environments may be added later
         :param planned: ids of all planned scenarios
         """
-        return (self.start or self._at_the_end)(write, begun, planned)
-
-    def _at_the_end(self, write: Write, begun: RunDocument, planned: Sequence[str]) -> LiveReport:
+        if self.start is not None:
+            return self.start(write, begun, planned)
         return _AtTheEnd(self, write, begun, planned)
 
 

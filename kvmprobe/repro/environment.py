@@ -31,62 +31,46 @@ class Environment:
     """Declares the variables that a scenario's calls use.
 
     :ivar names: identifiers taken so far
-    :ivar runs: names of the vCPUs on which the scenario makes KVM_RUN
+    :ivar descriptors: the variable of each descriptor, by its name in the scenario
+    :ivar run_areas: the variable of the run area of each vCPU that runs
+    :ivar memories: the variable of the memory of each payload
+    :ivar tasks: the variable of each task
+    :ivar kept: the buffer of each captured output
+    :ivar kept_sizes: the size of each of these buffers
     :ivar shared_size: size of the memory that the program shares with its child processes
     """
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.names = Names(chunks.reserved())
-        self.runs = {c.on for c in calls if isinstance(c, RunVcpu | RunGuest)}
         self.shared_size = 0
         self._separate = any(isinstance(c, Spawn) and c.relation in _SEPARATE for c in calls)
         self._declared: list[str] = []
-        self._descriptors = {
+        self.descriptors = {
             name: self._declare(name, "static int {} = -1;") for name in _descriptors(calls)
         }
-        self._areas = {
+        self.run_areas = {
             name: self._declare(f"{name} run", "static struct kvm_run *{};")
-            for name in sorted(self.runs)
+            for name in sorted({c.on for c in calls if isinstance(c, RunVcpu | RunGuest)})
         }
-        self._memories = {
+        self.memories = {
             c.binds: self._declare(f"{c.binds} memory", "static uint8_t *{};")
             for c in calls
             if isinstance(c, MapPayload)
         }
-        self._tasks = {
+        self.tasks = {
             c.binds: self._declare(f"task {c.binds}", "static struct task {};")
             for c in calls
             if isinstance(c, Spawn)
         }
-        if self.runs:
+        if self.run_areas:
             self._declared.append("static size_t run_size;")
-        self._kept = {name: self.output(f"kept {name}", size) for name, size in _kept(calls)}
+        self.kept = {name: self.output(f"kept {name}", size) for name, size in _kept(calls)}
         self.kept_sizes = dict(_kept(calls))
 
     @property
     def declarations(self) -> str:
         """All declarations, as C."""
         return "\n".join(self._declared)
-
-    def descriptor(self, name: str) -> str:
-        """Return the variable of a descriptor."""
-        return self._descriptors[name]
-
-    def run_area(self, name: str) -> str:
-        """Return the variable of a vCPU's run area."""
-        return self._areas[name]
-
-    def memory(self, name: str) -> str:
-        """Return the variable of a payload's memory."""
-        return self._memories[name]
-
-    def task(self, name: str) -> str:
-        """Return the variable of a task."""
-        return self._tasks[name]
-
-    def kept(self, name: str) -> str:
-        """Return the buffer of a captured output."""
-        return self._kept[name]
 
     def output(self, preferred: str, size: int) -> str:
         """Declare a buffer of ``size`` bytes."""

@@ -116,7 +116,7 @@ class Issuer:
     def _before_load(self, call: Ioctl | RunVcpu | RunGuest) -> list[str]:
         if not self._gated or not loads_guest_fpu(call):
             return []
-        on = self._around.descriptor(call.on)
+        on = self._around.descriptors[call.on]
         return [f"if (load_is_fatal({on}))", "\treturn STOPPED;"]
 
     def _body(self, call: Call, out: str) -> _Body:
@@ -135,21 +135,21 @@ class Issuer:
                 return self._of_process(call)
 
     def _memory_lines(self, call: MapMemory | MapPayload | SharePayload) -> list[str]:
-        vm = self._around.descriptor(call.on)
+        vm = self._around.descriptors[call.on]
         match call:
             case MapMemory(_, slot, address, content):
                 place = f"{vm}, {slot}, {number(address)}, memory, sizeof(memory)"
                 first = f"static uint8_t memory[{len(content)}];"
                 return [first, "", *statements(content, "memory"), f"return set_memory({place});"]
             case MapPayload(_, memory):
-                return [f"return map_payload({vm}, &{self._around.memory(memory)});"]
+                return [f"return map_payload({vm}, &{self._around.memories[memory]});"]
             case SharePayload(_, memory):
-                return [f"return share_payload({vm}, {self._around.memory(memory)});"]
+                return [f"return share_payload({vm}, {self._around.memories[memory]});"]
 
     def _of_process(self, call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn) -> _Body:
         match call:
             case OpenKvm(binds):
-                kvm = self._around.descriptor(binds)
+                kvm = self._around.descriptors[binds]
                 return _Body(['long fd = open_kvm("/dev/kvm");', "", *self._bind(kvm, binds)])
             case Close(on):
                 return self._close(on)
@@ -158,24 +158,24 @@ class Issuer:
             case LimitDescriptors():
                 return _Body(["return limit_descriptors();"])
             case Spawn(binds, relation):
-                return _Body([f"return {_SPAWNS[relation]}(&{self._around.task(binds)});"])
+                return _Body([f"return {_SPAWNS[relation]}(&{self._around.tasks[binds]});"])
 
     def _bind(self, variable: str, name: str) -> list[str]:
         more = []
-        if self._around.runs and variable == "kvm":
+        if self._around.run_areas and variable == "kvm":
             more = ["run_size = (size_t)ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);"]
-        if name in self._around.runs:
-            more = [f"{self._around.run_area(name)} = map_run_area({variable}, run_size);"]
+        if name in self._around.run_areas:
+            more = [f"{self._around.run_areas[name]} = map_run_area({variable}, run_size);"]
         lines = [f"{variable} = (int)fd;", *more]
         inner = [f"\t{line}" for line in lines]
         opened = ["if (fd >= 0) {", *inner, "}"] if more else ["if (fd >= 0)", *inner]
         return [*opened, "return fd;"]
 
     def _close(self, on: str) -> _Body:
-        fd = self._around.descriptor(on)
+        fd = self._around.descriptors[on]
         unmap = []
-        if on in self._around.runs:
-            area = self._around.run_area(on)
+        if on in self._around.run_areas:
+            area = self._around.run_areas[on]
             unmap = [f"if ({area})", f"\tmunmap({area}, run_size);", f"{area} = NULL;"]
         closing = [f"long result = result_of(close({fd}));", ""]
         return _Body([*closing, *unmap, f"{fd} = -1;", "return result;"])
@@ -195,14 +195,14 @@ class Issuer:
                 raise ScenarioError(f"a C program cannot make arch_prctl(2) with {other!r:.100}")
 
     def _ioctl(self, call: Ioctl, out: str) -> _Body:
-        fd, request = self._around.descriptor(call.on), request_name(call.number)
+        fd, request = self._around.descriptors[call.on], request_name(call.number)
 
         def made(argument: str) -> str:
             return f"return result_of(ioctl({fd}, {request}, {argument}));"
 
         match call.argument:
             case Immediate(value) if call.binds:
-                bound = self._around.descriptor(call.binds)
+                bound = self._around.descriptors[call.binds]
                 first = f"long fd = result_of(ioctl({fd}, {request}, {plain(value)}));"
                 return _Body([first, "", *self._bind(bound, call.binds)])
             case Immediate(value):
@@ -229,13 +229,13 @@ class Issuer:
         lines, given = self._input(call.number, content)
         if isinstance(argument, Literal):
             return [*lines, *self._before_load(call), made(given)]
-        fd, request = self._around.descriptor(call.on), request_name(call.number)
+        fd, request = self._around.descriptors[call.on], request_name(call.number)
         return [*lines, f"return ioctl_asleep({fd}, {request}, {given}, {len(content)});"]
 
     def _captured(
         self, made: Callable[[str], str], name: str, patches: tuple[tuple[int, bytes], ...]
     ) -> _Body:
-        kept, size = self._around.kept(name), self._around.kept_sizes[name]
+        kept, size = self._around.kept[name], self._around.kept_sizes[name]
         if not patches:
             return _Body([made(kept)])
         lines = [f"static uint8_t bytes[{size}];", "", f"memcpy(bytes, {kept}, {size});"]
@@ -276,7 +276,7 @@ class Issuer:
                 return [*blank(buffer, whole, head + content), pointer], buffer, whole
 
     def _run(self, call: RunVcpu, out: str) -> _Body:
-        fd, area = self._around.descriptor(call.on), self._around.run_area(call.on)
+        fd, area = self._around.descriptors[call.on], self._around.run_areas[call.on]
         buffer = self._around.output(out, 4)
         lines = [
             "long result;",
@@ -292,8 +292,8 @@ class Issuer:
         return _Body(lines, buffer, 4)
 
     def _run_guest(self, call: RunGuest, out: str) -> _Body:
-        fd, area = self._around.descriptor(call.on), self._around.run_area(call.on)
-        memory = self._around.memory(call.memory)
+        fd, area = self._around.descriptors[call.on], self._around.run_areas[call.on]
+        memory = self._around.memories[call.memory]
         size = RESULT_SIZE + call.data_size
         buffer = self._around.output(out, size)
         lines = [

@@ -160,7 +160,7 @@ class _Writer:
         if by == MAIN:
             return f"{made.issued.function}()"
         asked = self._asked.setdefault(made.issued.function, made.issued.function.upper())
-        return f"ask(&{self._around.task(by)}, ASK_{asked})"
+        return f"ask(&{self._around.tasks[by]}, ASK_{asked})"
 
     def _keep(self, made: _Made) -> list[str]:
         call = made.call
@@ -169,7 +169,7 @@ class _Writer:
         capture = call.argument.capture
         if capture not in self._around.kept_sizes:
             return []
-        copy = f"memcpy({self._around.kept(capture)}, {made.issued.output}, {call.argument.size});"
+        copy = f"memcpy({self._around.kept[capture]}, {made.issued.output}, {call.argument.size});"
         lines = ["if (ret >= 0)", f"\t{copy}"]
         expected = made.expected.result
         if isinstance(expected, NewDescriptor) or (expected is not None and expected >= 0):

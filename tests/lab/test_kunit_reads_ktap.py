@@ -8,8 +8,8 @@ import pytest
 
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
-from kvmprobe.reports.formats.ktap import KtapReport, ktap
-from kvmprobe.results.run_document import read_run
+from kvmprobe.reports.formats.ktap import FORMAT, ktap
+from kvmprobe.results.run_document import RunDocument, read_run
 from tests.support.kunit import kunit
 from tests.support.runs import (
     EVERY,
@@ -88,7 +88,7 @@ def test_a_run_that_was_cut_is_read_as_far_as_it_goes(parsed, tmp_path):
 def test_a_report_that_stops_after_any_record_is_read_and_does_not_pass(parsed):
     planned = [f"{family}.{n}" for family in ("restore", "kick", "xsave") for n in range(2)]
     lines = []
-    report = KtapReport(lines.append, planned)
+    report = FORMAT.live(lines.append, RunDocument("", ()), planned)
     for done, scenario in enumerate(planned[:-1], 1):
         report.add(passed(scenario))
         status, cases, errors = parsed("\n".join(lines) + "\n")

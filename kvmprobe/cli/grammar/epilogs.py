@@ -115,9 +115,9 @@ safety:
   first determines, with calls that cannot fail that way, which known
   defects the kernel has, and predicts which scenarios are fatal. On a real
   host those stop before the load; so does any other scenario whose state,
-  as read back, would fault. --hazardous removes both limits. The emulated
-  host always continues, to the first crash of each kind of hazard
-  (--all-crashes: to each).
+  as read back, would fault. --hazardous removes both limits, for the first
+  scenario of each kind of hazard (with --all-crashes: for all). The
+  emulated host always continues to the crash.
   A host whose kernel has had a fault since boot is refused unless
   --allow-tainted is given, and --hazardous next to other VMs unless
   --shared is.

@@ -1,4 +1,4 @@
-"""The command line: the commands, and their arguments as far as they are needed."""
+"""The command line: the commands, and the arguments of those that are needed."""
 
 from __future__ import annotations
 

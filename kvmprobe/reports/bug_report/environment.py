@@ -1,4 +1,4 @@
-"""The kernel and the machine of a failure, as far as the run has recorded them."""
+"""The recorded facts about the kernel and the machine of a failure."""
 
 from __future__ import annotations
 

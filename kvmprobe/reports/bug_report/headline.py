@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.reports.bug_report.sequence import PREPARING
 from kvmprobe.reports.claims import finding_text
 from kvmprobe.reports.differences import shown
 from kvmprobe.reports.operands import operand
@@ -16,18 +17,6 @@ if TYPE_CHECKING:
     from kvmprobe.reports.bug_report.case import Case
     from kvmprobe.results.record import Divergence, ScenarioRecord
     from kvmprobe.scenarios.ops import Op
-
-# Calls that every scenario makes; they do not describe a failure.
-_PREPARING = frozenset(
-    {
-        "open",
-        "KVM_CREATE_VM",
-        "KVM_CREATE_VCPU",
-        "KVM_SET_USER_MEMORY_REGION",
-        "KVM_GET_SUPPORTED_CPUID",
-        "KVM_CHECK_EXTENSION",
-    }
-)
 
 
 def headline(case: Case, width: int) -> str:
@@ -73,4 +62,4 @@ def _before(found: Divergence, record: ScenarioRecord) -> Op | None:
     if found.call != found.after:
         return found.after
     ops = [step.calls[0].op for step in record.steps[: found.step] if step.calls]
-    return next((op for op in reversed(ops) if op.call_name not in _PREPARING), None)
+    return next((op for op in reversed(ops) if op.call_name not in PREPARING), None)

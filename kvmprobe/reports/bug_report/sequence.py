@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import StepRecord
     from kvmprobe.scenarios.ops import Op
 
-# Calls at the beginning of every sequence; the first part of the sentence describes them.
-_BEGINNING = frozenset(
+# Calls that every scenario makes; they do not describe a failure.
+PREPARING = frozenset(
     {
         "open",
-        "ARCH_REQ_XCOMP_GUEST_PERM",
         "KVM_CREATE_VM",
-        "KVM_SET_USER_MEMORY_REGION",
         "KVM_CREATE_VCPU",
+        "KVM_SET_USER_MEMORY_REGION",
         "KVM_GET_SUPPORTED_CPUID",
         "KVM_CHECK_EXTENSION",
     }
 )
+# The first part of the sentence describes these calls.
+_BEGINNING = PREPARING | {"ARCH_REQ_XCOMP_GUEST_PERM"}
 _RETURNS = "returns"
 
 

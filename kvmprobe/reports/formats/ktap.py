@@ -25,8 +25,9 @@ from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios.scenario_id import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from kvmprobe.reports.report_format import Write
     from kvmprobe.results.record import ScenarioRecord, Target
     from kvmprobe.results.run_document import RunDocument
 
@@ -58,26 +59,11 @@ def ktap(runs: Iterable[RunDocument]) -> str:
     return "\n".join(lines) + "\n"
 
 
-class KtapReport:
-    """The document of one run, written during the run."""
-
-    def __init__(self, write: Callable[[str], None], planned: Iterable[str]) -> None:
-        """Write the header.
-
-        :param write: takes a line
-        :param planned: ids of all planned scenarios
-        """
-        write(VERSION)
-        write("1..1")
-        self._run = KtapRun(write, planned, 1)
-
-    def add(self, record: ScenarioRecord) -> None:
-        """Add a record; if it is the last of its family, write the family."""
-        self._run.add(record)
-
-    def finish(self, ending: Ending) -> None:
-        """Write the other families, with the scenarios that did not complete, and the result."""
-        self._run.finish(ending)
+def _start(write: Write, _begun: RunDocument, planned: Sequence[str]) -> KtapRun:
+    """Start a document of one run, which is written during the run."""
+    write(VERSION)
+    write("1..1")
+    return KtapRun(write, planned, 1)
 
 
 class KtapRun:
@@ -172,5 +158,5 @@ FORMAT = ReportFormat(
 run, families, scenarios nested; # SKIP, # XFAIL, # TIMEOUT,
 # ERROR, also for what a run that was cut short lacks""",
     ktap,
-    lambda write, _begun, planned: KtapReport(write, planned),
+    _start,
 )

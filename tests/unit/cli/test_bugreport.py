@@ -55,7 +55,7 @@ def test_a_scenario_may_be_named_by_its_file(bad, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [
-        ("restore.nothing", "no scenario is called 'restore.nothing'"),
+        ("restore.nothing", "unknown scenario 'restore.nothing'"),
         (B1, f"nothing to report of {B1} in 7.3.4.json: it passed on emulated host, 7.3.4"),
         ("xsave.extent.bare", "7.3.4.json has no record of xsave.extent.bare"),
     ],

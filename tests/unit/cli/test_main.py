@@ -79,7 +79,7 @@ def test_explain_shows_a_scenario_of_the_catalogue(capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["restore.nothing"], "no scenario is called"),
+        (["restore.nothing"], "unknown scenario"),
         ([EXAMPLE, "--defect", "X9"], "valid: B1, "),
     ],
 )

@@ -46,7 +46,7 @@ def test_repro_writes_a_file_named_for_the_scenario(tmp_path, monkeypatch):
 @pytest.mark.parametrize("command", ["repro", "explain"])
 def test_an_unknown_scenario_is_told(command, capsys):
     assert main([command, "fpu.set.last"]) == ExitCode.USAGE
-    assert "no scenario is called 'fpu.set.last'" in capsys.readouterr().err
+    assert "unknown scenario 'fpu.set.last'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

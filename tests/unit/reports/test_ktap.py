@@ -8,7 +8,7 @@ import re
 import pytest
 from tap.parser import Parser
 
-from kvmprobe.reports.formats.ktap import KtapReport, ktap
+from kvmprobe.reports.formats.ktap import FORMAT, ktap
 from kvmprobe.results.run_document import Ending, read_run
 from tests.support.runs import (
     EVERY,
@@ -125,7 +125,7 @@ def test_several_runs_are_several_tests():
 
 def test_written_live_it_is_the_same_when_the_records_come_in_order():
     told = []
-    report = KtapReport(told.append, EVERY.planned)
+    report = FORMAT.live(told.append, EVERY, EVERY.planned)
     for record in EVERY_VERDICT:
         report.add(record)
     report.finish(Ending.COMPLETE)
@@ -134,7 +134,7 @@ def test_written_live_it_is_the_same_when_the_records_come_in_order():
 
 def test_a_family_is_written_when_its_last_scenario_is_recorded():
     told = []
-    report = KtapReport(told.append, ["restore.a", "kick.a", "restore.b"])
+    report = FORMAT.live(told.append, EVERY, ["restore.a", "kick.a", "restore.b"])
     report.add(passed("restore.b"))
     report.add(passed("kick.a"))
     assert [name for _, _, name, _ in results("\n".join(told), 1)] == ["kick"]
@@ -144,7 +144,7 @@ def test_a_family_is_written_when_its_last_scenario_is_recorded():
 
 def test_nothing_that_was_planned_is_lost_at_the_end():
     told = []
-    report = KtapReport(told.append, ["restore.a", "kick.a"])
+    report = FORMAT.live(told.append, EVERY, ["restore.a", "kick.a"])
     report.finish(Ending.CUT_SHORT)
     assert sorted(n for _, _, n, _ in results("\n".join(told), 2)) == ["kick.a", "restore.a"]
 
