@@ -1,4 +1,4 @@
-"""``kvmprobe lab``: build the emulator; run any program on the emulated host."""
+"""``kvmprobe lab``: build the emulator, run any program on the emulated host, free disk space."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, seconds
 from kvmprobe.cli.program_coverage import watch, write
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
-from kvmprobe.lab import emulator, kernels, own_command
+from kvmprobe.lab import emulator, kernels, own_command, saved
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_MEMORY_MIB, MOST_PROCESSORS
+from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.disk import MOUNT_POINT, SMALLEST_MIB, Disk
 from kvmprobe.lab.program import (
     SILENCE_SECONDS,
@@ -34,12 +35,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_MIB = 1 << 20
+
+
 def add_arguments(lab: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     commands = lab.add_subparsers(dest="lab_command", metavar="COMMAND")
     lab.set_defaults(print_help=lab.print_help)
     setup = commands.add_parser("setup", help="build the emulator, once, in the user's cache")
     add_sources(setup)
+    pruning = commands.add_parser(
+        "prune", help="remove the saved machines from which runs start without a boot"
+    )
+    pruning.add_argument(
+        "--keep",
+        type=Number(int, 0, 1 << 20, "MiB"),
+        metavar="MIB",
+        default=0,
+        help="keep the most recently used ones, up to so much disk space (default: %(default)s)",
+    )
     program = commands.add_parser("exec", help="run a program on the emulated host")
     program.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     end_with(program, DISKS)
@@ -115,6 +129,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     match arguments.lab_command:
         case "setup":
             return _set_up(arguments, console)
+        case "prune":
+            return _prune(arguments, console)
         case "exec":
             return _execute(arguments)
         case _:
@@ -126,6 +142,13 @@ def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
     with progress() as status:
         built = emulator.ensure(archives_of(arguments), status, tarball=arguments.tarball)
     print_lines(console, [f"emulator: {built.bochs}"])
+    return ExitCode.OK
+
+
+def _prune(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    removed = saved.prune(Cache.from_environment(), arguments.keep * _MIB)
+    lines = [f"removed {item.path} ({item.nbytes / _MIB:.0f} MiB)" for item in removed]
+    print_lines(console, lines or ["no saved machine was removed"])
     return ExitCode.OK
 
 

@@ -119,6 +119,7 @@ class Session:
         place = self._watched(self._emulated or emulated_host(self._arguments, status), status)
         with place:
             self._take_all(self._run_at(place, chosen, status))
+        self.notes += place.template.notes
         if place.coverage is not None and place.coverage.problem:
             self.notes.append(f"coverage was not measured: {place.coverage.problem}")
 

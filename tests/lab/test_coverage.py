@@ -8,10 +8,16 @@ import pytest
 
 from kvmprobe.coverage.coverage_file import read_file
 from kvmprobe.coverage.of_run import coverage_of_directory
+from kvmprobe.coverage.reached import numbers
+from kvmprobe.coverage.reasons import reasons
 from kvmprobe.coverage.scope import source_name
 from kvmprobe.coverage.summary import Summary
 from kvmprobe.errors import ExitCode
+from kvmprobe.lab import kernels
+from kvmprobe.lab.watched_kernel import KernelReader
+from kvmprobe.progress import Silent
 from tests.support.command import COMMAND
+from tests.support.reached import stored
 
 pytestmark = pytest.mark.lab
 
@@ -108,13 +114,54 @@ def test_a_program_of_the_users_own_is_measured(tmp_path):
     assert "kvm: kvm_arch_dev_ioctl" in said
 
 
-def test_reached_blocks_refute_no_reason(tmp_path):
-    """A reason says of some blocks that they cannot execute."""
+def functions_of(machine_parts, kernel):
+    archives, built = machine_parts
+    resolved = kernels.resolve(kernel, archives=archives, progress=Silent())
+    return KernelReader(archives.cache, built).functions(resolved, Silent())
+
+
+@pytest.fixture(scope="module")
+def by_kernel(machine_parts):
+    """Return what the whole catalogue reached of each kernel, as it is stored."""
+    return {k: stored(k, functions_of(machine_parts, k)) for k in ("7.3.4", "6.12.95")}
+
+
+def test_nearly_all_blocks_are_reached_or_have_a_reason(by_kernel):
+    for kernel, measured in by_kernel.items():
+        assert Summary.of(measured, kernel).share >= 0.95, kernel
+
+
+def test_no_block_was_reached_that_cannot_execute_by_its_reason(by_kernel):
+    for kernel, measured in by_kernel.items():
+        contradicted = Summary.of(measured, kernel).contradicted
+        places = [measured.disassembly.place(measured.blocks[n]) for n in contradicted]
+        assert places == [], kernel
+
+
+def test_each_reason_is_of_a_block_that_was_not_reached(by_kernel):
+    used = set()
+    for kernel, measured in by_kernel.items():
+        used |= {reason.text for reason in Summary.of(measured, kernel).reason.values()}
+    assert {reason.text for reason in reasons()} - used == set()
+
+
+def test_each_place_of_a_reason_is_a_block_that_was_not_reached(by_kernel):
+    for kernel, measured in by_kernel.items():
+        unreached = {
+            measured.disassembly.place(block)
+            for number, block in enumerate(measured.blocks)
+            if not measured.reached >> number & 1
+        }
+        for reason in reasons():
+            assert set(reason.at.get(kernel, ())) <= unreached, reason.text
+
+
+def test_the_stored_blocks_are_still_reached(tmp_path, by_kernel):
+    """Some families of the catalogue reach what is stored, and nothing else."""
     out = tmp_path / "run"
     wanted = ("--select", "vmm.*", "--select", "system.*", "--select", "guest.*")
     status, said = kvmprobe("run", "--kernel", "6.12.95", *wanted, "--out", out, "--coverage")
     assert status in {ExitCode.OK, ExitCode.DIVERGED}, said
-    ((target, measured),) = coverage_of_directory(out).items()
-    summary = Summary.of(measured, target.kernel)
-    places = [measured.disassembly.place(measured.blocks[n]) for n in summary.contradicted]
-    assert places == []
+    (measured,) = coverage_of_directory(out).values()
+    more = measured.reached & ~by_kernel["6.12.95"].reached
+    assert [measured.disassembly.place(measured.blocks[n]) for n in numbers(more)] == []
