@@ -167,7 +167,9 @@ class EmulatedHost:
             {**python.environment, TRANSPORT_VARIABLE: PORT},
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
-        image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
+        image = boot_image.build(
+            unpacked, packed, boot_image.MEMORY_MIB, boot_image.WORKER_ARGUMENTS
+        )
         warm = start is Startup.WARM
         saved = SavedTemplate.of(archives.cache, built, image) if warm else None
         return cls(kernel, built, Template(built, image, saved))
