@@ -115,6 +115,8 @@ def test_zsh_completes_an_id(environ):
         terminal.read_until(lambda lines: "ready" in lines)
         terminal.press(b"kvmprobe run --select permission.get.f\t")
         terminal.read_until(lambda lines: lines[-1].endswith("permission.get.fork"))
+        # It also returns when the shell has ended.
+        assert terminal.lines[-1].endswith("permission.get.fork")
 
 
 def test_kernels_in_the_cache_are_offered(environ):
