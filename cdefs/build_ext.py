@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cffi import FFI
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import LinkError
 
 CDEFS = Path(__file__).parent
 # The environment that a package is built in has not got the package itself on its path.
@@ -24,23 +26,37 @@ from kvmprobe.abi.c_constants import as_header  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from setuptools import Extension
+
 # Relative to the project, as setuptools wants sources.
 NATIVE = Path("kvmprobe/native")
-EXECUTOR = (
+IN_PYTHON = (
     "gate.c",
-    "kernel_calls.c",
     "kernel_log.c",
-    "line.c",
-    "names.c",
     "payload.c",
     "port.c",
     "report.c",
+    "guest_payload.S",
+)
+IN_PROGRAM = (
+    *IN_PYTHON,
+    "arena.c",
+    "channel.c",
+    "kernel_calls.c",
+    "known.c",
+    "line.c",
+    "local.c",
+    "names.c",
     "scenario.c",
     "tasks.c",
+    "wire.c",
     "zygote.c",
-    "guest_payload.S",
     "task_image.S",
 )
+PROGRAM = "kvmprobe.native.zygote"
+# A static program has fewer pages and mappings to fork.  Where there is no static libc, functions
+# are resolved at the start, since each scenario's process would resolve them again.
+STATIC, DYNAMIC = ["-static", "-s"], ["-Wl,-z,now", "-s"]
 # Of a header in shared/, a unit may use a part.
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-pthread", "-fvisibility=hidden", "-Wno-unused-function"]
 
@@ -71,7 +87,7 @@ MODULES = {
     "kvmprobe.native._executor": Module(
         (NATIVE / "executor.h").read_text,
         lambda: '#include <stdint.h>\n#include "executor.h"\n',
-        tuple(str(NATIVE / name) for name in EXECUTOR),
+        tuple(str(NATIVE / name) for name in IN_PYTHON),
     ),
 }
 
@@ -87,6 +103,9 @@ class BuildFfi(build_ext):
         # The C compiler takes these as well.
         self.compiler.src_extensions.append(".S")
         for extension in self.extensions:
+            extension.include_dirs = [str(NATIVE), str(folder)]
+            if extension.name == PROGRAM:
+                continue
             module = MODULES[extension.name]
             generated = folder / f"{extension.name.rpartition('.')[2]}.c"
             ffi = FFI()
@@ -94,7 +113,30 @@ class BuildFfi(build_ext):
             ffi.set_source(extension.name, module.source())
             ffi.emit_c_code(str(generated))
             extension.sources = [str(generated), *module.units]
-            extension.include_dirs = [str(NATIVE), str(folder)]
             extension.extra_compile_args = FLAGS
             extension.extra_link_args = ["-pthread"]
         super().build_extensions()
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile an extension, or link the program that is listed as one."""
+        if ext.name != PROGRAM:
+            super().build_extension(ext)
+            return
+        objects = self.compiler.compile(
+            [str(NATIVE / name) for name in IN_PROGRAM],
+            output_dir=f"{self.build_temp}/program",
+            include_dirs=ext.include_dirs,
+            extra_postargs=["-O2", *FLAGS],
+        )
+        place = Path(self.get_ext_fullpath(ext.name))
+        link = partial(self.compiler.link_executable, objects, place.name, str(place.parent))
+        try:
+            link(extra_postargs=["-pthread", *STATIC])
+        except LinkError:
+            link(extra_postargs=["-pthread", *DYNAMIC])
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return where an extension is placed; a program's name has no suffix."""
+        if fullname.rpartition(".")[2] == PROGRAM.rpartition(".")[2]:
+            return str(Path(*fullname.split(".")))
+        return str(super().get_ext_filename(fullname))  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ the compiled modules, and the type checker needs the names.  ``cdefs/build_ext.p
 from __future__ import annotations
 
 from kvmprobe.abi import fpu_loads, limits, payload
+from kvmprobe.abi.executor import CallKind, ExitCode, TaskRelation
 from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, Msr
 
@@ -15,7 +16,7 @@ from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, Msr
 def c_constants() -> dict[str, str]:
     """Return each constant's C expression by its name."""
     numbers = {
-        **{name: value for name, value in vars(limits).items() if name.startswith("MOST_")},
+        **{name: value for name, value in vars(limits).items() if name.isupper()},
         **{f"PAYLOAD_{name}": int(value) for name, value in payload.PLACES.items()},
         **{f"PAYLOAD_COMMAND_{name.upper()}": at for name, at in payload.COMMAND.items()},
         **{f"PAYLOAD_RESULT_{name.upper()}": at for name, at in payload.RESULT.items()},
@@ -23,6 +24,7 @@ def c_constants() -> dict[str, str]:
         "RESET_VECTOR": RESET_VECTOR,
         "XFD_MSR": int(Msr.IA32_XFD),
     }
+    executor = [*CallKind, *TaskRelation, *ExitCode]
     lists = {
         "FPU_MSR_LISTS": fpu_loads.MSR_LISTS,
         "FPU_ONE_REGISTERS": fpu_loads.ONE_REGISTERS,
@@ -33,6 +35,7 @@ def c_constants() -> dict[str, str]:
     return {
         **opcodes,
         "PAYLOAD_COMMANDS": str(len(opcodes)),
+        **{f"KVMPROBE_{member.name}": str(int(member)) for member in executor},
         **{name: f"{value:#x}" for name, value in numbers.items()},
         **{name: ", ".join(f"{value:#x}" for value in values) for name, values in lists.items()},
         "LOST_RECORDS": f'"{LOST_RECORDS}"',

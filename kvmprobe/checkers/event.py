@@ -74,6 +74,7 @@ class NamedCall:
 class Event(NamedTuple):
     """One call and its reply.
 
+    :ivar made: the call with its names; those that follow are its own
     :ivar result: return value, or -errno
     :ivar output: the whole output buffer; empty if the call has none or failed
     """
@@ -81,28 +82,12 @@ class Event(NamedTuple):
     step: int
     op: Op
     made: NamedCall
+    call: Call
+    name: str
+    on: str
+    by: str
     result: int
     output: bytes
-
-    @property
-    def call(self) -> Call:
-        """The call."""
-        return self.made.call
-
-    @property
-    def name(self) -> str:
-        """The call's name."""
-        return self.made.name
-
-    @property
-    def on(self) -> str:
-        """Name of the descriptor; empty if the call uses none."""
-        return self.made.on
-
-    @property
-    def by(self) -> str:
-        """Name of the task that made the call."""
-        return self.made.by
 
     def finding(
         self,
@@ -142,8 +127,11 @@ class Lowered:
         """Yield each call that has a reply, in order."""
         for number, (step, seen) in enumerate(zip(scenario.steps, trace.steps, strict=False)):
             for op, reply in zip(step.ops, seen.replies, strict=False):
-                output = reply.output if reply.output and reply.result >= 0 else b""
-                yield Event(number, op, self.call(op), reply.result, output)
+                made, result = self.call(op), reply.result
+                output = reply.output if reply.output and result >= 0 else b""
+                yield Event(
+                    number, op, made, made.call, made.name, made.on, made.by, result, output
+                )
 
 
 def input_of(call: Call, captured: Mapping[str, bytes]) -> bytes:

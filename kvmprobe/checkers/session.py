@@ -64,7 +64,7 @@ class Checkers:
         state = ObservedState(self._host)
         found: dict[tuple[str, str], Finding] = {}
         for event in self._lowered.events(scenario, trace):
-            for check in _BY_CALL.get(event.made.name, ()):
+            for check in _BY_CALL.get(event.name, ()):
                 for finding in check(event, state):
                     found.setdefault((finding.invariant, finding.signature), finding)
             state.update(event)

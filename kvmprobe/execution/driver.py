@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.abi.limits import ARENA_SIZE, MOST_CALLS
 from kvmprobe.errors import WorkerError
 from kvmprobe.execution.link import LinkLostError
+from kvmprobe.execution.wire import bytes_from_wire, define
 from kvmprobe.host.hung_tasks import Overrun
 from kvmprobe.results.hang import hang_from_worker
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
-from kvmprobe.scenarios.calls import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,9 +25,18 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _AHEAD = 16
-_REMEMBERED = 64
 _GRACE = 30.0
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(slots=True)
+class _Defined:
+    """A call that the worker knows.
+
+    :ivar outputs: those that the worker reports by number
+    """
+
+    number: int
+    outputs: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +87,8 @@ class Driver:
     def __init__(self, link: Link, timing: Timing) -> None:
         self._link = link
         self._timing = timing
-        self._defined: dict[Op, int] = {}
-        self._outputs: dict[int, bytes] = {}
-        self._remembered: dict[int, list[bytes]] = {}
+        self._defined: dict[Op, _Defined] = {}
+        self._kept = 0
         ready = self._message(timing.start)
         if "ready" not in ready:
             raise WorkerError(f"the worker's first line is not its greeting: {ready!r:.200}")
@@ -92,7 +100,7 @@ class Driver:
 
         :raises WorkerError: the probing child failed; the message has its traceback
         """
-        self._send({"facts": 1, "deadline": self._timing.start})
+        self._link.send(f"facts {_milliseconds(self._timing.start)}")
         facts: dict[str, Any] = {}
         while "end" not in (message := self._message(self._timing.start + _GRACE)):
             if "broken" in message:
@@ -109,7 +117,7 @@ class Driver:
 
         :raises TraceLostError: the link was lost during the scenario after the last one yielded
         """
-        waiting: deque[tuple[int, Request, list[list[int]]]] = deque()
+        waiting: deque[tuple[int, Request, list[list[_Defined]]]] = deque()
         for number, request in enumerate(requests):
             waiting.append((number, request, self._submit(number, request, host)))
             if len(waiting) == _AHEAD:
@@ -117,25 +125,41 @@ class Driver:
         while waiting:
             yield self._await(*waiting.popleft())
 
-    def _submit(self, number: int, request: Request, host: HostProfile) -> list[list[int]]:
+    def _submit(self, number: int, request: Request, host: HostProfile) -> list[list[_Defined]]:
+        if self._is_full(request):
+            self._forget()
         steps = [[self._define(op, host) for op in step.ops] for step in request.scenario.steps]
-        deadlines = {"deadline": self._timing.scenario, "step_deadline": self._timing.of_step}
-        self._send({"run": number, "steps": steps, "gate": request.gate, **deadlines})
+        deadlines = map(_milliseconds, (self._timing.scenario, self._timing.of_step))
+        head = " ".join(f"{value:x}" for value in (number, request.gate, *deadlines))
+        calls = "".join("".join(f"{call.number:x} " for call in step) + "; " for step in steps)
+        self._link.send(f"R {head} {calls}")
         return steps
 
-    def _define(self, op: Op, host: HostProfile) -> int:
-        number = self._defined.get(op)
-        if number is None:
-            number = self._defined[op] = len(self._defined)
-            self._send({"define": number, "call": to_wire(op.lower(host))})
-        return number
+    def _is_full(self, request: Request) -> bool:
+        """Return True if the worker may have no room for the scenario's calls."""
+        calls = sum(len(step.ops) for step in request.scenario.steps)
+        return len(self._defined) + calls > MOST_CALLS or self._kept > ARENA_SIZE // 2
+
+    def _forget(self) -> None:
+        """Let the worker forget all calls."""
+        self._defined = {}
+        self._kept = 0
+        self._link.send("X")
+
+    def _define(self, op: Op, host: HostProfile) -> _Defined:
+        known = self._defined.get(op)
+        if known is None:
+            known = self._defined[op] = _Defined(len(self._defined))
+            definition = define(op.lower(host))
+            self._kept += definition.size
+            self._link.send(f"D {known.number:x} {definition.words}")
+        return known
 
     def _await(
-        self, number: int, request: Request, calls: Sequence[Sequence[int]]
+        self, number: int, request: Request, calls: Sequence[Sequence[_Defined]]
     ) -> tuple[Request, Trace]:
         steps: list[TraceStep] = []
         note = ""
-        self._outputs.clear()
         try:
             while "end" not in (message := self._message(self._timing.scenario + _GRACE)):
                 if "broken" in message:
@@ -171,34 +195,13 @@ class Driver:
             what = f"step {len(steps)}" if of_step else "the scenario"
             note = hang.note(f"{what} did not end within {end['deadline']:g} s")
         last_log = tuple(end["k"]) if status in {End.SIGNAL, End.TIMEOUT} else ()
-        return Trace(steps, status, note, end["seconds"], new_taint, hang, last_log)
+        return Trace(steps, status, note, end["microseconds"] / 1e6, new_taint, hang, last_log)
 
-    def _step(self, message: dict[str, Any], calls: Sequence[int]) -> TraceStep:
+    def _step(self, message: dict[str, Any], calls: Sequence[_Defined]) -> TraceStep:
         replies = tuple(
-            self._reply(call, *values) for call, values in zip(calls, message["r"], strict=True)
+            _reply(call, *values) for call, values in zip(calls, message["r"], strict=True)
         )
-        return TraceStep(replies, tuple(message.get("k", ())))
-
-    def _reply(self, call: int, result: int, output: str | int | None = None) -> Reply:
-        if output is None:
-            return Reply(result)
-        if isinstance(output, str):
-            self._outputs[call] = self._new_output(call, output[1:])
-        elif output:
-            self._outputs[call] = self._remembered[call][output - 1]
-        return Reply(result, self._outputs[call])
-
-    def _new_output(self, call: int, text: str) -> bytes:
-        """Decode an output; let the worker report it by number from now on."""
-        output = b64decode(text)
-        known = self._remembered.setdefault(call, [])
-        if len(known) < _REMEMBERED and output not in known:
-            known.append(output)
-            self._send({"remember": len(known), "of": call, "output": text})
-        return output
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self._link.send(_to_json(message))
+        return TraceStep(replies, tuple(message["k"]))
 
     def _message(self, timeout: float) -> dict[str, Any]:
         line = self._link.receive(timeout)
@@ -209,3 +212,18 @@ class Driver:
         if not isinstance(message, dict):
             raise WorkerError(f"the worker's line is not a JSON object: {line!r:.200}")
         return message
+
+
+def _reply(call: _Defined, result: int, number: int | None = None, new: str | None = None) -> Reply:
+    if number is None:
+        return Reply(result)
+    if new is None:
+        return Reply(result, call.outputs[number])
+    output = bytes_from_wire(new)
+    if number:
+        call.outputs[number] = output
+    return Reply(result, output)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(round(seconds * 1000), 1)

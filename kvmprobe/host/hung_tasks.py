@@ -1,7 +1,6 @@
 """Describes the tasks of a scenario that does not end, and kills them.
 
-The worker imports this module, so it must stay small.  Root may read everything in it; other users
-only see the states.
+Root may read everything in it; other users only see the states.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ class KernelLog:
     """Reads what the kernel logged since the last read; forked children share the descriptor.
 
     :ivar fd: for children to read; -1 where the log cannot be read
+    :ivar taint_fd: of the kernel's taint; -1 where it cannot be read
 
     ``state`` is WATCHED, or why /dev/kmsg cannot be read.
     """
@@ -28,7 +29,7 @@ class KernelLog:
     def __init__(self, fd: int, state: str) -> None:
         self.fd = fd
         self.state = state
-        self._taint_fd = _open_quietly(TAINTED)[0]
+        self.taint_fd = _open_quietly(TAINTED)[0]
 
     @classmethod
     def open(cls) -> KernelLog:
@@ -51,9 +52,9 @@ class KernelLog:
 
     def taint(self) -> int:
         """Return the kernel's taint bitmap, or -1 where it cannot be read."""
-        if self._taint_fd < 0:
+        if self.taint_fd < 0:
             return -1
-        return int(os.pread(self._taint_fd, 64, 0))
+        return int(os.pread(self.taint_fd, 64, 0))
 
 
 def mark(text: str) -> bool:

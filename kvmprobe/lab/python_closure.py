@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import kvmprobe
 from kvmprobe.errors import UsageError
 from kvmprobe.lab.guest_files import add_libraries, without_debug_sections
+from kvmprobe.native import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,8 @@ def add_python(
         )
     # The last line: modules may print when they are imported.
     answer = json.loads(listing.stdout.splitlines()[-1])
-    binaries = [Path(name) for name in (*answer["libraries"], sys.executable)]
+    # The worker executes the zygote.
+    binaries = [Path(name) for name in (*answer["libraries"], sys.executable, PROGRAM)]
     for path in binaries:
         add_libraries(tree, path)
     for path in binaries:

@@ -2,3 +2,8 @@
 
 ``shared/`` has the code that reproducers also contain; see README.md.
 """
+
+from pathlib import Path
+
+PROGRAM = Path(__file__).parent / "zygote"
+"""The program that the worker executes; it runs scenarios."""

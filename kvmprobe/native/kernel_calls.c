@@ -12,11 +12,6 @@
 #include "shared/process.h"
 #include "shared/sleeping.h"
 
-uint8_t *kvmprobe_at_page_end(size_t size)
-{
-	return at_page_end(size);
-}
-
 static long open_device(struct session *session, const struct kvmprobe_call *call)
 {
 	long fd = open_kvm(session->channels.device);
@@ -56,10 +51,16 @@ static long plain_ioctl(struct session *session, const struct kvmprobe_call *cal
 
 static long output_ioctl(const struct kvmprobe_call *call, struct descriptor *on)
 {
+	uint64_t pointee = (size_t)call->output + call->pointee;
 	long result;
 
 	memcpy(call->output, call->blank, call->size);
+	if (call->pointee)
+		memcpy(call->output + call->pointer, &pointee, sizeof(pointee));
 	result = result_of(ioctl(on->fd, call->request, call->output));
+	/* An address is no output: it differs from scenario to scenario. */
+	if (call->pointee)
+		memcpy(call->output + call->pointer, call->blank + call->pointer, sizeof(pointee));
 	if (result >= 0)
 		note_read_back(on, call, result);
 	return result;
@@ -67,7 +68,7 @@ static long output_ioctl(const struct kvmprobe_call *call, struct descriptor *on
 
 static long arch_prctl_call(const struct kvmprobe_call *call)
 {
-	if (!call->output)
+	if (!call->blank)
 		return result_of(syscall(SYS_arch_prctl, (int)call->request, call->argument));
 	memcpy(call->output, call->blank, call->size);
 	return result_of(syscall(SYS_arch_prctl, (int)call->request, call->output));
@@ -82,6 +83,19 @@ static long run(const struct kvmprobe_call *call, const struct descriptor *vcpu)
 	result = result_of(ioctl(vcpu->fd, KVM_RUN, 0));
 	memcpy(call->output, &area->exit_reason, call->size);
 	return result;
+}
+
+static long map_memory(const struct kvmprobe_call *call, int vm)
+{
+	size_t size = (call->input_size + 4095) / 4096 * 4096;
+	struct kvm_userspace_memory_region region = {
+		.slot = (uint32_t)call->request,
+		.guest_phys_addr = call->address,
+		.memory_size = size,
+		.userspace_addr = (size_t)memcpy(new_memory(size), (const void *)call->argument, call->input_size),
+	};
+
+	return result_of(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region));
 }
 
 static long call_on_descriptor(struct session *session, const struct kvmprobe_call *call, const struct input *input)
@@ -100,6 +114,8 @@ static long call_on_descriptor(struct session *session, const struct kvmprobe_ca
 		return output_ioctl(call, on);
 	case KVMPROBE_SLEEPING:
 		return ioctl_asleep(on->fd, call->request, (const void *)input->argument, input->size);
+	case KVMPROBE_MAP_MEMORY:
+		return map_memory(call, on->fd);
 	case KVMPROBE_MAP_PAYLOAD:
 		return map_payload_of(on->fd, bind_memory(session, call->memory));
 	case KVMPROBE_SHARE_PAYLOAD:

@@ -1,4 +1,4 @@
-/* Exchanges lines with the emulator through an I/O port. */
+/* The emulator's I/O port: what is written leaves the guest at once, even if the kernel dies. */
 #include <sys/io.h>
 
 #include "session.h"
@@ -9,7 +9,7 @@ void kvmprobe_port_out(uint16_t port, const void *bytes, size_t size)
 }
 
 /* Reads up to a newline, which is part of the line, or a 0, which is not, or `size` bytes; returns the length. */
-size_t kvmprobe_port_line(uint16_t port, char *line, size_t size)
+size_t port_line(uint16_t port, char *line, size_t size)
 {
 	size_t length = 0;
 
@@ -20,7 +20,7 @@ size_t kvmprobe_port_line(uint16_t port, char *line, size_t size)
 }
 
 /* Lets the emulator save the machine's state, if it wants to: returns 'S' when saved, 'R' in a restored machine, 'E' if not. */
-int kvmprobe_port_save(uint16_t control_port)
+int port_save(uint16_t control_port)
 {
 	int status;
 

@@ -17,6 +17,8 @@ struct report {
 };
 
 static struct report *report;
+/* Whether this is a scenario's process, or a task of it. */
+static int in_scenario;
 
 void share_report(void)
 {
@@ -52,10 +54,10 @@ void cannot_run(const char *format, ...)
 	va_list values;
 
 	va_start(values, format);
-	if (report)
+	if (in_scenario)
 		vsnprintf(report->broken, sizeof(report->broken), format, values);
 	else
-		vfprintf(stderr, format, values);
+		vdprintf(STDERR_FILENO, format, values);
 	va_end(values);
 	_exit(KVMPROBE_BROKEN);
 }
@@ -80,6 +82,7 @@ void report_own_faults(void)
 	const int faults[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL };
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
 
+	in_scenario = 1;
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
 		sigaction(faults[i], &action, NULL);
 }

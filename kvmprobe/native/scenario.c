@@ -1,7 +1,8 @@
 /*
  * Issues a scenario's calls, in a child of the zygote.  The child writes a line for each step before the next step begins:
- *     {"n":NR,"s":STEP,"r":[[RESULT],[RESULT,OUTPUT],...],"k":["kernel message",...]}
- * OUTPUT is "*BASE64", the number of a known output, or 0 for the same output as the call's previous one in this scenario.
+ *     {"n":NR,"s":STEP,"r":[[RESULT],[RESULT,NUMBER],[RESULT,NUMBER,BYTES],...],"k":["kernel message",...]}
+ * NUMBER is that of a known output; 0 if this output is not to be known.  BYTES, of a new output, have the form that wire.c
+ * describes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,39 +11,35 @@
 
 enum { LONGEST_MESSAGE = 8192 };
 
-static void report_output(struct kvmprobe_call *call)
+static void report_output(const struct kvmprobe_call *call)
 {
-	const struct kvmprobe_known *known = call->known;
+	uint32_t number = known_number(call);
+	int is_new = !number;
 
-	if (call->reported && memcmp(call->last, call->output, call->size) == 0) {
-		line_printf(",0");
-		return;
+	if (is_new)
+		number = new_number(call);
+	line_raw(",");
+	line_number(number);
+	if (is_new) {
+		line_raw(",\"");
+		line_bytes(call->output, call->size);
+		line_raw("\"");
 	}
-	memcpy(call->last, call->output, call->size);
-	call->reported = 1;
-	while (known && memcmp(known->bytes, call->output, call->size) != 0)
-		known = known->next;
-	if (known) {
-		line_printf(",%d", known->number);
-		return;
-	}
-	line_printf(",\"*");
-	line_base64(call->output, call->size);
-	line_printf("\"");
 }
 
-static void report_log(int log_fd)
+/* Appends the kernel's messages since the last time as an array. */
+void line_log(int log_fd)
 {
 	char message[LONGEST_MESSAGE];
 	int messages = 0;
 
+	line_raw("[");
 	while (kvmprobe_next_message(log_fd, message, sizeof(message))) {
-		line_printf(messages++ ? ",\"" : ",\"k\":[\"");
+		line_raw(messages++ ? ",\"" : "\"");
 		line_text(message);
-		line_printf("\"");
+		line_raw("\"");
 	}
-	if (messages)
-		line_printf("]");
+	line_raw("]");
 }
 
 /* Returns the captured output, or a patched copy of it. */
@@ -52,14 +49,16 @@ static struct input find_captured(const struct session *session, const struct kv
 	struct input input = { (size_t)source->output, source->size };
 	uint8_t *copy;
 
-	if (!call->patches)
+	if (!call->patch_count)
 		return input;
 	copy = malloc(source->size);
 	if (!copy)
 		cannot_run("cannot allocate %zu bytes for a captured output", source->size);
 	memcpy(copy, source->output, source->size);
 	input.argument = (size_t)copy;
-	for (const struct kvmprobe_patch *patch = call->patches; patch; patch = patch->next) {
+	for (size_t i = 0; i < call->patch_count; i++) {
+		const struct kvmprobe_patch *patch = &call->patches[i];
+
 		if (patch->size > source->size || patch->offset > source->size - patch->size)
 			cannot_run("a patch lies outside the captured output");
 		memcpy(copy + patch->offset, patch->bytes, patch->size);
@@ -77,32 +76,37 @@ static long issue(struct session *session, const struct kvmprobe_call *call)
 	result = call->by ? perform_in_task(session, call, &input) : perform(session, call, &input);
 	if (call->kind == KVMPROBE_OUTPUT && call->capture && result >= 0)
 		capture(session, call);
-	if (call->patches)
+	if (call->patch_count)
 		free((void *)input.argument);
 	return result;
 }
 
-enum kvmprobe_end run_scenario(struct session *session, int number, struct kvmprobe_call **calls, int steps)
+int run_scenario(struct session *session, long number, const struct kvmprobe_call **calls, size_t steps)
 {
-	for (int step = 0; step < steps; step++, calls++) {
-		begin_step(step);
-		line_printf("{\"n\":%d,\"s\":%d,\"r\":[", number, step);
+	for (size_t step = 0; step < steps; step++, calls++) {
+		begin_step((int)step);
+		line_raw("{\"n\":");
+		line_number(number);
+		line_raw(",\"s\":");
+		line_number((long)step);
+		line_raw(",\"r\":[");
 		for (int position = 0; *calls; position++, calls++) {
-			struct kvmprobe_call *call = *calls;
-			long result = issue(session, call);
+			long result = issue(session, *calls);
 
 			if (result == STOPPED)
 				return KVMPROBE_GATED;
-			line_printf("%s[%ld", position ? "," : "", result);
-			if (call->output)
-				report_output(call);
-			line_printf("]");
+			line_raw(position ? ",[" : "[");
+			line_number(result);
+			if ((*calls)->blank)
+				report_output(*calls);
+			line_raw("]");
 		}
-		line_printf("]");
-		report_log(session->channels.log_fd);
-		line_printf("}");
+		line_raw("],\"k\":");
+		line_log(session->channels.log_fd);
+		line_raw("}");
 		if (!line_send(&session->channels))
 			cannot_run("cannot send the results of a step");
+		outputs_are_reported();
 	}
 	return KVMPROBE_DONE;
 }

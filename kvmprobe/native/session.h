@@ -3,8 +3,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "call.h"
 #include "constants.h"
 #include "executor.h"
+
+#define BASE64_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+/* How the driver is reached, and the kernel's log. */
+struct channels {
+	const char *device;
+	uint16_t port;		/* of the emulator; 0: standard input and output */
+	int log_fd;		/* /dev/kmsg, or -1 */
+	int taint_fd;		/* /proc/sys/kernel/tainted, or -1 */
+};
 
 /* The names of one kind that a scenario has bound; the place of a name is its index in the session's array. */
 struct names {
@@ -22,7 +33,7 @@ struct descriptor {
 };
 
 struct session {
-	struct kvmprobe_channels channels;
+	struct channels channels;
 	int gate;
 	size_t run_size;
 	struct names descriptor_names, capture_names, memory_names, task_names;
@@ -49,11 +60,37 @@ const char *broken_because(void);
 void report_own_faults(void);
 __attribute__((format(printf, 1, 2), noreturn)) void cannot_run(const char *format, ...);
 
-/* line.c: one line of JSON to the driver of the worker. */
-__attribute__((format(printf, 1, 2))) void line_printf(const char *format, ...);
+/* arena.c: memory for definitions. */
+void make_arena(void);
+void *allocate(size_t size, int fill);
+void *as_seen(const void *place);
+void empty_arena(void);
+
+/* wire.c: what the driver sends. */
+void prepare_base64(void);
+size_t read_number(const char **line);
+const uint8_t *read_bytes(const char **line, size_t *size);
+const struct kvmprobe_call *read_call(const char *line);
+
+/* channel.c, port.c: lines from the driver, bytes to it. */
+char *next_line(const struct channels *channels);
+int send_bytes(const struct channels *channels, const void *bytes, size_t size);
+size_t port_line(uint16_t port, char *line, size_t size);
+int port_save(uint16_t control_port);
+
+/* line.c: one line of JSON to the driver. */
+void line_raw(const char *text);
+void line_number(long number);
 void line_text(const char *text);
-void line_base64(const uint8_t *bytes, size_t size);
-int line_send(const struct kvmprobe_channels *channels);
+void line_bytes(const uint8_t *bytes, size_t size);
+int line_send(const struct channels *channels);
+
+/* known.c: outputs that the driver knows by number. */
+void share_known_outputs(void);
+void forget_outputs(void);
+uint32_t known_number(const struct kvmprobe_call *call);
+uint32_t new_number(const struct kvmprobe_call *call);
+void outputs_are_reported(void);
 
 /* names.c */
 struct descriptor *descriptor_of(struct session *session, const struct kvmprobe_call *call);
@@ -84,5 +121,9 @@ int write_whole(int fd, const void *buffer, size_t size);
 long spawn(struct session *session, const struct kvmprobe_call *call);
 long perform_in_task(struct session *session, const struct kvmprobe_call *call, const struct input *input);
 
+/* local.c */
+void make_local(const struct kvmprobe_call **calls, size_t count);
+
 /* scenario.c */
-enum kvmprobe_end run_scenario(struct session *session, int number, struct kvmprobe_call **calls, int steps);
+void line_log(int log_fd);
+int run_scenario(struct session *session, long number, const struct kvmprobe_call **calls, size_t steps);

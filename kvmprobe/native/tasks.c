@@ -23,7 +23,7 @@ extern const uint8_t task_image_end[] __attribute__((visibility("hidden")));
 
 static struct {
 	struct task task;
-	enum kvmprobe_relation relation;
+	int relation;	/* KVMPROBE_THREAD, ... */
 } tasks[MOST_TASKS];
 
 /* The session in which the tasks were created. */
@@ -139,7 +139,7 @@ long spawn(struct session *session, const struct kvmprobe_call *call)
 	struct task *task = &tasks[place].task;
 
 	served = session;
-	tasks[place].relation = (enum kvmprobe_relation)call->argument;
+	tasks[place].relation = (int)call->argument;
 	switch (tasks[place].relation) {
 	case KVMPROBE_THREAD:
 		return spawn_thread(task);
@@ -189,17 +189,17 @@ static long perform_in_image(const struct task *task, const struct kvmprobe_call
 		.alt_stack = call->kind == KVMPROBE_ALT_STACK,
 		.code = call->request,
 		.argument = call->argument,
-		.by_address = call->output != NULL,
+		.by_address = call->blank != NULL,
 	};
 	struct image_answer answer;
 
 	if ((call->kind != KVMPROBE_ALT_STACK && call->kind != KVMPROBE_ARCH_PRCTL) || call->size > sizeof(request.bytes))
 		cannot_run("a task of the relation EXEC can only make arch_prctl, of 8 bytes, and sigaltstack");
-	if (call->output)
+	if (call->blank)
 		memcpy(&request.bytes, call->blank, call->size);
 	send_request(task, &request, sizeof(request));
 	read_answer(task, &answer, sizeof(answer));
-	if (call->output)
+	if (call->blank)
 		memcpy(call->output, &answer.bytes, call->size);
 	return answer.result;
 }

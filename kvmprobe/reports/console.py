@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from kvmprobe.reports.excerpt import at_most, failure_lines
+from kvmprobe.reports.excerpt import at_most, failure_lines, printable
 from kvmprobe.reports.findings import finding_counts
 from kvmprobe.reports.table import table
 from kvmprobe.results.comparison import signature
@@ -150,10 +150,10 @@ def details(record: ScenarioRecord) -> list[Line]:
     lines += [f"  {line}" for line in failure_lines(record)]
     step = record.divergences[0].step if record.divergences else len(record.steps)
     log = record.steps[step].kernel_log if step < len(record.steps) else ()
-    lines += [f"      kernel:   {line}" for line in log]
+    lines += [f"      kernel:   {printable(line)}" for line in log]
     if record.crash:
         console = at_most(record.crash.report.splitlines(), _LOG_LINES)
-        lines += ["      its console:", *(f"        {line}" for line in console)]
+        lines += ["      its console:", *(f"        {printable(line)}" for line in console)]
     return lines
 
 

@@ -10,9 +10,6 @@ import base64
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, get_args
-
-from kvmprobe.errors import ScenarioError
 
 CANARY = 0xA5
 
@@ -249,9 +246,6 @@ Call = (
     | RunGuest
 )
 
-_CALLS: dict[str, type[Call]] = {c.__name__: c for c in get_args(Call)}
-_ARGUMENTS: dict[str, type[Argument]] = {a.__name__: a for a in get_args(Argument)}
-
 
 def pack(content: bytes | bytearray) -> str:
     """Encode bytes for a line of JSON."""
@@ -261,45 +255,3 @@ def pack(content: bytes | bytearray) -> str:
 def unpack(text: str) -> bytes:
     """Decode what :func:`pack` encoded."""
     return zlib.decompress(base64.b64decode(text))
-
-
-def to_wire(call: Call) -> list[Any]:
-    """Encode a call as a JSON array: its kind, then its fields."""
-    return [type(call).__name__, *(_value_to_wire(getattr(call, f)) for f in call.__slots__)]
-
-
-def from_wire(wire: list[Any]) -> Call:
-    """Decode what :func:`to_wire` encoded.
-
-    :raises ScenarioError: unknown kind, or fields that do not fit it
-    """
-    try:
-        kind, *values = wire
-        return _CALLS[kind](*(_value_from_wire(v) for v in values))
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise ScenarioError(f"not a lowered call: {wire!r} ({error})") from error
-
-
-def _value_to_wire(value: Any) -> Any:  # noqa: ANN401 - JSON
-    match value:
-        case bytes():
-            return {"bytes": pack(value)}
-        case tuple():
-            return {"items": [_value_to_wire(item) for item in value]}
-        case _ if type(value) in _ARGUMENTS.values():
-            fields = [_value_to_wire(getattr(value, f)) for f in value.__slots__]
-            return [type(value).__name__, *fields]
-        case _:
-            return value
-
-
-def _value_from_wire(value: Any) -> Any:  # noqa: ANN401 - JSON
-    match value:
-        case {"bytes": str(text)}:
-            return unpack(text)
-        case {"items": list(items)}:
-            return tuple(_value_from_wire(item) for item in items)
-        case [str(kind), *fields]:
-            return _ARGUMENTS[kind](*(_value_from_wire(f) for f in fields))
-        case _:
-            return value

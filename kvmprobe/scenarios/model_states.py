@@ -5,50 +5,48 @@ Different orders of the same calls often lead to the same state; what follows is
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.fpstate import Fpstate
-from kvmprobe.model.machine import GuestCpuid, Machine, Process, Vcpu, Vm
+from kvmprobe.model.machine import GuestCpuid, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-_TUPLES = frozenset({Machine, Process, Vm, Vcpu, Fpstate})
-_MAPPINGS = frozenset({dict, MappingProxyType})
-# What has parts of its own, or takes long to hash.
-_NUMBERED = _TUPLES | _MAPPINGS | {GuestCpuid}
+# What is compared at once; anything else has a token.
+_PLAIN = frozenset({int, str, bytes, bool, NoneType, frozenset})
 
 
 class States:
     """The states of one model run so far.
 
-    Parts of a state are numbered, so that only those that a step has changed are looked at.
+    Equal parts of states have the same token, so that only those that a step has changed are
+    looked at.
     """
 
     def __init__(self) -> None:
-        self._numbers: dict[Hashable, int] = {}
-        self._numbered: dict[int, tuple[object, int]] = {}
-        self._machines: dict[int, Machine] = {}
+        self._tokens: dict[Hashable, object] = {}
+        self._seen: dict[int, tuple[object, object]] = {}
+        self._machines: dict[object, Machine] = {}
 
     def same(self, machine: Machine) -> Machine:
         """Return the first of the states that are equal to this one, on the same host."""
-        return self._machines.setdefault(self._number(machine), machine)
+        return self._machines.setdefault(self._token(machine), machine)
 
     def forget(self) -> None:
         """Drop all states."""
-        self._numbers.clear()
-        self._numbered.clear()
+        self._tokens.clear()
+        self._seen.clear()
         self._machines.clear()
 
-    def _number(self, value: object) -> int:
-        known = self._numbered.get(id(value))
-        if known is not None:
-            return known[1]
-        number = self._numbers.setdefault(self._content(value), len(self._numbers))
+    def _token(self, value: object) -> object:
+        seen = self._seen.get(id(value))
+        if seen is not None:
+            return seen[1]
+        token = self._tokens.setdefault(self._content(value), object())
         # The value is kept because its id is the key.
-        self._numbered[id(value)] = value, number
-        return number
+        self._seen[id(value)] = value, token
+        return token
 
     def _content(self, value: object) -> Hashable:
         match value:
@@ -61,7 +59,7 @@ class States:
             case tuple():
                 return type(value), *self._parts(value)
             case _:
-                raise TypeError(f"no part of a state: {value!r:.100}")
+                return value
 
-    def _parts(self, values: Iterable[object]) -> list[Hashable]:
-        return [self._number(value) if type(value) in _NUMBERED else value for value in values]
+    def _parts(self, values: Iterable[object]) -> list[object]:
+        return [value if type(value) in _PLAIN else self._token(value) for value in values]

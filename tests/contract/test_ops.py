@@ -8,9 +8,9 @@ import re
 import pytest
 
 from kvmprobe.abi.errnos import ERRNOS, RAW
+from kvmprobe.execution.wire import define
 from kvmprobe.model.outcome import Step
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.calls import from_wire, to_wire
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from kvmprobe.scenarios.op_fields import required
 from kvmprobe.scenarios.ops import decode, encode, registry
@@ -82,9 +82,8 @@ def test_it_survives_json():
 
 @each_host
 def test_it_can_be_lowered_on_every_host(host):
-    calls = {name: instance(name).lower(host) for name in OPS}
-    back = {name: from_wire(json.loads(json.dumps(to_wire(call)))) for name, call in calls.items()}
-    assert back == calls
+    # A line for the executor: it refuses a call with an argument that does not fit.
+    assert all(define(instance(name).lower(host)).words for name in OPS)
 
 
 @each_host

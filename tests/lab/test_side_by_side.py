@@ -3,7 +3,11 @@
 import json
 import os
 import random
+import signal
+import subprocess
+import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -175,3 +179,24 @@ def test_without_room_the_run_goes_on_and_says_so(saved, monkeypatch):
     assert saved.template.notes == [
         f"the booted machine was not saved, so the next run boots again: {full}"
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("phase", ["boot", "scenarios"])
+def test_no_emulator_outlives_an_interrupted_run(tmp_path, phase, number):
+    out = tmp_path / "run"
+    cold = ["--cold"] if phase == "boot" else []
+    words = ["run", "--kernel", KERNEL, "--jobs", "2", "--out", str(out), *cold]
+    command = [sys.executable, "-m", "kvmprobe.cli.main", *words]
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(command, stdout=null, stderr=pipe, text=True) as process:
+        wanted = "probing" if phase == "boot" else "scenarios"
+        assert any(wanted in line for line in process.stderr)
+        time.sleep(1.0)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert [p for p in family if p.name() == "bochs"]
+        process.send_signal(number)
+        process.stderr.read()
+    assert process.returncode == {signal.SIGINT: 130}.get(number, -number)
+    _, alive = psutil.wait_procs(family, 5.0)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import struct
 import time
-from base64 import b64decode
-from tempfile import TemporaryFile
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -18,7 +16,6 @@ from kvmprobe.abi import ioctls, limits
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, ArchPrctlCode, KvmExit
 from kvmprobe.abi.payload import RESULT_SIZE, PayloadOp, PayloadResult, Registers, command
 from kvmprobe.errors import ScenarioError
-from kvmprobe.execution.kernel import EXIT_BROKEN, EXIT_DONE, Limits, Session
 from kvmprobe.scenarios.calls import (
     CANARY,
     MAIN,
@@ -45,6 +42,7 @@ from kvmprobe.scenarios.calls import (
     Spawn,
 )
 from tests.support.places import JMP_SELF
+from tests.support.raw_worker import raw_worker, run_calls
 
 MXCSR_OFFSET, XSTATE_BV_OFFSET = 24, 512
 OPEN, CREATE_VM = OpenKvm("kvm"), Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "vm")
@@ -63,45 +61,9 @@ ALL = list(Relation)
 LARGE_STACK, SMALL_STACK = 1 << 16, 1024
 
 
-class Ran:
-    """A scenario's end and lines, and how many processes it left: 1 is the one that forks."""
-
-    def __init__(self, ended, left, text):
-        self.ended, self.left = ended, left
-        self.lines = [json.loads(line) for line in text.splitlines()]
-
-    @property
-    def code(self):
-        return os.waitstatus_to_exitcode(self.ended.status)
-
-    @property
-    def results(self):
-        return [reply[0] for line in self.lines for reply in line["r"]]
-
-    def output(self, call):
-        return b64decode(self.lines[call]["r"][0][1][1:])
-
-
 @pytest.fixture
 def execute():
-    """Run calls, one a step, in a fresh session each time."""
-
-    def execute(*calls, gate=0, seconds=10.0):
-        # Other tests' browsers and workers are no concern of this one.
-        before = set(psutil.Process().children(recursive=True))
-        # A file takes an answer of any length before it is read.
-        with TemporaryFile("w+", encoding="ascii") as output:
-            session = Session("/dev/kvm", -1, output.fileno())
-            for number, call in enumerate(calls):
-                session.define(number, call)
-            steps = [[n] for n in range(len(calls))]
-            ended = session.run(0, steps, gate, Limits(seconds, seconds))
-            left = len(set(psutil.Process().children(recursive=True)) - before)
-            session._retire()
-            output.seek(0)
-            return Ran(ended, left, output.read())
-
-    return execute
+    return run_calls
 
 
 def get_xsave(argument, by=MAIN):
@@ -174,13 +136,13 @@ def test_patches_do_not_change_the_captured_output(execute):
 def test_a_patch_outside_the_output_breaks_the_scenario(execute):
     capture = get_xsave(Output(4096, capture="state"))
     ran = execute(*WITH_CPUID, capture, set_xsave(Captured("state", ((4095, b"ab"),))))
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert "patch lies outside" in ran.lines[-1]["traceback"]
 
 
 def test_an_output_that_was_not_captured_breaks_the_scenario(execute):
     ran = execute(*VCPU, set_xsave(Captured("state")))
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert "there is no captured output named state" in ran.lines[-1]["traceback"]
 
 
@@ -197,7 +159,7 @@ def test_a_reply_of_any_length_is_reported_completely(execute):
     room = 65536
     short = Output(8 + 40 * room, struct.pack("=II", room, 0))
     ran = execute(OPEN, Ioctl(ioctls.GET_SUPPORTED_CPUID.number, "kvm", short))
-    assert ran.code == EXIT_DONE
+    assert ran.status == "done"
     assert len(ran.output(-1)) == 8 + 40 * room
 
 
@@ -222,7 +184,7 @@ def test_a_reply_of_any_length_is_reported_completely(execute):
 )
 def test_an_empty_name_breaks_the_scenario(execute, call, kind):
     ran = execute(*VCPU, call)
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert kind in ran.lines[-1]["traceback"]
 
 
@@ -236,12 +198,12 @@ def opened(count):
 
 
 def test_a_scenario_may_bind_as_many_names_as_a_document_may(execute):
-    assert execute(*opened(limits.MOST_DESCRIPTORS)).code == EXIT_DONE
+    assert execute(*opened(limits.MOST_DESCRIPTORS)).status == "done"
 
 
 def test_one_name_more_breaks_the_scenario(execute):
     ran = execute(*opened(limits.MOST_DESCRIPTORS + 1))
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert (
         f"there are already {limits.MOST_DESCRIPTORS} names of a descriptor"
         in ran.lines[-1]["traceback"]
@@ -249,16 +211,9 @@ def test_one_name_more_breaks_the_scenario(execute):
 
 
 def test_names_are_counted_separately_in_each_scenario():
-    reader, to_us = os.pipe()
-    session = Session("/dev/kvm", -1, to_us)
-    ends = []
-    for number in range(limits.MOST_DESCRIPTORS + 8):
-        session.define(number, OpenKvm(f"kvm{number}"))
-        ends.append(session.run(number, [[number]], 0, Limits(10, 10)).status)
-    session._retire()
-    os.close(to_us)
-    os.close(reader)
-    assert set(ends) == {0}
+    with raw_worker() as worker:
+        ends = [worker.run(OpenKvm(f"kvm{n}")).status for n in range(limits.MOST_DESCRIPTORS + 8)]
+    assert set(ends) == {"done"}
 
 
 # Descriptors
@@ -275,7 +230,7 @@ def test_a_call_on_a_closed_descriptor_reaches_the_kernel(execute):
 
 def test_a_call_on_an_unknown_descriptor_breaks_the_scenario(execute):
     ran = execute(GET_API_VERSION)
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert "there is no descriptor named kvm" in ran.lines[-1]["traceback"]
 
 
@@ -349,7 +304,7 @@ def test_a_descriptor_that_a_forked_task_opens_is_only_in_that_task(execute):
     ran = execute(*prepare, get_xsave(Output(4096, capture="state"), by="other"))
     assert ran.results[-1] == 0
     ran = execute(*prepare, get_xsave(Output(4096)))
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
 
 
 def test_a_forked_task_gets_an_output_that_was_captured_later(execute):
@@ -368,13 +323,13 @@ def test_a_forked_task_gets_an_output_that_was_captured_later(execute):
 def test_a_task_that_execs_cannot_make_ioctls(execute):
     call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by="other")
     ran = execute(OPEN, Spawn("other", Relation.EXEC), call)
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert "can only make arch_prctl" in ran.lines[-1]["traceback"]
 
 
 def test_a_call_by_an_unknown_task_breaks_the_scenario(execute):
     ran = execute(SetAltStack(LARGE_STACK, "other"))
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert "there is no task named other" in ran.lines[-1]["traceback"]
 
 
@@ -391,7 +346,7 @@ ENDLESS = (
 @pytest.mark.parametrize("relation", ALL)
 def test_tasks_end_with_their_scenario(execute, relation, last):
     ran = execute(Spawn("other", relation), *ENDLESS[:-1], last, seconds=0.3)
-    assert (ran.ended.hang is not None) == (last is ENDLESS[-1])
+    assert (ran.status == "timeout") == (last is ENDLESS[-1])
     assert ran.left == 1
 
 
@@ -399,17 +354,15 @@ def test_a_scenario_dies_of_the_signal_that_killed_its_task(execute):
     # KVM_RUN by a thread group with our memory, which we kill as an Oops would.
     by_other = Ioctl(ioctls.RUN.number, "vcpu", Immediate(0), by="other")
     calls = (*ENDLESS[:-1], Spawn("other", Relation.SHARED_MM), by_other)
-    child = os.fork()
-    if child == 0:
-        ran = execute(*calls)
-        os._exit(ran.ended.status & 0x7F)
-    task = None
-    while task is None:
-        family = psutil.Process(child).children(recursive=True)
-        task = family[2] if len(family) > 2 else None
-        time.sleep(0.01)
-    task.send_signal(signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    with raw_worker() as worker, ThreadPoolExecutor() as pool:
+        running = pool.submit(worker.run, *calls)
+        task = None
+        while task is None:
+            family = psutil.Process(worker.pid).children(recursive=True)
+            task = family[2] if len(family) > 2 else None
+            time.sleep(0.01)
+        task.send_signal(signal.SIGKILL)
+        assert running.result().end["signal"] == signal.SIGKILL
 
 
 # Sleeping
@@ -423,18 +376,18 @@ def test_a_literal_can_arrive_while_the_kernel_sleeps(execute):
         set_xsave(SleepingLiteral(image(3))),
         get_xsave(Output(4096)),
     )
-    assert (ran.code, ran.results[-4:]) == (EXIT_DONE, [0] * 4)
+    assert (ran.status, ran.results[-4:]) == ("done", [0] * 4)
     assert ran.output(-3)[XSTATE_BV_OFFSET] == 1
 
 
 def test_a_sleeping_call_ends_if_the_kernel_never_reads(execute):
     ran = execute(OPEN, Ioctl(ioctls.SET_XSAVE.number, "kvm", SleepingLiteral(image())))
-    assert (ran.code, ran.results[-1]) == (EXIT_DONE, -errno.EINVAL)
+    assert (ran.status, ran.results[-1]) == ("done", -errno.EINVAL)
 
 
 def test_without_userfaultfd_a_sleeping_call_is_broken(execute):
     ran = execute(*VCPU, LimitDescriptors(), set_xsave(SleepingLiteral(image())))
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert "needs userfaultfd" in ran.lines[-1]["traceback"]
     assert os.strerror(errno.EMFILE) in ran.lines[-1]["traceback"]
 
@@ -471,7 +424,7 @@ def test_the_payloads_memory_can_be_shared_with_another_vm(execute):
 
 def test_memory_that_was_not_mapped_breaks_the_scenario(execute):
     ran = execute(*VCPU, RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0))
-    assert ran.code == EXIT_BROKEN
+    assert ran.status == "broken"
     assert "there is no memory named ram" in ran.lines[-1]["traceback"]
 
 

@@ -7,13 +7,16 @@ import errno
 import json
 import os
 import select
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from kvmprobe.execution.kernel import Limits, Session
+from kvmprobe.execution.wire import define
 from kvmprobe.host.kernel_log import KMSG, KernelLog, mark
+from kvmprobe.native import PROGRAM
 from kvmprobe.scenarios.calls import OpenKvm
+from tests.support.raw_worker import raw_worker
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 USER_LINE = "<4>backup: WARNING: disk nearly full\n"
@@ -33,23 +36,16 @@ def by_the_kernel():
     return ctypes.get_errno()
 
 
-@pytest.fixture
-def log():
-    opened = KernelLog.open()
-    yield opened
-    os.close(opened.fd)
-
-
-def read_by_a_scenario(log):
-    """Return the kernel messages in the line of a scenario's step."""
-    from_child, to_us = os.pipe()
-    session = Session("/dev/kvm", log.fd, to_us)
-    session.define(0, OpenKvm("kvm"))
-    session.run(0, [[0]], 0, Limits(10, 10))
-    session._retire()
-    os.close(to_us)
-    with os.fdopen(from_child) as reader:
-        return json.loads(reader.readline()).get("k", [])
+@pytest.fixture(params=["worker", "scenario"])
+def read(request):
+    """Both readers, which begin at the log's present end."""
+    if request.param == "worker":
+        log = KernelLog.open()
+        yield log.read
+        os.close(log.fd)
+        return
+    with raw_worker() as worker:
+        yield lambda: worker.run(OpenKvm("kvm")).lines[0]["k"]
 
 
 def of_this_test(messages):
@@ -57,34 +53,43 @@ def of_this_test(messages):
     return [m for m in messages if "backup" in m or "kvmprobe" in m]
 
 
-READERS = {"worker": KernelLog.read, "scenario": read_by_a_scenario}
-each_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
-
-
-@each_reader
-def test_a_message_of_user_space_is_skipped(log, read):
+def test_a_message_of_user_space_is_skipped(read):
     by_user_space()
-    assert of_this_test(read(log)) == []
+    assert of_this_test(read()) == []
 
 
-@each_reader
-def test_our_own_mark_is_skipped(log, read):
+def test_our_own_mark_is_skipped(read):
     assert mark("a test")
-    assert of_this_test(read(log)) == []
+    assert of_this_test(read()) == []
 
 
-@each_reader
-def test_a_kernel_message_between_others_is_read(log, read):
+def test_a_kernel_message_between_others_is_read(read):
     by_user_space()
     if by_the_kernel() == errno.EPERM:
         pytest.skip("not allowed to mount")
     mark("a test")
-    assert of_this_test(read(log)) == ["tmpfs: Unknown parameter 'kvmprobe-test'"]
+    assert of_this_test(read()) == ["tmpfs: Unknown parameter 'kvmprobe-test'"]
 
 
-@each_reader
-def test_a_log_that_cannot_be_read_has_no_messages(read):
-    assert read(KernelLog(-1, "not for us")) == []
+def test_a_log_that_cannot_be_read_has_no_messages():
+    assert KernelLog(-1, "not for us").read() == []
+
+
+def test_a_scenario_without_a_log_has_no_messages():
+    to_worker, from_worker = os.pipe(), os.pipe()
+    numbers = ("0", "-1", "-1", to_worker[1], from_worker[0], os.getpid())
+    lines = f"D 0 {define(OpenKvm('kvm')).words}\nR 0 0 1000 1000 0 ; \n"
+    ran = subprocess.run(
+        [PROGRAM, "/dev/kvm", *map(str, numbers)],
+        input=lines.encode(),
+        stdout=subprocess.PIPE,
+        pass_fds=(to_worker[1], from_worker[0]),
+        check=True,
+    )
+    for descriptor in (*to_worker, *from_worker):
+        os.close(descriptor)
+    step, end = map(json.loads, ran.stdout.splitlines())
+    assert (step["k"], end["k"], end["taint"]) == ([], [], -1)
 
 
 def test_a_mark_is_visible_at_once():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -11,13 +10,14 @@ from functools import cache
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
+from kvmprobe.execution.wire import bytes_to_wire, define
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import get_supported
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.results.record import Crash, Target
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.calls import pack, to_wire
+from kvmprobe.scenarios.calls import pack
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from tests.support.fake_kernel import reply_of
 
@@ -101,7 +101,7 @@ class FakePlace:
 
 
 class FakeLink:
-    """Understands ``define``, ``run`` and ``facts``; everything else it ignores."""
+    """Understands definitions, runs and ``facts``; everything else it ignores."""
 
     def __init__(self, place):
         self._place = place
@@ -127,14 +127,15 @@ class FakeLink:
         return None
 
     def send(self, line):
-        request = json.loads(line)
-        if "define" in request:
-            self._defined[request["define"]] = self._ops[json.dumps(request["call"])]
-        elif "facts" in request:
+        verb, _, rest = line.partition(" ")
+        if verb == "D":
+            number, _, words = rest.partition(" ")
+            self._defined[int(number, 16)] = self._ops[words]
+        elif verb == "facts":
             self._out.append({"facts": self._place.facts or facts_of(self._host)})
             self._out.append(_end(-1, "done"))
-        elif "run" in request:
-            self._waiting.append(request)
+        elif verb == "R":
+            self._waiting.append(rest)
 
     def receive(self, timeout):
         if not self._out:
@@ -153,10 +154,11 @@ class FakeLink:
         hidden = self._place.hides and probing
         host = replace(self._host, behaviours=frozenset()) if hidden else self._host
         machine = Machine.fresh(host)
-        number, gate = request["run"], request["gate"] and self._place.obedient
-        for index, step in enumerate(request["steps"]):
+        number, gate, _, _, calls = request.split(" ", 4)
+        number, gate = int(number, 16), gate == "1" and self._place.obedient
+        for index, step in enumerate(calls.split("; ")[:-1]):
             replies = []
-            for op in (self._defined[call] for call in step):
+            for op in (self._defined[int(call, 16)] for call in step.split()):
                 loads = op.name in LOADS
                 if loads and gate and machine.vcpu("vcpu0").fpstate.load_faults:
                     self._out.append(_end(number, "held"))
@@ -167,7 +169,7 @@ class FakeLink:
                     self._out.append(LinkLostError("the host died", CRASH))
                     return
                 reply = reply_of(transition.outcome, op, self._host)
-                output = [] if reply.output is None else [f"*{b64encode(reply.output).decode()}"]
+                output = [] if reply.output is None else [0, bytes_to_wire(reply.output)]
                 replies.append([reply.result, *output])
                 machine = transition.machine
             logged = [] if probing or index else list(self._place.logs)
@@ -191,8 +193,8 @@ def _ops_by_call(host):
 
 
 def _key(op, host):
-    return json.dumps(to_wire(op.lower(host)))
+    return define(op.lower(host)).words
 
 
 def _end(number, status):
-    return {"end": number, "status": status, "code": 0, "seconds": 0.001, "taint": 0, "k": []}
+    return {"end": number, "status": status, "code": 0, "microseconds": 1000, "taint": 0, "k": []}

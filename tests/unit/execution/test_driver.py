@@ -8,10 +8,11 @@ from collections import deque
 import pytest
 
 from kvmprobe.errors import WorkerError
+from kvmprobe.execution import driver
 from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.results.trace import End
-from kvmprobe.scenarios.ops.lifecycle import OpenKvm
+from kvmprobe.scenarios.ops.lifecycle import CreateVm, OpenKvm
 from tests.support.hosts import AMX_HOST
 from tests.support.places import sequence
 
@@ -27,7 +28,7 @@ class Script:
         self.sent = []
 
     def send(self, line):
-        self.sent.append(json.loads(line))
+        self.sent.append(line)
 
     def blocks_reached(self):
         return None
@@ -40,7 +41,7 @@ class Script:
 
 
 def end(number=0, status="done", **more):
-    return {"end": number, "status": status, "seconds": 0.5, "taint": 0, "k": [], **more}
+    return {"end": number, "status": status, "microseconds": 500000, "taint": 0, "k": [], **more}
 
 
 TASK = {
@@ -66,7 +67,7 @@ def trace_from(*messages, ready=READY):
 
 
 def step(number, *replies, **more):
-    return {"n": 0, "s": number, "r": [*replies], **more}
+    return {"n": 0, "s": number, "r": [*replies], "k": [], **more}
 
 
 def test_results_arrive_by_step():
@@ -131,13 +132,32 @@ def test_unreadable_taint_is_zero():
 def test_an_op_is_defined_once_for_all_scenarios():
     link = Script(READY, end(), end(1))
     list(Driver(link, Timing()).traces([Request(TWO_STEPS, gate=1)] * 2, AMX_HOST))
-    assert sum("define" in message for message in link.sent) == 1
+    assert sum(line.startswith("D ") for line in link.sent) == 1
 
 
 def test_a_request_has_the_gate():
     link = Script(READY, end())
     list(Driver(link, Timing()).traces([Request(TWO_STEPS, gate=0)], AMX_HOST))
-    assert [m["gate"] for m in link.sent if "run" in m] == [0]
+    assert [line.split()[2] for line in link.sent if line.startswith("R ")] == ["0"]
+
+
+def test_an_output_that_was_reported_comes_back_by_number():
+    new, again, once = [0, 1, "4/0,0:AQ=="], [0, 1], [0, 0, "1/0,0:Ag=="]
+    trace = trace_from(step(0, new), step(1, again), end())
+    assert [s.replies[0].output for s in trace.steps] == [b"\1\0\0\0"] * 2
+    trace = trace_from(step(0, once), step(1, [0]), end())
+    assert [s.replies[0].output for s in trace.steps] == [b"\2", None]
+
+
+def test_a_worker_that_has_no_room_forgets_all_calls(monkeypatch):
+    monkeypatch.setattr(driver, "MOST_CALLS", 4)
+    link = Script(READY, end(), end(1), end(2))
+    scenarios = [sequence(str(n), OpenKvm(), CreateVm(f"vm{n}")) for n in range(3)]
+    list(Driver(link, Timing()).traces([Request(s, gate=1) for s in scenarios], AMX_HOST))
+    assert [line.split()[:2] for line in link.sent if line[0] in "DX"] == [
+        *(["D", "0"], ["D", "1"], ["D", "2"], ["X"]),
+        *(["D", "0"], ["D", "1"]),
+    ]
 
 
 def test_a_lost_link_keeps_the_received_steps():

@@ -210,3 +210,10 @@ def test_only_a_verdict_is_coloured_and_no_line_that_looks_like_one():
     plain, _, coloured, *_ = stream.getvalue().splitlines()
     assert plain == "PASS  what a kernel printed"
     assert coloured.startswith("\x1b[31mDIVERGED\x1b[0m  a.b")
+
+
+def test_text_of_a_target_moves_no_cursor():
+    steps = (StepRecord((), ("WARNING: \x1b[2J",)),)
+    crash = Crash(1, RunUntilHalt(), "Oops", "f", (), "Oops: \x1b[2J")
+    fields = {"divergences": (DIVERGENCE,), "steps": steps, "crash": crash, "reason": "\x1b[2J"}
+    assert "\x1b" not in in_full(record(Verdict.CRASHED, **fields))

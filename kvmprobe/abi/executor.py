@@ -1,0 +1,42 @@
+"""Numbers that the driver and the executor (``kvmprobe/native``) share.  Layer: abi, pure."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class CallKind(IntEnum):
+    """What the executor does for a call."""
+
+    OPEN = 0  # open the device
+    CLOSE = 1
+    IOCTL = 2  # with an integer, or the address of bytes that the kernel reads
+    OUTPUT = 3  # ioctl with a buffer that the kernel writes
+    CAPTURED = 4  # ioctl with the output that an earlier call captured, patched
+    SLEEPING = 5  # ioctl with bytes that arrive while the kernel sleeps in the page fault
+    ARCH_PRCTL = 6  # with an integer, or a buffer that the kernel writes
+    ALT_STACK = 7  # sigaltstack; the argument is its size
+    LIMIT = 8  # let the process open no more descriptors
+    SPAWN = 9  # the argument is a TaskRelation
+    MAP_MEMORY = 10
+    MAP_PAYLOAD = 11
+    SHARE_PAYLOAD = 12
+    RUN = 13  # KVM_RUN; its output is the exit reason
+    RUN_GUEST = 14  # a command of the guest payload; its output is the result block and data
+
+
+class TaskRelation(IntEnum):
+    """How the scenario's process creates a task."""
+
+    THREAD = 0
+    FORK = 1
+    SHARED_MM = 2
+    EXEC = 3
+
+
+class ExitCode(IntEnum):
+    """Exit status of a scenario's process."""
+
+    DONE = 0
+    GATED = 3
+    BROKEN = 4
