@@ -41,6 +41,7 @@ IN_PYTHON = (
 IN_PROGRAM = (
     *IN_PYTHON,
     "arena.c",
+    "branch.c",
     "channel.c",
     "kernel_calls.c",
     "known.c",

@@ -70,13 +70,14 @@ def install(module: ModuleType, source: str) -> None:
         if own and isinstance(inspect.unwrap(old), FunctionType):
             function, changed = inspect.unwrap(old), inspect.unwrap(new)
             function.__code__, function.__defaults__ = changed.__code__, changed.__defaults__
-            getattr(old, "cache_clear", lambda: None)()
         elif own and new is not old:
             exchanged[id(old)] = new
         elif not own and new is not old and not name.startswith("_"):
             values[name] = (old, new)
     for user in [m for name, m in sys.modules.items() if name.startswith("kvmprobe.")]:
         for name, value in list(vars(user).items()):
+            # What another module has kept may come from the mutated one.
+            getattr(value, "cache_clear", lambda: None)()
             old, new = values.get(name, (value, None))
             by_name = name in values and value is old
             setattr(user, name, new if by_name else _with_exchanged(value, exchanged))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -81,6 +82,14 @@ class TraceLostError(LinkLostError):
         return self.trace.hang.unkillable if self.trace.hang else ()
 
 
+class BranchEndedError(WorkerError):
+    """A scenario that should wait behind a step has ended; ``trace`` has the steps received."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(f"the scenario ended instead of waiting: {trace.end.value}")
+        self.trace = trace
+
+
 class Driver:
     """Speaks the worker's protocol over one link."""
 
@@ -89,6 +98,7 @@ class Driver:
         self._timing = timing
         self._defined: dict[Op, _Defined] = {}
         self._kept = 0
+        self._held_steps = 0
         ready = self._message(timing.start)
         if "ready" not in ready:
             raise WorkerError(f"the worker's first line is not its greeting: {ready!r:.200}")
@@ -125,15 +135,61 @@ class Driver:
         while waiting:
             yield self._await(*waiting.popleft())
 
+    def hold(
+        self, request: Request, later: Iterable[Op], host: HostProfile
+    ) -> tuple[TraceStep, ...]:
+        """Run a scenario whose process then waits; :meth:`go_on` runs further steps in it.
+
+        :param later: all ops that further steps may have
+        :raises BranchEndedError: it ended: a signal, a deadline, the gate, a mistake
+        :raises TraceLostError: the link was lost
+        """
+        calls = [[self._define(op, host) for op in step.ops] for step in request.scenario.steps]
+        for op in later:
+            self._define(op, host)
+        self._link.send(self._run_line("B", 0, request, calls))
+        return self._held(calls)
+
+    def go_on(self, steps: Sequence[Sequence[Op]]) -> tuple[TraceStep, ...]:
+        """Run further steps in the process that waits; it waits again behind them.
+
+        :raises KeyError: an op was not named when the process was started
+        :raises BranchEndedError, TraceLostError: as for :meth:`hold`
+        """
+        calls = [[self._defined[op] for op in step] for step in steps]
+        self._link.send(_words(calls))
+        return self._held(calls)
+
+    def on_fork(self, link: Link) -> Driver:
+        """Return a driver of a fork of this one's machine, whose process waits as well."""
+        other = copy.copy(self)
+        other._link = link  # noqa: SLF001 - its own class
+        other._defined = {  # noqa: SLF001
+            op: _Defined(known.number, dict(known.outputs)) for op, known in self._defined.items()
+        }
+        return other
+
+    def _held(self, calls: Sequence[Sequence[_Defined]]) -> tuple[TraceStep, ...]:
+        before = self._held_steps
+        steps, last, note = self._receive(0, [*[()] * before, *calls])
+        if "end" in last:
+            raise BranchEndedError(self._trace(steps, last, note))
+        self._held_steps += len(steps)
+        return steps
+
     def _submit(self, number: int, request: Request, host: HostProfile) -> list[list[_Defined]]:
         if self._is_full(request):
             self._forget()
         steps = [[self._define(op, host) for op in step.ops] for step in request.scenario.steps]
+        self._link.send(self._run_line("R", number, request, steps))
+        return steps
+
+    def _run_line(
+        self, word: str, number: int, request: Request, calls: Sequence[Sequence[_Defined]]
+    ) -> str:
         deadlines = map(_milliseconds, (self._timing.scenario, self._timing.of_step))
         head = " ".join(f"{value:x}" for value in (number, request.gate, *deadlines))
-        calls = "".join("".join(f"{call.number:x} " for call in step) + "; " for step in steps)
-        self._link.send(f"R {head} {calls}")
-        return steps
+        return f"{word} {head} {_words(calls)}"
 
     def _is_full(self, request: Request) -> bool:
         """Return True if the worker may have no room for the scenario's calls."""
@@ -158,12 +214,27 @@ class Driver:
     def _await(
         self, number: int, request: Request, calls: Sequence[Sequence[_Defined]]
     ) -> tuple[Request, Trace]:
+        steps, end, note = self._receive(number, calls)
+        trace = replace(self._trace(steps, end, note), blocks=self._link.blocks_reached())
+        if trace.hang and trace.hang.unkillable:
+            raise TraceLostError(LinkLostError(trace.end_note, hung=True), trace)
+        return request, trace
+
+    def _receive(
+        self, number: int, calls: Sequence[Sequence[_Defined]]
+    ) -> tuple[tuple[TraceStep, ...], dict[str, Any], str]:
+        """Return the steps of a scenario, the message that it ended or waits, and what broke it.
+
+        :param calls: those of each step, by the step's number
+        """
         steps: list[TraceStep] = []
         note = ""
         try:
             while "end" not in (message := self._message(self._timing.scenario + _GRACE)):
                 if "broken" in message:
                     note = message["traceback"]
+                elif "waiting" in message:
+                    break
                 elif message.get("n") == number:
                     steps.append(self._step(message, calls[message["s"]]))
         except LinkLostError as lost:
@@ -172,12 +243,7 @@ class Driver:
         except WorkerError as garbled:
             gone = LinkLostError(str(garbled))
             raise TraceLostError(gone, Trace(tuple(steps), End.LOST, str(gone))) from garbled
-        trace = replace(
-            self._trace(tuple(steps), message, note), blocks=self._link.blocks_reached()
-        )
-        if trace.hang and trace.hang.unkillable:
-            raise TraceLostError(LinkLostError(trace.end_note, hung=True), trace)
-        return request, trace
+        return tuple(steps), message, note
 
     def _trace(self, steps: tuple[TraceStep, ...], end: dict[str, Any], note: str) -> Trace:
         new_taint = end["taint"] & ~self._taint if end["taint"] >= 0 else 0
@@ -223,6 +289,11 @@ def _reply(call: _Defined, result: int, number: int | None = None, new: str | No
     if number:
         call.outputs[number] = output
     return Reply(result, output)
+
+
+def _words(calls: Sequence[Sequence[_Defined]]) -> str:
+    """Return the calls of some steps as the worker reads them."""
+    return "".join("".join(f"{call.number:x} " for call in step) + "; " for step in calls)
 
 
 def _milliseconds(seconds: float) -> int:

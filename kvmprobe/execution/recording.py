@@ -13,7 +13,7 @@ from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.preflight import examine, profile_of, unmet
 from kvmprobe.judge.lockstep import agrees_along, explanation
 from kvmprobe.judge.unspecified import judged_bytes
-from kvmprobe.model.behaviours import variants
+from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.results.known import by_id
 from kvmprobe.results.trace import End
 from kvmprobe.results.transcript import Entry, Transcript
@@ -89,9 +89,11 @@ def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
     """
     host = profile_of(transcript.facts)
     expected = variants(transcript.behaviours) ^ frozenset(flipped)
+    # Its runs leave out the host's defects: those to add are told at each entry.
     model_runs = ModelRuns(replace(host, behaviours=expected))
+    defects = DEFECTS.intersection(flipped)
     for entry in transcript.entries:
-        if not _judged_alike(entry, model_runs):
+        if not _judged_alike(entry, model_runs, defects):
             yield entry.scenario.id
 
 
@@ -99,13 +101,13 @@ def _behaviours(known: tuple[str, ...]) -> Behaviours:
     return frozenset(by_id(defect).behaviour for defect in known)
 
 
-def _judged_alike(entry: Entry, model_runs: ModelRuns) -> bool:
+def _judged_alike(entry: Entry, model_runs: ModelRuns, flipped: Behaviours) -> bool:
     scenario, trace = entry.scenario, entry.trace
     if trace.end not in {End.DONE, End.GATED} or trace.taint:
         return False
-    model_run = model_runs.with_defects(_behaviours(entry.known))
+    model_run = model_runs.with_defects(_behaviours(entry.known) ^ flipped)
     if judged_bytes(scenario, model_run, len(trace.steps)) < entry.judged:
         return False
-    if entry.known and agrees_along(scenario, model_runs.with_defects(), trace):
+    if entry.known and agrees_along(scenario, model_runs.with_defects(flipped), trace):
         return False
     return agrees_along(scenario, model_run, trace)

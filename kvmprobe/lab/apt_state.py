@@ -23,7 +23,7 @@ from kvmprobe.lab.sources import rows_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kvmprobe.lab.sources import Source
+    from kvmprobe.lab.sources import Row, Source
     from kvmprobe.progress import Progress
 
 INDEX_BYTES = (
@@ -78,6 +78,7 @@ class AptState:
         key = hashlib.sha256(self._stanzas.encode()).hexdigest()[:16]
         self.root = cache.root / "apt" / key
         self._cache = cache
+        self._rows: tuple[Row, ...] | None = None
 
     def update(self, progress: Progress) -> tuple[str, ...]:
         """Fetch and verify the indices; return a note for each suite that failed.
@@ -88,6 +89,7 @@ class AptState:
         self._prepare()
         progress.stage(f"archive: fetch the package lists of {len(self._wanted())} suites")
         output = self._run_update(progress)
+        self._rows = None
         have = {(index.uri, index.suite) for index in self.indices()}
         kept: dict[str, list[str]] = defaultdict(list)
         lost: dict[str, list[str]] = defaultdict(list)
@@ -105,9 +107,11 @@ class AptState:
 
     def indices(self) -> tuple[Index, ...]:
         """Return the Packages files that have been fetched."""
+        if self._rows is None:
+            self._rows = rows_of(self._run("update", "--print-uris"))
         return tuple(
             Index(path, row.uri, row.suite)
-            for row in rows_of(self._run("update", "--print-uris"))
+            for row in self._rows
             if row.is_packages
             for path in sorted((self.root / "lists").glob(f"{glob.escape(row.name)}*"))
         )

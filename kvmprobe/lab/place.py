@@ -50,12 +50,16 @@ class Startup(Enum):
 
 
 class EmulatedLink:
-    """A worker on an emulated host that has just booted."""
+    """A worker on an emulated host of its own."""
 
-    def __init__(self, machine: Machine, greeting: str) -> None:
+    def __init__(self, machine: Machine, *heard: str) -> None:
+        """Connect to a machine.
+
+        :param heard: lines that its worker wrote before the machine was forked
+        """
         self._machine = machine
         self._events: Iterator[Event] = machine.events(_SILENCE_SECONDS)
-        self._heard = [greeting]
+        self._heard = list(heard)
         self._blocks: bytes | None = None
 
     def __enter__(self) -> Self:
@@ -67,6 +71,14 @@ class EmulatedLink:
     def abort(self) -> None:
         """Kill the emulated host, from any thread; :meth:`receive` then raises LinkLostError."""
         self._machine.kill()
+
+    def fork(self) -> Self:
+        """Return a link to a copy of the machine, whose worker has to wait for a line.
+
+        :raises TemplateLost: the machine has ended or does not wait
+        :raises ForkFailed: the emulator could not fork (EAGAIN, ENOMEM)
+        """
+        return type(self)(self._machine.fork())
 
     def send(self, line: str) -> None:
         """Queue a line for the worker."""
@@ -155,7 +167,9 @@ class EmulatedHost:
             {**python.environment, TRANSPORT_VARIABLE: PORT},
         )
         packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
-        image = boot_image.build(unpacked, packed, boot_image.MEMORY_MIB)
+        image = boot_image.build(
+            unpacked, packed, boot_image.MEMORY_MIB, boot_image.WORKER_ARGUMENTS
+        )
         warm = start is Startup.WARM
         saved = SavedTemplate.of(archives.cache, built, image) if warm else None
         return cls(kernel, built, Template(built, image, saved))

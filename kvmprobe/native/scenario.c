@@ -81,9 +81,10 @@ static long issue(struct session *session, const struct kvmprobe_call *call)
 	return result;
 }
 
-int run_scenario(struct session *session, long number, const struct kvmprobe_call **calls, size_t steps)
+/* Runs steps; `first` is the number of the first one. */
+int run_scenario(struct session *session, long number, const struct kvmprobe_call **calls, size_t first, size_t steps)
 {
-	for (size_t step = 0; step < steps; step++, calls++) {
+	for (size_t step = first; step < first + steps; step++, calls++) {
 		begin_step((int)step);
 		line_raw("{\"n\":");
 		line_number(number);

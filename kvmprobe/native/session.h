@@ -126,4 +126,8 @@ void make_local(const struct kvmprobe_call **calls, size_t count);
 
 /* scenario.c */
 void line_log(int log_fd);
-int run_scenario(struct session *session, long number, const struct kvmprobe_call **calls, size_t steps);
+int run_scenario(struct session *session, long number, const struct kvmprobe_call **calls, size_t first, size_t steps);
+
+/* zygote.c, branch.c */
+size_t read_steps(const char *line, const struct kvmprobe_call **read, size_t *count);
+int run_branch(struct session *session, long number, const struct kvmprobe_call **calls, size_t steps);

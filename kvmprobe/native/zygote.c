@@ -8,6 +8,7 @@
  *     R NR GATE MS STEP_MS CALL ... ; CALL ... ;	run a scenario: its number, 1 to stop before a guest-FPU load that is
  *					fatal by the last read-back, deadlines of the scenario and of each step (noticed after
  *					at most twice that time), calls; ";" ends a step
+ *     B (like R)			run a scenario whose process waits behind the last step: branch.c
  *     anything else			a request to the worker, which answers it
  * Lines to the worker: such a request; "overrun KIND PID NR MS" if a deadline was missed, then "ended".  The worker writes a
  * newline when it has done its part.
@@ -29,7 +30,7 @@ enum { REAP_MS = 10000, MISSED_ALARM_US = 50000 };
 
 struct request {
 	long number;
-	int gate;
+	int gate, waits;
 	long deadline_ms, step_ms;
 	size_t steps, count;
 };
@@ -199,7 +200,9 @@ static pid_t start(const struct request *request)
 		report_own_faults();
 		make_local(calls, request->count);
 		session.gate = request->gate;
-		_exit(run_scenario(&session, request->number, calls, request->steps));
+		if (request->waits)
+			_exit(run_branch(&session, request->number, calls, request->steps));
+		_exit(run_scenario(&session, request->number, calls, 0, request->steps));
 	}
 	if (pid < 0)
 		cannot_run("fork() for a scenario: %s", strerror(errno));
@@ -249,28 +252,37 @@ static void define(const char *line)
 	defined[call->number] = call;
 }
 
-static void run_line(const char *line)
+/* Reads the calls of some steps, with a NULL after each step; returns the number of steps. */
+size_t read_steps(const char *line, const struct kvmprobe_call **read, size_t *count)
 {
-	struct request request = { .number = (long)read_number(&line) };
+	size_t steps = 0;
 
-	request.gate = (int)read_number(&line);
-	request.deadline_ms = (long)read_number(&line);
-	request.step_ms = (long)read_number(&line);
-	while (*line) {
-		if (request.count == MOST_ADDRESSES)
+	for (*count = 0; *line; ++*count) {
+		if (*count == MOST_ADDRESSES)
 			cannot_run("a scenario has more than %d calls", MOST_ADDRESSES);
 		if (*line == ';') {
 			line += line[1] == ' ' ? 2 : 1;
-			calls[request.count++] = NULL;
-			request.steps++;
+			read[*count] = NULL;
+			steps++;
 		} else {
 			size_t number = read_number(&line);
 
 			if (number >= MOST_CALLS || !defined[number])
 				cannot_run("there is no call %zu", number);
-			calls[request.count++] = defined[number];
+			read[*count] = defined[number];
 		}
 	}
+	return steps;
+}
+
+static void run_line(const char *line, int waits)
+{
+	struct request request = { .number = (long)read_number(&line), .waits = waits };
+
+	request.gate = (int)read_number(&line);
+	request.deadline_ms = (long)read_number(&line);
+	request.step_ms = (long)read_number(&line);
+	request.steps = read_steps(line, calls, &request.count);
 	run(&request);
 }
 
@@ -291,7 +303,8 @@ static void serve(void)
 			define(line + 2);
 			break;
 		case 'R':
-			run_line(line + 2);
+		case 'B':
+			run_line(line + 2, *line == 'B');
 			break;
 		case 'X':
 			forget();

@@ -93,7 +93,7 @@ def _generic(of: Any) -> Coder:  # noqa: ANN401 - a generic alias
 
 def _class(of: Any) -> Coder:  # noqa: ANN401 - a class
     if of is Op:
-        return Coder(encode, _op, _OP_SCHEMA)
+        return Coder(lru_cache(maxsize=4096)(encode), _op, _OP_SCHEMA)
     if issubclass(of, Enum):
         return _enum(of)
     if issubclass(of, tuple):

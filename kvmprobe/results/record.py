@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the codec reads the types of the fields
 from dataclasses import dataclass, field
+from functools import cached_property
 from json import dumps
 from typing import Any
 
@@ -43,9 +44,11 @@ class Target:
         return f"{'emulated host' if self.emulated else 'this host'}, {self.kernel}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallRecord:
     """One kernel call: its op, its result or -errno, and the values that were read.
+
+    Scenarios share it, so it is made text once.
 
     :ivar expected: the correct values, if they differ; undetermined bits as they were read
     :ivar undetermined: bits that may have either value, by field
@@ -56,6 +59,20 @@ class CallRecord:
     fields: Mapping[str, int] = field(default_factory=dict)
     expected: Mapping[str, int] = field(default_factory=dict)
     undetermined: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def texts(self) -> Mapping[str, Mapping[str, str]]:
+        """The values in hexadecimal, by what they are; what is empty is left out."""
+        kinds = {
+            "observed": self.fields,
+            "expected": self.expected,
+            "undetermined": self.undetermined,
+        }
+        return {
+            kind: {name: hex(value) for name, value in values.items()}
+            for kind, values in kinds.items()
+            if values
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,12 +86,8 @@ def steps_from_json(data: Mapping[str, Any]) -> tuple[StepRecord, ...]:
 
 
 def _call(call: CallRecord, numbers: dict[Op, int]) -> dict[str, Any]:
-    values = zip(_READ, (call.fields, call.expected, call.undetermined), strict=True)
-    return {
-        "op": numbers.setdefault(call.op, len(numbers)),
-        "result": call.result,
-        **{kind: {name: hex(value) for name, value in of.items()} for kind, of in values if of},
-    }
+    number = numbers.setdefault(call.op, len(numbers))
+    return {"op": number, "result": call.result, **call.texts}
 
 
 def _step(data: object, ops: Sequence[Op], path: str) -> StepRecord:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.execution.recording import disagreements
-from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.transcript import Transcript
 
@@ -36,6 +36,12 @@ def test_the_kernels_that_matter_are_recorded():
 @each_file
 def test_the_model_judges_the_kernel_as_before(path):
     assert list(disagreements(read(path))) == []
+
+
+def test_a_defect_that_is_added_to_a_kernel_without_it_is_noticed():
+    # scripts/mutate asks this of each behaviour.
+    kernel = read(FOLDER / "7.3.4.xz")
+    assert any(disagreements(kernel, Behaviour.SET_XSAVE_KEEPS_XFD_ARMED))
 
 
 @each_file

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.lab
 
 def test_its_kernel_stack_is_told_and_the_next_one_runs():
     archives = Archives(Cache.from_environment())
-    place = EmulatedHost.prepare(archives, "7.3.4", None, Silent())
-    timing = replace(place.timing, step=0.2)
     later = sequence("test.later", OpenKvm(), CreateVm())
     records = []
-    runner = Runner(Timed(place, timing), Hazardous.STOP, records.append, Silent())
-    runner.run(lambda _: True, lambda _: [ENDLESS, later])
+    with EmulatedHost.prepare(archives, "7.3.4", None, Silent()) as place:
+        timing = replace(place.timing, step=0.2)
+        runner = Runner(Timed(place, timing), Hazardous.STOP, records.append, Silent())
+        runner.run(lambda _: True, lambda _: [ENDLESS, later])
     assert [(r.id, r.verdict) for r in records] == [
         ("test.endless", Verdict.TIMED_OUT),
         ("test.later", Verdict.PASS),

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kvmprobe.abi import ioctls, limits
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, ArchPrctlCode, KvmExit
@@ -64,6 +66,12 @@ LARGE_STACK, SMALL_STACK = 1 << 16, 1024
 @pytest.fixture
 def execute():
     return run_calls
+
+
+@pytest.fixture(scope="module")
+def kept_worker():
+    with raw_worker() as worker:
+        yield worker
 
 
 def get_xsave(argument, by=MAIN):
@@ -431,3 +439,30 @@ def test_memory_that_was_not_mapped_breaks_the_scenario(execute):
 def test_more_data_than_the_payload_has_is_refused(execute):
     with pytest.raises(ScenarioError, match="too much data"):
         execute(RunGuest("vcpu", "ram", command(PayloadOp.NOP), 0x4001))
+
+
+# What the zygote keeps
+
+
+def test_an_output_that_was_reported_is_reported_by_number():
+    call = Ioctl(ioctls.GET_SUPPORTED_CPUID.number, "kvm", SUPPORTED_CPUID)
+    with raw_worker() as worker:
+        new, again = (worker.run(OPEN, call).lines[1]["r"][0] for _ in range(2))
+    assert (new[:2], len(new), again) == ([0, 1], 3, [0, 1])
+
+
+def test_a_worker_that_forgets_knows_neither_calls_nor_outputs():
+    call = Ioctl(ioctls.GET_SUPPORTED_CPUID.number, "kvm", SUPPORTED_CPUID)
+    with raw_worker() as worker:
+        worker.run(OPEN, call)
+        worker.forget()
+        assert worker.run(OPEN, call).lines[1]["r"][0][:2] == [0, 1]
+
+
+@given(data=st.binary(max_size=2000) | st.binary(max_size=40).map(lambda some: some + bytes(99)))
+@settings(max_examples=100, deadline=None)
+def test_bytes_come_back_as_they_were_sent(kept_worker, data):
+    run = RunGuest("vcpu", "ram", command(PayloadOp.NOP, Registers(), data=data), len(data))
+    kept_worker.forget()
+    ran = kept_worker.run(*VCPU, MapPayload("vm", "ram"), run)
+    assert ran.output(-1)[RESULT_SIZE:] == data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from functools import lru_cache
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.payload import RESULT_SIZE
@@ -90,6 +91,7 @@ def with_log(trace, step, *lines):
     return replace(trace, steps=(*trace.steps[:step], seen, *trace.steps[step + 1 :]))
 
 
+@lru_cache(maxsize=8192)
 def _blank(op, host):
     if op.name.startswith("run-"):
         return bytes(4)

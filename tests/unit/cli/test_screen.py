@@ -54,49 +54,54 @@ def shows(text):
     return lambda lines: any(text in line for line in lines)
 
 
-def test_the_status_line_is_the_last_one_and_leaves_room_for_a_key():
-    with on_terminal(run(24, "wait"), columns=70) as terminal:
+@pytest.fixture(scope="module")
+def waiting():
+    """What is to be seen while a run waits after its last scenario."""
+    with on_terminal(run(24, "wait"), columns=90) as terminal:
         terminal.read_until(lambda lines: lines and lines[-1].startswith("23/24"))
-        status = terminal.lines[-1]
+        lines = terminal.lines
         terminal.go_on()
         terminal.end()
-    assert len(status) == 67
-    assert status.endswith("…")
+    return lines
 
 
-def test_failures_stand_above_the_status_line_whole():
-    with on_terminal(run(24, "wait")) as terminal:
-        terminal.read_until(lambda lines: lines and lines[-1].startswith("23/24"))
-        above = terminal.lines[:-1]
-        terminal.go_on()
-        terminal.end()
-    assert [line for line in above if "expected" in line] == [
+@pytest.fixture(scope="module", params=[30, 100])
+def ended(request):
+    """The terminal of a run of 300 scenarios that has ended."""
+    with on_terminal(run(300, "tell"), columns=request.param) as terminal:
+        assert terminal.end() == 0
+    return terminal
+
+
+def test_the_status_line_is_the_last_one_and_leaves_room_for_a_key(waiting):
+    assert len(waiting[-1]) == 87
+    assert waiting[-1].endswith("…")
+
+
+def test_failures_stand_above_the_status_line_whole(waiting):
+    assert [line for line in waiting[:-1] if "expected" in line] == [
         "      expected: returns 3",
         "      expected: returns 13",
         "      expected: returns 23",
     ]
 
 
-@pytest.mark.parametrize("columns", [30, 100])
-def test_at_the_end_nothing_is_left_of_it(columns):
-    with on_terminal(run(300), columns=columns) as terminal:
-        status = terminal.end()
-    assert status == 0
-    assert not shows("/300")(terminal.lines)
-    assert terminal.lines[-1] == "300 scenarios in 1.0 s"
-    assert sum("expected: returns" in line for line in terminal.lines) == 30
+def test_at_the_end_nothing_is_left_of_it(ended):
+    assert not shows("/300")(ended.lines)
+    assert ended.lines[-1] == "300 scenarios in 1.0 s"
+    assert sum("expected: returns" in line for line in ended.lines) == 30
 
 
-def test_the_cursor_is_back_at_the_end():
-    with on_terminal(run(24)) as terminal:
-        terminal.end()
-    assert not terminal.screen.cursor.hidden
+def test_the_cursor_is_back_at_the_end(ended):
+    assert not ended.screen.cursor.hidden
 
 
-def test_a_word_on_standard_error_stands_above_it():
-    with on_terminal(run(24, "tell")) as terminal:
-        terminal.end()
-    assert "a word on standard error" in terminal.lines
+def test_a_word_on_standard_error_stands_above_it(ended):
+    assert "a word on standard error" in ended.lines
+
+
+def test_verdicts_are_coloured(ended):
+    assert b"\x1b[31mDIVERGED" in ended.raw
 
 
 def test_an_interrupt_leaves_a_clean_screen_and_the_summary():
@@ -107,12 +112,6 @@ def test_an_interrupt_leaves_a_clean_screen_and_the_summary():
     assert not shows("23/24")(terminal.lines)
     assert "interrupted" in terminal.lines
     assert terminal.lines[-1] == "24 scenarios in 1.0 s"
-
-
-def test_verdicts_are_coloured():
-    with on_terminal(run(24)) as terminal:
-        terminal.end()
-    assert b"\x1b[31mDIVERGED" in terminal.raw
 
 
 def test_with_no_color_nothing_is_but_the_status_line_stays():

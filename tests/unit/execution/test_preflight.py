@@ -100,7 +100,7 @@ def test_a_host_without_amx_has_no_suspected_defects():
 
 
 def test_amx_scenarios_are_testable_on_an_amx_host():
-    assert all(c.testable for c in classes(examined(AMX_HOST)))
+    assert {c.testable for c in classes(examined(AMX_HOST))} == {True}
 
 
 def test_amx_scenarios_are_not_testable_without_amx_and_have_a_reason():

@@ -76,8 +76,8 @@ def test_the_tables_list_as_many_processors_as_the_machine_has():
 
 
 def test_no_argument_helps_a_kernel_over_a_weakness_of_the_emulator():
-    names = {word.partition("=")[0] for word in boot_image.DEFAULT_ARGUMENTS.split()}
+    names = {word.partition("=")[0] for word in boot_image.WORKER_ARGUMENTS.split()}
     where_it_speaks = {"console", "loglevel"}
     how_it_dies = {"panic", "oops", "softlockup_panic"}
-    saves_time = {"cryptomgr.notests", "random.trust_cpu"}
+    saves_time = {"cryptomgr.notests", "random.trust_cpu", "debugfs"}
     assert names == where_it_speaks | how_it_dies | saves_time | {"rootfstype"}

@@ -265,4 +265,5 @@ def test_an_emulator_does_not_outlive_who_started_it(emulator, number):
 def test_phases_carry_the_time_since_the_start(emulator):
     events = run(emulator('time.sleep(0.3); boot(); emit("#exit 0")'))
     phases = [event for event in events if isinstance(event, Phase)]
+    assert phases
     assert all(0.3 <= phase.seconds < PATIENCE for phase in phases)

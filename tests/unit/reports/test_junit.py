@@ -46,7 +46,9 @@ def case(name):
 def test_the_schema_takes_what_pytest_writes(tmp_path):
     test, report = tmp_path / "test_it.py", tmp_path / "junit.xml"
     test.write_text(PYTEST_OF_ALL_KINDS)
-    options = ("-p", "no:cacheprovider", "-o", "junit_family=xunit2", f"--junitxml={report}")
+    # Hypothesis is slow to import.
+    plugins = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+    options = (*plugins, "-o", "junit_family=xunit2", f"--junitxml={report}")
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", *options, str(test)]
     subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)

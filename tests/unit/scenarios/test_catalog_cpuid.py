@@ -10,7 +10,7 @@ from kvmprobe.scenarios.catalog import cpuid
 from kvmprobe.scenarios.cpuid_tables import LITERAL
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
-from tests.support.hosts import AMX_HOST, AVX512_HOST
+from tests.support.hosts import AMX_HOST
 
 ALL = cpuid.scenarios(AMX_HOST)
 
@@ -26,14 +26,6 @@ def test_every_variant_is_tried_with_and_without_permission():
         rows[scenario.row].append(scenario.column)
     for variant in LITERAL:
         assert rows[f"set-{variant}"] == ["perm-none", "perm-granted"]
-
-
-def test_each_is_meant_for_a_fresh_process():
-    fit = [s for s in cpuid.scenarios(AVX512_HOST) if not s.needs_amx]
-    for scenario in fit:
-        machine = Machine.fresh(AVX512_HOST)
-        for _, op in scenario.ops():
-            machine = op.step(machine).machine
 
 
 def test_both_answers_of_permission_are_seen():

@@ -11,6 +11,7 @@ from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
 
 HOST = sapphire_rapids()
 SAMPLE = catalog.scenarios(HOST)[::13]
+SHARED = ModelRuns(HOST)
 ONE_EACH = [frozenset({defect}) for defect in sorted(DEFECTS, key=lambda d: d.name)]
 
 
@@ -21,12 +22,11 @@ def outcomes(model_run, scenario):
 @pytest.mark.parametrize("defects", [*ONE_EACH, DEFECTS], ids=len)
 def test_sharing_with_the_correct_host_changes_no_outcome(defects):
     # Fails if the model asks for a defect only in a function whose results are cached.
-    model_runs = ModelRuns(HOST)
     alone = ModelRun(replace(HOST, behaviours=defects))
     different = [
         scenario.id
         for scenario in SAMPLE
-        if outcomes(model_runs.with_defects(defects), scenario) != outcomes(alone, scenario)
+        if outcomes(SHARED.with_defects(defects), scenario) != outcomes(alone, scenario)
     ]
     assert different == []
 
