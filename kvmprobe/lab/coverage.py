@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.coverage.blocks import blocks_of
+from kvmprobe.coverage.static_keys import is_same_text
 
 if TYPE_CHECKING:
     from kvmprobe.coverage.functions import KernelFunctions
@@ -38,7 +39,11 @@ class Coverage:
         if text is None:
             self.problem = "its functions are not where they were when they were read"
             return
-        other = [each.symbol for each, code in zip(listed, text, strict=True) if each.code != code]
+        other = [
+            each.symbol
+            for each, code in zip(listed, text, strict=True)
+            if not is_same_text(each.code, code)
+        ]
         if other:
             self.problem = (
                 f"the text of {len(other)} functions is not what it was when they were read: "
