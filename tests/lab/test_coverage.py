@@ -116,7 +116,7 @@ def test_a_program_of_the_users_own_is_measured(tmp_path):
 
 def functions_of(machine_parts, kernel):
     archives, built = machine_parts
-    resolved = kernels.resolve(kernel, archives=archives, progress=Silent())
+    resolved = kernels.resolve(kernel, modules_dir=None, archives=archives, progress=Silent())
     return KernelReader(archives.cache, built).functions(resolved, Silent())
 
 
