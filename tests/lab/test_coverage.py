@@ -8,7 +8,6 @@ import pytest
 
 from kvmprobe.coverage.coverage_file import read_file
 from kvmprobe.coverage.of_run import coverage_of_directory
-from kvmprobe.coverage.reached import numbers
 from kvmprobe.coverage.reasons import reasons
 from kvmprobe.coverage.scope import source_name
 from kvmprobe.coverage.summary import Summary
@@ -154,14 +153,3 @@ def test_each_place_of_a_reason_is_a_block_that_was_not_reached(by_kernel):
         }
         for reason in reasons():
             assert set(reason.at.get(kernel, ())) <= unreached, reason.text
-
-
-def test_the_stored_blocks_are_still_reached(tmp_path, by_kernel):
-    """Some families of the catalogue reach what is stored, and nothing else."""
-    out = tmp_path / "run"
-    wanted = ("--select", "vmm.*", "--select", "system.*", "--select", "guest.*")
-    status, said = kvmprobe("run", "--kernel", "6.12.95", *wanted, "--out", out, "--coverage")
-    assert status in {ExitCode.OK, ExitCode.DIVERGED}, said
-    (measured,) = coverage_of_directory(out).values()
-    more = measured.reached & ~by_kernel["6.12.95"].reached
-    assert [measured.disassembly.place(measured.blocks[n]) for n in numbers(more)] == []
