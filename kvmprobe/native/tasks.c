@@ -101,7 +101,8 @@ static void serve(int requests, int answers)
 /* Executes task_image.S; returns only on failure. */
 static void become_image(int requests, int answers)
 {
-	static char *const no_arguments[] = { NULL };
+	/* With an empty argv, the kernel logs a message once for each boot. */
+	static char *const arguments[] = { "kvmprobe-task", NULL }, *const no_variables[] = { NULL };
 	size_t size = (size_t)(task_image_end - task_image);
 	const unsigned int cloexec = 1, exec = 0x10;	/* MFD_CLOEXEC; MFD_EXEC, which Linux before 6.3 lacks */
 	int fd = (int)syscall(SYS_memfd_create, "kvmprobe-task", cloexec | exec);
@@ -110,7 +111,7 @@ static void become_image(int requests, int answers)
 		fd = (int)syscall(SYS_memfd_create, "kvmprobe-task", cloexec);
 	if (fd < 0 || !write_whole(fd, task_image, size) || dup2(requests, 0) < 0 || dup2(answers, 1) < 0)
 		return;
-	syscall(SYS_execveat, fd, "", no_arguments, no_arguments, 0x1000 /* AT_EMPTY_PATH */);
+	syscall(SYS_execveat, fd, "", arguments, no_variables, 0x1000 /* AT_EMPTY_PATH */);
 }
 
 static long spawn_image(struct task *task)
