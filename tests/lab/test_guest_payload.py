@@ -219,8 +219,11 @@ START = [
 
 @pytest.fixture(scope="module")
 def driver():
-    place = EmulatedHost.prepare(Archives(Cache.from_environment()), KERNEL, None, Silent())
-    with place.open() as link:
+    archives = Archives(Cache.from_environment())
+    with (
+        EmulatedHost.prepare(archives, KERNEL, None, Silent()) as place,
+        place.open() as link,
+    ):
         yield Driver(link, place.timing)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kvmprobe.native import PROGRAM
 from tests.support.guest_programs import run_program
 
 pytestmark = pytest.mark.lab
@@ -15,7 +16,8 @@ GUIDE = Path(__file__).parent / "programs" / "library_guide.py"
 def lines():
     # 7.3.4 has the open defect: XFD written after the image keeps XSTATE_BV[18].
     text = ROOT / "kvmprobe/bindings/GUIDE.md"
-    return run_program(GUIDE, text, files=[text])
+    # The worker, with which the guide probes its host, executes the zygote.
+    return run_program(GUIDE, text, files=[text, PROGRAM])
 
 
 def test_the_guides_examples_return_what_they_show(lines):

@@ -54,7 +54,7 @@ def inner_lines(inner_events):
 
 def test_the_inner_kernel_has_kvm_and_its_program_succeeds(inner_events):
     told = [event for event in inner_events if not isinstance(event, Output)]
-    assert [event.name for event in told[:-1] if isinstance(event, Phase)] == [
+    assert [event.phase.value for event in told[:-1] if isinstance(event, Phase)] == [
         "init",
         "modules",
         "start",

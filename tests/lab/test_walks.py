@@ -18,8 +18,10 @@ LIMITS = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 def test_the_kernel_and_the_model_go_the_same_way():
     archives = Archives(Cache.from_environment())
-    place = EmulatedHost.prepare(archives, "7.3.4", None, Silent())
-    with place.open() as link:
+    with (
+        EmulatedHost.prepare(archives, "7.3.4", None, Silent()) as place,
+        place.open() as link,
+    ):
         driver = Driver(link, place.timing)
         walk = walk_of(driver, examine(driver))
         run_state_machine_as_test(walk, settings=LIMITS)
