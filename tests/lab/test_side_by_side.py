@@ -23,7 +23,7 @@ from kvmprobe.lab.place import EmulatedHost, Startup
 from kvmprobe.progress import Silent
 
 KERNEL = "7.3.4"
-KILLS = int(os.environ.get("KVMPROBE_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("KVMPROBE_TEST_KILLS", "5"))
 
 
 def is_wanted(scenario_id):
