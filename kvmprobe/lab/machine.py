@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from kvmprobe.lab.emulator_process import Boot, EmulatorProcess, Restore
 
 BOOT_SECONDS = 180.0
+# Without output on channel and console, a worker hangs.
+WORKER_SILENCE_SECONDS = 90.0
 _FORK_SECONDS = 30.0
 _PANIC_GRACE_SECONDS = 3.0
 _REPORT_SECONDS = 5.0

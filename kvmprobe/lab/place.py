@@ -12,6 +12,7 @@ from kvmprobe.execution.place import Risk
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
 from kvmprobe.lab.coverage import Coverage
+from kvmprobe.lab.machine import WORKER_SILENCE_SECONDS
 from kvmprobe.lab.machine_events import (
     BlocksReached,
     ChannelLine,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from kvmprobe.progress import Progress
 
 _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.facts",)
-_SILENCE_SECONDS = 90.0
 # By the emulated clock, one second of which takes ten or more.
 _SCENARIO_SECONDS = 3.0
 
@@ -58,7 +58,7 @@ class EmulatedLink:
         :param heard: lines that its worker wrote before the machine was forked
         """
         self._machine = machine
-        self._events: Iterator[Event] = machine.events(_SILENCE_SECONDS)
+        self._events: Iterator[Event] = machine.events(WORKER_SILENCE_SECONDS)
         self._heard = list(heard)
         self._blocks: bytes | None = None
 

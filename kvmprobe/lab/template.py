@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import BootFailed, EmulatorKilled, LabError, NoSpace, UsageError
 from kvmprobe.lab.emulator_process import Boot, Restore, Save
-from kvmprobe.lab.machine import Machine
+from kvmprobe.lab.machine import WORKER_SILENCE_SECONDS, Machine
 from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, KvmMissing, Phase
 from kvmprobe.lab.ports import ForkFailed, TemplateLost
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.saved import SavedTemplate
 
-_SILENCE_SECONDS = 90.0
 _BOOTS = 3
 
 
@@ -175,7 +174,7 @@ class Template:
             machine.kill()
         if saving is not None:
             self._keeper.submit(self._publish, saving[0].folder, saving[1])
-        for event in machine.events(_SILENCE_SECONDS):
+        for event in machine.events(WORKER_SILENCE_SECONDS):
             match event:
                 case ChannelLine(text):
                     self.greeting = text
