@@ -51,8 +51,7 @@ class GuestCpuid:
 
     def has(self, leaf: int, subleaf: int, register: Register, bit: int) -> bool:
         """Return True if a feature bit is set; a missing leaf has none."""
-        entry = self.table.find(leaf, subleaf)
-        return entry is not None and bool(getattr(entry, register.value) >> bit & 1)
+        return self.table.has(leaf, subleaf, register, bit)
 
 
 @lru_cache(maxsize=256)
