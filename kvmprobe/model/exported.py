@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import fpstate
@@ -69,7 +70,13 @@ def _image(
         host.layout,
         held.uabi_size,
     )
-    return ExpectedImage(image, _unspecified(host, held, visible))
+    return ExpectedImage(_one_object(image), _unspecified(host, held, visible))
+
+
+@lru_cache(maxsize=512)
+def _one_object(image: bytes) -> bytes:
+    """Return the same object for equal images: thousands of steps show some hundred images."""
+    return image
 
 
 def _content(host: HostProfile, held: Fpstate, nr: int, pkru: int) -> bytes:
