@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
@@ -39,7 +40,10 @@ class WorkerImage:
     def _make(self) -> BootImage:
         files = initramfs.FileTree()
         pycache = self._cache.folder("pycache")
-        python = add_python(files, _WORKER, pycache, also=_WORKER_IMPORTS)
+        # Decompressing the kernel takes as long as the interpreter that lists the files.
+        with ThreadPoolExecutor(1) as pool:
+            kernel = pool.submit(kernel_image.read, self._kernel.vmlinuz)
+            python = add_python(files, _WORKER, pycache, also=_WORKER_IMPORTS)
         payload = initramfs.Payload(
             files,
             python.command,
@@ -48,7 +52,7 @@ class WorkerImage:
         )
         init = self._emulator.init.read_bytes()
         return boot_image.build(
-            kernel_image.read(self._kernel.vmlinuz),
+            kernel.result(),
             initramfs.build(payload, self._kernel.modules, init),
             boot_image.MEMORY_MIB,
             boot_image.WORKER_ARGUMENTS,
