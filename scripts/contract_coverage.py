@@ -101,7 +101,7 @@ def reaching() -> Mapping[str, set[str]]:
             continue
         for known in model_run.walk(scenario):
             found[names[known.step.rule]].add(family)
-        model_run.forget_if_long()
+        model_run.forget_if_large()
     return found
 
 

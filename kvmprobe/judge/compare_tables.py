@@ -23,7 +23,7 @@ def table_differs(expected: ExpectedTable, observed: CpuidTable) -> TableDiffers
         if entry[:3] != other[:3]:
             return TableDiffers((*parts, EntryDiffers(entry, other)))
         for register in Register:
-            value, read = (getattr(one, register.value) for one in (entry, other))
+            value, read = (getattr(one, register) for one in (entry, other))
             if value != read and (entry.leaf, register) not in expected.unspecified:
                 parts.append(RegisterDiffers(entry.leaf, entry.subleaf, register, value, read))
     return TableDiffers(tuple(parts), counts) if parts or counts else None

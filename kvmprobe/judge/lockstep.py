@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from kvmprobe.model.rule import DocumentSource, Rule
 from kvmprobe.results.difference import KernelWarns
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import CallRecord, Divergence, StepRecord
+from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.hazard import fatal_step
 from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.behaviours import Behaviour, Behaviours
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.outcome import Step
-    from kvmprobe.results.trace import Reply, Trace
+    from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.model_run import Known
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
@@ -75,11 +77,17 @@ def answers(scenario: Scenario, model_run: ModelRun, trace: Trace) -> Iterator[t
 
 def _answer(known: Known, op: Op, reply: Reply, host: HostProfile) -> Answer:
     """Return the same answer for the same reply to a step that scenarios share."""
-    key = reply.result, reply.output
-    found: Answer | None = known.answers.get(key)
+    found: Answer | None = known.answers.get((reply.result, reply.output))
     if found is None:
-        found = known.answers[key] = Answer(op, reply, known.step, host)
+        kept = Reply(reply.result, _one_object(reply.output))
+        found = known.answers[kept.result, kept.output] = Answer(op, kept, known.step, host)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _one_object(output: bytes | None) -> bytes | None:
+    """Return the first of equal outputs: many states have the same image, of up to 11 KiB."""
+    return output
 
 
 def examined(

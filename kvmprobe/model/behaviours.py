@@ -155,6 +155,9 @@ class Behaviour(Enum):
         "SET_MSRS(S_CET=1<<62) returns 1 where the guest has IBT",
     )
 
+    # Members are singletons, and Enum's own hash is a Python function.
+    __hash__ = object.__hash__
+
     @property
     def kind(self) -> Kind:
         """Variant or defect."""

@@ -45,7 +45,6 @@ class Cr4(IntEnum):
     CET = 23
     LAM_SUP = 28
 
-    @property
-    def bit(self) -> int:
+    def __init__(self, nr: int) -> None:
+        self.bit = 1 << nr
         """The value with this bit alone."""
-        return 1 << self

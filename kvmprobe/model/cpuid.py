@@ -6,7 +6,6 @@ hold is a fact about the host, but permission must not change it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -89,7 +88,7 @@ def get_supported(machine: Machine, name: str, by: str = MAIN, on: str = "kvm") 
     xcr0 = permitted_xcr0(machine, by)
     table = supported_table(machine.host, xcr0)
     fields = {XCR0_FIELD: xcr0, SIZE_FIELD: machine.host.layout.size(xcr0)}
-    kept = replace(GuestCpuid.of(table), unspecified=PER_CPU)
+    kept = GuestCpuid.of(table, PER_CPU)
     captured = {**machine.captured, name: kept}
     expected = ExpectedTable(table, PER_CPU, "differs between CPUs")
     return Step(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from kvmprobe.model import fpstate
 from kvmprobe.model.outcome import Done, ExpectedImage, OneOf, Outcome, Unspecified
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
-from kvmprobe.xstate.image import XsaveFields, encode, init_content, significant_x87
+from kvmprobe.xstate.image import FP_INIT, XsaveFields, encode, significant_x87
 from kvmprobe.xstate.layout import HEADER_OFFSET, MXCSR, X87_ENVIRONMENT, X87_REGISTERS
 
 if TYPE_CHECKING:
     from kvmprobe.model.fpstate import Fpstate
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Vcpu
+    from kvmprobe.xstate.layout import Layout
 
 _POINTERS = range(6, 24)
 _ST_PADDING = bytes(10) + b"\xff" * 6
@@ -57,26 +58,30 @@ def _image(
     host: HostProfile, held: Fpstate, visible: int, stored: tuple[int, int], pkru: int
 ) -> ExpectedImage:
     xstate_bv = held.xstate_bv & visible
-    contents = {nr: _content(host, held, nr, pkru) for nr in numbers(xstate_bv)}
-    contents.setdefault(XFeature.FP, init_content(XFeature.FP, host.layout))
-    image = encode(
-        XsaveFields(
-            xstate_bv=xstate_bv,
-            contents=contents,
-            mxcsr=stored[0],
-            mxcsr_mask=stored[1],
-            software_word=host.user_features,
-        ),
-        host.layout,
-        held.uabi_size,
-    )
-    return ExpectedImage(_one_object(image), _unspecified(host, held, visible))
+    contents = tuple([(nr, _content(host, held, nr, pkru)) for nr in numbers(xstate_bv)])
+    image = _encoded(host.layout, held.uabi_size, host.user_features, xstate_bv, stored, contents)
+    return ExpectedImage(image, _unspecified(host, held, visible))
 
 
 @lru_cache(maxsize=512)
-def _one_object(image: bytes) -> bytes:
-    """Return the same object for equal images: thousands of steps show some hundred images."""
-    return image
+def _encoded(
+    layout: Layout,
+    size: int,
+    software_word: int,
+    xstate_bv: int,
+    stored: tuple[int, int],
+    contents: tuple[tuple[int, bytes], ...],
+) -> bytes:
+    """Return an image; those of different states are often equal, and then one object."""
+    mxcsr, mxcsr_mask = stored
+    fields = XsaveFields(
+        xstate_bv=xstate_bv,
+        contents={XFeature.FP: FP_INIT, **dict(contents)},
+        mxcsr=mxcsr,
+        mxcsr_mask=mxcsr_mask,
+        software_word=software_word,
+    )
+    return encode(fields, layout, size)
 
 
 def _content(host: HostProfile, held: Fpstate, nr: int, pkru: int) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def offers(host: HostProfile, feature: Feature) -> bool:
 
     :see: arch/x86/kvm/cpuid.h: kvm_cpu_cap_has
     """
-    return GuestCpuid.of(host.supported).has(*feature)
+    return host.supported.has(*feature)
 
 
 def has_feature(host: HostProfile, vcpu: Vcpu, feature: Feature) -> bool:

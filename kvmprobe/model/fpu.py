@@ -6,7 +6,6 @@ It is one state with the uabi image.  MXCSR is no part of it: neither call reads
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -119,4 +118,4 @@ def _in_area(place: Unspecified) -> Unspecified:
     """Move a place within an XSAVE image to where ``struct kvm_fpu`` has it."""
     in_environment = place.offset in X87_ENVIRONMENT
     shift = REGISTERS.stop if in_environment else -X87_REGISTERS.start
-    return replace(place, offset=place.offset + shift)
+    return place._replace(offset=place.offset + shift)

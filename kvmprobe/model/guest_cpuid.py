@@ -6,7 +6,7 @@ Shaped like arch/x86/kvm/cpuid.c: kvm_set_cpuid, kvm_update_cpuid_runtime.
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import vendor
@@ -160,7 +160,7 @@ def get_cpuid2(
         table = CpuidTable(held.entries + (_BLANK,) * (room - len(held.entries)))
     unspecified = (vcpu.cpuid or GuestCpuid()).unspecified
     if name:
-        kept = replace(GuestCpuid.of(table), unspecified=unspecified)
+        kept = GuestCpuid.of(table, unspecified)
         machine = machine._replace(captured={**machine.captured, name: kept})
     if vendor.rewrites_cpuid(host):
         return Step(machine, Done(fields=_known_fields(table)), GET_CPUID2)
@@ -196,21 +196,25 @@ def current(host: HostProfile, vcpu: Vcpu, guest: GuestCpuid) -> GuestCpuid:
     """
     if not guest.entries:
         return guest
-    table = guest.table
-    ecx = table.at(LEAF_FEATURES, 0).ecx
-    ecx = _with_bit(ecx, OSXSAVE_BIT, vcpu.cr4 >> _CR4_OSXSAVE_BIT)
-    table = table.replaced(LEAF_FEATURES, 0, ecx=ecx)
-    if host.cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1:
-        ecx = table.at(LEAF_EXTENDED_FEATURES, 0).ecx
-        ecx = _with_bit(ecx, OSPKE_BIT, vcpu.cr4 >> _CR4_PKE_BIT)
-        table = table.replaced(LEAF_EXTENDED_FEATURES, 0, ecx=ecx)
-    table = table.replaced(LEAF_XSTATE, 0, ebx=host.cpu.standard_size(vcpu.xcr0))
-    if table.at(LEAF_XSTATE, 1).eax & COMPACTION:
-        size = host.cpu.compacted_size(vcpu.xcr0 | vcpu.xss)
-        table = table.replaced(LEAF_XSTATE, 1, ebx=size)
+    table = _current(host.cpu, guest.table, vcpu.cr4, vcpu.xcr0, vcpu.xss)
     if Behaviour.SGX_XFRM_FOLLOWS_XCR0 in host.behaviours:
         table = _with_enclaves_limited(table, guest.xcr0 & host.kvm_xcr0)
     return GuestCpuid.of(table)
+
+
+@lru_cache(maxsize=256)
+def _current(cpu: CpuidTable, table: CpuidTable, cr4: int, xcr0: int, xss: int) -> CpuidTable:
+    ecx = table.at(LEAF_FEATURES, 0).ecx
+    ecx = _with_bit(ecx, OSXSAVE_BIT, cr4 >> _CR4_OSXSAVE_BIT)
+    table = table.replaced(LEAF_FEATURES, 0, ecx=ecx)
+    if cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1:
+        ecx = table.at(LEAF_EXTENDED_FEATURES, 0).ecx
+        ecx = _with_bit(ecx, OSPKE_BIT, cr4 >> _CR4_PKE_BIT)
+        table = table.replaced(LEAF_EXTENDED_FEATURES, 0, ecx=ecx)
+    table = table.replaced(LEAF_XSTATE, 0, ebx=cpu.standard_size(xcr0))
+    if table.at(LEAF_XSTATE, 1).eax & COMPACTION:
+        table = table.replaced(LEAF_XSTATE, 1, ebx=cpu.compacted_size(xcr0 | xss))
+    return table
 
 
 def _with_enclaves_limited(table: CpuidTable, xcr0: int) -> CpuidTable:

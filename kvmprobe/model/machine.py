@@ -45,19 +45,20 @@ class GuestCpuid:
         return CpuidTable(self.entries)
 
     @classmethod
-    def of(cls, table: CpuidTable) -> GuestCpuid:
+    def of(
+        cls, table: CpuidTable, unspecified: frozenset[tuple[int, Register]] = frozenset()
+    ) -> GuestCpuid:
         """Return what a table says."""
-        return _guest_cpuid(table)
+        return _guest_cpuid(table, unspecified)
 
     def has(self, leaf: int, subleaf: int, register: Register, bit: int) -> bool:
         """Return True if a feature bit is set; a missing leaf has none."""
-        entry = self.table.find(leaf, subleaf)
-        return entry is not None and bool(getattr(entry, register.value) >> bit & 1)
+        return self.table.has(leaf, subleaf, register, bit)
 
 
 @lru_cache(maxsize=256)
-def _guest_cpuid(table: CpuidTable) -> GuestCpuid:
-    return GuestCpuid(table.xcr0, table.xss, table.entries)
+def _guest_cpuid(table: CpuidTable, unspecified: frozenset[tuple[int, Register]]) -> GuestCpuid:
+    return GuestCpuid(table.xcr0, table.xss, table.entries, unspecified)
 
 
 class Process(NamedTuple):
@@ -193,7 +194,8 @@ class Machine(NamedTuple):
 
     def with_open(self, task: str, name: str) -> Machine:
         """Return the machine after a task has got a descriptor, perhaps of a name in use before."""
-        return self._replace(closed=self.closed - {(self.process(task).files, name)})
+        place = (self.process(task).files, name)
+        return self._replace(closed=self.closed - {place}) if place in self.closed else self
 
     def vm(self, name: str) -> Vm:
         """Return a VM; one that no step created is the scenario's own, without vCPUs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _HASH_DIGITS = 8
+_NO_FIELDS: Mapping[str, int] = {}
 
 
 def _summary(content: bytes) -> str:
@@ -25,8 +26,7 @@ def _count(places: Sized) -> str:
     return f"{len(places)} unspecified"
 
 
-@dataclass(frozen=True, slots=True)
-class Unspecified:
+class Unspecified(NamedTuple):
     """Bits of an image that are legal either way: those in ``bits``, from byte ``offset`` on."""
 
     offset: int
@@ -34,8 +34,7 @@ class Unspecified:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedImage:
+class ExpectedImage(NamedTuple):
     """An output buffer's content: exact bytes, but for what is unspecified; not one byte more."""
 
     image: bytes
@@ -46,8 +45,7 @@ class ExpectedImage:
         return f"ExpectedImage({_summary(self.image)}, {_count(self.unspecified)})"
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedBytes:
+class ExpectedBytes(NamedTuple):
     """Bytes of an output from ``offset`` on: exact, but for what is unspecified.
 
     The places of ``unspecified`` count from the first of these bytes.
@@ -63,8 +61,7 @@ class ExpectedBytes:
         return f"ExpectedBytes({shown})"
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedTable:
+class ExpectedTable(NamedTuple):
     """A CPUID table as an output, entry by entry, but for what is unspecified.
 
     :ivar unspecified: (leaf, register) that may have any value, in each of the leaf's entries
@@ -80,8 +77,7 @@ class ExpectedTable:
         return f"ExpectedTable({len(self.table.entries)} entries, {_count(self.unspecified)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The call returns ``value``, not negative; its output reads as ``fields`` and ``image``.
 
     :ivar open_fields: bits of fields that are legal either way
@@ -90,9 +86,9 @@ class Done:
     """
 
     value: int = 0
-    fields: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int] = _NO_FIELDS
     image: ExpectedImage | None = None
-    open_fields: Mapping[str, int] = field(default_factory=dict)
+    open_fields: Mapping[str, int] = _NO_FIELDS
     memory: ExpectedBytes | None = None
     table: ExpectedTable | None = None
 
@@ -102,24 +98,21 @@ class NewDescriptor:
     """The call returns a descriptor, of any number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The call fails with this errno; its output still reads as ``fields``."""
 
     errno: int
-    fields: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int] = _NO_FIELDS
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """Each of these is legal; ``reason`` says what leaves it open."""
 
     choices: tuple[Done, ...]
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostDies:
+class HostDies(NamedTuple):
     """The host does not survive the call.  Only a model with a known defect expects this."""
 
     reason: str

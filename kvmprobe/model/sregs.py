@@ -14,16 +14,15 @@ from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.control import CR4_ALWAYS, EFER_LMA, Cr4
 from kvmprobe.model.feature import IBT, LA57, SHSTK
-from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.xstate.cpuid import Register
+from kvmprobe.xstate.cpuid import CpuidTable, Register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine, Vcpu
+    from kvmprobe.model.machine import GuestCpuid, Machine, Vcpu
 
 
 CR0_FIELD, CR4_FIELD, EFER_FIELD = "cr0", "cr4", "efer"
@@ -53,16 +52,16 @@ def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
     owned = vendor.legal_cr4(host)
     if owned is not None:
         return not value & ~owned
-    allowed = _allowed(GuestCpuid.of(host.supported))
+    allowed = _allowed(host.supported)
     if cpuid is not None:
-        allowed &= _allowed(cpuid)
+        allowed &= _allowed(cpuid.table)
     elif Behaviour.CR4_NEEDS_CPUID in host.behaviours:
-        allowed &= _allowed(GuestCpuid())
+        allowed &= _allowed(CpuidTable(()))
     return not value & ~allowed
 
 
 @lru_cache(maxsize=64)
-def _allowed(cpuid: GuestCpuid) -> int:
+def _allowed(cpuid: CpuidTable) -> int:
     return CR4_ALWAYS | sum(
         bit.bit for bit, features in _FEATURES.items() if any(cpuid.has(*f) for f in features)
     )

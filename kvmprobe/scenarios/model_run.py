@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.model.behaviours import Behaviour, variants
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import HostDies, Step
+from kvmprobe.model.outcome import Done, HostDies, OneOf, Step
 from kvmprobe.scenarios.model_states import States
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import Outcome
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
-_MOST = 20_000
+# Bytes that the steps of all runs of a host may take, and roughly what one takes beside images.
+_MOST, _STEP = 64 << 20, 2 << 10
 
 
 class _Watched(frozenset[Behaviour]):
@@ -54,10 +56,14 @@ class Known:
 
 
 class ModelRun:
-    """Steps so far, by the state before and the op."""
+    """Steps so far, by the state before and the op.
+
+    :ivar size: bytes that they take, roughly
+    """
 
     def __init__(self, host: HostProfile) -> None:
         self.host = host
+        self.size = 0
         watched = _Watched(host.behaviours)
         self._asked: set[Behaviour] = set()
         watched.asked = self._asked
@@ -81,6 +87,7 @@ class ModelRun:
     def _compute(self, machine: Machine, op: Op) -> Known:
         self._asked.clear()
         step = op.step(machine)
+        self.size += _STEP + _image_size(step.outcome)
         after = self._states.same(step.machine)
         return Known(machine, Step(after, step.outcome, step.rule), frozenset(self._asked))
 
@@ -104,12 +111,17 @@ class ModelRun:
         """Return the behaviours that the model asks for in a scenario."""
         return frozenset[Behaviour]().union(*[known.asked for known in self.walked(scenario)])
 
-    def forget_if_long(self) -> None:
-        """Drop the steps when they are many; to be called between scenarios."""
-        if len(self._steps) > _MOST:
-            self._steps.clear()
-            self._states.forget()
-            self._walked = (None, ())
+    def forget_if_large(self) -> None:
+        """Drop the steps when they take much memory; to be called between scenarios."""
+        if self.size > _MOST:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop the steps."""
+        self.size = 0
+        self._steps.clear()
+        self._states.forget()
+        self._walked = (None, ())
 
 
 class DefectiveRun(ModelRun):
@@ -159,6 +171,11 @@ class DefectiveRun(ModelRun):
         return found
 
 
+def _image_size(outcome: Outcome) -> int:
+    choices = outcome.choices if isinstance(outcome, OneOf) else (outcome,)
+    return sum(len(one.image.image) for one in choices if isinstance(one, Done) and one.image)
+
+
 def _alike(one: Step, other: Step) -> bool:
     """Return whether two steps differ in nothing but the host."""
     return one.outcome == other.outcome and one.machine[1:] == other.machine[1:]
@@ -173,12 +190,18 @@ class ModelRuns:
 
     def with_defects(self, defects: Behaviours = frozenset()) -> ModelRun:
         """Return the run for the host with just these defects; call it once per scenario."""
-        model_run = self._correct
-        if defects:
-            model_run = self._defective.get(defects) or self._new(defects)
-            self._defective[defects] = model_run
-        model_run.forget_if_long()
+        self._forget_if_large()
+        if not defects:
+            return self._correct
+        model_run = self._defective.get(defects) or self._new(defects)
+        self._defective[defects] = model_run
         return model_run
+
+    def _forget_if_large(self) -> None:
+        """Drop the steps of all runs at once: a defective run keeps states of the correct one."""
+        if self._correct.size + sum(run.size for run in self._defective.values()) > _MOST:
+            self._correct.forget()
+            self._defective.clear()
 
     def _new(self, defects: Behaviours) -> DefectiveRun:
         """Return a run that shares steps with that of a single defect, or of none."""

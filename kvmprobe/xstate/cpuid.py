@@ -6,7 +6,7 @@ Sources: SDM vol.2 CPUID, leaves 07H, 0DH, 1DH; ``struct kvm_cpuid_entry2`` in a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ def halves(value: int) -> tuple[int, int]:
     return value & U32_MAX, value >> 32
 
 
-class Register(Enum):
+class Register(StrEnum):
     """A register of a CPUID sub-leaf."""
 
     EAX = "eax"
@@ -131,15 +131,22 @@ class CpuidTable:
 
     def at(self, leaf: int, subleaf: int) -> CpuidEntry:
         """Return the entry of a sub-leaf; all zero if the table has none."""
-        blank = CpuidEntry(leaf, subleaf, KVM_CPUID_FLAG_SIGNIFICANT_INDEX, 0, 0, 0, 0)
-        return self.find(leaf, subleaf) or blank
+        found = self.find(leaf, subleaf)
+        return found or CpuidEntry(leaf, subleaf, KVM_CPUID_FLAG_SIGNIFICANT_INDEX, 0, 0, 0, 0)
+
+    def has(self, leaf: int, subleaf: int, register: Register, bit: int) -> bool:
+        """Return True if a feature bit is set; a missing leaf has none."""
+        entry = self.find(leaf, subleaf)
+        return entry is not None and bool(getattr(entry, register) >> bit & 1)
 
     def replaced(self, leaf: int, subleaf: int, **registers: int) -> CpuidTable:
-        """Return the table with registers of one entry changed; itself if there is no entry."""
+        """Return the table with registers of one entry changed; itself if nothing changes."""
         number = self.index(leaf, subleaf)
         if number is None:
             return self
         entry = self.entries[number]._replace(**registers)
+        if entry == self.entries[number]:
+            return self
         return CpuidTable((*self.entries[:number], entry, *self.entries[number + 1 :]))
 
     def standard_size(self, components: int) -> int:

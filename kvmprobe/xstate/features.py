@@ -30,10 +30,9 @@ class XFeature(IntEnum):
     XTILE_DATA = 18
     APX = 19
 
-    @property
-    def bit(self) -> int:
+    def __init__(self, nr: int) -> None:
+        self.bit = 1 << nr
         """The bitmap of this component."""
-        return 1 << self
 
 
 FPSSE = XFeature.FP.bit | XFeature.SSE.bit

@@ -52,7 +52,7 @@ def sweep(host):
             found.findings += [
                 (scenario.id, f) for f in _findings(checkers, scenario, trace, legal)
             ]
-        model_run.forget_if_long()
+        model_run.forget_if_large()
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 from kvmprobe.abi.errnos import meaning
@@ -49,6 +49,8 @@ class Op(ABC):
     """The name under which its output is kept for later ops."""
     on_kinds: ClassVar[tuple[Descriptor, ...]]
     """The kinds of descriptor for the call; empty for a call without a descriptor."""
+    descriptor_field: ClassVar[str] = ""
+    """The field with the name of the descriptor, if there is one."""
     requires: ClassVar[tuple[Requirement, ...]] = ()
     """What must hold after the ops before it; see ``domain``."""
     needs: ClassVar[Needs] = ANYWHERE
@@ -73,11 +75,10 @@ class Op(ABC):
     @property
     def descriptor(self) -> str:
         """The name of the descriptor that the call is made on: from a field, or the usual one."""
-        if not self.on_kinds:
-            return ""
-        field, usual = _USUAL[self.on_kinds[0]]
-        name: str = getattr(self, "on", getattr(self, field, usual))
-        return name
+        if self.descriptor_field:
+            name: str = getattr(self, self.descriptor_field)
+            return name
+        return _USUAL[self.on_kinds[0]][1] if self.on_kinds else ""
 
     @property
     def caller(self) -> str:
@@ -212,6 +213,15 @@ def _hashed_once(compute: Callable[[Any], int]) -> Callable[[Any], int]:
     return hashed
 
 
+def _descriptor_field(cls: type[Op]) -> str:
+    """Return ``on``, or else the field that its kind of descriptor usually has."""
+    if not cls.on_kinds:
+        return ""
+    named = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    candidates = ("on", _USUAL[cls.on_kinds[0]][0])
+    return next((name for name in candidates if name in named), "")
+
+
 _REGISTRY: dict[str, type[Op]] = {}
 _O = TypeVar("_O", bound=Op)
 
@@ -252,6 +262,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
         if isinstance(call, IoctlSpec):
             made.spec = call  # type: ignore[attr-defined]
             made.on_kinds = made.on_kinds or (call.on,)
+        made.descriptor_field = _descriptor_field(made)
         made.interface = call.name if isinstance(call, IoctlSpec) else call
         made.kernel_call = f"{made.interface}({operand})" if operand else made.interface
         _REGISTRY[name] = made

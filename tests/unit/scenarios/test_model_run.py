@@ -1,6 +1,7 @@
 """Memoised model runs: what is shared between hosts, and that sharing changes no answer."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -59,3 +60,23 @@ def test_a_step_keeps_the_machine_whose_id_is_its_key():
     steps = model_run._steps
     assert steps
     assert [id(known.before) for known in steps.values()] == [place for place, _ in steps]
+
+
+def test_all_runs_forget_their_steps_before_they_take_too_much_memory(monkeypatch):
+    monkeypatch.setattr("kvmprobe.scenarios.model_run._MOST", 1 << 20)
+    model_runs = ModelRuns(HOST)
+    sizes = []
+    for scenario in SAMPLE:
+        runs = [model_runs.with_defects(defects) for defects in (frozenset(), *ONE_EACH)]
+        sizes.append(sum(model_run.size for model_run in runs))
+        for model_run in runs:
+            model_run.walked(scenario)
+    assert sum(b < a for a, b in pairwise(sizes)) > 2
+    assert max(sizes) <= 1 << 20
+
+
+def test_forgetting_changes_no_outcome(monkeypatch):
+    monkeypatch.setattr("kvmprobe.scenarios.model_run._MOST", 1 << 16)
+    model_runs, alone = ModelRuns(HOST), ModelRun(replace(HOST, behaviours=DEFECTS))
+    for scenario in SAMPLE:
+        assert outcomes(model_runs.with_defects(DEFECTS), scenario) == outcomes(alone, scenario)
