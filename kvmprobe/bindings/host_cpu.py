@@ -7,11 +7,11 @@ returns the data of its highest leaf.  XGETBV is executed only where it cannot f
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import cpuid
-import psutil
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.bindings._ffi import ffi, lib
@@ -39,13 +39,13 @@ _NOTHING = Registers(0, 0, 0, 0)
 @contextmanager
 def pinned() -> Iterator[int]:
     """Stay on one of the CPUs that this process may use; yields its number."""
-    process = psutil.Process()
-    before = process.cpu_affinity() or [0]
-    process.cpu_affinity(before[:1])
+    before = os.sched_getaffinity(0)
+    chosen = min(before)
+    os.sched_setaffinity(0, {chosen})
     try:
-        yield before[0]
+        yield chosen
     finally:
-        process.cpu_affinity(before)
+        os.sched_setaffinity(0, before)
 
 
 def leaf(number: int, subleaf: int = 0) -> Registers:

@@ -15,6 +15,7 @@ from kvmprobe.cli.grammar.host import notice
 from kvmprobe.cli.grammar.shared import add_device
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
+from kvmprobe.execution.packed import unpack
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.preflight import classes, examine
 from kvmprobe.host.arming import disarm, unrestored
@@ -25,7 +26,6 @@ from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.doctor import doctor_lines
 from kvmprobe.reports.facts import fact_lines
 from kvmprobe.results.run_directory import runs_folder
-from kvmprobe.scenarios.calls import unpack
 from kvmprobe.xstate.cpuid import CpuidTable
 
 if TYPE_CHECKING:

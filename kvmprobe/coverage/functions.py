@@ -33,10 +33,12 @@ class KernelFunctions:
     """Functions in scope, in the order of their addresses.
 
     :ivar names: symbols, by address, of what they call
+    :ivar modules: address of each module's text
     """
 
     functions: tuple[KernelFunction, ...]
     names: Mapping[int, str] = field(default_factory=dict)
+    modules: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Sort them."""
@@ -52,6 +54,7 @@ class KernelFunctions:
                 for each in self.functions
             ],
             "names": {f"{address:x}": name for address, name in sorted(self.names.items())},
+            "modules": dict(self.modules),
         }
 
     @classmethod
@@ -69,6 +72,7 @@ class KernelFunctions:
                     for module, symbol, address, code in stored["functions"]
                 ),
                 {int(address, 16): str(name) for address, name in stored["names"].items()},
+                {str(name): int(address) for name, address in stored.get("modules", {}).items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a list of functions: {error!r}") from error

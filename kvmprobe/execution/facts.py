@@ -14,9 +14,9 @@ from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
 from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.errors import KernelCallError, Unavailable
 from kvmprobe.execution import guest_trial
+from kvmprobe.execution.packed import pack
 from kvmprobe.host import environment
 from kvmprobe.host.files import HostFiles
-from kvmprobe.scenarios.calls import pack
 from kvmprobe.xstate.cpuid import (
     AMX_TILE_BIT,
     LEAF_EXTENDED_FEATURES,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kvmprobe.errors import Unavailable, errno_name
 from kvmprobe.execution.driver import Request
+from kvmprobe.execution.packed import unpack
 from kvmprobe.judge.lockstep import predicts
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Behaviours
 from kvmprobe.model.host import HostProfile
-from kvmprobe.scenarios.calls import unpack
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from kvmprobe.scenarios.scenario import Need
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable

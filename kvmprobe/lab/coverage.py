@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.coverage.blocks import blocks_of
-from kvmprobe.coverage.static_keys import is_same_text
+from kvmprobe.coverage.same_text import is_same_text
 
 if TYPE_CHECKING:
-    from kvmprobe.coverage.functions import KernelFunctions
+    from collections.abc import Mapping
+
+    from kvmprobe.coverage.functions import KernelFunction, KernelFunctions
     from kvmprobe.lab.machine import Machine
 
 _SHOWN = 5
@@ -24,7 +26,7 @@ class Coverage:
     def __init__(self, functions: KernelFunctions) -> None:
         self.functions = functions
         self.problem = ""
-        self._addresses = [block.start for block in blocks_of(functions.functions)]
+        self._blocks = blocks_of(functions.functions)
 
     def arm(self, machine: Machine) -> None:
         """Have a machine that waits for input, and its forks, report the blocks they reach.
@@ -33,24 +35,37 @@ class Coverage:
 
         :raises LabError: the machine has ended
         """
+        moved = self._moved(machine)
         listed = self.functions.functions
-        ranges = [(each.address, len(each.code)) for each in listed]
-        text = machine.read_text(ranges)
+        text = machine.read_text([(f.address + moved[f.module], len(f.code)) for f in listed])
+        addresses = [block.start + moved[block.function.module] for block in self._blocks]
         if text is None:
             self.problem = "its functions are not where they were when they were read"
-            return
-        other = [
-            each.symbol
-            for each, code in zip(listed, text, strict=True)
-            if not is_same_text(each.code, code)
-        ]
-        if other:
+        elif other := [
+            f.symbol for f, code in zip(listed, text, strict=True) if not _same(f, code, moved)
+        ]:
             self.problem = (
                 f"the text of {len(other)} functions is not what it was when they were read: "
                 f"{', '.join(other[:_SHOWN])}"
             )
-            return
-        machine.watch_blocks(self._addresses)
+        elif addresses != sorted(addresses):
+            self.problem = "its modules lie in another order than when their functions were read"
+        else:
+            machine.watch_blocks(addresses)
+
+    def _moved(self, machine: Machine) -> dict[str, int]:
+        """Return how much higher each module lies than when its functions were read, bytes."""
+        read = self.functions.modules
+        moved = {name: machine.modules.get(name, at) - at for name, at in read.items()}
+        return {**dict.fromkeys((f.module for f in self.functions.functions), 0), **moved}
+
+
+def _same(function: KernelFunction, text: bytes, moved: Mapping[str, int]) -> bool:
+    """Return True if the text of a function is what was read, but for where modules lie."""
+    own = moved[function.module]
+    # Relative to the instruction, or absolute.
+    distances = {each - own for each in moved.values()} | set(moved.values())
+    return is_same_text(function.code, text, distances - {0})
 
 
 class ProgramCoverage(Coverage):

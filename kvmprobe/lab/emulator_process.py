@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
@@ -22,6 +22,7 @@ from kvmprobe.errors import MissingTools
 from kvmprobe.lab import bochs_config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kvmprobe.lab.boot_image import BootImage
@@ -73,9 +74,11 @@ class Restore:
     """Start with a saved machine.
 
     :ivar folder: what the emulator saved
+    :ivar modules: addresses of the kernel's modules, by name
     """
 
     folder: Path
+    modules: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def descriptors(self) -> tuple[int, ...]:

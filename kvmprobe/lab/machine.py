@@ -23,6 +23,7 @@ from kvmprobe.lab.machine_events import (
     Ended,
     EndReason,
     Event,
+    ModuleLoaded,
     Phase,
     decode,
 )
@@ -30,7 +31,7 @@ from kvmprobe.lab.ports import Ports, read_available, request_fork
 from kvmprobe.results import console_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.emulator_process import Boot, EmulatorProcess, Restore
@@ -52,7 +53,10 @@ _EMULATOR_BANNER = re.compile(r"^(?:={20,}|\d{11}i\[|\s+(?:Bochs x86|Built from|
 
 
 class Machine:
-    """A running machine, which is killed on exit from the ``with`` block."""
+    """A running machine, which is killed on exit from the ``with`` block.
+
+    :ivar modules: addresses of the kernel's modules, by name, once its program starts
+    """
 
     def __init__(
         self, ports: Ports, process: EmulatorProcess, boot_seconds: float | None = None
@@ -71,6 +75,7 @@ class Machine:
         self._console, self._log = bytearray(), bytearray()
         self._pending: deque[Event] = deque()
         self._over = self._watched = False
+        self.modules: Mapping[str, int] = {}
         self._sources = {
             ports.channel_out: self._incoming,
             ports.console: self._console,
@@ -93,7 +98,9 @@ class Machine:
     @classmethod
     def restore(cls, emulator: Emulator, saved: Restore) -> Self:
         """Start an emulator that goes on with a saved machine; otherwise like :meth:`boot`."""
-        return cls._begin(emulator, saved, None)
+        machine = cls._begin(emulator, saved, None)
+        machine.modules = saved.modules
+        return machine
 
     @classmethod
     def _begin(cls, emulator: Emulator, start: Boot | Restore, boot_seconds: float | None) -> Self:
@@ -120,6 +127,7 @@ class Machine:
             raise
         ports.hand_over()
         fork = type(self)(ports, ForkedEmulator(pid, pidfd, ports))
+        fork.modules = self.modules
         fork._watched = self._watched  # noqa: SLF001 - the emulator's memory has been copied
         return fork
 
@@ -246,6 +254,8 @@ class Machine:
             if isinstance(event, Phase):
                 self._process.guest_runs()
                 self._program_started |= event.phase is BootPhase.START
+            elif isinstance(event, ModuleLoaded):
+                self.modules = {**self.modules, event.name: event.address}
             self._pending.append(event)
 
     # The panic may still be printed, and earlier output of the program may not have been read yet.

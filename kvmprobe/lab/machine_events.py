@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -76,6 +77,17 @@ class KvmMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleLoaded:
+    """A module of the kernel is loaded.
+
+    :ivar address: linear address of its text
+    """
+
+    name: str
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramExited:
     """The program ended with an exit status."""
 
@@ -115,9 +127,17 @@ class Ended:
 
 
 GuestEvent = (
-    ChannelLine | Phase | Output | KvmMissing | ProgramExited | ProgramKilled | BlocksReached
+    ChannelLine
+    | Phase
+    | ModuleLoaded
+    | Output
+    | KvmMissing
+    | ProgramExited
+    | ProgramKilled
+    | BlocksReached
 )
 Event = GuestEvent | ConsolePanic | Ended
+_MODULE = re.compile(r"(\w+) ([0-9a-f]+)")
 _PHASES = {phase.value: phase for phase in BootPhase}
 
 
@@ -131,10 +151,15 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
         return Output(Stream(text[0]), _from_base64(text[1:]))
     if not text.startswith("#"):
         return ChannelLine(text)
-    word, _, rest = text[1:].partition(" ")
+    return _of_init(*text[1:].split(" ", 1), seconds=seconds)
+
+
+def _of_init(word: str, rest: str = "", *, seconds: float) -> GuestEvent:
     match word:
         case "phase" if rest in _PHASES:
             return Phase(_PHASES[rest], seconds)
+        case "module" if found := _MODULE.fullmatch(rest):
+            return ModuleLoaded(found[1], int(found[2], 16))
         case "nokvm":
             return KvmMissing(rest)
         case "exit" | "signal" if rest.isdecimal():
@@ -144,7 +169,9 @@ def decode(line: bytes, seconds: float) -> GuestEvent:
         case "failed":
             raise LabError(f"the emulated host could not start the program: {rest}")
         case _:
-            raise LabError(f"the emulated host sent an unknown message: {text[:200]!r}")
+            raise LabError(
+                f"the emulated host sent an unknown message: {word[:200]!r} {rest[:200]!r}"
+            )
 
 
 def _from_base64(text: str) -> bytes:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
-from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
-from kvmprobe.lab import boot_image, emulator, initramfs, kernel_image, kernels
+from kvmprobe.lab import emulator, kernels
 from kvmprobe.lab.coverage import Coverage
 from kvmprobe.lab.machine import WORKER_SILENCE_SECONDS
 from kvmprobe.lab.machine_events import (
@@ -20,10 +19,10 @@ from kvmprobe.lab.machine_events import (
     Ended,
     EndReason,
 )
-from kvmprobe.lab.python_closure import add_python
 from kvmprobe.lab.saved import SavedTemplate
 from kvmprobe.lab.template import Template
 from kvmprobe.lab.watched_kernel import KernelReader
+from kvmprobe.lab.worker_image import WorkerImage
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
 
-_WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.facts",)
 # By the emulated clock, one second of which takes ten or more.
 _SCENARIO_SECONDS = 3.0
 
@@ -157,21 +155,9 @@ class EmulatedHost:
         kernel = kernels.resolve(spec, modules_dir=modules, archives=archives, progress=progress)
         built = emulator.ensure(archives, progress, tarball=tarball)
         progress.stage(f"emulated host: boot image with {kernel.label}")
-        unpacked = kernel_image.read(kernel.vmlinuz)
-        files = initramfs.FileTree()
-        python = add_python(files, _WORKER, archives.cache.folder("pycache"), also=_WORKER_IMPORTS)
-        payload = initramfs.Payload(
-            files,
-            python.command,
-            initramfs.Mode.WORKER,
-            {**python.environment, TRANSPORT_VARIABLE: PORT},
-        )
-        packed = initramfs.build(payload, kernel.modules, built.init.read_bytes())
-        image = boot_image.build(
-            unpacked, packed, boot_image.MEMORY_MIB, boot_image.WORKER_ARGUMENTS
-        )
+        image = WorkerImage(kernel, built, archives.cache)
         warm = start is Startup.WARM
-        saved = SavedTemplate.of(archives.cache, built, image) if warm else None
+        saved = SavedTemplate.of(archives.cache, built, image.get()) if warm else None
         return cls(kernel, built, Template(built, image, saved))
 
     def watched(self, cache: Cache, progress: Progress) -> Self:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping  # noqa: TC003 - the manifest is decoded by type
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ import kvmprobe
 from kvmprobe.errors import KvmprobeError
 from kvmprobe.lab import bochs_config
 from kvmprobe.lab.cache import require_space
+from kvmprobe.results.codec import from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from kvmprobe.lab.cache import Cache
     from kvmprobe.lab.emulator import Emulator
 
-_SCHEMA = "kvmprobe-template/1"
+_SCHEMA = "kvmprobe-template/2"
 _MANIFEST = "template.json"
 _FOLDER = "templates"
 _BLOCK = 1 << 17
@@ -37,6 +39,18 @@ _MIB = 1 << 20
 MOST_BYTES = 2 << 30
 _OPTRAM = re.compile(r"^(optramimage\d): .*$", re.MULTILINE)
 _CPU = re.compile(r"^cpu: .*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """What a machine told while it booted.
+
+    :ivar greeting: the line that the worker wrote before it waited for input
+    :ivar modules: addresses of the kernel's modules, by name
+    """
+
+    greeting: str
+    modules: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +82,8 @@ class SavedTemplate:
         """Where it is, if it has been saved."""
         return self.cache.root / _FOLDER / self.key
 
-    def greeting(self) -> str | None:
-        """Return the worker's greeting if the template is there, whole and the user's own.
+    def booted(self) -> Booted | None:
+        """Return what it told if the template is there, whole and the user's own.
 
         A template that is not whole is removed.
         """
@@ -77,11 +91,11 @@ class SavedTemplate:
         try:
             recorded = json.loads(manifest.read_bytes())
             whole = recorded["schema"] == _SCHEMA and recorded["files"] == hashes(self.folder)
-            greeting = str(recorded["greeting"])
+            booted = from_json(Booted, recorded["booted"], "$.booted")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
-            whole, greeting = False, ""
+            whole, booted = False, None
         if not whole:
             self.discard()
             return None
@@ -90,7 +104,7 @@ class SavedTemplate:
         # The least recently used one is removed first.
         with contextlib.suppress(OSError):
             os.utime(manifest)
-        return greeting
+        return booted
 
     def discard(self) -> None:
         """Remove it."""
@@ -120,7 +134,7 @@ class SavedTemplate:
         """
         require_space(self.cache.root, self.memory_mib * _MIB, "a saved template")
 
-    def publish(self, state: Path, greeting: str) -> None:
+    def publish(self, state: Path, booted: Booted) -> None:
         """Move what the emulator saved into the cache; remove the oldest beyond the limit.
 
         :param state: in a scratch directory of the cache
@@ -129,7 +143,8 @@ class SavedTemplate:
         configuration = state / "config"
         text = _OPTRAM.sub(r"\1: file=none", configuration.read_text(encoding="utf-8"))
         configuration.write_text(_CPU.sub(self.cpu, text), encoding="utf-8")
-        manifest = {"schema": _SCHEMA, "greeting": greeting, "files": hashes(state)}
+        told = to_json(Booted, booted)
+        manifest = {"schema": _SCHEMA, "booted": told, "files": hashes(state)}
         (state / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         state.chmod(0o700)
         self.cache.publish(state, self.folder)

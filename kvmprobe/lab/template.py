@@ -17,14 +17,15 @@ from kvmprobe.lab.emulator_process import Boot, Restore, Save
 from kvmprobe.lab.machine import WORKER_SILENCE_SECONDS, Machine
 from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, KvmMissing, Phase
 from kvmprobe.lab.ports import ForkFailed, TemplateLost
+from kvmprobe.lab.saved import Booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.saved import SavedTemplate
+    from kvmprobe.lab.worker_image import WorkerImage
 
 _BOOTS = 3
 
@@ -41,7 +42,7 @@ class Template:
     def __init__(
         self,
         emulator: Emulator,
-        image: BootImage,
+        image: WorkerImage,
         saved: SavedTemplate | None = None,
         when_ready: Callable[[Machine], None] | None = None,
     ) -> None:
@@ -111,12 +112,14 @@ class Template:
         if self._when_ready is not None:
             assert self._machine is not None  # noqa: S101 - _begin() has set it
             self._when_ready(self._machine)
+        self._image.drop()
         self._ready = True
 
     def _begin(self) -> None:
         """Go on with the saved machine if there is one; else boot."""
-        if self.saved is not None and (greeting := self.saved.greeting()) is not None:
-            self._machine = Machine.restore(self._emulator, Restore(self.saved.folder))
+        if self.saved is not None and (booted := self.saved.booted()) is not None:
+            restore = Restore(self.saved.folder, booted.modules)
+            self._machine = Machine.restore(self._emulator, restore)
             try:
                 # It answers once it waits for input.
                 self._machine.fork().__exit__()
@@ -126,7 +129,7 @@ class Template:
                 self._drop()
                 self.saved.discard()
             else:
-                self.greeting = greeting
+                self.greeting = booted.greeting
                 return
         self._boot()
 
@@ -144,7 +147,7 @@ class Template:
         heard, told = os.pipe2(os.O_CLOEXEC)
         return Save(folder, told), heard
 
-    def _publish(self, folder: Path, heard: int) -> None:
+    def _publish(self, machine: Machine, folder: Path, heard: int) -> None:
         """Wait until the emulator has saved; keep what it has."""
         assert self.saved is not None  # noqa: S101 - it chose the folder
         with self._saving, open(heard, "rb") as pipe:
@@ -153,7 +156,7 @@ class Template:
                 self._not_saved(OSError(int(answer), os.strerror(int(answer))))
             elif answer:
                 try:
-                    self.saved.publish(folder, self.greeting)
+                    self.saved.publish(folder, Booted(self.greeting, machine.modules))
                 except (NoSpace, OSError) as error:
                     self._not_saved(error)
 
@@ -165,7 +168,7 @@ class Template:
         saving = self._save()
         save = saving[0] if saving else None
         try:
-            machine = Machine.boot(self._emulator, Boot(self._image, save=save))
+            machine = Machine.boot(self._emulator, Boot(self._image.get(), save=save))
         finally:
             if save is not None:
                 os.close(save.told)
@@ -173,7 +176,7 @@ class Template:
         if self._closed:
             machine.kill()
         if saving is not None:
-            self._keeper.submit(self._publish, saving[0].folder, saving[1])
+            self._keeper.submit(self._publish, machine, saving[0].folder, saving[1])
         for event in machine.events(WORKER_SILENCE_SECONDS):
             match event:
                 case ChannelLine(text):

@@ -1,15 +1,16 @@
 """The functions of a kernel under test whose coverage is measured, read from it once.
 
 A boot reads them; later they are in the cache.  The same kernel, modules, processors and emulator
-put the same text at the same addresses, since the kernel is entered without its decompressor, which
-would move it.  Whoever uses them compares the text with that of the running machine.
+have the same text; the kernel's own is at the same addresses, since it is entered without its
+decompressor, which would move it.  Modules may lie elsewhere.  Whoever uses them compares the text
+with that of the running machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.coverage.functions import KernelFunctions
@@ -64,7 +65,7 @@ class KernelReader:
 
     def _key(self, kernel: Kernel) -> str:
         state = hashlib.sha256(repr((self.processors, boot_image.DEFAULT_ARGUMENTS)).encode())
-        inputs = (kernel.vmlinuz, *kernel.modules, self.emulator.bochs)
+        inputs = (kernel.vmlinuz, *kernel.modules, self.emulator.bochs, self.emulator.init)
         for content in (each.read_bytes() for each in (SCOPE_FILE, *inputs)):
             state.update(hashlib.sha256(content).digest())
         return state.hexdigest()[:32]
@@ -91,7 +92,9 @@ class KernelReader:
                     written[event.stream] += event.content
                 elif isinstance(event, ProgramExited):
                     status = event.status
+            modules = machine.modules
         if status != 0:
             reason = written[Stream.STDERR].decode(errors="replace").strip()
             raise NoCoverage(f"kernel {kernel.label}: {reason or 'its functions cannot be read'}")
-        return KernelFunctions.from_json(json.loads(written[Stream.STDOUT]))
+        found = KernelFunctions.from_json(json.loads(written[Stream.STDOUT]))
+        return replace(found, modules=modules)

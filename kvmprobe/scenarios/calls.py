@@ -6,8 +6,6 @@ captured outputs have names, so that a later call can use what an earlier one re
 
 from __future__ import annotations
 
-import base64
-import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -245,13 +243,3 @@ Call = (
     | RunVcpu
     | RunGuest
 )
-
-
-def pack(content: bytes | bytearray) -> str:
-    """Encode bytes for a line of JSON."""
-    return base64.b64encode(zlib.compress(content, 1)).decode()
-
-
-def unpack(text: str) -> bytes:
-    """Decode what :func:`pack` encoded."""
-    return zlib.decompress(base64.b64decode(text))

@@ -82,17 +82,7 @@ def matching(measured, reached, function, instruction):
     ]
 
 
-# KVM's modules of 6.1.192 lie elsewhere in each boot, so its coverage is refused.
-REFUSED = pytest.mark.xfail(reason="6.1.192 loads KVM's modules at other addresses", strict=True)
-
-
-@pytest.mark.parametrize(
-    "guilt",
-    [
-        pytest.param(guilt, id=name, marks=REFUSED if name == "B4" else ())
-        for name, guilt in GUILT.items()
-    ],
-)
+@pytest.mark.parametrize("guilt", GUILT.values(), ids=GUILT)
 def test_a_defects_guilty_block_is_reached_by_its_scenario(tmp_path, guilt):
     out = tmp_path / "run"
     given = ("--kernel", guilt.kernel, "--select", guilt.scenario, "--out", out, "--coverage")

@@ -129,7 +129,7 @@ def saved_once(tmp_path_factory):
 def saved(saved_once):
     """A place with a saved machine, which is saved again if a test has spoiled it."""
     place = EmulatedHost.prepare(saved_once, KERNEL, None, Silent())
-    if place.template.saved.greeting() is None:
+    if place.template.saved.booted() is None:
         place.open().__exit__()
         place.template.close()
         place = EmulatedHost.prepare(saved_once, KERNEL, None, Silent())

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvmprobe.execution.packed import pack, unpack
 from kvmprobe.execution.wire import bytes_from_wire, bytes_to_wire
-from kvmprobe.scenarios.calls import pack, unpack
 from kvmprobe.scenarios.ops import decode, encode, registry
 from kvmprobe.scenarios.orders import restore_orders
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable

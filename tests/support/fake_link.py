@@ -9,6 +9,7 @@ from functools import cache
 
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
+from kvmprobe.execution.packed import pack
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.wire import bytes_to_wire, define
 from kvmprobe.model.behaviours import Behaviour
@@ -17,7 +18,6 @@ from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.results.record import Crash, Target
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.calls import pack
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from tests.support.fake_kernel import reply_of
 

@@ -4,6 +4,7 @@
  * Messages are lines on the emulator's channel (byte writes to port 0x5e0), which a kernel panic cannot lose:
  *
  *   #phase NAME        a stage of the boot begins: init, disk (if there is one), modules, wait (if it waits for input), start
+ *   #module NAME HEX   where the text of a module is
  *   #nokvm TEXT        KVM could not be set up; TEXT has the failed step and the reason
  *   #exit N, #signal N how the program ended
  *   #failed TEXT       the program could not be started
@@ -180,6 +181,19 @@ static const char *load_modules(const char *list_path)
 		close(file);
 	}
 	return NULL;
+}
+
+static void report_modules(void)
+{
+	FILE *modules = fopen("/proc/modules", "re");
+	unsigned long address;
+	char line[512], name[64];
+
+	while (modules && fgets(line, sizeof line, modules))
+		if (sscanf(line, "%63s %*s %*s %*s %*s %lx", name, &address) == 2)
+			report("#module %s %lx", name, address);
+	if (modules)
+		fclose(modules);
 }
 
 static int set_up_kvm(void)
@@ -395,6 +409,7 @@ int main(void)
 	report("#phase modules");
 	if (set_up_kvm() != 0 && !exec_mode)
 		end_machine();
+	report_modules();
 	if (access("/lab/wait", F_OK) == 0) {
 		report("#phase wait");
 		inb(CHANNEL_PORT);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvmprobe.scenarios.calls import pack, unpack
+from kvmprobe.execution.packed import pack, unpack
 
 
 def test_packed_bytes_are_one_line_of_ascii():
