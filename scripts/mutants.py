@@ -43,12 +43,14 @@ class Mutant:
     """A changed module.
 
     :ivar key: module, function and change; independent of line numbers
-    :ivar function: dotted name of the enclosing function; empty at module level
+    :ivar place: dotted name of the enclosing function or class; empty at module level
+    :ivar in_function: whether that is a function: its code, or a default of it
     :ivar line: line number in the source
     """
 
     key: str
-    function: str
+    place: str
+    in_function: bool
     line: int
     source: str
 
@@ -57,32 +59,34 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
     """Yield all mutants of a module's source, from top to bottom."""
     tree = ast.parse(source)
     seen: dict[str, int] = {}
-    for function, node in _nodes(tree, ""):
+    for place, in_function, node in _nodes(tree, "", in_function=False):
         for changed in _changes(node):
             before, after = _text(node), _text(changed)
-            key = f"{module}:{function}: {before} -> {after}"
+            key = f"{module}:{place}: {before} -> {after}"
             seen[key] = count = seen.get(key, 0) + 1
             yield Mutant(
                 key if count == 1 else f"{key} #{count}",
-                function,
+                place,
+                in_function,
                 getattr(node, "lineno", 0),
                 ast.unparse(ast.fix_missing_locations(_exchanged(tree, node, changed))),
             )
 
 
-def _nodes(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST]]:
-    """Yield the nodes that may be changed, with the enclosing function."""
+def _nodes(node: ast.AST, place: str, *, in_function: bool) -> Iterator[tuple[str, bool, ast.AST]]:
+    """Yield the nodes that may be changed, with the enclosing function or class."""
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "bases", "type_params"}:
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or _is_fixed(child):
                 continue
-            inner = function
+            inner, inside = place, in_function
             if isinstance(child, ast.FunctionDef | ast.ClassDef):
-                inner = f"{function}.{child.name}" if function else child.name
-            yield inner, child
-            yield from _nodes(child, inner)
+                inner = f"{place}.{child.name}" if place else child.name
+                inside = in_function or isinstance(child, ast.FunctionDef)
+            yield inner, inside, child
+            yield from _nodes(child, inner, in_function=inside)
 
 
 def _is_fixed(node: ast.AST) -> bool:

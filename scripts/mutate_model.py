@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-import inspect
 import os
 import re
 import resource
-import signal
 import sys
 import time
 import tomllib
@@ -21,20 +19,19 @@ from dataclasses import replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mutants import Mutant, mutants
+from mutated_model import caches, exchange, forget_package, function_at
 
 from kvmprobe.execution.recording import disagreements
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.results.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType, ModuleType
+    from types import FrameType
 
-    from kvmprobe.results.transcript import Entry
+    from kvmprobe.results.transcript import Entry, Transcript
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "kvmprobe" / "model"
@@ -44,8 +41,8 @@ SURVIVORS = ROOT / "tests" / "mutation" / "survivors.toml"
 _LEFT_OUT = {"__init__", "behaviours", "rule", "sapphire_rapids"}
 _STRIDE = 37
 _MATRIX_STRIDE = 10
-_MEMORY = 2 << 30
-_DEADLINE = 120
+_MEMORY = 1 << 30
+_SECONDS = 30
 
 
 class Fate(Enum):
@@ -55,63 +52,34 @@ class Fate(Enum):
     KILLED = 10
 
 
-def install(module: ModuleType, source: str) -> None:
-    """Replace the source of a module, also in the modules that imported names from it.
-
-    Existing functions get the new code and defaults.  A plain value is replaced where it was
-    imported under its name, other objects where they are referenced.
-    """
-    before = dict(vars(module))
-    exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102
-    exchanged, values = {}, {}
-    for name, old in before.items():
-        new = vars(module)[name]
-        own = getattr(old, "__module__", None) == module.__name__
-        if own and isinstance(inspect.unwrap(old), FunctionType):
-            function, changed = inspect.unwrap(old), inspect.unwrap(new)
-            function.__code__, function.__defaults__ = changed.__code__, changed.__defaults__
-        elif own and new is not old:
-            exchanged[id(old)] = new
-        elif not own and new is not old and not name.startswith("_"):
-            values[name] = (old, new)
-    for user in [m for name, m in sys.modules.items() if name.startswith("kvmprobe.")]:
-        for name, value in list(vars(user).items()):
-            # What another module has kept may come from the mutated one.
-            getattr(value, "cache_clear", lambda: None)()
-            old, new = values.get(name, (value, None))
-            by_name = name in values and value is old
-            setattr(user, name, new if by_name else _with_exchanged(value, exchanged))
-
-
-def _with_exchanged(value: Any, exchanged: dict[int, Any]) -> Any:  # noqa: ANN401 - anything
-    if id(value) in exchanged:
-        return exchanged[id(value)]
-    if type(value) is dict and not exchanged.keys().isdisjoint(map(id, value.values())):
-        return {key: exchanged.get(id(item), item) for key, item in value.items()}
-    if type(value) in {tuple, list} and not exchanged.keys().isdisjoint(map(id, value)):
-        return type(value)(exchanged.get(id(item), item) for item in value)
-    return value
-
-
 class Replays:
-    """The transcripts, and the entries that call each function of the model."""
+    """The transcripts, and the entries that call each function of the model.
 
-    def __init__(self, transcripts: Sequence[Transcript]) -> None:
-        self.transcripts = transcripts
+    :ivar contents: the files
+    """
+
+    def __init__(self, contents: Sequence[bytes]) -> None:
+        self.contents = contents
+        self.transcripts = transcripts = list(map(_transcript, contents))
         self._callers: list[dict[tuple[str, str], list[Entry]]] = []
+        kept = caches()
         for transcript in transcripts:
             callers: dict[tuple[str, str], list[Entry]] = defaultdict(list)
             for entry in transcript.entries:
+                # What an earlier entry has left in a cache is called by this one as well.
+                for clear in kept:
+                    clear()
                 for function in _functions_called(transcript, entry):
                     callers[function].append(entry)
             self._callers.append(callers)
 
-    def that_call(self, module: str, function: str) -> Iterator[Transcript]:
-        """Yield the transcripts with these entries; with all entries if none calls the function."""
-        known = any((module, function) in callers for callers in self._callers)
-        for transcript, callers in zip(self.transcripts, self._callers, strict=True):
-            entries = callers.get((module, function), ()) if known else transcript.entries
-            yield replace(transcript, entries=tuple(entries))
+    def that_call(self, module: str, function: str) -> list[Transcript]:
+        """Return the transcripts with these entries, without those that have none."""
+        return [
+            replace(transcript, entries=tuple(callers[module, function]))
+            for transcript, callers in zip(self.transcripts, self._callers, strict=True)
+            if (module, function) in callers
+        ]
 
 
 def _functions_called(transcript: Transcript, entry: Entry) -> set[tuple[str, str]]:
@@ -133,12 +101,29 @@ def _functions_called(transcript: Transcript, entry: Entry) -> set[tuple[str, st
 
 def notices(mutant: Mutant, module: str, replays: Replays) -> bool:
     """Return True if a replay with the mutant differs; must run in its own process."""
-    affected = list(replays.that_call(module, mutant.function))
+    name = f"kvmprobe.model.{module}"
+    affected = replays.that_call(module, mutant.place) if mutant.in_function else []
+    function = function_at(vars(sys.modules[name]), mutant.place) if affected else None
     try:
-        install(sys.modules[f"kvmprobe.model.{module}"], mutant.source)
-        return any(next(disagreements(transcript), None) is not None for transcript in affected)
+        if function is not None:
+            exchange(function, mutant.place, mutant.source)
+            return any(map(_is_judged_otherwise, affected))
+        forget_package(name, mutant.source)
+        return any(map(_is_judged_otherwise, map(_transcript, replays.contents)))
     except Exception:
         return True
+
+
+def _is_judged_otherwise(transcript: Transcript) -> bool:
+    from kvmprobe.execution.recording import disagreements  # noqa: PLC0415 - perhaps again
+
+    return next(disagreements(transcript), None) is not None
+
+
+def _transcript(content: bytes) -> Transcript:
+    from kvmprobe.results.transcript import Transcript  # noqa: PLC0415 - perhaps again
+
+    return _shuffled(Transcript.from_bytes(content))
 
 
 def _shuffled(transcript: Transcript) -> Transcript:
@@ -156,7 +141,7 @@ def _shuffled(transcript: Transcript) -> Transcript:
 def fates(
     chosen: Sequence[tuple[Mutant, str]], replays: Replays, jobs: int
 ) -> Iterator[tuple[Mutant, Fate]]:
-    """Judge each mutant in a forked child; one that times out counts as detected."""
+    """Judge each mutant in a forked child; one that takes too long counts as detected."""
     running: dict[int, Mutant] = {}
     waiting = list(reversed(chosen))
     while waiting or running:
@@ -164,7 +149,7 @@ def fates(
             mutant, module = waiting.pop()
             pid = os.fork()
             if pid == 0:
-                signal.alarm(_DEADLINE)
+                resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
                 resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
                 noticed = notices(mutant, module, replays)
                 os._exit((Fate.KILLED if noticed else Fate.SURVIVED).value)
@@ -183,13 +168,13 @@ def unnoticed_flips(transcripts: Sequence[Transcript]) -> list[str]:
     return unnoticed
 
 
-def _transcripts() -> list[Transcript]:
+def _contents() -> list[bytes]:
     paths = sorted(TRANSCRIPTS.glob("[0-9]*.xz"), reverse=True) + sorted(
         TRANSCRIPTS.glob("[a-z]*.xz")
     )
     if not paths:
         raise SystemExit(f"no transcripts in {TRANSCRIPTS}; scripts/record_transcripts makes them")
-    return [_shuffled(Transcript.from_bytes(path.read_bytes())) for path in paths]
+    return [path.read_bytes() for path in paths]
 
 
 def _reasons(kind: str) -> dict[str, str]:
@@ -216,7 +201,7 @@ def main() -> None:
         "--again", type=Path, help="only the survivors in the output of an earlier run"
     )
     arguments = parser.parse_args()
-    transcripts, started = _transcripts(), time.monotonic()
+    contents, started = _contents(), time.monotonic()
     equivalent, unreachable = _reasons("equivalent"), _reasons("unreachable")
     again = _survivors_in(arguments.again.read_text()) if arguments.again else None
     chosen = [
@@ -227,10 +212,11 @@ def main() -> None:
         if any(fnmatchcase(mutant.key, glob) for glob in arguments.glob)
         if again is None or mutant.key in again
     ][:: arguments.every]
+    replays = Replays(contents)
     gc.collect()
     gc.freeze()
     survivors = []
-    for done, (mutant, end) in enumerate(fates(chosen, Replays(transcripts), arguments.jobs), 1):
+    for done, (mutant, end) in enumerate(fates(chosen, replays, arguments.jobs), 1):
         print(f"\r{done} of {len(chosen)}", end="", file=sys.stderr, flush=True)
         if end is Fate.SURVIVED:
             survivors.append(mutant)
@@ -245,8 +231,11 @@ def main() -> None:
     proven = sum(bool(_reason(m.key, equivalent)) for m in survivors)
     counted, killed = len(chosen) - proven, len(chosen) - len(survivors)
     score = 100 * killed / counted if counted else 100.0
-    flips = unnoticed_flips(transcripts)
+    flips = unnoticed_flips(replays.transcripts)
     print(f"behaviours whose switch is not detected: {', '.join(flips) or 'none'}")
+    for name, why in _reasons("switch").items():
+        if name in flips:
+            print(f"    {name}: {why}")
     print(
         f"{len(chosen)} mutants: {killed} detected, {len(survivors) - proven} survived, "
         f"{proven} equivalent; score {score:.1f} %, {time.monotonic() - started:.0f} s"

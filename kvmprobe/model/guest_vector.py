@@ -6,6 +6,7 @@ import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from kvmprobe.errors import NotModelled
 from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.guest import Vector, instruction_rule
 from kvmprobe.xstate.features import AVX512, SSE_YMM, XFeature
@@ -93,15 +94,14 @@ LOAD = instruction_rule("a load into vector or mask registers sets them", "MOVUP
 def load(guest: Guest, file: VectorFile, registers: bytes) -> Guest:
     """MOVUPS, VMOVUPS or KMOVQ into all registers of a file.
 
-    An instruction with VEX or EVEX prefix clears the rest of its register, up to the largest
-    vector that XCR0 enables; one without leaves it.
+    An instruction with VEX or EVEX prefix clears the rest of its register; one without leaves it.
 
     :see: SDM vol.2 MOVUPS; vol.1 §14.1 "Intel AVX Overview"
     """
     _require(guest, file)
     changes = split(file, registers)
-    if file is VectorFile.YMM and guest.vcpu.xcr0 & AVX512 == AVX512:
-        changes[XFeature.ZMM_HI256] = bytes(512)
+    if file is VectorFile.YMM:
+        changes |= _above_ymm(guest)
     return guest.with_state(changes)
 
 
@@ -138,10 +138,7 @@ def vzeroupper(guest: Guest) -> Guest:
     :see: SDM vol.2 VZEROUPPER
     """
     _require(guest, VectorFile.YMM)
-    high = {int(XFeature.YMM): bytes(256)}
-    if guest.vcpu.xcr0 & AVX512 == AVX512:
-        high[XFeature.ZMM_HI256] = bytes(512)
-    return guest.with_state(high)
+    return guest.with_state({int(XFeature.YMM): bytes(256)} | _above_ymm(guest))
 
 
 LDMXCSR = instruction_rule("LDMXCSR sets MXCSR", "LDMXCSR")
@@ -294,6 +291,23 @@ def fstp(guest: Guest) -> Guest:
     tags = x87[_TAG_BYTE] & ~(1 << top)
     popped = _stacked(x87, (top + 1) % _STACK, tags, [*slots[1:], slots[0]], flags)
     return _with_x87(guest._replace(memory=value), popped)
+
+
+def _above_ymm(guest: Guest) -> dict[int, bytes]:
+    """Return what an instruction with a VEX prefix leaves of registers 0 to 15 above YMM.
+
+    It clears up to MAXVL, which follows XCR0; the emulator clears all 512 bits without AVX-512 too.
+
+    :raises NotModelled: XCR0 lacks AVX-512, and ZMM_HI256 is not INIT
+    """
+    if guest.vcpu.xcr0 & AVX512 == AVX512:
+        return {int(XFeature.ZMM_HI256): bytes(512)}
+    if any(guest.state.get(XFeature.ZMM_HI256, b"")):
+        raise NotModelled(
+            "an instruction with a VEX prefix while XCR0 lacks AVX-512 and ZMM_HI256 is in use: "
+            "processors and emulators differ in what is left of it"
+        )
+    return {}
 
 
 def _require(guest: Guest, file: VectorFile) -> None:

@@ -46,7 +46,9 @@ def cited(pattern):
 
 
 def missing(pattern, known):
-    return sorted((path, number) for path, number in cited(pattern) if number not in known)
+    citations = cited(pattern)
+    assert citations
+    return sorted((path, number) for path, number in citations if number not in known)
 
 
 def test_each_section_that_is_cited_exists():
@@ -66,7 +68,9 @@ def test_each_invariant_that_is_cited_exists():
 
 def test_each_section_of_a_rule_exists():
     rules = contract_coverage.rules().values()
-    assert {section for rule in rules for section in rule.sections} <= sections()
+    named = {section for rule in rules for section in rule.sections}
+    assert named
+    assert named <= sections()
 
 
 def test_each_statement_is_of_a_section():

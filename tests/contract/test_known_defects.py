@@ -75,6 +75,7 @@ def test_a_subject_begins_with_the_prefix_of_a_subsystem(entry):
 
 @each_entry
 def test_files_are_paths_in_the_kernels_source(entry):
+    assert entry["files"]
     assert all(re.fullmatch(r"(arch/x86|virt/kvm)/[\w/]+\.c", path) for path in entry["files"])
 
 

@@ -35,6 +35,7 @@ def test_a_run_leaves_its_summary_and_no_status_line():
 def test_a_run_on_a_terminal_of_ci_is_plain_text():
     with on_terminal([*RUN, *SMALL, "--known", "xfail"], environ={"CI": "1"}) as terminal:
         terminal.end()
+    assert b" PASS" in terminal.raw
     assert b"\x1b" not in terminal.raw
 
 
@@ -43,6 +44,7 @@ def test_each_line_has_a_timestamp_on_request():
     with on_terminal(command, columns=300, environ={"CI": "1"}) as terminal:
         terminal.end()
     stamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d( |$)")
+    assert terminal.lines
     assert [line for line in terminal.lines if not stamp.match(line)] == []
 
 

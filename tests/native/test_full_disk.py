@@ -44,9 +44,9 @@ def test_a_full_disk_keeps_complete_entries_and_resume_runs_the_rest(disk, pages
     root = disk(pages)
     path = root / "run"
     ended = kvmprobe(*RUN, "--out", str(path))
-    if ended.returncode == ExitCode.USAGE:
-        assert "No space left on device" in ended.stderr
-        assert "Traceback" not in ended.stderr
+    is_full = "No space left on device" in ended.stderr
+    assert is_full == (ended.returncode == ExitCode.USAGE), ended
+    assert "Traceback" not in ended.stderr
     mount("-o", f"remount,size={ROOM}k", str(root))
     again = ["resume", str(path)] if is_run_directory(path) else [*RUN, "--out", str(path)]
     kvmprobe(*again)

@@ -27,11 +27,14 @@ def run(tmp_path_factory):
 
 def test_an_intent_precedes_every_result(run):
     intended: set[str] = set()
+    results = []
     for entry in read_entries(run[0] / JOURNAL):
         if entry["type"] == "intent":
             intended.update(entry["scenarios"])
         elif entry["type"] == "result" and entry["record"]["verdict"] != "SKIPPED":
-            assert entry["record"]["id"] in intended
+            results.append((entry["record"]["id"], entry["record"]["id"] in intended))
+    assert results
+    assert [name for name, preceded in results if not preceded] == []
 
 
 def test_the_outputs_of_a_failed_scenario_are_kept(run):

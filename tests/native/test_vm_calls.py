@@ -194,10 +194,11 @@ def test_memory_of_another_size_is_einval(vm, refused):
     refused(errno.EINVAL, vm.map_memory, 0, 0x1000, bytes(0x1000))
 
 
-def test_a_slot_can_be_moved(vm):
+def test_a_slot_can_be_moved(vm, refused):
     memory = vm.map_memory(0, 0x1000, bytes(0x1000))
     vm.set_user_memory_region(0, 0x8000, memory)
     vm.map_memory(1, 0x1000, bytes(0x1000))
+    refused(errno.EEXIST, vm.map_memory, 2, 0x8000, bytes(0x1000))
 
 
 def test_a_deleted_slot_makes_room(vm):
@@ -220,6 +221,7 @@ def test_memory_of_a_deleted_slot_can_be_unmapped(vm):
     memory = vm.map_memory(0, 0, bytes(0x1000))
     vm.delete_memory_region(0)
     memory.close()
+    assert memory.closed
 
 
 def test_a_vcpu_keeps_its_guests_memory(guest):

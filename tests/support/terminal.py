@@ -40,7 +40,11 @@ class Terminal:
         os.write(self.fd, keys)
 
     def read_until(self, shows):
-        """Read until the screen does, or the command has ended."""
+        """Read until the screen does; fail if the command ends before."""
+        assert self._read(shows), self.lines
+
+    def _read(self, shows):
+        """Read until the screen does, or the command has ended; return whether it does."""
         deadline = time.monotonic() + _SECONDS
         stream = pyte.ByteStream(self.screen)
         while not shows(self.lines):
@@ -50,11 +54,12 @@ class Terminal:
             try:
                 got = os.read(self.fd, 65536)
             except OSError:  # EIO: nobody has the other end any more
-                return
+                return False
             if not got:
-                return
+                return False
             self.raw += got
             stream.feed(got)
+        return True
 
     def go_on(self):
         """End its standard input."""
@@ -62,7 +67,7 @@ class Terminal:
 
     def end(self) -> int:
         """Read all that is left; return the exit status."""
-        self.read_until(lambda _: False)
+        self._read(lambda _: False)
         return self.process.wait(_SECONDS)
 
 

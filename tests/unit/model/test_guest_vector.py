@@ -5,11 +5,12 @@ from functools import partial
 
 import pytest
 
+from kvmprobe.errors import NotModelled
 from kvmprobe.model import guest_vector as vectors
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.uabi import set_xsave
 from tests.support.guests import GP, NM, NONE, UD, in_payload, memory, run, step, vector
-from tests.support.hosts import B0, B1, VCPU, image
+from tests.support.hosts import B0, B1, VCPU, image, with_fields
 
 TS, EM = {"cr0": 0x8001_003B}, {"cr0": 0x8001_0037}
 PI = struct.pack("<QH", 0xC90F_DAA2_2168_C235, 0x4000)
@@ -65,6 +66,19 @@ def test_zmm16_lies_in_hi16_zmm_alone():
 def test_loading_ymm_clears_the_rest_of_zmm():
     machine = run(in_payload(), LOADS[VectorFile.ZMM], LOADS[VectorFile.YMM])
     assert 6 not in machine.vcpu(VCPU).fpstate.contents
+
+
+@pytest.mark.parametrize("instruction", [LOADS[VectorFile.YMM], vectors.vzeroupper])
+def test_what_clears_ymm_is_not_judged_above_it_while_xcr0_lacks_avx512(instruction):
+    # SDM vol.2 §3.1.1: MAXVL follows XCR0.  The emulator clears ZMM_HI256 all the same.
+    machine = run(in_payload(), LOADS[VectorFile.ZMM])
+    with pytest.raises(NotModelled, match="XCR0 lacks AVX-512"):
+        run(with_fields(machine, xcr0=0x7), instruction)
+
+
+def test_without_avx512_in_xcr0_ymm_is_loaded_beside_zmm_in_init_state():
+    machine = run(in_payload(xcr0=0x7), LOADS[VectorFile.YMM])
+    assert machine.vcpu(VCPU).fpstate.contents.keys() == {1, 2}
 
 
 def test_loading_xmm_leaves_the_rest():

@@ -80,10 +80,13 @@ def of_each_family():
     return list(first.values())
 
 
-@pytest.mark.parametrize("scenario", of_each_family(), ids=lambda s: s.id)
-def test_every_kind_of_scenario_can_be_explained(scenario):
-    lines = explain(scenario, AMX_HOST)
-    assert (lines[0], lines[1][:7]) == (scenario.id, "step 0:")
+def test_every_kind_of_scenario_can_be_explained():
+    beginnings = {s.id: explain(s, AMX_HOST)[:2] for s in of_each_family()}
+    assert [
+        name
+        for name, (first, second) in beginnings.items()
+        if first != name or not second.startswith("step 0:")
+    ] == []
 
 
 def test_another_process_is_told_by_its_name():

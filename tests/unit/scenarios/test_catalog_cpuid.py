@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.machine import Machine
 from kvmprobe.scenarios.catalog import cpuid
@@ -15,9 +13,9 @@ from tests.support.hosts import AMX_HOST
 ALL = cpuid.scenarios(AMX_HOST)
 
 
-@pytest.mark.parametrize("scenario", ALL, ids=lambda s: s.id)
-def test_no_defect_makes_it_fatal(scenario):
-    assert first_hazard(scenario, ModelRuns(AMX_HOST), DEFECTS) is None
+def test_no_defect_makes_one_fatal():
+    model_runs = ModelRuns(AMX_HOST)
+    assert [s.id for s in ALL if first_hazard(s, model_runs, DEFECTS) is not None] == []
 
 
 def test_every_variant_is_tried_with_and_without_permission():

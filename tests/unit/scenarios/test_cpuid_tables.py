@@ -28,10 +28,9 @@ def test_no_two_variants_are_equal():
     }
 
 
-@pytest.mark.parametrize("name", LITERAL)
 @pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)
-def test_no_variant_is_too_long(name, host):
-    assert len(table(host, name).entries) <= 256
+def test_no_variant_is_too_long(host):
+    assert [name for name in LITERAL if len(table(host, name).entries) > 256] == []
 
 
 @pytest.mark.parametrize("host", PROFILES.values(), ids=PROFILES)

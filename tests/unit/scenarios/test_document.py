@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 
 import pytest
 
@@ -34,14 +35,17 @@ def one_of_each_row():
     return list(rows.values())
 
 
-@pytest.mark.parametrize("scenario", one_of_each_row(), ids=lambda s: s.id)
-def test_catalogue_comes_back_as_it_was(scenario):
-    assert from_document(to_document(scenario).encode()) == scenario
+def test_catalogue_comes_back_as_it_was():
+    sample = one_of_each_row()
+    back = [from_document(to_document(s).encode()) for s in sample]
+    assert [s.id for s, other in zip(sample, back, strict=True) if s != other] == []
 
 
-@pytest.mark.parametrize("op_class", registry().values(), ids=lambda c: c.name)
-def test_each_field_of_each_op_has_a_kind(op_class):
-    kinds(op_class)
+def test_each_field_of_each_op_has_a_kind():
+    # One that has none is a TypeError, which names the op and the field.
+    assert {name: [*kinds(op_class)] for name, op_class in registry().items()} == {
+        name: [field.name for field in fields(op_class)] for name, op_class in registry().items()
+    }
 
 
 def test_a_step_needs_no_observers_and_a_field_with_a_default_may_be_left_out():

@@ -81,11 +81,10 @@ def test_a_number_beyond_16_bits_is_shown_in_hexadecimal():
 
 
 @pytest.mark.parametrize("request_op", REQUESTS)
-@pytest.mark.parametrize("by", TASKS)
-@pytest.mark.parametrize("nr", [*range(21), 1 << 32 | 18, (1 << 64) - 1])
-def test_everyone_asks_for_every_number(request_op, by, nr):
+def test_everyone_asks_for_every_number(request_op):
     # INV-3: 0..17, 19, 20 and above, with a set bit beyond 32 and ~0.
-    assert request_op(nr, by) in ops(request_op)
+    numbers = [*range(21), 1 << 32 | 18, (1 << 64) - 1]
+    assert {request_op(nr, by) for by in TASKS for nr in numbers} <= set(ops(request_op))
 
 
 @pytest.mark.parametrize("get", [GetSupported, GetPermission, GetGuestPermission])
