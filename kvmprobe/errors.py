@@ -169,6 +169,10 @@ class NoCoverage(LabError):
     """Coverage of a kernel cannot be measured; the message has the reason."""
 
 
+class NoDebugFiles(LabError):
+    """A kernel's source lines cannot be told; the message has the reason."""
+
+
 class NoSpace(LabError):
     """The file system of the cache or of temporary files is full."""
 

@@ -6,6 +6,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.grammar.shared import add_archive
+from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.reports.console import print_lines
 
@@ -36,6 +38,13 @@ def add_arguments(coverage: argparse.ArgumentParser) -> None:
         const="*",
         help="show the blocks that were not reached, and why (of these functions; default: all)",
     )
+    coverage.add_argument(
+        "--lines",
+        action="store_true",
+        help="with --blocks or --unreached: show each block's source line; this downloads the "
+        "kernel's -dbg package once (300 MB and more)",
+    )
+    add_archive(coverage)
     shown.add_argument(
         "--diff", type=Path, metavar="RUN", help="show the blocks that only one of two runs reached"
     )
@@ -46,6 +55,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     # Imported late: the decoder is only needed here.
     from kvmprobe.reports.coverage import block_lines, coverage_lines, diff_lines  # noqa: PLC0415
 
+    pattern = arguments.blocks or arguments.unreached
+    if arguments.lines and pattern is None:
+        raise UsageError("--lines needs --blocks or --unreached, which show the blocks")
     found = _read(arguments.run)
     if arguments.diff is not None:
         other = _read(arguments.diff)
@@ -54,7 +66,6 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             names = str(arguments.run), str(arguments.diff)
             print_lines(console, diff_lines(target, before, after, *names))
         return ExitCode.OK
-    pattern = arguments.blocks or arguments.unreached
     for target, measured in found.items():
         if pattern is None:
             print_lines(console, coverage_lines(target, measured))
@@ -63,10 +74,33 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             target,
             measured,
             lambda name: fnmatchcase(name, pattern),
+            _lines(arguments, target, measured, pattern),
             unreached=arguments.blocks is None,
         )
         print_lines(console, lines)
     return ExitCode.OK
+
+
+def _lines(
+    arguments: argparse.Namespace, target: Target, measured: Measured, pattern: str
+) -> dict[int, str]:
+    """Return the source line of each block that is shown, by its address, if they are wanted."""
+    if not arguments.lines:
+        return {}
+    from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
+    from kvmprobe.coverage.scope import source_name  # noqa: PLC0415
+    from kvmprobe.lab import debug_files  # noqa: PLC0415
+    from kvmprobe.lab.source_lines import lines_of  # noqa: PLC0415
+
+    with progress() as status:
+        files = debug_files.ensure(target, archives_of(arguments), status)
+        status.stage(f"{target.description}: source lines")
+        shown = (
+            block
+            for block in measured.blocks
+            if fnmatchcase(source_name(block.function.symbol), pattern)
+        )
+        return lines_of(shown, files)
 
 
 def _read(path: Path) -> dict[Target, Measured]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.coverage.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from kvmprobe.coverage.measured import Measured
     from kvmprobe.coverage.summary import FunctionCoverage
@@ -32,11 +32,17 @@ def coverage_lines(target: Target, measured: Measured) -> Iterator[str]:
 
 
 def block_lines(
-    target: Target, measured: Measured, wanted: Callable[[str], bool], *, unreached: bool
+    target: Target,
+    measured: Measured,
+    wanted: Callable[[str], bool],
+    lines: Mapping[int, str],
+    *,
+    unreached: bool,
 ) -> Iterator[str]:
     """Yield the blocks of some functions with their instructions.
 
     :param wanted: returns True for a function's name
+    :param lines: the source lines that are known, by the block's address
     :param unreached: leave out what was reached
     """
     summary = Summary.of(measured, target.kernel)
@@ -46,7 +52,7 @@ def block_lines(
             reached = set(function.reached)
             for number in function.blocks:
                 if not unreached or number not in reached:
-                    yield from _block(measured, summary, number)
+                    yield from _block(measured, summary, number, lines)
 
 
 def diff_lines(
@@ -83,7 +89,9 @@ def _name(function: FunctionCoverage) -> str:
     return f"{function.module}: {function.name}"
 
 
-def _block(measured: Measured, summary: Summary, number: int) -> Iterator[str]:
+def _block(
+    measured: Measured, summary: Summary, number: int, lines: Mapping[int, str]
+) -> Iterator[str]:
     block, text = measured.blocks[number], measured.disassembly
     if number in measured.first_by:
         state = f"first reached by {measured.first_by[number]}"
@@ -92,5 +100,6 @@ def _block(measured: Measured, summary: Summary, number: int) -> Iterator[str]:
     else:
         call = text.nearest_call(number)
         state = f"open; nearest call: {call}" if call else "open"
-    yield f"{text.place(block)}: {state}"
+    line = lines.get(block.start)
+    yield f"{text.place(block)}{f' ({line})' if line else ''}: {state}"
     yield from (f"    {line}" for line in text.lines(block))

@@ -40,6 +40,18 @@ def add_kernel(command: _ActionsContainer) -> None:
 
 def add_sources(command: _ActionsContainer) -> None:
     """Declare archives and the source of the emulator."""
+    add_archive(command)
+    command.add_argument(
+        "--tarball",
+        type=Path,
+        metavar="FILE",
+        help="source of the emulator, already downloaded: bochs_3.0+dfsg.orig.tar.xz, from "
+        "pool/main/b/bochs of a Debian archive; needed only until the emulator is built",
+    )
+
+
+def add_archive(command: _ActionsContainer) -> None:
+    """Declare archives."""
     command.add_argument(
         "--archive",
         action="append",
@@ -47,13 +59,6 @@ def add_sources(command: _ActionsContainer) -> None:
         metavar="'URI SUITE[,SUITE...]'",
         help="get kernels and the source of the emulator from this archive "
         "(default: the archives in this machine's apt configuration)",
-    )
-    command.add_argument(
-        "--tarball",
-        type=Path,
-        metavar="FILE",
-        help="source of the emulator, already downloaded: bochs_3.0+dfsg.orig.tar.xz, from "
-        "pool/main/b/bochs of a Debian archive; needed only until the emulator is built",
     )
 
 

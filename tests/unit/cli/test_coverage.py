@@ -61,3 +61,8 @@ def test_what_has_other_blocks_is_not_compared(tmp_path, capsys, kernel, functio
     given = ["coverage", str(tmp_path / "a"), "--diff", str(tmp_path / "b")]
     assert main(given) == ExitCode.USAGE
     assert why in capsys.readouterr().err
+
+
+def test_lines_without_blocks_are_refused(tmp_path, capsys):
+    assert main(["coverage", str(tmp_path), "--lines"]) == ExitCode.USAGE
+    assert "--lines needs --blocks or --unreached" in capsys.readouterr().err

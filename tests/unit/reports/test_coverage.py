@@ -29,14 +29,14 @@ def test_a_block_that_should_be_unreachable_is_named():
 
 
 def test_unreached_blocks_have_their_reason_or_the_nearest_call():
-    lines = list(block_lines(LAB, measured(s=0b111), lambda _name: True, unreached=True))
+    lines = list(block_lines(LAB, measured(s=0b111), lambda _name: True, {}, unreached=True))
     assert lines[1].startswith("__kvm_set_xcr+0xe: not reached: VMREAD, VMWRITE")
     assert lines[2] == "    call vmwrite_error"
     assert "__kvm_set_xcr+0x15: open; nearest call: other" in lines
 
 
 def test_reached_blocks_have_their_scenario():
-    lines = list(block_lines(LAB, measured(s=1), lambda _name: True, unreached=False))
+    lines = list(block_lines(LAB, measured(s=1), lambda _name: True, {}, unreached=False))
     assert lines[1:4] == [
         "__kvm_set_xcr+0x0: first reached by s",
         "    test edi,edi",

@@ -1,0 +1,84 @@
+"""Compare the records of runs of one kernel: they differ in nothing but times and addresses.
+
+Runs with one job and with several, from a boot and from a saved machine, have to agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import KvmprobeError, UsageError
+from kvmprobe.results.journal import EntryType, read_entries
+from kvmprobe.results.record_json import record_from_json
+from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kvmprobe.results.record import ScenarioRecord
+
+_SHOWN = 20
+
+
+def timeless(record: ScenarioRecord) -> ScenarioRecord:
+    """Return a record without what differs between two runs on one machine."""
+    crash = record.crash and replace(record.crash, report="")
+    return replace(record, duration=0.0, crash=crash)
+
+
+def differences(
+    one: Mapping[str, ScenarioRecord], other: Mapping[str, ScenarioRecord]
+) -> Iterator[str]:
+    """Yield one line for each scenario that has a record in one run only, or another record."""
+    for name in sorted(one.keys() ^ other.keys()):
+        yield f"{name}: a record only in the {'first' if name in one else 'second'} run"
+    for name, record in one.items():
+        if name in other and (parts := _differing(timeless(record), timeless(other[name]))):
+            yield f"{name}: {', '.join(parts)}"
+
+
+def _differing(one: ScenarioRecord, other: ScenarioRecord) -> list[str]:
+    names = (field.name for field in fields(one))
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
+
+
+def _records(run: Path) -> dict[str, ScenarioRecord]:
+    """Return a run's records by id.
+
+    :raises UsageError: no run was written there, or a scenario has two records
+    """
+    if not is_run_directory(run):
+        raise UsageError(no_run(run))
+    entries = read_entries(run / JOURNAL)
+    results = [each["record"] for each in entries if each["type"] == EntryType.RESULT.value]
+    records = {record.id: record for record in map(record_from_json, results)}
+    if len(records) != len(results):
+        raise UsageError(f"{run}: {len(results)} records of {len(records)} scenarios")
+    return records
+
+
+def main() -> int:
+    """Compare the first run with each other one; return 1 if any differs."""
+    parser = argparse.ArgumentParser(prog="same_records", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's directory")
+    first, *others = parser.parse_args().runs
+    status = 0
+    try:
+        records = _records(first)
+        for run in others:
+            found = list(differences(records, _records(run)))
+            print(f"{first} and {run}: {len(records)} records, {len(found)} differ")
+            print("".join(f"  {line}\n" for line in found[:_SHOWN]), end="")
+            status |= bool(found)
+    except KvmprobeError as error:
+        print(f"same_records: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
