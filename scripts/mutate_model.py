@@ -204,11 +204,18 @@ def main() -> None:
     contents, started = _contents(), time.monotonic()
     equivalent, unreachable = _reasons("equivalent"), _reasons("unreachable")
     again = _survivors_in(arguments.again.read_text()) if arguments.again else None
-    chosen = [
+    every = [
         (mutant, path.stem)
         for path in sorted(MODEL.glob("*.py"))
         if path.stem not in _LEFT_OUT
         for mutant in mutants(path.stem, path.read_text())
+    ]
+    for pattern in (*equivalent, *unreachable):
+        if not any(fnmatchcase(mutant.key, pattern) for mutant, _ in every):
+            print(f"a reason that is no mutant's: {pattern}")
+    chosen = [
+        (mutant, module)
+        for mutant, module in every
         if any(fnmatchcase(mutant.key, glob) for glob in arguments.glob)
         if again is None or mutant.key in again
     ][:: arguments.every]

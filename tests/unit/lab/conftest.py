@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,7 @@ def make_bzimage():
     return build_bzimage
 
 
+@lru_cache
 def kvm_files(release, folder, packed):
     """Return the three module files of a kernel, as a package holds them below ``folder``."""
     wanted = (

@@ -63,9 +63,11 @@ def test_version_is_fetched_and_unpacked(ask, packaged):
     assert kernel.vmlinuz.is_file()
 
 
-@pytest.mark.parametrize("spec", [None, "6", "6.1", "6.1.6+deb12-cloud-amd64"])
-def test_newest_that_fits_is_chosen(ask, packaged, spec):
-    assert ask(spec, archives=packaged).label == "6.1.6"
+def test_newest_that_fits_is_chosen(ask, packaged):
+    specs = (None, "6", "6.1", "6.1.6+deb12-cloud-amd64")
+    assert {spec: ask(spec, archives=packaged).label for spec in specs} == dict.fromkeys(
+        specs, "6.1.6"
+    )
 
 
 def test_second_time_nothing_is_fetched_or_unpacked(ask, packaged, listener, repository):
@@ -81,14 +83,14 @@ def test_package_is_not_kept_after_unpacking(ask, packaged, cache):
     assert list((cache.root / "debs").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["vmlinuz", "kvm.ko", "kernel.json"])
-def test_damaged_entry_is_made_again(ask, packaged, name):
-    kernel = ask("6.1", archives=packaged)
-    damaged = kernel.vmlinuz.with_name(name)
-    before = damaged.read_bytes()
-    damaged.write_bytes(before[:100])
-    ask("6.1", archives=packaged)
-    assert damaged.read_bytes() == before
+def test_damaged_entry_is_made_again(ask, packaged):
+    folder = ask("6.1", archives=packaged).vmlinuz.parent
+    names = ("vmlinuz", "kvm.ko", "kernel.json")
+    whole = {name: (folder / name).read_bytes() for name in names}
+    for name in names:
+        (folder / name).write_bytes(whole[name][:100])
+        ask("6.1", archives=packaged)
+        assert (folder / name).read_bytes() == whole[name], name
 
 
 def test_unknown_version_lists_the_nearest(ask, packaged):
