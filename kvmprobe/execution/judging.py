@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class Judging:
     """What is known of one kernel so far: the model's runs, and the traces of other orders.
 
+    :ivar host: its profile
     :ivar model_runs: those of the host
     """
 
     def __init__(self, host: HostProfile, target: Target) -> None:
         self.model_runs = ModelRuns(host)
-        self._host = host
+        self.host = host
         self._target = target
         self._checkers = Checkers(host)
 
@@ -34,6 +35,6 @@ class Judging:
 
         :param crash: report of a host that died in the step after the last one of the trace
         """
-        record = judged(scenario, self._host, trace, self._target, crash, self.model_runs)
+        record = judged(scenario, self.host, trace, self._target, crash, self.model_runs)
         across = self._checkers.across(scenario, trace, record.known)
         return with_findings(record, (*self._checkers.within(scenario, trace), *across))
