@@ -155,7 +155,9 @@ def fates(
                 os._exit((Fate.KILLED if noticed else Fate.SURVIVED).value)
             running[pid] = mutant
         pid, status = os.wait()
-        yield running.pop(pid), Fate.KILLED if status else Fate.SURVIVED
+        # The shell that became this process may have left a child of its own.
+        if judged := running.pop(pid, None):
+            yield judged, Fate.KILLED if status else Fate.SURVIVED
 
 
 def unnoticed_flips(transcripts: Sequence[Transcript]) -> list[str]:
