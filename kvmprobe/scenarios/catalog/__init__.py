@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.catalog import (
+    caps,
     cpuid,
     fpu,
     guest,
@@ -15,6 +16,7 @@ from kvmprobe.scenarios.catalog import (
     permission,
     restore,
     sregs,
+    synced,
     system,
     vmm,
     xcrs,
@@ -40,6 +42,8 @@ _MODULES = {
     "sregs": sregs,
     "pair": pairs,
     "vmm": vmm,
+    "cap": caps,
+    "sync": synced,
     "guest": guest,
     "migrate": migration,
 }
