@@ -444,7 +444,7 @@ def test_more_data_than_the_payload_has_is_refused(execute):
 # What the zygote keeps
 
 
-# KVM_GET_SUPPORTED_CPUID has the APIC ID of the CPU that it runs on; the MSRs' indices are the same on each.
+# KVM_GET_SUPPORTED_CPUID returns the APIC ID of the CPU that it ran on; the MSR list does not vary.
 MSR_INDICES = Output(4 + 4 * 1024, struct.pack("=I", 1024), "msr_index_list")
 
 
