@@ -79,6 +79,14 @@ def test_a_saved_machine_gives_the_records_of_a_boot(cold):
     assert records == cold
 
 
+def children_of(pid=None):
+    return psutil.Process(pid).children(recursive=True)
+
+
+def emulators_among(processes):
+    return [p for p in processes if p.is_running() and p.name() == "bochs"]
+
+
 @contextmanager
 def killer(chance):
     """Kill an emulator of this process every few seconds: a fork, or the template."""
@@ -86,11 +94,8 @@ def killer(chance):
 
     def kill():
         while not done.wait(seconds := chance.uniform(1.0, 8.0)):
-            emulators = [
-                p for p in psutil.Process().children(recursive=True) if p.name() == "bochs"
-            ]
             with suppress(psutil.NoSuchProcess, IndexError):
-                chance.choice(emulators).kill()
+                chance.choice(emulators_among(children_of())).kill()
                 killed.append(seconds)
 
     killed = []
@@ -192,9 +197,9 @@ def test_no_emulator_outlives_an_interrupted_run(tmp_path, phase, number):
     with subprocess.Popen(command, stdout=null, stderr=pipe, text=True) as process:
         wanted = "probing" if phase == "boot" else "scenarios"
         assert any(wanted in line for line in process.stderr)
-        time.sleep(1.0)
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert [p for p in family if p.name() == "bochs"]
+        while not emulators_among(family := children_of(process.pid)):
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(number)
         process.stderr.read()
     # kvmprobe handles both of the others.
