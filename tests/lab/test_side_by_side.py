@@ -89,16 +89,21 @@ def emulators_among(processes):
 
 @contextmanager
 def killer(chance, records):
-    """Kill an emulator of this process every few seconds: a fork, or the template.
+    """Kill an emulator of this process again and again: a fork, or the template.
 
-    A scenario, and a start of the template, is given up when it was killed for the third time.  So
-    on a slow machine the third of three kills waits for a record.
+    A scenario, or a start of the template, is given up when it was killed for the third time.  So
+    a kill comes when there has been time for a start, and the third of three waits for a record.
     """
     done = threading.Event()
     kills = []
 
     def kill():
-        while not done.wait(chance.uniform(1.0, 8.0)):
+        started = time.monotonic()
+        while not records:
+            if done.wait(0.05):
+                return
+        start = time.monotonic() - started
+        while not done.wait(chance.uniform(start, 3 * start)):
             if len(kills) > 1 and kills[-2] == len(records):
                 continue
             with suppress(psutil.NoSuchProcess, IndexError):
