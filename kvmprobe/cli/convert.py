@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.epilogs import end_with
+from kvmprobe.cli.terminal import print_line
 from kvmprobe.errors import ExitCode, ScenarioError, UsageError
+from kvmprobe.scenarios.attached.parts import Template
 from kvmprobe.scenarios.attached.reading import MOST_BYTES, read_attached
 from kvmprobe.scenarios.attached.replaying import replaying
 from kvmprobe.scenarios.document import to_document
@@ -26,7 +28,8 @@ FORMS = """\
 what a file may have, found by its content:
   CPU template   JSON with cpuid_modifiers, msr_modifiers, kvm_capabilities,
                  as Firecracker reads it.  A capability must be one that the
-                 model knows; "!N" calls nothing.  A bitmap of an MSR has no x.
+                 model knows; "!N" calls nothing.  An MSR of which bits stay
+                 (x in its bitmap) is left out, and reported.
   CPUID          text of `cpuid -r`; the first processor is used
   SREGS          struct kvm_sregs or struct kvm_sregs2, raw
   XSAVE image    4096 bytes or more, raw, as KVM_GET_XSAVE2 returns it
@@ -62,8 +65,12 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:  # noqa: A
     :raises UsageError: a file cannot be read, or two give the same
     :raises ScenarioError: a mistake in a file, or the model does not cover what it has
     """
-    files = list(dict.fromkeys(arguments.files))
-    text = to_document(replaying(_id(files[0]), {str(file): _read(file) for file in files}))
+    parts = {file: _read(file) for file in dict.fromkeys(arguments.files)}
+    scenario = replaying(_id(next(iter(parts))), {str(file): part for file, part in parts.items()})
+    for file, part in parts.items():
+        for line in part.left_out if isinstance(part, Template) else ():
+            print_line(f"kvmprobe: {file}: {line}")
+    text = to_document(scenario)
     if arguments.output is None:
         sys.stdout.write(text)
         return ExitCode.OK

@@ -35,11 +35,11 @@ INDEXED_LEAVES = frozenset(
 _HYPERVISOR_LEAVES = range(0x4000_0000, 0x4001_0000)
 _XEN = (0x566E_6558, 0x6558_4D4D, 0x4D4D_566E)
 _ADDRESS_BITS = range(36, 53)
-EFER, APIC_BASE = 0xC000_0080, 0x1B
+_EFER, _APIC_BASE = 0xC000_0080, 0x1B
 # MSRs whose effect reaches what the model has: EFER and the local APIC; KVM's own, which make KVM
 # write to guest memory; Hyper-V's, which do, too.
 _WITH_EFFECTS = {
-    "KVM_SET_SREGS writes it": (range(EFER, EFER + 1), range(APIC_BASE, APIC_BASE + 1)),
+    "KVM_SET_SREGS writes it": (range(_EFER, _EFER + 1), range(_APIC_BASE, _APIC_BASE + 1)),
     "it is a register of the local APIC": (range(0x800, 0x900),),
     "KVM then writes to guest memory": (
         range(0x11, 0x13),

@@ -17,7 +17,6 @@ from kvmprobe.scenarios.attached.parts import Leaves, Unreadable
 from kvmprobe.scenarios.op_fields import shown
 from kvmprobe.xstate.cpuid import CpuidEntry
 
-MOST_LINES = 100_000
 _PROCESSOR = re.compile(r"CPU(?: +[0-9]{1,6})?:")
 _HEX = r"0x([0-9a-fA-F]{1,16})"
 _LEAF = re.compile(rf"{_HEX} +{_HEX}: +eax={_HEX} +ebx={_HEX} +ecx={_HEX} +edx={_HEX}")
@@ -26,7 +25,7 @@ _FORM = "0xLEAF 0xSUBLEAF: eax=0x... ebx=0x... ecx=0x... edx=0x..."
 
 def is_cpuid_text(text: str) -> bool:
     """Return True if a text begins as that of ``cpuid -r`` does."""
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    first = next((line.strip() for line in text.split("\n") if line.strip()), "")
     return first.startswith("CPU") or "eax=" in first
 
 
@@ -37,7 +36,7 @@ def read_cpuid_text(text: str) -> Leaves:
     """
     entries: dict[tuple[int, int], CpuidEntry] = {}
     processors = 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if not stripped:
             continue

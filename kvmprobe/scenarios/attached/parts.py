@@ -27,11 +27,13 @@ class Template:
     :ivar changes: of what KVM supports in CPUID
     :ivar msrs: indices and values to set
     :ivar capabilities: those that the VMM requires of KVM
+    :ivar left_out: what is not replayed, each by its path and with the reason
     """
 
     changes: tuple[CpuidChange, ...]
     msrs: tuple[tuple[int, int], ...]
     capabilities: tuple[KvmCap, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

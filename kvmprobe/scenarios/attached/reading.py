@@ -25,20 +25,21 @@ def read_attached(content: bytes) -> Part:
     """
     if len(content) > MOST_BYTES:
         raise Unreadable("size", f"at most {MOST_BYTES} bytes", f"{len(content)}")
-    if not content.strip():
-        raise Unreadable("byte 0", "a template, CPUID text, an image or SREGS", "nothing")
     if b"\0" in content:
         return _binary(content)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise Unreadable(f"byte {error.start}", "UTF-8", f"{content[error.start]:#04x}") from error
-    if text.lstrip().startswith("{"):
+    words = text.split(maxsplit=1)
+    if not words:
+        raise Unreadable("byte 0", "a template, CPUID text, an image or SREGS", "nothing")
+    if words[0].startswith("{"):
         return read_template(content)
     if is_cpuid_text(text):
         return read_cpuid_text(text)
-    first = text.lstrip().splitlines()[0]
-    raise Unreadable("line 1", "a template ('{') or text of `cpuid -r` ('CPU 0:')", shown(first))
+    expected = "a template, which begins with '{', or text of `cpuid -r`"
+    raise Unreadable("line 1", expected, shown(words[0]))
 
 
 def _binary(content: bytes) -> Part:

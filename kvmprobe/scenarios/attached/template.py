@@ -3,8 +3,9 @@
 ``cpuid_modifiers`` change what KVM supports: ``leaf`` and ``subleaf`` are numbers in strings,
 ``flags`` a number, and each of ``modifiers`` has a ``register`` and a ``bitmap``: ``0b`` and, from
 bit 31 down, ``0``, ``1``, or ``x`` for a bit that stays.  ``msr_modifiers`` have an ``addr`` and a
-bitmap of 64 bits.  ``kvm_capabilities`` are numbers in strings, which the VMM requires of
-KVM_CHECK_EXTENSION; ``!`` before one takes it off the VMM's own list, for which nothing is called.
+bitmap of 64 bits; an MSR of which bits stay is left out.  ``kvm_capabilities`` are numbers in
+strings, which the VMM requires of KVM_CHECK_EXTENSION; ``!`` before one takes it off the VMM's own
+list, for which nothing is called.
 Source: docs/cpu_templates/schema.json of Firecracker.
 """
 
@@ -14,8 +15,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi.numbers import U32_MAX, KvmCap
+from kvmprobe.model.literal import uncovered_msr
 from kvmprobe.scenarios.attached.parts import Template, Unreadable
 from kvmprobe.scenarios.op_fields import kind_of, shown
+from kvmprobe.scenarios.ops.msrs import KNOWN_MSRS
 from kvmprobe.scenarios.strict_json import Members, parse
 from kvmprobe.xstate.cpuid import Register
 
@@ -48,10 +51,16 @@ def read_template(content: bytes) -> Template:
     cpuid = _items(members.get("cpuid_modifiers", []), "$.cpuid_modifiers")
     msrs = _items(members.get("msr_modifiers", []), "$.msr_modifiers")
     capabilities = _items(members.get("kvm_capabilities", []), "$.kvm_capabilities")
+    values = {path: _msr_modifier(item, path) for item, path in msrs}
     return Template(
         tuple(change for item in cpuid for change in _cpuid_modifier(*item)),
-        tuple(_msr_modifier(*item) for item in msrs),
+        tuple((index, value) for index, bits, value in values.values() if bits == _U64_MAX),
         tuple(cap for item in capabilities if (cap := _capability(*item)) is not None),
+        tuple(
+            f"{path}: MSR {index:#x} is not set: bits of it stay, and what it has is not known"
+            for path, (index, bits, _) in values.items()
+            if bits != _U64_MAX
+        ),
     )
 
 
@@ -74,17 +83,14 @@ def _cpuid_modifier(value: object, path: str) -> list[CpuidChange]:
     return found
 
 
-def _msr_modifier(value: object, path: str) -> tuple[int, int]:
+def _msr_modifier(value: object, path: str) -> tuple[int, int, int]:
+    """Return its index, the bits that change, and those of them that are set."""
     members = _exactly(value, path, ("addr", "bitmap"))
     index = _number(members["addr"], f"{path}.addr", U32_MAX)
     bits, set_bits = _bitmap(members["bitmap"], f"{path}.bitmap", 64)
-    if bits != _U64_MAX:
-        raise Unreadable(
-            f"{path}.bitmap",
-            "64 bits of 0 or 1: what the MSR has before is not known",
-            shown(members["bitmap"]),
-        )
-    return index, set_bits
+    if index not in KNOWN_MSRS and (why := uncovered_msr(index, set_bits)):
+        raise Unreadable(f"{path}.addr", "an MSR that can be set here", why)
+    return index, bits, set_bits
 
 
 def _capability(value: object, path: str) -> KvmCap | None:
