@@ -26,16 +26,17 @@ _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST = 64
 FORMS = """\
 what a file may have, found by its content:
-  CPU template   JSON with cpuid_modifiers, msr_modifiers, kvm_capabilities,
-                 as Firecracker reads it.  A capability must be one that the
-                 model knows; "!N" calls nothing.  An MSR of which bits stay
-                 (x in its bitmap) is left out, and reported.
-  CPUID          text of `cpuid -r`; the first processor is used
-  SREGS          struct kvm_sregs or struct kvm_sregs2, raw
-  XSAVE image    4096 bytes or more, raw, as KVM_GET_XSAVE2 returns it
-The scenario gives them to a new vCPU: CPUID, MSRs, SREGS, XSAVE; then it runs
-HLT, if there are no SREGS.  An MSR that the model does not know is set, and
-not judged.  What the model does not cover otherwise is refused.
+  CPU template  JSON with cpuid_modifiers, msr_modifiers and
+                kvm_capabilities, as Firecracker reads it.  A capability
+                must be one that the model knows; "!N" calls nothing.  An
+                MSR of which bits stay (x in its bitmap) is left out, and
+                reported.
+  CPUID         text of `cpuid -r`; the first processor is used
+  SREGS         struct kvm_sregs or struct kvm_sregs2, raw
+  XSAVE image   4096 bytes or more, raw, as KVM_GET_XSAVE2 returns it
+The scenario gives them to a new vCPU: CPUID, MSRs, SREGS, XSAVE; then it
+runs HLT, if there are no SREGS.  An MSR that the model does not know is
+set, and not judged.  What the model does not cover otherwise is refused.
 """
 
 
