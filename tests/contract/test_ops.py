@@ -57,6 +57,10 @@ VALUES = {
     "room": 2,
     "stack_size": 65536,
     "table": "no-amx",
+    "address": 0x414000,
+    "target": 0x414000,
+    "token": 0,
+    "count": 1,
     "vcpu": "vcpu0",
     "vm": "vm",
 }
