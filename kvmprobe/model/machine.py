@@ -109,6 +109,7 @@ class Vcpu(NamedTuple):
     :ivar ran: the guest has been entered at least once
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
     :ivar msrs: MSRs without a field of their own that were written
+    :ivar ssp: the shadow stack pointer
     :ivar cpuid_refresh: what its table's values follow, on a kernel where this matters
     :ivar lapic: it has a local APIC in the kernel
     :ivar state: by ioctl, named values that were set and are not what they were at creation
@@ -131,6 +132,7 @@ class Vcpu(NamedTuple):
     ran: bool = False
     xfd_passthrough: bool = False
     msrs: Mapping[int, int] = MappingProxyType({})
+    ssp: int = 0
     lapic: bool = False
     state: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     synced: Mapping[str, Mapping[str, int]] = MappingProxyType({})

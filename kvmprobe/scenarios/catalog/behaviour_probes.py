@@ -26,7 +26,7 @@ from kvmprobe.scenarios.ops.run import RunSynced, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
-from kvmprobe.xstate.features import FPSSE, XTILE, XFeature
+from kvmprobe.xstate.features import CET, FPSSE, XTILE, XFeature
 
 if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
@@ -37,7 +37,6 @@ _AMX_VCPU: tuple[Op, ...] = (_ASK, *_VCPU, GetSupportedCpuid())
 _WITH_TILES: tuple[Op, ...] = (*_AMX_VCPU, SetCpuid2())
 _OTHER = Relation.SHARED_MM.value
 _LONG_ID = 1 << 32 | 7
-_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 # SDM vol.3 table 12-10 "Memory Types That Can Be Encoded With PAT": 2 is reserved.
 _NO_TYPE = 2
 _NOT_CANONICAL = 1 << 62
@@ -71,7 +70,7 @@ _ALL = (
         ANYWHERE,
         *_VCPU,
         SetMsrs(((Msr.IA32_XSS, 0),)),
-        SetMsrs(((Msr.IA32_XSS, _CET),)),
+        SetMsrs(((Msr.IA32_XSS, CET),)),
     ),
     _probe(Behaviour.VENDOR_OWNS_CR4, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
     _probe(Behaviour.VENDOR_OWNS_PAT, ANYWHERE, *_VCPU, SetMsrs(((Msr.IA32_PAT, _NO_TYPE),))),
