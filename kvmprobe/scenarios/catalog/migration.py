@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.ops import Op
 
-_SAVE_ORDER = (
+SAVE_ORDER = (
     Part.EVENTS,
     Part.REGS,
     Part.XSAVE,
@@ -65,14 +65,15 @@ class State:
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return the family."""
-    states = _states(host)
+    found = states(host)
     return (
-        *(_scenario(order, state) for order, state in product(ORDERS, states)),
-        _twice(states[1]),
+        *(_scenario(order, state) for order, state in product(ORDERS, found)),
+        _twice(found[1]),
     )
 
 
-def _states(host: HostProfile) -> tuple[State, ...]:
+def states(host: HostProfile) -> tuple[State, ...]:
+    """Return what guests do before they are moved."""
     plain, every = all_of(host, PLAIN), all_of(host, TILES)
     enabled = (USE_XSAVE_AND_PKRU, GuestXsetbv(every))
     arms = GuestWrmsr(Msr.IA32_XFD, DATA)
@@ -91,7 +92,7 @@ def _scenario(order: str, state: State) -> Scenario:
     steps = (
         *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
         *_move(state, ORDERS[order], VCPU, 1),
-        *(ScenarioStep(op) for op in _looks(state, "vcpu1")),
+        *(ScenarioStep(op) for op in looks(state, "vcpu1")),
     )
     return _named(order, state, steps)
 
@@ -102,7 +103,7 @@ def _twice(state: State) -> Scenario:
         *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
         *_move(state, ORDERS["selftests"], VCPU, 1),
         *_move(state, ORDERS["qemu"], "vcpu1", 2),
-        *(ScenarioStep(op) for op in _looks(state, "vcpu2")),
+        *(ScenarioStep(op) for op in looks(state, "vcpu2")),
     )
     return _named("selftests-qemu", state, steps)
 
@@ -116,7 +117,7 @@ def _move(
 ) -> tuple[ScenarioStep, ...]:
     vm, vcpu = f"vm{number}", f"vcpu{number}"
     observers = tuple(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS))
-    saved = tuple(SaveVcpu(part, source) for part in _SAVE_ORDER)
+    saved = tuple(SaveVcpu(part, source) for part in SAVE_ORDER)
     cpuid = SetCpuid2(state.start.table, vcpu=vcpu)
     made = (CreateVm(vm), SharePayload(vm), CreateVcpu(vcpu, vm), cpuid)
     return (
@@ -125,7 +126,10 @@ def _move(
     )
 
 
-def _looks(state: State, vcpu: str) -> tuple[Op, ...]:
+def looks(
+    state: State, vcpu: str, read: tuple[Part, ...] = (Part.XSAVE, Part.XCRS, Part.MSRS)
+) -> tuple[Op, ...]:
+    """Return what the guest reads, then what ioctls read."""
     files = () if state.part == "began" else tuple(GuestStore(file, vcpu) for file in VectorFile)
     reads_msrs: tuple[Op, ...] = ()
     if state.start is TILES:
@@ -148,5 +152,5 @@ def _looks(state: State, vcpu: str) -> tuple[Op, ...]:
         GuestFxsave(vcpu),
         GuestXsave(vcpu=vcpu),
         *tiles,
-        *(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS)),
+        *(SaveVcpu(part, vcpu) for part in read),
     )
