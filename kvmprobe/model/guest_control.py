@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.abi.payload import Registers
+from kvmprobe.errors import NotModelled
 from kvmprobe.model.control import Cr0, Cr4
+from kvmprobe.model.cpuid_refresh import as_held, refreshed
 from kvmprobe.model.guest import Vector, instruction_rule
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
@@ -188,6 +190,8 @@ def xsetbv_by_user(guest: Guest) -> Guest:
 
     :see: SDM vol.2 XSETBV; arch/x86/kvm/x86.c: kvm_emulate_xsetbv
     """
+    if guest.vcpu.cr4 & Cr4.CET.bit:
+        raise NotModelled("CPL 3 with CR4.CET: IRET and INT look for shadow stacks of both levels")
     guest.require((guest.cr4_osxsave, Vector.UD), (False, Vector.GP))
     return guest
 
@@ -247,7 +251,8 @@ def cpuid(guest: Guest) -> Guest:
 
     :see: arch/x86/kvm/cpuid.c: kvm_emulate_cpuid, kvm_update_cpuid_runtime
     """
-    held = current(guest.host, guest.vcpu, guest.vcpu.cpuid or GuestCpuid())
+    guest = guest.with_vcpu(refreshed(guest.host, guest.vcpu))
+    held = current(guest.host, as_held(guest.vcpu), guest.vcpu.cpuid or GuestCpuid())
     found = held.table.find(guest.registers.rax & U32_MAX, guest.ecx)
     result = Registers(found.eax, found.ebx, found.ecx, found.edx) if found else Registers()
     return guest._replace(registers=result)

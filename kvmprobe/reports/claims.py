@@ -75,6 +75,9 @@ _SENTENCES: Mapping[Claim, str] = {
     _C.MXCSR: "MXCSR is {value:#x}, not {expected:#x}",
     _C.XSTATE_AND_XFD: "XSTATE_BV and XFD both have {bits:bits}: the next guest-FPU load faults",
     _C.ORDER_MATTERS: "{ops}: both orders return the same results, but the states differ",
+    _C.READS_MATTER: "{ops}: what it does, or leaves, depends on whether state was read before",
+    _C.REPEATS_MATTER: "{ops}: what it does, or leaves, depends on a step that must not matter",
+    _C.PLACE_MATTERS: "{ops}: what it does, or leaves, is not the same after a move",
     _C.IMAGE_SIZES: "{ops}: {first} bytes here, {second} there",
 }
 _PRCTLS = {int(code): f"ARCH_{code.name}" for code in ArchPrctlCode}

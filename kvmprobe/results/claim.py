@@ -71,4 +71,7 @@ class Claim(Enum):
     MXCSR = ("mxcsr", "value expected")
     XSTATE_AND_XFD = ("xstate-and-xfd", "bits")
     ORDER_MATTERS = ("order-matters",)
+    READS_MATTER = ("reads-matter",)
+    REPEATS_MATTER = ("repeats-matter",)
+    PLACE_MATTERS = ("place-matters",)
     IMAGE_SIZES = ("image-sizes", "first second")

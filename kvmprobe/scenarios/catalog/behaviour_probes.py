@@ -15,15 +15,16 @@ from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
-from kvmprobe.xstate.features import FPSSE, XTILE, XFeature
+from kvmprobe.xstate.features import CET, FPSSE, XTILE, XFeature
 
 if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
@@ -34,7 +35,6 @@ _AMX_VCPU: tuple[Op, ...] = (_ASK, *_VCPU, GetSupportedCpuid())
 _WITH_TILES: tuple[Op, ...] = (*_AMX_VCPU, SetCpuid2())
 _OTHER = Relation.SHARED_MM.value
 _LONG_ID = 1 << 32 | 7
-_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 # SDM vol.3 table 12-10 "Memory Types That Can Be Encoded With PAT": 2 is reserved.
 _NO_TYPE = 2
 _NOT_CANONICAL = 1 << 62
@@ -68,7 +68,7 @@ _ALL = (
         ANYWHERE,
         *_VCPU,
         SetMsrs(((Msr.IA32_XSS, 0),)),
-        SetMsrs(((Msr.IA32_XSS, _CET),)),
+        SetMsrs(((Msr.IA32_XSS, CET),)),
     ),
     _probe(Behaviour.VENDOR_OWNS_CR4, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
     _probe(Behaviour.VENDOR_OWNS_PAT, ANYWHERE, *_VCPU, SetMsrs(((Msr.IA32_PAT, _NO_TYPE),))),
@@ -109,6 +109,20 @@ _ALL = (
     ),
     _probe(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED, AMX, *_WITH_TILES, _ARM, _RESTORE, GetXsave2()),
     _probe(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV, AMX, *_WITH_TILES, _RESTORE, _ARM, GetXsave2()),
+    _probe(
+        Behaviour.CPUID_COMPARED_UNREFRESHED,
+        ANYWHERE,
+        OpenKvm(),
+        CreateVm(),
+        MapHalt(),
+        CreateVcpu(),
+        GetSupportedCpuid(),
+        SetCpuid2(),
+        GetSregs(),
+        RunUntilHalt(),
+        SetSregs(Cr4.OSXSAVE.bit),
+        SetCpuid2(),
+    ),
     # S_CET is not in XSTATE: KVM writes it to the VMCS, and no WRMSR faults in the host.
     _probe(
         Behaviour.CET_BASE_NOT_CHECKED,
