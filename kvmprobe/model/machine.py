@@ -88,12 +88,14 @@ class Vm(NamedTuple):
     :ivar vcpu_ids: those taken; a vCPU keeps its id when its descriptor is closed
     :ivar irqchip: it has an interrupt controller in the kernel, and its vCPUs a local APIC
     :ivar slots: guest memory
+    :ivar max_vcpu_ids: vCPUs' ids are less than this; 0 if KVM_CAP_MAX_VCPU_ID was not enabled
     """
 
     memory: str = MAIN
     vcpu_ids: frozenset[int] = frozenset()
     irqchip: bool = False
     slots: Mapping[int, Region] = MappingProxyType({})
+    max_vcpu_ids: int = 0
 
 
 class Vcpu(NamedTuple):
@@ -111,6 +113,7 @@ class Vcpu(NamedTuple):
     :ivar cpuid_refresh: what its table's values follow, on a kernel where this matters
     :ivar lapic: it has a local APIC in the kernel
     :ivar state: by ioctl, named values that were set and are not what they were at creation
+    :ivar synced: by part, values that KVM last stored in the run area
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
     """
 
@@ -132,6 +135,7 @@ class Vcpu(NamedTuple):
     ssp: int = 0
     lapic: bool = False
     state: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+    synced: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     memory: str = MAIN
     cpuid_refresh: Refresh | None = None
 

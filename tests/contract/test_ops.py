@@ -25,6 +25,7 @@ VALUES = {
     "xfd": 0,
     "xfd_err": 0,
     "xstate_bv": 0x3,
+    "capability": 0,
     "capacity": 0,
     "value": 0,
     "register_id": 0,

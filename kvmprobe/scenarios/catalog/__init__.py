@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.catalog import (
+    caps,
     cpuid,
     fpu,
     guest,
@@ -16,6 +17,7 @@ from kvmprobe.scenarios.catalog import (
     permission,
     restore,
     sregs,
+    synced,
     system,
     vmm,
     xcrs,
@@ -42,6 +44,8 @@ _MODULES = {
     "literal": literal,
     "pair": pairs,
     "vmm": vmm,
+    "cap": caps,
+    "sync": synced,
     "guest": guest,
     "migrate": migration,
 }

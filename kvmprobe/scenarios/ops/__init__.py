@@ -3,6 +3,7 @@
 from kvmprobe.scenarios.ops import (
     bad_pointer,
     cpuid,
+    enabled_cap,
     fpu,
     guest,
     guest_control,
@@ -31,6 +32,7 @@ __all__ = [
     "bad_pointer",
     "cpuid",
     "decode",
+    "enabled_cap",
     "encode",
     "fpu",
     "guest",
