@@ -13,7 +13,7 @@ from kvmprobe.model.control import Cr4
 from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.catalog import _starts
 from kvmprobe.scenarios.catalog._guests import OBSERVERS
-from kvmprobe.scenarios.catalog.migration import ORDERS, SAVE_ORDER, State, looks, states
+from kvmprobe.scenarios.catalog.migration import ORDERS, State, looks, states
 from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
 from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
@@ -35,7 +35,7 @@ _READ: tuple[Op, ...] = (GetXsave2(), GetXcrs(), GetSregs(), GetMsrs((Msr.IA32_X
 
 def _of_guest(order: str, state: State) -> Scenario:
     """Return a guest that is used in the same way again after its reset."""
-    fresh = (SaveVcpu(part) for part in SAVE_ORDER)
+    fresh = (SaveVcpu(part) for part in ORDERS[order])
     used = (*state.before, *looks(state, VCPU, read=()))
     steps = (
         *(ScenarioStep(op) for op in (*state.start.ops, *fresh, *used)),

@@ -10,7 +10,7 @@ from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.abi.tables import REG_LIST
 from kvmprobe.model import one_reg
 from kvmprobe.scenarios.calls import VCPU, Argument, Output, OutputBehind
-from kvmprobe.scenarios.op_fields import U64, Room
+from kvmprobe.scenarios.op_fields import U64, Name, Room
 from kvmprobe.scenarios.ops._base import FixedIoctl, Places, op
 from kvmprobe.scenarios.ops.msrs import unknown_msr
 
@@ -46,6 +46,7 @@ class GetOneReg(FixedIoctl):
     """Read one register."""
 
     register_id: U64
+    vcpu: Name = VCPU
 
     def argument(self) -> Argument:
         return _one_reg(self.register_id)
@@ -54,7 +55,7 @@ class GetOneReg(FixedIoctl):
         return _refused(self.register_id)
 
     def transition(self, machine: Machine) -> Step:
-        return one_reg.get_one_reg(machine, VCPU, self.register_id)
+        return one_reg.get_one_reg(machine, self.vcpu, self.register_id)
 
     @property
     def text(self) -> str:
@@ -67,6 +68,7 @@ class SetOneReg(FixedIoctl):
 
     register_id: U64
     value: U64
+    vcpu: Name = VCPU
 
     def argument(self) -> Argument:
         return _one_reg(self.register_id, self.value.to_bytes(8, "little"))
@@ -75,7 +77,7 @@ class SetOneReg(FixedIoctl):
         return _refused(self.register_id, self.value)
 
     def transition(self, machine: Machine) -> Step:
-        return one_reg.set_one_reg(machine, VCPU, self.register_id, self.value)
+        return one_reg.set_one_reg(machine, self.vcpu, self.register_id, self.value)
 
     @property
     def text(self) -> str:
