@@ -148,6 +148,12 @@ class Behaviour(Enum):
         "KVM_SET_CPUID2 with no entries; KVM_SET_XSAVE(XSTATE_BV[2]=1) fails",
     )
 
+    SREGS_EFER_NOT_CHECKED = Description(
+        Kind.DEFECT,
+        "KVM_SET_SREGS and KVM_SET_SREGS2 accept reserved bits of EFER",
+        'Linux commit 184bd464bdb6 ("KVM: x86: Check EFER validity on KVM_SET_SREGS*")',
+        "KVM_SET_SREGS(EFER=1<<1) returns 0",
+    )
     CET_BASE_NOT_CHECKED = Description(
         Kind.DEFECT,
         "the host can write a base address to IA32_U_CET and IA32_S_CET that is not canonical",

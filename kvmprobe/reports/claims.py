@@ -75,6 +75,14 @@ _SENTENCES: Mapping[Claim, str] = {
     _C.MXCSR: "MXCSR is {value:#x}, not {expected:#x}",
     _C.XSTATE_AND_XFD: "XSTATE_BV and XFD both have {bits:bits}: the next guest-FPU load faults",
     _C.ORDER_MATTERS: "{ops}: both orders return the same results, but the states differ",
+    _C.NOT_KEPT: "{call} does not return what {set} accepted",
+    _C.MEMBER: "{member} is {read:#x}, not {expected:#x}",
+    _C.REGISTER_NOT_KEPT: "register {register:#x} was written as {accepted:#x}, reads {read:#x}",
+    _C.SREGS_AND_SREGS2: "KVM_GET_SREGS and KVM_GET_SREGS2 show different registers",
+    _C.TWO_VALUES: "register {register:#x} reads as {first:#x} and as {second:#x}",
+    _C.RESERVED_ACCEPTED: "{call} accepts the reserved bits {value:#x} of {member}",
+    _C.LEGAL_REFUSED: "{call} refuses what is always legal, or what the GET ioctl returned",
+    _C.ENTRY_FAILURE: "KVM_EXIT_FAIL_ENTRY has reason {value:#x}, not that of a guest's state",
     _C.IMAGE_SIZES: "{ops}: {first} bytes here, {second} there",
 }
 _PRCTLS = {int(code): f"ARCH_{code.name}" for code in ArchPrctlCode}

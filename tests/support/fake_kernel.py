@@ -9,7 +9,7 @@ from functools import lru_cache
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.payload import RESULT_SIZE
 from kvmprobe.model.msr import msr_name
-from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, NotCovered, OneOf
 from kvmprobe.model.system import COUNT_FIELD, LISTED_MSRS
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
 from kvmprobe.scenarios.calls import (
@@ -60,6 +60,8 @@ def reply_of(outcome, op, host, legal=0):
             return Reply(7)
         case Failed(number, fields):
             return Reply(-number, _output(op, blank, fields, None) if fields else blank)
+        case NotCovered(example=example):
+            return reply_of(example, op, host, legal)
         case OneOf(choices):
             return reply_of(choices[min(legal, len(choices) - 1)], op, host)
         case Done(value, table=expected) if expected is not None:

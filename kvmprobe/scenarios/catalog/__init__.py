@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.catalog import (
     cpuid,
+    fields,
     fpu,
     guest,
     migration,
@@ -38,6 +39,7 @@ _MODULES = {
     "msrs": msrs,
     "xcrs": xcrs,
     "sregs": sregs,
+    "fields": fields,
     "pair": pairs,
     "vmm": vmm,
     "guest": guest,
