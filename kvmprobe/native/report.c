@@ -17,8 +17,8 @@ struct report {
 };
 
 static struct report *report;
-/* Whether this is a scenario's process, or a task of it. */
-static int in_scenario;
+/* The zygote.  Other processes with the report are a scenario's process and its tasks. */
+static pid_t zygote;
 
 void share_report(void)
 {
@@ -27,6 +27,7 @@ void share_report(void)
 	if (memory == MAP_FAILED)
 		cannot_run("cannot map shared memory for a report");
 	report = memory;
+	zygote = getpid();
 }
 
 void clear_report(void)
@@ -54,7 +55,7 @@ void cannot_run(const char *format, ...)
 	va_list values;
 
 	va_start(values, format);
-	if (in_scenario)
+	if (report && getpid() != zygote)
 		vsnprintf(report->broken, sizeof(report->broken), format, values);
 	else
 		vdprintf(STDERR_FILENO, format, values);
@@ -76,13 +77,15 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	cannot_run("the executor received signal %d (si_code %d, si_addr %p)", number, info->si_code, info->si_addr);
 }
 
-/* An Oops kills a task without running its handlers, so a signal that arrives here is the executor's own fault. */
+/*
+ * An Oops kills a task without running its handlers, so a signal that arrives here is the executor's own fault.  Scenarios'
+ * processes inherit the handlers: there is no time in which one of them has none.
+ */
 void report_own_faults(void)
 {
 	const int faults[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL };
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
 
-	in_scenario = 1;
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
 		sigaction(faults[i], &action, NULL);
 }

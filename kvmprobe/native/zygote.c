@@ -191,13 +191,12 @@ static void control_emulator(char command)
 
 static pid_t start(const struct request *request)
 {
-	pid_t zygote = getpid(), pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	if (pid == 0) {
-		die_with(zygote);
+		die_with(parent);
 		close(to_worker);
 		close(from_worker);
-		report_own_faults();
 		make_local(calls, request->count);
 		session.gate = request->gate;
 		if (request->waits)
@@ -340,6 +339,7 @@ int main(int count, char **arguments)
 	make_arena();
 	share_known_outputs();
 	share_report();
+	report_own_faults();
 	prepare_base64();
 	/* The machine may be saved where it waits for its first line; a restored machine goes on here. */
 	if (session.channels.port)
