@@ -9,7 +9,7 @@ from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import input_of
-from kvmprobe.checkers.registers import GET_OF, LAYOUTS, members
+from kvmprobe.checkers.registers import GET_OF, members, whole
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.control import EFER_RESERVED
 from kvmprobe.results.claim import Claim
@@ -56,7 +56,7 @@ def reserved_is_refused(event: Event, state: ObservedState) -> Iterator[Finding]
     if event.result < 0 or Behaviour.VENDOR_OWNS_CR4 in state.host.behaviours:
         return
     content = input_of(event.call, state.captured)
-    for member, bits in reserved(event.name, content) if content else ():
+    for member, bits in reserved(event.name, content) if whole(event.name, content) else ():
         values: dict[str, int | str] = {"call": event.name, "member": member, "value": bits}
         yield event.finding("acceptance", "INV-34", Claim.RESERVED_ACCEPTED, values)
 
@@ -68,7 +68,7 @@ def supported_is_accepted(event: Event, state: ObservedState) -> Iterator[Findin
     if vcpu is None or event.result != -errno.EINVAL:
         return
     content = input_of(event.call, state.captured)
-    if not content or len(content) < LAYOUTS[event.name].size:
+    if not whole(event.name, content):
         return
     returned = vcpu.registers.read.get(GET_OF[event.name])
     if content == returned or event.name in _ALWAYS:

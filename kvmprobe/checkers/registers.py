@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.checkers.event import input_of, msrs
 from kvmprobe.scenarios.calls import Ioctl, OutputBehind
 
@@ -66,6 +67,9 @@ _MAY_CHANGE: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(MSR_WRITES, _OF_MSRS),
     **dict.fromkeys(MSR_READS, frozenset({_FPU})),
 }
+# A VM entry that fails loads no guest state (SDM vol.3 §28.8 "VM-Entry Failures During or After
+# Loading Guest State").
+_AFTER_FAILED_ENTRY = frozenset({_EVENTS, _MP_STATE, _FPU})
 # asm/kvm.h: KVM_X86_REG_TYPE_MSR, a u64.
 _MSR_REGISTER = 0x2030_0002
 _REGISTER_ID = struct.Struct("=Q")
@@ -81,6 +85,7 @@ class Registers:
     :ivar since: events since then
     :ivar written: MSRs and registers that the last accepted call wrote, by register id
     :ivar values: MSRs and registers as read since the last call that may have changed one
+    :ivar before: as read before that
     """
 
     accepted: dict[str, bytes] = field(default_factory=dict)
@@ -88,6 +93,7 @@ class Registers:
     since: dict[str, list[Event]] = field(default_factory=dict)
     written: dict[int, int] = field(default_factory=dict)
     values: dict[int, int] = field(default_factory=dict)
+    before: dict[int, int] = field(default_factory=dict)
     ran: bool = False
     waits: bool = False
     """It was given an MP state or events that the next GET_MP_STATE or KVM_RUN acts upon."""
@@ -107,16 +113,17 @@ class Registers:
         content = input_of(event.call, captured)
         if event.name in MSR_WRITES:
             self.written = registers_written(event, content)
+            self.before |= self.values
             self.values.clear()
         elif event.name not in MSR_READS:
             self.written = {}
             self.values.clear()
-        if event.name in GET_OF and content:
+        if event.name in GET_OF and whole(event.name, content):
             self.accepted[GET_OF[event.name]] = content
             self.waits |= event.name in {"KVM_SET_MP_STATE", "KVM_SET_VCPU_EVENTS"}
 
     def _read(self, event: Event) -> None:
-        if event.result < 0 or not event.output:
+        if event.result < 0 or not whole(event.name, event.output):
             return
         if self.waits and event.name == _MP_STATE:
             # arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_get_mpstate, which accepts INIT and SIPI
@@ -128,7 +135,10 @@ class Registers:
 
     def _forget(self, event: Event) -> None:
         self.ran |= event.loads
-        self._drop(_MAY_CHANGE.get(event.name, _NOTHING if _reads(event) else GETS))
+        if _entry_failed(event):
+            self._drop(_AFTER_FAILED_ENTRY)
+        else:
+            self._drop(_MAY_CHANGE.get(event.name, _NOTHING if _reads(event) else GETS))
 
     def _drop(self, names: frozenset[str]) -> None:
         for name in names:
@@ -137,8 +147,18 @@ class Registers:
             self.since.pop(name, None)
 
 
+def _entry_failed(event: Event) -> bool:
+    reason = int.from_bytes(event.output[:4], "little")
+    return event.name == "RunVcpu" and not event.result and reason == KvmExit.FAIL_ENTRY
+
+
 def _reads(event: Event) -> bool:
     return event.name.startswith("KVM_GET_") or event.name == "KVM_CHECK_EXTENSION"
+
+
+def whole(name: str, content: bytes) -> bool:
+    """Return True if this is all of an ioctl's structure: a read may be cut off."""
+    return len(content) >= LAYOUTS[name].size
 
 
 @lru_cache(maxsize=512)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.normal_registers import kept
 from kvmprobe.checkers.observed import READS, refused
-from kvmprobe.checkers.registers import GET_OF, GETS, members
+from kvmprobe.checkers.registers import GET_OF, GETS, members, whole
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.record import Statement
 
@@ -25,7 +25,7 @@ _PUT_OF = {get: put for put, get in GET_OF.items()}
 def what_is_accepted_returns(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that a GET returns each member that the last SET accepted (INV-19)."""
     vcpu = state.vcpu(event)
-    if vcpu is None or not event.output:
+    if vcpu is None or not whole(event.name, event.output):
         return
     given = vcpu.registers.accepted.get(event.name)
     if given is None:
@@ -49,7 +49,7 @@ def what_is_read_stays(event: Event, state: ObservedState) -> Iterator[Finding]:
     INV-19, INV-38.
     """
     vcpu = state.vcpu(event)
-    if vcpu is None or not event.output:
+    if vcpu is None or not whole(event.name, event.output):
         return
     before = vcpu.registers.read.get(event.name)
     if before is None or before == event.output:

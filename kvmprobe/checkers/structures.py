@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.normal_msrs import MOVING
-from kvmprobe.checkers.registers import MSR_READS, members, msr_of, registers_read
+from kvmprobe.checkers.registers import MSR_READS, members, msr_of, registers_read, whole
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.record import Statement
 
@@ -26,7 +26,7 @@ _SHARED = ioctls.KVM_SREGS.offset("interrupt_bitmap")
 def sregs_and_sregs2(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that KVM_GET_SREGS and KVM_GET_SREGS2 agree in all that both have."""
     vcpu = state.vcpu(event)
-    if vcpu is None or not event.output:
+    if vcpu is None or not whole(event.name, event.output):
         return
     (other,) = _VIEWS - {event.name}
     before = vcpu.registers.read.get(other)

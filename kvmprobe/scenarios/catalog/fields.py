@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.scenarios.catalog._starts import NO_CPUID, PLAIN, Start, scenario
+from kvmprobe.scenarios.catalog import fields_entry, fields_msrs
+from kvmprobe.scenarios.catalog._starts import ASK, NO_CPUID, PLAIN, VCPU, Start, scenario
+from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.op_fields import Members
-from kvmprobe.scenarios.ops.fpu import GetFpu
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
+from kvmprobe.scenarios.ops.fpu import FpuContent, GetFpu, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2, SetSregs, SetSregs2
 from kvmprobe.scenarios.ops.vcpu_state import (
@@ -25,8 +28,10 @@ from kvmprobe.scenarios.ops.vcpu_state import (
     SetRegs,
     SetVcpuEvents,
 )
-from kvmprobe.scenarios.ops.xsave import GetXsave2
-from kvmprobe.scenarios.scenario import ScenarioStep
+from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
+from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
+from kvmprobe.scenarios.scenario import AMX, ScenarioStep
+from kvmprobe.xstate.features import FPSSE, MPX, XTILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 FAMILY = "fields"
+_ASKED = Start("tiles", (ASK, *VCPU), AMX)
 LAPIC = Start("lapic", (OpenKvm(), CreateVm(), CreateIrqchip(), CreateVcpu()))
 # Both views of SREGS, and what they must not change.
 _READS: tuple[Op, ...] = (GetSregs(), GetSregs2(), GetRegs(), GetDebugregs(), GetXsave2(), GetFpu())
@@ -130,12 +136,48 @@ def _mp_state(start: Start) -> Scenario:
     return scenario(FAMILY, "mp-state", start, *_steps(ops, (GetMpState(),)))
 
 
-def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001
+def _lapic() -> Scenario:
+    """Change what an interrupt controller in the kernel has a part in."""
+    widths = Members(ioctls.KVM_SREGS).widths
+    pairs = [(n, v) for n in ("cr8", "apic_base") for v in values(n, widths[n].largest)]
+    sets = _steps([SetSregs(0, (pair,)) for pair in pairs], (GetSregs(),))
+    return scenario(FAMILY, "sregs", LAPIC, *_steps(_READS), *sets, *_steps(_READS))
+
+
+def _sizes(host: HostProfile) -> Scenario:
+    """Set and get each form of XSTATE before and after the table that enlarges it, and after it."""
+    images = (SetXsave(FPSSE), SetXsave(host.kvm_xcr0 & ~MPX), SetXsave(0))
+    tables = (SetCpuid2(Table.NO_AMX), SetCpuid2(Table.FULL), SetCpuid2(Table.NO_AMX))
+    reading = (GetXsave(), GetXsave2(), GetFpu(), GetXcrs())
+    ops = (*images, *(op for table in tables for op in (table, *images)))
+    return scenario(FAMILY, "xsave-sizes", _ASKED, *_steps(ops, reading))
+
+
+def _fpu() -> Scenario:
+    reading = (GetFpu(), GetXsave2())
+    return scenario(FAMILY, "fpu", PLAIN, *_steps([SetFpu(given) for given in FpuContent], reading))
+
+
+def _xcrs(host: HostProfile) -> Scenario:
+    """Write every bit of XCR0 alone, with x87 and with what is supported."""
+    bits = [1 << nr for nr in range(64)]
+    xcr0s = [v for bit in bits for v in (bit, bit | 1, bit ^ host.kvm_xcr0 & ~XTILE)]
+    ops = [SetXcrs(value) for value in xcr0s]
+    return scenario(FAMILY, "xcrs", PLAIN, *_steps(ops, (GetXcrs(), GetXsave2())))
+
+
+def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return the scenarios of each structure."""
     return (
         *_sregs(PLAIN),
+        _lapic(),
         *_regs(),
         _debugregs(),
         *_events(PLAIN),
         *map(_mp_state, (NO_CPUID, LAPIC)),
+        _fpu(),
+        _xcrs(host),
+        _sizes(host),
+        *fields_msrs.scenarios(host),
+        *fields_entry.scenarios(),
     )
