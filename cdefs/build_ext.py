@@ -22,6 +22,7 @@ sys.path.insert(0, str(CDEFS.parent))
 
 from kvmprobe.abi.c_checks import all_checks  # noqa: E402
 from kvmprobe.abi.c_constants import as_header  # noqa: E402
+from kvmprobe.build_inputs import mark  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,8 @@ PROGRAM = "kvmprobe.native.zygote"
 # A static program has fewer pages and mappings to fork.  Where there is no static libc, functions
 # are resolved at the start, since each scenario's process would resolve them again.
 STATIC, DYNAMIC = ["-static", "-s"], ["-Wl,-z,now", "-s"]
+# Nothing reads it at run time: kvmprobe/build_inputs.py finds it in the file.
+MARK = '__attribute__((used)) static const char built_from[] = "{}";\n'
 # Of a header in shared/, a unit may use a part.
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-pthread", "-fvisibility=hidden", "-Wno-unused-function"]
 
@@ -101,6 +104,8 @@ class BuildFfi(build_ext):
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "constants.h").write_text(as_header())
+        marked = MARK.format(mark())
+        (folder / "mark.c").write_text(marked)
         # The C compiler takes these as well.
         self.compiler.src_extensions.append(".S")
         for extension in self.extensions:
@@ -111,7 +116,7 @@ class BuildFfi(build_ext):
             generated = folder / f"{extension.name.rpartition('.')[2]}.c"
             ffi = FFI()
             ffi.cdef(module.declared())
-            ffi.set_source(extension.name, module.source())
+            ffi.set_source(extension.name, module.source() + marked)
             ffi.emit_c_code(str(generated))
             extension.sources = [str(generated), *module.units]
             extension.extra_compile_args = FLAGS
@@ -124,7 +129,7 @@ class BuildFfi(build_ext):
             super().build_extension(ext)
             return
         objects = self.compiler.compile(
-            [str(NATIVE / name) for name in IN_PROGRAM],
+            [*(str(NATIVE / name) for name in IN_PROGRAM), f"{self.build_temp}/mark.c"],
             output_dir=f"{self.build_temp}/program",
             include_dirs=ext.include_dirs,
             extra_postargs=["-O2", *FLAGS],

@@ -109,6 +109,10 @@ class NotModelled(ScenarioError):
     """The model does not cover the scenario: it is refused, not judged."""
 
 
+class StaleBuild(KvmprobeError):
+    """A compiled part was built from other sources than those in use; nothing was tested."""
+
+
 class ModelBug(KvmprobeError, AssertionError):
     """The model reached a state that its rules exclude."""
 

@@ -108,12 +108,12 @@ _install() {
 }
 
 # Print "HASH  FILE" for each input of an environment.  Python sources are used in place and are no input,
-# except those in kvmprobe/abi, which C constants are made from.
+# except those in kvmprobe/abi, which C constants are made from, and what marks compiled parts.
 _inputs() {
     (
         cd "$KVMPROBE_ROOT" || exit
         export LC_ALL=C # the order of the files must not depend on the user's locale
-        find pyproject.toml scripts/setup.sh cdefs kvmprobe/native kvmprobe/abi -type f \
+        find pyproject.toml scripts/setup.sh cdefs kvmprobe/native kvmprobe/abi kvmprobe/build_inputs.py -type f \
             -not -path '*/__pycache__/*' -not -name '.*' -not -name '*~' -not -name '*.so' -print0 | sort -z | xargs -0 sha256sum
         printf '%s  directory\n' "$KVMPROBE_ROOT"
     )

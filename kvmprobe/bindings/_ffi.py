@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from kvmprobe.build_inputs import check
 from kvmprobe.errors import Unavailable
 
 try:
@@ -15,5 +17,6 @@ except ImportError as error:
         "install the project (pip install .), or start it through scripts/kvmprobe",
     ) from error
 
+check(Path(_kvm.__file__))
 ffi: Any = _kvm.ffi
 lib: Any = _kvm.lib

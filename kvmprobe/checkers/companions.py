@@ -1,4 +1,4 @@
-"""Which recorded scenarios a resumed run repeats, so that the order checker can compare them."""
+"""Which recorded scenarios a resumed run repeats, to compare the remaining ones with them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,26 @@ if TYPE_CHECKING:
 
 
 def companions(remaining: Sequence[Scenario], others: Sequence[Scenario]) -> list[Scenario]:
-    """Return the other scenarios whose ops differ from those of a remaining one by one swap."""
+    """Return the others that a remaining one is compared with.
+
+    Their ops differ by one swap, or one of the two is derived from the other.
+    """
     numbers: dict[Op, int] = {}
 
     def order(scenario: Scenario) -> Order:
         return tuple(numbers.setdefault(step.op, len(numbers)) for step in scenario.steps)
 
-    swapped = {other for scenario in remaining for other in _swapped(order(scenario))}
-    return [scenario for scenario in others if order(scenario) in swapped]
+    originals = [scenario for scenario in remaining if scenario.derived is None]
+    swapped = {other for scenario in originals for other in _swapped(order(scenario))}
+    bases = {scenario.derived.base for scenario in remaining if scenario.derived}
+    ids = {scenario.id for scenario in originals}
+
+    def is_companion(other: Scenario) -> bool:
+        if other.derived:
+            return other.derived.base in ids
+        return other.id in bases or order(other) in swapped
+
+    return [scenario for scenario in others if is_companion(scenario)]
 
 
 def _swapped(order: Order) -> Iterator[Order]:

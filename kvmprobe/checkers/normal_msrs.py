@@ -1,7 +1,8 @@
 """What the host reads of an MSR that it wrote: the stated normalisations, and MSRs that move.
 
-The MSRs of system calls come back as they were written.  Of any other one KVM may ignore a write,
-or bits that it does not implement: no bit appears that was neither written nor there before.
+IA32_PAT and the MSRs of system calls come back as they were written.  Of any other one KVM may
+ignore a write, or bits that it does not implement: no bit appears that was neither written nor
+there before.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _COUNTERS = (*range(0xC1, 0xC9), *range(0x309, 0x310), *range(0x4C1, 0x4C9))
 _COUNTERS_OF_AMD = (*range(0xC001_0004, 0xC001_0008), *range(0xC001_0201, 0xC001_020C, 2))
 _CLOCKS = (0x10, 0xE7, 0xE8, 0x4000_0010, 0x4000_0020, 0x6E0)
 MOVING = frozenset({*_CLOCKS, *_COUNTERS, *_COUNTERS_OF_AMD})
-# IA32_STAR, IA32_LSTAR, IA32_FMASK and IA32_KERNEL_GS_BASE (SDM vol.4 table 2-2).
-KEPT = frozenset({0xC000_0081, 0xC000_0082, 0xC000_0084, 0xC000_0102})
+# IA32_PAT, IA32_STAR, IA32_LSTAR, IA32_FMASK and IA32_KERNEL_GS_BASE (SDM vol.4 table 2-2).
+KEPT = frozenset({0x277, 0xC000_0081, 0xC000_0082, 0xC000_0084, 0xC000_0102})
 # IA32_SYSENTER_ESP and IA32_SYSENTER_EIP: KVM makes the address canonical (arch/x86/kvm/x86.c:
 # __kvm_set_msr), for 48 or 57 bits.
 CANONICAL = frozenset({0x175, 0x176})

@@ -171,7 +171,8 @@ def members(name: str, content: bytes) -> Mapping[str, int]:
 def registers_written(event: Event, content: bytes) -> dict[int, int]:
     """Return what a call wrote, by register id."""
     if event.name == "KVM_SET_MSRS":
-        return {_id(index): value for index, value in msrs(content)[: max(event.result, 0)]}
+        entries = msrs(content)[: max(event.result, 0)] if content else ()
+        return {_id(index): value for index, value in entries}
     head = event.call.argument if isinstance(event.call, Ioctl) else None
     if event.result < 0 or not isinstance(head, OutputBehind):
         return {}

@@ -1,4 +1,4 @@
-"""All checkers of one run: for each trace alone, and for pairs of orders."""
+"""All checkers of one run: for each trace alone, and for pairs of traces."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from kvmprobe.checkers import (
 from kvmprobe.checkers.event import Lowered
 from kvmprobe.checkers.observed import ObservedState
 from kvmprobe.checkers.orders import Orders
+from kvmprobe.checkers.relations import Relations
 
 if TYPE_CHECKING:
     from kvmprobe.checkers.checker import Check, Checker
@@ -77,6 +78,7 @@ class Checkers:
         self._host = host
         self._lowered = Lowered(host)
         self._orders = Orders(host, self._lowered)
+        self._relations = Relations(host, self._lowered)
 
     def within(self, scenario: Scenario, trace: Trace) -> tuple[Finding, ...]:
         """Return the findings in one trace; of each kind the first."""
@@ -92,8 +94,11 @@ class Checkers:
     def across(
         self, scenario: Scenario, trace: Trace, known: tuple[str, ...]
     ) -> tuple[Finding, ...]:
-        """Compare a trace with the earlier traces of other orders of its calls.
+        """Compare a trace with the earlier traces of other orders of its calls, and of its base.
 
         :param known: the defects that explain the divergences of this scenario
         """
-        return self._orders.compare(scenario, trace, known)
+        related = self._relations.compare(scenario, trace, known)
+        if scenario.derived is not None:
+            return related
+        return *self._orders.compare(scenario, trace, known), *related

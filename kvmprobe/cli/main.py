@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if ended.code:
             sys.exit(exit_status(style, ExitCode.USAGE))
         raise
+    except KvmprobeError as error:
+        # The modules of a command import compiled parts, which may be missing or stale.
+        return exit_status(style, ExitCode(_fail(error)))
     if arguments.command is None:
         grammar.print_help(sys.stderr)
         return exit_status(style, ExitCode.USAGE)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
 from kvmprobe.cli.attempt import next_attempt
+from kvmprobe.cli.derived import unknown
 from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, RESUMING, end_with
 from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.grammar.shared import RUN_TIME, Number, add_exit_style, add_jobs
 from kvmprobe.cli.run import carry_out
-from kvmprobe.cli.select import all_ids
 from kvmprobe.cli.terminal import print_line
 from kvmprobe.errors import UsageError
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         ) from refused
     begun.timeout = arguments.timeout or begun.timeout
     begun.jobs = arguments.jobs or begun.jobs
-    if gone := set(attempt.planned) - set(all_ids()):
+    if gone := unknown(attempt.planned):
         print_line(
             f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in the "
             f"catalogue of {__version__} and get no record: {', '.join(sorted(gone))}"

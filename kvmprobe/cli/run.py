@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
+from kvmprobe.cli.derived import expanded, listing
 from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, notice
@@ -31,7 +32,6 @@ from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.live import Live
 from kvmprobe.reports.remaining import remaining_lines
 from kvmprobe.results.run_document import Ending
-from kvmprobe.scenarios import catalog
 
 if TYPE_CHECKING:
     import argparse
@@ -64,7 +64,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
         with progress() as status:
             emulated = emulated_host(arguments, status)
-    attempt = first_attempt(arguments, list(filter(chosen, all_ids())), arguments.out)
+    planned = expanded(filter(chosen, all_ids()), arguments.observe)
+    attempt = first_attempt(arguments, planned, arguments.out)
     return carry_out(arguments, attempt, console, emulated)
 
 
@@ -73,14 +74,16 @@ def carry_out(
     attempt: Attempt,
     console: Console,
     emulated: EmulatedHost | None = None,
-    listed: Listed = catalog.scenarios,
+    listed: Listed | None = None,
 ) -> ExitCode:
     """Run the planned scenarios that have no record.
 
     :param arguments: of the first attempt
     :param emulated: the emulated host, if it has been prepared
-    :param listed: returns the scenarios for a host
+    :param listed: returns the scenarios for a host; by default those of the catalogue and what
+        is planned of those derived from them
     """
+    listed = listed or listing(attempt.planned)
     live = Live(console, arguments.printing)
     session = Session(arguments, attempt, live, emulated, listed)
     ended: BaseException | None = None

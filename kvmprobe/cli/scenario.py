@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ScenarioError, UsageError
-from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios import relations
 from kvmprobe.scenarios.document import check_domain, from_document, to_document
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def named(name: str, host: HostProfile, run: Path | None = None) -> Scenario:
         return read(Path(name))
     if run is not None and (kept := run / _KEPT / f"{name}{_SUFFIX}").is_file():
         return read(kept)
-    found = catalog.scenario(name, host)
+    found = relations.scenario(name, host)
     if found is None:
         file = "" if run is None else "; if it was replayed, name its file"
         raise UsageError(f"unknown scenario {name!r}; `kvmprobe list` lists them{file}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.traits import catalogue, defect_names, known_tags
 from kvmprobe.errors import UsageError
 from kvmprobe.scenarios.ops import registry
+from kvmprobe.scenarios.relations import base_id
 from kvmprobe.scenarios.selection import Expression, Kind, Term, holds, parse, terms, wrong
 from kvmprobe.scenarios.traits import names_of, op_key
 
@@ -50,12 +51,18 @@ def wanted(select: Sequence[str], exclude: Sequence[str] = ()) -> Callable[[str]
 
 
 def in_catalog_order(records: Iterable[ScenarioRecord]) -> list[ScenarioRecord]:
-    """Return records in the order of the catalogue.
+    """Return records in the order of the catalogue, those of derived scenarios after their base's.
 
     Those of an earlier attempt that this catalogue does not have come last.
     """
     rank = {name: place for place, name in enumerate(all_ids())}
-    return sorted(records, key=lambda record: rank.get(record.id, len(rank)))
+
+    def key(record: ScenarioRecord) -> tuple[int, bool]:
+        if record.id in rank:
+            return rank[record.id], False
+        return rank.get(base_id(record.id), len(rank)), True
+
+    return sorted(records, key=key)
 
 
 def _read(option: str, text: str) -> Expression:

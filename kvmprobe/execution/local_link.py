@@ -12,6 +12,7 @@ import sys
 from tempfile import TemporaryFile
 from typing import Self
 
+from kvmprobe.build_inputs import check_parts
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.worker import DEVICE_VARIABLE, PIPE, TRANSPORT_VARIABLE
 
@@ -23,6 +24,11 @@ class LocalLink:
     """``python -m kvmprobe.execution.worker``, connected by a pair of pipes."""
 
     def __init__(self, device: str = "/dev/kvm") -> None:
+        """Start it.
+
+        :raises StaleBuild: the executor was built from other sources than those in use
+        """
+        check_parts()
         libc = ctypes.CDLL(None)
         # Not a pipe: we read it only after the worker has ended, and a full pipe would block it.
         self._errors = TemporaryFile()  # noqa: SIM115 - closed by __exit__

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.checkers.companions import companions
 from kvmprobe.execution.preflight import unmet
 from kvmprobe.judge.verdicts import skipped
+from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.scenarios.hazard import Hazard, first_hazard
 from kvmprobe.scenarios.scenario import Need
 
@@ -94,7 +95,9 @@ def plan(
             runnable.append(scenario)
 
     def planned(scenario: Scenario) -> Planned:
-        hazard = first_hazard(scenario, model_runs, preflight.suspected)
+        # The gate sees only what is read: what any known defect makes fatal is stopped.
+        suspected = DEFECTS if scenario.derived else preflight.suspected
+        hazard = first_hazard(scenario, model_runs, suspected)
         has_record = scenario.id in past.recorded
         return Planned(scenario, hazard, scenario.id in past.alone, has_record)
 

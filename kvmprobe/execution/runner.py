@@ -18,12 +18,12 @@ from kvmprobe.execution.plan import NO_PAST, Past, Plan, Planned, plan
 from kvmprobe.execution.preflight import Preflight, examine
 from kvmprobe.execution.real_host import RealHost
 from kvmprobe.execution.settling import Hazardous, Settling
-from kvmprobe.execution.shards import Shards
+from kvmprobe.execution.shards import TRIES, Shards, was_killed
 from kvmprobe.host.kernel_log import WATCHED
 from kvmprobe.scenarios import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kvmprobe.execution.ledger import Ledger
     from kvmprobe.execution.link import Link
@@ -93,8 +93,7 @@ class Runner:
         """
         name = self._place.target.description
         self._progress.stage(f"{name}: probing")
-        with self._place.open() as link:
-            driver = self._driver(link)
+        with self._opened() as driver:
             preflight = self._examined
             made = self._plan(listed(preflight.profile), wanted, past, driver)
             self._progress.stage(f"{name}: scenarios")
@@ -105,9 +104,26 @@ class Runner:
             self._run_shards(made.planned)
             return preflight
         while not real.is_done:
-            with self._place.open() as link:
-                real.run_on(self._driver(link))
+            with self._opened() as driver:
+                real.run_on(driver)
         return preflight
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Driver]:
+        """Connect to a new worker; probe the place the first time.
+
+        If its host is killed from outside meanwhile, connect to another one.
+        """
+        for tries_left in reversed(range(TRIES)):
+            with self._place.open() as link:
+                try:
+                    driver = self._driver(link)
+                except LinkLostError as lost:
+                    if tries_left and was_killed(lost):
+                        continue
+                    raise
+                yield driver
+                return
 
     def _driver(self, link: Link) -> Driver:
         """Connect to a new worker; probe the place the first time.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver, TraceLostError
-from kvmprobe.execution.link import HostGoneError
+from kvmprobe.execution.link import HostGoneError, LinkLostError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     Result = Trace | TraceLostError
 
-# A scenario runs again if its host was killed from outside: by the OOM killer, or an administrator.
-_TRIES = 3
+# What a host was doing is done again if it was killed from outside: by the OOM killer, or an
+# administrator.
+TRIES = 3
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ class Shards:
             except TraceLostError as lost:
                 if self._stopping:
                     return
-                if isinstance(lost.cause, HostGoneError) and running[0].tries < _TRIES:
+                if was_killed(lost) and running[0].tries < TRIES:
                     running[0].tries += 1
                 else:
                     self._results.put((running.popleft().number, lost))
@@ -134,6 +135,12 @@ class Shards:
                     return
                 running.append(first.popleft())
             yield running[-1].request
+
+
+def was_killed(lost: LinkLostError) -> bool:
+    """Return True if the link's host was killed from outside or failed by itself."""
+    cause = lost.cause if isinstance(lost, TraceLostError) else lost
+    return isinstance(cause, HostGoneError)
 
 
 def _until(deadline: float) -> float | None:

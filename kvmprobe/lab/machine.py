@@ -261,8 +261,14 @@ class Machine:
     # The panic may still be printed, and earlier output of the program may not have been read yet.
     def _read_rest_of_panic(self, start: int) -> None:
         limit = time.monotonic() + _PANIC_GRACE_SECONDS
+        has_ended = False
         while not console_text.is_complete(self._console, start) and time.monotonic() < limit:
+            if has_ended and self.was_killed():
+                # From outside, by the OOM killer or an administrator: the report is cut short.
+                self._emulator_ended()
+                return
             time.sleep(0.02)
+            has_ended = self._has_ended()
             self._drain()
         self._drain()
         self._split_lines()
@@ -287,6 +293,12 @@ class Machine:
                 break
             self._incoming += content
         self._split_lines()
+
+    # Nothing is added to what can be read after it has returned True.
+    def _has_ended(self) -> bool:
+        channel = select.poll()
+        channel.register(self._ports.channel_out, 0)
+        return any(event & select.POLLHUP for _, event in channel.poll(0))
 
     def _drain(self) -> None:
         for descriptor, buffer in self._sources.items():

@@ -76,22 +76,34 @@ class Template:
         :raises LabError: the emulator cannot fork, or ends as soon as it has booted
         """
         with self._lock:
-            lost: TemplateLost | EmulatorKilled | None = None
-            for _ in range(_BOOTS):
-                try:
-                    if not self._ready:
-                        self._keeper.submit(self._start).result()
-                    assert self._machine is not None  # noqa: S101 - _begin() has set it
-                    return self._machine.fork()
-                except (TemplateLost, EmulatorKilled) as error:
-                    lost = error
-                    self._drop()
-                except ForkFailed as error:
-                    raise LabError(
-                        f"the emulator could not fork ({error.strerror}): lower --jobs, or allow "
-                        "more memory or processes"
-                    ) from error
-            raise LabError(f"the emulated host was lost {_BOOTS} times as it started: {lost}")
+            try:
+                return self._fork_ready() or self._fork_started()
+            except ForkFailed as error:
+                raise LabError(
+                    f"the emulator could not fork ({error.strerror}): lower --jobs, or allow "
+                    "more memory or processes"
+                ) from error
+
+    def _fork_ready(self) -> Machine | None:
+        """Return a fork of the machine that is ready; None if there is none, or it was lost."""
+        if self._ready and self._machine is not None:
+            try:
+                return self._machine.fork()
+            except TemplateLost:
+                self._drop()
+        return None
+
+    def _fork_started(self) -> Machine:
+        lost: TemplateLost | EmulatorKilled | None = None
+        for _ in range(_BOOTS):
+            try:
+                self._keeper.submit(self._start).result()
+                assert self._machine is not None  # noqa: S101 - _begin() has set it
+                return self._machine.fork()
+            except (TemplateLost, EmulatorKilled) as error:
+                lost = error
+                self._drop()
+        raise LabError(f"the emulated host was lost {_BOOTS} times as it started: {lost}")
 
     def close(self) -> None:
         """Finish saving; kill the template, and with it all machines that were forked from it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from kvmprobe.build_inputs import check_parts
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, initramfs, kernel_image
 from kvmprobe.lab.python_closure import add_python
@@ -38,6 +39,8 @@ class WorkerImage:
         self._made = None
 
     def _make(self) -> BootImage:
+        # The guest has compiled parts without their sources, and cannot check them.
+        check_parts()
         files = initramfs.FileTree()
         pycache = self._cache.folder("pycache")
         # Decompressing the kernel takes as long as the interpreter that lists the files.

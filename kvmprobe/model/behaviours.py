@@ -154,6 +154,13 @@ class Behaviour(Enum):
         'Linux commit 184bd464bdb6 ("KVM: x86: Check EFER validity on KVM_SET_SREGS*")',
         "KVM_SET_SREGS(EFER=1<<1) returns 0",
     )
+    CPUID_COMPARED_UNREFRESHED = Description(
+        Kind.DEFECT,
+        "KVM_SET_CPUID2 after KVM_RUN refuses the same table if CR4, XCR0 or XSS changed unread",
+        "Linux commit e2b43fb25243"
+        ' ("KVM: x86: Apply runtime updates to current CPUID during KVM_SET_CPUID{,2}")',
+        "KVM_RUN; SET_SREGS(CR4.OSXSAVE); SET_CPUID2 with the same table: EINVAL",
+    )
     CET_BASE_NOT_CHECKED = Description(
         Kind.DEFECT,
         "the host can write a base address to IA32_U_CET and IA32_S_CET that is not canonical",

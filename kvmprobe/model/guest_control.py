@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.abi.payload import Registers
 from kvmprobe.model.control import Cr0, Cr4
+from kvmprobe.model.cpuid_refresh import as_held, refreshed
 from kvmprobe.model.guest import Vector, instruction_rule
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
@@ -247,7 +248,8 @@ def cpuid(guest: Guest) -> Guest:
 
     :see: arch/x86/kvm/cpuid.c: kvm_emulate_cpuid, kvm_update_cpuid_runtime
     """
-    held = current(guest.host, guest.vcpu, guest.vcpu.cpuid or GuestCpuid())
+    guest = guest.with_vcpu(refreshed(guest.host, guest.vcpu))
+    held = current(guest.host, as_held(guest.vcpu), guest.vcpu.cpuid or GuestCpuid())
     found = held.table.find(guest.registers.rax & U32_MAX, guest.ecx)
     result = Registers(found.eax, found.ebx, found.ecx, found.edx) if found else Registers()
     return guest._replace(registers=result)

@@ -9,7 +9,7 @@ import errno
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmprobe.model import vendor
+from kvmprobe.model import cpuid_refresh, vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import COMPACTION, XCR0_FIELD
 from kvmprobe.model.machine import MAIN, GuestCpuid
@@ -80,8 +80,7 @@ def set_cpuid2(machine: Machine, vcpu_name: str, table: GuestCpuid, by: str = MA
     if len(table.entries) > MAX_ENTRIES:
         return Step(machine, Failed(errno.E2BIG), SET_TOO_MANY)
     if vcpu.ran:
-        same = current(host, vcpu, table) == current(host, vcpu, vcpu.cpuid or GuestCpuid())
-        return Step(machine, Done() if same else Failed(errno.EINVAL), SET_CPUID2_AFTER_RUN)
+        return _set_again(machine, vcpu_name, table)
     if _address_bits(table) not in _LEGAL_ADDRESS_BITS:
         return Step(machine, Failed(errno.EINVAL), CHECK_ADDRESS_BITS)
     if table.xcr0 & DYNAMIC & ~vcpu.fpstate.user_xfeatures:
@@ -93,7 +92,23 @@ def set_cpuid2(machine: Machine, vcpu_name: str, table: GuestCpuid, by: str = MA
     vcpu = vcpu._replace(
         cpuid=kept, guest_xcr0=kept.xcr0 & host.kvm_xcr0, guest_xss=kept.xss & host.kvm_xss
     )
+    vcpu = cpuid_refresh.refreshed(host, vcpu)
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_CPUID2)
+
+
+def _set_again(machine: Machine, vcpu_name: str, table: GuestCpuid) -> Step:
+    """Set the table of a vCPU that ran: KVM compares it with the present one.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_cpuid_check_equal
+    """
+    vcpu, host = machine.vcpu(vcpu_name), machine.host
+    held = current(host, cpuid_refresh.as_held(vcpu), vcpu.cpuid or GuestCpuid())
+    if current(host, vcpu, table) == held:
+        machine = machine.with_vcpu(vcpu_name, cpuid_refresh.refreshed(host, vcpu))
+        return Step(machine, Done(), SET_CPUID2_AFTER_RUN)
+    if Behaviour.CPUID_COMPARED_UNREFRESHED in host.behaviours:
+        machine = machine.with_vcpu(vcpu_name, cpuid_refresh.lost(vcpu))
+    return Step(machine, Failed(errno.EINVAL), SET_CPUID2_AFTER_RUN)
 
 
 SET_TOO_MANY = Rule(
@@ -152,9 +167,11 @@ def get_cpuid2(
     if refusal is not None:
         return Step(machine, refusal, GET_CPUID2)
     vcpu, host = machine.vcpu(vcpu_name), machine.host
-    held = current(host, vcpu, vcpu.cpuid or GuestCpuid())
-    if room < len(held.entries):
+    if room < len((vcpu.cpuid or GuestCpuid()).entries):
         return Step(machine, Failed(errno.E2BIG, {NENT_FIELD: room}), GET_CPUID2)
+    vcpu = cpuid_refresh.refreshed(host, vcpu)
+    machine = machine.with_vcpu(vcpu_name, vcpu)
+    held = current(host, cpuid_refresh.as_held(vcpu), vcpu.cpuid or GuestCpuid())
     table = held.table
     if Behaviour.GET_CPUID2_KEEPS_NENT in host.behaviours:
         table = CpuidTable(held.entries + (_BLANK,) * (room - len(held.entries)))

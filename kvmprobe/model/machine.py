@@ -13,6 +13,7 @@ from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable, Register
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmprobe.model.cpuid_refresh import Refresh
     from kvmprobe.model.fpstate import Fpstate
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.memory import Region
@@ -106,6 +107,7 @@ class Vcpu(NamedTuple):
     :ivar ran: the guest has been entered at least once
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
     :ivar msrs: MSRs without a field of their own that were written
+    :ivar cpuid_refresh: what its table's values follow, on a kernel where this matters
     :ivar lapic: it has a local APIC in the kernel
     :ivar state: by ioctl, named values that were set and are not what they were at creation
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
@@ -129,6 +131,7 @@ class Vcpu(NamedTuple):
     lapic: bool = False
     state: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     memory: str = MAIN
+    cpuid_refresh: Refresh | None = None
 
     @property
     def xfd(self) -> int:

@@ -13,6 +13,7 @@ __all__ = ["AMX", "ANYWHERE", "Need", "Needs", "Scenario", "ScenarioStep"]
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvmprobe.scenarios.derived import Derived
     from kvmprobe.scenarios.ops import Op
 
 
@@ -37,6 +38,7 @@ class Scenario:
     :ivar row: its row in the report's table (the order)
     :ivar column: its column in the table (the variant)
     :ivar needs: what a target must have to run it
+    :ivar derived: the scenario that it was derived from; None for one of the catalogue
     """
 
     id: str
@@ -44,6 +46,7 @@ class Scenario:
     column: str
     steps: tuple[ScenarioStep, ...]
     needs: Needs = ANYWHERE
+    derived: Derived | None = None
 
     @property
     def needs_amx(self) -> bool:

@@ -39,9 +39,9 @@ def prepared(start=Startup.WARM, jobs=1):
     return replace(place, jobs=jobs)
 
 
-def run(place, wanted=is_wanted):
-    records = []
-    Runner(place, Hazardous.EVERY, records.append, Silent()).run(wanted)
+def run(place, records=None):
+    records = [] if records is None else records
+    Runner(place, Hazardous.EVERY, records.append, Silent()).run(is_wanted)
     return records
 
 
@@ -79,25 +79,41 @@ def test_a_saved_machine_gives_the_records_of_a_boot(cold):
     assert records == cold
 
 
+def children_of(pid=None):
+    return psutil.Process(pid).children(recursive=True)
+
+
+def emulators_among(processes):
+    return [p for p in processes if p.name() == "bochs" and p.status() != psutil.STATUS_ZOMBIE]
+
+
 @contextmanager
-def killer(chance):
-    """Kill an emulator of this process every few seconds: a fork, or the template."""
+def killer(chance, records):
+    """Kill an emulator of this process again and again: a fork, or the template.
+
+    A scenario, or a start of the template, is given up when it was killed for the third time.  So
+    a kill comes when there has been time for a start, and the third of three waits for a record.
+    """
     done = threading.Event()
+    kills = []
 
     def kill():
-        while not done.wait(seconds := chance.uniform(1.0, 8.0)):
-            emulators = [
-                p for p in psutil.Process().children(recursive=True) if p.name() == "bochs"
-            ]
+        started = time.monotonic()
+        while not records:
+            if done.wait(0.05):
+                return
+        start = time.monotonic() - started
+        while not done.wait(chance.uniform(start, 3 * start)):
+            if len(kills) > 1 and kills[-2] == len(records):
+                continue
             with suppress(psutil.NoSuchProcess, IndexError):
-                chance.choice(emulators).kill()
-                killed.append(seconds)
+                chance.choice(emulators_among(children_of())).kill()
+                kills.append(len(records))
 
-    killed = []
     thread = threading.Thread(target=kill)
     thread.start()
     try:
-        yield killed
+        yield kills
     finally:
         done.set()
         thread.join()
@@ -107,9 +123,11 @@ def test_killed_emulators_cost_no_record_and_add_none(cold):
     chance = random.Random(1)
     killed = 0
     while killed < KILLS:
-        with prepared(jobs=2) as place, killer(chance) as hits:
-            assert timeless(run(place)) == cold
-        killed += len(hits)
+        records = []
+        with prepared(jobs=2) as place, killer(chance, records) as kills:
+            run(place, records=records)
+        assert timeless(records) == cold
+        killed += len(kills)
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +210,9 @@ def test_no_emulator_outlives_an_interrupted_run(tmp_path, phase, number):
     with subprocess.Popen(command, stdout=null, stderr=pipe, text=True) as process:
         wanted = "probing" if phase == "boot" else "scenarios"
         assert any(wanted in line for line in process.stderr)
-        time.sleep(1.0)
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert [p for p in family if p.name() == "bochs"]
+        while not emulators_among(family := children_of(process.pid)):
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(number)
         process.stderr.read()
     # kvmprobe handles both of the others.

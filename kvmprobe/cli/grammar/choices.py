@@ -11,6 +11,16 @@ class Where(StrEnum):
     LAB = "lab"
 
 
+class Observe(StrEnum):
+    """``--observe``: after which steps state is read."""
+
+    EACH = "each"
+    END = "end"
+    NONE = "none"
+    BOTH = "both"
+    SAMPLE = "sample"
+
+
 class OfKnown(StrEnum):
     """``--known``: how a failure that known defects explain counts."""
 

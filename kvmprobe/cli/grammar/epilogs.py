@@ -10,7 +10,7 @@ exit status:
        (with --known=xfail: or known defects explain every failure)
     1  a divergence or a crash
     2  wrong usage
-    3  a bug in kvmprobe
+    3  a bug in kvmprobe, or a build from other sources than those in use
     4  nothing could run: no /dev/kvm, no permission, KVM too old, no such
        kernel, the kernel did not boot, a download failed
   124  the run reached its --timeout

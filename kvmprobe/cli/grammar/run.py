@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.grammar.choices import OfKnown
+from kvmprobe.cli.grammar.choices import Observe, OfKnown
 from kvmprobe.cli.grammar.epilogs import (
     BISECTING,
     EXIT_STYLES,
@@ -37,7 +37,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     end_with(run, SELECTION_HELP, VERDICTS, SAFETY, PRINTING, formats(), EXIT_STYLES, BISECTING)
     _add_where(run.add_argument_group("where"))
-    add_selection(run.add_argument_group("what"))
+    _add_what(run.add_argument_group("what"))
     _add_judging(run.add_argument_group("judging"))
     _add_output(run.add_argument_group("output"))
     _add_safety(run.add_argument_group("safety"))
@@ -48,6 +48,18 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
     add_device(where)
     add_emulated(where)
     add_coverage(where)
+
+
+def _add_what(what: argparse._ArgumentGroup) -> None:
+    add_selection(what)
+    what.add_argument(
+        "--observe",
+        choices=[when.value for when in Observe],
+        default=Observe.BOTH,
+        help="when state is read: after each step; at the end, in scenarios whose ids end with "
+        ".blind; not at all (.unread); or each scenario as it is and, to be compared with it, "
+        "also blind: all of them (`both`), or one of eight (`sample`) (default: %(default)s)",
+    )
 
 
 def _add_judging(judging: argparse._ArgumentGroup) -> None:

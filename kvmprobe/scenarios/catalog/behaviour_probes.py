@@ -15,11 +15,12 @@ from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
@@ -117,6 +118,20 @@ _ALL = (
     ),
     _probe(Behaviour.SET_XSAVE_KEEPS_XFD_ARMED, AMX, *_WITH_TILES, _ARM, _RESTORE, GetXsave2()),
     _probe(Behaviour.XFD_WRITE_KEEPS_XSTATE_BV, AMX, *_WITH_TILES, _RESTORE, _ARM, GetXsave2()),
+    _probe(
+        Behaviour.CPUID_COMPARED_UNREFRESHED,
+        ANYWHERE,
+        OpenKvm(),
+        CreateVm(),
+        MapHalt(),
+        CreateVcpu(),
+        GetSupportedCpuid(),
+        SetCpuid2(),
+        GetSregs(),
+        RunUntilHalt(),
+        SetSregs(Cr4.OSXSAVE.bit),
+        SetCpuid2(),
+    ),
     # S_CET is not in XSTATE: KVM writes it to the VMCS, and no WRMSR faults in the host.
     _probe(
         Behaviour.CET_BASE_NOT_CHECKED,

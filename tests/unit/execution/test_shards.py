@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from kvmprobe.errors import LabError, RunTimeout
+from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.model.behaviours import Behaviour
@@ -48,6 +49,16 @@ def test_a_host_that_is_killed_from_outside_costs_no_record(alone, after):
     place, records = run(killed={2: after})
     assert results(records) == alone
     assert place.boots > 2
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_a_host_that_is_killed_while_it_is_probed_is_probed_again(alone, after):
+    assert results(run(killed={1: after})[1]) == alone
+
+
+def test_a_host_that_is_killed_each_time_it_is_probed_ends_the_run():
+    with pytest.raises(LinkLostError, match="killed"):
+        run(killed=dict.fromkeys((1, 2, 3), 0))
 
 
 def test_a_host_that_is_killed_in_each_try_of_a_scenario_breaks_it():

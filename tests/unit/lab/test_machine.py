@@ -117,6 +117,15 @@ def test_an_incomplete_panic_report_is_a_panic(emulator):
     assert run(emulator(body))[-1] == Ended(EndReason.PANIC)
 
 
+def test_an_emulator_killed_while_a_panic_is_printed_did_not_panic(emulator):
+    body = """
+    boot()
+    log("[    1.0] Kernel panic - not syncing: so")
+    os.kill(os.getpid(), 9)
+    """
+    assert run(emulator(body))[-1] == Ended(EndReason.EMULATOR_DIED)
+
+
 def test_a_panic_while_booting_is_a_failed_boot(emulator):
     body = """
     emit("#phase init")

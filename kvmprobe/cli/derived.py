@@ -1,0 +1,86 @@
+"""Which derived scenarios run beside those of the catalogue, and a list of all that are planned."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from kvmprobe.cli.grammar.choices import Observe
+from kvmprobe.cli.traits import catalogue
+from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.relations import BLIND, UNREAD, base_id, derivation_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kvmprobe.cli.session import Listed
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.relations.derivation import Derivation
+    from kvmprobe.scenarios.scenario import Scenario
+
+# `sample` takes one derived scenario of so many.
+_ONE_OF = 8
+
+
+def expanded(ids: Iterable[str], observe: Observe) -> list[str]:
+    """Return the ids of what runs for these scenarios of the catalogue."""
+    bases = {traits.scenario.id: traits.scenario for traits in catalogue()}
+    return [name for chosen in ids for name in _of(bases[chosen], observe)]
+
+
+def _of(base: Scenario, observe: Observe) -> Iterator[str]:
+    match observe:
+        case Observe.EACH:
+            yield base.id
+        case Observe.END:
+            yield next(_ids(base, BLIND), base.id)
+        case Observe.NONE:
+            yield next(_ids(base, UNREAD), base.id)
+        case Observe.BOTH:
+            yield from (base.id, *_ids(base, BLIND))
+        case Observe.SAMPLE:
+            yield from (base.id, *filter(_sampled, _ids(base, BLIND)))
+
+
+def _ids(base: Scenario, derivation: Derivation) -> Iterator[str]:
+    return (f"{base.id}.{suffix}" for suffix in derivation.suffixes(base))
+
+
+def _sampled(name: str) -> bool:
+    """Return True for one id of :data:`_ONE_OF`, always the same ones."""
+    return crc32(name.encode()) % _ONE_OF == 0
+
+
+def listing(planned: Iterable[str]) -> Listed:
+    """Return a function that lists a host's catalogue, each with what is planned of its derived."""
+    derived: defaultdict[str, list[str]] = defaultdict(list)
+    for name in planned:
+        derived[base_id(name)].append(name.rpartition(".")[2])
+
+    def listed(host: HostProfile) -> Sequence[Scenario]:
+        return [s for base in catalog.scenarios(host) for s in _listed(base, derived)]
+
+    return listed
+
+
+def _listed(base: Scenario, derived: dict[str, list[str]]) -> Iterator[Scenario]:
+    yield base
+    for suffix in derived.get(base.id, ()):
+        derivation = derivation_of(suffix)
+        if derivation is not None:
+            yield derivation.scenario(base, suffix)
+
+
+def unknown(planned: Iterable[str]) -> set[str]:
+    """Return the planned ids that neither the catalogue has nor can be derived from it."""
+    bases = {traits.scenario.id: traits.scenario for traits in catalogue()}
+
+    def exists(name: str) -> bool:
+        if name in bases:
+            return True
+        base, suffix = bases.get(base_id(name)), name.rpartition(".")[2]
+        derivation = derivation_of(suffix)
+        return bool(base and derivation and suffix in derivation.suffixes(base))
+
+    return {name for name in planned if not exists(name)}
