@@ -20,6 +20,7 @@ from kvmprobe.model.vcpu_state import State
 from kvmprobe.scenarios.calls import (
     Captured,
     Ioctl,
+    Literal,
     Output,
     Relation,
     RunGuest,
@@ -45,6 +46,7 @@ _OUT_PENDING = "OUT that KVM_RUN has not completed"
 _ELSEWHERE = "where no op has put any"
 # Members of struct kvm_regs that decide which instruction is executed, or how often.
 _MOVING = frozenset({"rip", "rflags"})
+_GIVEN = "given as a whole"
 _REGS, _SREGS = "regs", "sregs"
 _PARTS = {
     ioctls.GET_REGS.number: _REGS,
@@ -183,6 +185,8 @@ class Domain:
             part = _PARTS[call.number]
             if isinstance(call.argument, Output):
                 self._kept_code[call.argument.capture] = self._code[call.on][part]
+            elif isinstance(call.argument, Literal):
+                self._code[call.on][part] = _GIVEN
             elif isinstance(call.argument, Captured) and self._code[call.on][part] != _OUT_PENDING:
                 moved = not _MOVING.isdisjoint(name for name, _ in getattr(op, "members", ()))
                 kept = self._kept_code[call.argument.name]

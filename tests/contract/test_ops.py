@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -39,6 +40,11 @@ VALUES = {
     "fcw": 0x27F,
     "file": "XMM",
     "index": 0x1C4,
+    "leaves": [[0xD, 0, 1, 3, 0, 0, 0]],
+    "changes": [[0xD, 0, 1, "eax", 0xFF, 3]],
+    "image": base64.b64encode(bytes(4096)).decode(),
+    "sregs": base64.b64encode(bytes(312)).decode(),
+    "sregs2": base64.b64encode(bytes(320)).decode(),
     "leaf": 0xD,
     "mxcsr": 0x1FA0,
     "part": "xcrs",

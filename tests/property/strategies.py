@@ -7,6 +7,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
+from kvmprobe.scenarios.literal_fields import Bytes
 from kvmprobe.scenarios.op_fields import (
     Choice,
     Items,
@@ -72,10 +73,6 @@ def op_values(op_class):
 def values_of(kind):  # noqa: PLR0911 - one return for each kind
     """The values that a kind of field may have; of large numbers, more of the likely ones."""
     match kind:
-        case Number(largest):
-            # No filter: what is refused is drawn again, and again.
-            likely = [value for value in LIKELY if value <= largest]
-            return st.integers(0, largest) | st.sampled_from(likely)
         case Text():
             return names
         case TextOrNone():
@@ -88,6 +85,18 @@ def values_of(kind):  # noqa: PLR0911 - one return for each kind
             return members_of(kind)
         case Row():
             return st.tuples(*map(values_of, kind.kinds))
+        case _:
+            return numbers_or_bytes(kind)
+
+
+def numbers_or_bytes(kind):
+    match kind:
+        case Number(largest):
+            # No filter: what is refused is drawn again, and again.
+            likely = [value for value in LIKELY if value <= largest]
+            return st.integers(0, largest) | st.sampled_from(likely)
+        case Bytes(least, most):
+            return st.sampled_from((least, most)).map(bytes)
 
 
 def members_of(kind):
