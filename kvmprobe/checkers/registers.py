@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.checkers.event import input_of, msrs
-from kvmprobe.scenarios.calls import Ioctl, OutputBehind
+from kvmprobe.scenarios.calls import Ioctl, OutputBehind, RunVcpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,8 +148,9 @@ class Registers:
 
 
 def _entry_failed(event: Event) -> bool:
-    reason = int.from_bytes(event.output[:4], "little")
-    return event.name == "RunVcpu" and not event.result and reason == KvmExit.FAIL_ENTRY
+    # A call that stores registers in the run area changes them whether or not the entry fails.
+    plain = isinstance(event.call, RunVcpu) and not event.call.patches and not event.result
+    return plain and int.from_bytes(event.output[:4], "little") == KvmExit.FAIL_ENTRY
 
 
 def _reads(event: Event) -> bool:

@@ -100,7 +100,7 @@ def set_sregs(
             return Step(after_any_sregs(machine), Done(), SET_SREGS)
         return Step(machine, Failed(errno.EINVAL), SET_SREGS)
     kept = machine.saved[kept_as]
-    return _restored(machine, vcpu_name, {**kept, CR4_FIELD: cr4})
+    return restore_registers(machine, vcpu_name, {**kept, CR4_FIELD: cr4})
 
 
 def not_covered(machine: Machine, members: Mapping[str, int]) -> str:
@@ -137,7 +137,7 @@ def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
     present = control_registers(machine.vcpu(vcpu_name))
-    return _restored(machine, vcpu_name, {**present, CR4_FIELD: value})
+    return restore_registers(machine, vcpu_name, {**present, CR4_FIELD: value})
 
 
 def restore_sregs(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
@@ -145,7 +145,7 @@ def restore_sregs(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
-    return _restored(machine, vcpu_name, control_registers(had))
+    return restore_registers(machine, vcpu_name, control_registers(had))
 
 
 def control_registers(vcpu: Vcpu) -> Mapping[str, int]:
@@ -169,7 +169,11 @@ def with_given(vcpu: Vcpu, registers: Mapping[str, int]) -> Vcpu:
     return vcpu._replace(cr0=cr0, cr4=cr4, efer=efer, state=state)
 
 
-def _restored(machine: Machine, vcpu_name: str, registers: Mapping[str, int]) -> Step:
+def restore_registers(machine: Machine, vcpu_name: str, registers: Mapping[str, int]) -> Step:
+    """KVM_SET_SREGS, or a KVM_RUN that loads the same registers.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common, sync_regs
+    """
     vcpu = machine.vcpu(vcpu_name)
     cr4, efer = registers[CR4_FIELD], registers[EFER_FIELD]
     paged = efer & EFER_LMA and not cr4 & Cr4.PAE.bit

@@ -25,6 +25,7 @@ VALUES = {
     "xfd": 0,
     "xfd_err": 0,
     "xstate_bv": 0x3,
+    "capability": 0,
     "capacity": 0,
     "value": 0,
     "register_id": 0,
@@ -57,6 +58,10 @@ VALUES = {
     "room": 2,
     "stack_size": 65536,
     "table": "no-amx",
+    "address": 0x414000,
+    "target": 0x414000,
+    "token": 0,
+    "count": 1,
     "vcpu": "vcpu0",
     "vm": "vm",
 }

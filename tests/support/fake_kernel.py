@@ -16,10 +16,12 @@ from kvmprobe.results.trace import End, Reply, Trace, TraceStep
 from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Ioctl,
+    Literal,
     Output,
     OutputAtPageEnd,
     OutputBehind,
     RunGuest,
+    RunVcpu,
 )
 from kvmprobe.scenarios.model_run import ModelRun
 
@@ -44,17 +46,38 @@ def trace_along(scenario, model_run, legal=0):
         fewer
     """
     machine = model_run.start
-    steps = []
+    steps, sregs = [], _Sregs(model_run.host)
     for step in scenario.steps:
         replies = []
         for op in step.ops:
             transition = model_run.step(machine, op)
             if isinstance(transition.outcome, HostDies):
                 return Trace(tuple(steps), End.LOST, "the host died")
-            replies.append(reply_of(transition.outcome, op, model_run.host, legal))
+            reply = reply_of(transition.outcome, op, model_run.host, legal)
+            replies.append(sregs.reply(op, reply) if "_SREGS" in op.interface else reply)
             machine = transition.machine
         steps.append(TraceStep(tuple(replies)))
     return Trace(tuple(steps))
+
+
+class _Sregs:
+    """The structure that an op gave as a whole: the model has only some of its members."""
+
+    def __init__(self, host):
+        self._host = host
+        self._given = b""
+
+    def reply(self, op, reply):
+        argument = getattr(op.lower(self._host), "argument", None)
+        if isinstance(argument, Literal) and reply.result == 0:
+            self._given = argument.content[: ioctls.KVM_SREGS.offset("interrupt_bitmap")]
+        if not isinstance(argument, Output) or not self._given:
+            return reply
+        output = bytearray(self._given + reply.output[len(self._given) :])
+        for offset, code in op.places.values():
+            end = offset + struct.calcsize(f"={code}")
+            output[offset:end] = reply.output[offset:end]
+        return Reply(reply.result, bytes(output))
 
 
 def reply_of(outcome, op, host, legal=0):
@@ -105,9 +128,9 @@ def with_log(trace, step, *lines):
 
 @lru_cache(maxsize=8192)
 def _blank(op, host):  # noqa: PLR0911 - one return for each kind of call
-    if op.name.startswith("run-"):
-        return bytes(4)
     match op.lower(host):
+        case RunVcpu(patches=patches, size=size):
+            return bytes(size if patches else 4)
         case RunGuest(data_size=size):
             return bytes(RESULT_SIZE + size)
         case Ioctl(number, argument=Output(size)) if number in _WHOLE:

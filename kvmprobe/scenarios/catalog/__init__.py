@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.catalog import (
+    caps,
     cpuid,
     fields,
     fpu,
@@ -17,6 +18,7 @@ from kvmprobe.scenarios.catalog import (
     permission,
     restore,
     sregs,
+    synced,
     system,
     vmm,
     xcrs,
@@ -44,6 +46,8 @@ _MODULES = {
     "literal": literal,
     "pair": pairs,
     "vmm": vmm,
+    "cap": caps,
+    "sync": synced,
     "guest": guest,
     "migrate": migration,
 }

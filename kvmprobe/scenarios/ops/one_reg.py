@@ -10,16 +10,14 @@ from kvmprobe.abi.numbers import U32_MAX, Msr
 from kvmprobe.abi.tables import REG_LIST
 from kvmprobe.model import one_reg
 from kvmprobe.scenarios.calls import VCPU, Argument, Output, OutputBehind
-from kvmprobe.scenarios.op_fields import U64, Room
-from kvmprobe.scenarios.ops._base import FixedIoctl, op
+from kvmprobe.scenarios.op_fields import U64, Name, Room
+from kvmprobe.scenarios.ops._base import FixedIoctl, Places, op
 from kvmprobe.scenarios.ops.msrs import unknown_msr
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-# asm/kvm.h: KVM_X86_REG_KVM, 8 bytes.
-_KVM_REGISTERS = 0x2030_0003
 _MSRS = one_reg.msr_id(0) >> 32
 _ERRNOS = (errno.EINVAL,)
 
@@ -38,8 +36,6 @@ def _refused(register_id: int, value: int) -> str:
 
 def _not_covered(register_id: int) -> str:
     kind, index = register_id >> 32, register_id & U32_MAX
-    if kind == _KVM_REGISTERS:
-        return "KVM's own registers"
     return unknown_msr([index]) if kind == _MSRS else ""
 
 
@@ -54,6 +50,7 @@ class GetOneReg(FixedIoctl):
     """Read one register."""
 
     register_id: U64
+    vcpu: Name = VCPU
 
     def argument(self) -> Argument:
         return _one_reg(self.register_id)
@@ -62,7 +59,7 @@ class GetOneReg(FixedIoctl):
         return _not_covered(self.register_id)
 
     def transition(self, machine: Machine) -> Step:
-        return one_reg.get_one_reg(machine, VCPU, self.register_id)
+        return one_reg.get_one_reg(machine, self.vcpu, self.register_id)
 
     @property
     def text(self) -> str:
@@ -75,6 +72,7 @@ class SetOneReg(FixedIoctl):
 
     register_id: U64
     value: U64
+    vcpu: Name = VCPU
 
     def argument(self) -> Argument:
         return _one_reg(self.register_id, self.value.to_bytes(8, "little"))
@@ -86,7 +84,7 @@ class SetOneReg(FixedIoctl):
         return _not_covered(self.register_id)
 
     def transition(self, machine: Machine) -> Step:
-        return one_reg.set_one_reg(machine, VCPU, self.register_id, self.value)
+        return one_reg.set_one_reg(machine, self.vcpu, self.register_id, self.value)
 
     @property
     def text(self) -> str:
@@ -98,12 +96,16 @@ class SetOneReg(FixedIoctl):
     ioctls.GET_REG_LIST,
     one_reg.GET_REG_LIST,
     errnos=(errno.EINVAL, errno.E2BIG),
-    output={one_reg.COUNT_FIELD: (0, "Q")},
 )
 class GetRegList(FixedIoctl):
     """Read the list of registers that are not MSRs, with room for ``capacity`` of them."""
 
     capacity: Room
+
+    @property
+    def places(self) -> Places:
+        first = {one_reg.REGISTER_FIELD: (REG_LIST.offset(0), "Q")} if self.capacity else {}
+        return {one_reg.COUNT_FIELD: (0, "Q"), **first}
 
     def argument(self) -> Argument:
         return Output(REG_LIST.offset(self.capacity), REG_LIST.head.packed.pack(self.capacity))
