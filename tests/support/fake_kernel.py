@@ -28,7 +28,15 @@ from kvmprobe.scenarios.model_run import ModelRun
 CANARY = 0xA5
 _AT_RESET = {"cr0": CR0_RESET, "cs_base": 0xFFFF_0000, "cs_selector": 0xF000}
 # The kernel writes each member of these, also those that the model does not have.
-_WHOLE = {ioctls.GET_SREGS.number, ioctls.GET_SREGS2.number, ioctls.GET_VCPU_EVENTS.number}
+_WHOLE = {
+    spec.number
+    for spec in (
+        ioctls.GET_SREGS,
+        ioctls.GET_SREGS2,
+        ioctls.GET_VCPU_EVENTS,
+        ioctls.GET_DEBUGREGS,
+    )
+}
 
 
 def trace_of(scenario, host, *behaviours):
