@@ -26,6 +26,7 @@ from kvmprobe.scenarios.calls import (
 from kvmprobe.scenarios.model_run import ModelRun
 
 CANARY = 0xA5
+_RFLAGS_FIXED = 2
 _AT_RESET = {"cr0": CR0_RESET, "cs_base": 0xFFFF_0000, "cs_selector": 0xF000}
 # The kernel writes each member of these, also those that the model does not have.
 _WHOLE = {
@@ -141,6 +142,8 @@ def _blank(op, host):  # noqa: PLR0911 - one return for each kind of call
             return bytes(size if patches else 4)
         case RunGuest(data_size=size):
             return bytes(RESULT_SIZE + size)
+        case Ioctl(ioctls.GET_REGS.number):
+            return ioctls.KVM_REGS.packed.pack(*bytes(17), _RFLAGS_FIXED)
         case Ioctl(number, argument=Output(size)) if number in _WHOLE:
             return bytes(size)
         case Ioctl(argument=Output(size, head)) | ArchPrctl(argument=Output(size, head)):
