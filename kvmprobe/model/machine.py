@@ -191,9 +191,10 @@ class Machine(NamedTuple):
 
     def process(self, task: str) -> Process:
         """Return the process that a task belongs to."""
-        if task not in self.tasks:
+        owner = self.tasks.get(task)
+        if owner is None:
             raise ModelBug(f"no task {task!r}; the scenario never spawned it")
-        return self.processes[self.tasks[task]]
+        return self.processes[owner]
 
     def threads(self, process: str) -> tuple[str, ...]:
         """Return the tasks that belong to a process."""
@@ -218,9 +219,10 @@ class Machine(NamedTuple):
 
     def vcpu(self, name: str) -> Vcpu:
         """Return a vCPU that exists."""
-        if name not in self.vcpus:
+        found = self.vcpus.get(name)
+        if found is None:
             raise ModelBug(f"no vCPU {name!r}; the scenario never created it")
-        return self.vcpus[name]
+        return found
 
     def with_vcpu(self, name: str, vcpu: Vcpu) -> Machine:
         """Return the machine with one vCPU added or replaced."""

@@ -50,6 +50,8 @@ class Op(ABC):
     """The name under which its output is kept for later ops."""
     on_kinds: ClassVar[tuple[Descriptor, ...]]
     """The kinds of descriptor for the call; empty for a call without a descriptor."""
+    usual_descriptor: ClassVar[str]
+    """The name of the descriptor if no field has it; empty for a call without a descriptor."""
     descriptor_field: ClassVar[str] = ""
     """The field with the name of the descriptor, if there is one."""
     requires: ClassVar[tuple[Requirement, ...]] = ()
@@ -84,7 +86,7 @@ class Op(ABC):
         if self.descriptor_field:
             name: str = getattr(self, self.descriptor_field)
             return name
-        return _USUAL[self.on_kinds[0]][1] if self.on_kinds else ""
+        return self.usual_descriptor
 
     @property
     def caller(self) -> str:
@@ -285,6 +287,7 @@ def op(  # noqa: PLR0913 - all but the first three by name
             made.spec = call  # type: ignore[attr-defined]
             made.on_kinds = made.on_kinds or (call.on,)
         made.descriptor_field = _descriptor_field(made)
+        made.usual_descriptor = _USUAL[made.on_kinds[0]][1] if made.on_kinds else ""
         made.interface = call.name if isinstance(call, IoctlSpec) else call
         made.kernel_call = f"{made.interface}({operand})" if operand else made.interface
         _REGISTRY[name] = made
