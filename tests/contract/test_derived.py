@@ -14,7 +14,7 @@ from tests.support.fake_kernel import trace_along
 from tests.support.hosts import AMX_HOST
 
 # Every family, and of the matrix no more than of the others.
-_STEP = {"restore": 150, "kick": 24}
+_STEP = {"restore": 700, "kick": 90}
 each_derivation = pytest.mark.parametrize(
     "derivation", relations.DERIVATIONS, ids=lambda derivation: derivation.name
 )
@@ -27,7 +27,7 @@ def derived(derivation):
     seen = {}
     for base in catalog.scenarios(AMX_HOST):
         number = seen[base.family] = seen.get(base.family, 0) + 1
-        if number % _STEP.get(base.family, 9) == 1:
+        if number % _STEP.get(base.family, 40) == 1:
             suffixes = list(derivation.suffixes(base))
             found += [
                 (base, derivation.scenario(base, s)) for s in suffixes[:: len(suffixes) // 2 + 1]
@@ -37,7 +37,7 @@ def derived(derivation):
 
 @each_derivation
 def test_there_are_some(derivation):
-    assert len(derived(derivation)) > 10
+    assert len(derived(derivation)) > 2
 
 
 @each_derivation
