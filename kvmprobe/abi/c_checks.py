@@ -42,6 +42,9 @@ def all_checks() -> str:
     for prefix, members in _ENUMERATIONS.items():
         lines += [_equal(f"{prefix}{member.name}", int(member)) for member in members]
     lines += [_equal(name, value) for name, value in _NUMBERS.items()]
+    head = ioctls.KVM_RUN_HEAD
+    lines += [*_members(head.name, "", head, 0), *of_layout(ioctls.KVM_SYNC_REGS)]
+    lines.append(_equal(f"offsetof({head.name}, s.regs)", head.size))
     for form in vars(tables).values():
         if isinstance(form, TableFormat) and form.entry.name:
             lines += of_layout(form.entry)

@@ -21,7 +21,7 @@ class CallKind(IntEnum):
     MAP_MEMORY = 10
     MAP_PAYLOAD = 11
     SHARE_PAYLOAD = 12
-    RUN = 13  # KVM_RUN; its output is the exit reason
+    RUN = 13  # KVM_RUN with a patched run area; its output is that from exit_reason on
     RUN_GUEST = 14  # a command of the guest payload; its output is the result block and data
 
 

@@ -51,6 +51,29 @@ KVM_RUN: Fields = (
 )
 """``struct kvm_run`` from ``exit_reason`` on; the second is valid with KVM_EXIT_FAIL_ENTRY."""
 
+
+def _of_run_area() -> dict[str, tuple[int, str]]:
+    head, registers = ioctls.KVM_RUN_HEAD, ioctls.KVM_SYNC_REGS
+    start = head.offset("exit_reason")
+    events = ("exception", "interrupt", "nmi", "sipi_vector", "flags", "smi", "triple_fault")
+    found = head.places("exit_reason", "cr8", "kvm_valid_regs", "kvm_dirty_regs")
+    inner = {
+        "regs": ioctls.KVM_REGS.places(),
+        "sregs": ioctls.KVM_SREGS.places("cr0", "cr4", "efer"),
+        "events": ioctls.KVM_VCPU_EVENTS.places(*events),
+    }
+    for part, places_within in inner.items():
+        shift = head.size + registers.offset(part)
+        found |= {name: (shift + at, code) for name, (at, code) in places_within.items()}
+    return {name: (at - start, code) for name, (at, code) in found.items()}
+
+
+RUN_AREA: Mapping[str, tuple[int, str]] = _of_run_area()
+"""``struct kvm_run`` from ``exit_reason`` on, with the registers of KVM_CAP_SYNC_REGS."""
+RUN_AREA_SIZE = (
+    ioctls.KVM_RUN_HEAD.size + ioctls.KVM_SYNC_REGS.size - ioctls.KVM_RUN_HEAD.offset("exit_reason")
+)
+
 KVM_LAPIC: Fields = (
     Field("id", 0x20, 4),
     Field("tpr", 0x80, 4),

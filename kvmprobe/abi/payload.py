@@ -14,7 +14,13 @@ from typing import NamedTuple, Self
 
 COMMAND_SIZE = 64
 RESULT_SIZE = 128
+DATA = 0x10000
 DATA_SIZE = 0x4000
+# Linear addresses from SHADOW on are shadow-stack pages of the same memory.  STACKS is memory for
+# shadow stacks, a physical address.
+SHADOW = 0x400000
+STACKS = DATA + DATA_SIZE
+STACKS_SIZE = 0x2000
 NO_EXCEPTION = 0x100
 NO_COMMAND = 0x101
 # The payload exits to user space with an OUT to this port.  KVM completes that OUT before it exits,
@@ -32,8 +38,9 @@ PLACES = {
     "RESULT": 0xC080,
     "RESULT_SIZE": RESULT_SIZE,
     "COUNTER": 0xC100,
-    "DATA": 0x10000,
+    "DATA": DATA,
     "DATA_SIZE": DATA_SIZE,
+    "SHADOW": SHADOW,
     "RESET_SIZE": 16,
     "SLOT": 0x10,
     "PORT": PORT,
@@ -49,7 +56,9 @@ class PayloadOp(IntEnum):
     """Commands of the payload, most of them one instruction.
 
     Memory operands are in the data area.  RDX is the stride of TILELOADD and TILESTORED, EDX:EAX
-    the RFBM of the XSAVE family, and the operand the TMM register of tile instructions.
+    the RFBM of the XSAVE family, and the operand the TMM register of tile instructions.  SETSSBSY,
+    CLRSSBSY, RSTORSSP, WRSS and SWITCH_STACKS first store RBX, a token of a shadow stack, at the
+    physical address in RCX.
     """
 
     NOP = 0
@@ -106,6 +115,16 @@ class PayloadOp(IntEnum):
     TILEZERO = 51
     TILERELEASE = 52
     TDPBSSD = 53
+    RDSSP = 54
+    INCSSP = 55
+    SETSSBSY = 56
+    CLRSSBSY = 57
+    RSTORSSP = 58
+    WRSS = 59
+    SWITCH_STACKS = 60
+    CALL = 61
+    RETURN_ELSEWHERE = 62
+    JUMP_UNTRACKED = 63
 
 
 class Registers(NamedTuple):

@@ -10,6 +10,7 @@ from kvmprobe.execution.driver import Request
 from kvmprobe.execution.packed import unpack
 from kvmprobe.judge.lockstep import predicts
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Behaviours
+from kvmprobe.model.feature import IBT, SHSTK, offers
 from kvmprobe.model.host import HostProfile
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from kvmprobe.scenarios.scenario import Need
@@ -151,6 +152,8 @@ def unmet(preflight: Preflight) -> dict[Need, tuple[str, str]]:
     found: dict[Need, tuple[str, str]] = {}
     if not preflight.profile.amx:
         found[Need.AMX] = _no_amx(preflight.profile, preflight.facts)
+    if not preflight.profile.cet:
+        found[Need.CET] = _no_cet(preflight.profile)
     long_mode = preflight.facts["kvm"]["guest_code"]["long_mode"]
     if long_mode != RUNS:
         found[Need.GUEST_CODE] = ("no_guest_code", f"long-mode guest: {long_mode}")
@@ -165,6 +168,13 @@ def _no_amx(profile: HostProfile, facts: dict[str, Any]) -> tuple[str, str]:
     offered = names(profile.kvm_xcr0)
     modules = ", ".join(facts["kvm"]["vendor_modules"]) or "KVM"
     return "no_amx_kvm", f"{modules} offers guests no XTILE_DATA (XCOMP_GUEST_SUPP {offered})"
+
+
+def _no_cet(profile: HostProfile) -> tuple[str, str]:
+    parts = {"SHSTK": offers(profile, SHSTK), "IBT": offers(profile, IBT)}
+    offered = [name for name, found in parts.items() if found]
+    listed = ", ".join([*offered, f"IA32_XSS {names(profile.kvm_xss)}"])
+    return "no_cet_kvm", f"KVM_GET_SUPPORTED_CPUID of CET: {listed}"
 
 
 def classes(preflight: Preflight) -> tuple[ScenarioClass, ...]:

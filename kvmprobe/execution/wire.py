@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
     from kvmprobe.scenarios.calls import Argument, Call
 
-# struct kvm_run from exit_reason to hardware_entry_failure_reason (abi/fields.py: KVM_RUN)
-_EXIT_SIZE = 32
 _PAGE = 4096
 _U64 = (1 << 64) - 1
 _NOTHING = "-"
@@ -151,8 +149,9 @@ def _members(call: Call) -> _Members:
             return _with_integer_or_output(members, argument, CallKind.ARCH_PRCTL)
         case MapMemory() | MapPayload() | SharePayload():
             return _of_memory(call)
-        case RunVcpu(_, immediate_exit):
-            return _Members(CallKind.RUN, argument=immediate_exit, blank=bytes(_EXIT_SIZE))
+        case RunVcpu(_, immediate_exit, patches, size):
+            blank = bytes(size)
+            return _Members(CallKind.RUN, argument=immediate_exit, blank=blank, patches=patches)
         case RunGuest():
             return _run_guest(call)
         case _:

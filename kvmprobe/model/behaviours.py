@@ -72,6 +72,13 @@ class Behaviour(Enum):
         "arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, called when the vCPU is created",
         "before KVM_SET_CPUID2: SET_SREGS(CR4.OSXSAVE): EINVAL",
     )
+    EXITS_DISABLED_LATE = Description(
+        Kind.VARIANT,
+        "KVM_CAP_X86_DISABLE_EXITS can be enabled after a vCPU was created",
+        'Linux commit 04cd8f8628d8 ("KVM: x86: Disallow KVM_CAP_X86_DISABLE_EXITS after vCPU'
+        ' creation")',
+        "KVM_ENABLE_CAP(KVM_CAP_X86_DISABLE_EXITS, 0) after KVM_CREATE_VCPU returns 0",
+    )
     ONE_REG_MSRS = Description(
         Kind.VARIANT,
         "KVM_GET_ONE_REG and KVM_SET_ONE_REG know MSRs, and there is KVM_GET_REG_LIST",
@@ -139,6 +146,13 @@ class Behaviour(Enum):
         "KVM_SET_FPU and KVM_GET_FPU use the bytes of FP and SSE whatever XSTATE_BV says of them",
         "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu, kvm_arch_vcpu_ioctl_get_fpu",
         "KVM_SET_FPU on a fresh vCPU; KVM_GET_XSAVE2 still shows INIT state",
+    )
+    SYNC_UPPER_HALF_IGNORED = Description(
+        Kind.DEFECT,
+        "KVM_RUN ignores bits 32 to 63 of kvm_valid_regs and kvm_dirty_regs",
+        'Linux commit a476cadf8ef1 ("KVM: x86: Check that the high 32bits are clear in'
+        ' kvm_arch_vcpu_ioctl_run()")',
+        "KVM_RUN with kvm_valid_regs=1<<32 and immediate_exit returns EINTR, not EINVAL",
     )
     SET_XSAVE_LIMITED_BY_CPUID = Description(
         Kind.DEFECT,

@@ -62,6 +62,15 @@ def accepted_from_host(host: HostProfile, vcpu: Vcpu, index: int, value: int) ->
     return bits_legal and (not checks_base or _is_canonical(host, value))
 
 
+def legal_ssp(host: HostProfile, value: int) -> bool:
+    """Return True if the shadow stack pointer can be ``value``.
+
+    :see: SDM vol.3 §27.3.1.4 "Checks on Guest RIP, RFLAGS, and SSP";
+        arch/x86/kvm/x86.c: __kvm_set_msr
+    """
+    return not value % 4 and _is_canonical(host, value)
+
+
 def keeps(host: HostProfile, index: int, value: int) -> bool:
     """Return True if a value that KVM accepted reaches the MSR.
 

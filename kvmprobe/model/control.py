@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 
 # SDM vol.3 §2.2.1 "Extended Feature Enable Register"
-EFER_LME, EFER_LMA = 1 << 8, 1 << 10
+EFER_SCE, EFER_LME, EFER_LMA, EFER_NX = 1, 1 << 8, 1 << 10, 1 << 11
+# PE, MP, EM, TS, ET, NE, WP, AM, NW, CD, PG: SDM vol.3 §2.5 "Control Registers".
+CR0_DEFINED = 0xE005_003F
 # Bits of CR4 that stand for no CPUID bit that KVM looks at: VME to PCE, OSFXSR and OSXMMEXCPT.
 CR4_ALWAYS = (1 << 11) - 1
 

@@ -15,6 +15,7 @@ SHSTK: Feature = (7, 0, Register.ECX, 7)
 IBT: Feature = (7, 0, Register.EDX, 20)
 LA57: Feature = (7, 0, Register.ECX, 16)
 LONG_MODE: Feature = (0x8000_0001, 0, Register.EDX, 29)
+NX: Feature = (0x8000_0001, 0, Register.EDX, 20)
 
 
 def offers(host: HostProfile, feature: Feature) -> bool:

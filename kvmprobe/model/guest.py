@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
-from kvmprobe.model import cet
+from kvmprobe.model import cet, shadow_stack
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.model.entry import Entry, entry, require_payload
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, loaded, with_user_components
@@ -42,6 +42,8 @@ class Vector(IntEnum):
     UD = 6
     NM = 7
     GP = 13
+    PF = 14
+    CP = 21
 
 
 def vector_name(vector: int) -> str:
@@ -58,11 +60,18 @@ class Fault(Exception):
     """The instruction raises an exception, and has changed nothing but IA32_XFD_ERR.
 
     :ivar xfd_err: components that IA32_XFD disables; None if that is not the cause
+    :ivar before: the guest before the instruction, if others of the command have changed it
     """
 
-    def __init__(self, vector: Vector, xfd_err: int | None = None) -> None:
+    def __init__(self, vector: Vector, xfd_err: int | None = None, error_code: int = 0) -> None:
         super().__init__(vector.name)
-        self.vector, self.xfd_err = vector, xfd_err
+        self.vector, self.xfd_err, self.error_code = vector, xfd_err, error_code
+        self.before: Guest | None = None
+
+    def after(self, before: Guest) -> Fault:
+        """Return the exception of an instruction that is not the command's first."""
+        self.before = before
+        return self
 
 
 class Guest(NamedTuple):
@@ -199,15 +208,19 @@ def execute(
         failed = vcpu._replace(fpstate=cycle_fpu(machine.host, vcpu.fpstate), ran=True)
         return Step(machine.with_vcpu(vcpu_name, failed), Done(KvmExit.FAIL_ENTRY), rule)
     guest = entered(machine.host, vcpu, given)
-    vector: int = NO_EXCEPTION
+    shadow_stack.require_tracker_idle(guest.vcpu)
+    vector, error_code = NO_EXCEPTION, 0
     try:
         guest = instruction(guest)
     except Fault as fault:
-        vector = fault.vector
+        vector, error_code = fault.vector, fault.error_code
+        guest = fault.before or guest
+        guest = guest.with_vcpu(shadow_stack.after_exception(guest.vcpu))
         if fault.xfd_err is not None:
             guest = guest.with_vcpu(guest.vcpu._replace(xfd_err=fault.xfd_err))
+    shadow_stack.require_tracker_idle(guest.vcpu)
     after = machine.with_vcpu(vcpu_name, left(vcpu, guest))
-    return Step(after, _told(guest, vector), rule)
+    return Step(after, _told(guest, vector, error_code), rule)
 
 
 def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
@@ -251,9 +264,9 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
     return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True)
 
 
-def _told(guest: Guest, vector: int) -> Done:
+def _told(guest: Guest, vector: int, error_code: int) -> Done:
     vcpu = guest.vcpu
-    fields = {VECTOR_FIELD: vector, "error_code": 0, "rip": 0}
+    fields = {VECTOR_FIELD: vector, "error_code": error_code, "rip": 0}
     fields |= guest.registers._asdict() | {"cr0": vcpu.cr0, "cr4": vcpu.cr4}
     if vector == NO_EXCEPTION:
         open_fields = {name: bits for name, bits in guest.open_registers._asdict().items() if bits}

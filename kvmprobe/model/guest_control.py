@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.abi.payload import Registers
+from kvmprobe.errors import NotModelled
 from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.cpuid_refresh import as_held, refreshed
 from kvmprobe.model.guest import Vector, instruction_rule
@@ -189,6 +190,8 @@ def xsetbv_by_user(guest: Guest) -> Guest:
 
     :see: SDM vol.2 XSETBV; arch/x86/kvm/x86.c: kvm_emulate_xsetbv
     """
+    if guest.vcpu.cr4 & Cr4.CET.bit:
+        raise NotModelled("CPL 3 with CR4.CET: IRET and INT look for shadow stacks of both levels")
     guest.require((guest.cr4_osxsave, Vector.UD), (False, Vector.GP))
     return guest
 

@@ -17,6 +17,7 @@ from kvmprobe.model.outcome import Done, ExpectedTable, Failed, Step
 from kvmprobe.model.process import denied
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.cpuid import (
+    APIC_BIT,
     LEAF_ADDRESS_SIZES,
     LEAF_EXTENDED_FEATURES,
     LEAF_FEATURES,
@@ -221,9 +222,10 @@ def current(host: HostProfile, vcpu: Vcpu, guest: GuestCpuid) -> GuestCpuid:
 
 @lru_cache(maxsize=256)
 def _current(cpu: CpuidTable, table: CpuidTable, cr4: int, xcr0: int, xss: int) -> CpuidTable:
-    ecx = table.at(LEAF_FEATURES, 0).ecx
-    ecx = _with_bit(ecx, OSXSAVE_BIT, cr4 >> _CR4_OSXSAVE_BIT)
-    table = table.replaced(LEAF_FEATURES, 0, ecx=ecx)
+    features = table.at(LEAF_FEATURES, 0)
+    ecx = _with_bit(features.ecx, OSXSAVE_BIT, cr4 >> _CR4_OSXSAVE_BIT)
+    # IA32_APIC_BASE has its enable bit after reset, and no op of the model clears it.
+    table = table.replaced(LEAF_FEATURES, 0, ecx=ecx, edx=features.edx | 1 << APIC_BIT)
     if cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1:
         ecx = table.at(LEAF_EXTENDED_FEATURES, 0).ecx
         ecx = _with_bit(ecx, OSPKE_BIT, cr4 >> _CR4_PKE_BIT)

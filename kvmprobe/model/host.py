@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmprobe.xstate.features import DYNAMIC, FPSSE, XFeature
+from kvmprobe.model.feature import IBT, SHSTK
+from kvmprobe.xstate.features import CET, DYNAMIC, FPSSE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Layout
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ class HostProfile:
     def amx(self) -> bool:
         """Whether KVM can give guests XTILE_DATA here."""
         return bool(self.kvm_xcr0 & XFeature.XTILE_DATA.bit)
+
+    @property
+    def cet(self) -> bool:
+        """Whether KVM can give guests shadow stacks, IBT and both components of CET state."""
+        supported = self.supported
+        features = supported.has(*SHSTK) and supported.has(*IBT)
+        return features and self.kvm_xss & CET == CET
 
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""

@@ -62,9 +62,12 @@ def create_vm(machine: Machine, vm_name: str = "vm", kvm_name: str = "kvm", by: 
 
 
 VCPU_ID_TOO_LARGE = Rule(
-    "KVM_CREATE_VCPU with an id that no VM has fails before guest permission is frozen",
+    "KVM_CREATE_VCPU with an id that the VM cannot have fails before guest permission is frozen",
     ("INV-4",),
-    (KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl_create_vcpu"),),
+    (
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl_create_vcpu"),
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_precreate"),
+    ),
 )
 
 VCPU_ID_TAKEN = Rule(
@@ -112,6 +115,8 @@ def create_vcpu(
     if vcpu_id >= MAX_VCPU_IDS:
         return Step(machine, Failed(errno.EINVAL), VCPU_ID_TOO_LARGE)
     vm, process = machine.vm(vm_name), machine.process(by)
+    if vm.max_vcpu_ids and vcpu_id >= vm.max_vcpu_ids:
+        return Step(machine, Failed(errno.EINVAL), VCPU_ID_TOO_LARGE)
     locked = machine.with_process(by, process._replace(perm_locked=True))
     if vcpu_id in vm.vcpu_ids:
         after = locked if Behaviour.DUPLICATE_VCPU_ID_LOCKS in behaviours else machine

@@ -88,12 +88,14 @@ class Vm(NamedTuple):
     :ivar vcpu_ids: those taken; a vCPU keeps its id when its descriptor is closed
     :ivar irqchip: it has an interrupt controller in the kernel, and its vCPUs a local APIC
     :ivar slots: guest memory
+    :ivar max_vcpu_ids: vCPUs' ids are less than this; 0 if KVM_CAP_MAX_VCPU_ID was not enabled
     """
 
     memory: str = MAIN
     vcpu_ids: frozenset[int] = frozenset()
     irqchip: bool = False
     slots: Mapping[int, Region] = MappingProxyType({})
+    max_vcpu_ids: int = 0
 
 
 class Vcpu(NamedTuple):
@@ -107,9 +109,11 @@ class Vcpu(NamedTuple):
     :ivar ran: the guest has been entered at least once
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
     :ivar msrs: MSRs without a field of their own that were written
+    :ivar ssp: the shadow stack pointer
     :ivar cpuid_refresh: what its table's values follow, on a kernel where this matters
     :ivar lapic: it has a local APIC in the kernel
     :ivar state: by ioctl, named values that were set and are not what they were at creation
+    :ivar synced: by part, values that KVM last stored in the run area
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
     """
 
@@ -128,8 +132,10 @@ class Vcpu(NamedTuple):
     ran: bool = False
     xfd_passthrough: bool = False
     msrs: Mapping[int, int] = MappingProxyType({})
+    ssp: int = 0
     lapic: bool = False
     state: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+    synced: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     memory: str = MAIN
     cpuid_refresh: Refresh | None = None
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 
 CR0_FIELD, CR4_FIELD, EFER_FIELD = "cr0", "cr4", "efer"
+# Known where a whole structure was given; otherwise as after reset, until the guest changes them.
+_GIVEN_FIELDS = ("cs_base", "cs_selector", "cr2", "cr3")
+_GIVEN = "KVM_SREGS"
 _FEATURES: dict[Cr4, tuple[tuple[int, int, Register, int], ...]] = {
     Cr4.UMIP: ((7, 0, Register.ECX, 2),),
     Cr4.LA57: (LA57,),
@@ -84,7 +87,7 @@ def set_sregs(machine: Machine, vcpu_name: str, cr4: int, kept_as: str) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
     kept = machine.saved[kept_as]
-    return _restored(machine, vcpu_name, {**kept, CR4_FIELD: cr4})
+    return restore_registers(machine, vcpu_name, {**kept, CR4_FIELD: cr4})
 
 
 def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:
@@ -93,7 +96,7 @@ def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
     present = control_registers(machine.vcpu(vcpu_name))
-    return _restored(machine, vcpu_name, {**present, CR4_FIELD: value})
+    return restore_registers(machine, vcpu_name, {**present, CR4_FIELD: value})
 
 
 def restore_sregs(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
@@ -101,7 +104,7 @@ def restore_sregs(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
-    return _restored(machine, vcpu_name, control_registers(had))
+    return restore_registers(machine, vcpu_name, control_registers(had))
 
 
 def control_registers(vcpu: Vcpu) -> Mapping[str, int]:
@@ -109,17 +112,33 @@ def control_registers(vcpu: Vcpu) -> Mapping[str, int]:
 
     :see: arch/x86/include/uapi/asm/kvm.h: struct kvm_sregs
     """
-    return {CR0_FIELD: vcpu.cr0, CR4_FIELD: vcpu.cr4, EFER_FIELD: vcpu.efer}
+    given = vcpu.state.get(_GIVEN, {})
+    return {CR0_FIELD: vcpu.cr0, CR4_FIELD: vcpu.cr4, EFER_FIELD: vcpu.efer, **given}
 
 
-def _restored(machine: Machine, vcpu_name: str, registers: Mapping[str, int]) -> Step:
-    vcpu = machine.vcpu(vcpu_name)
+def with_given(vcpu: Vcpu, registers: Mapping[str, int]) -> Vcpu:
+    """Return the vCPU with registers of a structure in which every member was given, or none.
+
+    :see: arch/x86/kvm/x86.c: __set_sregs_common
+    """
+    given = {name: registers[name] for name in _GIVEN_FIELDS if name in registers}
+    others = {name: values for name, values in vcpu.state.items() if name != _GIVEN}
     cr0, cr4, efer = (registers[name] for name in (CR0_FIELD, CR4_FIELD, EFER_FIELD))
+    state = {**others, _GIVEN: given} if given else others
+    return vcpu._replace(cr0=cr0, cr4=cr4, efer=efer, state=state)
+
+
+def restore_registers(machine: Machine, vcpu_name: str, registers: Mapping[str, int]) -> Step:
+    """KVM_SET_SREGS, or a KVM_RUN that loads the same registers.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common, sync_regs
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    cr4, efer = registers[CR4_FIELD], registers[EFER_FIELD]
     paged = efer & EFER_LMA and not cr4 & Cr4.PAE.bit
     if paged or not legal_cr4(machine.host, vcpu.cpuid, cr4):
         return Step(machine, Failed(errno.EINVAL), SET_SREGS)
-    written = vcpu._replace(cr0=cr0, cr4=cr4, efer=efer)
-    return Step(machine.with_vcpu(vcpu_name, written), Done(), SET_SREGS)
+    return Step(machine.with_vcpu(vcpu_name, with_given(vcpu, registers)), Done(), SET_SREGS)
 
 
 GET_SREGS = Rule(
@@ -144,4 +163,4 @@ def get_sregs(machine: Machine, vcpu_name: str, kept_as: str = "") -> Step:
 def _fields(vcpu: Vcpu) -> dict[str, int]:
     # SDM vol.3 table 10-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT"
     reset = {"cs_base": 0xFFFF_0000, "cs_selector": 0xF000, "cr2": 0, "cr3": 0}
-    return {**control_registers(vcpu), **({} if vcpu.efer & EFER_LMA else reset)}
+    return {**({} if vcpu.efer & EFER_LMA else reset), **control_registers(vcpu)}

@@ -132,8 +132,16 @@ def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[s
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs;
         arch/x86/kvm/lapic.c: kvm_apic_accept_events
     """
-    vcpu = machine.vcpu(vcpu_name)
     values = {**machine.saved.get(state, {}), **changes}
+    return set_values(machine, vcpu_name, state, values)
+
+
+def set_values(machine: Machine, vcpu_name: str, state: State, given: Mapping[str, int]) -> Step:
+    """Set one kind of state.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, sync_regs
+    """
+    vcpu, values = machine.vcpu(vcpu_name), dict(given)
     if _refused(vcpu, state, values):
         return Step(machine, Failed(errno.EINVAL), SET_STATE)
     if state is State.EVENTS:

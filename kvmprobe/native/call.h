@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes that replace bytes of a captured output; a later patch wins. */
+/* Bytes that replace bytes of a captured output or of the run area; a later patch wins. */
 struct kvmprobe_patch {
 	size_t offset;
 	size_t size;

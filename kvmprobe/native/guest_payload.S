@@ -1,7 +1,9 @@
 /* The guest payload.  It starts at the reset vector, then repeats: execute the command in memory, store the result, exit
  * by OUT.  The payload itself uses no FPU or vector register, and only commands change CR4.OSXSAVE.  Linear addresses are
  * physical addresses.  A second mapping of the same memory, at USER, is for CPL 3; so PKRU, SMEP and SMAP do not apply to
- * the payload itself. */
+ * the payload itself.  A third one, at PAYLOAD_SHADOW, is of shadow-stack pages (SDM vol.3 4.6.1): not writable, dirty.
+ * Targets of indirect jumps and entries of the IDT begin with ENDBR64, so that commands may turn on indirect branch
+ * tracking; without it ENDBR64 is a NOP. */
 #include "constants.h"
 
 #define PML4 0x1000
@@ -56,6 +58,7 @@ protected_mode:
     movl $(PD | 7), PDPT
     movl $0x83, PD                      /* 2 MiB: present, writable */
     movl $0x87, PD + 8                  /* and for CPL 3 */
+    movl $0xe1, PD + 16                 /* present, accessed, dirty */
     mov $PML4, %eax
     mov %eax, %cr3
     mov $0x620, %eax                    /* PAE, OSFXSR, OSXMMEXCPT */
@@ -113,6 +116,7 @@ next_command:
     jmp *%r14
 
 no_command:
+    endbr64
     movq $PAYLOAD_NO_COMMAND, RESULT(VECTOR)
     movq $0, RESULT(RETURNED)
     jmp report_no_exception
@@ -157,6 +161,7 @@ vectors:
     .set vector, 0
     .rept VECTORS
     .balign 16
+    endbr64
     /* #DF, #TS to #PF, #AC, #CP, #VC and #SX have an error code. */
     .if (1 << vector & 0x60227d00) == 0
     push $0
@@ -166,6 +171,7 @@ vectors:
     .set vector, vector + 1
     .endr
     .balign 16
+    endbr64
     jmp finished
 
     .balign 8
@@ -185,8 +191,13 @@ idt_pointer:
     .quad IDT
 
 /* The code of a command.  R15 is the address of its first instruction, RDI that of its memory operand. */
-.macro command number
+.macro target number
 target_\number:
+    endbr64
+.endm
+
+.macro command number
+    target \number
     lea 1f(%rip), %r15
 1:
 .endm
@@ -197,9 +208,20 @@ target_\number:
     jmp finished
 .endm
 
-/* The same, for code with one entry of 16 bytes for each tile. */
+/* An instruction on a token of a shadow stack.  Before it RBX goes to the physical address in RCX, where the token is;
+ * after it RBX comes from there. */
+.macro token_command number, instruction:vararg
+    target \number
+    mov %rbx, (%rcx)
+    lea 1f(%rip), %r15
+1:  \instruction
+    mov (%rcx), %rbx
+    jmp finished
+.endm
+
+/* A command, for code with one entry of 16 bytes for each tile. */
 .macro tile_command number
-target_\number:
+    target \number
     lea 1f(%rip), %r15
     and $7, %r13d
     shl $4, %r13d
@@ -212,7 +234,8 @@ target_\number:
 #define TO_7 0, 1, 2, 3, 4, 5, 6, 7
 #define TO_15 TO_7, 8, 9, 10, 11, 12, 13, 14, 15
 #define TO_31 TO_15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-#define TO_53 TO_31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53
+#define TO_47 TO_31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47
+#define TO_63 TO_47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63
 
     simple PAYLOAD_NOP, nop
     simple PAYLOAD_UD2, ud2
@@ -318,18 +341,21 @@ at_cpl3:
     tile_command PAYLOAD_TILELOADD
     .irp n, TO_7
     .balign 16
+    endbr64
     tileloadd (%rdi, %rdx, 1), %tmm\n
     jmp finished
     .endr
     tile_command PAYLOAD_TILESTORED
     .irp n, TO_7
     .balign 16
+    endbr64
     tilestored %tmm\n, (%rdi, %rdx, 1)
     jmp finished
     .endr
     tile_command PAYLOAD_TILEZERO
     .irp n, TO_7
     .balign 16
+    endbr64
     tilezero %tmm\n
     jmp finished
     .endr
@@ -337,9 +363,48 @@ at_cpl3:
     simple PAYLOAD_TILERELEASE, tilerelease
     simple PAYLOAD_TDPBSSD, tdpbssd %tmm2, %tmm1, %tmm0
 
+    simple PAYLOAD_RDSSP, rdsspq %rax
+    simple PAYLOAD_INCSSP, incsspq %rax
+    token_command PAYLOAD_SETSSBSY, setssbsy
+    token_command PAYLOAD_CLRSSBSY, clrssbsy (%rdi)
+    token_command PAYLOAD_RSTORSSP, rstorssp (%rdi)
+    token_command PAYLOAD_WRSS, wrssq %rax, (%rdi)
+
+    /* RSTORSSP, and SAVEPREVSSP; RBX comes from the token that this leaves on the stack before. */
+    target PAYLOAD_SWITCH_STACKS
+    mov %rbx, (%rcx)
+    rdsspq %rdx
+    lea 1f(%rip), %r15
+1:  rstorssp (%rdi)
+    saveprevssp
+    mov -8 - PAYLOAD_SHADOW(%rdx), %rbx
+    jmp finished
+
+    target PAYLOAD_CALL
+    call 1f
+    jmp finished
+1:  lea 2f(%rip), %r15
+2:  ret
+
+    /* The return address is another one than on the shadow stack; without a shadow stack RET goes there. */
+    target PAYLOAD_RETURN_ELSEWHERE
+    call 1f
+1:  lea 3f(%rip), %r15
+    mov %r15, (%rsp)
+    lea 2f(%rip), %r15
+2:  ret
+3:  jmp finished
+
+    /* An indirect jump to an instruction that is not ENDBR64. */
+    target PAYLOAD_JUMP_UNTRACKED
+    lea 1f(%rip), %r15
+    jmp *%r15
+1:  nop
+    jmp finished
+
     .balign 4
 commands:
-    .irp n, TO_53
+    .irp n, TO_63
     .long target_\n - payload_code
     .endr
     .if . - commands != 4 * PAYLOAD_COMMANDS

@@ -10,6 +10,7 @@
 
 #include "session.h"
 #include "shared/process.h"
+#include "shared/run.h"
 #include "shared/sleeping.h"
 
 static long open_device(struct session *session, const struct kvmprobe_call *call)
@@ -74,15 +75,17 @@ static long arch_prctl_call(const struct kvmprobe_call *call)
 	return result_of(syscall(SYS_arch_prctl, (int)call->request, call->output));
 }
 
-static long run(const struct kvmprobe_call *call, const struct descriptor *vcpu)
+static long run(const struct session *session, const struct kvmprobe_call *call, const struct descriptor *vcpu)
 {
 	struct kvm_run *area = vcpu->run_area;
-	long result;
 
+	for (const struct kvmprobe_patch *patch = call->patches; patch < call->patches + call->patch_count; patch++) {
+		if (patch->size > session->run_size || patch->offset > session->run_size - patch->size)
+			cannot_run("a patch lies outside the run area");
+		memcpy((uint8_t *)area + patch->offset, patch->bytes, patch->size);
+	}
 	area->immediate_exit = (uint8_t)call->argument;
-	result = result_of(ioctl(vcpu->fd, KVM_RUN, 0));
-	memcpy(call->output, &area->exit_reason, call->size);
-	return result;
+	return run_once(vcpu->fd, area, call->output, call->size);
 }
 
 static long map_memory(const struct kvmprobe_call *call, int vm)
@@ -121,7 +124,7 @@ static long call_on_descriptor(struct session *session, const struct kvmprobe_ca
 	case KVMPROBE_SHARE_PAYLOAD:
 		return share_payload_of(on->fd, *memory_of(session, call->memory));
 	case KVMPROBE_RUN:
-		return run(call, vcpu_of(session, call));
+		return run(session, call, vcpu_of(session, call));
 	case KVMPROBE_RUN_GUEST:
 		return run_command(vcpu_of(session, call), *memory_of(session, call->memory), call);
 	default:

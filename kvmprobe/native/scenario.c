@@ -76,7 +76,7 @@ static long issue(struct session *session, const struct kvmprobe_call *call)
 	result = call->by ? perform_in_task(session, call, &input) : perform(session, call, &input);
 	if (call->kind == KVMPROBE_OUTPUT && call->capture && result >= 0)
 		capture(session, call);
-	if (call->patch_count)
+	if (call->kind == KVMPROBE_CAPTURED && call->patch_count)
 		free((void *)input.argument);
 	return result;
 }

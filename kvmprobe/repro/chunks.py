@@ -27,6 +27,7 @@ _FILES = (
     _OWN / "content.c",
     _OWN / "cpuid.c",
     _SHARED / "process.h",
+    _SHARED / "run.h",
     _OWN / "memory.c",
     _OWN / "here.c",
     _OWN / "load.c",

@@ -20,6 +20,7 @@ from kvmprobe.repro.pieces import (
     plain,
     preferred_name,
     request_name,
+    run_patch,
 )
 from kvmprobe.repro.typed import definition
 from kvmprobe.scenarios.calls import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.calls import Call
     from kvmprobe.xstate.layout import Layout
 
+_EXIT_REASON_SIZE = 4
 _IMAGES = frozenset({ioctls.SET_XSAVE.number})
 _SPAWNS = {
     Relation.THREAD: "spawn_thread",
@@ -277,19 +279,21 @@ class Issuer:
 
     def _run(self, call: RunVcpu, out: str) -> _Body:
         fd, area = self._around.descriptors[call.on], self._around.run_areas[call.on]
-        buffer = self._around.output(out, 4)
+        size = call.size if call.patches else _EXIT_REASON_SIZE
+        buffer = self._around.output(out, size)
         lines = [
-            "long result;",
-            "",
             f"if (!{area})",
             '\tgive_up("there is no vCPU to run");',
             *self._before_load(call),
+            *(
+                line
+                for offset, content in call.patches
+                for line in run_patch(area, offset, content)
+            ),
             f"{area}->immediate_exit = {call.immediate_exit};",
-            f"result = result_of(ioctl({fd}, KVM_RUN, 0));",
-            f"memcpy({buffer}, &{area}->exit_reason, 4);",
-            "return result;",
+            f"return run_once({fd}, {area}, {buffer}, {size});",
         ]
-        return _Body(lines, buffer, 4)
+        return _Body(lines, buffer, size)
 
     def _run_guest(self, call: RunGuest, out: str) -> _Body:
         fd, area = self._around.descriptors[call.on], self._around.run_areas[call.on]

@@ -23,7 +23,7 @@ from kvmprobe.xstate.cpuid import (
     CpuidEntry,
     CpuidTable,
 )
-from kvmprobe.xstate.features import XFeature
+from kvmprobe.xstate.features import CET
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -47,7 +47,6 @@ _OF_VENDORS = frozenset(
 )
 _VERSIONS = tuple(b for b in Behaviour if b.kind is Kind.VARIANT and b not in _OF_VENDORS)
 _ANOTHER_LEAF = CpuidEntry(0, 0, 0, 0x20, 0, 0, 0)
-_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _OTHER_MSRS = frozenset({Msr.IA32_XSS, Msr.IA32_U_CET, Msr.IA32_S_CET, Msr.IA32_PL3_SSP})
 # Bits on which XSTATE depends, by leaf: FXSR, SSE, SSE2, PAE; XSAVE, AVX; AVX2, AVX-512; PKU; AMX.
 _KEPT = {
@@ -92,5 +91,5 @@ def _other_table(table: CpuidTable) -> CpuidTable:
         entry = table.at(leaf, 0)
         flipped = {name: getattr(entry, name) ^ U32_MAX & ~kept for name, kept in registers}
         table = table.replaced(leaf, 0, **flipped)
-    xss = table.at(LEAF_XSTATE, 1).ecx ^ _CET
+    xss = table.at(LEAF_XSTATE, 1).ecx ^ CET
     return CpuidTable((_ANOTHER_LEAF, *table.replaced(LEAF_XSTATE, 1, ecx=xss).entries))

@@ -107,6 +107,17 @@ def patch(offset: int, content: bytes) -> list[str]:
     ]
 
 
+def run_patch(area: str, offset: int, content: bytes) -> list[str]:
+    """Return the statement that patches the run area: a member of it, or one of its registers."""
+    head = ioctls.KVM_RUN_HEAD
+    value = number(int.from_bytes(content, "little"))
+    member = next((name for name, (at, _) in head.places().items() if at == offset), "")
+    if member:
+        return [f"{area}->{member} = {value};"]
+    registers = f"(uint8_t *)&{area}->s.regs + {offset - head.size}"
+    return [f"put_u{8 * len(content)}({registers}, {value});"]
+
+
 def loads_guest_fpu(call: Call) -> bool:
     """Return True if a call can load the guest's FPU state into the host's registers."""
     match call:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 CANARY = 0xA5
+# struct kvm_run from exit_reason to hardware_entry_failure_reason (abi/fields.py: KVM_RUN)
+EXIT_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +207,17 @@ class SharePayload:
 
 @dataclass(frozen=True, slots=True)
 class RunVcpu:
-    """KVM_RUN on vCPU ``on`` with this ``immediate_exit``; its output is the u32 exit reason.
+    """KVM_RUN on vCPU ``on`` with this ``immediate_exit``.
 
-    It loads the guest's fpstate into the host's registers.
+    Its output is the run area from ``exit_reason`` on: ``size`` bytes.  ``patches``, as (offset,
+    bytes), are stored in the run area before the call; ``kvm_valid_regs`` and ``kvm_dirty_regs``
+    are 0 after it.  It loads the guest's fpstate into the host's registers.
     """
 
     on: str
     immediate_exit: int
+    patches: tuple[tuple[int, bytes], ...] = ()
+    size: int = EXIT_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from kvmprobe.xstate.cpuid import (
     CpuidTable,
     halves,
 )
-from kvmprobe.xstate.features import FPSSE, XTILE, XFeature
+from kvmprobe.xstate.features import CET, FPSSE, XTILE, XFeature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
 
 _INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
-_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _ZERO = CpuidEntry(0, 0, 0, 0, 0, 0, 0)
 _MOST_ENTRIES = 256
 # No processor has linear addresses of 40 bits (SDM vol.2 CPUID 80000008H: 48, 57; 32 as 0).
@@ -199,7 +198,7 @@ def _no_cet(full: CpuidTable) -> CpuidTable:
 
 def _cet(full: CpuidTable) -> CpuidTable:
     """Add CET, and PT, which KVM does not give to guests."""
-    return full.replaced(LEAF_XSTATE, 1, ecx=_CET | XFeature.PT.bit, edx=0)
+    return full.replaced(LEAF_XSTATE, 1, ecx=CET | XFeature.PT.bit, edx=0)
 
 
 def _reversed(full: CpuidTable) -> CpuidTable:

@@ -20,6 +20,7 @@ from kvmprobe.model.vcpu_state import State
 from kvmprobe.scenarios.calls import (
     Captured,
     Ioctl,
+    Literal,
     Output,
     Relation,
     RunGuest,
@@ -42,6 +43,7 @@ _RESET, _SIPI = "reset", "after a SIPI"
 # Documentation/virt/kvm/api.rst, KVM_EXIT_IO: only the next KVM_RUN makes the guest's state
 # consistent.  It moves RIP beyond the OUT even if KVM_SET_REGS has been called meanwhile.
 _OUT_PENDING = "OUT that KVM_RUN has not completed"
+_GIVEN = "given as a whole"
 _REGS, _SREGS = "regs", "sregs"
 _PARTS = {
     ioctls.GET_REGS.number: _REGS,
@@ -191,6 +193,8 @@ class Domain:
             part = _PARTS[call.number]
             if isinstance(call.argument, Output):
                 self._kept_code[call.argument.capture] = self._code[call.on][part]
+            elif isinstance(call.argument, Literal):
+                self._code[call.on][part] = _GIVEN
             elif isinstance(call.argument, Captured) and self._code[call.on][part] != _OUT_PENDING:
                 self._code[call.on][part] = self._kept_code[call.argument.name]
 

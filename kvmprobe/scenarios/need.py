@@ -9,6 +9,7 @@ class Need(Enum):
     """What a target must have for a scenario to make sense there."""
 
     AMX = "KVM gives guests XTILE_DATA"
+    CET = "KVM gives guests shadow stacks, IBT and CET state in IA32_XSS"
     GUEST_CODE = "guest code in long mode runs"
     PRIVILEGE = "userfaultfd(2) of faults in the kernel"
 

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
-_NEED_NAMES = {Need.AMX: "amx", Need.GUEST_CODE: "guest-code", Need.PRIVILEGE: "privilege"}
+_NEED_NAMES = {
+    Need.AMX: "amx",
+    Need.CET: "cet",
+    Need.GUEST_CODE: "guest-code",
+    Need.PRIVILEGE: "privilege",
+}
 
 
 def needs(scenario: Scenario) -> tuple[str, ...]:

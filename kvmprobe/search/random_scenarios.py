@@ -11,6 +11,7 @@ from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import KVM, VCPU, VM
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
+from kvmprobe.scenarios.literal_fields import Bytes
 from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Text, TextOrNone, kinds
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -126,6 +127,8 @@ class Generator:
             case Items():
                 length = self._random.choice((0, 1, 1, 2, 3, 5, 17, 257))
                 return tuple(self._made_up(kind.item) for _ in range(length))
+            case Bytes(least, most):
+                return self._random.randbytes(self._random.choice((least, most)))
             case _:
                 raise TypeError(f"no random value of {kind}")
 

@@ -40,6 +40,7 @@ SSE_YMM = XFeature.SSE.bit | XFeature.YMM.bit
 MPX = XFeature.BNDREGS.bit | XFeature.BNDCSR.bit
 AVX512 = XFeature.OPMASK.bit | XFeature.ZMM_HI256.bit | XFeature.HI16_ZMM.bit
 XTILE = XFeature.XTILE_CFG.bit | XFeature.XTILE_DATA.bit
+CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 DYNAMIC = XFeature.XTILE_DATA.bit
 _NAMES = {int(feature): feature.name for feature in XFeature}
 

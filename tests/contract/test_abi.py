@@ -141,6 +141,7 @@ def test_what_the_payload_has_in_memory_does_not_overlap():
         (places["RESULT"], places["RESULT_SIZE"]),
         (places["COUNTER"], 8),
         (places["DATA"], places["DATA_SIZE"]),
+        (payload.STACKS, payload.STACKS_SIZE),
         (places["MEMORY"], 0),
     ]
     assert all(at + size <= following for (at, size), (following, _) in pairwise(used))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -24,6 +25,7 @@ VALUES = {
     "xfd": 0,
     "xfd_err": 0,
     "xstate_bv": 0x3,
+    "capability": 0,
     "capacity": 0,
     "value": 0,
     "register_id": 0,
@@ -39,6 +41,11 @@ VALUES = {
     "fcw": 0x27F,
     "file": "XMM",
     "index": 0x1C4,
+    "leaves": [[0xD, 0, 1, 3, 0, 0, 0]],
+    "changes": [[0xD, 0, 1, "eax", 0xFF, 3]],
+    "image": base64.b64encode(bytes(4096)).decode(),
+    "sregs": base64.b64encode(bytes(312)).decode(),
+    "sregs2": base64.b64encode(bytes(320)).decode(),
     "leaf": 0xD,
     "mxcsr": 0x1FA0,
     "part": "xcrs",
@@ -51,6 +58,10 @@ VALUES = {
     "room": 2,
     "stack_size": 65536,
     "table": "no-amx",
+    "address": 0x414000,
+    "target": 0x414000,
+    "token": 0,
+    "count": 1,
     "vcpu": "vcpu0",
     "vm": "vm",
 }

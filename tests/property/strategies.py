@@ -7,6 +7,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
+from kvmprobe.scenarios.literal_fields import Bytes
 from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Text, TextOrNone, kinds
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.xstate.image import XsaveFields
@@ -63,10 +64,6 @@ def op_values(op_class):
 def values_of(kind):
     """The values that a kind of field may have; of large numbers, more of the likely ones."""
     match kind:
-        case Number(largest):
-            # No filter: what is refused is drawn again, and again.
-            likely = [value for value in LIKELY if value <= largest]
-            return st.integers(0, largest) | st.sampled_from(likely)
         case Text():
             return names
         case TextOrNone():
@@ -77,6 +74,18 @@ def values_of(kind):
             return st.lists(values_of(kind.item), max_size=3).map(tuple)
         case Row():
             return st.tuples(*map(values_of, kind.kinds))
+        case _:
+            return numbers_or_bytes(kind)
+
+
+def numbers_or_bytes(kind):
+    match kind:
+        case Number(largest):
+            # No filter: what is refused is drawn again, and again.
+            likely = [value for value in LIKELY if value <= largest]
+            return st.integers(0, largest) | st.sampled_from(likely)
+        case Bytes(least, most):
+            return st.sampled_from((least, most)).map(bytes)
 
 
 any_op = st.one_of([op_values(op_class) for _, op_class in sorted(registry().items())])

@@ -19,6 +19,7 @@ from kvmprobe.scenarios.calls import (
     OutputAtPageEnd,
     OutputBehind,
     RunGuest,
+    RunVcpu,
 )
 from kvmprobe.scenarios.model_run import ModelRun
 
@@ -93,9 +94,9 @@ def with_log(trace, step, *lines):
 
 @lru_cache(maxsize=8192)
 def _blank(op, host):
-    if op.name.startswith("run-"):
-        return bytes(4)
     match op.lower(host):
+        case RunVcpu(patches=patches, size=size):
+            return bytes(size if patches else 4)
         case RunGuest(data_size=size):
             return bytes(RESULT_SIZE + size)
         case Ioctl(argument=Output(size, head)) | ArchPrctl(argument=Output(size, head)):

@@ -138,6 +138,29 @@ SET_LAPIC = IoctlSpec(
     {errno.EINVAL: f"{_NO_LAPIC}, or a wrong APIC id"},
 )
 
+KVM_SYNC_REGS = Layout(
+    "struct kvm_sync_regs",
+    {"regs": KVM_REGS, "sregs": KVM_SREGS, "events": KVM_VCPU_EVENTS},
+)
+# The beginning of the area that a vCPU shares with the kernel; struct kvm_sync_regs follows.
+KVM_RUN_HEAD = Layout(
+    "struct kvm_run",
+    {
+        "request_interrupt_window": "B",
+        "immediate_exit": "B",
+        "padding1": "6x",
+        "exit_reason": "I",
+        "ready_for_interrupt_injection": "B",
+        "if_flag": "B",
+        "flags": "H",
+        "cr8": "Q",
+        "apic_base": "Q",
+        "padding": "256x",
+        "kvm_valid_regs": "Q",
+        "kvm_dirty_regs": "Q",
+    },
+)
+
 KVM_TRANSLATION = Layout(
     "struct kvm_translation",
     {

@@ -61,6 +61,8 @@ families:
   msrs        lists that fail in the middle; XFD, XFD_ERR, XSS, CET
   xcrs        illegal XCR0
   sregs       CR4 before and after CPUID
+  literal     CPUID entries, CPU templates, XSAVE bytes, MSRs and SREGS as
+              files have them; `convert` makes such scenarios
   pair        each pair of calls in both orders
   vmm         the restore orders of QEMU, Firecracker, Cloud Hypervisor,
               crosvm and others

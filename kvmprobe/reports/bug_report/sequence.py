@@ -65,6 +65,8 @@ def conditions(case: Case) -> str:
         asked.append("the right to userfaultfd(2) of faults in the kernel")
     if Need.AMX in case.needs:
         asked.append("a CPU with AMX")
+    if Need.CET in case.needs:
+        asked.append("a CPU with CET, and a KVM that gives it to guests")
     if Need.GUEST_CODE in case.needs:
         asked.append("guest code in long mode")
     return f"Needed: {', '.join(asked)}."

@@ -6,15 +6,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.catalog import (
+    caps,
     cpuid,
     fpu,
     guest,
+    literal,
     migration,
     msrs,
     pairs,
     permission,
     restore,
     sregs,
+    synced,
     system,
     vmm,
     xcrs,
@@ -38,8 +41,11 @@ _MODULES = {
     "msrs": msrs,
     "xcrs": xcrs,
     "sregs": sregs,
+    "literal": literal,
     "pair": pairs,
     "vmm": vmm,
+    "cap": caps,
+    "sync": synced,
     "guest": guest,
     "migrate": migration,
 }

@@ -56,6 +56,7 @@ class Start:
 _WITH_AMX = frozenset({Need.GUEST_CODE, Need.AMX})
 TILES = Start("tiles", Table.FULL, _WITH_AMX)
 PLAIN = Start("plain", Table.NO_AMX)
+CET_GUEST = Start("cet", Table.NO_AMX, frozenset({Need.GUEST_CODE, Need.CET}))
 
 
 def amx(part: str, table: Table) -> Start:

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.capabilities import Capability
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.control import Cr4
 from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
+from kvmprobe.scenarios.ops.enabled_cap import EnableCap
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
-from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.run import RunSynced, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
-from kvmprobe.xstate.features import FPSSE, XTILE, XFeature
+from kvmprobe.xstate.features import CET, FPSSE, XTILE, XFeature
 
 if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
@@ -35,7 +37,6 @@ _AMX_VCPU: tuple[Op, ...] = (_ASK, *_VCPU, GetSupportedCpuid())
 _WITH_TILES: tuple[Op, ...] = (*_AMX_VCPU, SetCpuid2())
 _OTHER = Relation.SHARED_MM.value
 _LONG_ID = 1 << 32 | 7
-_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 # SDM vol.3 table 12-10 "Memory Types That Can Be Encoded With PAT": 2 is reserved.
 _NO_TYPE = 2
 _NOT_CANONICAL = 1 << 62
@@ -69,11 +70,14 @@ _ALL = (
         ANYWHERE,
         *_VCPU,
         SetMsrs(((Msr.IA32_XSS, 0),)),
-        SetMsrs(((Msr.IA32_XSS, _CET),)),
+        SetMsrs(((Msr.IA32_XSS, CET),)),
     ),
     _probe(Behaviour.VENDOR_OWNS_CR4, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
     _probe(Behaviour.VENDOR_OWNS_PAT, ANYWHERE, *_VCPU, SetMsrs(((Msr.IA32_PAT, _NO_TYPE),))),
     _probe(Behaviour.CR4_NEEDS_CPUID, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
+    _probe(
+        Behaviour.EXITS_DISABLED_LATE, ANYWHERE, *_VCPU, EnableCap(Capability.X86_DISABLE_EXITS)
+    ),
     _probe(Behaviour.ONE_REG_MSRS, ANYWHERE, *_VCPU, GetRegList(0)),
     _probe(Behaviour.XTILE_CFG_ADVERTISED_ALONE, AMX, OpenKvm(), GetSupportedCpuid()),
     # ORDER: the first leaves no room for more entries than there are, so nent shows nothing.
@@ -93,6 +97,11 @@ _ALL = (
     ),
     _probe(
         Behaviour.GET_CPUID2_KEEPS_NENT, ANYWHERE, *_VCPU, SetCpuid2(Table.ONE_LEAF), GetCpuid2()
+    ),
+    _probe(
+        Behaviour.SYNC_UPPER_HALF_IGNORED,
+        ANYWHERE,
+        *(OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunSynced(valid=1 << 32)),
     ),
     _probe(
         Behaviour.SET_XSAVE_LIMITED_BY_CPUID,

@@ -30,7 +30,7 @@ from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
-from kvmprobe.xstate.features import AVX512, FPSSE, XTILE, XFeature
+from kvmprobe.xstate.features import AVX512, CET, FPSSE, XTILE, XFeature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,8 +64,7 @@ _ARM, _DISARM = SetXfd(XFeature.XTILE_DATA.bit), SetXfd(0)
 # Without tile data in XSTATE, which XFD would affect.
 _REARMED: tuple[Op, ...] = (SetXsave(FPSSE), _ARM, _DISARM)
 _OSXSAVE, _PKE = 1 << 18, 1 << 22
-_CET = XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
-_XSS_VALUES = (0, _CET, XFeature.CET_USER.bit, XFeature.PT.bit, 0)
+_XSS_VALUES = (0, CET, XFeature.CET_USER.bit, XFeature.PT.bit, 0)
 # Tried after each table.  XSTATE has no tiles, so no order of these is fatal.
 _FOREIGN = SetXcrs(XFeature.FP.bit | XFeature.PT.bit)
 _TRIED: tuple[Op, ...] = (SetXcrs(_AVX), _TILES, _FOREIGN, _ARM, SetXsave(FPSSE))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.msr import PAT_AT_RESET
-from kvmprobe.model.one_reg import msr_id
+from kvmprobe.model.one_reg import GUEST_SSP, msr_id
 from kvmprobe.scenarios.catalog._starts import (
     CFG_ALONE,
     DATA_ALONE,
@@ -201,6 +201,26 @@ def _cet(host: HostProfile) -> tuple[Scenario, ...]:
     )
 
 
+def _ssp(start: Start) -> Scenario:
+    """Write the guest's SSP, try ids beside it, and enter the guest."""
+    beside = (GUEST_SSP + 1, GUEST_SSP ^ 1 << 52, GUEST_SSP ^ 1 << 40, GUEST_SSP ^ 1 << 48)
+    ops: list[Op] = [GetRegList(0), GetRegList(1), GetRegList(2)]
+    ops += [SetOneReg(GUEST_SSP, value) for value in _SSP_VALUES]
+    ops += [op for number in beside for op in (GetOneReg(number), SetOneReg(number, 0))]
+    ops += [SetOneReg(GUEST_SSP, 0x1000), SetMsrs(((_SSPS[0], 0x2000),)), RunUntilHalt()]
+    return _family("ssp", start, *_each(*ops, reading=(GetOneReg(GUEST_SSP),)))
+
+
+def _outside_xstate(start: Start) -> Scenario:
+    """Write the MSRs of CET that are not in XSTATE: no access to them loads the guest FPU."""
+    s_cet, table = Msr.IA32_S_CET, Msr.IA32_INT_SSP_TAB
+    ops: list[Op] = [SetMsrs(((s_cet, value), (_CS, 33))) for value in _U_CET_VALUES]
+    ops += [SetMsrs(((table, value), (_CS, 34))) for value in _SSP_VALUES]
+    ops += [SetMsrs(((s_cet, 3), (table, 0x1000))), RunUntilHalt()]
+    read = (GetMsrs((s_cet,)), GetMsrs((table,)), GetXsave2())
+    return _family("cet-outside-xstate", start, *_each(*ops, reading=read))
+
+
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return values, each in a guest without CPUID, with CPUID and with tiles.
 
@@ -215,4 +235,9 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
         _pat(TILES),
         *_asleep(),
         *_cet(host),
+        *(
+            row(start)
+            for row in (_ssp, _outside_xstate)
+            for start in (NO_CPUID, PLAIN, NO_SHSTK, NO_IBT, NO_CET)
+        ),
     )

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.payload import RESULT, PayloadOp, Registers, command
-from kvmprobe.model import guest, guest_control, guest_tiles, guest_vector, memory
+from kvmprobe.model import (
+    guest,
+    guest_control,
+    guest_shadow_stack,
+    guest_tiles,
+    guest_vector,
+    memory,
+)
 from kvmprobe.model.guest import VECTOR_FIELD, Guest
 from kvmprobe.model.memory import SET_MEMORY_REGION
 from kvmprobe.scenarios.calls import VCPU, VM, Call, RunGuest
@@ -179,6 +186,17 @@ _PLAIN: dict[PayloadOp, tuple[Instruction, Rule, int]] = {
     PayloadOp.TILERELEASE: (guest_tiles.tilerelease, guest_tiles.TILERELEASE, 0),
     PayloadOp.STTILECFG: (guest_tiles.sttilecfg, guest_tiles.STTILECFG, 64),
     PayloadOp.TDPBSSD: (guest_tiles.tdpbssd, guest_tiles.TDPBSSD, 0),
+    PayloadOp.CALL: (guest_shadow_stack.call, guest_shadow_stack.CALL, 0),
+    PayloadOp.RETURN_ELSEWHERE: (
+        guest_shadow_stack.return_elsewhere,
+        guest_shadow_stack.RETURN_ELSEWHERE,
+        0,
+    ),
+    PayloadOp.JUMP_UNTRACKED: (
+        guest_shadow_stack.jump_untracked,
+        guest_shadow_stack.JUMP_UNTRACKED,
+        0,
+    ),
 }
 PlainInstruction = Annotated[PayloadOp, Choice(_PLAIN)]
 

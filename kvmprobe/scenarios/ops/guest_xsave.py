@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import struct
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.payload import PayloadOp, Registers
-from kvmprobe.model import guest_xsave
+from kvmprobe.model import cet, guest_xsave
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
+from kvmprobe.model.shadow_stack import SH_STK_EN
 from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.op_fields import U32, U64, U64_MAX, Name, Number
 from kvmprobe.scenarios.ops._base import op
 from kvmprobe.scenarios.ops.guest import Execution, FixedGuestOp, GuestOp
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.cpuid import halves
-from kvmprobe.xstate.features import FPSSE, MPX, names, numbers
+from kvmprobe.xstate.features import CET, FPSSE, MPX, XFeature, names, numbers
 from kvmprobe.xstate.image import place_of
 from kvmprobe.xstate.layout import HEADER_OFFSET, LEGACY_SIZE, MXCSR
 
@@ -48,13 +50,29 @@ def _rfbm(rfbm: int) -> Registers:
     return Registers(rax=low, rdx=high)
 
 
+class Supervisor(StrEnum):
+    """What an area has as the content of CET_USER and CET_KERNEL."""
+
+    ZEROS = "zeros"
+    PATTERN = "pattern"
+
+    def content(self, nr: int) -> bytes:
+        """Return a component's bytes: values that the MSRs of a CPU with CET can have."""
+        count = len(cet.COMPONENTS[XFeature(nr)])
+        if self is Supervisor.ZEROS:
+            return bytes(8 * count)
+        values = [0x1_0000 * nr + 8 * place for place in range(count)]
+        if nr == XFeature.CET_USER:
+            values[0] = SH_STK_EN
+        return struct.pack(f"<{count}Q", *values)
+
+
 def _area(xstate_bv: int, xcomp_bv: int, reserved: int, mxcsr: int, host: HostProfile) -> bytes:
-    """Return an area with the patterns of ``xstate_bv``."""
+    """Return an area with the patterns of ``xstate_bv``, and zeros as supervisor state."""
     memory = bytearray(area_size(host))
     layout = host.layout
     if xcomp_bv & COMPACTED:
         layout = guest_xsave.compacted_layout(host, xcomp_bv & (layout.bitmap | host.kvm_xss))
-    # Supervisor components have no pattern: they are loaded as zeros.
     for nr in numbers(xstate_bv & layout.bitmap & host.layout.bitmap & ~MPX):
         content = patterns.content(nr, host.layout)
         for span in place_of(nr, layout):
@@ -95,6 +113,7 @@ class GuestXrstor(GuestOp):
     """Restore the patterns of ``xstate_bv``; in compacted format if ``xcomp_bv`` says so.
 
     :ivar reserved: byte 16 of the header
+    :ivar supervisor: content of supervisor components
     """
 
     xstate_bv: U64
@@ -104,6 +123,7 @@ class GuestXrstor(GuestOp):
     mxcsr: U32 = patterns.MXCSR_PATTERN
     reserved: U64 = 0
     offset: Misaligned = 0
+    supervisor: Supervisor = Supervisor.ZEROS
     vcpu: Name = VCPU
 
     @property
@@ -112,7 +132,9 @@ class GuestXrstor(GuestOp):
         return f"{self.restores.name} XSTATE_BV={names(self.xstate_bv)}{compacted}"
 
     def execution(self, host: HostProfile) -> Execution:
-        area = _area(self.xstate_bv, self.xcomp_bv, self.reserved, self.mxcsr, host)
+        area = self._with_supervisor(
+            _area(self.xstate_bv, self.xcomp_bv, self.reserved, self.mxcsr, host), host
+        )
         return Execution(
             _RESTORES[self.restores],
             partial(guest_xsave.xrstor, form=self.restores, memory=area, offset=self.offset),
@@ -120,6 +142,19 @@ class GuestXrstor(GuestOp):
             offset=self.offset,
             data=area,
         )
+
+    def _with_supervisor(self, area: bytes, host: HostProfile) -> bytes:
+        """Return the area with supervisor components, where the compacted format has them."""
+        if not self.xcomp_bv & COMPACTED:
+            return area
+        filled = bytearray(area)
+        layout = guest_xsave.compacted_layout(
+            host, self.xcomp_bv & (host.layout.bitmap | host.kvm_xss)
+        )
+        for nr in numbers(self.xstate_bv & layout.bitmap & CET):
+            place = layout.component(nr)
+            filled[place.offset : place.end] = self.supervisor.content(nr)
+        return bytes(filled)
 
 
 @op("guest-fxsave", "KVM_RUN", guest_xsave.FXSAVE, on=_ON, operand="FXSAVE")

@@ -11,15 +11,13 @@ from kvmprobe.abi.tables import REG_LIST
 from kvmprobe.model import one_reg
 from kvmprobe.scenarios.calls import VCPU, Argument, Output, OutputBehind
 from kvmprobe.scenarios.op_fields import U64, Room
-from kvmprobe.scenarios.ops._base import FixedIoctl, op
+from kvmprobe.scenarios.ops._base import FixedIoctl, Places, op
 from kvmprobe.scenarios.ops.msrs import unknown_msr
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-# asm/kvm.h: KVM_X86_REG_KVM, 8 bytes.
-_KVM_REGISTERS = 0x2030_0003
 _ERRNOS = (errno.EINVAL,)
 
 
@@ -34,8 +32,6 @@ def _refused(register_id: int, value: int = 0) -> str:
     if kind == one_reg.msr_id(0) >> 32:
         cut = index == Msr.IA32_SYSENTER_CS and value > U32_MAX
         return "some CPUs keep 32 bits of IA32_SYSENTER_CS only" if cut else unknown_msr([index])
-    if kind == _KVM_REGISTERS:
-        return "the model does not know KVM's own registers"
     return ""
 
 
@@ -91,12 +87,16 @@ class SetOneReg(FixedIoctl):
     ioctls.GET_REG_LIST,
     one_reg.GET_REG_LIST,
     errnos=(errno.EINVAL, errno.E2BIG),
-    output={one_reg.COUNT_FIELD: (0, "Q")},
 )
 class GetRegList(FixedIoctl):
     """Read the list of registers that are not MSRs, with room for ``capacity`` of them."""
 
     capacity: Room
+
+    @property
+    def places(self) -> Places:
+        first = {one_reg.REGISTER_FIELD: (REG_LIST.offset(0), "Q")} if self.capacity else {}
+        return {one_reg.COUNT_FIELD: (0, "Q"), **first}
 
     def argument(self) -> Argument:
         return Output(REG_LIST.offset(self.capacity), REG_LIST.head.packed.pack(self.capacity))

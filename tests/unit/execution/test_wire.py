@@ -59,6 +59,7 @@ CALLS = [
     RunGuest("vcpu0", "ram", bytes(64) + b"data", 1024),
     MapMemory("vm", 0, 0xFFFFF000, b"\xf4"),
     RunVcpu("vcpu0", 1),
+    RunVcpu("vcpu0", 0, ((16, b"\1" * 8), (288, b"\7" + bytes(7))), 816),
 ]
 
 

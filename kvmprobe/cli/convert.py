@@ -1,0 +1,99 @@
+"""``kvmprobe convert``: a scenario document from what people attach to reports."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.grammar.epilogs import end_with
+from kvmprobe.cli.terminal import print_line
+from kvmprobe.errors import ExitCode, ScenarioError, UsageError
+from kvmprobe.scenarios.attached.parts import Template
+from kvmprobe.scenarios.attached.reading import MOST_BYTES, read_attached
+from kvmprobe.scenarios.attached.replaying import replaying
+from kvmprobe.scenarios.document import to_document
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from kvmprobe.scenarios.attached.parts import Part
+
+_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST = 64
+FORMS = """\
+what a file may have, found by its content:
+  CPU template  JSON with cpuid_modifiers, msr_modifiers and
+                kvm_capabilities, as Firecracker reads it.  A capability
+                must be one that the model knows; "!N" calls nothing.  An
+                MSR of which bits stay (x in its bitmap) is left out, and
+                reported.
+  CPUID         text of `cpuid -r`; the first processor is used
+  SREGS         struct kvm_sregs or struct kvm_sregs2, raw
+  XSAVE image   4096 bytes or more, raw, as KVM_GET_XSAVE2 returns it
+The scenario gives them to a new vCPU: CPUID, MSRs, SREGS, XSAVE; then it
+runs HLT, if there are no SREGS.  An MSR that the model does not know is
+set, and not judged.  What the model does not cover otherwise is refused.
+"""
+
+
+def add_arguments(convert: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    convert.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="an attached file; several give one vCPU different parts of its state",
+    )
+    convert.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="SCENARIO.json",
+        help="write the scenario there, for `replay`, `explain` and `repro`, instead of to "
+        "standard output",
+    )
+    end_with(convert, FORMS)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:  # noqa: ARG001
+    """Write the scenario; nothing is written unless every file can be read.
+
+    :raises UsageError: a file cannot be read, or two give the same
+    :raises ScenarioError: a mistake in a file, or the model does not cover what it has
+    """
+    parts = {file: _read(file) for file in dict.fromkeys(arguments.files)}
+    scenario = replaying(_id(next(iter(parts))), {str(file): part for file, part in parts.items()})
+    for file, part in parts.items():
+        for line in part.left_out if isinstance(part, Template) else ():
+            print_line(f"kvmprobe: {file}: {line}")
+    text = to_document(scenario)
+    if arguments.output is None:
+        sys.stdout.write(text)
+        return ExitCode.OK
+    try:
+        arguments.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output {arguments.output}: {error.strerror}") from error
+    return ExitCode.OK
+
+
+def _read(file: Path) -> Part:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    try:
+        return read_attached(content)
+    except ScenarioError as error:
+        raise ScenarioError(f"{file}: {error}") from error
+
+
+def _id(file: Path) -> str:
+    """Return an id for the scenario, by the file's name."""
+    return f"attached.{_NOT_IN_AN_ID.sub('-', file.stem)[:_LONGEST] or 'file'}"
