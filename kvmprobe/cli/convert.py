@@ -30,7 +30,8 @@ what a file may have, found by its content:
                 kvm_capabilities, as Firecracker reads it.  A capability
                 must be one that the model knows; "!N" calls nothing.  An
                 MSR of which bits stay (x in its bitmap) is left out, and
-                reported.
+                reported.  A change of a leaf that KVM does not offer on
+                the host changes nothing.
   CPUID         text of `cpuid -r`; the first processor is used
   SREGS         struct kvm_sregs or struct kvm_sregs2, raw
   XSAVE image   4096 bytes or more, raw, as KVM_GET_XSAVE2 returns it

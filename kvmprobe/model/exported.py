@@ -106,6 +106,7 @@ def _unspecified(host: HostProfile, held: Fpstate, visible: int) -> tuple[Unspec
     return tuple(found)
 
 
+@lru_cache(maxsize=256)
 def x87_unspecified(content: bytes) -> tuple[Unspecified, ...]:
     """Return what hardware need not keep of an FP content; places as in an XSAVE image.
 

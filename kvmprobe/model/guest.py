@@ -20,7 +20,14 @@ from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import XFeature, numbers
-from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, is_init, significant_x87
+from kvmprobe.xstate.image import (
+    FP_INIT,
+    MXCSR_INIT,
+    init_content,
+    init_contents,
+    is_init,
+    significant_x87,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -234,11 +241,9 @@ def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
     if not vcpu.in_payload:
         vcpu = vcpu._replace(cr0=PAYLOAD_CR0, cr4=PAYLOAD_CR4, efer=PAYLOAD_EFER, in_payload=True)
     fpstate = vcpu.fpstate
-    contents = loaded(host, fpstate)
-    state = {
-        nr: contents.get(nr, init_content(nr, host.layout))
-        for nr in numbers(fpstate.user_xfeatures & ~XFeature.PKRU.bit)
-    }
+    initial = init_contents(fpstate.user_xfeatures & ~XFeature.PKRU.bit, host.layout)
+    contents = {nr: held for nr, held in loaded(host, fpstate).items() if nr in initial}
+    state = {**initial, **contents}
     return Guest(host, vcpu, state, guest_mxcsr(fpstate), given)
 
 

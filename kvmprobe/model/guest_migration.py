@@ -6,16 +6,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.model import msr, sregs, uabi, xcr
+from kvmprobe.model import cet, msr, sregs, uabi, xcr
 from kvmprobe.model.exported import images, visible_features
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
-    from kvmprobe.model.machine import Machine, Vcpu
+    from collections.abc import Mapping
 
-MOVED_MSRS = (Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS)
+    from kvmprobe.model.machine import Machine, Vcpu
 
 
 class Part(StrEnum):
@@ -26,9 +26,20 @@ class Part(StrEnum):
     XCRS = "xcrs"
     XSAVE = "xsave"
     MSRS = "msrs"
+    OTHER_MSRS = "other-msrs"
+    XSS_MSRS = "xss-msrs"
+    CET_MSRS = "cet-msrs"
     EVENTS = "events"
     DEBUGREGS = "debugregs"
 
+
+# A monitor's list; a list that lacks an MSR leaves it as it is in a new vCPU.
+MSR_LISTS: Mapping[Part, tuple[Msr, ...]] = {
+    Part.MSRS: (Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS),
+    Part.OTHER_MSRS: (Msr.IA32_PAT,),
+    Part.XSS_MSRS: (Msr.IA32_PAT, Msr.IA32_XSS),
+    Part.CET_MSRS: (Msr.IA32_PAT, Msr.IA32_XSS, *sorted(cet.MSRS)),
+}
 
 SAVE = Rule(
     "a GET ioctl returns the vCPU's state",
@@ -61,14 +72,14 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
     """
     had = machine.moved[source, part]
     vcpu = machine.vcpu(vcpu_name)
+    if part in MSR_LISTS:
+        read = [(index, msr.read(machine.host, had, index) or 0) for index in MSR_LISTS[part]]
+        return msr.set_msrs(machine, vcpu_name, read)
     match part:
         case Part.XSAVE:
             return _restore_image(machine, vcpu_name, had)
         case Part.XCRS:
             return xcr.set_xcr0(machine, vcpu_name, had.xcr0)
-        case Part.MSRS:
-            values = (had.xfd, had.xfd_err, had.xss)
-            return msr.set_msrs(machine, vcpu_name, tuple(zip(MOVED_MSRS, values, strict=True)))
         case Part.SREGS:
             return sregs.restore_sregs(machine, vcpu_name, had)
         case Part.REGS:
@@ -79,13 +90,13 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
 
 
 def _told(machine: Machine, vcpu_name: str, part: Part) -> Step:
+    if part in MSR_LISTS:
+        return msr.get_msrs(machine, vcpu_name, MSR_LISTS[part])
     match part:
         case Part.XSAVE:
             return uabi.get_xsave2(machine, vcpu_name)
         case Part.XCRS:
             return xcr.get_xcr0(machine, vcpu_name)
-        case Part.MSRS:
-            return msr.get_msrs(machine, vcpu_name, MOVED_MSRS)
         case Part.SREGS:
             return sregs.get_sregs(machine, vcpu_name)
         case _:

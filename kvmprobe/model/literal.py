@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, Msr
+from kvmprobe.model import vendor
 from kvmprobe.model.control import CR0_DEFINED, EFER_LMA, EFER_LME, EFER_NX, EFER_SCE, Cr0, Cr4
 from kvmprobe.model.feature import LONG_MODE, NX
 from kvmprobe.model.outcome import Done, Failed, OneOf, Step
@@ -25,6 +26,7 @@ from kvmprobe.xstate.layout import EXTENDED_OFFSET
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine, Vcpu
     from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
 
@@ -52,13 +54,13 @@ _X87_EXCEPTIONS, _X87_ES, _X87_B = 0x3F, 1 << 7, 1 << 15
 _CR3_CERTAIN = 1 << 36
 
 
-def uncovered_table(table: CpuidTable) -> str:
-    """Return why the model does not cover a CPUID table; empty if it does.
+def uncovered_table(host: HostProfile, table: CpuidTable) -> str:
+    """Return why the model does not cover a CPUID table on a host; empty if it does.
 
     :see: arch/x86/kvm/cpuid.c: cpuid_entry2_find, cpuid_query_maxphyaddr
     """
     for number, entry in enumerate(table.entries):
-        if why := _uncovered_entry(entry):
+        if why := _uncovered_entry(entry) or vendor.uncovered_entry(host, entry):
             return f"entry {number}, leaf {entry.leaf:#x}: {why}"
     return ""
 
@@ -122,7 +124,7 @@ def uncovered_image(image: bytes) -> str:
     return "" if agree else f"FSW={status:#x}, FCW={control:#x}: a CPU computes ES and B again"
 
 
-def uncovered_sregs(vcpu: Vcpu, sregs: Mapping[str, int]) -> str:
+def uncovered_sregs(host: HostProfile, vcpu: Vcpu, sregs: Mapping[str, int]) -> str:
     """Return why the model does not cover these SREGS on a vCPU; empty if it does.
 
     :param sregs: by the names that ``abi.layout.Layout.places`` gives
@@ -137,6 +139,9 @@ def uncovered_sregs(vcpu: Vcpu, sregs: Mapping[str, int]) -> str:
         & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX),
         "EFER.LME or LMA without long mode in CPUID": efer & (EFER_LME | EFER_LMA)
         and not (table and table.has(*LONG_MODE)),
+        "paging outside long mode on this host": sregs["cr0"] & Cr0.PG
+        and not efer & EFER_LME
+        and vendor.pages_in_long_mode_only(host),
         "EFER.NX without NX in CPUID": efer & EFER_NX and not (table and table.has(*NX)),
         "a CR3 of 2^36 or more": sregs["cr3"] >= _CR3_CERTAIN,
         "a CR8 other than 0": sregs["cr8"],

@@ -158,6 +158,7 @@ class Machine(NamedTuple):
     :ivar moved: vCPUs as they were when a part of them was saved, by vCPU and part
     :ivar closed: descriptors that were closed, as (process whose they are, name)
     :ivar payload: how often the guest payload was mapped in fresh memory
+    :ivar doubt: parts of vCPUs' state that a call may have changed for which there is no rule
     """
 
     host: HostProfile
@@ -171,6 +172,7 @@ class Machine(NamedTuple):
     moved: Mapping[tuple[str, str], Vcpu] = MappingProxyType({})
     closed: frozenset[tuple[str, str]] = frozenset()
     payload: int = 0
+    doubt: frozenset[str] = frozenset()
 
     @classmethod
     def fresh(cls, host: HostProfile) -> Machine:
@@ -189,9 +191,10 @@ class Machine(NamedTuple):
 
     def process(self, task: str) -> Process:
         """Return the process that a task belongs to."""
-        if task not in self.tasks:
+        owner = self.tasks.get(task)
+        if owner is None:
             raise ModelBug(f"no task {task!r}; the scenario never spawned it")
-        return self.processes[self.tasks[task]]
+        return self.processes[owner]
 
     def threads(self, process: str) -> tuple[str, ...]:
         """Return the tasks that belong to a process."""
@@ -216,9 +219,10 @@ class Machine(NamedTuple):
 
     def vcpu(self, name: str) -> Vcpu:
         """Return a vCPU that exists."""
-        if name not in self.vcpus:
+        found = self.vcpus.get(name)
+        if found is None:
             raise ModelBug(f"no vCPU {name!r}; the scenario never created it")
-        return self.vcpus[name]
+        return found
 
     def with_vcpu(self, name: str, vcpu: Vcpu) -> Machine:
         """Return the machine with one vCPU added or replaced."""

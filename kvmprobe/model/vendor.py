@@ -17,6 +17,7 @@ from kvmprobe.xstate.cpuid import (
     LEAF_FEATURES,
     LEAF_XSTATE,
     XSAVE_BIT,
+    CpuidEntry,
     CpuidTable,
     halves,
 )
@@ -72,6 +73,25 @@ def legal_cr4(host: HostProfile) -> int | None:
     if Behaviour.VENDOR_OWNS_CR4 not in host.behaviours:
         return None
     return CR4_ALWAYS | sum(bit.bit for bit in _CR4)
+
+
+def uncovered_entry(host: HostProfile, entry: CpuidEntry) -> str:
+    """Return why it is not known what becomes of an entry of a literal table; empty if it is.
+
+    Such a module empties more entries of leaf 0xD than the first, whose index is not significant.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, where vendor modules have a hook
+    """
+    plain = entry.leaf == LEAF_XSTATE and not entry.flags & _INDEXED
+    return "KVM's vendor module rewrites it" if plain and rewrites_cpuid(host) else ""
+
+
+def pages_in_long_mode_only(host: HostProfile) -> bool:
+    """Return True if CR0.PG without EFER.LME stays clear, which such a module does not refuse.
+
+    :see: arch/x86/kvm/x86.c: __set_sregs_common, where vendor modules set CR0
+    """
+    return legal_cr4(host) is not None
 
 
 def accepts_any_pat(host: HostProfile) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import LayoutError
@@ -56,6 +57,12 @@ def init_content(nr: int, layout: Layout) -> bytes:
     if nr == XFeature.SSE:
         return _zeros(SSE_SIZE)
     return _zeros(layout.component(nr).size)
+
+
+@lru_cache(maxsize=64)
+def init_contents(bitmap: int, layout: Layout) -> Mapping[int, bytes]:
+    """Return the INIT state of each component in ``bitmap``."""
+    return MappingProxyType({nr: init_content(nr, layout) for nr in numbers(bitmap)})
 
 
 @lru_cache(maxsize=32)

@@ -13,7 +13,7 @@ from kvmprobe.scenarios.document import from_document, to_document
 SOURCES = [
     json.loads(to_document(scenario))
     for scenario in catalog.scenarios(sapphire_rapids())
-    if scenario.family in {"permission", "msrs", "xsave", "guest", "cpuid"}
+    if scenario.family in {"permission", "msrs", "xsave", "guest", "cpuid", "literal"}
 ]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -48,6 +48,8 @@ def with_table(table: Table, needs: Needs = ANYWHERE) -> Start:
 
 
 NO_SHSTK, NO_IBT, NO_CET = map(with_table, (Table.NO_SHSTK, Table.NO_IBT, Table.NO_CET))
+# A guest whose CPUID claims every component but XTILE_DATA.
+EVERY_COMPONENT = with_table(Table.ALL_BUT_TILE_DATA)
 EMPTY, NO_XSAVE, NO_XSAVES, NO_XSS, NO_PKU, NO_XFD = map(
     with_table,
     (

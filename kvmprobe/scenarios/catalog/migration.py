@@ -15,6 +15,7 @@ from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.scenarios.calls import VCPU
+from kvmprobe.scenarios.catalog import migration_cet
 from kvmprobe.scenarios.catalog._guests import (
     DATA,
     PLAIN,
@@ -25,30 +26,20 @@ from kvmprobe.scenarios.catalog._guests import (
     all_of,
     run,
 )
+from kvmprobe.scenarios.catalog._moves import move
 from kvmprobe.scenarios.catalog.vmm import PRESETS
-from kvmprobe.scenarios.ops.cpuid import SetCpuid2
-from kvmprobe.scenarios.ops.guest import GuestExecute, SharePayload
+from kvmprobe.scenarios.ops.guest import GuestExecute
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXgetbv, GuestXsetbv
-from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
+from kvmprobe.scenarios.ops.guest_migration import SaveVcpu
 from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
 from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.guest_xsave import GuestFxsave, GuestXrstor, GuestXsave
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.ops import Op
 
-_SAVE_ORDER = (
-    Part.EVENTS,
-    Part.REGS,
-    Part.XSAVE,
-    Part.XCRS,
-    Part.SREGS,
-    Part.MSRS,
-    Part.DEBUGREGS,
-)
 ORDERS = {preset.moved_as: preset.parts for preset in PRESETS if preset.moved_as}
 
 
@@ -69,6 +60,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     return (
         *(_scenario(order, state) for order, state in product(ORDERS, states)),
         _twice(states[1]),
+        *migration_cet.scenarios(),
     )
 
 
@@ -90,7 +82,7 @@ def _states(host: HostProfile) -> tuple[State, ...]:
 def _scenario(order: str, state: State) -> Scenario:
     steps = (
         *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
-        *_move(state, ORDERS[order], VCPU, 1),
+        *move(state.start, ORDERS[order], VCPU, 1),
         *(ScenarioStep(op) for op in _looks(state, "vcpu1")),
     )
     return _named(order, state, steps)
@@ -100,8 +92,8 @@ def _twice(state: State) -> Scenario:
     """Move it to a third VM, without a step in the second."""
     steps = (
         *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
-        *_move(state, ORDERS["selftests"], VCPU, 1),
-        *_move(state, ORDERS["qemu"], "vcpu1", 2),
+        *move(state.start, ORDERS["selftests"], VCPU, 1),
+        *move(state.start, ORDERS["qemu"], "vcpu1", 2),
         *(ScenarioStep(op) for op in _looks(state, "vcpu2")),
     )
     return _named("selftests-qemu", state, steps)
@@ -109,20 +101,6 @@ def _twice(state: State) -> Scenario:
 
 def _named(order: str, state: State, steps: tuple[ScenarioStep, ...]) -> Scenario:
     return Scenario(f"migrate.{order}.{state.part}", order, state.part, steps, state.start.needs)
-
-
-def _move(
-    state: State, order: tuple[Part, ...], source: str, number: int
-) -> tuple[ScenarioStep, ...]:
-    vm, vcpu = f"vm{number}", f"vcpu{number}"
-    observers = tuple(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS))
-    saved = tuple(SaveVcpu(part, source) for part in _SAVE_ORDER)
-    cpuid = SetCpuid2(state.start.table, vcpu=vcpu)
-    made = (CreateVm(vm), SharePayload(vm), CreateVcpu(vcpu, vm), cpuid)
-    return (
-        *(ScenarioStep(op) for op in (*saved, *made)),
-        *(ScenarioStep(RestoreVcpu(part, vcpu, source), observers) for part in order),
-    )
 
 
 def _looks(state: State, vcpu: str) -> tuple[Op, ...]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.model import cet
 from kvmprobe.model.control import Cr4
 from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.msr import PAT_AT_RESET
+from kvmprobe.model.one_reg import GUEST_SSP
 from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops import registry
@@ -28,6 +30,7 @@ from kvmprobe.scenarios.ops.msrs import (
     RestoreListedMsrs,
     SetMsrs,
 )
+from kvmprobe.scenarios.ops.one_reg import GetOneReg, SetOneReg
 from kvmprobe.scenarios.ops.run import RunUntilHalt, RunUntilOut
 from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2, SetSregs, SetSregs2
 from kvmprobe.scenarios.ops.vcpu_state import (
@@ -45,8 +48,8 @@ from kvmprobe.scenarios.ops.vcpu_state import (
 )
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
-from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
-from kvmprobe.xstate.features import FPSSE, MPX, XTILE, XFeature
+from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Need, Needs, Scenario, ScenarioStep
+from kvmprobe.xstate.features import CET, FPSSE, MPX, XTILE, XFeature
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -64,6 +67,16 @@ _SAVES: dict[str, Op] = {
     "lapic": GetLapic(),
     "listed-msrs": GetListedMsrs(),
 }
+# A guest that uses shadow stacks at both levels: bit 0 of the controls is SH_STK_EN.
+_CET_VALUES = tuple(
+    (index, 1 if index in cet.CONTROLS else 0x1000 * place)
+    for place, index in enumerate(sorted(cet.MSRS), 1)
+)
+_SSP = 0x9000
+_CET_READ: tuple[Op, ...] = (
+    GetMsrs((Msr.IA32_XSS, *sorted(cet.MSRS))),
+    GetOneReg(GUEST_SSP),
+)
 _READ: tuple[Op, ...] = (GetXsave2(), GetXcrs(), GetXfd(), GetMsrs((Msr.IA32_XSS, Msr.IA32_PAT)))
 
 
@@ -78,6 +91,12 @@ _PARTS = {
     "each-msr": Part.MSRS,
     "events": Part.EVENTS,
     "debugregs": Part.DEBUGREGS,
+}
+# Lists of MSRs that leave out IA32_XFD.
+_LISTS = {
+    "other-msrs": Part.OTHER_MSRS,
+    "xss-msrs": Part.XSS_MSRS,
+    "cet-msrs": Part.CET_MSRS,
 }
 
 
@@ -105,6 +124,19 @@ class Preset:
         """The parts of a vCPU in this order, followed by the parts that it leaves out."""
         parts = [_PARTS[token] for token in self.tokens if token in _PARTS]
         return tuple(dict.fromkeys((*parts, *_PARTS.values())))
+
+    @property
+    def parts_with_own_msrs(self) -> tuple[Part, ...]:
+        """The same for an order with its own list of MSRs."""
+        places = {**_PARTS, **_LISTS}
+        parts = [places[token] for token in self.tokens if token in places]
+        others = [part for part in _PARTS.values() if part is not Part.MSRS]
+        return tuple(dict.fromkeys((*parts, *others)))
+
+    @property
+    def restores_ssp(self) -> bool:
+        """True if it restores the guest's SSP."""
+        return "ssp" in self.tokens
 
     @property
     def irqchip(self) -> bool:
@@ -192,6 +224,26 @@ PRESETS = (
     Preset("perm-xfc", "cpuid sregs regs xsave msrs xcrs events", "nobody", "nobody-xfc"),
     Preset("perm-cxf", "cpuid sregs regs xcrs xsave msrs events", "nobody", "nobody-cxf"),
 )
+FIRECRACKER = next(preset for preset in PRESETS if preset.name == "firecracker")
+# The orders that restore CET state, each with more of it than the one before.
+CET_PRESETS = (
+    FIRECRACKER,
+    Preset(
+        "firecracker-1.16.1",
+        FIRECRACKER.calls.replace("other-msrs", "xss-msrs"),
+        "firecracker: pull request 5972: its list of MSRs has IA32_XSS as well",
+    ),
+    Preset(
+        "firecracker-cet",
+        FIRECRACKER.calls.replace("other-msrs", "cet-msrs"),
+        "superfly/firecracker: pull request 10: and the MSRs of CET",
+    ),
+    Preset(
+        "qemu-cet",
+        "cpuid sregs2 regs xsave xcrs cet-msrs ssp events mp-state debugregs lapic",
+        "qemu-devel, 2025-12-11: i386/kvm: Add save/restore support for KVM_REG_GUEST_SSP",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +254,13 @@ class Source:
     xcr0: int
     xstate_bv: int
     xfd: int = 0
+    xss: int = 0
     needs: Needs = ANYWHERE
 
     @property
     def cpuid(self) -> tuple[Op, ...]:
         """The ops that set the guest's CPUID."""
-        return SUPPORTED if self.needs else NO_AMX
+        return SUPPORTED if Need.AMX in self.needs else NO_AMX
 
 
 def _sources(host: HostProfile) -> tuple[Source, ...]:
@@ -217,12 +270,17 @@ def _sources(host: HostProfile) -> tuple[Source, ...]:
     return (
         Source("no-tiles", legacy, legacy & ~MPX),
         Source("tiles", host.kvm_xcr0, loaded, needs=AMX),
-        Source("xfd-armed", host.kvm_xcr0, loaded & ~tiles, tiles, AMX),
+        Source("xfd-armed", host.kvm_xcr0, loaded & ~tiles, tiles, needs=AMX),
     )
 
 
+def _cet(host: HostProfile) -> Source:
+    legacy = host.kvm_xcr0 & ~XTILE
+    return Source("cet", legacy, legacy & ~MPX, xss=CET, needs=frozenset({Need.CET}))
+
+
 def _restore(source: Source) -> dict[str, tuple[Op, ...]]:
-    pat, xss = (Msr.IA32_PAT, PAT_AT_RESET), (Msr.IA32_XSS, 0)
+    pat, xss = (Msr.IA32_PAT, PAT_AT_RESET), (Msr.IA32_XSS, source.xss)
     xfd, xfd_err = (Msr.IA32_XFD, source.xfd), (Msr.IA32_XFD_ERR, 0)
     return {
         "cpuid": source.cpuid,
@@ -239,6 +297,9 @@ def _restore(source: Source) -> dict[str, tuple[Op, ...]]:
         "each-msr": tuple(SetMsrs((entry,)) for entry in (xfd, xfd_err, pat, xss)),
         "other-msrs": (SetMsrs((pat,)),),
         "xss": (SetMsrs((xss,)),),
+        "xss-msrs": (SetMsrs((pat, xss)),),
+        "cet-msrs": (SetMsrs((pat, xss, *_CET_VALUES)),),
+        "ssp": (SetOneReg(GUEST_SSP, _SSP),),
         "xcrs": (SetXcrs(source.xcr0),),
         "xsave": (SetXsave(source.xstate_bv),),
         "xsave-all": (SetXsave(source.xstate_bv & ~XTILE),),
@@ -251,7 +312,8 @@ def _preset(preset: Preset, source: Source) -> Scenario:
     tokens, calls = preset.tokens, _restore(source)
     own_cpuid = tokens[0] == "cpuid"
     with_lapic = preset.irqchip
-    begin: tuple[Op, ...] = (ASK,) if source.needs else ()
+    begin: tuple[Op, ...] = (ASK,) if Need.AMX in source.needs else ()
+    read = _READ + (_CET_READ if Need.CET in source.needs else ())
     begin += (OpenKvm(), CreateVm())
     begin += (CreateIrqchip(), MapOut()) if with_lapic else (MapHalt(),)
     begin += (CreateVcpu(), *(source.cpuid if own_cpuid else ()))
@@ -261,9 +323,9 @@ def _preset(preset: Preset, source: Source) -> Scenario:
     saved_again = tuple(_SAVES[t] for t in tokens if t in _SAVES and t != "listed-msrs")
     steps = (
         *(ScenarioStep(op) for op in begin),
-        *(ScenarioStep(op, _READ) for op in restored),
+        *(ScenarioStep(op, read) for op in restored),
         *(ScenarioStep(op) for op in saved_again),
-        ScenarioStep(run, _READ),
+        ScenarioStep(run, read),
     )
     name = f"vmm.{preset.name}.{source.name}"
     return Scenario(name, preset.name, source.name, steps, source.needs)
@@ -297,6 +359,6 @@ def _states() -> tuple[Scenario, ...]:
 
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return every preset for every source, then each kind of state by itself."""
+    """Return every preset for every source, then each kind of state by itself, then CET state."""
     presets = (_preset(preset, source) for preset in PRESETS for source in _sources(host))
-    return (*presets, *_states())
+    return (*presets, *_states(), *(_preset(preset, _cet(host)) for preset in CET_PRESETS))

@@ -10,7 +10,10 @@ from kvmprobe.scenarios.catalog._starts import (
     CFG_ALONE,
     DATA_ALONE,
     EMPTY,
+    EVERY_COMPONENT,
+    NO_CPUID,
     NO_XSAVE,
+    PLAIN,
     STARTS,
     TILES,
     Start,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _FP, _SSE, _YMM, _PKRU = (f.bit for f in (XFeature.FP, XFeature.SSE, XFeature.YMM, XFeature.PKRU))
+_APX = XFeature.APX.bit
 _READ = (GetXcrs(),)
 _AVX512_PARTS = (0, *(1 << nr for nr in numbers(AVX512)), AVX512 & ~0x20, AVX512 & ~0x80, AVX512)
 _TILE_PARTS = (0, *(1 << nr for nr in numbers(XTILE)), XTILE)
@@ -83,6 +87,15 @@ def _of(start: Start, host: HostProfile) -> tuple[Scenario, ...]:
     )
 
 
+def _apx(start: Start) -> Scenario:
+    """Give XCR0 and XSTATE_BV the component that has the place of MPX."""
+    sse = _FP | _SSE
+    values = (sse | _APX, sse | _APX | MPX, sse | _APX | _YMM, sse | _APX | 0x8, sse | _APX | 0x10)
+    images = (SetXsave(_APX), SetXsave(_FP | _APX), SetXsave(sse | _APX | MPX), SetXsave(sse))
+    reading = (GetXcrs(), GetXsave2())
+    return scenario("xcrs", "apx", start, *_steps(*map(SetXcrs, values), *images, reading=reading))
+
+
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return the family for a guest without CPUID, with CPUID, with tiles; and with XFD armed."""
     armed = (SetXsave(XTILE), *map(SetXcrs, (host.kvm_xcr0, 7, XTILE | 1, 1)), SetXfd(0))
@@ -92,5 +105,6 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
         *(s for start in STARTS for s in _of(start, host)),
         *(_single(start) for start in (EMPTY, NO_XSAVE)),
         *(_combined(start) for start in (CFG_ALONE, DATA_ALONE)),
+        *(_apx(start) for start in (NO_CPUID, PLAIN, EVERY_COMPONENT)),
         scenario("xcrs", "armed", TILES, *_steps(*restored, reading=reading)),
     )

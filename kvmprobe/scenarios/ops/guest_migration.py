@@ -6,8 +6,9 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.tables import MSRS
 from kvmprobe.model import guest_migration, msr, sregs, uabi, xcr
-from kvmprobe.model.guest_migration import MOVED_MSRS, Part
+from kvmprobe.model.guest_migration import MSR_LISTS, Part
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Output
 from kvmprobe.scenarios.op_fields import Name
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
@@ -26,16 +27,22 @@ _IOCTLS = {
     Part.SREGS: (ioctls.GET_SREGS, ioctls.SET_SREGS),
     Part.XCRS: (ioctls.GET_XCRS, ioctls.SET_XCRS),
     Part.XSAVE: (ioctls.GET_XSAVE2, ioctls.SET_XSAVE),
-    Part.MSRS: (ioctls.GET_MSRS, ioctls.SET_MSRS),
+    **dict.fromkeys(MSR_LISTS, (ioctls.GET_MSRS, ioctls.SET_MSRS)),
     Part.EVENTS: (ioctls.GET_VCPU_EVENTS, ioctls.SET_VCPU_EVENTS),
     Part.DEBUGREGS: (ioctls.GET_DEBUGREGS, ioctls.SET_DEBUGREGS),
 }
-_MSR_NAMES = tuple(msr.msr_name(index) for index in MOVED_MSRS)
+_ENTRY_FORMAT = MSRS.entry.format("data")
 _FIELDS: dict[Part, Places] = {
     Part.XSAVE: IMAGE_PLACES,
     Part.XCRS: XCRS_PLACES,
     Part.SREGS: SREGS_PLACES,
-    Part.MSRS: {name: (16 + 16 * place, "Q") for place, name in enumerate(_MSR_NAMES)},
+    **{
+        part: {
+            msr.msr_name(index): (MSRS.offset(place, "data"), _ENTRY_FORMAT)
+            for place, index in enumerate(indices)
+        }
+        for part, indices in MSR_LISTS.items()
+    },
 }
 
 
@@ -66,8 +73,8 @@ class SaveVcpu(HostIoctl):
         size, head = self.specification().size, b""
         if self.part is Part.XSAVE:
             size = largest_image(host)
-        elif self.part is Part.MSRS:
-            head = msr_list(dict.fromkeys(MOVED_MSRS, 0))
+        elif self.part in MSR_LISTS:
+            head = msr_list(dict.fromkeys(MSR_LISTS[self.part], 0))
             size = len(head)
         return Output(size, head, _capture(self.vcpu, self.part))
 

@@ -59,8 +59,8 @@ class SetCpuid2Entries(FixedIoctl):
     def argument(self) -> Argument:
         return Literal(CPUID2.pack(self.leaves))
 
-    def refused(self, machine: Machine) -> str:  # noqa: ARG002
-        return literal.uncovered_table(self._table)
+    def refused(self, machine: Machine) -> str:
+        return literal.uncovered_table(machine.host, self._table)
 
     def transition(self, machine: Machine) -> Step:
         return guest_cpuid.set_cpuid2(machine, VCPU, GuestCpuid.of(self._table))
@@ -86,7 +86,7 @@ class SetCpuid2Template(HostIoctl):
         return Literal(self._table(host).to_bytes())
 
     def refused(self, machine: Machine) -> str:
-        return literal.uncovered_table(self._table(machine.host))
+        return literal.uncovered_table(machine.host, self._table(machine.host))
 
     def transition(self, machine: Machine) -> Step:
         return guest_cpuid.set_cpuid2(machine, VCPU, GuestCpuid.of(self._table(machine.host)))
@@ -177,7 +177,7 @@ class _SetSregs(FixedIoctl):
         return Literal(self._content)
 
     def refused(self, machine: Machine) -> str:
-        return literal.uncovered_sregs(machine.vcpu(VCPU), self._values)
+        return literal.uncovered_sregs(machine.host, machine.vcpu(VCPU), self._values)
 
     def transition(self, machine: Machine) -> Step:
         return literal.set_literal_sregs(machine, VCPU, self._values)

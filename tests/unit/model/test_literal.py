@@ -6,6 +6,7 @@ import pytest
 
 from kvmprobe.abi import ioctls
 from kvmprobe.model import literal
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest_cpuid import current
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed, OneOf
@@ -13,7 +14,7 @@ from kvmprobe.model.sregs import get_sregs, set_cr4, set_sregs
 from kvmprobe.scenarios.catalog.literal import sregs_bytes
 from kvmprobe.scenarios.ops.literal import members
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
-from tests.support.hosts import AMX_HOST, VCPU, machine_with_vcpu
+from tests.support.hosts import AMX_HOST, VCPU, machine_with_vcpu, with_behaviours
 
 # SDM vol.3 §2.5: PG, WP, ET, PE; PAE. §2.2.1: SCE, LME, LMA.
 LONG_MODE = {"cr0": 0x8001_0011, "cr4": 0x20, "efer": 0x501, "apic_base": 0xFEE0_0900}
@@ -36,7 +37,7 @@ def outcome(**changes):
 
 
 def uncovered(**changes):
-    return literal.uncovered_sregs(machine().vcpu(VCPU), sregs(**changes))
+    return literal.uncovered_sregs(AMX_HOST, machine().vcpu(VCPU), sregs(**changes))
 
 
 def test_long_mode_is_accepted_and_read_back():
@@ -101,7 +102,7 @@ def test_usual_registers_are_covered():
 def test_registers_whose_check_is_not_certain_are_not_covered(changes, why):
     if "interrupt_bitmap" in changes:
         given = {**sregs(), "interrupt_bitmap3": 1}
-        assert why in literal.uncovered_sregs(machine().vcpu(VCPU), given)
+        assert why in literal.uncovered_sregs(AMX_HOST, machine().vcpu(VCPU), given)
         return
     assert why in uncovered(**changes)
 
@@ -112,11 +113,11 @@ def test_flags_are_not_covered():
 
 def test_long_mode_is_not_covered_without_it_in_cpuid():
     bare = machine_with_vcpu(AMX_HOST).vcpu(VCPU)
-    assert "long mode" in literal.uncovered_sregs(bare, sregs())
+    assert "long mode" in literal.uncovered_sregs(AMX_HOST, bare, sregs())
 
 
 def test_what_kvm_supports_is_covered():
-    assert literal.uncovered_table(AMX_HOST.supported) == ""
+    assert literal.uncovered_table(AMX_HOST, AMX_HOST.supported) == ""
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_what_kvm_supports_is_covered():
     ],
 )
 def test_a_table_that_kvm_reads_in_another_way_is_not_covered(entry, why):
-    assert why in literal.uncovered_table(CpuidTable((entry,)))
+    assert why in literal.uncovered_table(AMX_HOST, CpuidTable((entry,)))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,23 @@ def test_a_table_that_kvm_reads_in_another_way_is_not_covered(entry, why):
     ],
 )
 def test_tables_beside_those_are_covered(entry):
-    assert literal.uncovered_table(CpuidTable((entry,))) == ""
+    assert literal.uncovered_table(AMX_HOST, CpuidTable((entry,))) == ""
+
+
+def test_a_vendor_module_that_rewrites_cpuid_empties_entries_of_leaf_0xd():
+    # kvm_pvm: 0xD.1 whose index is not significant ends up empty.
+    plain = CpuidTable((CpuidEntry(0xD, 1, 0, 0, 0, 0, 0),))
+    owner = with_behaviours(AMX_HOST, Behaviour.VENDOR_REWRITES_CPUID)
+    assert literal.uncovered_table(AMX_HOST, plain) == ""
+    assert "vendor module" in literal.uncovered_table(owner, plain)
+
+
+def test_a_vendor_module_that_owns_control_registers_pages_in_long_mode_only():
+    # kvm_pvm: CR0.PG stays clear without EFER.LME, and KVM_SET_SREGS returns 0.
+    given, owner = sregs(efer=0), with_behaviours(AMX_HOST, Behaviour.VENDOR_OWNS_CR4)
+    vcpu = machine().vcpu(VCPU)
+    assert literal.uncovered_sregs(AMX_HOST, vcpu, given) == ""
+    assert "outside long mode" in literal.uncovered_sregs(owner, vcpu, given)
 
 
 def test_apic_in_cpuid_follows_the_local_apic():

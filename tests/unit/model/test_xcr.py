@@ -31,6 +31,13 @@ def test_legal_values(value):
 
 
 @pytest.mark.parametrize(
+    ("value", "legal"), [(0x80001, True), (0x800E7, True), (0x8001B, False), (0x80019, False)]
+)
+def test_apx_does_not_come_with_mpx(value, legal):
+    assert legal_xcr0(value, EVERYTHING | 1 << 19) is legal
+
+
+@pytest.mark.parametrize(
     ("value", "why"),
     [
         (0x0, "FP is 0"),
