@@ -39,8 +39,7 @@ RELATIONS = tuple(derivation for derivation in DERIVATIONS if derivation is not 
 
 def derivation_of(suffix: str) -> Derivation | None:
     """Return the derivation that makes ids with this last part, if one does."""
-    fitting = (d for d in DERIVATIONS if suffix == d.name or suffix.startswith(f"{d.name}-"))
-    return max(fitting, key=lambda d: len(d.name), default=None)
+    return next((derivation for derivation in DERIVATIONS if derivation.makes(suffix)), None)
 
 
 def base_id(name: str) -> str:

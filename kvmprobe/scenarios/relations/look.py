@@ -70,5 +70,10 @@ def _places(base: Scenario) -> dict[str, list[bool]]:
 
 
 LOOK = Derivation(
-    "look", "the read of that name after each step", Aspect.READS, _variants, _rewrite
+    "look",
+    "the read of that name after each step",
+    Aspect.READS,
+    r"look-[a-z0-9-]+",
+    _variants,
+    _rewrite,
 )

@@ -83,7 +83,7 @@ def _derivation(name: str, summary: str, ops: tuple[Op, ...]) -> Derivation:
     def rewrite(base: Scenario, variant: str) -> Rewritten:
         return inserted(base, int(variant), ops)
 
-    return Derivation(name, summary, Aspect.PLACE, variants, rewrite)
+    return Derivation(name, summary, Aspect.PLACE, rf"{name}-\d+", variants, rewrite)
 
 
 MOVED_VCPU = _derivation("moved-vcpu", "goes on in a new vCPU from that step on", _TO_VCPU)

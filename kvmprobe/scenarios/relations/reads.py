@@ -80,6 +80,6 @@ def source(op: Op) -> str:
 
 
 BLIND = Derivation(
-    "blind", "reads after the last step alone", Aspect.READS, _blind_variants, _blind
+    "blind", "reads after the last step alone", Aspect.READS, "blind", _blind_variants, _blind
 )
-UNREAD = Derivation("unread", "no reads", Aspect.READS, _unread_variants, _unread)
+UNREAD = Derivation("unread", "no reads", Aspect.READS, "unread", _unread_variants, _unread)

@@ -93,7 +93,7 @@ def _derivation(
             if judgeable((step.op for step in rewrite(base, str(number)).steps), sapphire_rapids()):
                 yield str(number)
 
-    return Derivation(name, summary, Aspect.REPEATS, variants, rewrite)
+    return Derivation(name, summary, Aspect.REPEATS, rf"{name}-\d+", variants, rewrite)
 
 
 TWICE = _derivation("twice", "a step done twice", _twice, _repeat)
