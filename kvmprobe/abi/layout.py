@@ -90,6 +90,19 @@ class Layout:
                     found[f"{name}{place}"] = start + width * place, code
         return found
 
+    @cached_property
+    def numbers(self) -> dict[str, tuple[int, str]]:
+        """Offset and format of every number in it, nested ones too: ``cs_base``, ``db0``."""
+        found: dict[str, tuple[int, str]] = {}
+        for name, member in self.members.items():
+            if isinstance(member, Layout):
+                start = self.offset(name)
+                for inner, (offset, code) in member.numbers.items():
+                    found[f"{name}_{inner}"] = start + offset, code
+            elif member[-1] in _WIDTHS:
+                found |= self.places(name)
+        return found
+
     def _inner(self, name: str) -> Layout:
         inner = self.members[name]
         if isinstance(inner, str):
@@ -98,6 +111,7 @@ class Layout:
 
 
 _NUMBERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_WIDTHS = frozenset(_NUMBERS.values())
 
 
 def _format(member: str | Layout) -> str:

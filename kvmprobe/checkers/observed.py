@@ -17,6 +17,7 @@ from kvmprobe.checkers.event import (
     xcr0_of,
 )
 from kvmprobe.checkers.guest_view import instruction, writes
+from kvmprobe.checkers.registers import Registers
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Spawn
 from kvmprobe.xstate.features import DYNAMIC, XFeature
@@ -93,6 +94,7 @@ class ObservedVcpu:
     :ivar msrs: last value of each MSR that is known
     :ivar image: argument of the last KVM_SET_XSAVE; empty once a call may have changed the state
     :ivar readings: the last result of each read
+    :ivar registers: its register structures
     """
 
     epoch: int = 0
@@ -102,6 +104,7 @@ class ObservedVcpu:
     msrs: dict[int, int] = field(default_factory=lambda: dict.fromkeys(FPU_MSRS, 0))
     image: bytes = b""
     readings: dict[NamedCall, Reading] = field(default_factory=dict)
+    registers: Registers = field(default_factory=Registers)
 
     def reading(self, name: str) -> bytes:
         """Return the result of a read in the current state; empty if there was none."""
@@ -175,6 +178,7 @@ class ObservedState:
         vcpu = self.vcpu(event)
         if vcpu is None:
             return
+        vcpu.registers.update(event, self.captured)
         if made.name.startswith("KVM_GET_") and not read_may_load_fpu(event):
             _read(vcpu, event, self.host)
             return

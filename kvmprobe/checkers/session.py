@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.checkers import bounds, closure, guest_view, permissions, stability, views
+from kvmprobe.checkers import (
+    acceptance,
+    bounds,
+    closure,
+    guest_view,
+    normal_msrs,
+    permissions,
+    roundtrip,
+    stability,
+    structures,
+    views,
+)
 from kvmprobe.checkers.event import Lowered
 from kvmprobe.checkers.observed import ObservedState
 from kvmprobe.checkers.orders import Orders
@@ -38,6 +49,14 @@ CHECKERS: tuple[Checker, ...] = (
     permissions.supported_table,
     permissions.unpermitted,
     permissions.other_memory,
+    roundtrip.what_is_accepted_returns,
+    roundtrip.what_is_read_stays,
+    structures.sregs_and_sregs2,
+    structures.list_and_one_reg,
+    normal_msrs.what_is_written_reads_back,
+    acceptance.reserved_is_refused,
+    acceptance.supported_is_accepted,
+    acceptance.failed_entry_is_named,
 )
 
 

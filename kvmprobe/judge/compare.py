@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.judge.compare_tables import table_differs
-from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, NotCovered, OneOf
 from kvmprobe.results.difference import (
     KEPT_BYTES,
     BytesDiffer,
@@ -51,6 +51,8 @@ def compare(outcome: Outcome, op: Op, reply: Reply, host: HostProfile) -> Differ
             return None if first is None or None in differences else first
         case HostDies(reason):
             return HostSurvives(reason, reply.result)
+        case NotCovered():
+            return None
         case _:
             assert_never(outcome)
 

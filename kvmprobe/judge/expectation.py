@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, NotCovered, OneOf
 from kvmprobe.xstate.image import xstate_bv_of
 from kvmprobe.xstate.layout import XSTATE_BV
 
@@ -47,7 +47,7 @@ def _choices(outcome: Outcome) -> Iterator[Done | Failed]:
             yield from choices
         case Done() | Failed():
             yield outcome
-        case NewDescriptor() | HostDies():
+        case NewDescriptor() | HostDies() | NotCovered():
             return
 
 

@@ -162,6 +162,12 @@ class Behaviour(Enum):
         "KVM_SET_CPUID2 with no entries; KVM_SET_XSAVE(XSTATE_BV[2]=1) fails",
     )
 
+    SREGS_EFER_NOT_CHECKED = Description(
+        Kind.DEFECT,
+        "KVM_SET_SREGS and KVM_SET_SREGS2 accept reserved bits of EFER",
+        'Linux commit 184bd464bdb6 ("KVM: x86: Check EFER validity on KVM_SET_SREGS*")',
+        "KVM_SET_SREGS(EFER=1<<1) returns 0",
+    )
     CPUID_COMPARED_UNREFRESHED = Description(
         Kind.DEFECT,
         "KVM_SET_CPUID2 after KVM_RUN refuses the same table if CR4, XCR0 or XSS changed unread",

@@ -6,6 +6,12 @@ from enum import IntEnum
 
 # SDM vol.3 §2.2.1 "Extended Feature Enable Register"
 EFER_SCE, EFER_LME, EFER_LMA, EFER_NX = 1, 1 << 8, 1 << 10, 1 << 11
+# Bits that no CPU defines: all but SCE, LME, LMA and NXE there, and SVME, LMSLE, FFXSR, TCE,
+# MCOMMIT, INTWB and AIBRSE (AMD64 Architecture Programmer's Manual, vol.2 §3.1.7 "Extended
+# Feature Enable Register (EFER)").
+EFER_RESERVED = (
+    ~sum(1 << nr for nr in (0, 8, 10, 11, 12, 13, 14, 15, 17, 18, 20, 21)) & (1 << 64) - 1
+)
 # PE, MP, EM, TS, ET, NE, WP, AM, NW, CD, PG: SDM vol.3 §2.5 "Control Registers".
 CR0_DEFINED = 0xE005_003F
 # Bits of CR4 that stand for no CPUID bit that KVM looks at: VME to PCE, OSFXSR and OSXMMEXCPT.

@@ -158,6 +158,7 @@ class Machine(NamedTuple):
     :ivar moved: vCPUs as they were when a part of them was saved, by vCPU and part
     :ivar closed: descriptors that were closed, as (process whose they are, name)
     :ivar payload: how often the guest payload was mapped in fresh memory
+    :ivar doubt: parts of vCPUs' state that a call may have changed for which there is no rule
     """
 
     host: HostProfile
@@ -171,6 +172,7 @@ class Machine(NamedTuple):
     moved: Mapping[tuple[str, str], Vcpu] = MappingProxyType({})
     closed: frozenset[tuple[str, str]] = frozenset()
     payload: int = 0
+    doubt: frozenset[str] = frozenset()
 
     @classmethod
     def fresh(cls, host: HostProfile) -> Machine:

@@ -118,7 +118,18 @@ class HostDies(NamedTuple):
     reason: str
 
 
-Outcome = Done | NewDescriptor | Failed | OneOf | HostDies
+class NotCovered(NamedTuple):
+    """The model has no rule for this result, and judges nothing; checkers look at it.
+
+    :ivar reason: what it has no rule for
+    :ivar example: what a kernel may answer that refuses what the model does not know
+    """
+
+    reason: str
+    example: Done | Failed | OneOf | NewDescriptor = Done()
+
+
+Outcome = Done | NewDescriptor | Failed | OneOf | HostDies | NotCovered
 
 
 class Step(NamedTuple):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.control import CR4_ALWAYS, EFER_LMA, Cr4
+from kvmprobe.model.control import CR4_ALWAYS, EFER_LMA, EFER_RESERVED, Cr4
+from kvmprobe.model.doubt import after_any_sregs
 from kvmprobe.model.feature import IBT, LA57, SHSTK
 from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
@@ -81,13 +83,52 @@ SET_SREGS = Rule(
 )
 
 
-def set_sregs(machine: Machine, vcpu_name: str, cr4: int, kept_as: str) -> Step:
-    """KVM_SET_SREGS or KVM_SET_SREGS2 of what GET returned and was kept, but for CR4.
+def set_sregs(
+    machine: Machine,
+    vcpu_name: str,
+    cr4: int,
+    kept_as: str,
+    members: Mapping[str, int] = MappingProxyType({}),
+) -> Step:
+    """KVM_SET_SREGS or KVM_SET_SREGS2 of what GET returned and was kept, but for CR4 and others.
 
+    :param members: the others, by name; see :func:`not_covered`
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
+    if members:
+        if _takes_reserved_efer(machine, members):
+            return Step(after_any_sregs(machine), Done(), SET_SREGS)
+        return Step(machine, Failed(errno.EINVAL), SET_SREGS)
     kept = machine.saved[kept_as]
     return restore_registers(machine, vcpu_name, {**kept, CR4_FIELD: cr4})
+
+
+def not_covered(machine: Machine, members: Mapping[str, int]) -> str:
+    """Return which of the members that a SET changes the model has no rule for.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs
+    """
+    if not members or efer_decides(machine, members):
+        return ""
+    return f"{', '.join(members)} in KVM_SET_SREGS"
+
+
+def efer_decides(machine: Machine, members: Mapping[str, int]) -> bool:
+    """Return True if EFER alone decides: a reserved bit is refused, whatever the others are.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, kvm_valid_efer
+    """
+    if not members.get(EFER_FIELD, 0) & EFER_RESERVED or vendor.legal_cr4(machine.host) is not None:
+        return False
+    refused = Behaviour.SREGS_EFER_NOT_CHECKED not in machine.host.behaviours
+    return refused or _takes_reserved_efer(machine, members)
+
+
+def _takes_reserved_efer(machine: Machine, members: Mapping[str, int]) -> bool:
+    """Return True if a kernel with the defect accepts an EFER that has reserved bits alone."""
+    efer = members.get(EFER_FIELD, 0)
+    alone = set(members) == {EFER_FIELD} and not efer & ~EFER_RESERVED
+    return alone and bool(efer) and Behaviour.SREGS_EFER_NOT_CHECKED in machine.host.behaviours
 
 
 def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:

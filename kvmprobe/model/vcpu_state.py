@@ -32,6 +32,8 @@ class State(StrEnum):
     LAPIC = "KVM_LAPIC"
 
 
+# SDM vol.1 §3.4.3 "EFLAGS Register"
+_RFLAGS_VM = 1 << 17
 _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp")
 _RUNNABLE = 0
 # linux/kvm.h: UNINITIALIZED, INIT_RECEIVED, HALTED, SIPI_RECEIVED, AP_RESET_HOLD
@@ -110,7 +112,11 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
         return Step(machine, Failed(errno.EINVAL), GET_STATE)
     values = known(vcpu, state)
     kept = machine._replace(saved={**machine.saved, state: values})
-    return Step(kept, Done(fields=values), GET_STATE)
+    # UNSPECIFIED: a vendor module without virtual-8086 mode does not keep RFLAGS.VM.
+    unkept = values.get("rflags", 0) & _RFLAGS_VM
+    return Step(
+        kept, Done(fields=values, open_fields={"rflags": unkept} if unkept else {}), GET_STATE
+    )
 
 
 SET_STATE = Rule(
@@ -127,7 +133,8 @@ SET_STATE = Rule(
 def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[str, int]) -> Step:
     """Restore what the last GET returned, with some values changed.
 
-    The flags say which events are valid and are not kept; a vCPU that has received a SIPI starts.
+    The flags say which events are valid; they and the SIPI vector are not kept.  A vCPU that has
+    received a SIPI starts.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs;
         arch/x86/kvm/lapic.c: kvm_apic_accept_events
@@ -145,11 +152,21 @@ def set_values(machine: Machine, vcpu_name: str, state: State, given: Mapping[st
     if _refused(vcpu, state, values):
         return Step(machine, Failed(errno.EINVAL), SET_STATE)
     if state is State.EVENTS:
-        values["flags"] = RESET[state]["flags"]
+        values |= {name: RESET[state][name] for name in ("flags", "sipi_vector")}
+    if state is State.REGS and "rflags" in values:
+        values["rflags"] |= RESET[state]["rflags"]
     if values.get("mp_state") == _SIPI_RECEIVED:
         values["mp_state"] = _RUNNABLE
     vcpu = vcpu._replace(state={**vcpu.state, state: values})
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_STATE)
+
+
+def refuse_state(machine: Machine) -> Step:
+    """Refuse values that the model has no rule for; a kernel may accept them.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+    """
+    return Step(machine, Failed(errno.EINVAL), SET_STATE)
 
 
 def known(vcpu: Vcpu, state: State) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, NotCovered, OneOf
 from kvmprobe.reports.values import DESCRIPTOR, fields_text, result_text, returned
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.image import xstate_bv_of
@@ -31,6 +31,8 @@ def expected_text(outcome: Outcome) -> str:
             return DESCRIPTOR
         case Failed(errno):
             return returned(-errno)
+        case NotCovered(reason):
+            return f"not covered: {reason}"
         case HostDies(reason):
             return f"the host dies: {reason}"
         case OneOf(choices, reason):

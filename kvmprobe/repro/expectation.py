@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import DEFECTS, variants
-from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, OneOf
+from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, NotCovered, OneOf
 from kvmprobe.repro.other_hosts import correct, featured, versions
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.model_run import ModelRun
@@ -121,6 +121,8 @@ def _of(op: Op, step: Step) -> Expectation:
             return Expectation(op, rule, result, images=either)
         case HostDies(reason):
             return Expectation(op, rule, None, death=reason)
+        case NotCovered():
+            return Expectation(op, rule, None)
 
 
 def _says(one: Expectation) -> tuple[object, ...]:

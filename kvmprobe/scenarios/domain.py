@@ -43,6 +43,9 @@ _RESET, _SIPI = "reset", "after a SIPI"
 # Documentation/virt/kvm/api.rst, KVM_EXIT_IO: only the next KVM_RUN makes the guest's state
 # consistent.  It moves RIP beyond the OUT even if KVM_SET_REGS has been called meanwhile.
 _OUT_PENDING = "OUT that KVM_RUN has not completed"
+_ELSEWHERE = "where no op has put any"
+# Members of struct kvm_regs that decide which instruction is executed, or how often.
+_MOVING = frozenset({"rip", "rflags"})
 _GIVEN = "given as a whole"
 _REGS, _SREGS = "regs", "sregs"
 _PARTS = {
@@ -185,7 +188,9 @@ class Domain:
             elif isinstance(call.argument, Literal):
                 self._code[call.on][part] = _GIVEN
             elif isinstance(call.argument, Captured) and self._code[call.on][part] != _OUT_PENDING:
-                self._code[call.on][part] = self._kept_code[call.argument.name]
+                moved = not _MOVING.isdisjoint(name for name, _ in getattr(op, "members", ()))
+                kept = self._kept_code[call.argument.name]
+                self._code[call.on][part] = _ELSEWHERE if moved else kept
 
     def _holds(self, requirement: Requirement, op: Op) -> bool:
         holds: Mapping[Requirement, Callable[[Op], bool]] = {
@@ -215,6 +220,8 @@ class Domain:
         return self._generations[vm] == generation and slots.get(region.slot) == region
 
     def _has_payload(self, op: Op) -> bool:
+        if self.machine.doubt:
+            return False
         code = set(self._code[op.descriptor].values())
         if code != {_RESET} and code != {_payload_code(self.machine)}:
             return False

@@ -11,6 +11,7 @@ Enumerations of numbers are written by member name, enumerations of strings by v
 from __future__ import annotations
 
 import re
+import struct
 import sys
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
@@ -18,10 +19,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
 
 from kvmprobe.abi.numbers import U32_MAX
+from kvmprobe.scenarios import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from kvmprobe.abi.layout import Layout
     from kvmprobe.scenarios.ops import Op
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -193,6 +196,58 @@ class Row:
         """Return the kind as JSON Schema."""
         length, kinds = len(self.kinds), [kind.schema() for kind in self.kinds]
         return {"type": "array", "prefixItems": kinds, "minItems": length, "maxItems": length}
+
+
+Values = tuple[tuple[str, int], ...]
+
+
+class Members:
+    """Some of a structure's numbers: an object of names and values; a value in the member's width.
+
+    In Python it is a tuple of (name, value) in the structure's order.
+    """
+
+    def __init__(self, layout: Layout, *other: str) -> None:
+        """Create the kind.
+
+        :param other: members that the op has a field of its own for
+        """
+        self.widths = {
+            name: Number((1 << 8 * struct.calcsize(f"={code}")) - 1)
+            for name, (_, code) in layout.numbers.items()
+            if name not in other
+        }
+
+    def load(self, value: object) -> Values:
+        """Return names and values."""
+        pairs = value.pairs if isinstance(value, strict_json.Members) else value
+        if isinstance(pairs, dict):
+            pairs = list(pairs.items())
+        if not isinstance(pairs, list) or pairs is value:
+            raise Wrong("", f"expected an object, not {kind_of(value)}")
+        given: dict[str, int] = {}
+        for name, member in pairs:
+            if name not in self.widths:
+                raise Wrong(f".{name}", f"no such member; known: {', '.join(self.widths)}")
+            if name in given:
+                raise Wrong(f".{name}", "is there twice")
+            given[name] = self._value(name, member)
+        return tuple((name, given[name]) for name in self.widths if name in given)
+
+    def _value(self, name: str, value: object) -> int:
+        try:
+            return self.widths[name].load(value)
+        except Wrong as wrong:
+            raise Wrong(f".{name}", wrong.what) from None
+
+    def dump(self, value: Iterable[tuple[str, int]]) -> dict[str, object]:
+        """Return the object."""
+        return dict(value)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the kind as JSON Schema."""
+        properties = {name: kind.schema() for name, kind in self.widths.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 U64_MAX = (1 << 64) - 1

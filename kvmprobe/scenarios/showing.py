@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.outcome import Done, OneOf
+from kvmprobe.model.outcome import Done, NotCovered, OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,6 +40,8 @@ def shown(
 
 
 def _may_be_alike(one: Outcome, other: Outcome) -> bool:
+    if isinstance(one, NotCovered) or isinstance(other, NotCovered):
+        return True
     return one == other or any(_alike(a, b) for a in _choices(one) for b in _choices(other))
 
 

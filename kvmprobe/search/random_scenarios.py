@@ -12,7 +12,16 @@ from kvmprobe.scenarios.calls import KVM, VCPU, VM
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.literal_fields import Bytes
-from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Text, TextOrNone, kinds
+from kvmprobe.scenarios.op_fields import (
+    Choice,
+    Items,
+    Members,
+    Number,
+    Row,
+    Text,
+    TextOrNone,
+    kinds,
+)
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest import MapPayload
@@ -124,6 +133,9 @@ class Generator:
                 return self._random.choice(kind.members)
             case Row():
                 return tuple(self._made_up(item) for item in kind.kinds)
+            case Members():
+                name, width = self._random.choice(list(kind.widths.items()))
+                return self._random.choice(((), ((name, self._made_up(width)),)))
             case Items():
                 length = self._random.choice((0, 1, 1, 2, 3, 5, 17, 257))
                 return tuple(self._made_up(kind.item) for _ in range(length))

@@ -8,7 +8,16 @@ from functools import cache
 from hypothesis import strategies as st
 
 from kvmprobe.scenarios.literal_fields import Bytes
-from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Text, TextOrNone, kinds
+from kvmprobe.scenarios.op_fields import (
+    Choice,
+    Items,
+    Members,
+    Number,
+    Row,
+    Text,
+    TextOrNone,
+    kinds,
+)
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.xstate.image import XsaveFields
 from kvmprobe.xstate.layout import Component, Layout
@@ -61,7 +70,7 @@ def op_values(op_class):
 
 
 @cache
-def values_of(kind):
+def values_of(kind):  # noqa: PLR0911 - one return for each kind
     """The values that a kind of field may have; of large numbers, more of the likely ones."""
     match kind:
         case Text():
@@ -72,6 +81,8 @@ def values_of(kind):
             return st.sampled_from(kind.members)
         case Items():
             return st.lists(values_of(kind.item), max_size=3).map(tuple)
+        case Members():
+            return members_of(kind)
         case Row():
             return st.tuples(*map(values_of, kind.kinds))
         case _:
@@ -86,6 +97,11 @@ def numbers_or_bytes(kind):
             return st.integers(0, largest) | st.sampled_from(likely)
         case Bytes(least, most):
             return st.sampled_from((least, most)).map(bytes)
+
+
+def members_of(kind):
+    one = [st.tuples(st.just(name), values_of(width)) for name, width in kind.widths.items()]
+    return st.just(()) | st.one_of(one).map(lambda pair: (pair,))
 
 
 any_op = st.one_of([op_values(op_class) for _, op_class in sorted(registry().items())])

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Mapping  # noqa: TC003
 from dataclasses import dataclass, field
 
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.numbers import KvmExit, Msr
 from kvmprobe.checkers.event import Lowered
 from kvmprobe.checkers.observed import ObservedState
 from kvmprobe.checkers.session import CHECKERS, Checkers
@@ -23,10 +25,13 @@ from kvmprobe.scenarios.ops import Op  # noqa: TC001
 from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.fpu import GetFpu
 from kvmprobe.scenarios.ops.guest_control import GuestXgetbv
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
-from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
+from kvmprobe.scenarios.ops.msrs import GetMsrs, GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
+from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2
+from kvmprobe.scenarios.ops.vcpu_state import GetRegs, GetVcpuEvents, SetRegs, SetVcpuEvents
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
@@ -40,6 +45,11 @@ GUEST = (ASK, *VCPU, GetSupportedCpuid(), SetCpuid2(Table.FULL))
 PAYLOAD = (*TILES.ops, USE_XSAVE)
 # Offsets in the images: SDM vol.1 13.4; in struct kvm_xcrs: the value of the first register; in
 # the payload's result block: RAX (kvmprobe/abi/payload.py).
+# In struct kvm_regs: RBX; in struct kvm_sregs: CR2.
+RBX, CR2 = 8, ioctls.KVM_SREGS.offset("cr2")
+PAT = Msr.IA32_PAT
+# SDM vol.3 §31.4 "VM Instruction Error Numbers": VM entry with invalid control fields.
+CONTROL_FIELDS = 7
 XMM0, RESERVED, XSTATE_BV, XCR0, RAX = 160, 416, 512, 16, 32
 
 
@@ -142,6 +152,17 @@ FAULTS = (
     Fault("other_memory",
           (*VCPU, SpawnTask("fork", Relation.FORK), CreateVcpu(vcpu="vcpu1", id=1, by="fork")),
           result=7),
+    Fault("what_is_accepted_returns", (*VCPU, GetRegs(), SetRegs(5), GetRegs()),
+          patches={RBX: u64(4)}),
+    Fault("what_is_read_stays", (*VCPU, GetRegs(), GetRegs()), patches={RBX: u64(4)}),
+    Fault("sregs_and_sregs2", (*VCPU, GetSregs(), GetSregs2()), patches={CR2: u64(4)}),
+    Fault("list_and_one_reg", (*VCPU, GetMsrs((PAT,)), GetMsrs((PAT,))), patches={16: u64(6)}),
+    Fault("what_is_written_reads_back", (*VCPU, SetMsrs(((PAT, 4),)), GetMsrs((PAT,))),
+          patches={16: u64(6)}),
+    Fault("reserved_is_refused", (*VCPU, GetVcpuEvents(), SetVcpuEvents(1 << 31)), result=0),
+    Fault("supported_is_accepted", (*VCPU, GetRegs(), SetRegs(5)), result=-errno.EINVAL),
+    Fault("failed_entry_is_named", (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt()),
+          patches={0: struct.pack("<I20xQ", KvmExit.FAIL_ENTRY, CONTROL_FIELDS)}),
 )  # fmt: skip
 
 

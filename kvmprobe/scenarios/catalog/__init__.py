@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.scenarios.catalog import (
     caps,
     cpuid,
+    fields,
     fpu,
     guest,
     literal,
@@ -41,6 +42,7 @@ _MODULES = {
     "msrs": msrs,
     "xcrs": xcrs,
     "sregs": sregs,
+    "fields": fields,
     "literal": literal,
     "pair": pairs,
     "vmm": vmm,

@@ -39,6 +39,7 @@ _OTHER = Relation.SHARED_MM.value
 _LONG_ID = 1 << 32 | 7
 # SDM vol.3 table 12-10 "Memory Types That Can Be Encoded With PAT": 2 is reserved.
 _NO_TYPE = 2
+_RESERVED_EFER = 1 << 1
 _NOT_CANONICAL = 1 << 62
 _ARM = SetXfd(XFeature.XTILE_DATA.bit)
 _RESTORE = SetXsave(XTILE)
@@ -73,6 +74,13 @@ _ALL = (
         SetMsrs(((Msr.IA32_XSS, CET),)),
     ),
     _probe(Behaviour.VENDOR_OWNS_CR4, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
+    _probe(
+        Behaviour.SREGS_EFER_NOT_CHECKED,
+        ANYWHERE,
+        *_VCPU,
+        GetSregs(),
+        SetSregs(0, (("efer", _RESERVED_EFER),)),
+    ),
     _probe(Behaviour.VENDOR_OWNS_PAT, ANYWHERE, *_VCPU, SetMsrs(((Msr.IA32_PAT, _NO_TYPE),))),
     _probe(Behaviour.CR4_NEEDS_CPUID, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
     _probe(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 from kvmprobe.abi.errnos import meaning
 from kvmprobe.abi.ioctls import Descriptor, IoctlSpec
 from kvmprobe.errors import ScenarioError
+from kvmprobe.model.doubt import judged
 from kvmprobe.model.outcome import Step
 from kvmprobe.model.process import OTHER_MEMORY, denied
 from kvmprobe.scenarios.calls import KVM, MAIN, VCPU, VM, Argument, Ioctl
@@ -18,7 +19,7 @@ from kvmprobe.scenarios.need import ANYWHERE, Needs
 from kvmprobe.scenarios.op_fields import Wrong, kinds, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
@@ -72,7 +73,12 @@ class Op(ABC):
         :see: virt/kvm/kvm_main.c: kvm_vm_ioctl, kvm_vcpu_ioctl
         """
         refusal = denied(machine, self.descriptor, self.caller)
-        return Step(machine, refusal, OTHER_MEMORY) if refusal else self.transition(machine)
+        if refusal:
+            return Step(machine, refusal, OTHER_MEMORY)
+        step, reason = self.transition(machine), self.not_covered(machine)
+        if (not reason and not machine.doubt) or self.certain(machine):
+            return step
+        return judged(step, self.interface, reason) if Descriptor.VCPU in self.on_kinds else step
 
     @property
     def descriptor(self) -> str:
@@ -106,6 +112,14 @@ class Op(ABC):
     def refused(self, machine: Machine) -> str:  # noqa: ARG002
         """Return why the model does not cover these values here; empty if it does."""
         return ""
+
+    def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
+        """Return what the model has no rule for, so that only checkers judge the result."""
+        return ""
+
+    def certain(self, machine: Machine) -> bool:  # noqa: ARG002
+        """Return True if the model knows the result whatever is in doubt."""
+        return False
 
     @classmethod
     def sources(cls) -> tuple[Source, ...]:
@@ -222,6 +236,14 @@ def _descriptor_field(cls: type[Op]) -> str:
     named = {field.name for field in fields(cls)}  # type: ignore[arg-type]
     candidates = ("on", _USUAL[cls.on_kinds[0]][0])
     return next((name for name in candidates if name in named), "")
+
+
+def patches(spec: IoctlSpec, values: Iterable[tuple[str, int]]) -> tuple[tuple[int, bytes], ...]:
+    """Return the bytes of some members of an ioctl's structure, by their offset."""
+    places = spec.argument.numbers if spec.argument else {}
+    return tuple(
+        (places[name][0], struct.pack(f"={places[name][1]}", value)) for name, value in values
+    )
 
 
 _REGISTRY: dict[str, type[Op]] = {}

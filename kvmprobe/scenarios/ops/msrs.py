@@ -39,6 +39,18 @@ def unknown_msr(indices: Iterable[int]) -> str:
     return f"the model does not know {', '.join(map(hex, unknown))}" if unknown else ""
 
 
+def _uncertain(indices: Iterable[int]) -> str:
+    """Return why it is not certain that an MSR of the FPU is written; empty if it is.
+
+    :see: arch/x86/kvm/x86.c: __msr_io, which ends at the first entry that is refused
+    """
+    left = list(indices)
+    while left and left[0] in KNOWN_MSRS:
+        left.pop(0)
+    after = ", ".join(map(hex, sorted(set(left) & set(Msr))))
+    return f"{after} after an MSR that the model does not know" if after else ""
+
+
 def _not_usual(machine: Machine) -> str:
     """Return why a listed MSR may be inaccessible; empty if all are accessible.
 
@@ -153,7 +165,10 @@ class SetMsrs(FixedIoctl):
         return Literal(entry_list(self.entries))
 
     def refused(self, machine: Machine) -> str:  # noqa: ARG002
-        return unknown_msr(index for index, _ in self.entries) or self._cut_by_vendor()
+        return _uncertain(index for index, _ in self.entries) or self._cut_by_vendor()
+
+    def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
+        return unknown_msr(index for index, _ in self.entries)
 
     def _cut_by_vendor(self) -> str:
         wide = any(i == Msr.IA32_SYSENTER_CS and v > U32_MAX for i, v in self.entries)
@@ -179,7 +194,7 @@ class GetMsrs(FixedIoctl):
         head = entry_list([(index, 0) for index in self.indices])
         return Output(len(head), head)
 
-    def refused(self, machine: Machine) -> str:  # noqa: ARG002
+    def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
         return unknown_msr(self.indices)
 
     def transition(self, machine: Machine) -> Step:

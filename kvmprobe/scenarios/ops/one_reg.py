@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
+_MSRS = one_reg.msr_id(0) >> 32
 _ERRNOS = (errno.EINVAL,)
 
 
@@ -27,12 +28,15 @@ def _one_reg(register_id: int, value: bytes = b"") -> Argument:
     return OutputBehind(layout.packed.pack(register_id, 0), layout.offset("addr"), 8, value)
 
 
-def _refused(register_id: int, value: int = 0) -> str:
+def _refused(register_id: int, value: int) -> str:
     kind, index = register_id >> 32, register_id & U32_MAX
-    if kind == one_reg.msr_id(0) >> 32:
-        cut = index == Msr.IA32_SYSENTER_CS and value > U32_MAX
-        return "some CPUs keep 32 bits of IA32_SYSENTER_CS only" if cut else unknown_msr([index])
-    return ""
+    cut = kind == _MSRS and index == Msr.IA32_SYSENTER_CS and value > U32_MAX
+    return "some CPUs keep 32 bits of IA32_SYSENTER_CS only" if cut else ""
+
+
+def _not_covered(register_id: int) -> str:
+    kind, index = register_id >> 32, register_id & U32_MAX
+    return unknown_msr([index]) if kind == _MSRS else ""
 
 
 @op(
@@ -51,8 +55,8 @@ class GetOneReg(FixedIoctl):
     def argument(self) -> Argument:
         return _one_reg(self.register_id)
 
-    def refused(self, machine: Machine) -> str:  # noqa: ARG002
-        return _refused(self.register_id)
+    def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
+        return _not_covered(self.register_id)
 
     def transition(self, machine: Machine) -> Step:
         return one_reg.get_one_reg(machine, self.vcpu, self.register_id)
@@ -75,6 +79,9 @@ class SetOneReg(FixedIoctl):
 
     def refused(self, machine: Machine) -> str:  # noqa: ARG002
         return _refused(self.register_id, self.value)
+
+    def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
+        return _not_covered(self.register_id)
 
     def transition(self, machine: Machine) -> Step:
         return one_reg.set_one_reg(machine, self.vcpu, self.register_id, self.value)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from kvmprobe.abi import ioctls
 from kvmprobe.model import sregs
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Output
-from kvmprobe.scenarios.op_fields import U64
-from kvmprobe.scenarios.ops._base import FixedIoctl, op
+from kvmprobe.scenarios.op_fields import U64, Members, Values
+from kvmprobe.scenarios.ops._base import FixedIoctl, op, patches
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
 _SREGS, _SREGS2 = "sregs", "sregs2"
-_CR4_OFFSET = ioctls.KVM_SREGS.offset("cr4")
+_CR4 = "cr4"
+_CR4_OFFSET = ioctls.KVM_SREGS.offset(_CR4)
 # Up to apic_base, struct kvm_sregs and struct kvm_sregs2 are the same.
 SREGS_PLACES = ioctls.KVM_SREGS.places("cs.base", "cs.selector", "cr0", "cr2", "cr3", "cr4", "efer")
 _ERRNOS = (errno.EINVAL,)
+_Sregs = Annotated[Values, Members(ioctls.KVM_SREGS, _CR4)]
+_Sregs2 = Annotated[Values, Members(ioctls.KVM_SREGS2, _CR4)]
 
 
 class _Get(FixedIoctl):
@@ -48,33 +51,45 @@ class GetSregs2(_Get):
 
 
 class _Set(FixedIoctl):
-    """Write back what the GET kept, with this CR4."""
+    """Write back what the GET kept, with this CR4 and these members."""
 
     cr4: U64
+    members: Values
     restores: ClassVar[str]
 
     def argument(self) -> Argument:
-        return Captured(self.restores, ((_CR4_OFFSET, struct.pack("=Q", self.cr4)),))
+        cr4 = (_CR4_OFFSET, struct.pack("=Q", self.cr4))
+        return Captured(self.restores, (cr4, *patches(self.spec, self.members)))
+
+    def not_covered(self, machine: Machine) -> str:
+        return sregs.not_covered(machine, dict(self.members))
+
+    def certain(self, machine: Machine) -> bool:
+        return sregs.efer_decides(machine, dict(self.members))
 
     def transition(self, machine: Machine) -> Step:
-        return sregs.set_sregs(machine, VCPU, self.cr4, self.restores)
+        return sregs.set_sregs(machine, VCPU, self.cr4, self.restores, dict(self.members))
 
     @property
     def text(self) -> str:
-        return f"{self.kernel_call} CR4={self.cr4:#x}"
+        values = {_CR4: self.cr4, **dict(self.members)}
+        shown = ", ".join(f"{name.upper()}={value:#x}" for name, value in values.items())
+        return f"{self.kernel_call} {shown}"
 
 
 @op("set-sregs", ioctls.SET_SREGS, sregs.SET_SREGS, errnos=_ERRNOS)
 class SetSregs(_Set):
-    """Write back what get-sregs kept, with this CR4."""
+    """Write back what get-sregs kept, with this CR4 and these members."""
 
     cr4: U64
+    members: _Sregs = ()
     restores = _SREGS
 
 
 @op("set-sregs2", ioctls.SET_SREGS2, sregs.SET_SREGS, errnos=_ERRNOS)
 class SetSregs2(_Set):
-    """Write back what get-sregs2 kept, with this CR4."""
+    """Write back what get-sregs2 kept, with this CR4 and these members."""
 
     cr4: U64
+    members: _Sregs2 = ()
     restores = _SREGS2

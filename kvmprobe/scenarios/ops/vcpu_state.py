@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-import struct
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.fields import KVM_LAPIC, places
@@ -13,8 +12,8 @@ from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import vcpu_state
 from kvmprobe.model.vcpu_state import RESET, State
 from kvmprobe.scenarios.calls import VCPU, VM, Argument, Captured, Immediate, Output
-from kvmprobe.scenarios.op_fields import U32, U64, kinds
-from kvmprobe.scenarios.ops._base import FixedIoctl, Places, TriedIoctl, op
+from kvmprobe.scenarios.op_fields import U32, U64, Members, Values, kinds
+from kvmprobe.scenarios.ops._base import FixedIoctl, Places, TriedIoctl, op, patches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from kvmprobe.model.outcome import Step
     from kvmprobe.scenarios.ops._base import Op
 
+_Regs = Annotated[Values, Members(ioctls.KVM_REGS, "rbx")]
+_Events = Annotated[Values, Members(ioctls.KVM_VCPU_EVENTS, "flags")]
+_Debugregs = Annotated[Values, Members(ioctls.KVM_DEBUGREGS, "db0", "flags", "dr6", "dr7")]
 # Every legal flag; those of capabilities that are not enabled; an unknown one.
 _EVENT_FLAGS = (0, 1, 2, 4, 8, 0xF, 0x10, 0x20, 0x40, 1 << 31)
 # The values that the model knows, where they are not all members of the structure.
@@ -61,25 +63,31 @@ class _Set(TriedIoctl):
 
     restores: ClassVar[State]
 
+    members: Values = ()
+
     def changes(self) -> Mapping[str, int]:
-        """Return the values that are changed, in the structure's order."""
+        """Return the values of the op's own fields, in the structure's order."""
         names = _places(self.spec, self.restores)
         return {name: getattr(self, name) for name in names if name in kinds(type(self))}
 
     def argument(self) -> Argument:
-        offsets = _places(self.spec, self.restores)
-        patches = tuple(
-            (offsets[name][0], struct.pack(f"={offsets[name][1]}", value))
-            for name, value in self.changes().items()
-        )
-        return Captured(self.restores, patches)
+        values = {**self.changes(), **dict(self.members)}
+        return Captured(self.restores, patches(self.spec, values.items()))
+
+    def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
+        unknown = [n for n, _ in self.members if n not in _places(self.spec, self.restores)]
+        return f"{', '.join(unknown)} in {self.interface}" if unknown else ""
 
     def transition(self, machine: Machine) -> Step:
-        return vcpu_state.set_state(machine, VCPU, self.restores, self.changes())
+        if self.not_covered(machine):
+            return vcpu_state.refuse_state(machine)
+        changes = {**self.changes(), **dict(self.members)}
+        return vcpu_state.set_state(machine, VCPU, self.restores, changes)
 
     @property
     def text(self) -> str:
-        shown = ", ".join(f"{name}={value:#x}" for name, value in self.changes().items())
+        values = {**self.changes(), **dict(self.members)}
+        shown = ", ".join(f"{name}={value:#x}" for name, value in values.items())
         return f"{self.kernel_call}({shown or 'as saved'})"
 
 
@@ -92,9 +100,10 @@ class GetRegs(_Get):
 
 @op("set-regs", ioctls.SET_REGS, vcpu_state.SET_STATE)
 class SetRegs(_Set):
-    """Restore the general registers, with this RBX."""
+    """Restore the general registers, with this RBX and these members."""
 
     rbx: U64 = 0
+    members: _Regs = ()
     restores = State.REGS
     reading = (GetRegs(),)
 
@@ -117,9 +126,10 @@ class GetVcpuEvents(_Get):
     errnos=(errno.EINVAL,),
 )
 class SetVcpuEvents(_Set):
-    """Restore pending events: there are none; the flags say which fields are valid."""
+    """Restore pending events, none but for these members; the flags say which ones are valid."""
 
     flags: U32 = RESET[State.EVENTS]["flags"]
+    members: _Events = ()
     restores = State.EVENTS
     reading = (GetVcpuEvents(),)
 
@@ -171,12 +181,13 @@ class GetDebugregs(_Get):
     errnos=(errno.EINVAL,),
 )
 class SetDebugregs(_Set):
-    """Restore the debug registers, with this DR0, DR6 and DR7, and these flags."""
+    """Restore the debug registers, with this DR0, DR6 and DR7, these flags and members."""
 
     db0: U64 = 0
     flags: U64 = 0
     dr6: U64 = RESET[State.DEBUGREGS]["dr6"]
     dr7: U64 = RESET[State.DEBUGREGS]["dr7"]
+    members: _Debugregs = ()
     restores = State.DEBUGREGS
     reading = (GetDebugregs(),)
 

@@ -96,7 +96,7 @@ CASES = {
     "run --target l": {"lab"},
     "run --kernel 6.12.": {"6.12.95"},
     "run --print cr": {"crashed"},
-    "explain --defect B1": {"B1", "B16", "B17", "B19"},
+    "explain --defect B1": {"B1", "B16", "B17", "B18", "B19"},
     "lab exec --kernel-l": {"--kernel-log"},
 }
 

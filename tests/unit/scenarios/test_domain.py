@@ -100,7 +100,21 @@ OUTSIDE = [
     ),
     ((*GUEST, {"op": "get-regs"}, NOP, {"op": "set-regs"}, NOP), "guest-execute: "),
     ((*VM, {"op": "create-vcpu", "id": 5000}), "create-vcpu: whether an id of 5000 exists"),
-    ((*VCPU, {"op": "get-msrs", "indices": [16]}), "get-msrs: the model does not know 0x10"),
+    (
+        (*VCPU, {"op": "set-msrs", "entries": [[16, 0], [0x1C4, 0]]}),
+        "set-msrs: 0x1c4 after an MSR that the model does not know",
+    ),
+    (
+        (
+            *VM,
+            {"op": "map-halt"},
+            *VCPU[2:],
+            {"op": "get-regs"},
+            {"op": "set-regs", "members": {"rbp": 1, "rip": 0}},
+            {"op": "run-until-halt"},
+        ),
+        "run-until-halt: needs a guest that map-halt",
+    ),
     ((*VCPU, {"op": "create-vcpu", "vm": "vcpu0"}), "create-vcpu: is made on a VM, and 'vcpu0'"),
     ((*VCPU, {"op": "create-vm", "vm": "vcpu0"}), "create-vm: 'vcpu0' is a vCPU"),
     (({"op": "set-altstack", "stack_size": 11500},), "set-altstack: whether 11500 bytes hold"),
