@@ -12,6 +12,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from kvmprobe import sources
 from kvmprobe.errors import StaleBuild
 
 PACKAGE = Path(__file__).parent
@@ -48,7 +49,7 @@ def check(part: Path, package: Path = PACKAGE) -> None:
 
     :raises StaleBuild: it was built from other sources than those in use
     """
-    if not (package / "native" / "wire.c").exists():
+    if not sources.are_in(str(package)):
         return
     found = _MARK.search(part.read_bytes())
     built = tuple(value.decode() for value in found.groups()) if found else ()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from kvmprobe.build_inputs import check
+from kvmprobe import sources
 from kvmprobe.errors import Unavailable
 
 try:
@@ -17,6 +16,11 @@ except ImportError as error:
         "install the project (pip install .), or start it through scripts/kvmprobe",
     ) from error
 
-check(Path(_kvm.__file__))
+if sources.are_in():
+    from pathlib import Path
+
+    from kvmprobe.build_inputs import check
+
+    check(Path(_kvm.__file__))
 ffi: Any = _kvm.ffi
 lib: Any = _kvm.lib

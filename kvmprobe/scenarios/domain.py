@@ -31,7 +31,7 @@ from kvmprobe.scenarios.requirement import Requirement
 from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from kvmprobe.abi.ioctls import Descriptor
     from kvmprobe.model.host import HostProfile
@@ -58,6 +58,17 @@ _PARTS = {
 }
 _LONG_MODE = (0x8000_0001, 0, Register.EDX, 29)
 _BREAKPOINTS = 0xFF
+
+
+def judgeable(ops: Iterable[Op], host: HostProfile) -> bool:
+    """Return True if the model can judge these ops, one after the other."""
+    domain = Domain(host)
+    try:
+        for op in ops:
+            domain.follow(op)
+    except ScenarioError:
+        return False
+    return True
 
 
 class Domain:

@@ -60,6 +60,13 @@ def test_the_library_cannot_be_imported(stale):
     assert "StaleBuild" in ended.stderr
 
 
+def test_where_no_sources_are_nothing_is_imported_to_check_them(tmp_path):
+    without = shutil.ignore_patterns("__pycache__", "*.c")
+    shutil.copytree(build_inputs.PACKAGE, tmp_path / "kvmprobe", ignore=without)
+    program = "import sys, kvmprobe.bindings; print('hashlib' in sys.modules)"
+    assert _run(tmp_path, program).stdout == "False\n"
+
+
 def test_the_image_of_the_emulated_host_is_not_made(stale):
     program = (
         "from pathlib import Path\n"
