@@ -31,7 +31,7 @@ _UNFIT = {
     "Spawn",
 }
 # Which listed MSRs can be read depends on all of the guest's CPUID (contract INV-26, INV-27).
-# What KVM_RUN loads from the run area must be there (domain.py).
+# Some ops are judged in a part of all states only (domain.py); walks do not ask for it.
 # A guest that halts does not get as far as an OUT; with the LAPIC in the kernel it does not exit.
 _UNFIT_OPS = {
     "get-listed-msrs",
@@ -39,6 +39,9 @@ _UNFIT_OPS = {
     "run-until-out",
     "run-synced",
     "latch-init",
+    "enable-cap",
+    "get-nested-state",
+    "set-nested-state",
     "create-irqchip",
 }
 _PRESENT = {"", "kvm", "vm", VCPU}
