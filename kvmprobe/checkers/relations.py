@@ -120,7 +120,7 @@ class Relations:
             if own is derived:
                 here, there, step, other = there, here, place, base
             pairs = _in_both(here, there)
-            details = tuple(d for mine, theirs in pairs for d in self._differences(mine, theirs))
+            details = tuple(d for pair in pairs for d in self._differences(*pair, of.aspect))
             if details:
                 checker, invariant, claim = _MEANINGS[of.aspect]
                 statement = Statement(claim, {}, (here[0].op,))
@@ -130,8 +130,10 @@ class Relations:
                 )
                 return
 
-    def _differences(self, mine: _Seen, theirs: _Seen) -> Iterator[Detail]:
-        op, loaded = mine.op, mine.loaded or theirs.loaded
+    def _differences(self, mine: _Seen, theirs: _Seen, aspect: Aspect) -> Iterator[Detail]:
+        op = mine.op
+        # A restored image has no more than a saved one, as if it had been loaded.
+        loaded = mine.loaded or theirs.loaded or aspect is Aspect.PLACE
         if mine.result != theirs.result:
             yield ReadingsDiffer(op, ResultDiffers(mine.result, theirs.result))
         elif mine.output == theirs.output:

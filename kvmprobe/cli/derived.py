@@ -6,10 +6,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from kvmprobe.cli.grammar.choices import Observe
+from kvmprobe.cli.grammar.choices import Observe, Related
 from kvmprobe.cli.traits import catalogue
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.relations import BLIND, UNREAD, base_id, derivation_of
+from kvmprobe.scenarios.relations import BLIND, RELATIONS, UNREAD, base_id, derivation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +23,28 @@ if TYPE_CHECKING:
 _ONE_OF = 8
 
 
-def expanded(ids: Iterable[str], observe: Observe) -> list[str]:
-    """Return the ids of what runs for these scenarios of the catalogue."""
+def expanded(ids: Iterable[str], observe: Observe, relations: Sequence[str] = ()) -> list[str]:
+    """Return the ids of what runs for these scenarios of the catalogue.
+
+    :param relations: names of derivations, or ``all``, ``sample``, ``none``
+    """
     bases = {traits.scenario.id: traits.scenario for traits in catalogue()}
-    return [name for chosen in ids for name in _of(bases[chosen], observe)]
+    found = []
+    for chosen in ids:
+        base = bases[chosen]
+        found += [*_of(base, observe), *_related(base, relations)]
+    return list(dict.fromkeys(found))
+
+
+def _related(base: Scenario, relations: Sequence[str]) -> Iterator[str]:
+    for derivation in RELATIONS:
+        if derivation.name in relations or Related.ALL in relations:
+            yield from _ids(base, derivation)
+    if Related.SAMPLE in relations and _sampled(base.id):
+        # A derivation for each base, by its id, and then one of its variants.
+        chosen = RELATIONS[crc32(base.id.encode()) // _ONE_OF % len(RELATIONS)]
+        derived = list(_ids(base, chosen))
+        yield from derived[len(derived) // 2 :][:1]
 
 
 def _of(base: Scenario, observe: Observe) -> Iterator[str]:

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
         with progress() as status:
             emulated = emulated_host(arguments, status)
-    planned = expanded(filter(chosen, all_ids()), arguments.observe)
+    planned = expanded(filter(chosen, all_ids()), arguments.observe, arguments.relation)
     attempt = first_attempt(arguments, planned, arguments.out)
     return carry_out(arguments, attempt, console, emulated)
 

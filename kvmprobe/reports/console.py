@@ -14,6 +14,7 @@ from kvmprobe.reports.table import table
 from kvmprobe.results.comparison import signature
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import FAILURES, LABELLED, Verdict, counted
+from kvmprobe.scenarios.relations import base_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -57,8 +58,9 @@ def show(
     """Print the results of a run: tables and details of failures, then the summary."""
     failed = [r for r in records if r.verdict in FAILURES or r.verdict is Verdict.BROKEN]
     for target, family in dict.fromkeys((r.target, r.family) for r in failed):
-        shown = [r for r in records if (r.target, r.family) == (target, family)]
-        if family in _MATRICES:
+        of_family = [r for r in records if (r.target, r.family) == (target, family)]
+        shown = [r for r in of_family if not base_id(r.id)]
+        if family in _MATRICES and shown:
             heading = f"{family} orders on {target.description} ({target.source})"
             print_lines(console, ["", heading, *table(shown)])
     if failed:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kvmprobe.abi.payload import NO_EXCEPTION, PayloadResult
 from kvmprobe.execution.recording import disagreements
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.results.known import known_defects
@@ -49,6 +50,21 @@ def test_only_defects_that_the_probes_found_explain_a_divergence(path):
     transcript = read(path)
     found = {known_defects()[b].id for b in transcript.behaviours & DEFECTS}
     assert {known for entry in transcript.entries for known in entry.known} <= found
+
+
+def last_vector(document):
+    """The exception of the last XRSTORS in a document's scenario, as 7.3.4 answered."""
+    entries = {entry.scenario.id: entry for entry in read(FOLDER / "7.3.4-documents.xz").entries}
+    entry = entries[f"document.{document}"]
+    numbers = [n for n, step in enumerate(entry.scenario.steps) if step.op.name == "guest-xrstor"]
+    return PayloadResult.parse(entry.trace.steps[numbers[-1]].replies[0].output).vector
+
+
+def test_a_kernel_showed_the_loss_of_ia32_xss():
+    # The guest's own CET state, after a move with a list of MSRs without IA32_XSS, and with it.
+    general_protection = 13
+    vectors = [last_vector("cet-old-list"), last_vector("cet-new-list")]
+    assert vectors == [general_protection, NO_EXCEPTION]
 
 
 def test_one_survives_being_written_again():

@@ -85,8 +85,8 @@ def matching(measured, reached, function, instruction):
 @pytest.mark.parametrize("guilt", GUILT.values(), ids=GUILT)
 def test_a_defects_guilty_block_is_reached_by_its_scenario(tmp_path, guilt):
     out = tmp_path / "run"
-    given = ("--kernel", guilt.kernel, "--select", guilt.scenario, "--out", out, "--coverage")
-    status, said = kvmprobe("run", *given)
+    given = ("--kernel", guilt.kernel, "--select", guilt.scenario, "--observe", "each")
+    status, said = kvmprobe("run", *given, "--out", out, "--coverage")
     assert status == ExitCode.DIVERGED, said
     (measured,) = coverage_of_directory(out).values()
     reached = measured.by_scenario[guilt.scenario]

@@ -31,7 +31,7 @@ XFD_LAST = {
 def run(tmp_path, *arguments: str) -> tuple[int, dict]:
     path = tmp_path / "run.json"
     ended = subprocess.run(
-        [*COMMAND, "run", "--json", str(path), *arguments],
+        [*COMMAND, "run", "--observe", "each", "--json", str(path), *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     paths = [folder / f"{kernel}.json" for kernel in ("6.12.43", "6.12.95")]
     for path in paths:
-        command = [*COMMAND, "run", "--kernel", path.stem]
+        command = [*COMMAND, "run", "--observe", "each", "--kernel", path.stem]
         ended = subprocess.run(
             [*command, "--select", TILES, "--json", str(path)],
             capture_output=True, text=True, check=False,

@@ -169,6 +169,8 @@ FAULTS = (
 ONE_ORDER = observed("planted.one", SetXsave(3), SetXcrs(7))
 OTHER_ORDER = observed("planted.other", SetXcrs(7), SetXsave(3))
 LAST = len(ONE_ORDER.steps) - 1
+TWICE = relations.derive(ONE_ORDER, f"twice-{LAST}")
+MOVED = relations.derive(ONE_ORDER, f"moved-vcpu-{LAST}")
 PAIRS = (
     PairFault("order-independence", ONE_ORDER, OTHER_ORDER, (LAST, 1), patches={XMM0: b"\0"}),
     PairFault(
@@ -178,6 +180,8 @@ PAIRS = (
         (LAST, 0),
         result=-errno.EINVAL,
     ),
+    PairFault("repetition", ONE_ORDER, TWICE, (LAST + 1, 0), result=-errno.EINVAL),
+    PairFault("move", ONE_ORDER, MOVED, (len(MOVED.steps) - 1, 1), patches={XMM0: b"\0"}),
 )
 
 

@@ -21,6 +21,14 @@ class Observe(StrEnum):
     SAMPLE = "sample"
 
 
+class Related(StrEnum):
+    """``--relation``: which derived scenarios run, beside the names of derivations."""
+
+    ALL = "all"
+    SAMPLE = "sample"
+    NONE = "none"
+
+
 class OfKnown(StrEnum):
     """``--known``: how a failure that known defects explain counts."""
 

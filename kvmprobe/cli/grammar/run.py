@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.grammar.choices import Observe, OfKnown
+from kvmprobe.cli.grammar.choices import Observe, OfKnown, Related
 from kvmprobe.cli.grammar.epilogs import (
     BISECTING,
     EXIT_STYLES,
@@ -28,6 +28,7 @@ from kvmprobe.cli.grammar.shared import (
 )
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.reports.formats import names
+from kvmprobe.scenarios.relations import RELATIONS
 
 if TYPE_CHECKING:
     import argparse
@@ -59,6 +60,14 @@ def _add_what(what: argparse._ArgumentGroup) -> None:
         help="when state is read: after each step; at the end, in scenarios whose ids end with "
         ".blind; not at all (.unread); or each scenario as it is and, to be compared with it, "
         "also blind: all of them (`both`), or one of eight (`sample`) (default: %(default)s)",
+    )
+    what.add_argument(
+        "--relation",
+        action="append",
+        default=[],
+        choices=[*(relation.name for relation in RELATIONS), *(which.value for which in Related)],
+        help="run scenarios that are derived from the selected ones, and must come out as they do; "
+        "several may be given (default: none)",
     )
 
 

@@ -25,8 +25,8 @@ from kvmprobe.scenarios.ops.run import RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2, SetSregs, SetSregs2
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
-from kvmprobe.scenarios.scenario import ScenarioStep
-from kvmprobe.xstate.features import MPX, XTILE
+from kvmprobe.scenarios.scenario import Need, ScenarioStep
+from kvmprobe.xstate.features import FPSSE, MPX, XTILE
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -62,6 +62,14 @@ def _of(start: Start, host: HostProfile) -> tuple[Scenario, ...]:
     )
 
 
+def _cet_without_wp() -> Scenario:
+    """Enter with CR4.CET and without CR0.WP, which KVM_SET_SREGS accepts; then without CR4.CET."""
+    fails = (GetSregs(), SetXsave(FPSSE), SetSregs(Cr4.CET.bit), RunUntilHalt())
+    ops = (*fails, SetSregs(_XSAVE), RunUntilHalt())
+    needs = frozenset({Need.CET})
+    return scenario("sregs", "cet-without-wp", PLAIN, *_steps(*ops, reading=_OTHERS), needs=needs)
+
+
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return the family for a guest without CPUID, with CPUID, with tiles; and CR4 before CPUID."""
     early = (GetSregs(), SetSregs(_XSAVE), *NO_AMX, SetSregs(_XSAVE), SetSregs(_FX), *NO_AMX)
@@ -70,4 +78,5 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
         *(_bits(start) for start in (EMPTY, NO_XSAVE, NO_PKU, NO_SHSTK, NO_IBT, NO_CET)),
         scenario("sregs", "before-cpuid", NO_CPUID, *_steps(*early)),
         scenario("sregs", "run", PLAIN, *_steps(GetSregs(), SetSregs(_XSAVE), RunUntilHalt())),
+        _cet_without_wp(),
     )

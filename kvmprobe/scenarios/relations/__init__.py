@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.relations.look import LOOK
+from kvmprobe.scenarios.relations.moves import MOVED_VCPU, MOVED_VM
 from kvmprobe.scenarios.relations.reads import BLIND, UNREAD
+from kvmprobe.scenarios.relations.repeats import BESIDE, KICKED, RAN, TWICE
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -17,13 +20,26 @@ if TYPE_CHECKING:
 
 __all__ = ["BLIND", "DERIVATIONS", "UNREAD", "base_id", "derivation_of", "derive", "scenario"]
 
-DERIVATIONS: tuple[Derivation, ...] = (BLIND, UNREAD)
+DERIVATIONS: tuple[Derivation, ...] = (
+    BLIND,
+    UNREAD,
+    LOOK,
+    TWICE,
+    BESIDE,
+    KICKED,
+    RAN,
+    MOVED_VCPU,
+    MOVED_VM,
+)
+
+
+# What may be asked for by name; blind twins are a matter of observation.
+RELATIONS = tuple(derivation for derivation in DERIVATIONS if derivation is not BLIND)
 
 
 def derivation_of(suffix: str) -> Derivation | None:
     """Return the derivation that makes ids with this last part, if one does."""
-    fitting = (d for d in DERIVATIONS if suffix == d.name or suffix.startswith(f"{d.name}-"))
-    return max(fitting, key=lambda d: len(d.name), default=None)
+    return next((derivation for derivation in DERIVATIONS if derivation.makes(suffix)), None)
 
 
 def base_id(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class Derivation:
 
     :ivar name: of the way; a derived id ends with it, or with it, ``-`` and the variant
     :ivar summary: for ``--help``
+    :ivar form: what a suffix is, as a regular expression
     :ivar variants: yields the variants that a scenario has; an empty one has no part in the id
     :ivar rewrite: returns the steps of a variant
     """
@@ -41,8 +43,13 @@ class Derivation:
     name: str
     summary: str
     aspect: Aspect
+    form: str
     variants: Callable[[Scenario], Iterator[str]]
     rewrite: Callable[[Scenario, str], Rewritten]
+
+    def makes(self, suffix: str) -> bool:
+        """Return True if ids of this derivation can end with this part."""
+        return re.fullmatch(self.form, suffix) is not None
 
     def suffixes(self, base: Scenario) -> Iterator[str]:
         """Yield the last parts of the ids of what can be derived from a scenario."""

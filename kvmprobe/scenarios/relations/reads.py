@@ -37,6 +37,11 @@ def _unread_variants(base: Scenario) -> Iterator[str]:
         yield ""
 
 
+def blind_steps(base: Scenario) -> tuple[ScenarioStep, ...]:
+    """Return the steps with reads after the last one that has some, and no others."""
+    return _without(base, max(_observed(base), default=0)).steps
+
+
 def _blind(base: Scenario, _: str) -> Rewritten:
     return _without(base, _observed(base)[-1])
 
@@ -53,28 +58,28 @@ def _without(base: Scenario, first: int) -> Rewritten:
         step = base.steps[number]
         kept = step.observers
         if number < first:
-            kept = tuple(op for op in kept if _capture(op) in written_back)
+            kept = tuple(op for op in kept if capture(op) in written_back)
         steps.append(step if kept == step.observers else ScenarioStep(step.op, kept))
-        written_back.add(_source(step.op))
+        written_back.add(source(step.op))
         written_back.discard("")
     return Rewritten(tuple(reversed(steps)), tuple(range(len(steps))))
 
 
 @cache
-def _capture(op: Op) -> str:
+def capture(op: Op) -> str:
     """Return the name under which the op's output is kept for later calls; empty if it is not."""
     argument = getattr(op.lower(sapphire_rapids()), "argument", None)
     return argument.capture if isinstance(argument, Output) else ""
 
 
 @cache
-def _source(op: Op) -> str:
+def source(op: Op) -> str:
     """Return the name of the output that the op writes back; empty if there is none."""
     argument = getattr(op.lower(sapphire_rapids()), "argument", None)
     return argument.name if isinstance(argument, Captured) else ""
 
 
 BLIND = Derivation(
-    "blind", "reads after the last step alone", Aspect.READS, _blind_variants, _blind
+    "blind", "reads after the last step alone", Aspect.READS, "blind", _blind_variants, _blind
 )
-UNREAD = Derivation("unread", "no reads", Aspect.READS, _unread_variants, _unread)
+UNREAD = Derivation("unread", "no reads", Aspect.READS, "unread", _unread_variants, _unread)

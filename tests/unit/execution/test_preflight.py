@@ -6,10 +6,11 @@ import pytest
 
 from kvmprobe.errors import Unavailable
 from kvmprobe.execution.driver import Driver, Timing
-from kvmprobe.execution.preflight import classes, examine, profile_of
+from kvmprobe.execution.preflight import Preflight, classes, examine, profile_of, unmet
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.scenarios.need import Need
 from tests.support.fake_link import FakePlace, facts_of
-from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES, with_behaviours
+from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES, cet_host, with_behaviours
 
 B1 = Behaviour.SET_XSAVE_KEEPS_XFD_ARMED
 O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
@@ -113,3 +114,21 @@ def test_guest_code_that_does_not_run_has_the_observed_reason():
     facts["kvm"]["guest_code"]["long_mode"] = "KVM_EXIT_INTERNAL_ERROR, suberror 1"
     found = classes(examined(AVX512_HOST, facts))[-1]
     assert (found.testable, found.reason) == (False, "tried: KVM_EXIT_INTERNAL_ERROR, suberror 1")
+
+
+@pytest.mark.parametrize(
+    ("host", "offered"),
+    [
+        (AMX_HOST, "IA32_XSS 0"),
+        (cet_host(), "SHSTK, IA32_XSS 0x1800 (CET_USER|CET_KERNEL)"),
+        (cet_host(shstk=False, ibt=True), "IBT, IA32_XSS 0x1800 (CET_USER|CET_KERNEL)"),
+    ],
+    ids=["none", "shadow stacks alone", "IBT alone"],
+)
+def test_a_kvm_without_all_of_cet_has_a_reason(host, offered):
+    code, reason = unmet(Preflight(facts_of(AMX_HOST), host, frozenset()))[Need.CET]
+    assert (code, reason) == ("no_cet_kvm", f"KVM_GET_SUPPORTED_CPUID of CET: {offered}")
+
+
+def test_a_kvm_with_all_of_cet_meets_the_need():
+    assert Need.CET not in unmet(Preflight(facts_of(AMX_HOST), cet_host(ibt=True), frozenset()))

@@ -19,9 +19,9 @@ from kvmprobe.scenarios.ops.guest_tiles import (
     GuestTilestored,
 )
 from kvmprobe.scenarios.ops.guest_vector import GuestLoad, GuestStore
-from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor, GuestXsave
+from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor, GuestXsave, Supervisor
 from kvmprobe.xstate import patterns
-from tests.support.hosts import AMX_HOST, AMX_LAYOUT, B2, B17, B18
+from tests.support.hosts import AMX_HOST, AMX_LAYOUT, B2, B17, B18, cet_host
 
 
 def header(op):
@@ -97,6 +97,20 @@ def test_a_compacted_area_has_its_components_in_their_places():
     area = data(GuestXrstor(B2 | B17, COMPACTED | B2 | B17, RestoreForm.XRSTORS))
     assert area[832:896] == patterns.content(17, AMX_LAYOUT)
     assert struct.unpack_from("<QQ", area, 512) == (B2 | B17, COMPACTED | B2 | B17)
+
+
+@pytest.mark.parametrize(("supervisor", "zero"), [("zeros", True), ("pattern", False)])
+def test_supervisor_components_follow_in_the_compacted_format(supervisor, zero):
+    # SDM vol.1 13.5.9: U_CET, PL3_SSP at 832; PL0_SSP, PL1_SSP, PL2_SSP
+    op = GuestXrstor(
+        B2 | 0x1800,
+        COMPACTED | B2 | 0x1800,
+        RestoreForm.XRSTORS,
+        supervisor=Supervisor(supervisor),
+    )
+    area = op.lower(cet_host(ibt=True)).command[64:]
+    values = struct.unpack_from("<5Q", area, 832)
+    assert (not any(values), len(set(values))) == ((True, 1) if zero else (False, 5))
 
 
 def test_an_area_can_have_bits_that_no_component_has():
