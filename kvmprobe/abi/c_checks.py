@@ -44,6 +44,7 @@ def all_checks() -> str:
     lines += [_equal(name, value) for name, value in _NUMBERS.items()]
     head = ioctls.KVM_RUN_HEAD
     lines += [*_members(head.name, "", head, 0), *of_layout(ioctls.KVM_SYNC_REGS)]
+    lines += of_layout(ioctls.KVM_VMX_NESTED_STATE_HDR)
     lines.append(_equal(f"offsetof({head.name}, s.regs)", head.size))
     for form in vars(tables).values():
         if isinstance(form, TableFormat) and form.entry.name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import ArchPrctlCode, KvmCap, Msr
 from kvmprobe.checkers.event import (
     cpuid_of,
@@ -70,6 +71,9 @@ _MAY_CHANGE = {
     "KVM_SET_VCPU_EVENTS": _SREGS,
     "KVM_SET_LAPIC": _SREGS | {"KVM_GET_CPUID2"},
 }
+# XCR0 and the MSRs of XSTATE stay (arch/x86/kvm/x86.c: kvm_vcpu_reset).
+_INIT = _XSTATE | _SREGS | {"KVM_GET_CPUID2"}
+_LATCHED_INIT = ioctls.KVM_VCPU_EVENTS.offset("smi.latched_init")
 
 
 @dataclass(slots=True)
@@ -268,6 +272,16 @@ def write_may_load_fpu(event: Event) -> bool:
     return not content or any(index not in FPU_MSRS for index, _ in msrs(content)[:1])
 
 
+def latches_init(event: Event) -> bool:
+    """Return True if KVM_SET_VCPU_EVENTS makes an INIT pending, which a later call then takes.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_vcpu_events
+    """
+    if event.name != "KVM_SET_VCPU_EVENTS":
+        return False
+    return any(input_of(event.call, {})[_LATCHED_INIT : _LATCHED_INIT + 1])
+
+
 def _read(vcpu: ObservedVcpu, event: Event, host: HostProfile) -> None:
     if event.result >= 0 and event.output and event.name in READS:
         value = event.output
@@ -282,7 +296,7 @@ def _read(vcpu: ObservedVcpu, event: Event, host: HostProfile) -> None:
 
 def _forget(vcpu: ObservedVcpu, event: Event) -> None:
     """Drop the readings of state that an event may have changed."""
-    may_change = _MAY_CHANGE.get(event.name)
+    may_change = _INIT if latches_init(event) else _MAY_CHANGE.get(event.name)
     if may_change is None:
         vcpu.readings.clear()
     elif may_change:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from kvmprobe.abi.capabilities import Capability
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, ArchPrctlCode, KvmCap
 from kvmprobe.bindings import host_cpu
 from kvmprobe.bindings.gateway import arch_prctl, get_xcomp
@@ -138,6 +139,7 @@ def _kvm(kvm: Kvm, files: HostFiles) -> dict[str, Any]:
         "cap_xsave": kvm.check_extension(KvmCap.XSAVE),
         "cap_xcrs": kvm.check_extension(KvmCap.XCRS),
         "cap_xsave2": kvm.check_extension(KvmCap.XSAVE2),
+        "cap_nested_state": kvm.check_extension(Capability.NESTED_STATE),
         "msrs": list(kvm.msr_indices()),
         "supported_cpuid": pack(kvm.supported_cpuid()),
     }

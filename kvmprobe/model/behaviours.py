@@ -147,6 +147,12 @@ class Behaviour(Enum):
         "arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu, kvm_arch_vcpu_ioctl_get_fpu",
         "KVM_SET_FPU on a fresh vCPU; KVM_GET_XSAVE2 still shows INIT state",
     )
+    REFUSED_NESTED_STATE_STAYS = Description(
+        Kind.DEFECT,
+        "KVM_SET_NESTED_STATE that fails for want of a VMCS leaves the vCPU in VMX operation",
+        "arch/x86/kvm/vmx/nested.c: vmx_set_nested_state, which checks the VMCS last",
+        "SET_NESTED_STATE(vmxon_pa=0x1000, vmcs12_pa=0x2000): EINVAL; GET shows vmxon_pa=0x1000",
+    )
     SYNC_UPPER_HALF_IGNORED = Description(
         Kind.DEFECT,
         "KVM_RUN ignores bits 32 to 63 of kvm_valid_regs and kvm_dirty_regs",

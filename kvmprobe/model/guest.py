@@ -16,6 +16,7 @@ from kvmprobe.model import cet, shadow_stack
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.model.entry import Entry, entry, require_payload
 from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, loaded, with_user_components
+from kvmprobe.model.init_signal import taken
 from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.xstate.cpuid import halves
@@ -206,13 +207,15 @@ def execute(
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_load_guest_fpu, kvm_put_guest_fpu
     """
-    vcpu = machine.vcpu(vcpu_name)
+    vcpu = taken(machine.host, machine.vcpu(vcpu_name))
     dies = host_dies(vcpu.fpstate)
     if dies:
         return Step(machine, dies, rule)
     require_payload(machine.host, vcpu)
     if entry(machine.host, vcpu) is Entry.FAILS:
-        failed = vcpu._replace(fpstate=cycle_fpu(machine.host, vcpu.fpstate), ran=True)
+        failed = vcpu._replace(
+            fpstate=cycle_fpu(machine.host, vcpu.fpstate), ran=True, entered=True
+        )
         return Step(machine.with_vcpu(vcpu_name, failed), Done(KvmExit.FAIL_ENTRY), rule)
     guest = entered(machine.host, vcpu, given)
     shadow_stack.require_tracker_idle(guest.vcpu)
@@ -266,7 +269,7 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
         )
         mask = before.fpstate.mxcsr_mask if untouched else guest.host.mxcsr_mask
         fpstate = fpstate._replace(mxcsr=guest.mxcsr, mxcsr_mask=mask)
-    return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True)
+    return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True, entered=True)
 
 
 def _told(guest: Guest, vector: int, error_code: int) -> Done:

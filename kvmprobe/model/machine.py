@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.memory import Region
 
 MAIN = ""
+U64_MAX = (1 << 64) - 1
 # SDM vol.3 §11.1.1 "Processor State After Reset": CD, NW, ET.
 CR0_RESET = 0x6000_0010
 
@@ -107,6 +108,9 @@ class Vcpu(NamedTuple):
     :ivar pkru: the guest's PKRU, which KVM keeps outside of the fpstate
     :ivar in_payload: its general registers are the guest payload's, no longer those after reset
     :ivar ran: the guest has been entered at least once
+    :ivar entered: it has been entered since it was created or took an INIT
+    :ivar init_pending: its local APIC has latched an INIT
+    :ivar vmxon: address of the VMXON region; U64_MAX outside VMX operation
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
     :ivar msrs: MSRs without a field of their own that were written
     :ivar ssp: the shadow stack pointer
@@ -130,6 +134,9 @@ class Vcpu(NamedTuple):
     efer: int = 0
     in_payload: bool = False
     ran: bool = False
+    entered: bool = False
+    init_pending: bool = False
+    vmxon: int = U64_MAX
     xfd_passthrough: bool = False
     msrs: Mapping[int, int] = MappingProxyType({})
     ssp: int = 0

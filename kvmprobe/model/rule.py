@@ -21,6 +21,7 @@ class KernelFile(StrEnum):
     X86_SIGNAL = "arch/x86/kernel/signal.c"
     KVM_CPUID = "arch/x86/kvm/cpuid.c"
     KVM_LAPIC = "arch/x86/kvm/lapic.c"
+    KVM_VMX_NESTED = "arch/x86/kvm/vmx/nested.c"
     KVM_VMX = "arch/x86/kvm/vmx/vmx.c"
     KVM_X86 = "arch/x86/kvm/x86.c"
     KVM_MAIN = "virt/kvm/kvm_main.c"

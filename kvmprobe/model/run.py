@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model.entry import Entry, entry, require_reset_vector
 from kvmprobe.model.fpstate import load_guest_fpu
+from kvmprobe.model.init_signal import taken
 from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 
@@ -47,11 +48,12 @@ def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> 
     :raises NotModelled: the vCPU executes the guest payload
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run; arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
     """
-    vcpu = machine.vcpu(vcpu_name)
+    vcpu = taken(machine.host, machine.vcpu(vcpu_name))
     fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, rule)
-    after = machine.with_vcpu(vcpu_name, vcpu._replace(fpstate=fpstate, ran=True))
+    entered = vcpu._replace(fpstate=fpstate, ran=True, entered=True)
+    after = machine.with_vcpu(vcpu_name, entered)
     return Step(after, _exit(machine.host, vcpu, reason), rule)
 
 

@@ -19,7 +19,8 @@ from kvmprobe.model.outcome import Done, Failed, HostDies, Step
 from kvmprobe.model.rule import DocumentSource, KernelFile, KernelSource, Rule
 from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.model.sregs import control_registers, restore_registers
-from kvmprobe.model.vcpu_state import State, known, set_values
+from kvmprobe.model.state import State
+from kvmprobe.model.vcpu_state import known, set_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +107,7 @@ def run_synced(machine: Machine, vcpu_name: str, given: RunArea) -> Step:
         return _stored(machine, vcpu_name, given, left, errno.EINVAL)
     if given.immediate_exit:
         return _stored(machine, vcpu_name, given, left, errno.EINTR)
-    entered = machine.vcpu(vcpu_name)._replace(ran=True)
+    entered = machine.vcpu(vcpu_name)._replace(ran=True, entered=True)
     return _stored(machine.with_vcpu(vcpu_name, entered), vcpu_name, given, left, 0)
 
 

@@ -8,28 +8,19 @@ pending events, and every value once the guest ran.
 from __future__ import annotations
 
 import errno
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
+from kvmprobe.model.init_signal import TAKE_INIT, taken
 from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.model.run import run_until
+from kvmprobe.model.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kvmprobe.model.machine import Machine, Vcpu
-
-
-class State(StrEnum):
-    """What one pair of ioctls moves."""
-
-    REGS = "KVM_REGS"
-    EVENTS = "KVM_VCPU_EVENTS"
-    MP_STATE = "KVM_MP_STATE"
-    DEBUGREGS = "KVM_DEBUGREGS"
-    LAPIC = "KVM_LAPIC"
 
 
 # SDM vol.1 §3.4.3 "EFLAGS Register"
@@ -107,16 +98,16 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
     """
-    vcpu = machine.vcpu(vcpu_name)
+    rule = TAKE_INIT if machine.vcpu(vcpu_name).init_pending else GET_STATE
+    vcpu = taken(machine.host, machine.vcpu(vcpu_name))
+    machine = machine.with_vcpu(vcpu_name, vcpu)
     if state is State.LAPIC and not vcpu.lapic:
         return Step(machine, Failed(errno.EINVAL), GET_STATE)
     values = known(vcpu, state)
     kept = machine._replace(saved={**machine.saved, state: values})
     # UNSPECIFIED: a vendor module without virtual-8086 mode does not keep RFLAGS.VM.
     unkept = values.get("rflags", 0) & _RFLAGS_VM
-    return Step(
-        kept, Done(fields=values, open_fields={"rflags": unkept} if unkept else {}), GET_STATE
-    )
+    return Step(kept, Done(fields=values, open_fields={"rflags": unkept} if unkept else {}), rule)
 
 
 SET_STATE = Rule(
@@ -170,11 +161,11 @@ def refuse_state(machine: Machine) -> Step:
 
 
 def known(vcpu: Vcpu, state: State) -> Mapping[str, int]:
-    """Return the values that are certain: none once the guest ran.
+    """Return the values that are certain: none once the guest ran, until an INIT.
 
     :see: arch/x86/kvm/x86.c: kvm_vcpu_reset
     """
-    return {} if vcpu.ran else {**RESET[state], **vcpu.state.get(state, {})}
+    return {} if vcpu.entered else {**RESET[state], **vcpu.state.get(state, {})}
 
 
 RUN_UNTIL_PORT = Rule(

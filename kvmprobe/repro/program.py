@@ -29,6 +29,7 @@ from kvmprobe.scenarios.calls import (
     SetAltStack,
     Spawn,
 )
+from kvmprobe.scenarios.need import Need
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -231,6 +232,8 @@ class _Writer:
             lines.append(f"need_mxcsr_mask({number(self._host.mxcsr_mask)});")
         if any(isinstance(call, RunGuest) for call in self._calls):
             lines.append("need_guest_code();")
+        if Need.NESTED_VMX in self._scenario.needs:
+            lines.append("need_nested_vmx();")
         return lines
 
 

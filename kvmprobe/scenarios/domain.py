@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.errors import KvmprobeError, ScenarioError
-from kvmprobe.model.machine import MAIN, Machine
+from kvmprobe.model.machine import MAIN, U64_MAX, Machine
 from kvmprobe.model.memory import payload_regions, reset_page
 from kvmprobe.model.outcome import Done, Failed, NewDescriptor
-from kvmprobe.model.vcpu_state import State
+from kvmprobe.model.state import State
 from kvmprobe.scenarios.calls import (
     Captured,
     Ioctl,
@@ -109,6 +109,9 @@ class Domain:
         self.machine = step.machine
         self._bind(op, call, step)
         self._move(op, call, step)
+        vcpu = self.machine.vcpus.get(op.descriptor)
+        if vcpu is not None and vcpu.init_pending:
+            self._code[op.descriptor] = {_REGS: _RESET, _SREGS: _RESET}
         return step
 
     def meets(self, op: Op) -> bool:
@@ -139,9 +142,17 @@ class Domain:
         for requirement in op.requires:
             if not self._holds(requirement, op):
                 raise ScenarioError(f"{op.name}: {requirement.value}")
-        refused = op.refused(self.machine)
+        refused = self._blocked(op) or op.refused(self.machine)
         if refused:
             raise ScenarioError(f"{op.name}: {refused}")
+
+    def _blocked(self, op: Op) -> str:
+        vcpu = self.machine.vcpus.get(op.descriptor)
+        if vcpu is not None and vcpu.init_pending and not op.takes_init:
+            return "an INIT is pending, which get-mp-state or entering the guest takes"
+        if vcpu is not None and vcpu.vmxon != U64_MAX and not op.in_vmx_operation:
+            return "the vCPU is in VMX operation, of which the model knows little"
+        return ""
 
     def _no_descriptor(self, op: Op, wanted: str) -> str:
         who = f"task {op.caller!r} has" if op.caller else "there is"

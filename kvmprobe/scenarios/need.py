@@ -11,6 +11,7 @@ class Need(Enum):
     AMX = "KVM gives guests XTILE_DATA"
     CET = "KVM gives guests shadow stacks, IBT and CET state in IA32_XSS"
     GUEST_CODE = "guest code in long mode runs"
+    NESTED_VMX = "KVM gives guests VMX"
     PRIVILEGE = "userfaultfd(2) of faults in the kernel"
 
 
@@ -18,4 +19,5 @@ Needs = frozenset[Need]
 ANYWHERE: Needs = frozenset()
 AMX: Needs = frozenset({Need.AMX})
 GUEST_CODE: Needs = frozenset({Need.GUEST_CODE})
+NESTED_VMX: Needs = frozenset({Need.NESTED_VMX})
 PRIVILEGE: Needs = frozenset({Need.PRIVILEGE})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.scenarios.need import AMX, ANYWHERE, Need, Needs
+from kvmprobe.scenarios.need import AMX, ANYWHERE, NESTED_VMX, Need, Needs
 from kvmprobe.scenarios.scenario_id import family_of
 
-__all__ = ["AMX", "ANYWHERE", "Need", "Needs", "Scenario", "ScenarioStep"]
+__all__ = ["AMX", "ANYWHERE", "NESTED_VMX", "Need", "Needs", "Scenario", "ScenarioStep"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,6 +18,7 @@ _NEED_NAMES = {
     Need.AMX: "amx",
     Need.CET: "cet",
     Need.GUEST_CODE: "guest-code",
+    Need.NESTED_VMX: "nested-vmx",
     Need.PRIVILEGE: "privilege",
 }
 

@@ -38,6 +38,7 @@ _UNFIT_OPS = {
     "restore-listed-msrs",
     "run-until-out",
     "run-synced",
+    "latch-init",
     "create-irqchip",
 }
 _PRESENT = {"", "kvm", "vm", VCPU}

@@ -221,6 +221,17 @@ SET_TSC_KHZ = IoctlSpec(
 )
 GET_TSC_KHZ = IoctlSpec("KVM_GET_TSC_KHZ", 0xA3, _VCPU)
 
+KVM_VMX_NESTED_STATE_HDR = Layout(
+    "struct kvm_vmx_nested_state_hdr",
+    {
+        "vmxon_pa": "Q",
+        "vmcs12_pa": "Q",
+        "smm": Layout("", {"flags": "H"}),
+        "pad": "2x",
+        "flags": "I",
+        "preemption_timer_deadline": "Q",
+    },
+)
 KVM_NESTED_STATE = Layout(
     "struct kvm_nested_state", {"flags": "H", "format": "H", "size": "I", "hdr": "120s"}
 )

@@ -69,6 +69,8 @@ def conditions(case: Case) -> str:
         asked.append("a CPU with CET, and a KVM that gives it to guests")
     if Need.GUEST_CODE in case.needs:
         asked.append("guest code in long mode")
+    if Need.NESTED_VMX in case.needs:
+        asked.append("nested virtualization on a CPU with VMX")
     return f"Needed: {', '.join(asked)}."
 
 

@@ -31,6 +31,19 @@ static void need_guest_components(uint64_t wanted)
 }
 
 
+#include <fcntl.h>
+static void need_nested_vmx(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (access("/sys/module/kvm_intel", F_OK) < 0)
+		cannot_run("KVM runs guests without VMX (no module kvm_intel)");
+	if (ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_NESTED_STATE) <= 0)
+		cannot_run("KVM has no KVM_CAP_NESTED_STATE");
+	close(kvm);
+}
+
+
 #include <cpuid.h>
 static void need_component(unsigned int nr, unsigned int offset, unsigned int size)
 {

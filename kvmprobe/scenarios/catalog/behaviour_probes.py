@@ -19,13 +19,14 @@ from kvmprobe.scenarios.ops.enabled_cap import EnableCap
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
+from kvmprobe.scenarios.ops.nested import GetNestedState, SetNestedState
 from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.run import RunSynced, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
-from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Needs, Scenario, ScenarioStep
+from kvmprobe.scenarios.scenario import AMX, ANYWHERE, NESTED_VMX, Needs, Scenario, ScenarioStep
 from kvmprobe.xstate.features import CET, FPSSE, XTILE, XFeature
 
 if TYPE_CHECKING:
@@ -105,6 +106,12 @@ _ALL = (
     ),
     _probe(
         Behaviour.GET_CPUID2_KEEPS_NENT, ANYWHERE, *_VCPU, SetCpuid2(Table.ONE_LEAF), GetCpuid2()
+    ),
+    _probe(
+        Behaviour.REFUSED_NESTED_STATE_STAYS,
+        NESTED_VMX,
+        *(*_VCPU, GetSupportedCpuid(), SetCpuid2()),
+        *(SetNestedState(vmxon=0x1000, vmcs12=0x2000), GetNestedState()),
     ),
     _probe(
         Behaviour.SYNC_UPPER_HALF_IGNORED,

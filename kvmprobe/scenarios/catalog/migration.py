@@ -56,15 +56,16 @@ class State:
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return the family."""
-    states = _states(host)
+    found = states(host)
     return (
-        *(_scenario(order, state) for order, state in product(ORDERS, states)),
-        _twice(states[1]),
+        *(_scenario(order, state) for order, state in product(ORDERS, found)),
+        _twice(found[1]),
         *migration_cet.scenarios(),
     )
 
 
-def _states(host: HostProfile) -> tuple[State, ...]:
+def states(host: HostProfile) -> tuple[State, ...]:
+    """Return what guests do before they are moved."""
     plain, every = all_of(host, PLAIN), all_of(host, TILES)
     enabled = (USE_XSAVE_AND_PKRU, GuestXsetbv(every))
     arms = GuestWrmsr(Msr.IA32_XFD, DATA)
@@ -83,7 +84,7 @@ def _scenario(order: str, state: State) -> Scenario:
     steps = (
         *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
         *move(state.start, ORDERS[order], VCPU, 1),
-        *(ScenarioStep(op) for op in _looks(state, "vcpu1")),
+        *(ScenarioStep(op) for op in looks(state, "vcpu1")),
     )
     return _named(order, state, steps)
 
@@ -94,7 +95,7 @@ def _twice(state: State) -> Scenario:
         *(ScenarioStep(op) for op in (*state.start.ops, *state.before)),
         *move(state.start, ORDERS["selftests"], VCPU, 1),
         *move(state.start, ORDERS["qemu"], "vcpu1", 2),
-        *(ScenarioStep(op) for op in _looks(state, "vcpu2")),
+        *(ScenarioStep(op) for op in looks(state, "vcpu2")),
     )
     return _named("selftests-qemu", state, steps)
 
@@ -103,7 +104,10 @@ def _named(order: str, state: State, steps: tuple[ScenarioStep, ...]) -> Scenari
     return Scenario(f"migrate.{order}.{state.part}", order, state.part, steps, state.start.needs)
 
 
-def _looks(state: State, vcpu: str) -> tuple[Op, ...]:
+def looks(
+    state: State, vcpu: str, read: tuple[Part, ...] = (Part.XSAVE, Part.XCRS, Part.MSRS)
+) -> tuple[Op, ...]:
+    """Return what the guest reads, then what ioctls read."""
     files = () if state.part == "began" else tuple(GuestStore(file, vcpu) for file in VectorFile)
     reads_msrs: tuple[Op, ...] = ()
     if state.start is TILES:
@@ -126,5 +130,5 @@ def _looks(state: State, vcpu: str) -> tuple[Op, ...]:
         GuestFxsave(vcpu),
         GuestXsave(vcpu=vcpu),
         *tiles,
-        *(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS)),
+        *(SaveVcpu(part, vcpu) for part in read),
     )

@@ -58,6 +58,10 @@ class Op(ABC):
     """What must hold after the ops before it; see ``domain``."""
     needs: ClassVar[Needs] = ANYWHERE
     """What a target must have."""
+    takes_init: ClassVar[bool] = False
+    """The vCPU takes a pending INIT; no other op of a vCPU is judged while one is pending."""
+    in_vmx_operation: ClassVar[bool] = False
+    """The answer does not depend on whether the vCPU is in VMX operation."""
 
     @abstractmethod
     def lower(self, host: HostProfile) -> Call:

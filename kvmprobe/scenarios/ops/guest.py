@@ -116,6 +116,7 @@ class GuestOp(Op):
         Requirement.NO_BREAKPOINT,
     )
     needs = GUEST_CODE
+    takes_init = True
 
     @abstractmethod
     def execution(self, host: HostProfile) -> Execution:

@@ -11,6 +11,7 @@ from kvmprobe.abi.fields import KVM_RUN, RUN_AREA, RUN_AREA_SIZE, places
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model import run, synced_run, vcpu_state
+from kvmprobe.model.state import State
 from kvmprobe.model.synced_run import RunArea, Synced
 from kvmprobe.scenarios.calls import VCPU, Call, RunVcpu
 from kvmprobe.scenarios.op_fields import U8, U32, U64
@@ -79,7 +80,9 @@ class RunUntilHalt(_Entry):
     output=_PLACES,
 )
 class RunUntilOut(_Entry):
-    """Enter the guest, which writes to a port at once."""
+    """Enter the guest, which writes to a port at once; it takes a pending INIT first."""
+
+    takes_init = True
 
     def transition(self, machine: Machine) -> Step:
         return vcpu_state.run_until_port(machine, VCPU)
@@ -136,7 +139,7 @@ class RunSynced(FixedOp):
     cr8: U64 = 0
     rbx: U64 = 0
     cr4: U64 = 0
-    flags: U32 = vcpu_state.RESET[vcpu_state.State.EVENTS]["flags"]
+    flags: U32 = vcpu_state.RESET[State.EVENTS]["flags"]
 
     def _changes(self) -> Mapping[int, Mapping[str, int]]:
         return {

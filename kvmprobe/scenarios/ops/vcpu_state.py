@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.fields import KVM_LAPIC, places
 from kvmprobe.abi.numbers import U32_MAX
-from kvmprobe.model import vcpu_state
-from kvmprobe.model.vcpu_state import RESET, State
+from kvmprobe.model import init_signal, vcpu_state
+from kvmprobe.model.state import State
+from kvmprobe.model.vcpu_state import RESET
 from kvmprobe.scenarios.calls import VCPU, VM, Argument, Captured, Immediate, Output
 from kvmprobe.scenarios.op_fields import U32, U64, Members, Values, kinds
 from kvmprobe.scenarios.ops._base import FixedIoctl, Places, TriedIoctl, op, patches
@@ -142,11 +143,15 @@ class SetVcpuEvents(_Set):
         return (cls(), *map(cls, _EVENT_FLAGS))
 
 
-@op("get-mp-state", ioctls.GET_MP_STATE, vcpu_state.GET_STATE)
+@op("get-mp-state", ioctls.GET_MP_STATE, vcpu_state.GET_STATE, init_signal.TAKE_INIT)
 class GetMpState(_Get):
-    """Read whether the vCPU runs."""
+    """Read whether the vCPU runs; it takes a pending INIT first."""
 
     keeps = State.MP_STATE
+    takes_init = True
+
+    def refused(self, machine: Machine) -> str:
+        return init_signal.cannot_take(machine.vcpu(VCPU))
 
 
 @op(

@@ -63,6 +63,8 @@ def room_at_page_end(size: int) -> Argument:
 class SetXsave(HostIoctl):
     """Restore the pattern of each component in ``xstate_bv``; all others are INIT."""
 
+    in_vmx_operation = True
+
     xstate_bv: U64
 
     def image(self, host: HostProfile) -> bytes:
@@ -137,6 +139,8 @@ class SetXsaveAtPageEnd(HostIoctl):
 @op("get-xsave2", ioctls.GET_XSAVE2, uabi.GET_XSAVE2, output=IMAGE_PLACES)
 class GetXsave2(HostIoctl):
     """Read the uabi image into a buffer that is larger than any image."""
+
+    in_vmx_operation = True
 
     def argument(self, host: HostProfile) -> Argument:
         # Room after the image shows where the kernel stops.

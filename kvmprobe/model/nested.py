@@ -1,0 +1,145 @@
+"""A vCPU's state of nested virtualization: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE on VMX.
+
+Shaped like arch/x86/kvm/vmx/nested.c: vmx_get_nested_state, vmx_set_nested_state.  A vCPU is
+outside VMX operation, or in it without a current VMCS.  Leaves out SMM, Hyper-V's enlightened VMCS
+and a current VMCS.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.feature import VMX, has_feature
+from kvmprobe.model.machine import U64_MAX
+from kvmprobe.model.outcome import Done, Failed, Step
+from kvmprobe.model.rule import DocumentSource, KernelFile, KernelSource, Rule
+
+if TYPE_CHECKING:
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Machine, Vcpu
+
+_API = "Documentation/virt/kvm/api.rst"
+NO_ADDRESS = U64_MAX
+HEAD_SIZE, VMCS_SIZE = 128, 0x1000
+_VMX_FORMAT = 0
+# asm/kvm.h: KVM_STATE_NESTED_GUEST_MODE, _RUN_PENDING, _EVMCS, _MTF_PENDING, _GIF_SET
+_GUEST_MODE, _RUN_PENDING, _EVMCS = 1, 2, 4
+_FLAGS = _GUEST_MODE | _RUN_PENDING | _EVMCS | 8 | 0x100
+# asm/kvm.h: KVM_STATE_VMX_PREEMPTION_TIMER_DEADLINE
+_VMX_FLAGS = 1
+_PAGE = 0xFFF
+# An address with a bit from 52 on is illegal on every CPU; below 36 it is legal.
+_LEGAL_ADDRESS, _ILLEGAL_ADDRESS = (1 << 36) - 1, ~((1 << 52) - 1)
+
+
+class NestedState(NamedTuple):
+    """Members of ``struct kvm_nested_state`` with a ``struct kvm_vmx_nested_state_hdr``.
+
+    :ivar vmxon: address of the VMXON region; NO_ADDRESS outside VMX operation
+    :ivar vmcs12: address of the current VMCS; NO_ADDRESS if there is none
+    """
+
+    flags: int
+    format: int
+    size: int
+    vmxon: int
+    vmcs12: int
+    smm_flags: int
+    vmx_flags: int
+
+
+GET_NESTED_STATE = Rule(
+    "KVM_GET_NESTED_STATE returns whether the vCPU is in VMX operation",
+    (),
+    (
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),
+        KernelSource(KernelFile.KVM_VMX_NESTED, "vmx_get_nested_state"),
+        DocumentSource(_API, "4.114 KVM_GET_NESTED_STATE"),
+    ),
+)
+
+
+def get_nested_state(machine: Machine, vcpu_name: str, room: int) -> Step:
+    """KVM_GET_NESTED_STATE into a buffer of ``room`` bytes; E2BIG comes with the size.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl; arch/x86/kvm/vmx/nested.c: vmx_get_nested_state
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    if room < HEAD_SIZE:
+        return Step(machine, Failed(errno.E2BIG, {"size": HEAD_SIZE}), GET_NESTED_STATE)
+    shown = vcpu.vmxon if has_feature(machine.host, vcpu, VMX) else NO_ADDRESS
+    fields = {
+        "flags": 0,
+        "format": _VMX_FORMAT,
+        "size": HEAD_SIZE,
+        "vmxon_pa": shown,
+        "vmcs12_pa": NO_ADDRESS,
+    }
+    return Step(machine, Done(fields=fields), GET_NESTED_STATE)
+
+
+SET_NESTED_STATE = Rule(
+    "KVM_SET_NESTED_STATE that is refused changes nothing",
+    (),
+    (
+        KernelSource(KernelFile.KVM_VMX_NESTED, "vmx_set_nested_state"),
+        KernelSource(KernelFile.KVM_X86, "kvm_arch_vcpu_ioctl"),
+        DocumentSource(_API, "4.115 KVM_SET_NESTED_STATE"),
+    ),
+)
+
+
+def not_known(given: NestedState) -> str:
+    """Return why the model does not know the answer; empty if it does.
+
+    :see: arch/x86/kvm/vmx/nested.c: vmx_set_nested_state
+    """
+    for address in (given.vmxon, given.vmcs12):
+        if not address & (_ILLEGAL_ADDRESS | _PAGE) and address & ~_LEGAL_ADDRESS:
+            return "whether there is such an address depends on the CPU"
+    if given.size >= HEAD_SIZE + VMCS_SIZE and given.vmcs12 != NO_ADDRESS:
+        return "the model does not know the current VMCS of a guest"
+    return ""
+
+
+def set_nested_state(machine: Machine, vcpu_name: str, given: NestedState) -> Step:
+    """KVM_SET_NESTED_STATE of a vCPU that is not in SMM.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl; arch/x86/kvm/vmx/nested.c: vmx_set_nested_state
+    """
+    host, vcpu = machine.host, machine.vcpu(vcpu_name)
+    refused = Failed(errno.EINVAL)
+    if _refused_by_core(given) or _refused(host, vcpu, given):
+        return Step(machine, refused, SET_NESTED_STATE)
+    after = machine.with_vcpu(vcpu_name, vcpu._replace(vmxon=given.vmxon))
+    if given.vmxon == NO_ADDRESS or not _lacks_vmcs(given):
+        return Step(after, Done(), SET_NESTED_STATE)
+    late = Behaviour.REFUSED_NESTED_STATE_STAYS in host.behaviours
+    return Step(after if late else machine, refused, SET_NESTED_STATE)
+
+
+def _refused_by_core(given: NestedState) -> bool:
+    return bool(
+        given.size < HEAD_SIZE
+        or given.flags & ~_FLAGS
+        or (given.flags & _RUN_PENDING and not given.flags & _GUEST_MODE)
+    )
+
+
+def _refused(host: HostProfile, vcpu: Vcpu, given: NestedState) -> bool:
+    if given.vmxon == NO_ADDRESS:
+        of_vmxon = given.vmcs12 != NO_ADDRESS or bool(given.flags)
+    else:
+        illegal = bool(given.vmxon & (_ILLEGAL_ADDRESS | _PAGE))
+        of_vmxon = illegal or not has_feature(host, vcpu, VMX) or bool(given.flags & _EVMCS)
+    return bool(
+        given.format != _VMX_FORMAT or of_vmxon or given.smm_flags or given.vmx_flags & ~_VMX_FLAGS
+    )
+
+
+def _lacks_vmcs(given: NestedState) -> bool:
+    """Return True if the state needs a VMCS that it does not have."""
+    with_vmcs = given.size >= HEAD_SIZE + VMCS_SIZE
+    return with_vmcs or bool(given.flags & _GUEST_MODE) or given.vmcs12 != NO_ADDRESS
