@@ -23,6 +23,8 @@ from kvmprobe.lab.place import EmulatedHost, Startup
 from kvmprobe.progress import Silent
 
 KERNEL = "7.3.4"
+# CPU time in which a fork finishes a scenario: each takes a tenth of it.
+FORK_SECONDS = 1.0
 KILLS = int(os.environ.get("KVMPROBE_TEST_KILLS", "5"))
 
 
@@ -39,8 +41,8 @@ def prepared(start=Startup.WARM, jobs=1):
     return replace(place, jobs=jobs)
 
 
-def run(place, records=None):
-    records = [] if records is None else records
+def run(place):
+    records = []
     Runner(place, Hazardous.EVERY, records.append, Silent()).run(is_wanted)
     return records
 
@@ -87,33 +89,37 @@ def emulators_among(processes):
     return [p for p in processes if p.name() == "bochs" and p.status() != psutil.STATUS_ZOMBIE]
 
 
-@contextmanager
-def killer(chance, records):
-    """Kill an emulator of this process again and again: a fork, or the template.
+def has_had_time(emulator):
+    """Return True for a fork that has finished a scenario, and for a template with just such forks.
 
-    A scenario, or a start of the template, is given up when it was killed for the third time.  So
-    a kill comes when there has been time for a start, and the third of three waits for a record.
+    A scenario whose host was killed three times is given up, and so is a template that was killed
+    three times as it started.
     """
+    if emulator.ppid() == os.getpid():
+        forks = emulators_among(emulator.children())
+        return bool(forks) and all(map(has_had_time, forks))
+    times = emulator.cpu_times()
+    return times.user + times.system > FORK_SECONDS
+
+
+@contextmanager
+def killer(chance):
+    """Kill an emulator of this process again and again: a fork, or the template."""
     done = threading.Event()
-    kills = []
+    killed = []
 
     def kill():
-        started = time.monotonic()
-        while not records:
-            if done.wait(0.05):
-                return
-        start = time.monotonic() - started
-        while not done.wait(chance.uniform(start, 3 * start)):
-            if len(kills) > 1 and kills[-2] == len(records):
-                continue
+        while not done.wait(chance.uniform(0.2, 2.0)):
             with suppress(psutil.NoSuchProcess, IndexError):
-                chance.choice(emulators_among(children_of())).kill()
-                kills.append(len(records))
+                emulators = emulators_among(children_of())
+                chosen = chance.choice([p for p in emulators if has_had_time(p)])
+                chosen.kill()
+                killed.append(chosen.pid)
 
     thread = threading.Thread(target=kill)
     thread.start()
     try:
-        yield kills
+        yield killed
     finally:
         done.set()
         thread.join()
@@ -123,11 +129,9 @@ def test_killed_emulators_cost_no_record_and_add_none(cold):
     chance = random.Random(1)
     killed = 0
     while killed < KILLS:
-        records = []
-        with prepared(jobs=2) as place, killer(chance, records) as kills:
-            run(place, records=records)
-        assert timeless(records) == cold
-        killed += len(kills)
+        with prepared(jobs=2) as place, killer(chance) as hits:
+            assert timeless(run(place)) == cold
+        killed += len(hits)
 
 
 @pytest.fixture(scope="module")

@@ -42,9 +42,23 @@ verdicts:
   BROKEN     !  a bug in kvmprobe
   Checkers examine the results without the model: what a failed call
   changed, two views of one state, advertised against accepted features,
-  XSTATE_BV against XFD, and pairs of scenarios that differ by one swap of
-  neighbouring calls. A finding is a divergence unless known defects
-  explain it.
+  XSTATE_BV against XFD, pairs of scenarios that differ by one swap of
+  neighbouring calls, and a derived scenario against its base. A finding is
+  a divergence unless known defects explain it.
+"""
+DERIVED = """\
+derived scenarios:
+  The id is that of the base and one part more, which `explain` and `repro`
+  take as well. N is the number of a step, from 0.
+    blind         state is read at the end alone
+    unread        nothing is read
+    look-GETTER   `get-GETTER` of `kvmprobe ops` after each step
+    twice-N       the step is made twice
+    beside-N      another VM with a vCPU is created before the step
+    kicked-N      KVM_RUN with immediate_exit before the step
+    ran-N         KVM_RUN until HLT before the step
+    moved-vcpu-N  all state is saved, and restored into a new vCPU
+    moved-vm-N    the same in a new VM
 """
 FAMILIES = """\
 families:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.grammar.choices import Observe, OfKnown, Related
 from kvmprobe.cli.grammar.epilogs import (
     BISECTING,
+    DERIVED,
     EXIT_STYLES,
     PRINTING,
     SAFETY,
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    end_with(run, SELECTION_HELP, VERDICTS, SAFETY, PRINTING, formats(), EXIT_STYLES, BISECTING)
+    end_with(
+        run, SELECTION_HELP, DERIVED, VERDICTS, SAFETY, PRINTING, formats(), EXIT_STYLES, BISECTING
+    )
     _add_where(run.add_argument_group("where"))
     _add_what(run.add_argument_group("what"))
     _add_judging(run.add_argument_group("judging"))
