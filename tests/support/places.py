@@ -34,6 +34,7 @@ class RawCall(Op):
     name = "raw"
     interface = kernel_call = "raw call"
     on_kinds = ()
+    usual_descriptor = ""
     output_fields = {}  # noqa: RUF012
 
     def lower(self, host):
