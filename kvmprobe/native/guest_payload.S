@@ -219,14 +219,15 @@ target_\number:
     jmp finished
 .endm
 
-/* A command, for code with one entry of 16 bytes for each tile. */
+/* A command, for code with one entry of 16 bytes for each tile: ENDBR64, then the instruction. */
 .macro tile_command number
     target \number
     lea 1f(%rip), %r15
     and $7, %r13d
     shl $4, %r13d
-    add %r13, %r15
-    jmp *%r15
+    add %r15, %r13
+    lea 4(%r13), %r15
+    jmp *%r13
     .balign 16
 1:
 .endm

@@ -13,6 +13,7 @@ from kvmprobe.abi.payload import (
     NO_COMMAND,
     NO_EXCEPTION,
     RESULT_SIZE,
+    STACKS,
     PayloadOp,
     PayloadResult,
     Registers,
@@ -92,6 +93,8 @@ def rax(value, **others):
 
 
 A = PayloadOp
+TOKEN = Registers(rbx=3, rcx=STACKS)
+TOKEN_COMMANDS = (A.SETSSBSY, A.CLRSSBSY, A.RSTORSSP, A.WRSS, A.SWITCH_STACKS)
 TOUR = [
     Stop(A.NOP, rax(1, rbx=2, rcx=3, rdx=4), expected={"rax": 1, "rbx": 2, "rcx": 3, "rdx": 4}),
     Stop(A.UD2, vector=UD),
@@ -196,6 +199,13 @@ TOUR = [
     # A page that is not mapped: the error code says "write" (SDM vol.3 4.7).
     Stop(A.FNSTCW, offset=0x4000_0000, vector=PF, expected={"error_code": 2, "cr2": 0x4001_0000}),
     Stop(A.FNSTCW, offset=-0x10000, data=bytes(2)),
+    # CR4.CET=0: RDSSP is a NOP, the others are #UD (SDM vol.2); CALL, RET and JMP are as ever.
+    Stop(A.RDSSP, rax(5), expected={"rax": 5}),
+    Stop(A.INCSSP, rax(1), vector=UD),
+    *(Stop(op, TOKEN, vector=UD, expected={"rbx": 3}) for op in TOKEN_COMMANDS),
+    Stop(A.CALL),
+    Stop(A.RETURN_ELSEWHERE),
+    Stop(A.JUMP_UNTRACKED),
 ]
 
 
