@@ -57,9 +57,7 @@ def _of_halt(start: _starts.Start, host: HostProfile) -> Scenario:
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return guests for three orders of the SET ioctls, then vCPUs that halt."""
-    # A guest within #NM would be within it twice: it is part of the migration family.
-    used = [state for state in states(host) if not state.handles_nm]
     return (
-        *(_of_guest(order, state) for order, state in product(_ORDERS, used)),
+        *(_of_guest(order, state) for order, state in product(_ORDERS, states(host))),
         *(_of_halt(start, host) for start in _starts.STARTS),
     )
