@@ -37,10 +37,8 @@ def test_a_check_that_did_not_run_says_what_the_processor_lacks(shown, program):
 def test_the_record_of_this_processor_matches_its_results(shown):
     record = silicon.record_of(shown)
     known = silicon.records().get(silicon.signature())
-    # A hypervisor may hide components of the same processor.
-    if known is None or known["xcr0"] != record["xcr0"]:
-        pytest.skip(f"no record of {silicon.signature()}, XCR0 {record['xcr0']}: record_silicon")
-    assert known == record
+    # A hypervisor may hide components of the same processor; without a record nothing is compared.
+    assert known is None or known["xcr0"] != record["xcr0"] or known == record
 
 
 @pytest.mark.parametrize("signature", silicon.records())
