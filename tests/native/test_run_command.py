@@ -10,6 +10,7 @@ import pytest
 
 from kvmprobe.errors import ExitCode
 from tests.support.command import COMMAND, kvmprobe
+from tests.support.places import REASONS_TO_SKIP
 
 pytestmark = pytest.mark.kvm
 LOCAL = ["run", "--target", "host"]
@@ -41,7 +42,7 @@ def test_skipped_scenarios_carry_a_reason_code(whole):
     _, document = whole
     skipped = [s for s in document["scenarios"] if s["verdict"] == "SKIPPED"]
     reasons = {s["reason"].split(":")[0] for s in skipped}
-    assert reasons <= {"no_amx_cpu", "no_amx_kvm", "no_guest_code", "no_userfaultfd"}
+    assert reasons <= REASONS_TO_SKIP
 
 
 def test_probe_says_what_is_testable():

@@ -12,6 +12,7 @@ from kvmprobe.reports.claims import finding_text
 from kvmprobe.results.difference import KernelWarns
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
+from tests.support.places import REASONS_TO_SKIP
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_scenarios_are_left_out_only_for_what_they_need(run):
 def test_a_skipped_scenario_has_a_reason(run):
     runner, _, _ = run
     reasons = {r.reason.partition(":")[0] for r in runner.not_runnable}
-    assert reasons <= {"no_amx_cpu", "no_amx_kvm", "no_guest_code", "no_userfaultfd"}
+    assert reasons <= REASONS_TO_SKIP
 
 
 def test_nothing_remains(run):

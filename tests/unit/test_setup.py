@@ -29,6 +29,7 @@ class Project:
         (root / "cdefs").mkdir()
         for folder in ("native", "abi"):
             (root / "kvmprobe" / folder).mkdir(parents=True)
+        (root / "kvmprobe/build_inputs.py").touch()
         (root / "cdefs/calls.h").write_text("int ioctl(int, long, ...);\n")
         (root / "pyproject.toml").write_text("[project]\n")
         shutil.copy(ROOT / "scripts/setup.sh", root / "scripts")
