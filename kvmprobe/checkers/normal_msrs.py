@@ -38,7 +38,7 @@ _ADDRESS_BITS = (48, 57)
 def reads_back(index: int | None, given: int, read: int, before: int | None) -> bool:
     """Return True if a register may read so after it was written.
 
-    :param index: of an MSR; None for a register that is none, which is kept
+    :param index: of an MSR; None if the register is no MSR, which reads back as it was written
     :param before: as it was read before, if it was
     """
     if index in MOVING or given == read:

@@ -38,7 +38,7 @@ class NestedState(NamedTuple):
     """Members of ``struct kvm_nested_state`` with a ``struct kvm_vmx_nested_state_hdr``.
 
     :ivar vmxon: address of the VMXON region; NO_ADDRESS outside VMX operation
-    :ivar vmcs12: address of the current VMCS; NO_ADDRESS if there is none
+    :ivar vmcs12: address of the current VMCS; NO_ADDRESS without one
     """
 
     flags: int
