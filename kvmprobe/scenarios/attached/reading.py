@@ -21,7 +21,7 @@ def read_attached(content: bytes) -> Part:
     A file with a byte 0 is binary: ``struct kvm_sregs`` or ``struct kvm_sregs2`` by its size, else
     an XSAVE image.  Any other is text: a template if it begins with ``{``, else ``cpuid -r``.
 
-    :raises ScenarioError: the file has no such form, or a mistake; the message begins with the place
+    :raises ScenarioError: the file has no such form, or a mistake; the message begins with where
     """
     if len(content) > MOST_BYTES:
         raise Unreadable("size", f"at most {MOST_BYTES} bytes", f"{len(content)}")
