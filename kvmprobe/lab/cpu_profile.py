@@ -54,7 +54,6 @@ PROFILES = {
     "no-avx512": CpuProfile("without AVX-512 and AMX, which needs it", _AVX512 + _AMX),
     "no-cet": CpuProfile("without shadow stacks and indirect branch tracking", ("cet",)),
     "no-pku": CpuProfile("without protection keys", ("pku", "pks")),
-    "no-xsaves": CpuProfile("without XSAVES and IA32_XSS, and so without CET", ("xsaves", "cet")),
 }
 
 
