@@ -9,12 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.feature import IBT, SHSTK
+from kvmprobe.xstate.cpuid import LEAF_ADDRESS_SIZES, Register
 from kvmprobe.xstate.features import CET, DYNAMIC, FPSSE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Layout
 
 if TYPE_CHECKING:
     from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.xstate.cpuid import CpuidTable
+
+
+_RSTR_FP_ERR_PTRS = (LEAF_ADDRESS_SIZES, 0, Register.EBX, 2)
+# CPUID.0:EBX, EDX, ECX: "AuthenticAMD", "HygonGenuine".
+_AMD_AND_HYGON = {
+    tuple(int.from_bytes(name[at : at + 4], "little") for at in (0, 4, 8))
+    for name in (b"AuthenticAMD", b"HygonGenuine")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,17 @@ class HostProfile:
         supported = self.supported
         features = supported.has(*SHSTK) and supported.has(*IBT)
         return features and self.kvm_xss & CET == CET
+
+    @property
+    def keeps_x87_pointers(self) -> bool:
+        """Whether a save by hardware writes FOP, FIP and FDP with or without an exception.
+
+        :see: AMD64 Architecture Programmer's Manual vol.3 E.4.7 "Function 8000_0008h":
+            RstrFpErrPtrs; arch/x86/kernel/cpu/amd.c: init_amd
+        """
+        vendor = self.supported.at(0, 0)
+        by_amd = (vendor.ebx, vendor.edx, vendor.ecx) in _AMD_AND_HYGON
+        return not by_amd or self.supported.has(*_RSTR_FP_ERR_PTRS)
 
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""

@@ -6,6 +6,7 @@ from kvmprobe.abi.payload import NO_EXCEPTION, Registers
 from kvmprobe.model import guest, msr
 from kvmprobe.model.guest_control import NOTHING
 from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.outcome import OneOf
 from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu, with_fields
 
 ALL = 0x602E7
@@ -45,12 +46,17 @@ def run(machine, *instructions):
 
 
 def vector(machine, instruction, value=0, ecx=0, rax=None):
-    return step(machine, instruction, value, ecx, rax).outcome.fields["vector"]
+    return answers(step(machine, instruction, value, ecx, rax).outcome)[0].fields["vector"]
+
+
+def answers(outcome):
+    """The legal answers; first that of a processor which tracks INIT state."""
+    return outcome.choices if isinstance(outcome, OneOf) else (outcome,)
 
 
 def memory(machine, instruction, value=0):
-    """What the instruction leaves in the data area."""
-    return step(machine, instruction, value).outcome.memory.content
+    """What the instruction leaves in the data area, on a processor which tracks INIT state."""
+    return answers(step(machine, instruction, value).outcome)[0].memory.content
 
 
 def edx_eax(outcome):

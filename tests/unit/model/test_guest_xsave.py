@@ -72,11 +72,6 @@ def header(content):
     return struct.unpack_from("<QQ", content, 512)
 
 
-def open_bits(done):
-    """Bits of XSTATE_BV that are legal either way."""
-    return sum(int.from_bytes(u.bits, "little") for u in done.memory.unspecified if u.offset == 512)
-
-
 @each_form
 def test_without_osxsave_it_is_ud(form):
     assert vector(in_payload(cr4=0x620), SAVES[form], EVERY) == UD
@@ -116,11 +111,6 @@ def test_what_rfbm_does_not_ask_for_is_left_alone(form):
 def test_what_xcr0_lacks_is_not_saved(form):
     content = memory(holding(B1 | B2, xcr0=3), SAVES[form], EVERY)
     assert (content[576:832], header(content)[0] & 7) == (bytes(256), 2)
-
-
-@each_form
-def test_whether_init_counts_as_in_use_is_open(form):
-    assert open_bits(step(holding(B1), SAVES[form], 7).outcome) == 5
 
 
 @pytest.mark.parametrize("form", COMPACTING)
