@@ -13,6 +13,7 @@ from kvmprobe.model.outcome import Failed, HostDies, OneOf
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.model_run import ModelRun
 from tests.support.fake_kernel import trace_along
+from tests.support.lost_values import lost_in
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Sweep:
     :ivar diverging: id and number of the legal answer, where the judge sees a divergence
     :ivar findings: id and finding, of the checkers
     :ivar errnos: names of the errnos that the model expects, by the op's name
+    :ivar lost: values of guests that a legal answer lacks
     :ivar open_bytes: how many bytes of the answers the model leaves open, by family and reason
     """
 
@@ -34,6 +36,7 @@ class Sweep:
     findings: list = field(default_factory=list)
     errnos: defaultdict = field(default_factory=lambda: defaultdict(set))
     open_bytes: dict = field(default_factory=dict)
+    lost: set = field(default_factory=set)
 
 
 def fitting(host):
@@ -43,8 +46,10 @@ def fitting(host):
 
 def sweep(host):
     found, checkers, model_run = Sweep(), Checkers(host), ModelRun(host)
+    seen: dict = {}
     for scenario in fitting(host):
         _add_outcomes(found, scenario, model_run)
+        _add_lost(found, scenario, model_run, seen)
         for legal in range(found.legal.get(scenario.id, 1)):
             trace = trace_along(scenario, model_run, legal)
             if not agrees_along(scenario, model_run, trace):
@@ -53,6 +58,8 @@ def sweep(host):
                 (scenario.id, f) for f in _findings(checkers, scenario, trace, legal)
             ]
         model_run.forget_if_large()
+        if not model_run.size:
+            seen.clear()
     return found
 
 
@@ -62,6 +69,17 @@ def _findings(checkers, scenario, trace, legal):
     # What the destination answers follows from what the source answered; the model allows both
     # answers of each.
     return () if scenario.family == "migrate" else checkers.within(scenario, trace)
+
+
+def _add_lost(found, scenario, model_run, seen):
+    """Add what the scenario's steps may lose; ``seen`` has those that others took before."""
+    machine = model_run.start
+    for _, op in scenario.ops():
+        step = model_run.step(machine, op)
+        if id(step) not in seen:
+            seen[id(step)] = step
+            found.lost |= set(lost_in(machine, op, step))
+        machine = step.machine
 
 
 def _add_outcomes(found, scenario, model_run):
