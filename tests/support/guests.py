@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from kvmprobe.abi.payload import NO_EXCEPTION, Registers
 from kvmprobe.model import guest, msr
 from kvmprobe.model.guest_control import NOTHING
@@ -57,6 +59,24 @@ def answers(outcome):
 def memory(machine, instruction, value=0):
     """What the instruction leaves in the data area, on a processor which tracks INIT state."""
     return answers(step(machine, instruction, value).outcome)[0].memory.content
+
+
+def area_header(content):
+    """XSTATE_BV and XCOMP_BV: SDM vol.1 §13.4.2."""
+    return struct.unpack_from("<QQ", content, 512)
+
+
+def open_bits(outcome):
+    """Bits of XSTATE_BV that are legal either way."""
+    found = 0
+    for answer in answers(outcome):
+        found |= (
+            area_header(answer.memory.content)[0]
+            ^ area_header(answers(outcome)[0].memory.content)[0]
+        )
+        for place in answer.memory.unspecified:
+            found |= int.from_bytes(place.bits, "little") if place.offset == 512 else 0
+    return found
 
 
 def edx_eax(outcome):

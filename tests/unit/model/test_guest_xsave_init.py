@@ -8,25 +8,11 @@ import pytest
 from kvmprobe.model import guest_xsave as xsave
 from kvmprobe.model.guest_xsave import SaveForm
 from kvmprobe.model.uabi import set_xsave
-from tests.support.guests import answers, in_payload, step
+from tests.support.guests import answers, area_header, in_payload, open_bits, step
 from tests.support.hosts import B0, B1, VCPU, image
 
 SAVES = {form: partial(xsave.xsave, form=form, before=bytes(11008)) for form in SaveForm}
 COMPACTING = [SaveForm.XSAVEC, SaveForm.XSAVES]
-
-
-def header(content):
-    return struct.unpack_from("<QQ", content, 512)
-
-
-def open_bits(outcome):
-    """Bits of XSTATE_BV that are legal either way."""
-    found = 0
-    for answer in answers(outcome):
-        found |= header(answer.memory.content)[0] ^ header(answers(outcome)[0].memory.content)[0]
-        for place in answer.memory.unspecified:
-            found |= int.from_bytes(place.bits, "little") if place.offset == 512 else 0
-    return found
 
 
 def holding_xmm():
@@ -43,7 +29,7 @@ def test_what_is_tracked_as_in_use_is_written_and_what_is_not_is_left(form):
     # SDM vol.1 §13.6, §13.10: XSTATE_BV[i], and then the bytes of INIT state; MXCSR_MASK with SSE.
     legal = answers(step(in_payload(), SAVES[form], B0 | B1).outcome)
     found = {
-        (header(one.memory.content)[0], *struct.unpack_from("<H22x2I", one.memory.content))
+        (area_header(one.memory.content)[0], *struct.unpack_from("<H22x2I", one.memory.content))
         for one in legal
     }
     assert found == {
