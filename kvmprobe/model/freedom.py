@@ -95,17 +95,16 @@ class Freedom(Enum):
     X87_POINTERS = Grounds(
         "x87 pointers after a save by hardware",
         "FOP, FIP and FDP are part of x87 state, and other processors than AMD's save them.  AMD "
-        "processors without RstrFpErrPtrs save and restore them only while an exception is "
-        "pending.  FOP has 11 bits, and an address that is not canonical need not come back.",
+        "processors save them only while an exception is pending, and write 0 or nothing "
+        "otherwise.  FOP has 11 bits, and an address that is not canonical need not come back.",
         (
             _X87_STATE,
             AmdManualSource(5, "FXSAVE"),
-            AmdManualSource(3, "E.4.7", "Function 8000_0008h"),
             KernelSource(KernelFile.CPU_AMD, "init_amd"),
         ),
         "in the image, if the processor keeps them and the model knows them; then they are exact",
         "FOP, FIP and FDP: of an instruction that the guest executed, whose address the model does "
-        "not know; on AMD without RstrFpErrPtrs; of an image with values that no register can have",
+        "not know; on AMD; of an image with values that no register can have",
     )
     X87_BY_POINTERS = Grounds(
         "x87 state that differs from INIT in its pointers alone",
@@ -190,7 +189,8 @@ class Freedom(Enum):
     VIRTUAL_8086 = Grounds(
         "RFLAGS.VM of a vendor module without virtual-8086 mode",
         "KVM_SET_REGS gives RFLAGS to the vendor module, and one whose guests have no virtual-8086 "
-        "mode drops the bit (kvm_pvm); VMX and SVM keep it.",
+        "mode drops the bit: kvm_pvm on AMD (0x00a10f11) returns 2 for 0x20002; VMX and SVM keep "
+        "it.",
         (KernelSource(KernelFile.KVM_X86, "__set_regs"),),
         "exact with kvm_intel and kvm_amd",
         "RFLAGS.VM, with a vendor module that cannot run such a guest",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.feature import IBT, SHSTK
-from kvmprobe.xstate.cpuid import LEAF_ADDRESS_SIZES, Register
 from kvmprobe.xstate.features import CET, DYNAMIC, FPSSE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Layout
 
@@ -18,11 +17,10 @@ if TYPE_CHECKING:
     from kvmprobe.xstate.cpuid import CpuidTable
 
 
-_RSTR_FP_ERR_PTRS = (LEAF_ADDRESS_SIZES, 0, Register.EBX, 2)
-# CPUID.0:EBX, EDX, ECX: "AuthenticAMD", "HygonGenuine".
-_AMD_AND_HYGON = {
+# CPUID.0:EBX, EDX, ECX of those that drop them, and of those of which it is not known.
+_MAY_DROP_POINTERS = {
     tuple(int.from_bytes(name[at : at + 4], "little") for at in (0, 4, 8))
-    for name in (b"AuthenticAMD", b"HygonGenuine")
+    for name in (b"AuthenticAMD", b"HygonGenuine", b"CentaurHauls", b"  Shanghai  ")
 }
 
 
@@ -75,14 +73,12 @@ class HostProfile:
 
     @property
     def keeps_x87_pointers(self) -> bool:
-        """Whether a save by hardware writes FOP, FIP and FDP with or without an exception.
+        """Whether a save by hardware keeps FOP, FIP and FDP without an exception pending.
 
-        :see: AMD64 Architecture Programmer's Manual vol.3 E.4.7 "Function 8000_0008h":
-            RstrFpErrPtrs; arch/x86/kernel/cpu/amd.c: init_amd
+        :see: SDM vol.1 §13.5.1 "x87 State"; AMD64 Architecture Programmer's Manual vol.5 FXSAVE
         """
         vendor = self.supported.at(0, 0)
-        by_amd = (vendor.ebx, vendor.edx, vendor.ecx) in _AMD_AND_HYGON
-        return not by_amd or self.supported.has(*_RSTR_FP_ERR_PTRS)
+        return (vendor.ebx, vendor.edx, vendor.ecx) not in _MAY_DROP_POINTERS
 
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""

@@ -9,7 +9,8 @@ from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import errno_name
 from kvmprobe.judge.lockstep import agrees_along
 from kvmprobe.judge.unspecified import open_in
-from kvmprobe.model.outcome import Failed, HostDies, OneOf
+from kvmprobe.model.freedom import Freedom
+from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.model_run import ModelRun
 from tests.support.fake_kernel import trace_along
@@ -26,6 +27,7 @@ class Sweep:
     :ivar diverging: id and number of the legal answer, where the judge sees a divergence
     :ivar findings: id and finding, of the checkers
     :ivar errnos: names of the errnos that the model expects, by the op's name
+    :ivar undeclared: id and op, where something is open and no freedom says why
     :ivar lost: values of guests that a legal answer lacks
     :ivar open_bytes: how many bytes of the answers the model leaves open, by family and reason
     """
@@ -37,6 +39,7 @@ class Sweep:
     errnos: defaultdict = field(default_factory=lambda: defaultdict(set))
     open_bytes: dict = field(default_factory=dict)
     lost: set = field(default_factory=set)
+    undeclared: list = field(default_factory=list)
 
 
 def fitting(host):
@@ -95,4 +98,19 @@ def _add_outcomes(found, scenario, model_run):
         elif isinstance(step.outcome, HostDies):
             found.dying.append(scenario.id)
         counted += open_in(step.outcome)
+        if not _declared(step.outcome):
+            found.undeclared.append((scenario.id, op.name))
         machine = step.machine
+
+
+def _declared(outcome):
+    """Whether all that an outcome leaves open has a freedom that says why."""
+    if isinstance(outcome, OneOf):
+        return isinstance(outcome.freedom, Freedom) and all(map(_declared, outcome.choices))
+    if not isinstance(outcome, Done):
+        return True
+    parts = [part for part in (outcome.image, outcome.memory) if part]
+    named = [place.freedom for part in parts for place in part.unspecified]
+    named += [outcome.freedom] if any(outcome.open_fields.values()) else []
+    named += [outcome.table.freedom] if outcome.table and outcome.table.unspecified else []
+    return all(isinstance(freedom, Freedom) for freedom in named)
