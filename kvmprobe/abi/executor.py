@@ -23,6 +23,7 @@ class CallKind(IntEnum):
     SHARE_PAYLOAD = 12
     RUN = 13  # KVM_RUN with a patched run area; its output is that from exit_reason on
     RUN_GUEST = 14  # a command of the guest payload; its output is the result block and data
+    GO_ON_IN_CHILD = 15
 
 
 class TaskRelation(IntEnum):

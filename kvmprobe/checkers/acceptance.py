@@ -9,7 +9,7 @@ from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import input_of
-from kvmprobe.checkers.registers import GET_OF, members, whole
+from kvmprobe.checkers.registers import GET_OF, entry_failed, members, whole
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.control import EFER_RESERVED
 from kvmprobe.results.claim import Claim
@@ -89,3 +89,17 @@ def failed_entry_is_named(event: Event, state: ObservedState) -> Iterator[Findin
     reason = int.from_bytes(event.output[_REASON.offset : end], "little")
     if reason not in _NAMED_REASONS:
         yield event.finding("entry", "INV-19", Claim.ENTRY_FAILURE, {"value": reason})
+
+
+@at("RunVcpu")
+def reset_state_is_entered(event: Event, state: ObservedState) -> Iterator[Finding]:
+    """Check that SREGS as they were before the first KVM_RUN can be entered after a failed entry.
+
+    A VM entry that fails loads no guest state (SDM vol.3 §28.8 "VM-Entry Failures During or After
+    Loading Guest State"), so it leaves nothing that another KVM_SET_SREGS does not replace.
+    """
+    vcpu = state.vcpu(event)
+    if vcpu is None or not entry_failed(event) or not vcpu.registers.first_sregs:
+        return
+    if vcpu.registers.last_sregs == vcpu.registers.first_sregs:
+        yield event.finding("entry", "INV-19", Claim.STILL_NOT_ENTERED)

@@ -20,7 +20,7 @@ from kvmprobe.checkers.event import (
 from kvmprobe.checkers.guest_view import instruction, writes
 from kvmprobe.checkers.registers import Registers
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.scenarios.calls import MAIN, ArchPrctl, Immediate, Ioctl, Spawn
+from kvmprobe.scenarios.calls import MAIN, ArchPrctl, GoOnInChild, Immediate, Ioctl, Spawn
 from kvmprobe.xstate.features import DYNAMIC, XFeature
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class ObservedState:
     :ivar permission_epoch: number of calls that may have changed a permission
     :ivar grown: last value of each read that may only grow: a permission, KVM_CAP_XSAVE2
     :ivar own_descriptors: VMs and vCPUs that the scenario's own process created
+    :ivar parents_descriptors: those that a process created of which the scenario's is a child
     """
 
     host: HostProfile
@@ -138,6 +139,7 @@ class ObservedState:
     permission_epoch: int = 0
     system: dict[NamedCall, Reading] = field(default_factory=dict)
     own_descriptors: set[str] = field(default_factory=set)
+    parents_descriptors: set[str] = field(default_factory=set)
     grown: dict[NamedCall, int] = field(default_factory=dict)
 
     def vcpu(self, event: Event) -> ObservedVcpu | None:
@@ -199,6 +201,10 @@ class ObservedState:
             case Spawn(binds, relation):
                 self.relations[binds] = relation
                 self.permission_epoch += 1
+            case GoOnInChild():
+                self.parents_descriptors |= self.own_descriptors
+                self.own_descriptors = set()
+                self.permission_epoch += 1
             case ArchPrctl(code, Immediate(number)) if event.result == 0:
                 if code in {ArchPrctlCode.REQ_XCOMP_GUEST_PERM, ArchPrctlCode.REQ_XCOMP_PERM}:
                     self.permission_epoch += 1
@@ -207,6 +213,7 @@ class ObservedState:
             case Ioctl(binds=str(binds)) if binds and event.result >= 0:
                 if event.by == MAIN:
                     self.own_descriptors.add(binds)
+                    self.parents_descriptors.discard(binds)
                 if event.name == "KVM_CREATE_VCPU":
                     self.locked.add(event.by)
                     self.vcpus[binds] = ObservedVcpu()

@@ -165,9 +165,9 @@ def unpermitted(event: Event, state: ObservedState) -> Iterator[Finding]:
 @at(*EVERY_IOCTL)
 def other_memory(event: Event, state: ObservedState) -> Iterator[Finding]:
     """Check that a forked process gets EIO from its parent's VMs and vCPUs (INV-41)."""
-    if state.relations.get(event.by) is not Relation.FORK:
-        return
-    if event.on in state.own_descriptors and event.result not in {-errno.EIO, -errno.EBADF}:
+    forked = state.relations.get(event.by) is Relation.FORK
+    others = state.own_descriptors if forked else state.parents_descriptors
+    if event.on in others and event.result not in {-errno.EIO, -errno.EBADF}:
         result = event.result
         yield event.finding(
             "other-memory", "INV-41", Claim.OTHER_MEMORY, {"result": result}, ops=(event.op,)

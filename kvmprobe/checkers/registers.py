@@ -46,7 +46,8 @@ _REGS, _EVENTS, _MP_STATE, _FPU = (
     "KVM_GET_FPU",
 )
 _DEBUGREGS = "KVM_GET_DEBUGREGS"
-_SREGS = frozenset({"KVM_GET_SREGS", "KVM_GET_SREGS2"})
+_GET_SREGS, _SET_SREGS = "KVM_GET_SREGS", "KVM_SET_SREGS"
+_SREGS = frozenset({_GET_SREGS, "KVM_GET_SREGS2"})
 # Reading events or SREGS delivers an exception's payload: to CR2 or DR6.
 _PAYLOAD = _SREGS | {_EVENTS, _DEBUGREGS}
 _NOTHING: frozenset[str] = frozenset()
@@ -86,6 +87,8 @@ class Registers:
     :ivar written: MSRs and registers that the last accepted call wrote, by register id
     :ivar values: MSRs and registers as read since the last call that may have changed one
     :ivar before: as read before that
+    :ivar first_sregs: SREGS as read before the first KVM_RUN; empty once anything else was written
+    :ivar last_sregs: what KVM_SET_SREGS last accepted
     """
 
     accepted: dict[str, bytes] = field(default_factory=dict)
@@ -94,6 +97,8 @@ class Registers:
     written: dict[int, int] = field(default_factory=dict)
     values: dict[int, int] = field(default_factory=dict)
     before: dict[int, int] = field(default_factory=dict)
+    first_sregs: bytes = b""
+    last_sregs: bytes = b""
     ran: bool = False
     waits: bool = False
     """It was given an MP state or events that the next GET_MP_STATE or KVM_RUN acts upon."""
@@ -111,6 +116,10 @@ class Registers:
             return
         self._forget(event)
         content = input_of(event.call, captured)
+        if event.name == _SET_SREGS:
+            self.last_sregs = content
+        elif not _reads(event) and not _plain_run(event):
+            self.first_sregs = b""
         if event.name in MSR_WRITES:
             self.written = registers_written(event, content)
             self.before |= self.values
@@ -130,12 +139,14 @@ class Registers:
             self._drop(GETS)
         elif self.ran and event.name in _PAYLOAD:
             self._drop(_PAYLOAD)
+        if event.name == _GET_SREGS and not self.ran and not self.last_sregs:
+            self.first_sregs = event.output
         self.read[event.name] = event.output
         self.since[event.name] = []
 
     def _forget(self, event: Event) -> None:
         self.ran |= event.loads
-        if _entry_failed(event):
+        if entry_failed(event):
             self._drop(_AFTER_FAILED_ENTRY)
         else:
             self._drop(_MAY_CHANGE.get(event.name, _NOTHING if _reads(event) else GETS))
@@ -147,10 +158,15 @@ class Registers:
             self.since.pop(name, None)
 
 
-def _entry_failed(event: Event) -> bool:
-    # A call that stores registers in the run area changes them whether or not the entry fails.
-    plain = isinstance(event.call, RunVcpu) and not event.call.patches and not event.result
-    return plain and int.from_bytes(event.output[:4], "little") == KvmExit.FAIL_ENTRY
+def entry_failed(event: Event) -> bool:
+    """Return True if a plain KVM_RUN did not enter the guest."""
+    failed = int.from_bytes(event.output[:4], "little") == KvmExit.FAIL_ENTRY
+    return _plain_run(event) and not event.result and failed
+
+
+def _plain_run(event: Event) -> bool:
+    # One that stores registers in the run area changes them whether or not the entry fails.
+    return isinstance(event.call, RunVcpu) and not event.call.patches
 
 
 def _reads(event: Event) -> bool:

@@ -57,6 +57,7 @@ CHECKERS: tuple[Checker, ...] = (
     acceptance.reserved_is_refused,
     acceptance.supported_is_accepted,
     acceptance.failed_entry_is_named,
+    acceptance.reset_state_is_entered,
 )
 
 

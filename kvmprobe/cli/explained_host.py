@@ -38,7 +38,8 @@ def add_host(command: argparse.ArgumentParser) -> None:
         "--kernel",
         metavar="RUN|KERNEL",
         help="host and kernel as a kept run found them: its directory, the FILE of `run --json`, "
-        "or a kernel that `kvmprobe runs` lists, such as 7.3.4; the newest run counts "
+        "or a kernel that `kvmprobe runs` lists, such as 7.3.4; the newest run "
+        "on the default host counts "
         "(default: a Sapphire Rapids, and a kernel without variants)",
     )
     command.add_argument(
@@ -117,7 +118,7 @@ def _of_run(text: str) -> tuple[HostProfile, str]:
         profile = replace(profile_of(dict(facts)), behaviours=found)
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: its facts about {target.kernel}: {error!r}") from error
-    return profile, f"{target.kernel} ({target.kind}), as found by {path}"
+    return profile, f"{target.release} ({target.kind}), as found by {path}"
 
 
 def _newest_run_on(kernel: str) -> Path:
@@ -126,7 +127,7 @@ def _newest_run_on(kernel: str) -> Path:
 
     with Index(runs_folder()) as index:
         index.refresh()
-        found = [row for row in index.runs() if row.kernel == kernel]
+        found = [row for row in index.runs() if (row.kernel, row.variant) == (kernel, "")]
     if not found:
         raise UsageError(
             f"--kernel {kernel}: neither a run nor a kernel that a kept run was on; "

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.grammar.epilogs import DISKS, end_with
-from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, seconds
+from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, add_variant, seconds
+from kvmprobe.cli.places import variant_of
 from kvmprobe.cli.program_coverage import watch, write
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
@@ -58,6 +59,7 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
     program.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     end_with(program, DISKS)
     add_kernel(program)
+    add_variant(program)
     program.add_argument(
         "--file",
         action="append",
@@ -175,7 +177,7 @@ def _execute(arguments: argparse.Namespace) -> int:
     program = Program(
         tuple(arguments.program),
         tuple(GuestFile.parse(text) for text in arguments.file),
-        Hardware(arguments.cpus, arguments.memory, _disk_of(arguments)),
+        Hardware(arguments.cpus, arguments.memory, _disk_of(arguments), variant_of(arguments)),
         archives.cache.folder("pycache") if takes_kvmprobe else None,
     )
     with progress() as status, _opened(arguments.kernel_log) as kernel_log:
@@ -183,9 +185,8 @@ def _execute(arguments: argparse.Namespace) -> int:
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=status
         )
         built = emulator.ensure(archives, status, tarball=arguments.tarball)
-        coverage = watch(
-            arguments, kernel, KernelReader(archives.cache, built, arguments.cpus), status
-        )
+        reader = KernelReader(archives.cache, built, arguments.cpus, variant_of(arguments))
+        coverage = watch(arguments, kernel, reader, status)
         program = replace(program, watch=coverage)
         # The status line would disturb the program's output.
         sinks = Sinks(sys.stdout.buffer, sys.stderr.buffer, kernel_log, started=status.stop)

@@ -10,6 +10,7 @@ from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Hazardous
+from kvmprobe.results.host_variant import HostVariant
 
 if TYPE_CHECKING:
     import argparse
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
     """Refuse for this host what only the emulated host can do.
 
-    :raises UsageError: ``--kernel``, or ``--jobs`` above 1, and ``--target host`` are given
+    :raises UsageError: ``--kernel``, ``--append``, or ``--jobs`` above 1, and ``--target host``
+        are given
     """
     if arguments.target != Where.HOST:
         return
     if arguments.kernel:
         raise UsageError("--kernel chooses the emulated host and excludes --target host")
+    if options := variant_of(arguments).options:
+        raise UsageError(f"{options}: only for the emulated host, which --target host excludes")
     if (arguments.jobs or 1) > 1:
         raise UsageError(
             f"--jobs {arguments.jobs} is for the emulated host: on a real one, scenarios share the "
@@ -35,8 +39,25 @@ def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
         )
 
 
+def variant_of(arguments: argparse.Namespace) -> HostVariant:
+    """Return how the emulated host is to differ from the default one.
+
+    :raises UsageError: the kernel parameters cannot be in a command line
+    """
+    try:
+        return HostVariant(" ".join(arguments.append))
+    except ValueError as error:
+        raise UsageError(f"--append: {error}") from error
+
+
+def is_emulated(arguments: argparse.Namespace) -> bool:
+    """Return True if the arguments choose the emulated host."""
+    chosen = arguments.kernel or variant_of(arguments).options
+    return bool(chosen) or arguments.target == Where.LAB
+
+
 def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHost:
-    """Return the emulated host with the wanted kernel.
+    """Return the emulated host with the wanted kernel and parameters.
 
     :raises LabError: the kernel or the emulator is not available
     """
@@ -51,6 +72,7 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHo
         status,
         tarball=arguments.tarball,
         start=Startup.COLD if arguments.cold else Startup.WARM,
+        variant=variant_of(arguments),
     )
     return replace(place, jobs=arguments.jobs or len(os.sched_getaffinity(0)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.places import variant_of
 from kvmprobe.cli.terminal import print_line
 from kvmprobe.coverage.coverage_file import to_text
 from kvmprobe.errors import BootFailed, NoCoverage, UsageError
@@ -42,7 +43,7 @@ def write(arguments: argparse.Namespace, kernel: Kernel, coverage: ProgramCovera
         why = coverage.problem or "the emulated host ended before it reported what was reached"
         print_line(f"kvmprobe: coverage was not measured: {why}")
         return
-    target = Target("lab", kernel.label, kernel.source)
+    target = Target("lab", kernel.label, kernel.source, variant_of(arguments))
     text = to_text(target, coverage.functions, shlex.join(arguments.program), coverage.blocks)
     try:
         arguments.coverage.write_text(text, encoding="utf-8")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.shared import add_device, add_sources
+from kvmprobe.cli.grammar.shared import add_device, add_sources, add_variant
+from kvmprobe.cli.places import variant_of
 from kvmprobe.cli.scenario import SCENARIO_HELP, named
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
@@ -80,6 +81,7 @@ def add_arguments(repro: argparse.ArgumentParser) -> None:
         help="run it past a load that can PANIC its host",
     )
     add_device(repro)
+    add_variant(repro)
     add_sources(repro)
 
 
@@ -184,6 +186,7 @@ def _run_emulated(
     from kvmprobe.lab import emulator, kernels  # noqa: PLC0415
     from kvmprobe.lab.program import (  # noqa: PLC0415
         PANIC_STATUS,
+        Hardware,
         Program,
         Sinks,
         run_program,
@@ -193,9 +196,12 @@ def _run_emulated(
     kernel = kernels.resolve(spec or None, modules_dir=None, archives=archives, progress=status)
     built = emulator.ensure(archives, status, tarball=arguments.tarball)
     said, errors = io.BytesIO(), io.BytesIO()
-    code = run_program(kernel, built, Program(words), Sinks(said, errors), status)
+    variant = variant_of(arguments)
+    program = Program(words, hardware=Hardware(variant=variant))
+    code = run_program(kernel, built, program, Sinks(said, errors), status)
+    label = f"{kernel.label} {variant.options}".rstrip()
     output = said.getvalue().decode(errors="replace")
     if code == PANIC_STATUS:
         headline, *_ = errors.getvalue().decode(errors="replace").splitlines() or [""]
-        return kernel.label, Ended(Result.PANICKED, headline)
-    return kernel.label, Ended.of(code, output)
+        return label, Ended(Result.PANICKED, headline)
+    return label, Ended.of(code, output)

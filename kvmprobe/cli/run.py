@@ -12,7 +12,7 @@ from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, notice
 from kvmprobe.cli.grammar.run import add_arguments
-from kvmprobe.cli.places import emulated_host, refuse_kernel_of_host
+from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
 from kvmprobe.cli.terminal import progress
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     _check(arguments)
     chosen = wanted(arguments.select, arguments.exclude)
     emulated = None
-    if arguments.kernel or arguments.target == Where.LAB:
+    if is_emulated(arguments):
         # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
         with progress() as status:
             emulated = emulated_host(arguments, status)

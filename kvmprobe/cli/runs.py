@@ -89,13 +89,16 @@ def _document(rows: Sequence[RunRow] | Sequence[RecordRow]) -> str:
 def _line(row: RunRow | RecordRow) -> str:
     match row:
         case RunRow():
-            where = f"{row.kernel} ({row.target})" if row.kernel else "nothing ran"
+            where = _where(row) if row.kernel else "nothing ran"
             cut = "" if row.complete else f", cut short, {row.not_completed} not completed"
             return f"{row.began}  {where}: {_counts(row)}{cut}\n  {row.path}"
         case RecordRow():
             known = f": {' '.join(row.known)}" if row.known else ""
-            where = f"{row.kernel} ({row.target})"
-            return f"{row.scenario}  {where}  {row.began}  {row.verdict}{known}"
+            return f"{row.scenario}  {_where(row)}  {row.began}  {row.verdict}{known}"
+
+
+def _where(row: RunRow | RecordRow) -> str:
+    return f"{' '.join(filter(None, (row.kernel, row.variant)))} ({row.target})"
 
 
 def _counts(row: RunRow) -> str:

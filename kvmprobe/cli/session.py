@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
-from kvmprobe.cli.places import crash_policy, emulated_host
+from kvmprobe.cli.places import crash_policy, emulated_host, is_emulated
 from kvmprobe.errors import (
     BootFailed,
     DownloadFailed,
@@ -83,7 +83,7 @@ class Session:
 
     def run(self, chosen: Callable[[str], bool], status: Progress) -> None:
         """Run on the host, on the emulated host, or on both."""
-        if self._arguments.kernel or self._arguments.target == Where.LAB:
+        if is_emulated(self._arguments):
             self._run_lab(chosen, status)
             return
         try:

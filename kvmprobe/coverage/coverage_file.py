@@ -9,7 +9,7 @@ from kvmprobe.coverage.functions import KernelFunctions
 from kvmprobe.coverage.measured import Measured
 from kvmprobe.coverage.reached import pack, unpack
 from kvmprobe.errors import ScenarioError
-from kvmprobe.results.codec import from_json
+from kvmprobe.results.codec import from_json, to_json
 from kvmprobe.results.record import Target
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def to_text(target: Target, functions: KernelFunctions, program: str, blocks: by
     """
     content = {
         "schema": SCHEMA,
-        "target": {"kind": target.kind, "kernel": target.kernel, "source": target.source},
+        "target": to_json(Target, target),
         "functions": functions.to_json(),
         "reached": {program: pack(blocks)},
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from calendar import timegm
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.coverage.reached import pack
@@ -17,6 +16,7 @@ from kvmprobe.execution.place import Risk
 from kvmprobe.host.kernel_log import mark
 from kvmprobe.results.codec import to_json
 from kvmprobe.results.journal import EntryType
+from kvmprobe.results.record import Target
 from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import Ending
 from kvmprobe.scenarios.ops import Op
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kvmprobe.coverage.functions import KernelFunctions
-    from kvmprobe.results.record import ScenarioRecord, Target
+    from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.run_directory import RunDirectory
     from kvmprobe.results.trace import Trace
 
@@ -68,7 +68,7 @@ class Journaling:
         self._risk = risk
         content = json.dumps(facts, indent=1, sort_keys=True).encode()
         entry = {
-            "target": asdict(target),
+            "target": to_json(Target, target),
             "real": risk is Risk.REAL,
             "facts": self._directory.keep(content),
             "time": now(),

@@ -19,6 +19,7 @@ from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Captured,
     Close,
+    GoOnInChild,
     Immediate,
     Ioctl,
     LimitDescriptors,
@@ -168,7 +169,9 @@ def _of_memory(call: MapMemory | MapPayload | SharePayload) -> _Members:
             return _Members(CallKind.SHARE_PAYLOAD, memory=memory)
 
 
-def _of_process(call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn) -> _Members:
+def _of_process(
+    call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn | GoOnInChild,
+) -> _Members:
     match call:
         case OpenKvm(binds):
             return _Members(CallKind.OPEN, binds=binds)
@@ -180,6 +183,8 @@ def _of_process(call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn) 
             return _Members(CallKind.LIMIT)
         case Spawn(binds, relation):
             return _Members(CallKind.SPAWN, binds=binds, argument=_RELATIONS[relation])
+        case GoOnInChild():
+            return _Members(CallKind.GO_ON_IN_CHILD)
 
 
 def _ioctl(call: Ioctl) -> _Members:

@@ -21,8 +21,10 @@ from kvmprobe.lab.machine_events import (
 )
 from kvmprobe.lab.saved import SavedTemplate
 from kvmprobe.lab.template import Template
+from kvmprobe.lab.variant_boot import naming
 from kvmprobe.lab.watched_kernel import KernelReader
 from kvmprobe.lab.worker_image import WorkerImage
+from kvmprobe.results.host_variant import DEFAULT_HOST
 from kvmprobe.results.record import Crash, Target
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from kvmprobe.lab.machine import Machine
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
+    from kvmprobe.results.host_variant import HostVariant
 
 # By the emulated clock, one second of which takes ten or more.
 _SCENARIO_SECONDS = 3.0
@@ -127,6 +130,7 @@ class EmulatedHost:
 
     :ivar jobs: machines that run scenarios at the same time
     :ivar coverage: what is watched of the kernel; None for nothing
+    :ivar variant: how it differs from the default host
     """
 
     kernel: kernels.Kernel
@@ -134,11 +138,12 @@ class EmulatedHost:
     template: Template
     jobs: int = 1
     coverage: Coverage | None = None
+    variant: HostVariant = DEFAULT_HOST
     timing: Timing = field(default_factory=lambda: Timing(scenario=_SCENARIO_SECONDS, start=180.0))
     risk: Risk = Risk.EXPENDABLE
 
     @classmethod
-    def prepare(
+    def prepare(  # noqa: PLR0913 - three of them by name
         cls,
         archives: Archives,
         spec: str | None,
@@ -147,6 +152,7 @@ class EmulatedHost:
         *,
         tarball: Path | None = None,
         start: Startup = Startup.WARM,
+        variant: HostVariant = DEFAULT_HOST,
     ) -> Self:
         """Fetch the kernel, and build emulator and boot image, unless they are in the cache.
 
@@ -155,10 +161,10 @@ class EmulatedHost:
         kernel = kernels.resolve(spec, modules_dir=modules, archives=archives, progress=progress)
         built = emulator.ensure(archives, progress, tarball=tarball)
         progress.stage(f"emulated host: boot image with {kernel.label}")
-        image = WorkerImage(kernel, built, archives.cache)
+        image = WorkerImage(kernel, built, archives.cache, variant)
         warm = start is Startup.WARM
         saved = SavedTemplate.of(archives.cache, built, image.get()) if warm else None
-        return cls(kernel, built, Template(built, image, saved))
+        return cls(kernel, built, Template(built, image, saved), variant=variant)
 
     def watched(self, cache: Cache, progress: Progress) -> Self:
         """Return this host; its machines report which blocks of the kernel are reached.
@@ -166,14 +172,15 @@ class EmulatedHost:
         :raises NoCoverage: the kernel's functions cannot be read
         :raises BootFailed: it does not boot
         """
-        coverage = Coverage(KernelReader(cache, self.emulator).functions(self.kernel, progress))
+        reader = KernelReader(cache, self.emulator, variant=self.variant)
+        coverage = Coverage(reader.functions(self.kernel, progress))
         template = self.template.prepared_by(coverage.arm)
         return replace(self, coverage=coverage, template=template)
 
     @property
     def target(self) -> Target:
-        """The kernel under test."""
-        return Target("lab", self.kernel.label, self.kernel.source)
+        """The kernel under test, and its host."""
+        return Target("lab", self.kernel.label, self.kernel.source, self.variant)
 
     def recall(self) -> dict[str, Any] | None:
         """Return what an earlier run with the same saved machine and kvmprobe recorded."""
@@ -190,7 +197,8 @@ class EmulatedHost:
         :raises BootFailed: the kernel did not boot, or has no KVM
         :raises LabError: the emulator cannot fork
         """
-        return EmulatedLink(self.template.fork(), self.template.greeting)
+        with naming(self.variant):
+            return EmulatedLink(self.template.fork(), self.template.greeting)
 
     def __enter__(self) -> Self:
         return self

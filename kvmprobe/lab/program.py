@@ -29,6 +29,8 @@ from kvmprobe.lab.machine_events import (
     ProgramKilled,
     Stream,
 )
+from kvmprobe.lab.variant_boot import command_line, naming
+from kvmprobe.results.host_variant import DEFAULT_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from kvmprobe.lab.kernel_store import Kernel
     from kvmprobe.lab.machine_events import Event
     from kvmprobe.progress import Progress
+    from kvmprobe.results.host_variant import HostVariant
 
 PANIC_STATUS = 255
 SILENCE_SECONDS = 600.0
@@ -84,11 +87,13 @@ class Hardware:
     :ivar processors: 1 or 2
     :ivar memory_mib: size of its memory, MiB; increased if the files need more
     :ivar disk: survives the emulated host
+    :ivar variant: how it differs from the default host
     """
 
     processors: int = 1
     memory_mib: int = boot_image.MEMORY_MIB
     disk: Disk | None = None
+    variant: HostVariant = DEFAULT_HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +211,8 @@ def run_program(
     """
     progress.stage(f"emulated host {kernel.label}: collect files")
     payload = program.payload()
-    disk = program.hardware.disk
+    disk, variant = program.hardware.disk, program.hardware.variant
+    arguments = boot_image.VERBOSE_ARGUMENTS if sinks.kernel_log else boot_image.DEFAULT_ARGUMENTS
     packed = initramfs.build(
         payload, kernel.modules, emulator.init.read_bytes(), kernel.disk_modules
     )
@@ -215,7 +221,7 @@ def run_program(
         image,
         packed,
         max(program.hardware.memory_mib, boot_image.memory_for(image, packed)),
-        boot_image.VERBOSE_ARGUMENTS if sinks.kernel_log else boot_image.DEFAULT_ARGUMENTS,
+        command_line(arguments, variant),
         program.hardware.processors,
         1 if disk else 0,
     )
@@ -223,6 +229,7 @@ def run_program(
         disk.opened() if disk else contextlib.nullcontext() as descriptor,
         Machine.boot(emulator, Boot(boot, descriptor)) as machine,
         _kernel_log(machine, sinks),
+        naming(variant),
     ):
         progress.stage(f"emulated host {kernel.label}: boot")
         status: int | None = None

@@ -21,12 +21,15 @@ from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import Output, ProgramExited, Stream
 from kvmprobe.lab.python_closure import add_python
+from kvmprobe.lab.variant_boot import command_line, naming
+from kvmprobe.results.host_variant import DEFAULT_HOST
 
 if TYPE_CHECKING:
     from kvmprobe.lab.cache import Cache
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.kernel_store import Kernel
     from kvmprobe.progress import Progress
+    from kvmprobe.results.host_variant import HostVariant
 
 _READER = "kvmprobe.coverage.running_kernel"
 _SILENCE_SECONDS = 600.0
@@ -37,11 +40,13 @@ class KernelReader:
     """Reads the functions of kernels on the emulated host.
 
     :ivar processors: of the machines whose coverage is wanted: Linux patches its text by it
+    :ivar variant: of those machines, for the same reason
     """
 
     cache: Cache
     emulator: Emulator
     processors: int = 1
+    variant: HostVariant = DEFAULT_HOST
 
     def functions(self, kernel: Kernel, progress: Progress) -> KernelFunctions:
         """Return the functions in scope of ``kernel``.
@@ -63,8 +68,12 @@ class KernelReader:
                 self.cache.publish(fresh, file)
         return found
 
+    @property
+    def _arguments(self) -> str:
+        return command_line(boot_image.DEFAULT_ARGUMENTS, self.variant)
+
     def _key(self, kernel: Kernel) -> str:
-        state = hashlib.sha256(repr((self.processors, boot_image.DEFAULT_ARGUMENTS)).encode())
+        state = hashlib.sha256(repr((self.processors, self._arguments)).encode())
         inputs = (kernel.vmlinuz, *kernel.modules, self.emulator.bochs, self.emulator.init)
         for content in (each.read_bytes() for each in (SCOPE_FILE, *inputs)):
             state.update(hashlib.sha256(content).digest())
@@ -82,11 +91,12 @@ class KernelReader:
             kernel_image.read(kernel.vmlinuz),
             packed,
             boot_image.MEMORY_MIB,
-            processors=self.processors,
+            self._arguments,
+            self.processors,
         )
         written = {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}
         status = None
-        with Machine.boot(self.emulator, Boot(image)) as machine:
+        with naming(self.variant), Machine.boot(self.emulator, Boot(image)) as machine:
             for event in machine.events(_SILENCE_SECONDS):
                 if isinstance(event, Output):
                     written[event.stream] += event.content

@@ -9,12 +9,15 @@ from kvmprobe.build_inputs import check_parts
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, initramfs, kernel_image
 from kvmprobe.lab.python_closure import add_python
+from kvmprobe.lab.variant_boot import command_line
+from kvmprobe.results.host_variant import DEFAULT_HOST
 
 if TYPE_CHECKING:
     from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.cache import Cache
     from kvmprobe.lab.emulator import Emulator
     from kvmprobe.lab.kernel_store import Kernel
+    from kvmprobe.results.host_variant import HostVariant
 
 _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.facts",)
 
@@ -22,8 +25,15 @@ _WORKER, _WORKER_IMPORTS = "kvmprobe.execution.worker", ("kvmprobe.execution.fac
 class WorkerImage:
     """The boot image of one kernel, which is made again if it is wanted after it was dropped."""
 
-    def __init__(self, kernel: Kernel, emulator: Emulator, cache: Cache) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        emulator: Emulator,
+        cache: Cache,
+        variant: HostVariant = DEFAULT_HOST,
+    ) -> None:
         self._kernel = kernel
+        self._variant = variant
         self._emulator = emulator
         self._cache = cache
         self._made: BootImage | None = None
@@ -58,5 +68,5 @@ class WorkerImage:
             kernel.result(),
             initramfs.build(payload, self._kernel.modules, init),
             boot_image.MEMORY_MIB,
-            boot_image.WORKER_ARGUMENTS,
+            command_line(boot_image.WORKER_ARGUMENTS, self._variant),
         )

@@ -107,6 +107,29 @@ def _with_new(machine: Machine, task: str, process: Process, rule: Rule) -> Step
     return Step(machine._replace(processes=processes, tasks=tasks), Done(), rule)
 
 
+GO_ON_IN_CHILD = Rule(
+    "a forked child has permission and its lock, and none of its parent's VMs",
+    ("INV-5", "INV-41"),
+    (
+        KernelSource(KernelFile.FPU_CORE, "fpu_inherit_perms"),
+        KernelSource(KernelFile.FORK, "copy_process"),
+        KernelSource(KernelFile.KVM_MAIN, "kvm_vm_ioctl"),
+    ),
+)
+
+
+def go_on_in_child(machine: Machine) -> Step:
+    """Fork; the child, with a memory of its own, is from now on the scenario's process.
+
+    It has copies of the descriptors.  /dev/kvm can be used, VMs and vCPUs belong to the parent.
+
+    :see: arch/x86/kernel/fpu/core.c: fpu_inherit_perms; virt/kvm/kvm_main.c: kvm_vm_ioctl
+    """
+    parent = machine.process(MAIN)
+    child = parent._replace(memory=f"child of {parent.memory or 'the first process'}")
+    return Step(machine.with_process(MAIN, child), Done(), GO_ON_IN_CHILD)
+
+
 SET_ALTSTACK = Rule(
     "an alternate signal stack holds the frame of what is permitted",
     ("INV-6",),

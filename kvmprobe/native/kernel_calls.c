@@ -146,6 +146,8 @@ long perform(struct session *session, const struct kvmprobe_call *call, const st
 		return limit_descriptors();
 	case KVMPROBE_SPAWN:
 		return spawn(session, call);
+	case KVMPROBE_GO_ON_IN_CHILD:
+		return go_on(session);
 	default:
 		return call_on_descriptor(session, call, input);
 	}

@@ -119,6 +119,7 @@ long run_command(struct descriptor *vcpu, uint8_t *memory, const struct kvmprobe
 int read_whole(int fd, void *buffer, size_t size);
 int write_whole(int fd, const void *buffer, size_t size);
 long spawn(struct session *session, const struct kvmprobe_call *call);
+long go_on(const struct session *session);
 long perform_in_task(struct session *session, const struct kvmprobe_call *call, const struct input *input);
 
 /* local.c */

@@ -154,6 +154,14 @@ long spawn(struct session *session, const struct kvmprobe_call *call)
 	cannot_run("a task has the unknown relation %zu", call->argument);
 }
 
+/* The tasks answer the process that created them, and no other. */
+long go_on(const struct session *session)
+{
+	if (session->task_names.count)
+		cannot_run("a scenario with tasks cannot go on in a child");
+	return go_on_in_child();
+}
+
 /* Ends the scenario's process as the task ended: by the same signal, so that the scenario counts as killed by it. */
 __attribute__((noreturn)) static void end_like(const struct task *task)
 {

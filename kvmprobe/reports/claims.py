@@ -83,6 +83,7 @@ _SENTENCES: Mapping[Claim, str] = {
     _C.RESERVED_ACCEPTED: "{call} accepts the reserved bits {value:#x} of {member}",
     _C.LEGAL_REFUSED: "{call} refuses what is always legal, or what the GET ioctl returned",
     _C.ENTRY_FAILURE: "KVM_EXIT_FAIL_ENTRY has reason {value:#x}, not that of a guest's state",
+    _C.STILL_NOT_ENTERED: "KVM_EXIT_FAIL_ENTRY with the SREGS of a vCPU that has not run",
     _C.READS_MATTER: "{ops}: what it does, or leaves, depends on whether state was read before",
     _C.REPEATS_MATTER: "{ops}: what it does, or leaves, depends on a step that must not matter",
     _C.PLACE_MATTERS: "{ops}: what it does, or leaves, is not the same after a move",

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
 from kvmprobe.errors import ReportFileError, UsageError
+from kvmprobe.results.codec import to_json
 from kvmprobe.results.durable import write_all
+from kvmprobe.results.record import Target
 from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.schema import RUN
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from kvmprobe.results.record import ScenarioRecord, Target
+    from kvmprobe.results.record import ScenarioRecord
 
 
 class JsonReport:
@@ -64,7 +65,7 @@ class JsonReport:
 
     def _append(self, content: bytes) -> None:
         summary = self._summary | {"counts": dict(self._counts)}
-        targets = json.dumps([asdict(t) for t in self._targets])
+        targets = json.dumps([to_json(Target, t) for t in self._targets])
         tail = f'\n],\n"targets": {targets},\n"summary": {json.dumps(summary)}}}\n'.encode()
         try:
             write_all(self._fd, content + tail, self._end)

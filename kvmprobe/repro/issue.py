@@ -27,6 +27,7 @@ from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Captured,
     Close,
+    GoOnInChild,
     Immediate,
     Ioctl,
     LimitDescriptors,
@@ -133,7 +134,7 @@ class Issuer:
                 return self._run_guest(call, out)
             case MapMemory() | MapPayload() | SharePayload():
                 return _Body(self._memory_lines(call))
-            case OpenKvm() | Close() | SetAltStack() | LimitDescriptors() | Spawn():
+            case OpenKvm() | Close() | SetAltStack() | LimitDescriptors() | Spawn() | GoOnInChild():
                 return self._of_process(call)
 
     def _memory_lines(self, call: MapMemory | MapPayload | SharePayload) -> list[str]:
@@ -148,7 +149,9 @@ class Issuer:
             case SharePayload(_, memory):
                 return [f"return share_payload({vm}, {self._around.memories[memory]});"]
 
-    def _of_process(self, call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn) -> _Body:
+    def _of_process(
+        self, call: OpenKvm | Close | SetAltStack | LimitDescriptors | Spawn | GoOnInChild
+    ) -> _Body:
         match call:
             case OpenKvm(binds):
                 kvm = self._around.descriptors[binds]
@@ -161,6 +164,8 @@ class Issuer:
                 return _Body(["return limit_descriptors();"])
             case Spawn(binds, relation):
                 return _Body([f"return {_SPAWNS[relation]}(&{self._around.tasks[binds]});"])
+            case GoOnInChild():
+                return _Body(["return go_on_in_child();"])
 
     def _bind(self, variable: str, name: str) -> list[str]:
         more = []

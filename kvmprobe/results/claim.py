@@ -79,6 +79,7 @@ class Claim(Enum):
     RESERVED_ACCEPTED = ("reserved-accepted", "value", "call member")
     LEGAL_REFUSED = ("legal-refused", "", "call")
     ENTRY_FAILURE = ("entry-failure", "value")
+    STILL_NOT_ENTERED = ("still-not-entered",)
     READS_MATTER = ("reads-matter",)
     REPEATS_MATTER = ("repeats-matter",)
     PLACE_MATTERS = ("place-matters",)

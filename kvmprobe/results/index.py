@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.results.run_document import RunDocument
 
-INDEX = "index-2.sqlite"
+INDEX = "index-3.sqlite"
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -32,27 +32,33 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE TABLE IF NOT EXISTS records (
     path TEXT NOT NULL REFERENCES runs(path) ON DELETE CASCADE,
-    target TEXT NOT NULL, kernel TEXT NOT NULL, scenario TEXT NOT NULL, verdict TEXT NOT NULL,
+    target TEXT NOT NULL, kernel TEXT NOT NULL, variant TEXT NOT NULL,
+    scenario TEXT NOT NULL, verdict TEXT NOT NULL,
     known TEXT NOT NULL, reason TEXT NOT NULL, duration REAL NOT NULL,
     PRIMARY KEY (path, target, kernel, scenario)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_scenario ON records (scenario, kernel);
 """
 _RUNS = """
-SELECT path, began, complete, not_completed, target, kernel, verdict, COUNT(*)
+SELECT path, began, complete, not_completed, target, kernel, variant, verdict, COUNT(*)
 FROM runs LEFT JOIN records USING (path)
-GROUP BY path, target, kernel, verdict ORDER BY began, path, target, kernel, verdict
+GROUP BY path, target, kernel, variant, verdict
+ORDER BY began, path, target, kernel, variant, verdict
 """
 _RECORDS = """
-SELECT scenario, kernel, target, began, verdict, known, path FROM records JOIN runs USING (path)
+SELECT scenario, kernel, variant, target, began, verdict, known, path
+FROM records JOIN runs USING (path)
 WHERE scenario GLOB ? AND kernel GLOB ? AND verdict GLOB ?
-ORDER BY scenario, kernel, target, began
+ORDER BY scenario, kernel, variant, target, began
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run on one target; ``counts`` has the number of records by verdict."""
+    """One run on one target; ``counts`` has the number of records by verdict.
+
+    :ivar variant: the options of the emulated host; empty for the default one
+    """
 
     path: str
     began: str
@@ -60,6 +66,7 @@ class RunRow:
     not_completed: int
     target: str
     kernel: str
+    variant: str
     counts: dict[str, int]
 
 
@@ -69,6 +76,7 @@ class RecordRow:
 
     scenario: str
     kernel: str
+    variant: str
     target: str
     began: str
     verdict: str
@@ -137,11 +145,19 @@ class Index:
 
     def runs(self) -> list[RunRow]:
         """Return all runs on all targets, oldest first."""
-        rows: dict[tuple[str, str, str], RunRow] = {}
-        for path, began, complete, left, target, kernel, verdict, count in self._base.execute(
-            _RUNS
-        ):
-            place = (path, target or "", kernel or "")
+        rows: dict[tuple[str, str, str, str], RunRow] = {}
+        for (
+            path,
+            began,
+            complete,
+            left,
+            target,
+            kernel,
+            variant,
+            verdict,
+            count,
+        ) in self._base.execute(_RUNS):
+            place = (path, target or "", kernel or "", variant or "")
             empty = RunRow(path, began, bool(complete), left, *place[1:], {})
             row = rows.setdefault(place, empty)
             if verdict:
@@ -153,8 +169,9 @@ class Index:
     ) -> Iterator[RecordRow]:
         """Yield the records that match these globs, by scenario and kernel."""
         for row in self._base.execute(_RECORDS, (scenario, kernel, verdict)):
-            found, ran_on, target, began, result, known, path = row
-            yield RecordRow(found, ran_on, target, began, result, tuple(json.loads(known)), path)
+            found, ran_on, variant, target, began, result, known, path = row
+            defects = tuple(json.loads(known))
+            yield RecordRow(found, ran_on, variant, target, began, result, defects, path)
 
     def _in_folder(self) -> list[Path]:
         readable = os.access(self._folder, os.R_OK, effective_ids=True)
@@ -166,12 +183,13 @@ class Index:
         values = (path, stamp, run.run_id, run.tool, run.began, complete, len(run.not_completed))
         self._base.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         self._base.executemany(
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     path,
                     r.target.kind,
                     r.target.kernel,
+                    r.target.variant.options,
                     r.id,
                     r.verdict.value,
                     json.dumps(r.known),

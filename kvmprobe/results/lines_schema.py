@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kvmprobe.results.codec import Schema, coder, object_schema
-from kvmprobe.results.record_json import RECORD_SCHEMA
+from kvmprobe.results.record_json import OPTIONAL, RECORD_SCHEMA
 from kvmprobe.results.schema import LINES
 from kvmprobe.results.verdict import Verdict
 
@@ -38,4 +38,4 @@ def lines_schema() -> Schema:
 
 
 def _line(kind: str, members: dict[str, Schema]) -> Schema:
-    return object_schema({"type": {"const": kind}, **members})
+    return object_schema({"type": {"const": kind}, **members}, OPTIONAL)

@@ -16,6 +16,7 @@ from kvmprobe.results.claim import Claim  # noqa: TC001
 from kvmprobe.results.codec import to_json
 from kvmprobe.results.difference import Difference
 from kvmprobe.results.hang import Hang  # noqa: TC001
+from kvmprobe.results.host_variant import DEFAULT_HOST, HostVariant
 from kvmprobe.results.known import label
 from kvmprobe.results.verdict import LABELLED, Verdict
 from kvmprobe.scenarios.ops import Op
@@ -27,11 +28,15 @@ _DIFFERENCE: Any = Difference
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where scenarios ran: ``host`` or ``lab``, the kernel's release, and the kernel's source."""
+    """Where scenarios ran: ``host`` or ``lab``, the kernel's release, and the kernel's source.
+
+    :ivar variant: how the emulated host differs from the default one
+    """
 
     kind: str
     kernel: str
     source: str
+    variant: HostVariant = DEFAULT_HOST
 
     @property
     def emulated(self) -> bool:
@@ -41,7 +46,13 @@ class Target:
     @property
     def description(self) -> str:
         """Place and kernel, for people."""
-        return f"{'emulated host' if self.emulated else 'this host'}, {self.kernel}"
+        place = "emulated host" if self.emulated else "this host"
+        return f"{place}, {self.release}"
+
+    @property
+    def release(self) -> str:
+        """The kernel's release, and the options that the emulated host was given."""
+        return f"{self.kernel} {self.variant.options}".rstrip()
 
 
 @dataclass(frozen=True)

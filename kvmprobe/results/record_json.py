@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.errors import ScenarioError
 from kvmprobe.results.codec import coder, from_json, object_schema, to_json
 from kvmprobe.results.hang import Hang
+from kvmprobe.results.host_variant import DEFAULT_HOST, HostVariant
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord, Target
 from kvmprobe.results.step_json import STEPS_SCHEMA, steps_from_json, steps_to_json
@@ -35,15 +36,20 @@ _TYPES: Mapping[str, Any] = {
     "duration": float,
 }
 _TEXT = coder(str).schema
+# Members that a record need not have.
+OPTIONAL = ("variant",)
 RECORD_SCHEMA = object_schema(
     {
         "id": _TEXT | {"pattern": f"^{_ID.pattern}$"},
         "target": {"enum": ["host", "lab"], "description": "this host, or the emulated one"},
         "kernel": _TEXT | {"description": "its release"},
         "label": _TEXT | {"description": "the verdict, and what is known of it"},
+        "variant": coder(HostVariant).schema
+        | {"description": "how the emulated host differs from the default one"},
         **{name: coder(of).schema for name, of in _TYPES.items()},
         **STEPS_SCHEMA,
-    }
+    },
+    optional=OPTIONAL,
 )
 
 
@@ -54,9 +60,16 @@ def record_to_json(record: ScenarioRecord) -> dict[str, Any]:
         "target": record.target.kind,
         "kernel": record.target.kernel,
         "label": record.label,
+        **_variant(record.target),
         **{name: to_json(of, getattr(record, name)) for name, of in _TYPES.items()},
         **steps_to_json(record.steps),
     }
+
+
+def _variant(target: Target) -> dict[str, Any]:
+    """Return the member that only a record of another host than the default has."""
+    differs = target.variant != DEFAULT_HOST
+    return {"variant": to_json(HostVariant, target.variant)} if differs else {}
 
 
 def record_from_json(data: Mapping[str, Any], source: str = "") -> ScenarioRecord:
@@ -83,6 +96,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
     )
     if not _ID.fullmatch(scenario_id):
         raise ValueError("its id may have only letters, digits, '_', '-' and dots")
+    variant = from_json(HostVariant, data.get("variant", {}), "$.variant")
     row, column = row_and_column_of(scenario_id)
     read = {name: from_json(of, data[name], f"$.{name}") for name, of in _TYPES.items()}
     for finding in read["findings"]:
@@ -92,7 +106,7 @@ def _record(data: Mapping[str, Any], source: str) -> ScenarioRecord:
         id=scenario_id,
         row=row,
         column=column,
-        target=Target(kind, kernel, source),
+        target=Target(kind, kernel, source, variant),
         steps=steps_from_json(data),
         **read,
     )

@@ -180,6 +180,11 @@ class LimitDescriptors:
 
 
 @dataclass(frozen=True, slots=True)
+class GoOnInChild:
+    """Fork; the child makes all further calls, and the parent waits and ends as the child does."""
+
+
+@dataclass(frozen=True, slots=True)
 class MapMemory:
     """Give VM ``on`` memory with ``content`` at a guest-physical address (bytes), in a slot."""
 
@@ -243,6 +248,7 @@ Call = (
     | SetAltStack
     | LimitDescriptors
     | Spawn
+    | GoOnInChild
     | MapMemory
     | MapPayload
     | SharePayload

@@ -24,6 +24,7 @@ from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Captured,
     Close,
+    GoOnInChild,
     Immediate,
     Ioctl,
     LimitDescriptors,
@@ -326,6 +327,29 @@ def test_a_forked_task_gets_an_output_that_was_captured_later(execute):
         Ioctl(ioctls.GET_CPUID2.number, "vcpu", SUPPORTED_CPUID, by="other"),
     )
     assert ran.results[-2:] == [0, 0]
+
+
+def test_in_a_child_the_parents_vcpu_cannot_be_used_and_a_new_one_can(execute):
+    # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
+    ran = execute(*VCPU, GoOnInChild(), get_xsave(Output(4096)), *VCPU[1:], get_xsave(Output(4096)))
+    assert (ran.results[3:5], ran.results[-1]) == ([0, -errno.EIO], 0)
+
+
+def test_a_child_has_the_outputs_that_were_captured_before_it(execute):
+    saved = get_xsave(Output(4096, capture="state"))
+    ran = execute(*VCPU, saved, GoOnInChild(), *VCPU[1:], set_xsave(Captured("state")))
+    assert ran.results[-1] == 0
+
+
+def test_a_scenario_ends_as_the_child_that_goes_on(execute):
+    ran = execute(OPEN, GoOnInChild(), GET_API_VERSION, VCPU[2])
+    assert ran.status == "broken"
+    assert "there is no descriptor named vm" in ran.lines[-1]["traceback"]
+
+
+def test_a_scenario_with_a_task_cannot_go_on_in_a_child(execute):
+    ran = execute(Spawn("other", Relation.THREAD), GoOnInChild())
+    assert "with tasks cannot go on" in ran.lines[-1]["traceback"]
 
 
 def test_a_task_that_execs_cannot_make_ioctls(execute):

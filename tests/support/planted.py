@@ -30,7 +30,7 @@ from kvmprobe.scenarios.ops.msrs import GetMsrs, GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.run import RunUntilHalt
-from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2
+from kvmprobe.scenarios.ops.sregs import GetSregs, GetSregs2, SetSregs
 from kvmprobe.scenarios.ops.vcpu_state import GetRegs, GetVcpuEvents, SetRegs, SetVcpuEvents
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
@@ -48,8 +48,9 @@ PAYLOAD = (*TILES.ops, USE_XSAVE)
 # In struct kvm_regs: RBX; in struct kvm_sregs: CR2.
 RBX, CR2 = 8, ioctls.KVM_SREGS.offset("cr2")
 PAT = Msr.IA32_PAT
-# SDM vol.3 §31.4 "VM Instruction Error Numbers": VM entry with invalid control fields.
-CONTROL_FIELDS = 7
+# SDM vol.3 §31.4 "VM Instruction Error Numbers": VM entry with invalid control fields; §28.8
+# "VM-Entry Failures During or After Loading Guest State": invalid guest state.
+CONTROL_FIELDS, GUEST_STATE = 7, 0x8000_0021
 XMM0, RESERVED, XSTATE_BV, XCR0, RAX = 160, 416, 512, 16, 32
 
 
@@ -163,6 +164,9 @@ FAULTS = (
     Fault("supported_is_accepted", (*VCPU, GetRegs(), SetRegs(5)), result=-errno.EINVAL),
     Fault("failed_entry_is_named", (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt()),
           patches={0: struct.pack("<I20xQ", KvmExit.FAIL_ENTRY, CONTROL_FIELDS)}),
+    Fault("reset_state_is_entered",
+          (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), GetSregs(), SetSregs(0), RunUntilHalt()),
+          patches={0: struct.pack("<I20xQ", KvmExit.FAIL_ENTRY, GUEST_STATE)}),
 )  # fmt: skip
 
 

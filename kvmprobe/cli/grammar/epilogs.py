@@ -59,6 +59,7 @@ derived scenarios:
     ran-N         KVM_RUN until HLT before the step
     moved-vcpu-N  all state is saved, and restored into a new vCPU
     moved-vm-N    the same in a new VM
+    moved-process-N  the same in a new VM of a forked child
 """
 FAMILIES = """\
 families:

@@ -65,12 +65,30 @@ def add_archive(command: _ActionsContainer) -> None:
 def add_emulated(command: _ActionsContainer) -> None:
     """Declare the kernel of the emulated host, and how its machines start and run."""
     add_kernel(command)
+    add_variant(command)
     add_jobs(command, "the processors that this process may use")
+    add_cold(command)
+
+
+def add_cold(command: _ActionsContainer) -> None:
+    """Declare ``--cold``."""
     command.add_argument(
         "--cold",
         action="store_true",
         help="boot the emulated host, and save nothing: by default a booted machine is saved in "
         "the cache, and later runs with the same kernel, emulator and kvmprobe start from it",
+    )
+
+
+def add_variant(command: _ActionsContainer) -> None:
+    """Declare what differs from the default emulated host."""
+    command.add_argument(
+        "--append",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help="use the emulated host with these kernel parameters at the end of the command line, "
+        "for example nopku, or kvm_intel.ept=0; several may be given, in one word or in several",
     )
 
 

@@ -12,6 +12,8 @@
  *
  * With /lab/wait, init waits for a byte of the channel before the program starts ("#phase wait").
  *
+ * A module gets its parameters from the kernel command line, as from modprobe: MODULE.PARAMETER[=VALUE].
+ *
  * Files: /lab/modules.list (one path per line, in load order), /lab/mode ("worker" or "exec"),
  * /lab/command and /lab/environ (NUL separated).  With a disk: /lab/mount-point and
  * /lab/disk.list, like modules.list.  The disk is unmounted when the program has ended.
@@ -167,6 +169,50 @@ static void open_standard_streams(void)
 		close(console);
 }
 
+/* Length of the first word, which ends at a space outside of double quotes (Linux lib/cmdline.c: next_arg). */
+static size_t word_length(const char *text)
+{
+	size_t size = 0;
+
+	for (int quoted = 0; text[size] && (quoted || !strchr(" \n", text[size])); size++)
+		quoted ^= text[size] == '"';
+	return size;
+}
+
+/* True if a word is "MODULE.PARAMETER"; dash and underscore are the same (lib/params.c: parameq). */
+static int is_parameter_of(const char *word, const char *module, size_t size)
+{
+	for (size_t at = 0; at < size; at++)
+		if (word[at] != module[at] && !(strchr("-_", word[at]) && strchr("-_", module[at])))
+			return 0;
+	return word[size] == '.';
+}
+
+/* Parameters of a module, by the path of its file, as finit_module() takes them. */
+static const char *module_parameters(const char *path)
+{
+	static char command_line[4096], found[sizeof command_line];
+	const char *module = strrchr(path, '/') + 1;
+	size_t module_size = strcspn(module, "."), used = 0;
+	int file = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t got = read(file, command_line, sizeof command_line - 1);
+
+	close(file);
+	command_line[got > 0 ? got : 0] = '\0';
+	for (const char *word = command_line; *word; word += strspn(word, " \n")) {
+		size_t size = word_length(word);
+
+		if (size > module_size && is_parameter_of(word, module, module_size)) {
+			memcpy(found + used, word + module_size + 1, size - module_size - 1);
+			used += size - module_size - 1;
+			found[used++] = ' ';
+		}
+		word += size;
+	}
+	found[used] = '\0';
+	return found;
+}
+
 /* Loads the modules that a file lists; returns the name of the first that fails, with errno set, or NULL. */
 static const char *load_modules(const char *list_path)
 {
@@ -176,7 +222,7 @@ static const char *load_modules(const char *list_path)
 	for (char *path = list ? strtok(list, "\n") : NULL; path; path = strtok(NULL, "\n")) {
 		int file = open(path, O_RDONLY | O_CLOEXEC);
 
-		if (file < 0 || (syscall(SYS_finit_module, file, "", 0) != 0 && errno != EEXIST))
+		if (file < 0 || (syscall(SYS_finit_module, file, module_parameters(path), 0) != 0 && errno != EEXIST))
 			return strrchr(path, '/') + 1;
 		close(file);
 	}

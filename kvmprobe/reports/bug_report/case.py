@@ -187,7 +187,8 @@ def _check_repeats(target: Target, seen: Iterable[Seen]) -> None:
 
     :raises UsageError: it passed there in one of the runs, or failed in another way
     """
-    here = [s for s in seen if (s.record.target.kind, s.kernel) == (target.kind, target.kernel)]
+    place = (target.kind, target.release)
+    here = [s for s in seen if (s.record.target.kind, s.record.target.release) == place]
     for one in here:
         if one.outcome in {Outcome.BEHAVES, Outcome.OTHER}:
             did = "passed" if one.outcome is Outcome.BEHAVES else "failed in another way"
@@ -198,8 +199,8 @@ def _check_repeats(target: Target, seen: Iterable[Seen]) -> None:
 
 
 def _by_release(seen: Iterable[Seen]) -> list[Seen]:
-    """Sort by release, and keep one for each kernel and outcome."""
-    unique = {(s.record.target.kind, s.kernel, s.outcome): s for s in seen}
+    """Sort by release, and keep one for each kernel, host and outcome."""
+    unique = {(s.record.target.kind, s.record.target.release, s.outcome): s for s in seen}
     return sorted(unique.values(), key=lambda s: release_of(s.kernel))
 
 

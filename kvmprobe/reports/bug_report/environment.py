@@ -29,6 +29,7 @@ def environment(case: Case) -> list[str]:
     entries |= {name: text("kernel", name) for name in _KERNEL}
     if target.emulated:
         entries["machine"] = _EMULATED
+        entries["options of the emulated host"] = target.variant.options
     else:
         entries |= {
             "CPU": text("processor", "brand"),

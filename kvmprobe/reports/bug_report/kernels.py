@@ -18,7 +18,7 @@ def kernel_lines(case: Case) -> list[str]:
     """Return affected and unaffected kernels, the fix, and the range of a regression."""
     lines = []
     for name, seen in _groups(case):
-        lines += item(f"{name}: {', '.join(dict.fromkeys(s.kernel for s in seen))}")
+        lines += item(f"{name}: {', '.join(dict.fromkeys(s.record.target.release for s in seen))}")
     if len(case.seen) > 1 and not any(s.outcome is Outcome.BEHAVES for s in case.seen):
         lines += item(f"{Outcome.BEHAVES.value}: none of the tested kernels")
     for defect in case.defects:
@@ -43,15 +43,17 @@ def _groups(case: Case) -> Iterator[tuple[str, list[Seen]]]:
 
 
 def _change(case: Case) -> list[str]:
-    """Return the last good and the first bad of the tested kernels."""
-    reported = release_of(case.record.target.kernel)
+    """Return the last good and the first bad of the kernels tested on such a host."""
+    target = case.record.target
+    reported = release_of(target.kernel)
+    alike = [s for s in case.seen if s.record.target.variant == target.variant]
     # A kernel with the fix does not show when the defect was introduced.
     good = [
         s
-        for s in case.seen
+        for s in alike
         if s.outcome is Outcome.BEHAVES and not any(d.is_fixed_in(s.kernel) for d in case.defects)
     ]
-    bad = [s for s in case.seen if s.outcome is Outcome.SAME]
+    bad = [s for s in alike if s.outcome is Outcome.SAME]
     last_good = _newest(s for s in good if release_of(s.kernel) < reported)
     if last_good is None or not reported:
         return []

@@ -135,7 +135,7 @@ def _body(case: Case) -> list[str]:
 def _summary(case: Case) -> list[str]:
     texts = [plain(defect.summary) for defect in case.defects]
     if not texts:
-        texts = [f"On {case.record.target.kernel}: {headline(case, _LONG)}."]
+        texts = [f"On {case.record.target.release}: {headline(case, _LONG)}."]
     series = _series_to_mend(case)
     if series:
         fix = case.defects[0]

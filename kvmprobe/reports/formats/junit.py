@@ -64,6 +64,8 @@ def _properties(run: RunDocument, target: Target | None) -> dict[str, str]:
     values = {"tool": run.tool, "command": " ".join(run.command), "ending": run.ending.value}
     if target:
         values |= {"target": target.kind, "kernel": target.kernel, "source": target.source}
+        if target.variant.options:
+            values["variant"] = target.variant.options
     return values
 
 

@@ -126,6 +126,7 @@ def _test(run: RunDocument, run_id: str, scenario: str, target: Target) -> dict[
             "misc": {
                 "target": target.kind,
                 "tool": run.tool,
+                **({"variant": target.variant.options} if target.variant.options else {}),
                 **brief_environment(run.environments.get(target, {})),
             },
         },

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Column:
     """One run on one target.
 
-    :ivar label: the kernel; if several columns have the same kernel, also what distinguishes them
+    :ivar label: the kernel and the options of its host; if several columns have the same, also
+        what distinguishes them
     """
 
     run: RunDocument
@@ -32,14 +33,14 @@ class Column:
 def columns_of(runs: Sequence[RunDocument]) -> tuple[Column, ...]:
     """Return a column for each target of each run, in the order of the runs."""
     pairs = [(run, target) for run in runs for target in run.targets]
-    kernels = Counter(target.kernel for _, target in pairs)
-    places = Counter((target.kernel, target.kind) for _, target in pairs)
+    kernels = Counter(target.release for _, target in pairs)
+    places = Counter((target.release, target.kind) for _, target in pairs)
     found = []
     for run, target in pairs:
-        label = target.kernel
-        if kernels[target.kernel] > 1:
+        label = target.release
+        if kernels[target.release] > 1:
             label += f" {target.kind}"
-        if places[target.kernel, target.kind] > 1:
+        if places[target.release, target.kind] > 1:
             label += f" ({run.name})"
         records = tuple(r for r in run.records if r.target == target)
         found.append(Column(run, target, label, records))

@@ -59,7 +59,7 @@ def _of_run(run: RunDocument) -> Iterator[KernelCoverage]:
     for target, measured in coverage_of_directory(run.covered_in).items():
         summary = Summary.of(measured, target.kernel)
         rows = tuple(_row(measured, summary, function) for function in summary.functions)
-        label = f"{target.kernel}, {run.name}" if run.name else target.kernel
+        label = f"{target.release}, {run.name}" if run.name else target.release
         yield KernelCoverage(label, summary, rows)
 
 

@@ -22,7 +22,12 @@ from kvmprobe.scenarios.ops.permission import (
     RequestPermission,
     UnknownOption,
 )
-from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SetAltstack, SpawnTask
+from kvmprobe.scenarios.ops.process import (
+    ContinueInChild,
+    LimitOwnDescriptors,
+    SetAltstack,
+    SpawnTask,
+)
 from kvmprobe.scenarios.ops.system import CheckExtension
 from kvmprobe.scenarios.ops.xsave import GetXsave2
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
@@ -121,6 +126,7 @@ def _locks() -> list[Scenario]:
         CreateVm(_VM1, FORK),
     )
     own_vm: tuple[Op, ...] = (CreateVm(_VM1, FORK), CreateVcpu(_VCPU1, _VM1, by=FORK))
+    own_vm_of_child: tuple[Op, ...] = (CreateVm(_VM1), CreateVcpu(_VCPU1, _VM1))
     chains: dict[str, tuple[Op, ...]] = {
         "vm": _VM_OPS,
         "vcpu": (*_VM_OPS, _C),
@@ -138,6 +144,8 @@ def _locks() -> list[Scenario]:
         "shared-mm-own-vm": (OpenKvm(), _spawn(SHARED), CreateVm(by=SHARED), _C),
         "fork-own-vm": (OpenKvm(), _spawn(FORK), *own_vm),
         "fork-refused": (*_VM_OPS, _spawn(FORK), CreateVcpu(by=FORK)),
+        "in-child": (*_VM_OPS, _C, ContinueInChild()),
+        "granted-in-child": (_P, *_VM_OPS, _C, ContinueInChild(), *own_vm_of_child),
         "forked-before": (*_VM_OPS, _spawn(FORK), _C),
         "bad-id": (*_VM_OPS, CreateVcpu(id=_BEYOND_IDS), CreateVcpu(id=(1 << 32) - 1)),
         "long-id": (*_VM_OPS, CreateVcpu(id=1 << 32)),

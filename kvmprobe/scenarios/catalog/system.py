@@ -16,7 +16,7 @@ from kvmprobe.scenarios.ops.bad_pointer import (
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid
 from kvmprobe.scenarios.ops.lifecycle import CloseDescriptor, CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
-from kvmprobe.scenarios.ops.process import LimitOwnDescriptors, SpawnTask
+from kvmprobe.scenarios.ops.process import ContinueInChild, LimitOwnDescriptors, SpawnTask
 from kvmprobe.scenarios.ops.system import (
     CheckExtension,
     GetDeviceAttr,
@@ -180,6 +180,7 @@ def _descriptors() -> list[Scenario]:
         _scenario(
             "descriptor", "closed-forked", *_VCPU_OPS, _spawn(fork), *close, *_all_ioctls(fork)
         ),
+        _scenario("descriptor", "in-child", *_VCPU_OPS, ContinueInChild(), *_all_ioctls()),
         _scenario("descriptor", "none-left", LimitOwnDescriptors(), OpenKvm()),
         _scenario("descriptor", "none-left-vm", OpenKvm(), LimitOwnDescriptors(), CreateVm()),
         _scenario(

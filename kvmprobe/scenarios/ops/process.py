@@ -1,4 +1,4 @@
-"""Tasks, which make calls for the scenario; alternate signal stacks; descriptor limits."""
+"""Tasks and child processes that make the scenario's calls; signal stacks; descriptor limits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kvmprobe.model import process
 from kvmprobe.scenarios.calls import (
     MAIN,
     Call,
+    GoOnInChild,
     LimitDescriptors,
     Relation,
     SetAltStack,
@@ -60,6 +61,24 @@ class SpawnTask(FixedOp):
     @property
     def text(self) -> str:
         return f"{self.kernel_call} {self.task} ({self.relation})"
+
+
+@op("go-on-in-child", "fork", process.GO_ON_IN_CHILD, operand="2")
+class ContinueInChild(FixedOp):
+    """Fork; the child makes all further calls.  It has none of its parent's VMs."""
+
+    def call(self) -> Call:
+        return GoOnInChild()
+
+    def refused(self, machine: Machine) -> str:
+        return "a task answers only the process that created it" if len(machine.tasks) > 1 else ""
+
+    def transition(self, machine: Machine) -> Step:
+        return process.go_on_in_child(machine)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call}; the child goes on"
 
 
 @op(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.relations.look import LOOK
-from kvmprobe.scenarios.relations.moves import MOVED_VCPU, MOVED_VM
+from kvmprobe.scenarios.relations.moves import MOVED_PROCESS, MOVED_VCPU, MOVED_VM
 from kvmprobe.scenarios.relations.reads import BLIND, UNREAD
 from kvmprobe.scenarios.relations.repeats import BESIDE, KICKED, RAN, TWICE
 
@@ -30,6 +30,7 @@ DERIVATIONS: tuple[Derivation, ...] = (
     RAN,
     MOVED_VCPU,
     MOVED_VM,
+    MOVED_PROCESS,
 )
 
 

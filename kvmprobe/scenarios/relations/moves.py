@@ -1,4 +1,4 @@
-"""Scenarios that go on in another vCPU: all state is saved, and restored before a step.
+"""Scenarios that go on in another vCPU, VM or process: state is saved, and restored before a step.
 
 The new vCPU takes the old one's name, so the steps that follow are the same.  Only where what the
 scenario has set is what is saved: registers, XCR0, XFD, XFD_ERR, XSS and XSTATE.
@@ -20,6 +20,7 @@ from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetXfd, SetXfdErr
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
+from kvmprobe.scenarios.ops.process import ContinueInChild
 from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xcrs import SetXcrs
@@ -62,7 +63,9 @@ def _moved(*made: Op) -> tuple[Op, ...]:
 
 
 _TO_VCPU = _moved(CreateVcpu(id=_OTHER_ID))
-_TO_VM = _moved(CreateVm(), MapHalt(), CreateVcpu())
+_NEW_VM = (CreateVm(), MapHalt(), CreateVcpu())
+_TO_VM = _moved(*_NEW_VM)
+_TO_PROCESS = _moved(ContinueInChild(), *_NEW_VM)
 
 
 def _places(base: Scenario, ops: tuple[Op, ...]) -> Iterator[str]:
@@ -88,3 +91,6 @@ def _derivation(name: str, summary: str, ops: tuple[Op, ...]) -> Derivation:
 
 MOVED_VCPU = _derivation("moved-vcpu", "goes on in a new vCPU from that step on", _TO_VCPU)
 MOVED_VM = _derivation("moved-vm", "goes on in a new VM from that step on", _TO_VM)
+MOVED_PROCESS = _derivation(
+    "moved-process", "goes on in a new process, with a new VM, from that step on", _TO_PROCESS
+)

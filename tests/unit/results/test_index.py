@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.errors import RunDirectoryError
+from kvmprobe.results.host_variant import HostVariant
 from kvmprobe.results.index import INDEX, Index
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import ScenarioRecord, Target
@@ -180,3 +181,14 @@ def test_where_no_folder_can_be_made_there_are_no_runs():
             assert (index.refresh(), index.runs()) == ([], [])
     finally:
         os.seteuid(0)
+
+
+def test_runs_of_one_kernel_on_two_hosts_are_told_apart(index, tmp_path):
+    variant = Target("lab", "6.12.95", "new", HostVariant("nopku"))
+    write_run(tmp_path / "runs" / "one", record("a.1", NEW))
+    write_run(tmp_path / "runs" / "two", record("a.1", variant), record("a.2", variant))
+    index.refresh()
+    assert [(r.kernel, r.variant) for r in index.runs()] == [
+        ("6.12.95", ""),
+        ("6.12.95", "--append nopku"),
+    ]

@@ -1,0 +1,37 @@
+"""How an emulated host differs from the default one.  Pure."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+LONGEST_APPEND = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HostVariant:
+    """The options that were given for the emulated host; the default is none.
+
+    :ivar append: words for the end of the kernel command line, at most ``LONGEST_APPEND``
+        printable ASCII characters
+    """
+
+    append: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the words fit in one line of the kernel.
+
+        :raises ValueError: they do not
+        """
+        if not (self.append.isascii() and self.append.isprintable()):
+            raise ValueError("kernel parameters are printable ASCII characters")
+        if len(self.append) > LONGEST_APPEND:
+            raise ValueError(f"kernel parameters are longer than {LONGEST_APPEND} characters")
+
+    @property
+    def options(self) -> str:
+        """The options as one types them; empty for the default host."""
+        return f"--append {shlex.quote(self.append)}" if self.append else ""
+
+
+DEFAULT_HOST = HostVariant()
