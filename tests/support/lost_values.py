@@ -6,6 +6,7 @@ own XSAVE wrote.  It says what XRSTORS makes of it: SDM vol.1 §13.8, §13.12.
 
 from __future__ import annotations
 
+import errno
 from typing import NamedTuple
 
 from kvmprobe.abi.payload import Registers
@@ -15,7 +16,7 @@ from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.guest import Fault, entered
 from kvmprobe.model.guest_xsave import RestoreForm, SaveForm
 from kvmprobe.model.init_signal import taken
-from kvmprobe.model.outcome import Done, HostDies, NotCovered, OneOf
+from kvmprobe.model.outcome import Done, Failed, HostDies, NotCovered, OneOf
 from kvmprobe.scenarios.calls import VCPU, RunGuest, RunVcpu
 from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.ops.guest_xsave import GuestXsave
@@ -47,7 +48,7 @@ def lost_in(before, op, step):
     :param before: the machine before the step
     """
     outcome = step.outcome
-    if isinstance(outcome, NotCovered | HostDies):
+    if isinstance(outcome, NotCovered | HostDies) or _is_not_made(outcome):
         return
     name = getattr(op, "vcpu", VCPU)
     vcpu = before.vcpus.get(name)
@@ -61,6 +62,11 @@ def lost_in(before, op, step):
             yield from _lost_by_save(entered(host, taken(host, vcpu), _NOTHING), op, outcome)
     else:
         yield from _undecided(host, vcpu, outcome)
+
+
+def _is_not_made(outcome):
+    """Whether KVM refuses the ioctl itself: of another process, or of a closed descriptor."""
+    return isinstance(outcome, Failed) and outcome.errno in {errno.EIO, errno.EBADF}
 
 
 def _at_exit(host, vcpu, op):
