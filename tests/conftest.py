@@ -22,7 +22,15 @@ AUTO, REQUIRE, OFF = "auto", "require", "off"
 STATE_FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 NOT_EXERCISED = "not exercised"
 # The longest begin first: what is short fills the gaps at the end.
-LONGEST = ("tests/lab/", "tests/native/", "tests/browser/", "tests/contract/")
+LONGEST = (
+    "tests/native/",
+    "tests/lab/test_side_by_side",
+    "tests/lab/test_persistent_disk",
+    "tests/lab/test_coverage",
+    "tests/lab/",
+    "tests/browser/",
+    "tests/contract/",
+)
 
 
 def pytest_configure(config):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.event import xstate_bv
-from kvmprobe.xstate.features import SSE_YMM, XFeature, numbers
-from kvmprobe.xstate.image import decode, is_init
+from kvmprobe.xstate.features import XFeature, numbers
+from kvmprobe.xstate.image import MXCSR_INIT, decode, is_init
 from kvmprobe.xstate.layout import MXCSR, MXCSR_MASK, XSTATE_BV
 
 if TYPE_CHECKING:
@@ -21,9 +21,11 @@ def normal_image(first: bytes, second: bytes, layout: Layout) -> tuple[bytes, by
     """Return two images without the bits that a load and a save may change.
 
     A component in its INIT state may have its XSTATE_BV bit set or clear; PKRU's bit follows the
-    host's.
+    host's.  MXCSR comes with SSE: without its bit the next load gives INIT, and what the image has
+    there is that or an earlier value, as the save decides.
 
-    :see: contract §7.5; SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
+    :see: contract §7.5; SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State", §13.11
+        "Operation of XSAVES"
     """
     stored = xstate_bv(first) & xstate_bv(second)
     return _normal(first, stored, layout), _normal(second, stored, layout)
@@ -42,7 +44,8 @@ def _normal(image: bytes, stored: int, layout: Layout) -> bytes:
         place = layout.component(XFeature.PKRU)
         normal[place.offset : place.end] = bytes(place.size)
     normal[XSTATE_BV.start : XSTATE_BV.stop] = bits.to_bytes(8, "little")
-    blank = [*_POINTERS, *MXCSR_MASK, *_ST_PADDING]
-    for offset in blank if stored & SSE_YMM else [*blank, *MXCSR]:
+    for offset in (*_POINTERS, *MXCSR_MASK, *_ST_PADDING):
         normal[offset] = 0
+    if not fields.xstate_bv & XFeature.SSE.bit:
+        normal[MXCSR.start : MXCSR.stop] = MXCSR_INIT.to_bytes(4, "little")
     return bytes(normal)

@@ -15,6 +15,7 @@ import pytest
 from kvmprobe.lab import kernels
 from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 from kvmprobe.progress import Silent
+from kvmprobe.results.host_variant import HostVariant
 from tests.support.conformance import checks_of
 
 pytestmark = pytest.mark.lab
@@ -73,9 +74,8 @@ def look(host, machine_parts, folder):
     paths = [folder / name for name in programs]
     files = [GuestFile(path, str(path)) for path in paths]
     files.append(GuestFile.parse("/bin/cat"))
-    program = Program(
-        ("sh", "-c", SCRIPT, "sh", *map(str, paths)), tuple(files), Hardware(processors)
-    )
+    hardware = Hardware(variant=HostVariant(processors=processors))
+    program = Program(("sh", "-c", SCRIPT, "sh", *map(str, paths)), tuple(files), hardware)
     kernel = kernels.resolve(spec, modules_dir=None, archives=archives, progress=Silent())
     sinks = Sinks(io.BytesIO(), io.BytesIO())
     status = run_program(kernel, built, program, sinks, Silent(), SILENCE)

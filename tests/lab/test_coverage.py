@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -82,13 +83,31 @@ def matching(measured, reached, function, instruction):
     ]
 
 
+@pytest.fixture(scope="module")
+def measured_on(tmp_path_factory):
+    """Return the coverage of one run of a kernel, with the scenarios of all its defects."""
+
+    @cache
+    def run_of(kernel):
+        out = tmp_path_factory.mktemp("guilt") / "run"
+        select = [
+            word
+            for guilt in GUILT.values()
+            if guilt.kernel == kernel
+            for word in ("--select", guilt.scenario)
+        ]
+        given = ("--kernel", kernel, *select, "--observe", "each", "--out", out, "--coverage")
+        status, said = kvmprobe("run", *given)
+        assert status == ExitCode.DIVERGED, said
+        (measured,) = coverage_of_directory(out).values()
+        return measured
+
+    return run_of
+
+
 @pytest.mark.parametrize("guilt", GUILT.values(), ids=GUILT)
-def test_a_defects_guilty_block_is_reached_by_its_scenario(tmp_path, guilt):
-    out = tmp_path / "run"
-    given = ("--kernel", guilt.kernel, "--select", guilt.scenario, "--observe", "each")
-    status, said = kvmprobe("run", *given, "--out", out, "--coverage")
-    assert status == ExitCode.DIVERGED, said
-    (measured,) = coverage_of_directory(out).values()
+def test_a_defects_guilty_block_is_reached_by_its_scenario(measured_on, guilt):
+    measured = measured_on(guilt.kernel)
     reached = measured.by_scenario[guilt.scenario]
     for block in guilt.guilty:
         assert any(matching(measured, reached, *block)), block

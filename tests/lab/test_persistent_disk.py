@@ -21,12 +21,12 @@ echo $id > /mnt/x/boot; echo synchronised > /mnt/x/file; sync
 echo c > /proc/sysrq-trigger
 """
 LOOK = "read id < /proc/sys/kernel/random/boot_id; echo $id; cat /mnt/x/boot /mnt/x/file"
-# Eight scenarios.  The sixth hands over tiles with XFD=0 and arms XFD then, which panics 7.3.4: O1.
+# Four scenarios.  One hands over tiles with XFD=0 and arms XFD then, which panics 7.3.4: O1.
 FATAL = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
 SELECT = [
     *("--observe", "each"),
     *("--select", "restore.cpuid-xcrs-*.perm-granted.xfd-armed.bv-tiles"),
-    *("--select", "restore.cpuid-*.perm-granted.xfd-zero.bv-tiles"),
+    *("--select", "restore.cpuid-xcrs-*.perm-granted.xfd-zero.bv-tiles"),
 ]
 MOST_BOOTS = 6
 

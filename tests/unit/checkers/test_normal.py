@@ -1,0 +1,52 @@
+"""Which images count as the same after a load and a save of the guest's FPU state."""
+
+import struct
+
+import pytest
+
+from kvmprobe.checkers.normal import normal_image
+from kvmprobe.xstate.features import XFeature
+from kvmprobe.xstate.image import MXCSR_INIT
+from kvmprobe.xstate.layout import MXCSR, XSTATE_BV
+from tests.support.hosts import AMX_HOST
+
+SSE, YMM = XFeature.SSE.bit, XFeature.YMM.bit
+LAYOUT = AMX_HOST.layout
+EARLIER = 0x20000
+
+
+def image(xstate_bv, mxcsr, ymm=b"\1"):
+    made = bytearray(4096)
+    struct.pack_into("<I", made, MXCSR.start, mxcsr)
+    struct.pack_into("<Q", made, XSTATE_BV.start, xstate_bv)
+    place = LAYOUT.component(XFeature.YMM).offset
+    made[place : place + len(ymm)] = ymm
+    return bytes(made)
+
+
+def same(first, second):
+    one, other = normal_image(first, second, LAYOUT)
+    return one == other
+
+
+# SDM vol.1 §13.11: XSAVES writes MXCSR if it saves SSE; XRSTORS of an image without SSE gives INIT.
+@pytest.mark.parametrize("bits", [0, YMM])
+def test_mxcsr_without_sse_is_left_over(bits):
+    assert same(image(bits, EARLIER), image(bits, MXCSR_INIT))
+
+
+@pytest.mark.parametrize("bits", [0, YMM])
+def test_mxcsr_that_is_lost_with_the_bit_of_sse_is_seen(bits):
+    assert not same(image(bits | SSE, EARLIER), image(bits, MXCSR_INIT))
+
+
+def test_mxcsr_with_sse_is_compared():
+    assert not same(image(SSE, EARLIER), image(SSE, MXCSR_INIT))
+
+
+def test_the_bit_of_sse_in_its_init_state_may_be_set_or_clear():
+    assert same(image(YMM | SSE, MXCSR_INIT), image(YMM, EARLIER))
+
+
+def test_a_component_that_is_lost_is_seen():
+    assert not same(image(YMM, MXCSR_INIT), image(0, MXCSR_INIT))
