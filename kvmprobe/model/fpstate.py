@@ -11,6 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, init_content, significant_x87
@@ -105,12 +106,21 @@ def content(host: HostProfile, fpstate: Fpstate, nr: int) -> bytes:
     return init_content(nr, host.layout) if found is None else found
 
 
-def guest_mxcsr(fpstate: Fpstate) -> int:
-    """Return the MXCSR that the next load gives the guest: it comes with SSE alone.
+def in_standard_format(host: HostProfile) -> bool:
+    """Return True if the kernel saves with XSAVE or XSAVEOPT instead of XSAVEC or XSAVES.
 
-    :see: SDM vol.1 §13.12 "Operation of XRSTORS"
+    :see: arch/x86/kernel/fpu/xstate.h: os_xsave
     """
-    return fpstate.mxcsr if fpstate.xstate_bv & XFeature.SSE.bit else MXCSR_INIT
+    return Behaviour.STANDARD_FORMAT in host.behaviours
+
+
+def guest_mxcsr(host: HostProfile, fpstate: Fpstate) -> int:
+    """Return the MXCSR that the next load gives the guest: in the compacted format with SSE alone.
+
+    :see: SDM vol.1 §13.8.1 "Standard Form of XRSTOR", §13.12 "Operation of XRSTORS"
+    """
+    has_mxcsr = in_standard_format(host) or fpstate.xstate_bv & XFeature.SSE.bit
+    return fpstate.mxcsr if has_mxcsr else MXCSR_INIT
 
 
 def loaded(host: HostProfile, fpstate: Fpstate) -> Mapping[int, bytes]:
@@ -207,6 +217,8 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
         SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
     """
+    if in_standard_format(host):
+        fpstate = _with_mxcsr_moved(host, fpstate)
     fates = {nr: _fate(host, fpstate, nr) for nr in numbers(fpstate.xstate_bv & ~XFeature.PKRU.bit)}
     kept = sum(1 << nr for nr, fate in fates.items() if fate is Fate.KEPT)
     either = sum(1 << nr for nr, fate in fates.items() if fate is Fate.EITHER)
@@ -219,6 +231,22 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
         contents={nr: held for nr, held in fpstate.contents.items() if (kept | either) >> nr & 1},
         stale=stale,
         stale_open=stale_open,
+    )
+
+
+def _with_mxcsr_moved(host: HostProfile, fpstate: Fpstate) -> Fpstate:
+    """Return it with XSTATE_BV[1] set if MXCSR is not INIT: then the save writes XMM registers too.
+
+    :see: SDM vol.1 §13.7 "Operation of XSAVE", §13.9 "Operation of XSAVEOPT"
+    """
+    fpstate = fpstate._replace(mxcsr_mask=host.mxcsr_mask)
+    if fpstate.mxcsr == MXCSR_INIT or fpstate.xstate_bv & XFeature.SSE.bit:
+        return fpstate
+    initial = init_content(XFeature.SSE, host.layout)
+    return fpstate._replace(
+        xstate_bv=fpstate.xstate_bv | XFeature.SSE.bit,
+        xstate_bv_open=fpstate.xstate_bv_open & ~XFeature.SSE.bit,
+        contents={**fpstate.contents, XFeature.SSE: initial},
     )
 
 

@@ -15,7 +15,14 @@ from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model import cet, shadow_stack
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.model.entry import Entry, entry, require_payload
-from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, loaded, with_user_components
+from kvmprobe.model.fpstate import (
+    cycle_fpu,
+    guest_mxcsr,
+    host_dies,
+    in_standard_format,
+    loaded,
+    with_user_components,
+)
 from kvmprobe.model.init_signal import taken
 from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
@@ -236,7 +243,7 @@ def execute(
 def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
     """Load the fpstate; a vCPU that comes from its reset first runs the payload's start.
 
-    XRSTORS loads MXCSR only with SSE state.
+    XRSTORS loads MXCSR only with SSE state, XRSTOR of the standard format in any case.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
         SDM vol.1 §13.8.2 "Compacted Form of XRSTOR"
@@ -247,7 +254,7 @@ def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
     initial = init_contents(fpstate.user_xfeatures & ~XFeature.PKRU.bit, host.layout)
     contents = {nr: held for nr, held in loaded(host, fpstate).items() if nr in initial}
     state = {**initial, **contents}
-    return Guest(host, vcpu, state, guest_mxcsr(fpstate), given)
+    return Guest(host, vcpu, state, guest_mxcsr(host, fpstate), given)
 
 
 def left(before: Vcpu, guest: Guest) -> Vcpu:
@@ -262,7 +269,7 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
     saved &= ~guest.vcpu.xfd
     contents = {nr: guest.state[nr] for nr in numbers(saved)}
     fpstate = with_user_components(guest.vcpu.fpstate, saved, contents)
-    if saved & XFeature.SSE.bit:
+    if saved & XFeature.SSE.bit or in_standard_format(guest.host):
         untouched = (guest.state[XFeature.SSE], guest.mxcsr) == (
             before.fpstate.contents.get(XFeature.SSE),
             before.fpstate.mxcsr,

@@ -12,7 +12,7 @@ from kvmprobe.model.control import Cr0
 from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.model.outcome import Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
-from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT, Register
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVEC_BIT, XSAVEOPT_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
 from kvmprobe.xstate.layout import (
@@ -113,6 +113,7 @@ def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest
 
     :see: SDM vol.1 §13.7 to §13.11; §13.14 "Extended Feature Disable (XFD)"
     """
+    _require_on_cpu(guest, form)
     _require_usable(guest, form is SaveForm.XSAVES, offset)
     vcpu = guest.vcpu
     known = vcpu.xcr0 | (vcpu.xss if form is SaveForm.XSAVES else 0)
@@ -187,6 +188,19 @@ def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> G
     return guest.with_state(changes, mxcsr)
 
 
+def _require_on_cpu(guest: Guest, form: SaveForm) -> None:
+    """Check that the CPU has the instruction, whatever the guest's CPUID says.
+
+    :see: SDM vol.2 XSAVEOPT, XSAVEC; XSAVES needs a VM-execution control, see _require_usable
+    """
+    bit = {SaveForm.XSAVEOPT: XSAVEOPT_BIT, SaveForm.XSAVEC: XSAVEC_BIT}.get(form)
+    guest.require((bit is None or _on_cpu(guest, bit), Vector.UD))
+
+
+def _on_cpu(guest: Guest, bit: int) -> bool:
+    return guest.host.cpu.has(LEAF_XSTATE, 1, Register.EAX, bit)
+
+
 FXSAVE = instruction_rule("FXSAVE saves x87 and SSE state", "FXSAVE")
 
 
@@ -229,7 +243,8 @@ def _legal(guest: Guest, form: RestoreForm, area: Area, known: int, rfbm: int) -
     else:
         mxcsr_matters = rfbm & area.xstate_bv & XFeature.SSE.bit
         legal = not (area.xcomp_bv & ~COMPACTED & ~known or area.xstate_bv & ~area.xcomp_bv)
-        legal = legal and not any(area.reserved)
+        # A CPU without compaction wants zeros there.
+        legal = legal and not any(area.reserved) and _on_cpu(guest, XSAVEC_BIT)
     return legal and not (mxcsr_matters and area.mxcsr & ~guest.host.mxcsr_mask)
 
 

@@ -172,7 +172,7 @@ def test_mxcsr_stored_with_ymm_alone_is_reported_unless_sse_is_found_in_use(run)
 def test_the_guest_has_mxcsr_1f80_when_it_came_with_ymm_alone(run):
     # live correction 2: guest STMXCSR reads 0x1f80
     machine = ran(run, image(0x4, {2: b"\x22" * 256}, mxcsr=0x1FA0))
-    assert guest_mxcsr(machine.vcpu(VCPU).fpstate) == 0x1F80
+    assert guest_mxcsr(machine.host, machine.vcpu(VCPU).fpstate) == 0x1F80
 
 
 @both
