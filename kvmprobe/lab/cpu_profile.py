@@ -48,12 +48,16 @@ class CpuProfile:
 
 
 DEFAULT_CPU = CpuProfile("a Sapphire Rapids")
-# MPX: no model of Bochs 3.0 has it.
+# No processor has AMX or CET without XSAVES.  MPX: no model of Bochs 3.0 has it.
 PROFILES = {
     "no-amx": CpuProfile("without AMX", _AMX),
     "no-avx512": CpuProfile("without AVX-512 and AMX, which needs it", _AVX512 + _AMX),
     "no-cet": CpuProfile("without shadow stacks and indirect branch tracking", ("cet",)),
     "no-pku": CpuProfile("without protection keys", ("pku", "pks")),
+    "no-xsaves": CpuProfile(
+        "without XSAVEC and XSAVES, and what needs them, CET and AMX",
+        ("xsavec", "xsaves", "cet", *_AMX),
+    ),
 }
 
 

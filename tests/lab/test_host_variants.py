@@ -44,20 +44,31 @@ def test_modules_have_their_parameters(without_pku):
     assert (found["kvm_intel"]["nested"], found["kvm"]["ignore_msrs"]) == ("N", "Y")
 
 
+def test_a_probe_finds_that_unsupported_msrs_are_ignored(without_pku):
+    # Linux arch/x86/kvm/x86.c: kvm_do_msr_access, ignore_msrs
+    assert "UNSUPPORTED_MSRS_IGNORED" in without_pku["behaviours"]
+
+
 @pytest.fixture(scope="module")
-def without_amx():
-    return probed("--cpu", "no-amx", "--cpus", "2")
+def without_xsaves():
+    return probed("--cpu", "no-xsaves")
 
 
-def test_a_processor_without_amx_is_one(without_amx):
-    cpu = without_amx["facts"]["cpu"]
-    assert (cpu["amx_tile"], cpu["xcr0_supported"] & XTILE, cpu["xfd"]) == (0, 0, 0)
+def test_a_processor_without_xsaves_has_no_amx(without_xsaves):
+    cpu = without_xsaves["facts"]["cpu"]
+    found = (cpu["xsaves"], cpu["amx_tile"], cpu["xcr0_supported"] & XTILE, cpu["xfd"])
+    assert found == (0, 0, 0, 0)
 
 
-def test_what_needs_amx_is_not_testable_there(without_amx):
-    reasons = {kind["code"] for kind in without_amx["testable"] if not kind["testable"]}
+def test_what_needs_amx_is_not_testable_there(without_xsaves):
+    reasons = {kind["code"] for kind in without_xsaves["testable"] if not kind["testable"]}
     assert reasons == {"no_amx_cpu"}
 
 
-def test_the_document_names_the_host(without_amx):
-    assert without_amx["target"]["variant"] == {"cpu": "no-amx", "processors": 2}
+def test_a_probe_finds_the_standard_format_there(without_xsaves):
+    # SDM vol.1 §13.8.1: XRSTOR loads MXCSR whatever XSTATE_BV says
+    assert "STANDARD_FORMAT" in without_xsaves["behaviours"]
+
+
+def test_the_document_names_the_host(without_xsaves):
+    assert without_xsaves["target"]["variant"] == {"cpu": "no-xsaves"}
