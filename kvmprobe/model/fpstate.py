@@ -11,12 +11,14 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvmprobe.model import x87
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
-from kvmprobe.xstate.image import MXCSR_INIT, init_content, significant_x87
+from kvmprobe.xstate.image import MXCSR_INIT, init_content
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
-from kvmprobe.xstate.tiles import is_certainly_valid
+from kvmprobe.xstate.tiles import configures, inside_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,11 +92,10 @@ class Fpstate(NamedTuple):
 
 
 class Fate(Enum):
-    """What a load and a save make of a component whose bit was set."""
+    """What a load and a save make of a component whose bit was set, if only one is legal."""
 
     KEPT = "bit and content stay"
     INIT = "the content is INIT, the bit may stay or go"
-    EITHER = "one of the two"
 
 
 def content(host: HostProfile, fpstate: Fpstate, nr: int) -> bytes:
@@ -221,7 +222,7 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
         fpstate = _with_mxcsr_moved(host, fpstate)
     fates = {nr: _fate(host, fpstate, nr) for nr in numbers(fpstate.xstate_bv & ~XFeature.PKRU.bit)}
     kept = sum(1 << nr for nr, fate in fates.items() if fate is Fate.KEPT)
-    either = sum(1 << nr for nr, fate in fates.items() if fate is Fate.EITHER)
+    either = sum(1 << nr for nr, fate in fates.items() if isinstance(fate, Freedom))
     either |= fpstate.xstate_bv_open
     stale, stale_open = _bytes_kept(fpstate)
     return fpstate._replace(
@@ -259,7 +260,8 @@ def _bytes_kept(fpstate: Fpstate) -> tuple[dict[int, bytes], int]:
     return stale, (fpstate.stale_open | fpstate.xstate_bv_open) & ~fpstate.xstate_bv
 
 
-def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate:
+def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate | Freedom:
+    """Return what becomes of a component, or what leaves it open which of the two."""
     held, init = content(host, fpstate, nr), init_content(nr, host.layout)
     match nr:
         case XFeature.SSE:
@@ -268,22 +270,20 @@ def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate:
         case _ if held == init:
             return Fate.INIT
         case XFeature.FP:
-            # UNSPECIFIED: AMD does not save FOP, FIP and FDP; the padding is reserved.
-            return Fate.EITHER if significant_x87(held) == init else Fate.KEPT
+            return Freedom.X87_BY_POINTERS if x87.kept(host, held) == init else Fate.KEPT
         case XFeature.XTILE_CFG:
-            # UNSPECIFIED: SDM vol.1 §13.12: an invalid configuration is loaded as INIT.
-            return Fate.KEPT if is_certainly_valid(held) else Fate.EITHER
+            return Fate.KEPT if configures(held) else Freedom.TILE_CONFIGURATION_ILLEGAL
         case XFeature.XTILE_DATA:
-            # UNSPECIFIED: whether tiles keep data while none is configured.
-            return Fate.KEPT if _tiles_configured(fpstate) else Fate.EITHER
+            inside = _within_tiles(fpstate, held)
+            return Fate.KEPT if inside else Freedom.TILES_OUTSIDE_CONFIGURATION
         case _:
             return Fate.KEPT
 
 
-def _tiles_configured(fpstate: Fpstate) -> bool:
-    return bool(fpstate.xstate_bv & XFeature.XTILE_CFG.bit) and is_certainly_valid(
-        fpstate.contents.get(XFeature.XTILE_CFG, b"")
-    )
+def _within_tiles(fpstate: Fpstate, tiles: bytes) -> bool:
+    configuration = fpstate.contents.get(XFeature.XTILE_CFG, b"")
+    configured = fpstate.xstate_bv & XFeature.XTILE_CFG.bit and configures(configuration)
+    return bool(configured) and inside_shapes(configuration, tiles)
 
 
 def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tuple[Fpstate, ...]:
@@ -303,7 +303,9 @@ def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tu
 
 def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[Fpstate, ...]:
     if nr == XFeature.PKRU:
-        return (_set(fpstate, nr), _clear(fpstate, nr)) if pkru else (fpstate,)
+        # Without the bit the image would lack the guest's value; the host's own PKRU, which a
+        # save finds in the register, is not 0 (arch/x86/mm/pkeys.c: init_pkru_value).
+        return (_set(fpstate, nr),) if pkru else (fpstate,)
     mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
     if mxcsr_stale and nr == XFeature.SSE:
         # A save that sets the bit of SSE writes MXCSR, which was INIT.

@@ -23,9 +23,11 @@ from kvmprobe.model.fpstate import (
     loaded,
     with_user_components,
 )
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.init_signal import taken
-from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
+from kvmprobe.model.outcome import Done, ExpectedBytes, OneOf, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
+from kvmprobe.model.x87 import kept
 from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import XFeature, numbers
 from kvmprobe.xstate.image import (
@@ -34,7 +36,6 @@ from kvmprobe.xstate.image import (
     init_content,
     init_contents,
     is_init,
-    significant_x87,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Guest(NamedTuple):
     :ivar open_registers: bits that are legal either way
     :ivar memory: what the instruction must leave in the payload's data area
     :ivar unspecified: what in ``memory`` is legal either way
+    :ivar alternatives: the data area, in place of ``memory``, if several contents are legal
     """
 
     host: HostProfile
@@ -107,6 +109,7 @@ class Guest(NamedTuple):
     open_registers: Registers = NO_BITS
     memory: bytes = b""
     unspecified: tuple[Unspecified, ...] = ()
+    alternatives: tuple[ExpectedBytes, ...] = ()
 
     def with_vcpu(self, vcpu: Vcpu) -> Guest:
         """Return this guest with its vCPU replaced."""
@@ -150,8 +153,8 @@ class Guest(NamedTuple):
         """
         pkru = XFeature.PKRU.bit if self.vcpu.pkru else 0
         supervisor = sum(nr.bit for nr in cet.COMPONENTS if any(cet.content(self.vcpu, nr)))
-        # UNSPECIFIED: whether FOP, FIP and FDP alone make x87 state in use.
-        x87 = significant_x87(self.content(XFeature.FP)) == FP_INIT
+        # Freedom.X87_BY_POINTERS: pointers that are not certain may or may not make it in use.
+        x87 = kept(self.host, self.content(XFeature.FP)) == FP_INIT
         return self.held & ~(XFeature.FP.bit if x87 else 0) | pkru | supervisor
 
     def content(self, nr: int) -> bytes:
@@ -279,12 +282,20 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
     return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True, entered=True)
 
 
-def _told(guest: Guest, vector: int, error_code: int) -> Done:
+def _told(guest: Guest, vector: int, error_code: int) -> Done | OneOf:
     vcpu = guest.vcpu
     fields = {VECTOR_FIELD: vector, "error_code": error_code, "rip": 0}
     fields |= guest.registers._asdict() | {"cr0": vcpu.cr0, "cr4": vcpu.cr4}
-    if vector == NO_EXCEPTION:
-        open_fields = {name: bits for name, bits in guest.open_registers._asdict().items() if bits}
-        memory = ExpectedBytes(RESULT_SIZE, guest.memory, guest.unspecified)
-        return Done(fields=fields, open_fields=open_fields, memory=memory if guest.memory else None)
-    return Done(fields=fields)
+    if vector != NO_EXCEPTION:
+        return Done(fields=fields)
+    open_fields = {name: bits for name, bits in guest.open_registers._asdict().items() if bits}
+    done = Done(
+        fields=fields,
+        open_fields=open_fields,
+        freedom=Freedom.GUEST_XINUSE if open_fields else None,
+    )
+    if guest.alternatives:
+        choices = tuple(done._replace(memory=memory) for memory in guest.alternatives)
+        return OneOf(choices, Freedom.LEGACY_FOLLOWS_XINUSE)
+    memory = ExpectedBytes(RESULT_SIZE, guest.memory, guest.unspecified)
+    return done._replace(memory=memory if guest.memory else None)

@@ -153,7 +153,6 @@ def xgetbv(guest: Guest) -> Guest:
     xcr0 = guest.vcpu.xcr0
     if guest.ecx == 0:
         return guest.with_eax_edx(xcr0)
-    # UNSPECIFIED: SDM vol.1 §13.6: a CPU may or may not track that a component is INIT.
     return guest.with_eax_edx(xcr0 & guest.in_use, open_bits=xcr0 & ~guest.in_use)
 
 
