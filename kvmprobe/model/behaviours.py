@@ -199,6 +199,12 @@ class Behaviour(Enum):
         "arch/x86/kvm/x86.c: kvm_is_valid_u_s_cet, which looks at the other bits",
         "SET_MSRS(S_CET=1<<62) returns 1 where the guest has IBT",
     )
+    PKRU_BIT_OF_CALLER = Description(
+        Kind.DEFECT,
+        "KVM_GET_XSAVE2 lacks the guest's PKRU if the caller's was 0 as the guest's FPU was saved",
+        "arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf, where the header has no PKRU",
+        "caller with PKRU 0: SET_XSAVE(PKRU); KVM_RUN(immediate_exit); GET_XSAVE2: XSTATE_BV[9]=0",
+    )
 
     # Members are singletons, and Enum's own hash is a Python function.
     __hash__ = object.__hash__

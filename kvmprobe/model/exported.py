@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.model import fpstate, x87
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, ExpectedImage, OneOf, Outcome, Unspecified
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
@@ -35,12 +37,27 @@ def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
 
     :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
     """
-    visible = visible_features(vcpu)
+    visible = visible_features(vcpu) & ~_lost_pkru(host, vcpu)
     return tuple(
         _image(host, decided, visible, stored, vcpu.pkru)
         for decided in fpstate.resolved(host, vcpu.fpstate, visible, vcpu.pkru)
         for stored in fpstate.exported_mxcsr(host, decided, visible)
     )
+
+
+def _lost_pkru(host: HostProfile, vcpu: Vcpu) -> int:
+    """Return PKRU if the image lacks the guest's.
+
+    PKRU has the host's value when the guest's fpstate is saved, and XSTATE_BV[9] is what that save
+    found: clear if the value is INIT (SDM vol.1 §13.6).
+
+    :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf;
+        arch/x86/kvm/x86.c: kvm_load_host_xsave_state
+    """
+    saved = vcpu.fpstate.xstate_bv_open & XFeature.PKRU.bit
+    if not (saved and vcpu.pkru and vcpu.caller is HostRegisters.PKRU_INIT):
+        return 0
+    return saved if Behaviour.PKRU_BIT_OF_CALLER in host.behaviours else 0
 
 
 def visible_features(vcpu: Vcpu) -> int:

@@ -128,7 +128,7 @@ def create_vcpu(
         mxcsr_mask=machine.host.mxcsr_mask,
         stale={XFeature.FP: FP_INIT, XFeature.SSE: bytes(SSE_SIZE)},
     )
-    vcpu = Vcpu(fpstate, memory=vm.memory, lapic=vm.irqchip)
+    vcpu = Vcpu(fpstate, memory=vm.memory, lapic=vm.irqchip, caller=machine.registers)
     with_id = vm._replace(vcpu_ids=vm.vcpu_ids | {vcpu_id})
     created = locked.with_vm(vm_name, with_id).with_vcpu(vcpu_name, vcpu)
     return Step(created.with_open(by, vcpu_name), NewDescriptor(), CREATE_VCPU)

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.errors import ModelBug
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable, Register
 
@@ -119,6 +120,7 @@ class Vcpu(NamedTuple):
     :ivar state: by ioctl, named values that were set and are not what they were at creation
     :ivar synced: by part, values that KVM last stored in the run area
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
+    :ivar caller: the FPU registers of the threads that run it
     """
 
     fpstate: Fpstate
@@ -145,6 +147,7 @@ class Vcpu(NamedTuple):
     synced: Mapping[str, Mapping[str, int]] = MappingProxyType({})
     memory: str = MAIN
     cpuid_refresh: Refresh | None = None
+    caller: HostRegisters = HostRegisters.AS_THEY_ARE
 
     @property
     def xfd(self) -> int:
@@ -166,6 +169,7 @@ class Machine(NamedTuple):
     :ivar closed: descriptors that were closed, as (process whose they are, name)
     :ivar payload: how often the guest payload was mapped in fresh memory
     :ivar doubt: parts of vCPUs' state that a call may have changed for which there is no rule
+    :ivar registers: the FPU registers of the threads that make the calls
     """
 
     host: HostProfile
@@ -180,11 +184,14 @@ class Machine(NamedTuple):
     closed: frozenset[tuple[str, str]] = frozenset()
     payload: int = 0
     doubt: frozenset[str] = frozenset()
+    registers: HostRegisters = HostRegisters.AS_THEY_ARE
 
     @classmethod
-    def fresh(cls, host: HostProfile) -> Machine:
-        """Return the state of a freshly exec'ed process."""
-        return cls(host=host, processes={MAIN: fresh_process(host, MAIN)})
+    def fresh(
+        cls, host: HostProfile, registers: HostRegisters = HostRegisters.AS_THEY_ARE
+    ) -> Machine:
+        """Return the state of a freshly exec'ed process, whose threads have these registers."""
+        return cls(host, {MAIN: fresh_process(host, MAIN)}, registers=registers)
 
     @property
     def guest_perm(self) -> int:

@@ -59,6 +59,7 @@ class ModelRun:
     """Steps so far, by the state before and the op.
 
     :ivar size: bytes that they take, roughly
+    :ivar starts: the states before the first step, by the registers of the threads that call
     """
 
     def __init__(self, host: HostProfile) -> None:
@@ -68,6 +69,7 @@ class ModelRun:
         self._asked: set[Behaviour] = set()
         watched.asked = self._asked
         self.start = Machine.fresh(replace(host, behaviours=watched))
+        self.starts = {self.start.registers: self.start}
         self._steps: dict[tuple[int, Op], Known] = {}
         self._states = States()
         self._walked: tuple[Scenario | None, Sequence[Known]] = (None, ())
@@ -91,9 +93,17 @@ class ModelRun:
         after = self._states.same(step.machine)
         return Known(machine, Step(after, step.outcome, step.rule), frozenset(self._asked))
 
+    def start_of(self, scenario: Scenario) -> Machine:
+        """Return the state before the first step; the host is that of ``start``."""
+        registers = scenario.registers
+        found = self.starts.get(registers)
+        if found is None:
+            found = self.starts[registers] = self.start._replace(registers=registers)
+        return found
+
     def walk(self, scenario: Scenario) -> Iterator[Known]:
         """Yield the step of each op, up to the one that the host does not survive."""
-        machine = self.start
+        machine = self.start_of(scenario)
         for _, op in scenario.ops():
             known = self.known(machine, op)
             yield known
@@ -137,6 +147,7 @@ class DefectiveRun(ModelRun):
         self._defects = defects
         self._own_host = self.start.host
         self.start = other.start
+        self.starts = other.starts
 
     def walk(self, scenario: Scenario) -> Iterator[Known]:
         """Yield the steps; as long as the defects make no difference, those of the other run."""

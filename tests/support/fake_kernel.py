@@ -54,7 +54,7 @@ def trace_along(scenario, model_run, legal=0):
     :param legal: which answer to give where the model allows several; the last where there are
         fewer
     """
-    machine = model_run.start
+    machine = model_run.start_of(scenario)
     steps, sregs = [], _Sregs(model_run.host)
     for step in scenario.steps:
         replies = []

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.packed import pack
@@ -153,8 +154,8 @@ class FakeLink:
         probing = self._place.boots == 1 and self._runs <= len(PROBES)
         hidden = self._place.hides and probing
         host = replace(self._host, behaviours=frozenset()) if hidden else self._host
-        machine = Machine.fresh(host)
-        number, gate, _, _, _, calls = request.split(" ", 5)
+        number, gate, registers, _, _, calls = request.split(" ", 5)
+        machine = Machine.fresh(host, HostRegisters(int(registers, 16)))
         number, gate = int(number, 16), gate == "1" and self._place.obedient
         for index, step in enumerate(calls.split("; ")[:-1]):
             replies = []

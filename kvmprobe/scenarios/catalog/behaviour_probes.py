@@ -6,9 +6,11 @@ matters: a probe is judged with the behaviours found before it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.capabilities import Capability
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.control import Cr4
@@ -49,6 +51,10 @@ _RESTORE = SetXsave(XTILE)
 def _probe(behaviour: Behaviour, needs: Needs, *ops: Op) -> Scenario:
     steps = tuple(ScenarioStep(op) for op in ops)
     return Scenario(f"probe.{behaviour.name}", "probe", behaviour.name, steps, needs)
+
+
+def _probe_with(registers: HostRegisters, behaviour: Behaviour, *ops: Op) -> Scenario:
+    return replace(_probe(behaviour, ANYWHERE, *ops), registers=registers)
 
 
 _ALL = (
@@ -172,6 +178,16 @@ _ALL = (
         *_AMX_VCPU,
         SetXsave(FPSSE),
         SetCpuid2(),
+        GetXsave2(),
+    ),
+    _probe_with(
+        HostRegisters.PKRU_INIT,
+        Behaviour.PKRU_BIT_OF_CALLER,
+        *_VCPU,
+        GetSupportedCpuid(),
+        SetCpuid2(Table.NO_AMX),
+        SetXsave(XFeature.PKRU.bit),
+        RunImmediateExit(),
         GetXsave2(),
     ),
 )
