@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import ArchPrctlCode, Msr
 from kvmprobe.checkers.event import input_of, msrs, xstate_bv
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.scenarios.calls import ArchPrctl
 from kvmprobe.xstate.features import DYNAMIC
 from kvmprobe.xstate.layout import EXTENDED_OFFSET
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmprobe.checkers.event import NamedCall
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.calls import Call
 
 _RESTORE = frozenset(
@@ -35,10 +37,11 @@ _RESTORE = frozenset(
     }
 )
 _REQUESTS = {ArchPrctlCode.REQ_XCOMP_PERM, ArchPrctlCode.REQ_XCOMP_GUEST_PERM}
+_SET_CPUID = {"KVM_SET_CPUID", "KVM_SET_CPUID2"}
 _SAME_STATE = (
     {"KVM_SET_FPU", "KVM_SET_XSAVE"},
     {"KVM_SET_SREGS", "KVM_SET_SREGS2"},
-    {"KVM_SET_CPUID", "KVM_SET_CPUID2"},
+    _SET_CPUID,
 )
 
 
@@ -80,6 +83,16 @@ def disarming_after_restore(
     for made in prefix:
         armed = _xfd(made.call, armed) if made.name == "KVM_SET_MSRS" else armed
     return bool(restored & armed & ~_xfd(pair["KVM_SET_MSRS"], armed))
+
+
+def ignored_without_feature(host: HostProfile, first: NamedCall, second: NamedCall) -> bool:
+    """Return True if KVM_SET_MSRS may be ignored on one side of KVM_SET_CPUID2, without an error.
+
+    :see: arch/x86/kvm/x86.c: kvm_do_msr_access, ignore_msrs
+    """
+    names = {first.name, second.name}
+    ignores = Behaviour.UNSUPPORTED_MSRS_IGNORED in host.behaviours
+    return ignores and "KVM_SET_MSRS" in names and not names.isdisjoint(_SET_CPUID)
 
 
 LEGAL = (disarming_after_restore,)

@@ -195,6 +195,9 @@ class ObservedState:
         vcpu.epoch += 1
         _forget(vcpu, event)
         _write(vcpu, event, input_of(event.call, self.captured))
+        if Behaviour.UNSUPPORTED_MSRS_IGNORED in self.host.behaviours:
+            # What was written may have been ignored: only a read shows an MSR.
+            vcpu.msrs.clear()
 
     def _update_tasks(self, event: Event) -> None:
         match event.call:

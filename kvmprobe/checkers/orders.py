@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.event import written_image
-from kvmprobe.checkers.legal_orders import last_writer, legal
+from kvmprobe.checkers.legal_orders import ignored_without_feature, last_writer, legal
 from kvmprobe.checkers.normal import normal_image
 from kvmprobe.checkers.observed import IMAGES
 from kvmprobe.checkers.stability import images_differ, values_differ
@@ -128,7 +128,9 @@ class Orders:
     def _may_matter(self, order: Sequence[int], place: int) -> bool:
         calls = [self._lowered.call(self._ops[number]) for number in order[: place + 2]]
         *prefix, first, second = calls
-        return not last_writer(first, second) and not legal([*prefix], first, second)
+        if last_writer(first, second) or ignored_without_feature(self._host, first, second):
+            return False
+        return not legal(prefix, first, second)
 
     def _compared(
         self, place: int, run: _Run, other: _Run, ops: tuple[Op, Op]

@@ -16,7 +16,7 @@ from kvmprobe.cli.program_coverage import watch, write
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab import emulator, kernels, own_command, saved
-from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_MEMORY_MIB, MOST_PROCESSORS
+from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_MEMORY_MIB
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.disk import MOUNT_POINT, SMALLEST_MIB, Disk
 from kvmprobe.lab.program import (
@@ -83,13 +83,6 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         type=Number(int, SMALLEST_MIB, 1 << 20, "MiB"),
         metavar="MIB",
         help="make the disk if FILE does not exist",
-    )
-    program.add_argument(
-        "--cpus",
-        type=Number(int, 1, MOST_PROCESSORS, "processors"),
-        metavar="N",
-        default=1,
-        help="number of processors (default: %(default)s)",
     )
     program.add_argument(
         "--memory",
@@ -177,7 +170,7 @@ def _execute(arguments: argparse.Namespace) -> int:
     program = Program(
         tuple(arguments.program),
         tuple(GuestFile.parse(text) for text in arguments.file),
-        Hardware(arguments.cpus, arguments.memory, _disk_of(arguments), variant_of(arguments)),
+        Hardware(arguments.memory, _disk_of(arguments), variant_of(arguments)),
         archives.cache.folder("pycache") if takes_kvmprobe else None,
     )
     with progress() as status, _opened(arguments.kernel_log) as kernel_log:
@@ -185,7 +178,7 @@ def _execute(arguments: argparse.Namespace) -> int:
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=status
         )
         built = emulator.ensure(archives, status, tarball=arguments.tarball)
-        reader = KernelReader(archives.cache, built, arguments.cpus, variant_of(arguments))
+        reader = KernelReader(archives.cache, built, variant_of(arguments))
         coverage = watch(arguments, kernel, reader, status)
         program = replace(program, watch=coverage)
         # The status line would disturb the program's output.

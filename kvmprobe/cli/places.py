@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def refuse_kernel_of_host(arguments: argparse.Namespace) -> None:
     """Refuse for this host what only the emulated host can do.
 
-    :raises UsageError: ``--kernel``, ``--append``, or ``--jobs`` above 1, and ``--target host``
-        are given
+    :raises UsageError: ``--kernel``, an option of a host variant, or ``--jobs`` above 1, and
+        ``--target host`` are given
     """
     if arguments.target != Where.HOST:
         return
@@ -45,7 +45,7 @@ def variant_of(arguments: argparse.Namespace) -> HostVariant:
     :raises UsageError: the kernel parameters cannot be in a command line
     """
     try:
-        return HostVariant(" ".join(arguments.append))
+        return HostVariant(" ".join(arguments.append), arguments.cpu or "", arguments.cpus)
     except ValueError as error:
         raise UsageError(f"--append: {error}") from error
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.outcome import ExpectedTable, Outcome
+    from kvmprobe.model.outcome import ExpectedTable, Outcome, Unspecified
     from kvmprobe.scenarios.model_run import ModelRun
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -41,17 +41,20 @@ def judged_bytes(scenario: Scenario, model_run: ModelRun, step_count: int) -> in
 def _judged_in(outcome: Outcome) -> int:
     match outcome:
         case Done():
-            size = _FIELD_SIZE * len(outcome.fields)
-            size += len(outcome.image.image) if outcome.image else 0
-            size += len(outcome.memory.content) if outcome.memory else 0
-            size += _ENTRY_SIZE * len(outcome.table.table.entries) if outcome.table else 0
-            return size - sum(count for _, count in _open_in_done(outcome))
+            return _size(outcome) - open_in(outcome).total()
         case Failed():
             return _FIELD_SIZE * len(outcome.fields)
         case OneOf(choices):
-            return min(map(_judged_in, choices)) - open_in(outcome).total()
+            return min(map(_size, choices)) - open_in(outcome).total()
         case _:
             return 0
+
+
+def _size(done: Done) -> int:
+    size = _FIELD_SIZE * len(done.fields)
+    size += len(done.image.image) if done.image else 0
+    size += len(done.memory.content) if done.memory else 0
+    return size + (_ENTRY_SIZE * len(done.table.table.entries) if done.table else 0)
 
 
 def open_in(outcome: Outcome) -> Counter[str]:
@@ -59,10 +62,10 @@ def open_in(outcome: Outcome) -> Counter[str]:
     match outcome:
         case Done():
             return _by_reason(outcome)
-        case OneOf(choices, reason):
+        case OneOf(choices, freedom):
             each = [_by_reason(choice) for choice in choices]
             most = Counter({why: max(one[why] for one in each) for why in set().union(*each)})
-            return most + Counter({reason: _differing(choices)})
+            return most + Counter({str(freedom): _differing(choices)})
         case _:
             return Counter()
 
@@ -79,9 +82,9 @@ def _open_in_done(done: Done) -> Iterator[tuple[str, int]]:
         yield f"the field {name}", _bytes_of(bits)
     for part in (done.image, done.memory):
         for place in part.unspecified if part else ():
-            yield place.reason, len(place.bits) - place.bits.count(0)
+            yield str(place.freedom), len(place.bits) - place.bits.count(0)
     if done.table:
-        yield done.table.reason, _registers(done.table)
+        yield str(done.table.freedom), _registers(done.table)
 
 
 def _registers(expected: ExpectedTable) -> int:
@@ -97,20 +100,26 @@ def _differing(choices: tuple[Done, ...]) -> int:
         for name in names
     )
     results = int(len({choice.value for choice in choices}) > 1)
-    images = [choice.image.image if choice.image else b"" for choice in choices]
-    memories = [choice.memory.content if choice.memory else b"" for choice in choices]
+    images = [(c.image.image, c.image.unspecified) for c in choices if c.image]
+    memories = [(c.memory.content, c.memory.unspecified) for c in choices if c.memory]
     return results + values + _unequal(images) + _unequal(memories)
 
 
-def _unequal(contents: list[bytes]) -> int:
-    size = max(map(len, contents))
-    if len(set(contents)) == 1:
+def _unequal(parts: list[tuple[bytes, tuple[Unspecified, ...]]]) -> int:
+    """Return the number of bytes that differ, without those that are open in one of the parts."""
+    if len({content for content, _ in parts}) < 2:
         return 0
-    first, *others = [int.from_bytes(content.ljust(size, b"\0"), "little") for content in contents]
+    first, *others = [int.from_bytes(content, "little") for content, _ in parts]
     differing = 0
     for other in others:
         differing |= first ^ other
+    for place in (place for _, places in parts for place in places):
+        differing &= ~(int.from_bytes(_whole(place.bits), "little") << 8 * place.offset)
     return _bytes_of(differing)
+
+
+def _whole(bits: bytes) -> bytes:
+    return bytes(0xFF if byte else 0 for byte in bits)
 
 
 def _bytes_of(bits: int) -> int:

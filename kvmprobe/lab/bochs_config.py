@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from kvmprobe.lab.cpu_profile import DEFAULT_CPU, CpuProfile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FIXED = """\
 display_library: nogui
-cpu: model=sapphire_rapids, count=1:{processors}:1, ips={ticks_per_second}, exclude_features="la57"
+cpu: model={model}, count=1:{processors}:1, ips={ticks_per_second}, exclude_features="{excluded}"
 memory: guest={memory_mib}, host={memory_mib}
 romimage: file={firmware}
 vgaromimage: file={firmware}
@@ -38,9 +41,17 @@ CYLINDER_BYTES = 16 * 32 * 512
 _TICKS_PER_SECOND = 100_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """The processors of a machine, which are all alike."""
+
+    count: int = 1
+    profile: CpuProfile = DEFAULT_CPU
+
+
 def text(
     memory_mib: int,
-    processors: int,
+    processors: Processors,
     firmware: str,
     ram: Sequence[tuple[int, str]],
     disk: str = "",
@@ -48,7 +59,6 @@ def text(
     """Return the configuration of a machine that starts with the given memory images.
 
     :param memory_mib: size of the machine's memory, MiB
-    :param processors: number of processors
     :param firmware: path of the ROM, which also serves as the required VGA ROM
     :param ram: physical byte address and file of each memory image, at most four
     :param disk: path of the disk image, whose size is a multiple of ``CYLINDER_BYTES``; "" for none
@@ -56,7 +66,9 @@ def text(
     fixed = _FIXED.format(
         ticks_per_second=_TICKS_PER_SECOND,
         memory_mib=memory_mib,
-        processors=processors,
+        processors=processors.count,
+        model=processors.profile.model,
+        excluded=",".join(processors.profile.excluded),
         firmware=firmware,
     )
     images = [

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import UsageError
 from kvmprobe.lab import acpi
+from kvmprobe.lab.bochs_config import Processors
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -34,7 +35,7 @@ _KERNEL_HEADROOM = 64 * _MIB
 MOST_MEMORY_MIB = 2048  # the emulator's own limit
 
 MEMORY_MIB = 384
-MOST_PROCESSORS = 2
+ONE_PROCESSOR = Processors()
 # No argument may work around a weakness of the emulator.
 _ARGUMENTS = (
     "console=ttyS0,115200 loglevel={level}"
@@ -64,11 +65,11 @@ class RamImage:
 
 @dataclass(frozen=True, slots=True)
 class BootImage:
-    """The memory of a machine of ``memory_mib`` MiB that boots a kernel."""
+    """The memory of a machine of ``memory_mib`` MiB that boots a kernel, and its processors."""
 
     parts: tuple[RamImage, ...]
     memory_mib: int
-    processors: int = 1
+    processors: Processors = ONE_PROCESSOR
 
 
 def memory_for(kernel: KernelImage, initramfs: bytes | bytearray) -> int:
@@ -81,14 +82,14 @@ def build(
     initramfs: bytes | bytearray,
     memory_mib: int,
     arguments: str = DEFAULT_ARGUMENTS,
-    processors: int = 1,
+    processors: Processors = ONE_PROCESSOR,
     disks: int = 0,
 ) -> BootImage:
     """Lay out a kernel and its initramfs in a machine's memory.
 
     :param initramfs: one or more cpio archives, compressed or not
     :param memory_mib: size of the machine's memory, MiB
-    :param processors: number of processors, 1 or 2
+    :param processors: 1 or 2
     :param disks: number of disks, 0 or 1
     :raises UsageError: the files do not fit, or the arguments are too long
     """
@@ -108,7 +109,7 @@ def build(
     parameters = _boot_params(kernel, initramfs_address, len(initramfs), memory_end)
     boot_area = parameters.ljust(_COMMAND_LINE - _BOOT_PARAMS, b"\0") + arguments.encode()
     boot_area = boot_area.ljust(_ACPI_TABLES - _BOOT_PARAMS, b"\0") + acpi.tables(
-        _ACPI_TABLES, processors, disks
+        _ACPI_TABLES, processors.count, disks
     )
     return BootImage(
         (

@@ -172,7 +172,7 @@ class EmulatedHost:
         :raises NoCoverage: the kernel's functions cannot be read
         :raises BootFailed: it does not boot
         """
-        reader = KernelReader(cache, self.emulator, variant=self.variant)
+        reader = KernelReader(cache, self.emulator, self.variant)
         coverage = Coverage(reader.functions(self.kernel, progress))
         template = self.template.prepared_by(coverage.arm)
         return replace(self, coverage=coverage, template=template)

@@ -29,7 +29,7 @@ from kvmprobe.lab.machine_events import (
     ProgramKilled,
     Stream,
 )
-from kvmprobe.lab.variant_boot import command_line, naming
+from kvmprobe.lab.variant_boot import command_line, naming, processors_of
 from kvmprobe.results.host_variant import DEFAULT_HOST
 
 if TYPE_CHECKING:
@@ -84,13 +84,11 @@ class GuestFile:
 class Hardware:
     """The emulated host's hardware.
 
-    :ivar processors: 1 or 2
     :ivar memory_mib: size of its memory, MiB; increased if the files need more
     :ivar disk: survives the emulated host
     :ivar variant: how it differs from the default host
     """
 
-    processors: int = 1
     memory_mib: int = boot_image.MEMORY_MIB
     disk: Disk | None = None
     variant: HostVariant = DEFAULT_HOST
@@ -222,7 +220,7 @@ def run_program(
         packed,
         max(program.hardware.memory_mib, boot_image.memory_for(image, packed)),
         command_line(arguments, variant),
-        program.hardware.processors,
+        processors_of(variant),
         1 if disk else 0,
     )
     with (

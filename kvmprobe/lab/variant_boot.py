@@ -1,4 +1,4 @@
-"""Booting a variant of the emulated host: its command line, and the message of a failure."""
+"""Booting a variant of the emulated host: command line, processors, the message of a failure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import BootFailed, EmulatorKilled
+from kvmprobe.lab.bochs_config import Processors
+from kvmprobe.lab.cpu_profile import profile_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +21,11 @@ def command_line(arguments: str, variant: HostVariant) -> str:
     :param arguments: those of the default host
     """
     return f"{arguments} {variant.append}".rstrip()
+
+
+def processors_of(variant: HostVariant) -> Processors:
+    """Return the processors of a variant."""
+    return Processors(variant.processors, profile_of(variant))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import Output, ProgramExited, Stream
 from kvmprobe.lab.python_closure import add_python
-from kvmprobe.lab.variant_boot import command_line, naming
+from kvmprobe.lab.variant_boot import command_line, naming, processors_of
 from kvmprobe.results.host_variant import DEFAULT_HOST
 
 if TYPE_CHECKING:
@@ -39,13 +39,11 @@ _SILENCE_SECONDS = 600.0
 class KernelReader:
     """Reads the functions of kernels on the emulated host.
 
-    :ivar processors: of the machines whose coverage is wanted: Linux patches its text by it
-    :ivar variant: of those machines, for the same reason
+    :ivar variant: of the machines whose coverage is wanted: Linux patches its text by it
     """
 
     cache: Cache
     emulator: Emulator
-    processors: int = 1
     variant: HostVariant = DEFAULT_HOST
 
     def functions(self, kernel: Kernel, progress: Progress) -> KernelFunctions:
@@ -73,7 +71,7 @@ class KernelReader:
         return command_line(boot_image.DEFAULT_ARGUMENTS, self.variant)
 
     def _key(self, kernel: Kernel) -> str:
-        state = hashlib.sha256(repr((self.processors, self._arguments)).encode())
+        state = hashlib.sha256(repr((self.variant, self._arguments)).encode())
         inputs = (kernel.vmlinuz, *kernel.modules, self.emulator.bochs, self.emulator.init)
         for content in (each.read_bytes() for each in (SCOPE_FILE, *inputs)):
             state.update(hashlib.sha256(content).digest())
@@ -92,7 +90,7 @@ class KernelReader:
             packed,
             boot_image.MEMORY_MIB,
             self._arguments,
-            self.processors,
+            processors_of(self.variant),
         )
         written = {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}
         status = None

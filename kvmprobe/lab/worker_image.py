@@ -9,7 +9,7 @@ from kvmprobe.build_inputs import check_parts
 from kvmprobe.execution.worker import PORT, TRANSPORT_VARIABLE
 from kvmprobe.lab import boot_image, initramfs, kernel_image
 from kvmprobe.lab.python_closure import add_python
-from kvmprobe.lab.variant_boot import command_line
+from kvmprobe.lab.variant_boot import command_line, processors_of
 from kvmprobe.results.host_variant import DEFAULT_HOST
 
 if TYPE_CHECKING:
@@ -69,4 +69,5 @@ class WorkerImage:
             initramfs.build(payload, self._kernel.modules, init),
             boot_image.MEMORY_MIB,
             command_line(boot_image.WORKER_ARGUMENTS, self._variant),
+            processors_of(self._variant),
         )

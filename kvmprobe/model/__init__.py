@@ -10,7 +10,7 @@ and returns a :class:`Step`: the machine after, the outcome to expect, the rule 
 >>> fresh = Machine.fresh(sapphire_rapids())
 >>> granted = request_guest_permission(fresh, 18)
 >>> granted.outcome
-Done(value=0, fields={}, image=None, open_fields={}, memory=None, table=None)
+Done(value=0, fields={}, image=None, open_fields={}, memory=None, table=None, freedom=None)
 >>> hex(fresh.guest_perm), hex(granted.machine.guest_perm)
 ('0x202e7', '0x602e7')
 

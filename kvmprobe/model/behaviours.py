@@ -48,11 +48,23 @@ class Behaviour(Enum):
         'Linux commit 8b8e57e5096e ("KVM: Reject overly excessive IDs in KVM_CREATE_VCPU")',
         "KVM_CREATE_VCPU(1 << 32 | 7) returns a descriptor",
     )
+    STANDARD_FORMAT = Description(
+        Kind.VARIANT,
+        "the fpstate is in the standard format: loads and saves move MXCSR without XSTATE_BV[1]",
+        "arch/x86/kernel/fpu/xstate.h: os_xsave, os_xrstor, on a CPU without XSAVEC and XSAVES",
+        "SET_XSAVE(YMM) with an MXCSR; KVM_RUN(immediate_exit); GET_XSAVE2 shows SSE",
+    )
+    UNSUPPORTED_MSRS_IGNORED = Description(
+        Kind.VARIANT,
+        "access to an MSR that KVM or the guest lacks succeeds: it reads 0, and keeps nothing",
+        "arch/x86/kvm/x86.c: kvm_do_msr_access, where the module parameter ignore_msrs is set",
+        "before KVM_SET_CPUID2: SET_MSRS(0x40004000=1) returns 1",
+    )
     XSS_FOLLOWS_CPUID = Description(
         Kind.VARIANT,
         "the host writes IA32_XSS only within the guest's CPUID; 0 too if KVM does not list it",
         "arch/x86/kvm/x86.c: kvm_set_msr_common, MSR_IA32_XSS",
-        "before KVM_SET_CPUID2: SET_MSRS(XSS=0), SET_MSRS(XSS=CET): not processed",
+        "before KVM_SET_CPUID2: SET_MSRS(XSS=0), SET_MSRS(XSS=CET): XSS stays 0",
     )
     VENDOR_OWNS_CR4 = Description(
         Kind.VARIANT,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Step
 from kvmprobe.model.process import denied
@@ -90,7 +91,7 @@ def get_supported(machine: Machine, name: str, by: str = MAIN, on: str = "kvm") 
     fields = {XCR0_FIELD: xcr0, SIZE_FIELD: machine.host.layout.size(xcr0)}
     kept = GuestCpuid.of(table, PER_CPU)
     captured = {**machine.captured, name: kept}
-    expected = ExpectedTable(table, PER_CPU, "differs between CPUs")
+    expected = ExpectedTable(table, PER_CPU, Freedom.DIFFERS_BETWEEN_CPUS)
     return Step(
         machine._replace(captured=captured), Done(fields=fields, table=expected), GET_SUPPORTED
     )

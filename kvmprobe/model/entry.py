@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Entry(Enum):
-    """What comes of an entry; ``BY_CPU``: one CPU accepts the registers, another does not."""
+    """What comes of an entry; ``BY_CPU``: ``Freedom.PCIDE_AT_ENTRY`` leaves it open."""
 
     SUCCEEDS = "the guest executes"
     FAILS = "KVM_EXIT_FAIL_ENTRY"
@@ -35,7 +35,6 @@ def entry(host: HostProfile, vcpu: Vcpu) -> Entry:
     if not cet.loadable_at_entry(host, vcpu):
         return Entry.FAILS
     if vcpu.cr4 & Cr4.PCIDE.bit and not vcpu.efer & EFER_LMA:
-        # UNSPECIFIED: AMD's VMRUN has no such check.
         return Entry.BY_CPU
     return Entry.SUCCEEDS
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmprobe.model import fpstate
+from kvmprobe.model import fpstate, x87
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, ExpectedImage, OneOf, Outcome, Unspecified
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
-from kvmprobe.xstate.image import FP_INIT, XsaveFields, encode, significant_x87
-from kvmprobe.xstate.layout import HEADER_OFFSET, MXCSR, X87_ENVIRONMENT, X87_REGISTERS
+from kvmprobe.xstate.image import FP_INIT, XsaveFields, encode
+from kvmprobe.xstate.layout import HEADER_OFFSET, MXCSR
 
 if TYPE_CHECKING:
     from kvmprobe.model.fpstate import Fpstate
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Vcpu
     from kvmprobe.xstate.layout import Layout
-
-_POINTERS = range(6, 24)
-_ST_PADDING = bytes(10) + b"\xff" * 6
 
 
 def exported(host: HostProfile, vcpu: Vcpu) -> Outcome:
@@ -29,8 +27,7 @@ def exported(host: HostProfile, vcpu: Vcpu) -> Outcome:
     choices = tuple(Done(image=image) for image in images(host, vcpu))
     if len(choices) == 1:
         return choices[0]
-    # UNSPECIFIED: XINUSE[i] of SDM vol.1 §13.6; of PKRU it is the host's.
-    return OneOf(choices, "components that XSAVES finds in use, and what is exported with them")
+    return OneOf(choices, Freedom.IN_USE_AND_EXPORTED)
 
 
 def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
@@ -94,35 +91,12 @@ def _unspecified(host: HostProfile, held: Fpstate, visible: int) -> tuple[Unspec
     found: list[Unspecified] = []
     open_bits = held.xstate_bv_open & visible
     if open_bits:
-        # UNSPECIFIED: SDM vol.1 §13.6: a CPU may or may not track that a component is INIT.
         bits = open_bits.to_bytes(8, "little")
-        found.append(Unspecified(HEADER_OFFSET, bits, "XINUSE of components in INIT state"))
+        found.append(Unspecified(HEADER_OFFSET, bits, Freedom.XINUSE_OF_INIT))
     stored = held.xstate_bv & visible & SSE_YMM
     if stored and held.saved and held.mxcsr_mask != host.mxcsr_mask:
-        # UNSPECIFIED: XSAVES rewrites MXCSR_MASK only if it finds SSE modified.
-        found.append(Unspecified(MXCSR.stop, b"\xff" * 4, "MXCSR_MASK after a save by hardware"))
+        bits = (held.mxcsr_mask ^ host.mxcsr_mask).to_bytes(4, "little")
+        found.append(Unspecified(MXCSR.stop, bits, Freedom.MXCSR_MASK))
     if held.saved:
-        found += x87_unspecified(fpstate.content(host, held, XFeature.FP))
-    return tuple(found)
-
-
-@lru_cache(maxsize=256)
-def x87_unspecified(content: bytes) -> tuple[Unspecified, ...]:
-    """Return what hardware need not keep of an FP content; places as in an XSAVE image.
-
-    :see: SDM vol.1 table 10-2 "Format of an FXSAVE Area"
-    """
-    found: list[Unspecified] = []
-    significant = significant_x87(content)
-    if content[:6] != significant[:6]:
-        # UNSPECIFIED: reserved bits of FCW, the byte after FTW.
-        reserved = b"\xc0\xe0\x00\x00\x00\xff"
-        found.append(Unspecified(0, reserved, "reserved bits of the x87 environment"))
-    if any(content[_POINTERS.start : _POINTERS.stop]):
-        # UNSPECIFIED: AMD saves FOP, FIP and FDP only with an x87 exception pending.
-        bits = b"\xff" * len(_POINTERS)
-        found.append(Unspecified(_POINTERS.start, bits, "x87 pointers after a save by hardware"))
-    if content[len(X87_ENVIRONMENT) :] != significant[len(X87_ENVIRONMENT) :]:
-        # UNSPECIFIED: bytes 10-15 of each ST register are reserved.
-        found.append(Unspecified(X87_REGISTERS.start, _ST_PADDING * 8, "padding of ST registers"))
+        found += x87.unspecified(host, fpstate.content(host, held, XFeature.FP))
     return tuple(found)

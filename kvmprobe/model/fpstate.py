@@ -11,11 +11,14 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvmprobe.model import x87
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
-from kvmprobe.xstate.image import MXCSR_INIT, init_content, significant_x87
+from kvmprobe.xstate.image import MXCSR_INIT, init_content
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
-from kvmprobe.xstate.tiles import is_certainly_valid
+from kvmprobe.xstate.tiles import configures, inside_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,11 +92,10 @@ class Fpstate(NamedTuple):
 
 
 class Fate(Enum):
-    """What a load and a save make of a component whose bit was set."""
+    """What a load and a save make of a component whose bit was set, if only one is legal."""
 
     KEPT = "bit and content stay"
     INIT = "the content is INIT, the bit may stay or go"
-    EITHER = "one of the two"
 
 
 def content(host: HostProfile, fpstate: Fpstate, nr: int) -> bytes:
@@ -105,12 +107,21 @@ def content(host: HostProfile, fpstate: Fpstate, nr: int) -> bytes:
     return init_content(nr, host.layout) if found is None else found
 
 
-def guest_mxcsr(fpstate: Fpstate) -> int:
-    """Return the MXCSR that the next load gives the guest: it comes with SSE alone.
+def in_standard_format(host: HostProfile) -> bool:
+    """Return True if the kernel saves with XSAVE or XSAVEOPT instead of XSAVEC or XSAVES.
 
-    :see: SDM vol.1 §13.12 "Operation of XRSTORS"
+    :see: arch/x86/kernel/fpu/xstate.h: os_xsave
     """
-    return fpstate.mxcsr if fpstate.xstate_bv & XFeature.SSE.bit else MXCSR_INIT
+    return Behaviour.STANDARD_FORMAT in host.behaviours
+
+
+def guest_mxcsr(host: HostProfile, fpstate: Fpstate) -> int:
+    """Return the MXCSR that the next load gives the guest: in the compacted format with SSE alone.
+
+    :see: SDM vol.1 §13.8.1 "Standard Form of XRSTOR", §13.12 "Operation of XRSTORS"
+    """
+    has_mxcsr = in_standard_format(host) or fpstate.xstate_bv & XFeature.SSE.bit
+    return fpstate.mxcsr if has_mxcsr else MXCSR_INIT
 
 
 def loaded(host: HostProfile, fpstate: Fpstate) -> Mapping[int, bytes]:
@@ -207,9 +218,11 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
         SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
     """
+    if in_standard_format(host):
+        fpstate = _with_mxcsr_moved(host, fpstate)
     fates = {nr: _fate(host, fpstate, nr) for nr in numbers(fpstate.xstate_bv & ~XFeature.PKRU.bit)}
     kept = sum(1 << nr for nr, fate in fates.items() if fate is Fate.KEPT)
-    either = sum(1 << nr for nr, fate in fates.items() if fate is Fate.EITHER)
+    either = sum(1 << nr for nr, fate in fates.items() if isinstance(fate, Freedom))
     either |= fpstate.xstate_bv_open
     stale, stale_open = _bytes_kept(fpstate)
     return fpstate._replace(
@@ -222,6 +235,22 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     )
 
 
+def _with_mxcsr_moved(host: HostProfile, fpstate: Fpstate) -> Fpstate:
+    """Return it with XSTATE_BV[1] set if MXCSR is not INIT: then the save writes XMM registers too.
+
+    :see: SDM vol.1 §13.7 "Operation of XSAVE", §13.9 "Operation of XSAVEOPT"
+    """
+    fpstate = fpstate._replace(mxcsr_mask=host.mxcsr_mask)
+    if fpstate.mxcsr == MXCSR_INIT or fpstate.xstate_bv & XFeature.SSE.bit:
+        return fpstate
+    initial = init_content(XFeature.SSE, host.layout)
+    return fpstate._replace(
+        xstate_bv=fpstate.xstate_bv | XFeature.SSE.bit,
+        xstate_bv_open=fpstate.xstate_bv_open & ~XFeature.SSE.bit,
+        contents={**fpstate.contents, XFeature.SSE: initial},
+    )
+
+
 def _bytes_kept(fpstate: Fpstate) -> tuple[dict[int, bytes], int]:
     """Return ``stale`` and ``stale_open`` for when the bits of FP and SSE become clear."""
     stale = {
@@ -231,7 +260,8 @@ def _bytes_kept(fpstate: Fpstate) -> tuple[dict[int, bytes], int]:
     return stale, (fpstate.stale_open | fpstate.xstate_bv_open) & ~fpstate.xstate_bv
 
 
-def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate:
+def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate | Freedom:
+    """Return what becomes of a component, or what leaves it open which of the two."""
     held, init = content(host, fpstate, nr), init_content(nr, host.layout)
     match nr:
         case XFeature.SSE:
@@ -240,22 +270,20 @@ def _fate(host: HostProfile, fpstate: Fpstate, nr: int) -> Fate:
         case _ if held == init:
             return Fate.INIT
         case XFeature.FP:
-            # UNSPECIFIED: AMD does not save FOP, FIP and FDP; the padding is reserved.
-            return Fate.EITHER if significant_x87(held) == init else Fate.KEPT
+            return Freedom.X87_BY_POINTERS if x87.kept(host, held) == init else Fate.KEPT
         case XFeature.XTILE_CFG:
-            # UNSPECIFIED: SDM vol.1 §13.12: an invalid configuration is loaded as INIT.
-            return Fate.KEPT if is_certainly_valid(held) else Fate.EITHER
+            return Fate.KEPT if configures(held) else Freedom.TILE_CONFIGURATION_ILLEGAL
         case XFeature.XTILE_DATA:
-            # UNSPECIFIED: whether tiles keep data while none is configured.
-            return Fate.KEPT if _tiles_configured(fpstate) else Fate.EITHER
+            inside = _within_tiles(fpstate, held)
+            return Fate.KEPT if inside else Freedom.TILES_OUTSIDE_CONFIGURATION
         case _:
             return Fate.KEPT
 
 
-def _tiles_configured(fpstate: Fpstate) -> bool:
-    return bool(fpstate.xstate_bv & XFeature.XTILE_CFG.bit) and is_certainly_valid(
-        fpstate.contents.get(XFeature.XTILE_CFG, b"")
-    )
+def _within_tiles(fpstate: Fpstate, tiles: bytes) -> bool:
+    configuration = fpstate.contents.get(XFeature.XTILE_CFG, b"")
+    configured = fpstate.xstate_bv & XFeature.XTILE_CFG.bit and configures(configuration)
+    return bool(configured) and inside_shapes(configuration, tiles)
 
 
 def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tuple[Fpstate, ...]:
@@ -275,7 +303,9 @@ def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tu
 
 def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[Fpstate, ...]:
     if nr == XFeature.PKRU:
-        return (_set(fpstate, nr), _clear(fpstate, nr)) if pkru else (fpstate,)
+        # Without the bit the image would lack the guest's value; the host's own PKRU, which a
+        # save finds in the register, is not 0 (arch/x86/mm/pkeys.c: init_pkru_value).
+        return (_set(fpstate, nr),) if pkru else (fpstate,)
     mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
     if mxcsr_stale and nr == XFeature.SSE:
         # A save that sets the bit of SSE writes MXCSR, which was INIT.

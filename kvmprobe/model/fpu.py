@@ -9,9 +9,10 @@ import errno
 from itertools import product
 from typing import TYPE_CHECKING
 
+from kvmprobe.model import x87
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.exported import x87_unspecified
 from kvmprobe.model.fpstate import content, raw_legacy, with_raw_legacy
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, ExpectedBytes, Failed, OneOf, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature
@@ -86,11 +87,10 @@ def get_fpu(machine: Machine, vcpu_name: str, room: int = FPU_SIZE) -> Step:
     ignores = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV in host.behaviours
     held = raw_legacy if ignores else _legacy
     choices = tuple(
-        _area(fpstate, fp, sse)
+        _area(host, fpstate, fp, sse)
         for fp, sse in product(held(host, fpstate, XFeature.FP), held(host, fpstate, XFeature.SSE))
     )
-    # UNSPECIFIED: hardware need not write, nor need it keep, what it finds in INIT state.
-    outcome = choices[0] if len(choices) == 1 else OneOf(choices, "FP and SSE after a save")
+    outcome = choices[0] if len(choices) == 1 else OneOf(choices, Freedom.LEGACY_AFTER_SAVE)
     return Step(machine, outcome, GET_FPU)
 
 
@@ -101,15 +101,16 @@ def _legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:
     return (fpstate.contents[nr], init) if nr in fpstate.contents else (init,)
 
 
-def _area(fpstate: Fpstate, fp: bytes, sse: bytes) -> Done:
+def _area(host: HostProfile, fpstate: Fpstate, fp: bytes, sse: bytes) -> Done:
     area = to_area(fp, sse)
     rewritten = fpstate.saved or not fpstate.xstate_bv & XFeature.FP.bit
-    places = tuple(map(_in_area, x87_unspecified(fp))) if rewritten else ()
+    places = tuple(map(_in_area, x87.unspecified(host, fp))) if rewritten else ()
     fcw = int.from_bytes(area[FCW.start : FCW.stop], "little")
     open_fcw = next((int.from_bytes(u.bits[:2], "little") for u in places if u.offset == 128), 0)
     return Done(
         fields={FCW_FIELD: fcw},
-        open_fields={FCW_FIELD: open_fcw},
+        open_fields={FCW_FIELD: open_fcw} if open_fcw else {},
+        freedom=Freedom.X87_RESERVED if open_fcw else None,
         memory=ExpectedBytes(0, area, places),
     )
 

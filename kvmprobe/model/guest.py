@@ -15,10 +15,19 @@ from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.model import cet, shadow_stack
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.model.entry import Entry, entry, require_payload
-from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, host_dies, loaded, with_user_components
+from kvmprobe.model.fpstate import (
+    cycle_fpu,
+    guest_mxcsr,
+    host_dies,
+    in_standard_format,
+    loaded,
+    with_user_components,
+)
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.init_signal import taken
-from kvmprobe.model.outcome import Done, ExpectedBytes, Step, Unspecified
+from kvmprobe.model.outcome import Done, ExpectedBytes, OneOf, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
+from kvmprobe.model.x87 import kept
 from kvmprobe.xstate.cpuid import halves
 from kvmprobe.xstate.features import XFeature, numbers
 from kvmprobe.xstate.image import (
@@ -27,7 +36,6 @@ from kvmprobe.xstate.image import (
     init_content,
     init_contents,
     is_init,
-    significant_x87,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +98,7 @@ class Guest(NamedTuple):
     :ivar open_registers: bits that are legal either way
     :ivar memory: what the instruction must leave in the payload's data area
     :ivar unspecified: what in ``memory`` is legal either way
+    :ivar alternatives: the data area, in place of ``memory``, if several contents are legal
     """
 
     host: HostProfile
@@ -100,6 +109,7 @@ class Guest(NamedTuple):
     open_registers: Registers = NO_BITS
     memory: bytes = b""
     unspecified: tuple[Unspecified, ...] = ()
+    alternatives: tuple[ExpectedBytes, ...] = ()
 
     def with_vcpu(self, vcpu: Vcpu) -> Guest:
         """Return this guest with its vCPU replaced."""
@@ -143,8 +153,8 @@ class Guest(NamedTuple):
         """
         pkru = XFeature.PKRU.bit if self.vcpu.pkru else 0
         supervisor = sum(nr.bit for nr in cet.COMPONENTS if any(cet.content(self.vcpu, nr)))
-        # UNSPECIFIED: whether FOP, FIP and FDP alone make x87 state in use.
-        x87 = significant_x87(self.content(XFeature.FP)) == FP_INIT
+        # Freedom.X87_BY_POINTERS: pointers that are not certain may or may not make it in use.
+        x87 = kept(self.host, self.content(XFeature.FP)) == FP_INIT
         return self.held & ~(XFeature.FP.bit if x87 else 0) | pkru | supervisor
 
     def content(self, nr: int) -> bytes:
@@ -236,7 +246,7 @@ def execute(
 def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
     """Load the fpstate; a vCPU that comes from its reset first runs the payload's start.
 
-    XRSTORS loads MXCSR only with SSE state.
+    XRSTORS loads MXCSR only with SSE state, XRSTOR of the standard format in any case.
 
     :see: arch/x86/kernel/fpu/core.c: fpu_swap_kvm_fpstate, restore_fpregs_from_fpstate;
         SDM vol.1 §13.8.2 "Compacted Form of XRSTOR"
@@ -247,7 +257,7 @@ def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
     initial = init_contents(fpstate.user_xfeatures & ~XFeature.PKRU.bit, host.layout)
     contents = {nr: held for nr, held in loaded(host, fpstate).items() if nr in initial}
     state = {**initial, **contents}
-    return Guest(host, vcpu, state, guest_mxcsr(fpstate), given)
+    return Guest(host, vcpu, state, guest_mxcsr(host, fpstate), given)
 
 
 def left(before: Vcpu, guest: Guest) -> Vcpu:
@@ -262,7 +272,7 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
     saved &= ~guest.vcpu.xfd
     contents = {nr: guest.state[nr] for nr in numbers(saved)}
     fpstate = with_user_components(guest.vcpu.fpstate, saved, contents)
-    if saved & XFeature.SSE.bit:
+    if saved & XFeature.SSE.bit or in_standard_format(guest.host):
         untouched = (guest.state[XFeature.SSE], guest.mxcsr) == (
             before.fpstate.contents.get(XFeature.SSE),
             before.fpstate.mxcsr,
@@ -272,12 +282,20 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
     return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True, entered=True)
 
 
-def _told(guest: Guest, vector: int, error_code: int) -> Done:
+def _told(guest: Guest, vector: int, error_code: int) -> Done | OneOf:
     vcpu = guest.vcpu
     fields = {VECTOR_FIELD: vector, "error_code": error_code, "rip": 0}
     fields |= guest.registers._asdict() | {"cr0": vcpu.cr0, "cr4": vcpu.cr4}
-    if vector == NO_EXCEPTION:
-        open_fields = {name: bits for name, bits in guest.open_registers._asdict().items() if bits}
-        memory = ExpectedBytes(RESULT_SIZE, guest.memory, guest.unspecified)
-        return Done(fields=fields, open_fields=open_fields, memory=memory if guest.memory else None)
-    return Done(fields=fields)
+    if vector != NO_EXCEPTION:
+        return Done(fields=fields)
+    open_fields = {name: bits for name, bits in guest.open_registers._asdict().items() if bits}
+    done = Done(
+        fields=fields,
+        open_fields=open_fields,
+        freedom=Freedom.GUEST_XINUSE if open_fields else None,
+    )
+    if guest.alternatives:
+        choices = tuple(done._replace(memory=memory) for memory in guest.alternatives)
+        return OneOf(choices, Freedom.LEGACY_FOLLOWS_XINUSE)
+    memory = ExpectedBytes(RESULT_SIZE, guest.memory, guest.unspecified)
+    return done._replace(memory=memory if guest.memory else None)

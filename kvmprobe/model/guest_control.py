@@ -15,6 +15,7 @@ from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.sregs import legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, XGETBV1_BIT, Register
 
 if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
@@ -146,11 +147,12 @@ def xgetbv(guest: Guest) -> Guest:
 
     :see: SDM vol.2 XGETBV; vol.1 §13.2 "Enumeration of CPU Support for XSAVE Instructions"
     """
-    guest.require((guest.cr4_osxsave, Vector.UD), (guest.ecx in {0, 1}, Vector.GP))
+    has_in_use = guest.host.cpu.has(LEAF_XSTATE, 1, Register.EAX, XGETBV1_BIT)
+    legal = guest.ecx == 0 or (guest.ecx == 1 and has_in_use)
+    guest.require((guest.cr4_osxsave, Vector.UD), (legal, Vector.GP))
     xcr0 = guest.vcpu.xcr0
     if guest.ecx == 0:
         return guest.with_eax_edx(xcr0)
-    # UNSPECIFIED: SDM vol.1 §13.6: a CPU may or may not track that a component is INIT.
     return guest.with_eax_edx(xcr0 & guest.in_use, open_bits=xcr0 & ~guest.in_use)
 
 

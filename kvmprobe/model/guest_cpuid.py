@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.model import cpuid_refresh, vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import COMPACTION, XCR0_FIELD
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Failed, Step
 from kvmprobe.model.process import denied
@@ -182,7 +183,7 @@ def get_cpuid2(
         machine = machine._replace(captured={**machine.captured, name: kept})
     if vendor.rewrites_cpuid(host):
         return Step(machine, Done(fields=_known_fields(table)), GET_CPUID2)
-    expected = ExpectedTable(table, unspecified, "differs between CPUs")
+    expected = ExpectedTable(table, unspecified, Freedom.DIFFERS_BETWEEN_CPUS)
     return Step(machine, Done(fields=read_table(table), table=expected), GET_CPUID2)
 
 

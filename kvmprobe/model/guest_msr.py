@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.errors import NotModelled
 from kvmprobe.model import cet
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest import Vector
 from kvmprobe.model.msr import msr_name, with_xfd
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
+from kvmprobe.model.unsupported_msr import is_ignored
 from kvmprobe.xstate.cpuid import XFD_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import DYNAMIC
 
@@ -41,12 +43,14 @@ def rdmsr(guest: Guest) -> Guest:
         case Msr.IA32_XFD_ERR:
             guest.require((_has(guest, XFD_BIT), Vector.GP))
             return guest.with_eax_edx(vcpu.xfd_err)
-        case index if index in cet.MSRS:
-            guest.require((cet.exists(guest.host, vcpu, index), Vector.GP))
+        case Msr.IA32_XSS:
+            guest.require((_has(guest, XSAVES_BIT), Vector.GP))
+            return guest.with_eax_edx(vcpu.xss)
+        case index if index in cet.MSRS and cet.exists(guest.host, vcpu, index):
             return guest.with_eax_edx(vcpu.msrs.get(index, 0))
         case _:
-            guest.require((guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT), Vector.GP))
-            return guest.with_eax_edx(vcpu.xss)
+            guest.require((is_ignored(guest.host), Vector.GP))
+            return guest.with_eax_edx(0)
 
 
 WRMSR = Rule(
@@ -79,19 +83,30 @@ def wrmsr(guest: Guest) -> Guest:
         case Msr.IA32_XFD_ERR:
             guest.require((dynamic, Vector.GP))
             return guest.with_vcpu(guest.vcpu._replace(xfd_err=value))
-        case index if index in cet.MSRS:
+        case Msr.IA32_XSS:
+            return _with_xss(guest)
+        case index if index in cet.MSRS and cet.exists(guest.host, vcpu, index):
             return _with_cet(guest, index)
         case _:
-            known = guest.ecx == Msr.IA32_XSS and _has(guest, XSAVES_BIT)
-            guest.require((known and not value & ~vcpu.guest_xss, Vector.GP))
-            return guest.with_vcpu(guest.vcpu._replace(xss=value))
+            guest.require((is_ignored(guest.host), Vector.GP))
+            return guest
+
+
+def _with_xss(guest: Guest) -> Guest:
+    vcpu, value = guest.vcpu, guest.edx_eax
+    if _has(guest, XSAVES_BIT):
+        guest.require((not value & ~vcpu.guest_xss, Vector.GP))
+        return guest.with_vcpu(vcpu._replace(xss=value))
+    # KERNEL: earlier ones refuse it by themselves, whatever ignore_msrs says.
+    follows = Behaviour.XSS_FOLLOWS_CPUID in guest.host.behaviours
+    guest.require((follows and is_ignored(guest.host), Vector.GP))
+    return guest
 
 
 def _with_cet(guest: Guest, index: int) -> Guest:
     """Write an MSR that is not intercepted: the CPU checks the value, by its own features."""
     host, vcpu, value = guest.host, guest.vcpu, guest.edx_eax
-    known = cet.exists(host, vcpu, index) and cet.legal_on_cpu(host, index, value)
-    guest.require((known, Vector.GP))
+    guest.require((cet.legal_on_cpu(host, index, value), Vector.GP))
     if not cet.legal(host, vcpu, index, value):
         raise NotModelled(
             f"WRMSR {msr_name(index)}={value:#x} in the guest: the CPU has the feature, "

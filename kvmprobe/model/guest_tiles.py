@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.xstate.features import XTILE, XFeature
-from kvmprobe.xstate.tiles import BYTES_PER_ROW, PALETTE, ROWS, TILES
+from kvmprobe.xstate.tiles import BYTES_PER_ROW, ROWS, TILES, configures, shapes
 
 if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
@@ -26,14 +26,7 @@ def valid(configuration: bytes) -> bool:
 
     :see: SDM vol.2 LDTILECFG
     """
-    if configuration[0] != PALETTE:
-        return configuration[0] == 0
-    shapes = [_shape(configuration, tile) for tile in range(TILES)]
-    return (
-        not any(configuration[2:16] + configuration[32:48] + configuration[56:])
-        and all(rows <= ROWS and columns <= BYTES_PER_ROW for rows, columns in shapes)
-        and all(bool(rows) == bool(columns) for rows, columns in shapes)
-    )
+    return configuration[0] == 0 or configures(configuration)
 
 
 LDTILECFG = instruction_rule("LDTILECFG configures the tiles and clears them", "LDTILECFG")
@@ -152,14 +145,10 @@ def _require_enabled(guest: Guest) -> None:
     guest.require((enabled, Vector.UD))
 
 
-def _shape(configuration: bytes, tile: int) -> tuple[int, int]:
-    return configuration[48 + tile], struct.unpack_from("<H", configuration, 16 + 2 * tile)[0]
-
-
 def _shape_in_use(guest: Guest, tile: int) -> tuple[int, int]:
     """Return rows and bytes per row of a tile that an instruction is about to use."""
     _require_enabled(guest)
-    rows, columns = _shape(guest.content(XFeature.XTILE_CFG), tile)
+    rows, columns = shapes(guest.content(XFeature.XTILE_CFG))[tile]
     guest.require((rows and not columns % 4, Vector.UD))
     if guest.vcpu.xfd & XFeature.XTILE_DATA.bit:
         disabled(XFeature.XTILE_DATA.bit)

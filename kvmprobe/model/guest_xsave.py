@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.payload import RESULT_SIZE
 from kvmprobe.model import cet
 from kvmprobe.model.control import Cr0
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.guest import Vector, disabled, instruction_rule
-from kvmprobe.model.outcome import Unspecified
+from kvmprobe.model.outcome import ExpectedBytes, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
-from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT, Register
+from kvmprobe.model.x87 import open_pointers
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVEC_BIT, XSAVEOPT_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
 from kvmprobe.xstate.layout import (
     EXTENDED_OFFSET,
     HEADER_OFFSET,
     MXCSR,
-    X87_ENVIRONMENT,
     Component,
     Layout,
 )
@@ -32,7 +34,6 @@ COMPACTED = 1 << 63
 _SUPERVISOR = sum(nr.bit for nr in cet.COMPONENTS)
 _ALIGNMENT = 64
 _HEADER = struct.Struct("<QQ")
-_POINTERS = range(6, 24)
 
 
 class SaveForm(StrEnum):
@@ -113,6 +114,7 @@ def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest
 
     :see: SDM vol.1 §13.7 to §13.11; §13.14 "Extended Feature Disable (XFD)"
     """
+    _require_on_cpu(guest, form)
     _require_usable(guest, form is SaveForm.XSAVES, offset)
     vcpu = guest.vcpu
     known = vcpu.xcr0 | (vcpu.xss if form is SaveForm.XSAVES else 0)
@@ -120,25 +122,51 @@ def xsave(guest: Guest, form: SaveForm, before: bytes, offset: int = 0) -> Guest
     in_use = guest.in_use & ~vcpu.xfd
     if form.compacts and guest.mxcsr != MXCSR_INIT:
         in_use |= XFeature.SSE.bit
-    # UNSPECIFIED: SDM vol.1 §13.6: a CPU may or may not track that a component is INIT.
     open_bits = rfbm & ~in_use & ~vcpu.xfd
+    followed = open_bits & _written_if_in_use(form)
+    saves = tuple(
+        _saved_area(guest, form, before, rfbm, in_use | chosen, open_bits & ~followed)
+        for chosen in _subsets(followed)
+    )
+    first = saves[0]
+    alternatives = saves if followed else ()
+    return guest._replace(
+        memory=first.content, unspecified=first.unspecified, alternatives=alternatives
+    )
+
+
+def _written_if_in_use(form: SaveForm) -> int:
+    """Return the components whose bytes in INIT state are not those of an untouched area.
+
+    :see: SDM vol.1 §13.9 "Operation of XSAVEOPT", which saves MXCSR in any case
+    """
+    if form.compacts:
+        return FPSSE
+    return XFeature.FP.bit if form is SaveForm.XSAVEOPT else 0
+
+
+def _subsets(bitmap: int) -> tuple[int, ...]:
+    return tuple(chosen for chosen in range(bitmap + 1) if not chosen & ~bitmap)
+
+
+def _saved_area(
+    guest: Guest, form: SaveForm, before: bytes, rfbm: int, in_use: int, open_bits: int
+) -> ExpectedBytes:
+    """Return the area after a save by a processor that tracks ``in_use`` as not INIT."""
     memory, area = bytearray(before), Area.of(before)
     xstate_bv = rfbm & in_use | (0 if form.compacts else area.xstate_bv & ~rfbm)
     xcomp_bv = rfbm | COMPACTED if form.compacts else area.xcomp_bv
     _HEADER.pack_into(memory, HEADER_OFFSET, xstate_bv, xcomp_bv)
     layout = compacted_layout(guest.host, xcomp_bv) if form.compacts else guest.host.layout
-    for nr in numbers(rfbm if form is SaveForm.XSAVE else rfbm & in_use):
+    written = rfbm if form is SaveForm.XSAVE else rfbm & in_use
+    for nr in numbers(written):
         _put(memory, nr, _saved(guest, nr), layout)
-    found = [Unspecified(HEADER_OFFSET, _mask(open_bits), "XINUSE of components in INIT state")]
+    found = [Unspecified(HEADER_OFFSET, _mask(open_bits), Freedom.XINUSE_OF_INIT)]
     if rfbm & (in_use & XFeature.SSE.bit if form.compacts else SSE_YMM):
         _put_mxcsr(memory, guest)
-    elif form.compacts and open_bits & XFeature.SSE.bit:
-        found.append(Unspecified(MXCSR.start, b"\xff" * 8, "MXCSR follows XINUSE of SSE"))
-    if form is not SaveForm.XSAVE and open_bits & XFeature.FP.bit:
-        found.append(Unspecified(0, b"\xff\xff", "FCW follows XINUSE of x87"))
-    if rfbm & XFeature.FP.bit and any(guest.content(XFeature.FP)[_POINTERS.start : _POINTERS.stop]):
-        found.append(_x87_pointers())
-    return guest._replace(memory=bytes(memory), unspecified=tuple(found))
+    if written & XFeature.FP.bit:
+        found += open_pointers(guest.host, guest.content(XFeature.FP))
+    return ExpectedBytes(RESULT_SIZE, bytes(memory), tuple(found))
 
 
 XRSTOR = Rule(
@@ -187,6 +215,19 @@ def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> G
     return guest.with_state(changes, mxcsr)
 
 
+def _require_on_cpu(guest: Guest, form: SaveForm) -> None:
+    """Check that the CPU has the instruction, whatever the guest's CPUID says.
+
+    :see: SDM vol.2 XSAVEOPT, XSAVEC; XSAVES needs a VM-execution control, see _require_usable
+    """
+    bit = {SaveForm.XSAVEOPT: XSAVEOPT_BIT, SaveForm.XSAVEC: XSAVEC_BIT}.get(form)
+    guest.require((bit is None or _on_cpu(guest, bit), Vector.UD))
+
+
+def _on_cpu(guest: Guest, bit: int) -> bool:
+    return guest.host.cpu.has(LEAF_XSTATE, 1, Register.EAX, bit)
+
+
 FXSAVE = instruction_rule("FXSAVE saves x87 and SSE state", "FXSAVE")
 
 
@@ -200,8 +241,8 @@ def fxsave(guest: Guest, before: bytes) -> Guest:
     for nr in (XFeature.FP, XFeature.SSE):
         _put(memory, nr, _saved(guest, nr), guest.host.layout)
     _put_mxcsr(memory, guest)
-    pointers = any(memory[_POINTERS.start : _POINTERS.stop])
-    return guest._replace(memory=bytes(memory), unspecified=(_x87_pointers(),) if pointers else ())
+    pointers = open_pointers(guest.host, guest.content(XFeature.FP))
+    return guest._replace(memory=bytes(memory), unspecified=pointers)
 
 
 FXRSTOR = instruction_rule("FXRSTOR loads x87 and SSE state", "FXRSTOR")
@@ -229,7 +270,8 @@ def _legal(guest: Guest, form: RestoreForm, area: Area, known: int, rfbm: int) -
     else:
         mxcsr_matters = rfbm & area.xstate_bv & XFeature.SSE.bit
         legal = not (area.xcomp_bv & ~COMPACTED & ~known or area.xstate_bv & ~area.xcomp_bv)
-        legal = legal and not any(area.reserved)
+        # A CPU without compaction wants zeros there.
+        legal = legal and not any(area.reserved) and _on_cpu(guest, XSAVEC_BIT)
     return legal and not (mxcsr_matters and area.mxcsr & ~guest.host.mxcsr_mask)
 
 
@@ -263,12 +305,6 @@ def _init(guest: Guest, nr: int) -> bytes:
 
 def _mask(bits: int) -> bytes:
     return bits.to_bytes(8, "little")
-
-
-def _x87_pointers() -> Unspecified:
-    # UNSPECIFIED: they are the guest's own addresses, and AMD leaves them out.
-    size = len(range(6, len(X87_ENVIRONMENT)))
-    return Unspecified(6, b"\xff" * size, "x87 pointers")
 
 
 def _put_mxcsr(memory: bytearray, guest: Guest) -> None:

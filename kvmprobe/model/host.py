@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from kvmprobe.xstate.cpuid import CpuidTable
 
 
+# CPUID.0:EBX, EDX, ECX of those that drop them, and of those of which it is not known.
+_MAY_DROP_POINTERS = {
+    tuple(int.from_bytes(name[at : at + 4], "little") for at in (0, 4, 8))
+    for name in (b"AuthenticAMD", b"HygonGenuine", b"CentaurHauls", b"  Shanghai  ")
+}
+
+
 @dataclass(frozen=True, slots=True)
 class HostProfile:
     """Bitmaps of components, their offsets and sizes, and named behaviours of one host.
@@ -63,6 +70,15 @@ class HostProfile:
         supported = self.supported
         features = supported.has(*SHSTK) and supported.has(*IBT)
         return features and self.kvm_xss & CET == CET
+
+    @property
+    def keeps_x87_pointers(self) -> bool:
+        """Whether a save by hardware keeps FOP, FIP and FDP without an exception pending.
+
+        :see: SDM vol.1 §13.5.1 "x87 State"; AMD64 Architecture Programmer's Manual vol.5 FXSAVE
+        """
+        vendor = self.supported.at(0, 0)
+        return (vendor.ebx, vendor.edx, vendor.ecx) not in _MAY_DROP_POINTERS
 
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""

@@ -15,6 +15,7 @@ from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, Msr
 from kvmprobe.model import vendor
 from kvmprobe.model.control import CR0_DEFINED, EFER_LMA, EFER_LME, EFER_NX, EFER_SCE, Cr0, Cr4
 from kvmprobe.model.feature import LONG_MODE, NX
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, Failed, OneOf, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.model.sregs import SET_SREGS, legal_cr4, with_given
@@ -89,8 +90,7 @@ def set_unknown_msr(machine: Machine) -> Step:
 
     :see: arch/x86/kvm/x86.c: __msr_io
     """
-    # UNSPECIFIED: which MSRs exist, and with which values, follows CPUID, the CPU, KVM's options.
-    either = OneOf((Done(0), Done(1)), "the model does not know the MSR")
+    either = OneOf((Done(0), Done(1)), Freedom.UNKNOWN_MSR)
     return Step(machine, either, SET_UNKNOWN_MSR)
 
 

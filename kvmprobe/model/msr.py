@@ -1,7 +1,7 @@
 """MSRs as the host sets and reads them: XFD, XFD_ERR, XSS, CET, and two plain ones.
 
 Shaped like arch/x86/kvm/x86.c (msrs.c since 7.3): __msr_io, kvm_set_msr_common, kvm_get_msr_common.
-Leaves out ``ignore_msrs`` and MSR filters, which host-initiated access bypasses.
+Leaves out MSR filters, which host-initiated access bypasses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.model import cet, vendor
+from kvmprobe.model import cet, unsupported_msr, vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import load_guest_fpu
 from kvmprobe.model.outcome import Done, Failed, HostDies, Step
@@ -265,12 +265,13 @@ def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
             return None if value & ~(vcpu.guest_xcr0 & DYNAMIC) else vcpu._replace(xfd_err=value)
         case Msr.IA32_XSS:
             return _with_xss(host, vcpu, value)
-        case _ if _accepts(host, vcpu, index, value):
-            if index in cet.MSRS and not cet.keeps(host, index, value):
-                return vcpu
-            return vcpu._replace(msrs={**vcpu.msrs, index: value})
+        case _ if not _exists(host, vcpu, index):
+            return vcpu if unsupported_msr.is_writable(host, index, value) else None
+        case _ if not _accepts(host, vcpu, index, value):
+            return None
         case _:
-            return None if value or index not in host.msrs else vcpu
+            lost = index in cet.MSRS and not cet.keeps(host, index, value)
+            return vcpu if lost else vcpu._replace(msrs={**vcpu.msrs, index: value})
 
 
 def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
@@ -290,7 +291,7 @@ def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:
         case _ if _exists(host, vcpu, index):
             return vcpu.msrs.get(index, _PLAIN.get(index, 0))
         case _:
-            return 0 if index in host.msrs else None
+            return 0 if unsupported_msr.is_readable(host, index) else None
 
 
 def _exists(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
@@ -298,8 +299,6 @@ def _exists(host: HostProfile, vcpu: Vcpu, index: int) -> bool:
 
 
 def _accepts(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> bool:
-    if not _exists(host, vcpu, index):
-        return False
     if index == Msr.IA32_PAT:
         legal = set(value.to_bytes(8, "little")) <= _PAT_TYPES
         return legal or vendor.accepts_any_pat(host)
@@ -312,7 +311,7 @@ def _with_xss(host: HostProfile, vcpu: Vcpu, value: int) -> Vcpu | None:
         return None if value & ~host.kvm_xss else vcpu._replace(xss=value)
     if not _has_xsaves(vcpu.cpuid):
         # Advertised, but not this guest's: zero is accepted, and changes nothing.
-        return None if value or Msr.IA32_XSS not in host.msrs else vcpu
+        return vcpu if unsupported_msr.is_writable(host, Msr.IA32_XSS, value) else None
     return None if value & ~vcpu.guest_xss else vcpu._replace(xss=value)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
 
+    from kvmprobe.model.freedom import Freedom
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.rule import Rule
     from kvmprobe.xstate.cpuid import CpuidTable, Register
@@ -31,7 +32,7 @@ class Unspecified(NamedTuple):
 
     offset: int
     bits: bytes
-    reason: str
+    freedom: Freedom
 
 
 class ExpectedImage(NamedTuple):
@@ -65,12 +66,12 @@ class ExpectedTable(NamedTuple):
     """A CPUID table as an output, entry by entry, but for what is unspecified.
 
     :ivar unspecified: (leaf, register) that may have any value, in each of the leaf's entries
-    :ivar reason: what leaves them open
+    :ivar freedom: what leaves them open; None if nothing is
     """
 
     table: CpuidTable
     unspecified: frozenset[tuple[int, Register]] = frozenset()
-    reason: str = ""
+    freedom: Freedom | None = None
 
     def __repr__(self) -> str:
         """Return the number of entries: a table has up to 256."""
@@ -81,6 +82,7 @@ class Done(NamedTuple):
     """The call returns ``value``, not negative; its output reads as ``fields`` and ``image``.
 
     :ivar open_fields: bits of fields that are legal either way
+    :ivar freedom: what leaves them open; None if nothing is
     :ivar memory: a part of the output that is no field
     :ivar table: the CPUID table in the output
     """
@@ -91,6 +93,7 @@ class Done(NamedTuple):
     open_fields: Mapping[str, int] = _NO_FIELDS
     memory: ExpectedBytes | None = None
     table: ExpectedTable | None = None
+    freedom: Freedom | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,10 @@ class Failed(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """Each of these is legal; ``reason`` says what leaves it open."""
+    """Each of these is legal; ``freedom`` leaves it open."""
 
     choices: tuple[Done, ...]
-    reason: str
+    freedom: Freedom
 
 
 class HostDies(NamedTuple):

@@ -17,6 +17,7 @@ class KernelFile(StrEnum):
 
     FPU_CORE = "arch/x86/kernel/fpu/core.c"
     FPU_XSTATE = "arch/x86/kernel/fpu/xstate.c"
+    CPU_AMD = "arch/x86/kernel/cpu/amd.c"
     X86_PROCESS = "arch/x86/kernel/process.c"
     X86_SIGNAL = "arch/x86/kernel/signal.c"
     KVM_CPUID = "arch/x86/kvm/cpuid.c"
@@ -84,7 +85,25 @@ class ManualSource:
         return f"SDM vol.{self.volume} {sign}{self.section}{title}"
 
 
-Source = KernelSource | DocumentSource | ManualSource
+@dataclass(frozen=True, slots=True)
+class AmdManualSource:
+    """A section or an instruction of the AMD64 Architecture Programmer's Manual.
+
+    :ivar section: ``15.5.1``, or in volumes 3 to 5 the instruction
+    :ivar title: of the section
+    """
+
+    volume: int
+    section: str
+    title: str = ""
+
+    def __str__(self) -> str:
+        """Return volume, section and title: section numbers change between editions."""
+        title = f' "{self.title}"' if self.title else ""
+        return f"APM vol.{self.volume} {self.section}{title}"
+
+
+Source = KernelSource | DocumentSource | ManualSource | AmdManualSource
 
 
 @dataclass(frozen=True, slots=True)

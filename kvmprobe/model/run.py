@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model.entry import Entry, entry, require_reset_vector
 from kvmprobe.model.fpstate import load_guest_fpu
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.init_signal import taken
 from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
@@ -66,7 +67,7 @@ def _exit(host: HostProfile, vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
         case Entry.FAILS:
             return fails
         case Entry.BY_CPU:
-            return OneOf((succeeds, fails), "CR4.PCIDE outside long mode at VM entry")
+            return OneOf((succeeds, fails), Freedom.PCIDE_AT_ENTRY)
 
 
 RUN_IMMEDIATE_EXIT = Rule(

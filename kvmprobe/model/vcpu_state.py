@@ -11,6 +11,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
+from kvmprobe.model import vendor
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.init_signal import TAKE_INIT, taken
 from kvmprobe.model.outcome import Done, Failed, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
@@ -105,9 +107,11 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
         return Step(machine, Failed(errno.EINVAL), GET_STATE)
     values = known(vcpu, state)
     kept = machine._replace(saved={**machine.saved, state: values})
-    # UNSPECIFIED: a vendor module without virtual-8086 mode does not keep RFLAGS.VM.
     unkept = values.get("rflags", 0) & _RFLAGS_VM
-    return Step(kept, Done(fields=values, open_fields={"rflags": unkept} if unkept else {}), rule)
+    if not unkept or vendor.has_virtual_8086(machine.host):
+        return Step(kept, Done(fields=values), rule)
+    done = Done(fields=values, open_fields={"rflags": unkept}, freedom=Freedom.VIRTUAL_8086)
+    return Step(kept, done, rule)
 
 
 SET_STATE = Rule(

@@ -94,6 +94,14 @@ def pages_in_long_mode_only(host: HostProfile) -> bool:
     return legal_cr4(host) is not None
 
 
+def has_virtual_8086(host: HostProfile) -> bool:
+    """Return True if KVM keeps RFLAGS.VM: a module that cannot run such a guest drops it.
+
+    :see: arch/x86/kvm/x86.c: __set_regs, which gives RFLAGS to the vendor module
+    """
+    return legal_cr4(host) is None
+
+
 def accepts_any_pat(host: HostProfile) -> bool:
     """Return True if the host may write any value of IA32_PAT, reserved memory types too.
 

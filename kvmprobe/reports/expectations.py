@@ -43,5 +43,5 @@ def expected_text(outcome: Outcome) -> str:
                 parts.append(f"a table of {len(table.table.entries)} entries")
             if image is not None:
                 parts.append(f"XSTATE_BV={names(xstate_bv_of(image.image))}")
-                parts += [f"unspecified: {u.reason}" for u in image.unspecified]
+                parts += [f"unspecified: {u.freedom}" for u in image.unspecified]
             return ", ".join([*parts, fields_text(read)] if read else parts)

@@ -163,7 +163,7 @@ def _ranges(opens: Sequence[Unspecified]) -> list[tuple[int, int, int]]:
 
 
 def _open_bits(name: str, ranges: list[tuple[int, int, int]], opens: Sequence[Unspecified]) -> str:
-    reasons = "; ".join(dict.fromkeys(u.reason for u in opens))
+    reasons = "; ".join(dict.fromkeys(str(u.freedom) for u in opens))
     rows = "\n".join(f"\t{{ {offset}, {size}, {bits:#x} }}," for offset, size, bits in ranges)
     return f"/* {reasons} */\nstatic const struct open_bits {name}[] = {{\n{rows}\n}};"
 

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import DEFECTS, variants
-from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, NotCovered, OneOf
+from kvmprobe.model.outcome import (
+    Done,
+    Failed,
+    HostDies,
+    NewDescriptor,
+    NotCovered,
+    OneOf,
+    Unspecified,
+)
 from kvmprobe.repro.other_hosts import correct, featured, versions
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.model_run import ModelRun
@@ -114,15 +122,45 @@ def _of(op: Op, step: Step) -> Expectation:
             named = {} if image else fields
             images = tuple(filter(None, [image]))
             return Expectation(op, rule, value, named, open_fields, images, memory, table)
-        case OneOf(choices):
-            either = tuple(c.image for c in choices if c.image)
-            values = {c.value for c in choices}
-            result = values.pop() if len(values) == 1 else None
-            return Expectation(op, rule, result, images=either)
+        case OneOf() as either:
+            return _of_either(op, rule, either)
         case HostDies(reason):
             return Expectation(op, rule, None, death=reason)
         case NotCovered():
             return Expectation(op, rule, None)
+
+
+def _of_either(op: Op, rule: Rule, either: OneOf) -> Expectation:
+    """Return what all legal answers have in common; of images, all of them."""
+    first, *others = either.choices
+    images = tuple(choice.image for choice in either.choices if choice.image)
+    named = {} if images else first.fields
+    return Expectation(
+        op,
+        rule,
+        first.value if all(one.value == first.value for one in others) else None,
+        {k: v for k, v in named.items() if all(one.fields.get(k) == v for one in others)},
+        first.open_fields,
+        images,
+        _common_memory(either),
+    )
+
+
+def _common_memory(either: OneOf) -> ExpectedBytes | None:
+    first, *others = [choice.memory for choice in either.choices]
+    if first is None:
+        return None
+    places, differing = list(first.unspecified), bytes(len(first.content))
+    for other in others:
+        if other is None or (other.offset, len(other.content)) != (first.offset, len(differing)):
+            return None
+        places += other.unspecified
+        pairs = zip(differing, first.content, other.content, strict=True)
+        differing = bytes(known | (one ^ another) for known, one, another in pairs)
+    if any(differing):
+        start = len(differing) - len(differing.lstrip(b"\0"))
+        places.append(Unspecified(start, differing.strip(b"\0"), either.freedom))
+    return first._replace(unspecified=tuple(dict.fromkeys(places)))
 
 
 def _says(one: Expectation) -> tuple[object, ...]:

@@ -14,9 +14,13 @@ class HostVariant:
 
     :ivar append: words for the end of the kernel command line, at most ``LONGEST_APPEND``
         printable ASCII characters
+    :ivar cpu: name of the processor's profile; empty for the default one
+    :ivar processors: number of processors, 1 or 2
     """
 
     append: str = ""
+    cpu: str = ""
+    processors: int = 1
 
     def __post_init__(self) -> None:
         """Check that the words fit in one line of the kernel.
@@ -31,7 +35,12 @@ class HostVariant:
     @property
     def options(self) -> str:
         """The options as one types them; empty for the default host."""
-        return f"--append {shlex.quote(self.append)}" if self.append else ""
+        given = [
+            f"--cpu {self.cpu}" if self.cpu else "",
+            f"--cpus {self.processors}" if self.processors != 1 else "",
+            f"--append {shlex.quote(self.append)}" if self.append else "",
+        ]
+        return " ".join(filter(None, given))
 
 
 DEFAULT_HOST = HostVariant()

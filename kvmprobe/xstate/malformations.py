@@ -60,6 +60,8 @@ class Malformation(StrEnum):
     """The bytes after each ST register and the byte after FTW are not zero."""
     X87_POINTERS = "x87-pointers"
     """FOP, FIP and FDP are not zero."""
+    X87_ADDRESSES = "x87-addresses"
+    """FOP, FIP and FDP are not zero, and each a value that the register can have."""
     TILE_CONFIGURATION = "tile-configuration"
     """The palette, the first byte of TILECFG, is the number."""
     RANDOM = "random"
@@ -152,6 +154,11 @@ def _x87_pointers(draft: _Draft) -> None:
     draft.image[_POINTERS.start : _POINTERS.stop] = bytes(range(1, len(_POINTERS) + 1))
 
 
+def _x87_addresses(draft: _Draft) -> None:
+    pointers = struct.pack("=HQQ", 0x5D9, 0x7FFF_0123_4567, (1 << 64) - 0x89AB_CDEF)
+    draft.image[_POINTERS.start : _POINTERS.stop] = pointers
+
+
 def _tile_configuration(draft: _Draft) -> None:
     tiles = bytes([draft.number & 0xFF]) + tile_configuration()[1:]
     draft.write(XFeature.XTILE_CFG, tiles)
@@ -175,6 +182,7 @@ _CHANGES: dict[Malformation, Callable[[_Draft], None]] = {
     Malformation.PKRU: _pkru,
     Malformation.ST_PADDING: _st_padding,
     Malformation.X87_POINTERS: _x87_pointers,
+    Malformation.X87_ADDRESSES: _x87_addresses,
     Malformation.TILE_CONFIGURATION: _tile_configuration,
     Malformation.RANDOM: _random,
 }

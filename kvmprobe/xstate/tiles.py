@@ -17,13 +17,38 @@ def tile_configuration() -> bytes:
     return bytes([PALETTE, 0]) + bytes(14) + columns + rows
 
 
-def is_certainly_valid(configuration: bytes) -> bool:
-    """Return True if LDTILECFG accepts it and each tile has its maximum size.
+def shapes(configuration: bytes) -> tuple[tuple[int, int], ...]:
+    """Return rows, and bytes of each, of every tile."""
+    columns = struct.unpack_from("=8H", configuration, 16)
+    return tuple(zip(configuration[48 : 48 + TILES], columns, strict=True))
 
-    Other configurations may be valid, but with smaller tiles.
+
+def configures(configuration: bytes) -> bool:
+    """Return True if LDTILECFG accepts it, and configures tiles.
+
+    :see: SDM vol.2 LDTILECFG, which does not check ``start_row``
     """
-    columns = struct.unpack("=16H", configuration[16:48])
-    sizes = set(zip(columns[:TILES], configuration[48 : 48 + TILES], strict=True))
-    reserved = configuration[2:16] + configuration[32:48] + configuration[56:64]
-    head = tuple(configuration[:2])
-    return head == (PALETTE, 0) and sizes == {(BYTES_PER_ROW, ROWS)} and not any(reserved)
+    return (
+        configuration[0] == PALETTE
+        and not any(configuration[2:16] + configuration[32:48] + configuration[56:])
+        and all(
+            rows <= ROWS and columns <= BYTES_PER_ROW and bool(rows) == bool(columns)
+            for rows, columns in shapes(configuration)
+        )
+    )
+
+
+def inside_shapes(configuration: bytes, tiles: bytes) -> bool:
+    """Return True if tile data has only zeros where no configured tile is.
+
+    :param tiles: XTILEDATA: each tile has 16 rows of 64 bytes
+    :see: SDM vol.2 TILELOADD/TILELOADDT1, which clears the rest of a tile
+    """
+    size = ROWS * BYTES_PER_ROW
+    for tile, (rows, columns) in enumerate(shapes(configuration)):
+        for row in range(ROWS):
+            start = tile * size + row * BYTES_PER_ROW
+            used = columns if row < rows else 0
+            if any(tiles[start + used : start + BYTES_PER_ROW]):
+                return False
+    return True

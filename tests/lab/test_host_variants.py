@@ -1,4 +1,4 @@
-"""Emulated hosts other than the default one: kernel parameters."""
+"""Emulated hosts other than the default one: kernel parameters, processors."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.lab
 KERNEL = ("--kernel", "6.12.95")
-PKRU = 1 << 9
+PKRU, XTILE = 1 << 9, 0b11 << 17
 
 
 def probed(*options):
@@ -42,3 +42,33 @@ def test_a_kernel_without_protection_keys_does_not_offer_them(without_pku):
 def test_modules_have_their_parameters(without_pku):
     found = without_pku["facts"]["kvm"]["parameters"]
     assert (found["kvm_intel"]["nested"], found["kvm"]["ignore_msrs"]) == ("N", "Y")
+
+
+def test_a_probe_finds_that_unsupported_msrs_are_ignored(without_pku):
+    # Linux arch/x86/kvm/x86.c: kvm_do_msr_access, ignore_msrs
+    assert "UNSUPPORTED_MSRS_IGNORED" in without_pku["behaviours"]
+
+
+@pytest.fixture(scope="module")
+def without_xsaves():
+    return probed("--cpu", "no-xsaves")
+
+
+def test_a_processor_without_xsaves_has_no_amx(without_xsaves):
+    cpu = without_xsaves["facts"]["cpu"]
+    found = (cpu["xsaves"], cpu["amx_tile"], cpu["xcr0_supported"] & XTILE, cpu["xfd"])
+    assert found == (0, 0, 0, 0)
+
+
+def test_what_needs_amx_is_not_testable_there(without_xsaves):
+    reasons = {kind["code"] for kind in without_xsaves["testable"] if not kind["testable"]}
+    assert reasons == {"no_amx_cpu"}
+
+
+def test_a_probe_finds_the_standard_format_there(without_xsaves):
+    # SDM vol.1 §13.8.1: XRSTOR loads MXCSR whatever XSTATE_BV says
+    assert "STANDARD_FORMAT" in without_xsaves["behaviours"]
+
+
+def test_the_document_names_the_host(without_xsaves):
+    assert without_xsaves["target"]["variant"] == {"cpu": "no-xsaves"}

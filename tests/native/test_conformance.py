@@ -38,7 +38,9 @@ def test_the_record_of_this_processor_matches_its_results(shown):
     record = silicon.record_of(shown)
     known = silicon.records().get(silicon.signature())
     # A hypervisor may hide components of the same processor; without a record nothing is compared.
-    assert known is None or known["xcr0"] != record["xcr0"] or known == record
+    if known is not None and known["xcr0"] == record["xcr0"]:
+        programs = {name: record["programs"][name] for name in known["programs"]}
+        assert known == {**record, "programs": programs}
 
 
 @pytest.mark.parametrize("signature", silicon.records())

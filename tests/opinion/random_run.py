@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.scenarios.domain import Domain
+from kvmprobe.xstate.layout import Component, Layout
 from tests.opinion.agreement import Comparison, with_first_model
 from tests.opinion.entries import without_entry
 from tests.opinion.random_calls import RandomCalls
@@ -28,7 +30,16 @@ _NEWEST = (
     Behaviour.ONE_REG_MSRS,
     Behaviour.KNOWS_TMUL_FEATURES,
 )
-HOSTS = (AMX_HOST, with_behaviours(AMX_HOST, *_NEWEST), AVX512_HOST)
+# SDM vol.1 13.5.4 "MPX State": components 3 and 4; their usual places.
+_BOUNDS = (Component(3, 960, 64), Component(4, 1024, 64))
+_MPX_HOST = replace(
+    AVX512_HOST,
+    user_features=0xFF,
+    kvm_xcr0=0xFF,
+    layout=Layout.of((*AVX512_HOST.layout.components, *_BOUNDS)),
+    supported=AVX512_HOST.supported.replaced(0xD, 0, eax=0xFF),
+)
+HOSTS = (AMX_HOST, with_behaviours(AMX_HOST, *_NEWEST), AVX512_HOST, _MPX_HOST)
 
 
 class RandomRun:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kvmprobe.xstate.image import significant_x87
-from kvmprobe.xstate.tiles import is_certainly_valid
+from kvmprobe.xstate.tiles import configures, inside_shapes
 from tests.opinion import sdm
 
 if TYPE_CHECKING:
@@ -123,8 +123,10 @@ class Vcpu:
         configuration = self.values.get(sdm.TILE_CONFIG)
         if configuration is None:
             self.values.pop(sdm.TILE_DATA, None)
-        elif not is_certainly_valid(configuration):
+        elif not configures(configuration):
             if any(configuration):
                 del self.values[sdm.TILE_CONFIG]
             if any(self.values.get(sdm.TILE_DATA, b"")):
                 del self.values[sdm.TILE_DATA]
+        elif not inside_shapes(configuration, self.values.get(sdm.TILE_DATA, b"")):
+            del self.values[sdm.TILE_DATA]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 from kvmprobe.abi.payload import NO_EXCEPTION, Registers
 from kvmprobe.model import guest, msr
 from kvmprobe.model.guest_control import NOTHING
 from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.outcome import OneOf
 from tests.support.hosts import AMX_HOST, VCPU, amx_vcpu, with_fields
 
 ALL = 0x602E7
@@ -45,12 +48,35 @@ def run(machine, *instructions):
 
 
 def vector(machine, instruction, value=0, ecx=0, rax=None):
-    return step(machine, instruction, value, ecx, rax).outcome.fields["vector"]
+    return answers(step(machine, instruction, value, ecx, rax).outcome)[0].fields["vector"]
+
+
+def answers(outcome):
+    """The legal answers; first that of a processor which tracks INIT state."""
+    return outcome.choices if isinstance(outcome, OneOf) else (outcome,)
 
 
 def memory(machine, instruction, value=0):
-    """What the instruction leaves in the data area."""
-    return step(machine, instruction, value).outcome.memory.content
+    """What the instruction leaves in the data area, on a processor which tracks INIT state."""
+    return answers(step(machine, instruction, value).outcome)[0].memory.content
+
+
+def area_header(content):
+    """XSTATE_BV and XCOMP_BV: SDM vol.1 §13.4.2."""
+    return struct.unpack_from("<QQ", content, 512)
+
+
+def open_bits(outcome):
+    """Bits of XSTATE_BV that are legal either way."""
+    found = 0
+    for answer in answers(outcome):
+        found |= (
+            area_header(answer.memory.content)[0]
+            ^ area_header(answers(outcome)[0].memory.content)[0]
+        )
+        for place in answer.memory.unspecified:
+            found |= int.from_bytes(place.bits, "little") if place.offset == 512 else 0
+    return found
 
 
 def edx_eax(outcome):

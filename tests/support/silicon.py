@@ -1,6 +1,8 @@
-"""What the host's own processor shows of the user-space programs of ``lab/programs``, recorded.
+"""What processors show of the user-space programs of ``lab/programs``, recorded.
 
 ``scripts/record_silicon`` runs them and writes the entry of this processor to ``lab/silicon.json``.
+``scripts/record_silicon FILE`` writes that of the emulated one: FILE has the lines that
+``freedoms_user`` printed there.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from pathlib import Path
 from kvmprobe.bindings import host_cpu
 from tests.support.conformance import SOURCES, compiled
 
+EMULATED = "emulated"
 RECORDS = SOURCES.parent / "silicon.json"
-PROGRAMS = ("xsave_user", "amx_user")
+PROGRAMS = ("xsave_user", "amx_user", "freedoms_user")
 
 
 def signature():
@@ -24,25 +27,30 @@ def signature():
 
 
 def shown_by(path):
-    """Run a program; return its lines by kind: ok, not ok, skip."""
+    """Run a program; return its lines by kind: ok, not ok, skip, shows."""
     ended = subprocess.run([path], capture_output=True, text=True, timeout=60, check=False)
-    found = {"ok": [], "not ok": [], "skip": []}
-    for line in ended.stdout.splitlines():
-        kind = next(kind for kind in found if line.startswith(f"{kind} "))
-        found[kind].append(line.removeprefix(f"{kind} "))
+    found = by_kind(ended.stdout.splitlines())
     assert ended.returncode == bool(found["not ok"]), (ended.returncode, ended.stdout)
     return found
 
 
+def by_kind(lines):
+    """Return a program's lines by kind."""
+    found = {"ok": [], "not ok": [], "skip": [], "shows": []}
+    for line in lines:
+        kind = next(kind for kind in found if line.startswith(f"{kind} "))
+        found[kind].append(line.removeprefix(f"{kind} "))
+    return found
+
+
 def record_of(shown):
-    """Return what is kept of the programs' lines: a count, and the lines that are not ok."""
+    """Return what is kept of the programs' lines: a count, and all but those that are ok."""
     return {
         "vendor": host_cpu.vendor(),
         "brand": host_cpu.brand(),
         "xcr0": f"{host_cpu.xcr0():#x}",
         "programs": {
-            program: {"ok": len(lines["ok"]), "skip": lines["skip"], "not ok": lines["not ok"]}
-            for program, lines in shown.items()
+            program: {**lines, "ok": len(lines["ok"])} for program, lines in shown.items()
         },
     }
 
@@ -52,12 +60,31 @@ def records():
     return json.loads(RECORDS.read_text(encoding="utf-8"))
 
 
+def emulated(lines):
+    """Return the record of the emulated processor."""
+    found = by_kind(lines)
+    return {
+        "vendor": "GenuineIntel",
+        "brand": "Bochs, Sapphire Rapids",
+        "xcr0": "0x602e7",
+        "programs": {"freedoms_user": {**found, "ok": len(found["ok"])}},
+    }
+
+
 def main():
+    if sys.argv[1:]:
+        lines = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
+        write(EMULATED, emulated(lines))
+        return
     with tempfile.TemporaryDirectory() as folder:
         shown = {program: shown_by(compiled(program, Path(folder))) for program in PROGRAMS}
-    known = records() | {signature(): record_of(shown)}
+    write(signature(), record_of(shown))
+
+
+def write(name, record):
+    known = records() | {name: record}
     RECORDS.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{RECORDS}: recorded {signature()}\n")
+    sys.stdout.write(f"{RECORDS}: recorded {name}\n")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from kvmprobe.checkers.session import Checkers
 from kvmprobe.errors import errno_name
 from kvmprobe.judge.lockstep import agrees_along
 from kvmprobe.judge.unspecified import open_in
-from kvmprobe.model.outcome import Failed, HostDies, OneOf
+from kvmprobe.model.freedom import Freedom
+from kvmprobe.model.outcome import Done, Failed, HostDies, OneOf
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.model_run import ModelRun
 from tests.support.fake_kernel import trace_along
+from tests.support.lost_values import lost_in
 
 
 @dataclass
@@ -25,6 +27,8 @@ class Sweep:
     :ivar diverging: id and number of the legal answer, where the judge sees a divergence
     :ivar findings: id and finding, of the checkers
     :ivar errnos: names of the errnos that the model expects, by the op's name
+    :ivar undeclared: id and op, where something is open and no freedom says why
+    :ivar lost: values of guests that a legal answer lacks
     :ivar open_bytes: how many bytes of the answers the model leaves open, by family and reason
     """
 
@@ -34,6 +38,8 @@ class Sweep:
     findings: list = field(default_factory=list)
     errnos: defaultdict = field(default_factory=lambda: defaultdict(set))
     open_bytes: dict = field(default_factory=dict)
+    lost: set = field(default_factory=set)
+    undeclared: list = field(default_factory=list)
 
 
 def fitting(host):
@@ -43,8 +49,10 @@ def fitting(host):
 
 def sweep(host):
     found, checkers, model_run = Sweep(), Checkers(host), ModelRun(host)
+    seen: dict = {}
     for scenario in fitting(host):
         _add_outcomes(found, scenario, model_run)
+        _add_lost(found, scenario, model_run, seen)
         for legal in range(found.legal.get(scenario.id, 1)):
             trace = trace_along(scenario, model_run, legal)
             if not agrees_along(scenario, model_run, trace):
@@ -53,6 +61,8 @@ def sweep(host):
                 (scenario.id, f) for f in _findings(checkers, scenario, trace, legal)
             ]
         model_run.forget_if_large()
+        if not model_run.size:
+            seen.clear()
     return found
 
 
@@ -62,6 +72,17 @@ def _findings(checkers, scenario, trace, legal):
     # What the destination answers follows from what the source answered; the model allows both
     # answers of each.
     return () if scenario.family == "migrate" else checkers.within(scenario, trace)
+
+
+def _add_lost(found, scenario, model_run, seen):
+    """Add what the scenario's steps may lose; ``seen`` has those that others took before."""
+    machine = model_run.start
+    for _, op in scenario.ops():
+        step = model_run.step(machine, op)
+        if id(step) not in seen:
+            seen[id(step)] = step
+            found.lost |= set(lost_in(machine, op, step))
+        machine = step.machine
 
 
 def _add_outcomes(found, scenario, model_run):
@@ -77,4 +98,19 @@ def _add_outcomes(found, scenario, model_run):
         elif isinstance(step.outcome, HostDies):
             found.dying.append(scenario.id)
         counted += open_in(step.outcome)
+        if not _declared(step.outcome):
+            found.undeclared.append((scenario.id, op.name))
         machine = step.machine
+
+
+def _declared(outcome):
+    """Whether all that an outcome leaves open has a freedom that says why."""
+    if isinstance(outcome, OneOf):
+        return isinstance(outcome.freedom, Freedom) and all(map(_declared, outcome.choices))
+    if not isinstance(outcome, Done):
+        return True
+    parts = [part for part in (outcome.image, outcome.memory) if part]
+    named = [place.freedom for part in parts for place in part.unspecified]
+    named += [outcome.freedom] if any(outcome.open_fields.values()) else []
+    named += [outcome.table.freedom] if outcome.table and outcome.table.unspecified else []
+    return all(isinstance(freedom, Freedom) for freedom in named)

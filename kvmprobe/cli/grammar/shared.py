@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.exit_style import OPTION, ExitStyle
+from kvmprobe.lab.cpu_profile import DEFAULT_CPU, MOST_PROCESSORS, PROFILES
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
@@ -82,6 +83,20 @@ def add_cold(command: _ActionsContainer) -> None:
 
 def add_variant(command: _ActionsContainer) -> None:
     """Declare what differs from the default emulated host."""
+    command.add_argument(
+        "--cpu",
+        choices=PROFILES,
+        help="use the emulated host with a processor that is "
+        + "; ".join(f"{profile.summary} ({name})" for name, profile in PROFILES.items())
+        + f" (default: {DEFAULT_CPU.summary})",
+    )
+    command.add_argument(
+        "--cpus",
+        type=Number(int, 1, MOST_PROCESSORS, "processors"),
+        metavar="N",
+        default=1,
+        help="use the emulated host with N processors if N is not 1 (default: %(default)s)",
+    )
     command.add_argument(
         "--append",
         action="append",

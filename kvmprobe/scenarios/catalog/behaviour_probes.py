@@ -18,12 +18,12 @@ from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.enabled_cap import EnableCap
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
-from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
+from kvmprobe.scenarios.ops.msrs import NOT_AN_MSR, GetMsrs, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.nested import GetNestedState, SetNestedState
 from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
-from kvmprobe.scenarios.ops.run import RunSynced, RunUntilHalt
+from kvmprobe.scenarios.ops.run import RunImmediateExit, RunSynced, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, NESTED_VMX, Needs, Scenario, ScenarioStep
@@ -67,12 +67,15 @@ _ALL = (
     # ORDER: these show what supported CPUID has; with permission, XTILE_CFG is never alone.
     _probe(Behaviour.KNOWS_TMUL_FEATURES, AMX, _ASK, OpenKvm(), GetSupportedCpuid()),
     _probe(Behaviour.HIDES_XSAVE_FEATURES, ANYWHERE, _ASK, OpenKvm(), GetSupportedCpuid()),
+    # ORDER: where unsupported MSRs are ignored, only XSS itself shows whether it was written.
+    _probe(Behaviour.UNSUPPORTED_MSRS_IGNORED, ANYWHERE, *_VCPU, SetMsrs(((NOT_AN_MSR, 1),))),
     _probe(
         Behaviour.XSS_FOLLOWS_CPUID,
         ANYWHERE,
         *_VCPU,
         SetMsrs(((Msr.IA32_XSS, 0),)),
         SetMsrs(((Msr.IA32_XSS, CET),)),
+        GetMsrs((Msr.IA32_XSS,)),
     ),
     _probe(Behaviour.VENDOR_OWNS_CR4, ANYWHERE, *_VCPU, GetSregs(), SetSregs(Cr4.OSXSAVE.bit)),
     _probe(
@@ -124,6 +127,12 @@ _ALL = (
         *_VCPU,
         SetCpuid2(Table.EMPTY),
         SetXsave(XFeature.YMM.bit),
+    ),
+    _probe(
+        Behaviour.STANDARD_FORMAT,
+        ANYWHERE,
+        *(*_VCPU, GetSupportedCpuid(), SetCpuid2()),
+        *(SetXsave(XFeature.YMM.bit), RunImmediateExit(), GetXsave2()),
     ),
     _probe(
         Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV,

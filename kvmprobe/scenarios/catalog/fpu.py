@@ -95,6 +95,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001 - the 
         _scenario("x87", "padding-overwritten", (*padded, SetXsave(0), _FIRST)),
         _scenario("set-after-run", "twice", (SetXsave(0), _KICK, _FIRST, _KICK, _SECOND, _KICK)),
         _scenario("x87", "pointers", (SetXsaveImage(FPSSE, Malformation.X87_POINTERS), _KICK)),
+        _scenario("x87", "addresses", (SetXsaveImage(FPSSE, Malformation.X87_ADDRESSES), _KICK)),
         _scenario("x87", "reserved", (SetXsave(FPSSE), SetFpu(FpuContent.RESERVED), _KICK, _FIRST)),
         _scenario("x87", "garbage", (SetXsave(FPSSE), SetFpu(FpuContent.GARBAGE), _KICK, _FIRST)),
         _scenario("extent", "exact", _extent()),

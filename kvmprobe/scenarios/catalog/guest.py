@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import COMPACTED, RestoreForm, SaveForm
-from kvmprobe.scenarios.catalog import guest_cet, guest_faults, guest_xfd
+from kvmprobe.scenarios.catalog import guest_cet, guest_faults, guest_kept, guest_xfd
 from kvmprobe.scenarios.catalog._guests import (
     AVX,
     AVX512_ALL,
@@ -65,6 +65,7 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
         *_pkru(),
         *guest_xfd.scenarios(),
         *guest_faults.scenarios(host),
+        *guest_kept.scenarios(),
         *guest_cet.scenarios(),
     )
 

@@ -20,7 +20,7 @@ from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetCpuid2, GetSupportedCpu
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
 from kvmprobe.scenarios.ops.lifecycle import CloseDescriptor, CreateVcpu, CreateVm, OpenKvm
-from kvmprobe.scenarios.ops.msrs import GetXfd, SetMsrs, SetXfd
+from kvmprobe.scenarios.ops.msrs import GetMsrs, GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.one_reg import SetOneReg
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
@@ -249,6 +249,13 @@ def test_cet_msrs_after_the_guests_xrstors_are_not_known():
     restore = GuestXrstor(7, COMPACTED | 7, RestoreForm.XRSTORS)
     ops = (*PAYLOAD, SetXcrs(7), state, restore, GuestRdmsr(0x6A0))
     assert found(ops, host=cet_host(ibt=True)) == set()
+
+
+def test_a_write_of_an_msr_that_may_have_been_ignored_shows_no_value():
+    # Linux arch/x86/kvm/x86.c: kvm_do_msr_access, ignore_msrs; XSS needs XSAVES in CPUID
+    host = cet_host(Behaviour.UNSUPPORTED_MSRS_IGNORED, Behaviour.XSS_FOLLOWS_CPUID)
+    ops = (*VCPU, SetMsrs(((0xDA0, 0x1800),)), GetMsrs((0xDA0,)))
+    assert found(ops, host=host) == set()
 
 
 # A closed descriptor: EBADF is the answer of the descriptor, not of the state that is checked.

@@ -6,6 +6,7 @@ from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.main import main
 from kvmprobe.cli.places import is_emulated, variant_of
 from kvmprobe.errors import ExitCode
+from kvmprobe.lab.cpu_profile import PROFILES
 from kvmprobe.results.host_variant import HostVariant
 
 
@@ -15,6 +16,21 @@ def parsed(*argv):
 
 def test_parameters_choose_the_emulated_host():
     assert is_emulated(parsed("run", "--append", "nopku"))
+
+
+def test_a_processor_chooses_the_emulated_host():
+    assert is_emulated(parsed("run", "--cpu", "no-amx"))
+
+
+def test_two_processors_choose_the_emulated_host():
+    assert is_emulated(parsed("run", "--cpus", "2"))
+
+
+def test_an_unknown_processor_lists_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--cpu", "i386"])
+    message = capsys.readouterr().err
+    assert [name for name in PROFILES if name not in message] == []
 
 
 def test_without_options_this_host_comes_first():

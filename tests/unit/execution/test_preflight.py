@@ -18,6 +18,8 @@ B4 = Behaviour.XTILE_CFG_ADVERTISED_ALONE
 O2 = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
 C8 = Behaviour.SET_XSAVE_LIMITED_BY_CPUID
 APX = Behaviour.KNOWS_APX
+STANDARD = Behaviour.STANDARD_FORMAT
+IGNORED, XSS = Behaviour.UNSUPPORTED_MSRS_IGNORED, Behaviour.XSS_FOLLOWS_CPUID
 
 
 def examined(host, facts=None):
@@ -73,12 +75,31 @@ def test_a_kernel_without_xcomp_requests_is_unavailable():
 
 @pytest.mark.parametrize(
     "behaviours",
-    [(), (B1,), (O1,), (B4,), (B1, O1), (APX,), (B1, O1, B4, APX), (O2,), (C8,), (O2, C8)],
+    [
+        (),
+        (B1,),
+        (O1,),
+        (B4,),
+        (B1, O1),
+        (APX,),
+        (B1, O1, B4, APX),
+        (O2,),
+        (C8,),
+        (O2, C8),
+        (STANDARD,),
+    ],
     ids=lambda found: "+".join(b.name for b in found) or "none",
 )
 def test_probing_finds_exactly_the_kernels_behaviours(behaviours):
     found = examined(with_behaviours(AMX_HOST, *behaviours))
     assert found.profile.behaviours == frozenset(behaviours)
+
+
+@pytest.mark.parametrize(
+    "behaviours", [(IGNORED,), (XSS,), (IGNORED, XSS)], ids=["ignored", "xss", "both"]
+)
+def test_probing_tells_ignored_msrs_from_those_that_follow_cpuid(behaviours):
+    assert examined(cet_host(*behaviours)).profile.behaviours == frozenset(behaviours)
 
 
 def test_probing_leaves_nothing_undetermined_on_an_amx_host():

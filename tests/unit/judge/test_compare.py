@@ -4,6 +4,7 @@ import struct
 import pytest
 
 from kvmprobe.judge.compare import compare
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import (
     Done,
     ExpectedBytes,
@@ -107,12 +108,12 @@ def test_surviving_a_fatal_load_is_a_mismatch():
 
 
 def test_each_choice_is_accepted():
-    outcome = OneOf((Done(1), Done(2)), "open")
+    outcome = OneOf((Done(1), Done(2)), Freedom.PCIDE_AT_ENTRY)
     assert [against(outcome, GET, result) for result in (1, 2)] == [None, None]
 
 
 def test_a_result_that_is_not_a_choice_is_a_mismatch():
-    assert against(OneOf((Done(1), Done(2)), "open"), GET, 3) == ResultDiffers(1, 3)
+    assert against(OneOf((Done(1), Done(2)), Freedom.PCIDE_AT_ENTRY), GET, 3) == ResultDiffers(1, 3)
 
 
 def test_the_same_image_is_accepted():
@@ -179,20 +180,22 @@ def test_an_image_that_ends_early_is_a_mismatch():
 def test_an_unspecified_bit_is_accepted_either_way(value):
     observed = bytearray(IMAGE)
     observed[512:520] = value.to_bytes(8, "little")
-    assert image_against(observed, Unspecified(512, b"\4" + bytes(7), "open")) is None
+    assert (
+        image_against(observed, Unspecified(512, b"\4" + bytes(7), Freedom.PCIDE_AT_ENTRY)) is None
+    )
 
 
 def test_a_bit_beside_an_unspecified_one_is_compared():
     observed = bytearray(IMAGE)
     observed[512] = 0xE6
-    mismatch = image_against(observed, Unspecified(512, b"\4" + bytes(7), "open"))
+    mismatch = image_against(observed, Unspecified(512, b"\4" + bytes(7), Freedom.PCIDE_AT_ENTRY))
     assert mismatch.runs == (RunOfBytes("XSTATE_BV", 512, 1, b"\xe7", b"\xe6"),)
 
 
 def test_an_unspecified_bit_is_not_listed_as_a_difference():
     observed = bytearray(IMAGE)
     observed[512], observed[576] = 0xE3, 0
-    mismatch = image_against(observed, Unspecified(512, b"\4", "open"))
+    mismatch = image_against(observed, Unspecified(512, b"\4", Freedom.PCIDE_AT_ENTRY))
     assert [run.where for run in mismatch.runs] == ["YMM"]
 
 
@@ -239,7 +242,7 @@ def test_a_memory_difference_starts_at_the_first_differing_or_missing_byte(conte
 
 
 def test_an_unspecified_bit_of_memory_is_not_compared():
-    assert memory_against(b"\x01\x0a\x03", Unspecified(1, b"\x08", "open")) is None
+    assert memory_against(b"\x01\x0a\x03", Unspecified(1, b"\x08", Freedom.PCIDE_AT_ENTRY)) is None
 
 
 def test_an_exit_before_the_guests_answer_is_not_a_result():

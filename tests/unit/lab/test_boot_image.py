@@ -6,6 +6,7 @@ import pytest
 
 from kvmprobe.errors import UsageError
 from kvmprobe.lab import boot_image
+from kvmprobe.lab.bochs_config import Processors
 from kvmprobe.lab.kernel_image import KernelImage
 
 MIB = 1 << 20
@@ -64,7 +65,7 @@ def test_arguments_that_the_kernel_would_cut_are_refused():
 
 def test_the_tables_list_as_many_processors_as_the_machine_has():
     for processors in (1, 2):
-        image = boot_image.build(KERNEL, b"", 256, "quiet", processors)
+        image = boot_image.build(KERNEL, b"", 256, "quiet", Processors(processors))
         low = image.parts[0].content
         madt = low[low.index(b"APIC", 0x2000) :]
         entries = madt[44 : struct.unpack_from("<I", madt, 4)[0]]
@@ -72,7 +73,7 @@ def test_the_tables_list_as_many_processors_as_the_machine_has():
         while entries:
             local_apics += entries[0] == 0
             entries = entries[entries[1] :]
-        assert (image.processors, local_apics) == (processors, processors)
+        assert (image.processors.count, local_apics) == (processors, processors)
 
 
 def test_no_argument_helps_a_kernel_over_a_weakness_of_the_emulator():

@@ -184,6 +184,10 @@ def test_after_a_run_only_what_hardware_need_not_keep_is_open():
     given[10:16] = b"\xee" * 6
     given[136] = 1
     outcome = get_fpu(after(vcpu(), setting(bytes(given)), kicking), VCPU).outcome
+    assert {place.offset for place in outcome.memory.unspecified} == {0}
+    given[136:144] = b"\xff\xee\0\0\0\0\0\0"
+    given[143] = 1
+    outcome = get_fpu(after(vcpu(), setting(bytes(given)), kicking), VCPU).outcome
     assert {place.offset for place in outcome.memory.unspecified} == {0, 134}
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 
+from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, ExpectedBytes, ExpectedImage, ExpectedTable, Unspecified
 from tests.support.hosts import AMX_HOST
 
 IMAGE = bytes(11008)
-OPEN = (Unspecified(512, b"\4", "open"),)
+OPEN = (Unspecified(512, b"\4", Freedom.PCIDE_AT_ENTRY),)
 
 
 @pytest.mark.parametrize(

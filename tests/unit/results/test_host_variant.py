@@ -16,6 +16,11 @@ def test_options_are_as_one_types_them():
     assert NOPKU.options == "--append 'nopku kvm_intel.ept=0'"
 
 
+def test_all_options_are_named():
+    every = HostVariant("nopku", "no-amx", 2)
+    assert every.options == "--cpu no-amx --cpus 2 --append nopku"
+
+
 @pytest.mark.parametrize("words", ["a\nb", "a\0b", "a\x1bb", "\u00e4"])
 def test_parameters_that_a_command_line_cannot_hold_are_refused(words):
     with pytest.raises(ValueError, match="printable ASCII"):

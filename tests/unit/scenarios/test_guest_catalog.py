@@ -14,6 +14,7 @@ from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.scenario import Need
+from tests.support.guests import answers
 from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES
 
 FAMILIES = {"guest": guest, "migrate": migration}
@@ -39,7 +40,7 @@ def told(scenario):
     for _, op in scenario.ops():
         step = op.step(machine)
         if isinstance(op, GuestOp):
-            yield op.mnemonic.split()[0], step.outcome.fields["vector"]
+            yield op.mnemonic.split()[0], answers(step.outcome)[0].fields["vector"]
         machine = step.machine
 
 

@@ -48,6 +48,7 @@ def test_any_malformation_fits_an_image_of_4096_bytes(malformation, bv):
         (Malformation.SOFTWARE, 1, range(464, 472)),
         (Malformation.PKRU, 1 << 32, range(2688, 2696)),
         (Malformation.X87_POINTERS, 0, range(6, 24)),
+        (Malformation.X87_ADDRESSES, 0, range(6, 24)),
         (Malformation.TILE_CONFIGURATION, 2, range(2752, 2753)),
     ],
 )
