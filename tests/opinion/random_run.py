@@ -39,7 +39,19 @@ _MPX_HOST = replace(
     layout=Layout.of((*AVX512_HOST.layout.components, *_BOUNDS)),
     supported=AVX512_HOST.supported.replaced(0xD, 0, eax=0xFF),
 )
-HOSTS = (AMX_HOST, with_behaviours(AMX_HOST, *_NEWEST), AVX512_HOST, _MPX_HOST)
+# A processor with XSAVE and XSAVEOPT alone: SDM vol.2 CPUID, leaf 0xD, subleaf 1, EAX.
+_STANDARD_HOST = replace(
+    with_behaviours(AVX512_HOST, Behaviour.STANDARD_FORMAT),
+    cpu=AVX512_HOST.cpu.replaced(0xD, 1, eax=0b0001),
+    supported=AVX512_HOST.supported.replaced(0xD, 1, eax=0b0001),
+)
+HOSTS = (
+    AMX_HOST,
+    with_behaviours(AMX_HOST, *_NEWEST),
+    AVX512_HOST,
+    _MPX_HOST,
+    _STANDARD_HOST,
+)
 
 
 class RandomRun:

@@ -100,18 +100,16 @@ class Vcpu:
 
         A processor may keep or clear the bit of a component in its initial configuration (SDM
         vol.1 13.6: XINUSE).  XRSTORS initializes MXCSR with SSE, and XSAVES sets XSTATE_BV[1] for
-        an MXCSR that is not initial; the standard form differs (13.8, 13.11, 13.12).
+        an MXCSR that is not initial (13.12, 13.11); the standard form loads and saves MXCSR
+        whatever XSTATE_BV[1] is (13.8.1, 13.7).
         """
         sse = 1 << sdm.SSE
-        if self.mxcsr != sdm.MXCSR_INIT:
-            if self.compacted and self.absent & sse:
-                self.mxcsr = sdm.MXCSR_INIT
-            elif not self.compacted or not self.present & sse:
-                self.mxcsr = None
+        if self.compacted and self.mxcsr != sdm.MXCSR_INIT and not self.present & sse:
+            self.mxcsr = sdm.MXCSR_INIT if self.absent & sse else None
         self._keep_what_a_processor_keeps()
         used = [nr for nr, value in self.values.items() if value != sdm.initial(nr, self.layout)]
         self.present = sum(1 << nr for nr in used)
-        if self.mxcsr not in {None, sdm.MXCSR_INIT}:
+        if self.compacted and self.mxcsr not in {None, sdm.MXCSR_INIT}:
             self.present |= sse
         armed = ARMABLE if self.xfd else 0
         self.absent = ~self.layout.bitmap | armed

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import HostDies, NotCovered, OneOf
+from kvmprobe.model.outcome import Failed, HostDies, NotCovered, OneOf
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import VCPU, Captured, Output
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -129,6 +129,8 @@ class Walk(RuleBasedStateMachine):
 
     def exported(self):
         outcome = GetXsave2().step(self.machine).outcome
+        if isinstance(outcome, Failed):
+            return ()  # in a child, whose memory is not the VM's (INV-41)
         return outcome.choices if isinstance(outcome, OneOf) else (outcome,)
 
     @invariant()
@@ -150,7 +152,7 @@ class Walk(RuleBasedStateMachine):
         # INV-13, INV-14
         if VCPU in self.machine.vcpus:
             size = self.machine.vcpu(VCPU).fpstate.uabi_size
-            assert {len(choice.image.image) for choice in self.exported()} == {size}
+            assert {len(choice.image.image) for choice in self.exported()} <= {size}
             assert size in {4096, 11008}
 
     @invariant()
