@@ -35,6 +35,14 @@ class TaskRelation(IntEnum):
     EXEC = 3
 
 
+class HostRegisters(IntEnum):
+    """What the FPU registers of the calling thread have while it makes a scenario's calls."""
+
+    AS_THEY_ARE = 0  # what the compiler and libc leave there
+    ALL_INIT = 1  # INIT, and PKRU 0
+    ALL_LIVE = 2  # a pattern in every component, and PKRU that denies keys
+
+
 class ExitCode(IntEnum):
     """Exit status of a scenario's process."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from kvmprobe.abi import ioctls
+from kvmprobe.scenarios.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # A number that is no known ioctl has the kind of the call for its name.
 EVERY_IOCTL = frozenset({"Ioctl", *(spec.name for spec in ioctls.ALL)})
+EVERY_CALL = EVERY_IOCTL | {kind.__name__ for kind in get_args(Call)}
 
 
 class Checker(NamedTuple):

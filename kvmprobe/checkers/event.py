@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.results.claim import Claim
     from kvmprobe.results.record import ReadingsDiffer
-    from kvmprobe.results.trace import Trace
+    from kvmprobe.results.trace import RegisterChange, Trace
     from kvmprobe.scenarios.calls import Call
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
@@ -77,6 +77,7 @@ class Event(NamedTuple):
     :ivar made: the call with its names; those that follow are its own
     :ivar result: return value, or -errno
     :ivar output: the whole output buffer; empty if the call has none or failed
+    :ivar changes: of the calling thread's registers, by the call
     """
 
     step: int
@@ -88,6 +89,7 @@ class Event(NamedTuple):
     by: str
     result: int
     output: bytes
+    changes: tuple[RegisterChange, ...] = ()
 
     def finding(
         self,
@@ -129,9 +131,8 @@ class Lowered:
             for op, reply in zip(step.ops, seen.replies, strict=False):
                 made, result = self.call(op), reply.result
                 output = reply.output if reply.output and result >= 0 else b""
-                yield Event(
-                    number, op, made, made.call, made.name, made.on, made.by, result, output
-                )
+                names = (made.name, made.on, made.by)
+                yield Event(number, op, made, made.call, *names, result, output, reply.changes)
 
 
 def input_of(call: Call, captured: Mapping[str, bytes]) -> bytes:

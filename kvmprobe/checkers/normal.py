@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.event import xstate_bv
 from kvmprobe.xstate.features import XFeature, numbers
-from kvmprobe.xstate.image import MXCSR_INIT, decode, is_init
+from kvmprobe.xstate.image import FCW_ALWAYS, FCW_DEFINED, MXCSR_INIT, decode, is_init
 from kvmprobe.xstate.layout import MXCSR, MXCSR_MASK, XSTATE_BV
 
 if TYPE_CHECKING:
     from kvmprobe.xstate.layout import Layout
 
-# FOP, FIP and FDP: AMD saves them only with an exception pending.
-_POINTERS = range(6, 24)
+# A reserved byte (SDM vol.1 §10.5.1 "FXSAVE Area"), then FOP, FIP and FDP: AMD saves them only with
+# an exception pending.
+_POINTERS = range(5, 24)
 _ST_PADDING = [32 + 16 * st + byte for st in range(8) for byte in range(10, 16)]
 
 
@@ -44,6 +45,8 @@ def _normal(image: bytes, stored: int, layout: Layout) -> bytes:
         place = layout.component(XFeature.PKRU)
         normal[place.offset : place.end] = bytes(place.size)
     normal[XSTATE_BV.start : XSTATE_BV.stop] = bits.to_bytes(8, "little")
+    fcw = int.from_bytes(normal[:2], "little")
+    normal[:2] = (fcw & FCW_DEFINED | FCW_ALWAYS).to_bytes(2, "little")
     for offset in (*_POINTERS, *MXCSR_MASK, *_ST_PADDING):
         normal[offset] = 0
     if not fields.xstate_bv & XFeature.SSE.bit:

@@ -43,6 +43,7 @@ _MEANINGS: Mapping[Aspect, _Meaning] = {
     Aspect.READS: _Meaning("observation", "INV-44", Claim.READS_MATTER),
     Aspect.REPEATS: _Meaning("repetition", "INV-45", Claim.REPEATS_MATTER),
     Aspect.PLACE: _Meaning("move", "INV-46", Claim.PLACE_MATTERS),
+    Aspect.REGISTERS: _Meaning("host-registers", "INV-47", Claim.HOST_REGISTERS_MATTER),
 }
 
 

@@ -9,6 +9,7 @@ from kvmprobe.checkers import (
     bounds,
     closure,
     guest_view,
+    host_registers,
     normal_msrs,
     permissions,
     roundtrip,
@@ -58,6 +59,7 @@ CHECKERS: tuple[Checker, ...] = (
     acceptance.supported_is_accepted,
     acceptance.failed_entry_is_named,
     acceptance.reset_state_is_entered,
+    host_registers.registers_are_kept,
 )
 
 

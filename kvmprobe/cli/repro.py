@@ -112,6 +112,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.target == Where.HOST and (arguments.kernel or arguments.not_on):
         raise UsageError("--kernel and --not-on use the emulated host and exclude --target host")
+    options = variant_of(arguments).options
+    if options and not (arguments.target == Where.LAB and _wants_verification(arguments)):
+        raise UsageError(f"{options}: only to verify on the emulated host; the program is the same")
     if arguments.output == _STANDARD_OUTPUT and _wants_verification(arguments):
         raise UsageError("--verify needs a file, not --output -")
 

@@ -15,7 +15,7 @@ from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.wire import bytes_from_wire, define
 from kvmprobe.host.hung_tasks import Overrun
 from kvmprobe.results.hang import hang_from_worker
-from kvmprobe.results.trace import End, Reply, Trace, TraceStep
+from kvmprobe.results.trace import End, RegisterChange, Reply, Trace, TraceStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -189,7 +189,8 @@ class Driver:
         self, word: str, number: int, request: Request, calls: Sequence[Sequence[_Defined]]
     ) -> str:
         deadlines = map(_milliseconds, (self._timing.scenario, self._timing.of_step))
-        head = " ".join(f"{value:x}" for value in (number, request.gate, *deadlines))
+        values = (number, request.gate, request.scenario.registers, *deadlines)
+        head = " ".join(f"{value:x}" for value in values)
         return f"{word} {head} {_words(calls)}"
 
     def _is_full(self, request: Request) -> bool:
@@ -268,7 +269,7 @@ class Driver:
         replies = tuple(
             _reply(call, *values) for call, values in zip(calls, message["r"], strict=True)
         )
-        return TraceStep(replies, tuple(message["k"]))
+        return TraceStep(_with_changes(replies, message.get("h", ())), tuple(message["k"]))
 
     def _message(self, timeout: float) -> dict[str, Any]:
         line = self._link.receive(timeout)
@@ -290,6 +291,18 @@ def _reply(call: _Defined, result: int, number: int | None = None, new: str | No
     if number:
         call.outputs[number] = output
     return Reply(result, output)
+
+
+def _with_changes(
+    replies: tuple[Reply, ...], changes: Iterable[tuple[int, int, str, str]]
+) -> tuple[Reply, ...]:
+    """Return the replies with what each call changed in the calling thread's registers."""
+    found = list(replies)
+    for position, offset, expected, observed in changes:
+        change = RegisterChange(offset, bytes.fromhex(expected), bytes.fromhex(observed))
+        reply = found[position]
+        found[position] = replace(reply, changes=(*reply.changes, change))
+    return tuple(found)
 
 
 @lru_cache(maxsize=512)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from kvmprobe.host.kernel_log import KernelLog
 
 _LONGEST_LINE = 4096
+_TUNABLES = "GLIBC_TUNABLES"
+# The kernel writes to a thread's rseq area when it was preempted; a thread whose PKRU denies key 0
+# would be killed.
+_NO_RSEQ = "glibc.pthread.rseq=0"
 
 
 class Zygote:
@@ -32,7 +36,9 @@ class Zygote:
         numbers = (port, log.fd, log.taint_fd, to_worker, from_worker, os.getpid())
         command = [str(PROGRAM), device, *map(str, numbers)]
         try:
-            self.pid = os.posix_spawn(PROGRAM, command, os.environ)
+            tunables = ":".join(filter(None, (os.environ.get(_TUNABLES), _NO_RSEQ)))
+            environment = {**os.environ, _TUNABLES: tunables}
+            self.pid = os.posix_spawn(PROGRAM, command, environment)
         except OSError as error:
             raise WorkerError(f"cannot execute {PROGRAM}: {error.strerror}") from error
         os.close(to_worker)

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "session.h"
+
+#define ioctl(fd, request, argument) kernel_ioctl(fd, request, (size_t)(argument))
 #include "shared/process.h"
 #include "shared/run.h"
 #include "shared/sleeping.h"
@@ -70,9 +72,9 @@ static long output_ioctl(const struct kvmprobe_call *call, struct descriptor *on
 static long arch_prctl_call(const struct kvmprobe_call *call)
 {
 	if (!call->blank)
-		return result_of(syscall(SYS_arch_prctl, (int)call->request, call->argument));
+		return result_of(kernel_arch_prctl((int)call->request, call->argument));
 	memcpy(call->output, call->blank, call->size);
-	return result_of(syscall(SYS_arch_prctl, (int)call->request, call->output));
+	return result_of(kernel_arch_prctl((int)call->request, (size_t)call->output));
 }
 
 static long run(const struct session *session, const struct kvmprobe_call *call, const struct descriptor *vcpu)
@@ -135,6 +137,7 @@ static long call_on_descriptor(struct session *session, const struct kvmprobe_ca
 /* Returns the result, -errno, or STOPPED. */
 long perform(struct session *session, const struct kvmprobe_call *call, const struct input *input)
 {
+	prepare_registers(call);
 	switch (call->kind) {
 	case KVMPROBE_OPEN:
 		return open_device(session, call);

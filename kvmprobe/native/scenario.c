@@ -2,7 +2,7 @@
  * Issues a scenario's calls, in a child of the zygote.  The child writes a line for each step before the next step begins:
  *     {"n":NR,"s":STEP,"r":[[RESULT],[RESULT,NUMBER],[RESULT,NUMBER,BYTES],...],"k":["kernel message",...]}
  * NUMBER is that of a known output; 0 if this output is not to be known.  BYTES, of a new output, have the form that wire.c
- * describes.
+ * describes.  live_changes.c may add a member.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +92,10 @@ int run_scenario(struct session *session, long number, const struct kvmprobe_cal
 		line_number((long)step);
 		line_raw(",\"r\":[");
 		for (int position = 0; *calls; position++, calls++) {
-			long result = issue(session, *calls);
+			long result;
+
+			begin_call(position);
+			result = issue(session, *calls);
 
 			if (result == STOPPED)
 				return KVMPROBE_GATED;
@@ -102,7 +105,9 @@ int run_scenario(struct session *session, long number, const struct kvmprobe_cal
 				report_output(*calls);
 			line_raw("]");
 		}
-		line_raw("],\"k\":");
+		line_raw("]");
+		line_changes();
+		line_raw(",\"k\":");
 		line_log(session->channels.log_fd);
 		line_raw("}");
 		if (!line_send(&session->channels))

@@ -110,7 +110,15 @@ int is_fatal(const struct descriptor *vcpu, const struct kvmprobe_call *call, co
 /* kernel_calls.c */
 long perform(struct session *session, const struct kvmprobe_call *call, const struct input *input);
 
-/* payload.c */
+/* live.c, live_changes.c: calls with live registers. */
+void use_registers(int wanted);
+void prepare_registers(const struct kvmprobe_call *call);
+int kernel_ioctl(int fd, unsigned long request, size_t argument);
+long kernel_arch_prctl(int code, size_t argument);
+void begin_call(int position);
+void line_changes(void);
+
+/* guest_calls.c */
 long map_payload_of(int vm, uint8_t **memory);
 long share_payload_of(int vm, uint8_t *memory);
 long run_command(struct descriptor *vcpu, uint8_t *memory, const struct kvmprobe_call *call);

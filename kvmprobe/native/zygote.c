@@ -5,9 +5,10 @@
  * Lines in, from the driver; the numbers are hexadecimal:
  *     D NR ...				define a call: wire.c
  *     X				forget all calls and known outputs
- *     R NR GATE MS STEP_MS CALL ... ; CALL ... ;	run a scenario: its number, 1 to stop before a guest-FPU load that is
- *					fatal by the last read-back, deadlines of the scenario and of each step (noticed after
- *					at most twice that time), calls; ";" ends a step
+ *     R NR GATE REGISTERS MS STEP_MS CALL ... ; CALL ... ;	run a scenario: its number, 1 to stop before a guest-FPU load
+ *					that is fatal by the last read-back, the registers that calls are made with (live.c),
+ *					deadlines of the scenario and of each step (noticed after at most twice that time),
+ *					calls; ";" ends a step
  *     B (like R)			run a scenario whose process waits behind the last step: branch.c
  *     anything else			a request to the worker, which answers it
  * Lines to the worker: such a request; "overrun KIND PID NR MS" if a deadline was missed, then "ended".  The worker writes a
@@ -30,7 +31,7 @@ enum { REAP_MS = 10000, MISSED_ALARM_US = 50000 };
 
 struct request {
 	long number;
-	int gate, waits;
+	int gate, registers, waits;
 	long deadline_ms, step_ms;
 	size_t steps, count;
 };
@@ -199,6 +200,7 @@ static pid_t start(const struct request *request)
 		close(from_worker);
 		make_local(calls, request->count);
 		session.gate = request->gate;
+		use_registers(request->registers);
 		if (request->waits)
 			_exit(run_branch(&session, request->number, calls, request->steps));
 		_exit(run_scenario(&session, request->number, calls, 0, request->steps));
@@ -279,6 +281,7 @@ static void run_line(const char *line, int waits)
 	struct request request = { .number = (long)read_number(&line), .waits = waits };
 
 	request.gate = (int)read_number(&line);
+	request.registers = (int)read_number(&line);
 	request.deadline_ms = (long)read_number(&line);
 	request.step_ms = (long)read_number(&line);
 	request.steps = read_steps(line, calls, &request.count);

@@ -87,6 +87,13 @@ _SENTENCES: Mapping[Claim, str] = {
     _C.READS_MATTER: "{ops}: what it does, or leaves, depends on whether state was read before",
     _C.REPEATS_MATTER: "{ops}: what it does, or leaves, depends on a step that must not matter",
     _C.PLACE_MATTERS: "{ops}: what it does, or leaves, is not the same after a move",
+    _C.HOST_REGISTERS_MATTER: (
+        "{ops}: what it does, or leaves, depends on the FPU registers of the calling thread"
+    ),
+    _C.HOST_REGISTERS_CHANGED: (
+        "{ops} changes the calling thread's {region}, at byte {offset} of an XSAVE image: "
+        "{expected} before, {observed} after"
+    ),
     _C.IMAGE_SIZES: "{ops}: {first} bytes here, {second} there",
 }
 _PRCTLS = {int(code): f"ARCH_{code.name}" for code in ArchPrctlCode}

@@ -83,4 +83,6 @@ class Claim(Enum):
     READS_MATTER = ("reads-matter",)
     REPEATS_MATTER = ("repeats-matter",)
     PLACE_MATTERS = ("place-matters",)
+    HOST_REGISTERS_MATTER = ("host-registers-matter",)
+    HOST_REGISTERS_CHANGED = ("host-registers-changed", "offset", "region expected observed")
     IMAGE_SIZES = ("image-sizes", "first second")

@@ -22,11 +22,29 @@ class End(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterChange:
+    """Bytes of the calling thread's FPU registers that a call changed: the first that differ.
+
+    :ivar offset: of the first byte, in a standard-format XSAVE image; PKRU has its place there
+    :ivar expected: the bytes before the call
+    :ivar observed: the bytes after it
+    """
+
+    offset: int
+    expected: bytes
+    observed: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """One call's result (or -errno) and the whole output buffer, if it has one."""
+    """One call's result (or -errno) and the whole output buffer, if it has one.
+
+    :ivar changes: of the calling thread's registers, if the call was made with live registers
+    """
 
     result: int
     output: bytes | None = None
+    changes: tuple[RegisterChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ class Aspect(Enum):
     READS = "reads"
     REPEATS = "repeats"
     PLACE = "place"
+    REGISTERS = "registers"
 
 
 @dataclass(frozen=True, slots=True)

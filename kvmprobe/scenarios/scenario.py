@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.scenarios.need import AMX, ANYWHERE, NESTED_VMX, Need, Needs
 from kvmprobe.scenarios.scenario_id import family_of
 
@@ -39,6 +40,7 @@ class Scenario:
     :ivar column: its column in the table (the variant)
     :ivar needs: what a target must have to run it
     :ivar derived: the scenario that it was derived from; None for one of the catalogue
+    :ivar registers: what the calling thread's FPU registers have during its calls
     """
 
     id: str
@@ -47,6 +49,7 @@ class Scenario:
     steps: tuple[ScenarioStep, ...]
     needs: Needs = ANYWHERE
     derived: Derived | None = None
+    registers: HostRegisters = HostRegisters.AS_THEY_ARE
 
     @property
     def needs_amx(self) -> bool:

@@ -36,10 +36,10 @@ FCW_INIT = 0x37F
 MXCSR_INIT = 0x1F80
 FP_SIZE = len(X87_ENVIRONMENT) + len(X87_REGISTERS)
 SSE_SIZE = len(XMM_REGISTERS)
-_FCW_DEFINED, _FCW_ALWAYS = 0x1F3F, 0x40
+FCW_DEFINED, FCW_ALWAYS = 0x1F3F, 0x40
 # FCW, FSW and FTW of the environment, and the lower 10 bytes of each register's 16.
 _SIGNIFICANT_X87 = int.from_bytes(
-    _FCW_DEFINED.to_bytes(2, "little")
+    FCW_DEFINED.to_bytes(2, "little")
     + (b"\xff" * 3).ljust(len(X87_ENVIRONMENT) - 2, b"\0")
     + (b"\xff" * 10 + bytes(6)) * 8,
     "little",
@@ -162,7 +162,7 @@ def significant_x87(content: bytes) -> bytes:
 
     :see: SDM vol.1 §8.1.5 "x87 FPU Control Word"; table 10-2 "Format of an FXSAVE Area"
     """
-    kept = int.from_bytes(content, "little") & _SIGNIFICANT_X87 | _FCW_ALWAYS
+    kept = int.from_bytes(content, "little") & _SIGNIFICANT_X87 | FCW_ALWAYS
     return kept.to_bytes(FP_SIZE, "little")
 
 

@@ -5,6 +5,10 @@ import subprocess
 
 import pytest
 
+from kvmprobe.host.files import HostFiles
+from kvmprobe.results.host_variant import HostVariant
+from kvmprobe.results.run_directory import RunDirectory
+from kvmprobe.results.run_document import read_run
 from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.lab
@@ -72,3 +76,21 @@ def test_a_probe_finds_the_standard_format_there(without_xsaves):
 
 def test_the_document_names_the_host(without_xsaves):
     assert without_xsaves["target"]["variant"] == {"cpu": "no-xsaves"}
+
+
+def test_a_run_is_resumed_on_the_same_host(without_xsaves, tmp_path):
+    assert without_xsaves
+    begin = {
+        "run_id": "3b0c0f5e-5dd8-4d0c-a1e5-5b3f3f0b8f55",
+        "tool": "kvmprobe 0.1.0",
+        "command": ["kvmprobe", "run"],
+        "argv": ["run", *KERNEL, "--cpu", "no-xsaves", "--observe", "each"],
+        "directory": str(tmp_path),
+        "boot_id": HostFiles().boot_id(),
+        "time": "2026-01-01T00:00:00Z",
+        "planned": ["xcrs.single.cpuid"],
+    }
+    RunDirectory.create(tmp_path / "run", begin).close()
+    subprocess.run([*COMMAND, "resume", str(tmp_path / "run")], check=True, capture_output=True)
+    (target,) = read_run(tmp_path / "run").targets
+    assert target.variant == HostVariant(cpu="no-xsaves")

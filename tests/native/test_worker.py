@@ -183,7 +183,7 @@ def test_a_silent_worker_is_hung_not_gone(link):
 
 def test_what_is_no_greeting_is_refused(link):
     link.receive(60)
-    link.send("R 0 0 1 1 ")
+    link.send("R 0 0 0 1 1 ")
     with pytest.raises(WorkerError, match="not its greeting"):
         Driver(link, Timing())
 

@@ -154,7 +154,7 @@ class FakeLink:
         hidden = self._place.hides and probing
         host = replace(self._host, behaviours=frozenset()) if hidden else self._host
         machine = Machine.fresh(host)
-        number, gate, _, _, calls = request.split(" ", 4)
+        number, gate, _, _, _, calls = request.split(" ", 5)
         number, gate = int(number, 16), gate == "1" and self._place.obedient
         for index, step in enumerate(calls.split("; ")[:-1]):
             replies = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Mapping  # noqa: TC003
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KvmExit, Msr
@@ -16,7 +16,7 @@ from kvmprobe.checkers.event import Lowered
 from kvmprobe.checkers.observed import ObservedState
 from kvmprobe.checkers.session import CHECKERS, Checkers
 from kvmprobe.model.cpuid import supported_table
-from kvmprobe.results.trace import Reply
+from kvmprobe.results.trace import RegisterChange, Reply
 from kvmprobe.scenarios import relations
 from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
@@ -35,6 +35,7 @@ from kvmprobe.scenarios.ops.vcpu_state import GetRegs, GetVcpuEvents, SetRegs, S
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.xstate.features import XFeature
 from tests.support.fake_kernel import trace_of, with_reply
 from tests.support.hosts import AMX_HOST, B17, B18
 from tests.support.hosts import TILES as XTILE
@@ -62,6 +63,7 @@ class Fault:
     :ivar ops: what is called; the reply to the last one is wrong
     :ivar result: the wrong result
     :ivar patches: wrong bytes by their offset in the output
+    :ivar changes: of the calling thread's registers, by the call
     :ivar also: other checks that catch it, with the reason
     """
 
@@ -69,6 +71,7 @@ class Fault:
     ops: tuple[Op, ...]
     result: int | None = None
     patches: Mapping[int, bytes] = field(default_factory=dict)
+    changes: tuple[RegisterChange, ...] = ()
     also: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -78,7 +81,8 @@ class Fault:
     def plant(self, trace):
         """The trace with the wrong reply."""
         last = len(trace.steps) - 1
-        return with_reply(trace, last, 0, changed(trace.steps[-1].replies[0], self))
+        wrong = changed(trace.steps[-1].replies[0], self)
+        return with_reply(trace, last, 0, replace(wrong, changes=self.changes))
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,16 @@ def observed(name, *ops):
 # struct kvm_cpuid2: 8 bytes, then entries of 40 with EAX at 12.
 _LEAVES = [entry[:2] for entry in supported_table(AMX_HOST, 0x2E7).entries]
 EAX_OF_XSTATE = 8 + 40 * _LEAVES.index((0xD, 0)) + 12
+# What a faulty kernel does to the registers of the thread that calls KVM_RUN: a row of a tile,
+# PKRU or MXCSR is the guest's; with XFD armed, XSAVE stores no tiles (SDM vol.1 §13.14).
+TILE_DATA = AMX_HOST.layout.component(XFeature.XTILE_DATA)
+PKRU = AMX_HOST.layout.component(XFeature.PKRU)
+LEFT_BEHIND = {
+    "tile row": RegisterChange(TILE_DATA.offset + 64, b"\x11" * 16, b"\x81" * 16),
+    "PKRU": RegisterChange(PKRU.offset, b"\xff" * 4, b"\x40\x55\x55\x55"),
+    "MXCSR": RegisterChange(24, b"\xc0\x9f\0\0", b"\xa0\x1f\0\0"),
+    "armed XFD": RegisterChange(TILE_DATA.offset, b"\x11" * 16, bytes(16)),
+}
 SAME_IMAGE = "the same bytes are read after KVM_SET_XSAVE"
 FAULTS = (
     Fault("steadiness", (*GUEST, GetXcrs(), SetXcrs(5), GetXcrs()), patches={XCR0: u64(3)},
@@ -167,6 +181,8 @@ FAULTS = (
     Fault("reset_state_is_entered",
           (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), GetSregs(), SetSregs(0), RunUntilHalt()),
           patches={0: struct.pack("<I20xQ", KvmExit.FAIL_ENTRY, GUEST_STATE)}),
+    *(Fault("registers_are_kept", (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt()),
+            changes=(change,)) for change in LEFT_BEHIND.values()),
 )  # fmt: skip
 
 
@@ -174,6 +190,7 @@ ONE_ORDER = observed("planted.one", SetXsave(3), SetXcrs(7))
 OTHER_ORDER = observed("planted.other", SetXcrs(7), SetXsave(3))
 LAST = len(ONE_ORDER.steps) - 1
 TWICE = relations.derive(ONE_ORDER, f"twice-{LAST}")
+LIVE = relations.derive(ONE_ORDER, "host-live-tiles")
 MOVED = relations.derive(ONE_ORDER, f"moved-vcpu-{LAST}")
 PAIRS = (
     PairFault("order-independence", ONE_ORDER, OTHER_ORDER, (LAST, 1), patches={XMM0: b"\0"}),
@@ -185,6 +202,14 @@ PAIRS = (
         result=-errno.EINVAL,
     ),
     PairFault("repetition", ONE_ORDER, TWICE, (LAST + 1, 0), result=-errno.EINVAL),
+    # The thread's row of a tile in the guest's image.
+    PairFault(
+        "host-registers",
+        ONE_ORDER,
+        LIVE,
+        (LAST + 1, 1),
+        patches={XSTATE_BV: u64(B18 | 3), TILE_DATA.offset + 64: b"\x52" * 64},
+    ),
     PairFault("move", ONE_ORDER, MOVED, (len(MOVED.steps) - 1, 1), patches={XMM0: b"\0"}),
 )
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import psutil
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.wire import bytes_from_wire, define
 
@@ -36,13 +37,13 @@ class RawWorker:
         json.loads(link.receive(60))
         self.pid = link.pid
 
-    def run(self, *calls, gate=0, seconds=10.0):
+    def run(self, *calls, gate=0, seconds=10.0, registers=HostRegisters.AS_THEY_ARE):
         """Run calls, one a step."""
         for number, call in enumerate(calls):
             self._link.send(f"D {number:x} {define(call).words}")
         deadline = round(seconds * 1000)
         steps = "".join(f"{number:x} ; " for number in range(len(calls)))
-        self._link.send(f"R 0 {gate:x} {deadline:x} {deadline:x} {steps}")
+        self._link.send(f"R 0 {gate:x} {registers:x} {deadline:x} {deadline:x} {steps}")
         lines = []
         while not lines or "end" not in lines[-1]:
             lines.append(json.loads(self._link.receive(60)))

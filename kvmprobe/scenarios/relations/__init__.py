@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.relations.host_live import HOST_LIVE
 from kvmprobe.scenarios.relations.look import LOOK
 from kvmprobe.scenarios.relations.moves import MOVED_PROCESS, MOVED_VCPU, MOVED_VM
 from kvmprobe.scenarios.relations.reads import BLIND, UNREAD
@@ -31,6 +32,7 @@ DERIVATIONS: tuple[Derivation, ...] = (
     MOVED_VCPU,
     MOVED_VM,
     MOVED_PROCESS,
+    HOST_LIVE,
 )
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.scenarios.derived import Derived
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ class Rewritten:
 
     :ivar places: for each step of the base, the number of the same step here
     :ivar needs: what a target must have beyond what the base needs
+    :ivar registers: what the calling thread's FPU registers have during its calls
     """
 
     steps: tuple[ScenarioStep, ...]
     places: tuple[int, ...]
     needs: Needs = frozenset()
+    registers: HostRegisters = HostRegisters.AS_THEY_ARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +70,5 @@ class Derivation:
             steps=made.steps,
             needs=base.needs | made.needs,
             derived=Derived(base.id, self.aspect, made.places),
+            registers=made.registers,
         )

@@ -48,5 +48,20 @@ def test_the_bit_of_sse_in_its_init_state_may_be_set_or_clear():
     assert same(image(YMM | SSE, MXCSR_INIT), image(YMM, EARLIER))
 
 
+# SDM vol.1 §10.5.1 "FXSAVE Area": byte 5 is reserved; §8.1.5 "x87 FPU Control Word": so are bits 7,
+# 13 to 15, and bit 6 reads as 1.
+@pytest.mark.parametrize(("offset", "value"), [(5, b"\xee"), (0, b"\x80\xe0"), (0, b"\x40")])
+def test_reserved_bits_of_the_x87_environment_may_be_lost(offset, value):
+    made = bytearray(image(1, MXCSR_INIT))
+    made[offset : offset + len(value)] = value
+    assert same(bytes(made), image(1, MXCSR_INIT))
+
+
+def test_a_rounding_that_is_lost_is_seen():
+    made = bytearray(image(1, MXCSR_INIT))
+    made[1] = 0x0C
+    assert not same(bytes(made), image(1, MXCSR_INIT))
+
+
 def test_a_component_that_is_lost_is_seen():
     assert not same(image(YMM, MXCSR_INIT), image(0, MXCSR_INIT))

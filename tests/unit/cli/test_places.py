@@ -52,6 +52,13 @@ def test_parameters_exclude_this_host(command, capsys, tmp_path):
     assert "--append nopku: only for the emulated host" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [[], ["--target", "host", "--verify"]])
+def test_a_reproducer_has_parameters_where_it_is_verified_on_the_emulated_host(options, capsys):
+    command = ["repro", "--append", "nopku", "--output", "-", *options, "xcrs.single.cpuid"]
+    assert main(command) == ExitCode.USAGE
+    assert "--append nopku: only to verify on the emulated host" in capsys.readouterr().err
+
+
 def test_parameters_that_a_command_line_cannot_hold_are_refused(capsys):
     assert main(["run", "--append", "a\nb"]) == ExitCode.USAGE
     assert "--append: kernel parameters are printable ASCII characters" in capsys.readouterr().err

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.errors import WorkerError
 from kvmprobe.execution import driver
 from kvmprobe.execution.driver import Driver, Request, Timing, TraceLostError
 from kvmprobe.execution.link import LinkLostError
-from kvmprobe.results.trace import End
+from kvmprobe.results.trace import End, RegisterChange
 from kvmprobe.scenarios.ops.lifecycle import CreateVm, OpenKvm
 from tests.support.hosts import AMX_HOST
 from tests.support.places import sequence
@@ -73,6 +75,22 @@ def step(number, *replies, **more):
 def test_results_arrive_by_step():
     trace = trace_from(step(0, [3]), step(1, [-19]), end())
     assert [[r.result for r in s.replies] for s in trace.steps] == [[3], [-19]]
+
+
+def test_what_a_call_changed_in_the_threads_registers_arrives_with_its_reply():
+    changes = [[0, 24, "801f0000", "a01f0000"]]
+    trace = trace_from(step(0, [3], h=changes), step(1, [3]), end())
+    assert [s.replies[0].changes for s in trace.steps] == [
+        (RegisterChange(24, bytes.fromhex("801f0000"), bytes.fromhex("a01f0000")),),
+        (),
+    ]
+
+
+def test_a_request_names_the_registers_that_calls_are_made_with():
+    link = Script(READY, end())
+    scenario = replace(TWO_STEPS, registers=HostRegisters.ALL_LIVE)
+    list(Driver(link, Timing()).traces([Request(scenario, gate=0)], AMX_HOST))
+    assert [line.split()[3] for line in link.sent if line.startswith("R ")] == ["2"]
 
 
 def test_kernel_messages_arrive_with_their_step():
