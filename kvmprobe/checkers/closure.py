@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import VMX_MSRS, Msr
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import input_of, msrs, xcr0_of
-from kvmprobe.model.feature import VMX
 from kvmprobe.results.claim import Claim
-from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, VMX, XSAVES_BIT
 from kvmprobe.xstate.features import DYNAMIC, FPSSE, SSE_YMM
 from kvmprobe.xstate.image import decode
 from kvmprobe.xstate.layout import EXTENDED_OFFSET
