@@ -39,8 +39,9 @@ class HostRegisters(IntEnum):
     """What the FPU registers of the calling thread have while it makes a scenario's calls."""
 
     AS_THEY_ARE = 0  # what the compiler and libc leave there
-    ALL_INIT = 1  # INIT, and PKRU 0
+    ALL_INIT = 1  # INIT, and the PKRU that the kernel gives a process
     ALL_LIVE = 2  # a pattern in every component, and PKRU that denies keys
+    PKRU_INIT = 3  # INIT, and PKRU 0, which is its INIT
 
 
 class ExitCode(IntEnum):

@@ -54,7 +54,10 @@ void prepare_registers(const struct kvmprobe_call *call)
 /* All keys are denied, key 0 too, only where no memory is used: elsewhere the call would rightly be EFAULT. */
 static uint32_t next_pkru(void)
 {
+	/* arch/x86/mm/pkeys.c: init_pkru_value */
 	if (registers == KVMPROBE_ALL_INIT)
+		return 0x55555554;
+	if (registers == KVMPROBE_PKRU_INIT)
 		return 0;
 	if (needs_no_memory)
 		return 0xffffffff;

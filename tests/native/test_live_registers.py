@@ -82,7 +82,7 @@ def traces(host, *scenarios):
 @pytest.fixture(scope="module")
 def live(examined):
     """The base and its twins with live registers, with their traces."""
-    twins = [relations.derive(BASE, f"host-live-{how}") for how in ("all", "init")]
+    twins = [relations.derive(BASE, f"host-live-{how}") for how in ("all", "init", "pkru-0")]
     scenarios = [BASE, *twins]
     return list(zip(scenarios, traces(examined.profile, *scenarios), strict=True))
 
@@ -103,7 +103,7 @@ def test_the_registers_stay_during_each_call(live):
 def test_the_results_are_those_of_a_thread_without_live_registers(live, examined):
     checkers = Checkers(examined.profile)
     found = [checkers.across(scenario, trace, ()) for scenario, trace in live]
-    assert found == [(), (), ()]
+    assert found == [(), (), (), ()]
 
 
 @pytest.mark.kvm
@@ -112,4 +112,5 @@ def test_a_twin_with_live_registers_is_run_with_them(live):
         HostRegisters.AS_THEY_ARE,
         HostRegisters.ALL_LIVE,
         HostRegisters.ALL_INIT,
+        HostRegisters.PKRU_INIT,
     ]

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
     from kvmprobe.scenarios.scenario import Scenario
 
-_ALL, _INIT, _TILES = "all", "init", "tiles"
+_ALL, _INIT, _PKRU, _TILES = "all", "init", "pkru-0", "tiles"
+_REGISTERS = {_INIT: HostRegisters.ALL_INIT, _PKRU: HostRegisters.PKRU_INIT}
 _ASK = RequestPermission(XFeature.XTILE_DATA)
 # What the process's own permission changes.
 _ABOUT_PERMISSION = (GetPermission, RequestPermission, SetAltstack)
 
 
 def _variants(base: Scenario) -> Iterator[str]:
-    yield from (_ALL, _INIT)
+    yield from (_ALL, _INIT, _PKRU)
     if not any(isinstance(op, _ABOUT_PERMISSION) for _, op in base.ops()):
         yield _TILES
 
@@ -37,16 +38,16 @@ def _variants(base: Scenario) -> Iterator[str]:
 def _rewrite(base: Scenario, variant: str) -> Rewritten:
     asks, needs = ((_ASK,), AMX) if variant == _TILES else ((), ANYWHERE)
     made = inserted(base, 0, asks)
-    registers = HostRegisters.ALL_INIT if variant == _INIT else HostRegisters.ALL_LIVE
+    registers = _REGISTERS.get(variant, HostRegisters.ALL_LIVE)
     return Rewritten(made.steps, made.places, needs, registers)
 
 
 HOST_LIVE = Derivation(
     "host-live",
     "the calling thread has a pattern (`all`) or INIT in its FPU registers; `tiles`: the pattern, "
-    "and permission for tiles",
+    "and permission for tiles; `pkru-0`: INIT, and PKRU 0",
     Aspect.REGISTERS,
-    f"host-live-({_ALL}|{_INIT}|{_TILES})",
+    f"host-live-({_ALL}|{_INIT}|{_PKRU}|{_TILES})",
     _variants,
     _rewrite,
 )
