@@ -11,6 +11,7 @@ import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.scenario import read
@@ -20,14 +21,23 @@ from kvmprobe.execution.recording import disagreements, record
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.place import EmulatedHost
+from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.results.transcript import Transcript
+from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.literal_fields import Bytes
+from kvmprobe.scenarios.model_run import ModelRuns
+from kvmprobe.scenarios.op_fields import kinds
+from kvmprobe.search.random_scenarios import Generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from kvmprobe.execution.place import Place
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.transcript import Entry
+    from kvmprobe.scenarios.op_fields import Kind
+    from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
 FOLDER = Path(__file__).parent.parent / "tests" / "transcripts"
@@ -35,6 +45,7 @@ HOST = "host"
 DEFAULT = ("6.1.192", "6.12.43", "6.12.95", "6.17.8", "7.3.4", HOST)
 _LEFT_OUT = ".xcr0-"
 _SHOWN = 20
+_SEED = 0
 
 
 def main() -> None:
@@ -49,10 +60,19 @@ def main() -> None:
         action="store_true",
         help="record the documents in tests/transcripts/documents as KERNEL-documents",
     )
+    parser.add_argument(
+        "--random",
+        type=int,
+        metavar="COUNT",
+        help="record this many random scenarios without a hazard as KERNEL-random",
+    )
     arguments = parser.parse_args()
-    if arguments.documents:
+    if arguments.documents or arguments.random:
         for spec in arguments.kernel:
-            _record_documents(spec)
+            if arguments.documents:
+                _record_listed(spec, f"{spec}-documents", _documents)
+            else:
+                _record_listed(spec, f"{spec}-random", partial(_random, arguments.random))
         return
     for spec in arguments.kernel:
         path = FOLDER / f"{spec}.xz"
@@ -66,13 +86,32 @@ def main() -> None:
         _keep(path, replace(found, entries=entries), old)
 
 
-def _record_documents(spec: str) -> None:
-    path = FOLDER / f"{spec}-documents.xz"
+def _record_listed(
+    spec: str, name: str, scenarios: Callable[[HostProfile], Iterable[Scenario]]
+) -> None:
+    path = FOLDER / f"{name}.xz"
     old = Transcript.from_bytes(path.read_bytes()) if path.exists() else None
-    documents = [read(file) for file in sorted((FOLDER / "documents").glob("*.json"))]
     with progress() as status:
-        found = record(_place(spec, status), lambda _: True, status, lambda _: documents)
+        found = record(_place(spec, status), lambda _: True, status, scenarios)
     _keep(path, found, old)
+
+
+def _documents(_host: HostProfile) -> list[Scenario]:
+    return [read(file) for file in sorted((FOLDER / "documents").glob("*.json"))]
+
+
+def _random(count: int, host: HostProfile) -> Iterator[Scenario]:
+    generator, runs = Generator(host, Random(_SEED)), ModelRuns(host)  # noqa: S311 - not a secret
+    for number in range(count):
+        scenario = generator.scenario(f"random.{_SEED}.{number}")
+        if any(isinstance(kind, Bytes) for _, op in scenario.ops() for kind in _kinds(op)):
+            continue  # what cannot be compressed
+        if first_hazard(scenario, runs, DEFECTS) is None:
+            yield scenario
+
+
+def _kinds(op: Op) -> Iterable[Kind]:
+    return kinds(type(op)).values()
 
 
 def _wanted(known: dict[Scenario, Entry], asked: list[Scenario], scenario: Scenario) -> bool:

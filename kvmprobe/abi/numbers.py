@@ -49,6 +49,10 @@ class Msr(IntEnum):
     IA32_XSS = 0xDA0
 
 
+# IA32_VMX_BASIC to IA32_VMX_VMFUNC: SDM vol.3 appendix A "VMX Capability Reporting Facility".
+VMX_MSRS = range(0x480, 0x492)
+
+
 class KvmExit(IntEnum):
     """``kvm_run.exit_reason`` (linux/kvm.h)."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import VMX_MSRS, Msr
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.event import input_of, msrs, xcr0_of
 from kvmprobe.results.claim import Claim
-from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVES_BIT
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, VMX, XSAVES_BIT
 from kvmprobe.xstate.features import DYNAMIC, FPSSE, SSE_YMM
 from kvmprobe.xstate.image import decode
 from kvmprobe.xstate.layout import EXTENDED_OFFSET
@@ -84,9 +84,16 @@ def _msr(event: Event, vcpu: ObservedVcpu, refused: Sequence[tuple[int, int]]) -
 
 @at("KVM_GET_MSRS")
 def listed_is_readable(event: Event, state: ObservedState) -> Iterator[Finding]:
-    """Check that KVM_GET_MSRS reads each MSR of KVM_GET_MSR_INDEX_LIST (INV-27)."""
+    """Check that KVM_GET_MSRS reads each MSR of KVM_GET_MSR_INDEX_LIST (INV-27).
+
+    The MSRs of VMX are there for a vCPU whose CPUID has VMX alone (arch/x86/kvm/vmx/vmx.c:
+    vmx_get_msr).
+    """
     if event.result < 0 or not event.output:
         return
     asked = msrs(event.output)
-    if event.result < len(asked) and (index := asked[event.result][0]) in state.host.msrs:
+    if event.result == len(asked) or (index := asked[event.result][0]) not in state.host.msrs:
+        return
+    vcpu = state.vcpu(event)
+    if index not in VMX_MSRS or (vcpu and vcpu.table and vcpu.table.has(*VMX)):
         yield event.finding("closure", "INV-27", Claim.LISTED_MSR_UNREADABLE, {"index": index})

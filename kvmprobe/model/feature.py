@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.xstate import cpuid
 from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ Feature = tuple[int, int, Register, int]
 SHSTK: Feature = (7, 0, Register.ECX, 7)
 IBT: Feature = (7, 0, Register.EDX, 20)
 LA57: Feature = (7, 0, Register.ECX, 16)
-VMX: Feature = (1, 0, Register.ECX, 5)
+VMX: Feature = cpuid.VMX
 LONG_MODE: Feature = (0x8000_0001, 0, Register.EDX, 29)
 NX: Feature = (0x8000_0001, 0, Register.EDX, 20)
 

@@ -27,6 +27,8 @@ _TAG_BYTE = 4
 # SDM vol.1 §8.1.3 "x87 FPU Status Register": IE and SF, C1, TOP; §4.8.3.7 "QNaN Floating-Point
 # Indefinite".
 _STACK_FAULT, _OVERFLOWN, _TOP = 0x41, 0x200, 0x3800
+# SDM vol.1 §8.1.3 "x87 FPU Status Register": ES; §8.1.5 "x87 FPU Control Word": exception masks.
+_SUMMARY, _EXCEPTIONS, _INVALID = 0x80, 0x3F, 1
 _INDEFINITE = struct.pack("<QH", 0xC000_0000_0000_0000, 0xFFFF)
 
 
@@ -185,7 +187,7 @@ def fnop(guest: Guest) -> Guest:
 
     :see: SDM vol.2 FNOP; vol.1 §8.1.8 "x87 FPU Instruction and Data (Operand) Pointers"
     """
-    x87 = _x87(guest)
+    x87 = _waited(guest)
     return _with_x87(guest, x87[:6] + _POINTERS + x87[_ENVIRONMENT:])
 
 
@@ -199,6 +201,8 @@ def fwait(guest: Guest) -> Guest:
     """
     faults = guest.vcpu.cr0 & Cr0.MP and not guest.cr0_ts_clear
     guest.require((not faults, Vector.NM))
+    if not faults:
+        _require_masked(guest.content(XFeature.FP))
     return guest
 
 
@@ -223,7 +227,9 @@ def fldcw(guest: Guest, value: int) -> Guest:
 
     :see: SDM vol.2 FLDCW; vol.1 §8.1.5 "x87 FPU Control Word"
     """
-    return _with_x87(guest, struct.pack("<H", value & 0x1F7F | 0x40) + _x87(guest)[2:])
+    loaded = struct.pack("<H", value & 0x1F7F | 0x40) + _waited(guest)[2:]
+    _require_masked(loaded)
+    return _with_x87(guest, loaded)
 
 
 FNSTCW = instruction_rule("FNSTCW stores the x87 control word", "FSTCW/FNSTCW")
@@ -267,10 +273,10 @@ def fld(guest: Guest, value: bytes) -> Guest:
 
     :see: SDM vol.2 FLD; vol.1 §8.1.2 "x87 FPU Data Registers"
     """
-    x87 = _x87(guest)
+    x87 = _waited(guest)
     top, flags = (_top(x87) - 1) % _STACK, 0
     if x87[_TAG_BYTE] >> top & 1:
-        value, flags = _INDEFINITE, _STACK_FAULT | _OVERFLOWN
+        value, flags = _indefinite(x87), _STACK_FAULT | _OVERFLOWN
     slots = [value.ljust(16, b"\0"), *_slots(x87)[:-1]]
     return _with_x87(guest, _stacked(x87, top, x87[_TAG_BYTE] | 1 << top, slots, flags))
 
@@ -283,11 +289,11 @@ def fstp(guest: Guest) -> Guest:
 
     :see: SDM vol.2 FST/FSTP
     """
-    x87 = _x87(guest)
+    x87 = _waited(guest)
     top, slots, flags = _top(x87), _slots(x87), 0
     value = slots[0][:_EXTENDED_REAL]
     if not x87[_TAG_BYTE] >> top & 1:
-        value, flags = _INDEFINITE, _STACK_FAULT
+        value, flags = _indefinite(x87), _STACK_FAULT
     tags = x87[_TAG_BYTE] & ~(1 << top)
     popped = _stacked(x87, (top + 1) % _STACK, tags, [*slots[1:], slots[0]], flags)
     return _with_x87(guest._replace(memory=value), popped)
@@ -322,6 +328,32 @@ def _require(guest: Guest, file: VectorFile) -> None:
 def _x87(guest: Guest) -> bytes:
     guest.require((not guest.vcpu.cr0 & (Cr0.EM | Cr0.TS), Vector.NM))
     return guest.content(XFeature.FP)
+
+
+def _waited(guest: Guest) -> bytes:
+    """Return what an instruction finds that first waits for exceptions.
+
+    :raises NotModelled: one is pending, or can be
+    """
+    x87 = _x87(guest)
+    _require_masked(x87)
+    return x87
+
+
+def _require_masked(x87: bytes) -> None:
+    control, status = struct.unpack_from("<HH", x87)
+    if status & _SUMMARY or status & ~control & _EXCEPTIONS:
+        raise NotModelled("an x87 instruction that waits, while an exception is pending")
+
+
+def _indefinite(x87: bytes) -> bytes:
+    """Return the value that comes of a stack fault.
+
+    :raises NotModelled: the exception is not masked
+    """
+    if not x87[0] & _INVALID:
+        raise NotModelled("an x87 stack fault that is not masked")
+    return _INDEFINITE
 
 
 def _with_x87(guest: Guest, content: bytes) -> Guest:

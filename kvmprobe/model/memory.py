@@ -92,6 +92,16 @@ def map_region(machine: Machine, vm_name: str, *regions: Region) -> Step:
     return Step(machine, Done(), SET_MEMORY_REGION)
 
 
+def map_fresh(machine: Machine, vm_name: str, region: Region) -> Step:
+    """Map memory that no slot has: a slot that is in use refuses it.
+
+    :see: virt/kvm/kvm_main.c: kvm_set_memory_region
+    """
+    if region.slot in machine.vm(vm_name).slots:
+        return Step(machine, Failed(errno.EINVAL), SET_MEMORY_REGION)
+    return map_region(machine, vm_name, region)
+
+
 def map_payload(machine: Machine, vm_name: str) -> Step:
     """Map fresh memory with the guest payload; later calls mean this memory.
 

@@ -15,7 +15,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.errors import KvmprobeError, ScenarioError
 from kvmprobe.model.machine import MAIN, U64_MAX, Machine
 from kvmprobe.model.memory import payload_regions, reset_page
-from kvmprobe.model.outcome import Done, Failed, NewDescriptor
+from kvmprobe.model.outcome import Done, Failed, NewDescriptor, NotCovered
 from kvmprobe.model.state import State
 from kvmprobe.scenarios.calls import (
     Captured,
@@ -104,7 +104,7 @@ class Domain:
             raise
         except (KvmprobeError, ArithmeticError, LookupError, ValueError, struct.error) as error:
             raise ScenarioError(f"{op.name}: {error}") from error
-        if not isinstance(step.outcome, Failed):
+        if not _surely_fails(step):
             self._references.bind(call)
         self.machine = step.machine
         self._bind(op, call, step)
@@ -275,6 +275,11 @@ class Domain:
 
     def _is_boot_processor(self, op: Op) -> bool:
         return not self.machine.vm(op.descriptor).irqchip or getattr(op, "id", 0) == 0
+
+
+def _surely_fails(step: Step) -> bool:
+    outcome = step.outcome
+    return isinstance(outcome.example if isinstance(outcome, NotCovered) else outcome, Failed)
 
 
 def _payload_code(machine: Machine) -> str:

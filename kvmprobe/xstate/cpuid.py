@@ -59,6 +59,10 @@ class Register(StrEnum):
     EDX = "edx"
 
 
+VMX = (1, 0, Register.ECX, 5)
+"""Leaf, sub-leaf, register and bit of VMX (SDM vol.2 CPUID)."""
+
+
 class CpuidEntry(NamedTuple):
     """A CPUID sub-leaf; registers are 32-bit values."""
 

@@ -45,12 +45,12 @@ _HARMLESS = frozenset(
 _LOW = 0xFFFF_FFFF
 
 
-def run_vcpu(vcpu: Vcpu, call: RunVcpu) -> Opinion:
+def run_vcpu(vcpu: Vcpu, call: RunVcpu, reply: Reply) -> Opinion:
     """Load the guest's registers and save them; with ``immediate_exit``, EINTR (api.rst 5)."""
     vcpu.pass_through_registers()
     if call.immediate_exit and not call.patches:
         return is_one_of(Topic.XSTATE, -errno.EINTR)
-    vcpu.has_run = vcpu.has_run or not call.immediate_exit
+    vcpu.has_run = vcpu.has_run or (not call.immediate_exit and reply.result >= 0)
     return NONE
 
 

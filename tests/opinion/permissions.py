@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TILE_CONFIG = 1 << sdm.TILE_CONFIG
 # Components that some kernels have a name for beyond XTILEDATA: APX, from 6.16.
 _FIRST_UNKNOWN = 20
+# struct kvm_cpuid2: nent, padding.
+_HEAD = 8
 _MOST_ENTRIES = 256
 _ENTRY = struct.Struct("<7I")
 _ADDRESS_SIZES = 0x8000_0008
@@ -128,7 +130,7 @@ def set_cpuid2(
 
     :param refused: the call failed, perhaps for a reason that this model does not have
     """
-    if vcpu.has_run or table is None:
+    if vcpu.has_run or table is None or len(table) < _HEAD:
         return NONE if vcpu.has_run else _unknown_table(vcpu, refused=refused)
     (count,) = struct.unpack_from("<I", table)
     if count > _MOST_ENTRIES:

@@ -18,6 +18,7 @@ from kvmprobe.scenarios.calls import (
     Call,
     Captured,
     Close,
+    GoOnInChild,
     Immediate,
     Ioctl,
     Literal,
@@ -77,6 +78,9 @@ class Reader:
         self._processes = {MAIN: Process.fresh(host)}
         self._vcpus: dict[str, Vcpu] = {}
         self._captured: dict[str, bytes] = {}
+        # VMs and vCPUs of the process that makes the calls, and those of its parents.
+        self._own: set[str] = set()
+        self._parents: set[str] = set()
         # SDM vol.2 CPUID: leaf 0xD, subleaf 1, EAX bit 3.
         self._compacted = bool(host.cpu.at(0xD, 1).eax & _XSAVES)
 
@@ -87,8 +91,8 @@ class Reader:
         output has, whether the guest could execute an instruction at all.
         """
         match call:
-            case Spawn():
-                self._spawn(call)
+            case Spawn() | GoOnInChild():
+                self._new_process(call)
             case ArchPrctl():
                 return permissions.arch_prctl(self._processes[call.by], self._host, call)
             case SetAltStack():
@@ -98,11 +102,11 @@ class Reader:
             case Close():
                 self._vcpus.pop(call.on, None)
             case Ioctl():
-                opinion = self._ioctl(call, reply)
-                self._capture(call, reply)
+                opinion = NONE if call.on in self._parents else self._ioctl(call, reply)
+                self._bind(call, reply)
                 return opinion
             case RunVcpu() if call.on in self._vcpus:
-                return guest_code.run_vcpu(self._vcpus[call.on], call)
+                return guest_code.run_vcpu(self._vcpus[call.on], call, reply)
             case RunGuest() if call.on in self._vcpus:
                 return guest_code.run_guest(self._vcpus[call.on], self._host, call, reply)
             case _:
@@ -113,15 +117,21 @@ class Reader:
     def _process(self) -> Process:
         return self._processes[MAIN]
 
-    def _spawn(self, call: Spawn) -> None:
-        """Permission is inherited by fork(2) and cleared by exec(3) (xstate.rst)."""
-        match call.relation:
-            case Relation.THREAD:
-                self._processes[call.binds] = self._process
-            case Relation.EXEC:
-                self._processes[call.binds] = Process.fresh(self._host)
-            case _:
-                self._processes[call.binds] = replace(self._process)
+    def _new_process(self, call: Spawn | GoOnInChild) -> None:
+        """Permission is inherited by fork(2) and cleared by exec(3) (xstate.rst).
+
+        VM and vCPU ioctls are for the process that created the VM (api.rst 2).
+        """
+        match call:
+            case GoOnInChild():
+                self._vcpus.clear()
+                self._parents |= self._own
+            case Spawn(name, Relation.THREAD):
+                self._processes[name] = self._process
+            case Spawn(name, Relation.EXEC):
+                self._processes[name] = Process.fresh(self._host)
+            case Spawn(name, _):
+                self._processes[name] = replace(self._process)
 
     def _forget_all(self) -> None:
         """Another process may have changed any vCPU, and may have frozen its own permission."""
@@ -186,7 +196,10 @@ class Reader:
             case _:
                 return None
 
-    def _capture(self, call: Ioctl, reply: Reply) -> None:
+    def _bind(self, call: Ioctl, reply: Reply) -> None:
+        if call.binds and reply.result >= 0:
+            self._own.add(call.binds)
+            self._parents.discard(call.binds)
         match call.argument:
             case Output(capture=name) if name:
                 if reply.output is None:

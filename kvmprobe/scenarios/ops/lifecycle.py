@@ -105,7 +105,7 @@ class _Map(FixedOp):
         return MapMemory(vm, 0, RESET_PAGE, bytes(RESET_VECTOR) + code)
 
     def transition(self, machine: Machine) -> Step:
-        return memory.map_region(machine, self.descriptor, memory.reset_page(self.name))
+        return memory.map_fresh(machine, self.descriptor, memory.reset_page(self.name))
 
 
 @op("map-halt", "KVM_SET_USER_MEMORY_REGION", SET_MEMORY_REGION, on=Descriptor.VM)
@@ -189,6 +189,10 @@ class CloseDescriptor(FixedOp):
     def refused(self, machine: Machine) -> str:
         limited = machine.process(MAIN).limited
         return "after limit-descriptors it gives a descriptor back" if limited else ""
+
+    def step(self, machine: Machine) -> Step:
+        """Return the model's transition: any process may close what it has."""
+        return self.transition(machine)
 
     def transition(self, machine: Machine) -> Step:
         return process.close(machine, self.on)

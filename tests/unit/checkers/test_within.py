@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -181,6 +182,13 @@ def test_a_refused_legal_image_is_found():
 def test_a_listed_msr_that_is_not_readable_is_found():
     # The Sapphire Rapids profile lists IA32_XFD.
     assert ("closure", "INV-27") in found((*VCPU, GetXfd()), -1, result=0)
+
+
+def test_an_msr_of_vmx_is_not_readable_on_a_vcpu_without_vmx():
+    # arch/x86/kvm/vmx/vmx.c: vmx_get_msr: guest_cpu_cap_has(vcpu, X86_FEATURE_VMX)
+    listed = replace(AMX_HOST, msrs=frozenset({0x48D}))
+    unread = found((*VCPU, GetMsrs((0x48D,))), -1, result=0, host=listed)
+    assert ("closure", "INV-27") not in unread
 
 
 PAYLOAD = (*TILES.ops, USE_XSAVE)

@@ -142,6 +142,23 @@ def test_fwait_heeds_ts_with_mp_alone():
     assert heeds == [NM, NONE]
 
 
+PENDING = [
+    (vectors.fld1, 0x37E, 0x81, "an unmasked exception with ES"),
+    (vectors.fwait, 0x37F, 0x80, "ES alone"),
+    (partial(vectors.fldcw, value=0x37E), 0x37F, 0x01, "FLDCW unmasks what is flagged"),
+    (vectors.fstp, 0x37E, 0, "a stack fault that is not masked"),
+]
+
+
+@pytest.mark.parametrize(("instruction", "control", "status", "_why"), PENDING)
+def test_an_x87_exception_that_is_not_masked_is_not_modelled(instruction, control, status, _why):
+    content = struct.pack("<HH", control, status) + bytes(156)
+    state = in_payload()
+    loaded = run(state, lambda guest: guest.with_state({0: content}))
+    with pytest.raises(NotModelled):
+        run(loaded, instruction)
+
+
 def test_the_control_word_is_loaded_with_bit_6_set():
     machine = run(in_payload(), partial(vectors.fldcw, value=0x23F))
     assert memory(machine, vectors.fnstcw) == struct.pack("<H", 0x27F)

@@ -57,9 +57,29 @@ def test_a_name_that_is_bound_again_is_open_again():
     assert isinstance(last_outcome(*VM, *again), Done)
 
 
+def test_a_child_closes_what_it_cannot_use():
+    # fs/open.c: close(2) is no ioctl, which virt/kvm/kvm_main.c refuses to another memory
+    child = {"op": "go-on-in-child"}
+    assert last_outcome(*VCPU, child, {"op": "get-xsave2"}) == Failed(5)
+    assert last_outcome(*VCPU, child, {"op": "close", "on": "vcpu0"}) == Done()
+
+
+def test_a_child_does_not_go_on_with_tasks():
+    spawn = {"op": "spawn-task", "task": "other", "relation": "fork"}
+    with pytest.raises(ScenarioError, match="answers only the process"):
+        last_outcome(spawn, {"op": "go-on-in-child"})
+
+
+def test_what_surely_failed_was_not_read():
+    # KVM_ENABLE_CAP leaves open what later calls do; without an irqchip there is no LAPIC.
+    unknown = {"op": "set-one-reg", "register_id": 0x2030000200000010, "value": 0}
+    with pytest.raises(ScenarioError, match="no output is called"):
+        last_outcome(*VCPU, unknown, {"op": "get-lapic"}, {"op": "set-lapic"})
+
+
 # virt/kvm/kvm_main.c: kvm_set_memory_region
 SLOTS = [
-    (("map-halt", "map-halt"), Done(), "the same again"),
+    (("map-halt", "map-halt"), Failed(22), "the same page in fresh memory"),
     (("map-halt", "map-out"), Failed(22), "other memory in a slot"),
     (("map-payload", "map-payload"), Failed(22), "fresh memory in a slot"),
     (("map-halt", "map-payload"), Failed(17), "overlaps the reset vector's page"),
