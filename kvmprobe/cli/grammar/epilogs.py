@@ -50,16 +50,19 @@ DERIVED = """\
 derived scenarios:
   The id is that of the base and one part more, which `explain` and `repro`
   take as well. N is the number of a step, from 0.
-    blind         state is read at the end alone
-    unread        nothing is read
-    look-GETTER   `get-GETTER` of `kvmprobe ops` after each step
-    twice-N       the step is made twice
-    beside-N      another VM with a vCPU is created before the step
-    kicked-N      KVM_RUN with immediate_exit before the step
-    ran-N         KVM_RUN until HLT before the step
-    moved-vcpu-N  all state is saved, and restored into a new vCPU
-    moved-vm-N    the same in a new VM
+    blind            state is read at the end alone
+    unread           nothing is read
+    look-GETTER      `get-GETTER` of `kvmprobe ops` after each step
+    twice-N          the step is made twice
+    beside-N         another VM with a vCPU is created before the step
+    kicked-N         KVM_RUN with immediate_exit before the step
+    ran-N            KVM_RUN until HLT before the step
+    moved-vcpu-N     all state is saved, and restored into a new vCPU
+    moved-vm-N       the same in a new VM
     moved-process-N  the same in a new VM of a forked child
+    host-live-all    the calling thread has a pattern in its FPU registers
+    host-live-init   the same with INIT; -pkru-0: and PKRU 0
+    host-live-tiles  the pattern, and permission for tiles
 """
 FAMILIES = """\
 families:

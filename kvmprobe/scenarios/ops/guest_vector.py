@@ -7,7 +7,7 @@ from functools import partial
 
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.payload import PayloadOp
-from kvmprobe.model import guest_vector
+from kvmprobe.model import guest_vector, guest_x87
 from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.op_fields import U16, Name
@@ -70,7 +70,7 @@ class GuestStore(FixedGuestOp):
         return Execution(_STORES[self.file], model, data_size=self.file.size)
 
 
-@op("guest-fldcw", "KVM_RUN", guest_vector.FLDCW, on=_ON, operand="FLDCW")
+@op("guest-fldcw", "KVM_RUN", guest_x87.FLDCW, on=_ON, operand="FLDCW")
 class GuestFldcw(FixedGuestOp):
     """Load the x87 control word."""
 
@@ -82,11 +82,11 @@ class GuestFldcw(FixedGuestOp):
         return f"FLDCW {self.fcw:#x}"
 
     def executes_as(self) -> Execution:
-        model = partial(guest_vector.fldcw, value=self.fcw)
+        model = partial(guest_x87.fldcw, value=self.fcw)
         return Execution(PayloadOp.FLDCW, model, data=self.fcw.to_bytes(2, "little"))
 
 
-@op("guest-fld", "KVM_RUN", guest_vector.FLD, on=_ON, operand="FLD")
+@op("guest-fld", "KVM_RUN", guest_x87.FLD, on=_ON, operand="FLD")
 class GuestFld(FixedGuestOp):
     """Push pi onto the x87 stack."""
 
@@ -97,4 +97,4 @@ class GuestFld(FixedGuestOp):
         return "FLD m80"
 
     def executes_as(self) -> Execution:
-        return Execution(PayloadOp.FLD, partial(guest_vector.fld, value=_PI), data=_PI)
+        return Execution(PayloadOp.FLD, partial(guest_x87.fld, value=_PI), data=_PI)

@@ -1,4 +1,4 @@
-"""x87, SSE, AVX and AVX-512 in a guest: SDM vol.1 §8.1, §10.2, §14.1; vol.2 table 2-18 ff."""
+"""SSE, AVX and AVX-512 in a guest: SDM vol.1 §10.2, §14.1; vol.2 table 2-18 ff."""
 
 import struct
 from functools import partial
@@ -8,26 +8,16 @@ import pytest
 from kvmprobe.errors import NotModelled
 from kvmprobe.model import guest_vector as vectors
 from kvmprobe.model.guest_vector import VectorFile
-from kvmprobe.model.uabi import set_xsave
-from tests.support.guests import GP, NM, NONE, UD, in_payload, memory, run, step, vector
-from tests.support.hosts import B0, B1, VCPU, image, with_fields
+from tests.support.guests import GP, NM, NONE, UD, in_payload, memory, run, vector
+from tests.support.hosts import B1, VCPU, with_fields
 
 TS, EM = {"cr0": 0x8001_003B}, {"cr0": 0x8001_0037}
-PI = struct.pack("<QH", 0xC90F_DAA2_2168_C235, 0x4000)
-ONE = struct.pack("<QH", 1 << 63, 0x3FFF)
-X87 = {
-    "fnop": vectors.fnop,
-    "fninit": vectors.fninit,
-    "fnstcw": vectors.fnstcw,
-    "fld1": vectors.fld1,
-    "fstp": vectors.fstp,
-    "fldcw": partial(vectors.fldcw, value=0x27F),
-}
 PATTERN = {file: bytes(n % 251 + 1 for n in range(file.size)) for file in VectorFile}
 LOADS = {file: partial(vectors.load, file=file, registers=PATTERN[file]) for file in VectorFile}
 STORES = {file: partial(vectors.store, file=file) for file in VectorFile}
 each_file = pytest.mark.parametrize("file", VectorFile)
-each_x87 = pytest.mark.parametrize("instruction", X87.values(), ids=X87)
+
+
 # XCR0 that a file's instructions need, without its highest bit.
 TOO_LITTLE = {VectorFile.YMM: 0x3, VectorFile.ZMM: 0x67, VectorFile.K: 0x7}
 
@@ -128,80 +118,3 @@ def test_mxcsr_alone_makes_sse_state_in_use():
 
 def test_an_illegal_mxcsr_is_gp():
     assert vector(in_payload(), partial(vectors.ldmxcsr, value=1 << 16)) == GP
-
-
-@each_x87
-@pytest.mark.parametrize("fields", [TS, EM], ids=["ts", "em"])
-def test_x87_under_ts_or_em_is_nm(instruction, fields):
-    assert vector(in_payload(**fields), instruction) == NM
-
-
-def test_fwait_heeds_ts_with_mp_alone():
-    # SDM vol.3 table 2-2: MP=1, TS=1
-    heeds = [vector(in_payload(cr0=cr0), vectors.fwait) for cr0 in (0x8001_003B, 0x8001_0039)]
-    assert heeds == [NM, NONE]
-
-
-PENDING = [
-    (vectors.fld1, 0x37E, 0x81, "an unmasked exception with ES"),
-    (vectors.fwait, 0x37F, 0x80, "ES alone"),
-    (partial(vectors.fldcw, value=0x37E), 0x37F, 0x01, "FLDCW unmasks what is flagged"),
-    (vectors.fstp, 0x37E, 0, "a stack fault that is not masked"),
-]
-
-
-@pytest.mark.parametrize(("instruction", "control", "status", "_why"), PENDING)
-def test_an_x87_exception_that_is_not_masked_is_not_modelled(instruction, control, status, _why):
-    content = struct.pack("<HH", control, status) + bytes(156)
-    state = in_payload()
-    loaded = run(state, lambda guest: guest.with_state({0: content}))
-    with pytest.raises(NotModelled):
-        run(loaded, instruction)
-
-
-def test_the_control_word_is_loaded_with_bit_6_set():
-    machine = run(in_payload(), partial(vectors.fldcw, value=0x23F))
-    assert memory(machine, vectors.fnstcw) == struct.pack("<H", 0x27F)
-
-
-def test_what_was_pushed_is_popped_last_first():
-    machine = run(in_payload(), partial(vectors.fld, value=PI), vectors.fld1)
-    assert memory(machine, vectors.fstp) == ONE
-    assert memory(run(machine, vectors.fstp), vectors.fstp) == PI
-
-
-@pytest.mark.parametrize(("pushes", "status"), [(0, 0), (1, 7 << 11), (3, 5 << 11)])
-def test_top_goes_down_with_each_push(pushes, status):
-    # SDM vol.1 §8.1.3: TOP is bits 13:11 of the status word
-    machine = run(in_payload(), *[vectors.fld1] * pushes)
-    assert memory(machine, vectors.fnstsw) == struct.pack("<H", status)
-
-
-def test_popping_an_empty_stack_gives_the_indefinite():
-    # SDM vol.1 §8.5.1.1: IE and SF set, C1 clear; TOP is 1 afterwards
-    machine = in_payload()
-    assert memory(machine, vectors.fstp) == struct.pack("<QH", 0xC000 << 48, 0xFFFF)
-    assert memory(run(machine, vectors.fstp), vectors.fnstsw) == struct.pack("<H", 0x0841)
-
-
-def test_pushing_onto_a_full_stack_gives_it_too():
-    # IE, SF and C1; the ninth push leaves TOP at 7
-    machine = run(in_payload(), *[vectors.fld1] * 9)
-    assert memory(machine, vectors.fnstsw) == struct.pack("<H", 0x3A41)
-
-
-def test_fnclex_clears_the_flags():
-    machine = run(in_payload(), *[vectors.fld1] * 9, vectors.fnclex)
-    assert memory(machine, vectors.fnstsw) == struct.pack("<H", 0x3A00)
-
-
-def test_fninit_empties_the_stack_and_keeps_the_registers():
-    content = b"\x7f\x02\x00\x00\xff" + bytes(19) + b"\x11" * 128
-    machine = set_xsave(in_payload(), VCPU, image(B0, {0: content})).machine
-    held = run(machine, vectors.fninit).vcpu(VCPU).fpstate.contents[0]
-    assert held == b"\x7f\x03" + bytes(22) + b"\x11" * 128
-
-
-def test_fnop_leaves_open_where_the_last_instruction_was():
-    outcome = step(run(in_payload(), vectors.fnop), vectors.fnstcw).outcome
-    assert outcome.memory.content == b"\x7f\x03"
