@@ -54,6 +54,13 @@ def test_the_steps_of_the_base_are_in_them(derivation):
 
 
 @each_derivation
+def test_they_need_what_their_ops_need(derivation):
+    for _, scenario in derived(derivation):
+        needed = frozenset().union(*(op.needs for _, op in scenario.ops()))
+        assert needed <= scenario.needs, scenario.id
+
+
+@each_derivation
 def test_they_agree_with_their_base(derivation):
     checkers, model_run = Checkers(AMX_HOST), ModelRun(AMX_HOST)
     found = []

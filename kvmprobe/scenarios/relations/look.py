@@ -52,7 +52,7 @@ def _rewrite(base: Scenario, variant: str) -> Rewritten:
         ScenarioStep(step.op, (getter, *step.observers)) if looked else step
         for step, looked in zip(blind_steps(base), looks, strict=True)
     )
-    return Rewritten(tuple(steps), tuple(range(len(base.steps))))
+    return Rewritten(tuple(steps), tuple(range(len(base.steps))), getter.needs)
 
 
 @lru_cache(maxsize=4)

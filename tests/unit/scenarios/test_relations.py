@@ -6,6 +6,7 @@ import pytest
 
 from kvmprobe.model.control import Cr4
 from kvmprobe.scenarios import catalog, relations
+from kvmprobe.scenarios.need import Need
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
@@ -78,3 +79,7 @@ def test_every_host_has_the_same_derived_ids():
         ]
 
     assert derived(AMX_HOST) == derived(AVX512_HOST)
+
+
+def test_a_look_needs_what_the_read_needs():
+    assert Need.NESTED_VMX in relations.derive(base(SetXcrs(1)), "look-nested-state").needs
