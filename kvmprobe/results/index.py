@@ -99,13 +99,17 @@ class Index:
         self.path = folder / INDEX
         try:
             self._base = sqlite3.connect(self.path if _writable(self.path) else ":memory:")
+        except OSError as error:
+            raise RunDirectoryError(f"{folder}: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise RunDirectoryError(f"{self.path}: {error}; it can be deleted") from error
+        try:
             self._base.execute("PRAGMA foreign_keys = ON")
             # The index can be deleted, so a run need not wait for the disk.
             self._base.execute("PRAGMA synchronous = OFF")
             self._base.executescript(_SCHEMA)
-        except OSError as error:
-            raise RunDirectoryError(f"{folder}: {error.strerror}") from error
         except sqlite3.Error as error:
+            self._base.close()
             raise RunDirectoryError(f"{self.path}: {error}; it can be deleted") from error
 
     def __enter__(self) -> Self:

@@ -22,7 +22,12 @@ from tests.support.gate_program import ENDED
 
 pytestmark = pytest.mark.lab
 PROGRAM = "tests.support.gate_program"
-IMPORTED_LATE = ("kvmprobe.execution.worker", "kvmprobe.execution.facts", "importlib.readers")
+IMPORTED_LATE = (
+    "kvmprobe.execution.worker",
+    "kvmprobe.execution.facts",
+    "importlib.readers",
+    "importlib.resources._adapters",
+)
 DATA = Path(results.__file__).parent / "known_defects.toml"
 SILENCE = 120.0
 

@@ -23,8 +23,8 @@ from kvmprobe.lab.place import EmulatedHost, Startup
 from kvmprobe.progress import Silent
 
 KERNEL = "7.3.4"
-# CPU time in which a fork finishes a scenario: each takes a tenth of it.
-FORK_SECONDS = 1.0
+# CPU time in which a fork finishes a scenario: most take a third of it.
+FORK_SECONDS = 0.3
 KILLS = int(os.environ.get("KVMPROBE_TEST_KILLS", "5"))
 
 
@@ -109,7 +109,7 @@ def killer(chance):
     killed = []
 
     def kill():
-        while not done.wait(chance.uniform(0.2, 2.0)):
+        while not done.wait(chance.uniform(0.1, 0.8)):
             with suppress(psutil.NoSuchProcess, IndexError):
                 emulators = emulators_among(children_of())
                 chosen = chance.choice([p for p in emulators if has_had_time(p)])

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,7 @@ def test_what_is_no_index_is_refused(tmp_path):
 def test_anyone_may_ask_it_in_sql(index, tmp_path):
     write_run(tmp_path / "runs" / "one", record("a.1"))
     index.refresh()
-    with sqlite3.connect(index.path) as base:
+    with closing(sqlite3.connect(index.path)) as base:
         assert base.execute("SELECT kernel FROM records").fetchall() == [("6.12.43",)]
 
 
