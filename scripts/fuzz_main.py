@@ -10,19 +10,15 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.runner import Hazardous, Runner
-from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.progress import Silent
 from kvmprobe.reports.console import details
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios.document import to_document
-from kvmprobe.scenarios.hazard import first_hazard
-from kvmprobe.scenarios.model_run import ModelRuns
-from kvmprobe.search.random_scenarios import Generator
+from kvmprobe.search.random_scenarios import harmless
 
 if TYPE_CHECKING:
     from kvmprobe.execution.place import Place
@@ -50,13 +46,8 @@ def main() -> int:
     failed: list[ScenarioRecord] = []
 
     def made(host: HostProfile) -> tuple[Scenario, ...]:
-        generator = Generator(host, Random(arguments.seed))  # noqa: S311 - not a secret
-        runs = ModelRuns(host)
-        for number in range(arguments.count):
-            found = generator.scenario(f"random.{arguments.seed}.{number}")
-            if unwanted and any(unwanted.search(op.text) for _, op in found.ops()):
-                continue
-            if first_hazard(found, runs, DEFECTS) is None:
+        for found in harmless(host, arguments.seed, arguments.count):
+            if not (unwanted and any(unwanted.search(op.text) for _, op in found.ops())):
                 scenarios[found.id] = found
         return tuple(scenarios.values())
 

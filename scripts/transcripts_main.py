@@ -11,7 +11,6 @@ import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.scenario import read
@@ -21,13 +20,10 @@ from kvmprobe.execution.recording import disagreements, record
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.place import EmulatedHost
-from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.results.transcript import Transcript
-from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.literal_fields import Bytes
-from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.op_fields import kinds
-from kvmprobe.search.random_scenarios import Generator
+from kvmprobe.search.random_scenarios import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,8 +32,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.transcript import Entry
-    from kvmprobe.scenarios.op_fields import Kind
-    from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
 FOLDER = Path(__file__).parent.parent / "tests" / "transcripts"
@@ -101,17 +95,11 @@ def _documents(_host: HostProfile) -> list[Scenario]:
 
 
 def _random(count: int, host: HostProfile) -> Iterator[Scenario]:
-    generator, runs = Generator(host, Random(_SEED)), ModelRuns(host)  # noqa: S311 - not a secret
-    for number in range(count):
-        scenario = generator.scenario(f"random.{_SEED}.{number}")
-        if any(isinstance(kind, Bytes) for _, op in scenario.ops() for kind in _kinds(op)):
-            continue  # what cannot be compressed
-        if first_hazard(scenario, runs, DEFECTS) is None:
+    for scenario in harmless(host, _SEED, count):
+        every = (kind for _, op in scenario.ops() for kind in kinds(type(op)).values())
+        # Random bytes cannot be compressed.
+        if not any(isinstance(kind, Bytes) for kind in every):
             yield scenario
-
-
-def _kinds(op: Op) -> Iterable[Kind]:
-    return kinds(type(op)).values()
 
 
 def _wanted(known: dict[Scenario, Entry], asked: list[Scenario], scenario: Scenario) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.errors import ScenarioError
+from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import KVM, VCPU, VM
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
+from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.literal_fields import Bytes
+from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.op_fields import (
     Choice,
     Items,
@@ -32,8 +36,7 @@ from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from kvmprobe.xstate.features import XFeature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from random import Random
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.op_fields import Kind
@@ -155,6 +158,15 @@ class Generator:
                 return self._random.randrange(min(largest + 1, 1 << 20))
             case _:
                 return self._random.randrange(largest + 1)
+
+
+def harmless(host: HostProfile, seed: int, count: int) -> Iterator[Scenario]:
+    """Yield those of so many scenarios of a seed that have no hazard, with any known defect."""
+    generator, runs = Generator(host, Random(seed)), ModelRuns(host)  # noqa: S311 - not a secret
+    for number in range(count):
+        scenario = generator.scenario(f"random.{seed}.{number}")
+        if first_hazard(scenario, runs, DEFECTS) is None:
+            yield scenario
 
 
 @cache
