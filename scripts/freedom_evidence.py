@@ -19,7 +19,6 @@ from kvmprobe.execution.preflight import profile_of
 from kvmprobe.judge.compare import compare
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, OneOf
-from kvmprobe.model.rule import AmdManualSource, DocumentSource, KernelSource, ManualSource
 from kvmprobe.results.known import by_id
 from kvmprobe.results.transcript import Transcript
 from kvmprobe.scenarios.model_run import ModelRuns
@@ -175,26 +174,11 @@ def _processor(signature: str, record: Mapping[str, str]) -> str:
 
 
 def problems(used: Mapping[Freedom, list[str]]) -> list[str]:
-    """Return what is wrong: freedoms that nothing uses, or that nothing but a claim supports.
+    """Return what is wrong: freedoms that nothing uses.  None can be made without a source.
 
     :param used: where the model names each freedom
     """
-    unused = [f"{freedom.name}: nothing uses it" for freedom in Freedom if not used.get(freedom)]
-    return unused + [
-        f"{freedom.name}: no manual, no kernel function, and not seen"
-        for freedom in Freedom
-        if not _is_written(freedom) and not _is_seen_on_both(freedom)
-    ]
-
-
-def _is_written(freedom: Freedom) -> bool:
-    """Return whether a manual says it, or a function of the kernel leaves it open."""
-    sources = ManualSource | AmdManualSource | DocumentSource | KernelSource
-    return any(isinstance(source, sources) for source in freedom.grounds.sources)
-
-
-def _is_seen_on_both(freedom: Freedom) -> bool:
-    return freedom in recorded(*EMULATED) and freedom in recorded(*ON_SILICON)
+    return [f"{freedom.name}: nothing uses it" for freedom in Freedom if not used.get(freedom)]
 
 
 def unseen() -> list[Freedom]:
