@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.session import Checkers
+from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.scenarios.model_run import ModelRuns
 
@@ -37,4 +38,7 @@ class Judging:
         """
         record = judged(scenario, self.host, trace, self._target, crash, self.model_runs)
         across = self._checkers.across(scenario, trace, record.known)
-        return with_findings(record, (*self._checkers.within(scenario, trace), *across))
+        found = (*self._checkers.within(scenario, trace), *across)
+        return with_findings(
+            record, tuple(labelled(f, scenario, self.model_runs, trace) for f in found)
+        )
