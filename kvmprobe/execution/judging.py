@@ -29,6 +29,10 @@ class Judging:
         self._target = target
         self._checkers = Checkers(host)
 
+    def forget(self) -> None:
+        """Drop the traces so far, with which later ones would be compared."""
+        self._checkers = Checkers(self.host)
+
     def record(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
     ) -> ScenarioRecord:
