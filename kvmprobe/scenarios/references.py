@@ -50,7 +50,7 @@ class References:
     def copy(self) -> References:
         """Return the same names, to bind others to them."""
         other = References()
-        other._bound = {kind: set(names) for kind, names in self._bound.items()}  # noqa: SLF001
+        other._bound = {kind: set(names) for kind, names in self._bound.items()}
         return other
 
     def check(self, call: Call) -> None:

@@ -8,12 +8,12 @@ there.  Each state is entered by the calls that lead there first; the other tran
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ScenarioError
-from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.behaviours import DEFECTS, variants
 from kvmprobe.model.outcome import HostDies, NotCovered
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.hazard import fatal_step
@@ -43,8 +43,8 @@ class Node:
     """A state of the model.
 
     :ivar path: the calls that lead here from the start
-    :ivar depth: how many there are
     :ivar edges: the transitions that leave it; none in a state of the largest depth
+    :ivar entry: the transition that enters it first; None for the start
     """
 
     number: int
@@ -52,6 +52,7 @@ class Node:
     machine: Machine
     domain: Domain
     edges: list[Edge] = field(default_factory=list)
+    entry: Edge | None = None
 
     @property
     def depth(self) -> int:
@@ -136,7 +137,7 @@ class Builder:
         self._runs = ModelRuns(host)
         self._states = States()
         self._nodes: dict[Hashable, Node] = {}
-        domain = Domain(host)
+        domain = Domain(replace(host, behaviours=variants(host.behaviours)))
         for op in start:
             domain.follow(op)
         self.graph = Graph(tuple(start), tuple(calls), [], {op: Counter() for op in calls})
@@ -160,10 +161,11 @@ class Builder:
                 continue
             known = self._nodes.get(self._key(domain))
             target = known or self._node((*node.path, op), domain)
-            if known is None:
-                entered.append(target)
             new = Way.JOIN if known else Way.TREE
             node.edges.append(Edge(node, op, target, new, hazardous))
+            if known is None:
+                entered.append(target)
+                target.entry = node.edges[-1]
         self.graph.levels.append(entered)
 
     def _made(self, node: Node, op: Op) -> tuple[Op, Domain, Way | None, bool] | None:

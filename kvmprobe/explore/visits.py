@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import BranchEndedError, TraceLostError
+from kvmprobe.explore.machines import TRIES, Beginning, Waiting, was_killed
 from kvmprobe.results.trace import End, Trace
 from kvmprobe.search.graph import Way, scenario_of
-from kvmprobe.search.machines import TRIES, Beginning, Waiting, was_killed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from kvmprobe.execution.branch import Branch
     from kvmprobe.lab.place import EmulatedHost
@@ -90,7 +90,7 @@ class Explorer:
         self._changed = threading.Condition()
         self._visits: queue.Queue[Visit | BaseException | None] = queue.Queue(_AHEAD)
 
-    def visits(self) -> Iterator[Visit]:
+    def visits(self) -> Generator[Visit, None, None]:
         """Yield each visit; close the iterator to stop early.
 
         :raises LabError, BootFailed: no machine can be started or forked
