@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.session import Checkers
+from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.scenarios.model_run import ModelRuns
 
@@ -28,6 +29,10 @@ class Judging:
         self._target = target
         self._checkers = Checkers(host)
 
+    def forget(self) -> None:
+        """Drop the traces so far, with which later ones would be compared."""
+        self._checkers = Checkers(self.host)
+
     def record(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
     ) -> ScenarioRecord:
@@ -37,4 +42,7 @@ class Judging:
         """
         record = judged(scenario, self.host, trace, self._target, crash, self.model_runs)
         across = self._checkers.across(scenario, trace, record.known)
-        return with_findings(record, (*self._checkers.within(scenario, trace), *across))
+        found = (*self._checkers.within(scenario, trace), *across)
+        return with_findings(
+            record, tuple(labelled(f, scenario, self.model_runs, trace) for f in found)
+        )
