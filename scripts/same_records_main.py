@@ -1,33 +1,60 @@
 """Compare the records of runs of one kernel: they differ in nothing but times and addresses.
 
-Runs with one job and with several, from a boot and from a saved machine, have to agree.
+Runs with one job and with several, from a boot and from a saved machine, have to agree.  What a
+guest's clocks and counters read is a time.  So is whether the kernel logs a message that it limits
+to some per second: that depends on what ran just before.  Process ids are left out as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.checkers.normal_msrs import MOVING
 from kvmprobe.errors import KvmprobeError, UsageError
+from kvmprobe.model.one_reg import msr_id
 from kvmprobe.results.journal import EntryType, read_entries
 from kvmprobe.results.record_json import record_from_json
 from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run
+from kvmprobe.scenarios.ops.one_reg import GetOneReg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.record import CallRecord, ScenarioRecord, StepRecord
 
 _SHOWN = 20
+_CLOCKS = frozenset(f"MSR {index:#x}" for index in MOVING)
+_CLOCK_IDS = frozenset(map(msr_id, MOVING))
+# include/linux/kvm_host.h: vcpu_unimpl.
+_PID = re.compile(r"kvm \[\d+\]")
+# arch/x86/kvm/vmx/vmx.c: dump_vmcs: pr_warn_ratelimited.
+_LIMITED = "dump_invalid_vmcs=1 to dump internal KVM state"
 
 
 def timeless(record: ScenarioRecord) -> ScenarioRecord:
     """Return a record without what differs between two runs on one machine."""
     crash = record.crash and replace(record.crash, report="")
-    return replace(record, duration=0.0, crash=crash)
+    steps = tuple(map(_timeless_step, record.steps))
+    return replace(record, duration=0.0, crash=crash, steps=steps)
+
+
+def _timeless_step(step: StepRecord) -> StepRecord:
+    log = tuple(_PID.sub("kvm [PID]", line) for line in step.kernel_log if _LIMITED not in line)
+    return replace(step, calls=tuple(map(_timeless_call, step.calls)), kernel_log=log)
+
+
+def _timeless_call(call: CallRecord) -> CallRecord:
+    if isinstance(call.op, GetOneReg) and call.op.register_id in _CLOCK_IDS:
+        return replace(call, fields={})
+    if _CLOCKS.isdisjoint(call.fields):
+        return call
+    still = {name: value for name, value in call.fields.items() if name not in _CLOCKS}
+    return replace(call, fields=still)
 
 
 def differences(

@@ -114,7 +114,8 @@ _inputs() {
         cd "$KVMPROBE_ROOT" || exit
         export LC_ALL=C # the order of the files must not depend on the user's locale
         find pyproject.toml scripts/setup.sh cdefs kvmprobe/native kvmprobe/abi kvmprobe/build_inputs.py -type f \
-            -not -path '*/__pycache__/*' -not -name '.*' -not -name '*~' -not -name '*.so' -print0 | sort -z | xargs -0 sha256sum
+            -not -path '*/__pycache__/*' -not -name '.*' -not -name '*~' -not -name '*.so' \
+            -not -name zygote -print0 | sort -z | xargs -0 sha256sum
         printf '%s  directory\n' "$KVMPROBE_ROOT"
     )
 }

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.session import Checkers
+from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.results.record import Crash, ScenarioRecord, Target
+    from kvmprobe.results.record import Crash, Finding, ScenarioRecord, Target
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -28,6 +31,10 @@ class Judging:
         self._target = target
         self._checkers = Checkers(host)
 
+    def forget(self) -> None:
+        """Drop the traces so far, with which later ones would be compared."""
+        self._checkers = Checkers(self.host)
+
     def record(
         self, scenario: Scenario, trace: Trace, crash: Crash | None = None
     ) -> ScenarioRecord:
@@ -35,6 +42,17 @@ class Judging:
 
         :param crash: report of a host that died in the step after the last one of the trace
         """
-        record = judged(scenario, self.host, trace, self._target, crash, self.model_runs)
+        record = self.alone(scenario, trace, crash)
         across = self._checkers.across(scenario, trace, record.known)
-        return with_findings(record, (*self._checkers.within(scenario, trace), *across))
+        return self._with(record, across, scenario, trace)
+
+    def alone(self, scenario: Scenario, trace: Trace, crash: Crash | None = None) -> ScenarioRecord:
+        """Return the same record without comparisons with other scenarios."""
+        record = judged(scenario, self.host, trace, self._target, crash, self.model_runs)
+        return self._with(record, self._checkers.within(scenario, trace), scenario, trace)
+
+    def _with(
+        self, record: ScenarioRecord, found: Iterable[Finding], scenario: Scenario, trace: Trace
+    ) -> ScenarioRecord:
+        known = (labelled(each, scenario, self.model_runs, trace) for each in found)
+        return with_findings(record, tuple(known))

@@ -95,7 +95,8 @@ class Runner:
         self._progress.stage(f"{name}: probing")
         with self._opened() as driver:
             preflight = self._examined
-            made = self._plan(listed(preflight.profile), wanted, past, driver)
+            self._begin(driver)
+            made = self._plan(listed(preflight.profile), wanted, past)
             self._progress.stage(f"{name}: scenarios")
             real = RealHost(made, self._settling, self._ledger, self._progress, name)
             if self._place.risk is Risk.REAL:
@@ -103,10 +104,45 @@ class Runner:
         if self._place.risk is Risk.EXPENDABLE:
             self._run_shards(made.planned)
             return preflight
+        self._run_on(real)
+        return preflight
+
+    def examined(self) -> Preflight:
+        """Probe the place, unless that has been done.
+
+        :raises Unavailable: KVM is not usable at this place
+        """
+        if self._preflight is None:
+            self._progress.stage(f"{self._place.target.description}: probing")
+            with self._opened() as driver:
+                self._begin(driver)
+        return self._examined
+
+    def again(self, scenarios: Sequence[Scenario]) -> None:
+        """Run further scenarios, which are compared with each other and with no earlier ones.
+
+        :raises Unavailable, RunTimeout, HostStuck: see :meth:`run`
+        """
+        self.examined()
+        self._settling.judging.forget()
+        self.not_runnable.clear()
+        made = self._plan(scenarios, lambda _: True, NO_PAST)
+        if self._place.risk is Risk.EXPENDABLE:
+            self._run_shards(made.planned)
+            return
+        name = self._place.target.description
+        self._run_on(RealHost(made, self._settling, self._ledger, self._progress, name))
+
+    def _run_on(self, real: RealHost) -> None:
         while not real.is_done:
             with self._opened() as driver:
                 real.run_on(driver)
-        return preflight
+
+    def _begin(self, driver: Driver) -> None:
+        if driver.kernel_log_state != WATCHED:
+            self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
+        facts = self._examined.recorded
+        self._ledger.place(self._place.target, self._place.risk, facts)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Driver]:
@@ -162,12 +198,8 @@ class Runner:
         scenarios: Sequence[Scenario],
         wanted: Callable[[str], bool],
         past: Past,
-        driver: Driver,
     ) -> Plan:
         preflight = self._examined
-        if driver.kernel_log_state != WATCHED:
-            self.blind_spots.append(f"kernel messages were not watched: {driver.kernel_log_state}")
-        self._ledger.place(self._place.target, self._place.risk, preflight.recorded)
         target, model_runs = self._place.target, self._settling.judging.model_runs
         made = plan(scenarios, wanted, preflight, target, past, model_runs)
         self.not_runnable += made.not_runnable

@@ -148,7 +148,7 @@ def explanation(
 
     :param crashed: the host died in the step after the last one of the trace
     """
-    candidates = sorted(_applicable(scenario, model_runs), key=lambda d: d.name)
+    candidates = sorted(applicable(scenario, model_runs), key=lambda d: d.name)
     for count in range(1, len(candidates) + 1):
         for chosen in combinations(candidates, count):
             model_run = model_runs.with_defects(frozenset(chosen))
@@ -160,7 +160,7 @@ def explanation(
     return ()
 
 
-def _applicable(scenario: Scenario, model_runs: ModelRuns) -> Behaviours:
+def applicable(scenario: Scenario, model_runs: ModelRuns) -> Behaviours:
     """Return the known defects that can change a step of the scenario.
 
     These are the defects that the model looks up on its way.  A defect can lead to a state in which

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kvmprobe.build_inputs import PARTS
+
 ROOT = Path(__file__).parents[2]
 SORT = shutil.which("sort")
 # `-m wait` is a command that uses the environment until its input is closed.
@@ -111,6 +113,15 @@ def test_a_command_that_needs_fewer_groups_changes_nothing(project):
     before = project.environment, project.installed()
     assert project.set_up() == ""
     assert (project.environment, project.installed()) == before
+
+
+def test_what_is_compiled_is_no_input(project):
+    project.set_up()
+    for part in PARTS:
+        compiled = project.root / "kvmprobe" / part
+        compiled.parent.mkdir(exist_ok=True)
+        compiled.touch()
+    assert project.set_up() == ""
 
 
 def test_a_changed_input_makes_another_environment_beside_the_one_in_use(project):
