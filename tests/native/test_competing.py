@@ -61,6 +61,7 @@ def test_nothing_is_left_of_it(examined):
     with LocalLink() as link:
         driver = Driver(link, Timing())
         requests = [Request(competing(BASE), gate=1)] * REPEATS
+        assert len(list(driver.traces(requests[:1], examined.profile))) == 1
         (zygote,) = psutil.Process(link.pid).children()
         before = left(zygote)
         assert len(list(driver.traces(requests, examined.profile))) == REPEATS
