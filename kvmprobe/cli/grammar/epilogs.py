@@ -89,6 +89,7 @@ families:
   vmm         the restore orders of QEMU, Firecracker, Cloud Hypervisor,
               crosvm and others
   guest       guest instructions: XSETBV, RDMSR, AMX, x87 to AVX-512, XSAVE
+  vcpus       restores of two vCPUs that interleave; calls of other threads
   migrate     a guest continued in another VM, in several restore orders
 """
 PRINTING = """\
