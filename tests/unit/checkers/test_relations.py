@@ -13,6 +13,7 @@ from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios import relations
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
+from kvmprobe.scenarios.ops.msrs import GetMsrs
 from kvmprobe.scenarios.ops.run import RunUntilHalt
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
@@ -87,6 +88,27 @@ def test_content_that_depends_on_reading_is_found():
     output = output_of(TWIN, LAST, 1)
     output[160] ^= 0xFF  # XMM0
     assert len(found(BASE, TWIN, changed=(LAST, 1, Reply(0, bytes(output))))) == 1
+
+
+def found_where_msr_differs(index):
+    """What is found where two scenarios read two values of an MSR, in struct kvm_msrs."""
+    base = base_of(SetXsave(3), GetMsrs((index,)))
+    checkers, seen = Checkers(AMX_HOST), []
+    for value, scenario in enumerate((base, relations.derive(base, "blind"))):
+        reply = Reply(1, struct.pack("<IIIIQ", 1, 0, index, 0, value))
+        trace = with_reply(trace_of(scenario, AMX_HOST), LAST, 0, reply)
+        seen += checkers.across(scenario, trace, ())
+    return [finding.checker for finding in seen]
+
+
+def test_the_time_may_be_another_one():
+    # IA32_TIME_STAMP_COUNTER: SDM vol.4 table 2-2.
+    assert found_where_msr_differs(0x10) == []
+
+
+def test_an_msr_that_does_not_move_is_compared():
+    # IA32_PAT
+    assert found_where_msr_differs(0x277) == ["observation"]
 
 
 @pytest.mark.parametrize(("base", "twin", "count"), [(RAN, RAN_TWIN, 0), (BASE, TWIN, 1)])
