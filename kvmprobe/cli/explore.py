@@ -101,6 +101,7 @@ def add_arguments(explore: argparse.ArgumentParser) -> None:
         all_crashes=True,
         allow_tainted=False,
         arm=None,
+        budget=None,
         coverage=False,
         device="/dev/kvm",
         hazardous=False,
