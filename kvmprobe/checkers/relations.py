@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.checkers.event import written_image
 from kvmprobe.checkers.normal import normal_image
+from kvmprobe.checkers.normal_msrs import without_moving
 from kvmprobe.checkers.observed import IMAGES, read_may_load_fpu, write_may_load_fpu
 from kvmprobe.checkers.stability import images_differ, values_differ
 from kvmprobe.results.claim import Claim
@@ -145,7 +146,7 @@ class Relations:
                 first, second = normal_image(first, second, self._host.layout)
             yield from images_differ(op, first, second, self._host)
         elif not (loaded and mine.name == "KVM_GET_FPU"):
-            yield from values_differ(op, mine.output, theirs.output)
+            yield from without_moving(op, values_differ(op, mine.output, theirs.output))
 
 
 def _loads(event: Event) -> bool:

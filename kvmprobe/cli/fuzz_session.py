@@ -1,0 +1,231 @@
+"""One search from its first sequence to the directories of its finds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.finds import Find, text_of, write
+from kvmprobe.cli.places import crash_policy
+from kvmprobe.cli.scenario import keep_one
+from kvmprobe.errors import BootFailed, NoCoverage
+from kvmprobe.execution.fuzzing import Failing, Fuzzing
+from kvmprobe.execution.place import Risk
+from kvmprobe.execution.reducing import Reducing
+from kvmprobe.execution.trials import Trials
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.progress import Silent
+from kvmprobe.repro.other_hosts import Profile
+from kvmprobe.results.known import by_id
+from kvmprobe.results.verdict import counted
+from kvmprobe.scenarios.relations.reads import BLIND
+from kvmprobe.search.guidance import Guidance
+from kvmprobe.search.sequences import Sequences
+from kvmprobe.search.shrink import Budget
+from kvmprobe.search.signature import Explained
+from kvmprobe.search.values import CatalogueValues, ModelValues
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from kvmprobe.cli.attempt import Attempt
+    from kvmprobe.execution.place import Place
+    from kvmprobe.execution.reducing import Reduced
+    from kvmprobe.lab.place import EmulatedHost
+    from kvmprobe.progress import Progress
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to search, and to reduce each find, in seconds."""
+
+    search: float
+    reduce: float
+
+
+class Session:
+    """A search that writes its finds.
+
+    :ivar finds: so far, by signature
+    :ivar notes: notes for the reader of the run
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        attempt: Attempt,
+        limits: Limits,
+        show: Callable[[Sequence[str]], None],
+        status: Progress,
+    ) -> None:
+        """Prepare it.
+
+        :param show: prints lines
+        """
+        self.finds: list[Find] = []
+        self.notes: list[str] = []
+        self._arguments = arguments
+        self._attempt = attempt
+        self._limits = limits
+        self._show = show
+        self._status = status
+        self._explained = (
+            Explained.BY_NOTHING if arguments.from_scratch else Explained.BY_KNOWN_DEFECTS
+        )
+        self._fuzzing: Fuzzing | None = None
+        self._guidance: Guidance | None = None
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences were judged."""
+        return self._fuzzing.tally.sequences if self._fuzzing else 0
+
+    @property
+    def corpus(self) -> list[Scenario]:
+        """The sequences that are worth keeping."""
+        return [e.scenario for e in self._guidance.smallest_cover()] if self._guidance else []
+
+    def watched(self, place: EmulatedHost) -> EmulatedHost:
+        """Return the place, with coverage if it is wanted and possible."""
+        if not self._arguments.coverage:
+            return place
+        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415 - for an emulated host only
+
+        try:
+            watched = place.watched(archives_of(self._arguments).cache, self._status)
+        except (NoCoverage, BootFailed) as reason:
+            self.notes.append(f"coverage was not measured: {reason}")
+            return place
+        if watched.coverage is not None:
+            self._attempt.ledger.watches(watched.coverage.functions)
+        return watched
+
+    def run(self, place: Place, corpus: Sequence[Scenario]) -> None:
+        """Search, then reduce what was found.
+
+        :raises Unavailable: nothing can run at the place
+        :raises KeyboardInterrupt: interrupted; the finds so far are written
+        """
+        policy = crash_policy(self._arguments, place)
+        fuzzing = Fuzzing(place, policy, self._explained, self._attempt.ledger, self._status)
+        self._fuzzing = fuzzing
+        host = fuzzing.host
+        seed = self._arguments.seed
+        random = Random(seed)  # noqa: S311 - not a secret
+        scratch = self._arguments.from_scratch
+        values = (ModelValues if scratch else CatalogueValues)(host, random)
+        guidance = Guidance(random, Sequences(host, random, values))
+        self._guidance = guidance
+        guidance.start_with(corpus)
+        self._show([f"{place.target.description}: seed {seed}"])
+        began = time.monotonic()
+
+        def spent() -> bool:
+            return time.monotonic() - began >= self._limits.search
+
+        found: list[tuple[Failing, float]] = []
+        ended: BaseException | None = None
+        try:
+            for failing in fuzzing.run(guidance, f"fuzz.{seed}", spent):
+                after = time.monotonic() - began
+                found.append((failing, after))
+                self._show([f"{after:7.1f} s  {failing.record.id}  {failing.signature}"])
+        except BaseException as error:
+            ended = error
+        self.notes += fuzzing.blind_spots
+        for failing, after in sorted(found, key=lambda each: each[0].signature.kind != "crash"):
+            ended = self._take(place, failing, after, ended)
+        if ended is not None:
+            raise ended
+
+    def _take(
+        self, place: Place, failing: Failing, after: float, ended: BaseException | None
+    ) -> BaseException | None:
+        """Reduce what was found, unless the search ended early, and write it.
+
+        Returns what ended it, also if that is an interruption now.
+        """
+        reduced: Reduced | None = None
+        if ended is None:
+            self._status.stage(f"reducing {failing.scenario.id}: {failing.signature}")
+            reducing = self._reducing(place, failing)
+            try:
+                reduced = reducing.run()
+            except KeyboardInterrupt as interrupt:
+                reduced, ended = reducing.so_far(), interrupt
+        self._keep(place, failing, after, reduced)
+        return ended
+
+    def _reducing(self, place: Place, failing: Failing) -> Reducing:
+        blind = failing.record.id != failing.scenario.id
+        policy = crash_policy(self._arguments, place)
+        trials = Trials(place, policy, Silent(), (BLIND,) if blind else ())
+        budget = Budget(seconds=self._limits.reduce)
+        scenario, signature = failing.scenario, failing.signature
+        return Reducing(scenario, signature, self._explained, trials, budget, self._status)
+
+    def _keep(self, place: Place, failing: Failing, after: float, reduced: Reduced | None) -> None:
+        kernels = {place.target.release: reduced is None or reduced.reproduces}
+        like = self._like(reduced) if reduced and reduced.reproduces else ""
+        find = Find(
+            failing.signature, failing.scenario, failing.record, reduced, after, kernels, like
+        )
+        self.finds.append(find)
+        self._record(failing.scenario, failing.record, failing.trace)
+        if reduced:
+            self._record(reduced.scenario, reduced.record, reduced.trace)
+        real = place.risk is Risk.REAL
+        host = self._fuzzing.host if real and self._fuzzing else sapphire_rapids()
+        profile = Profile.EXAMINED if real else Profile.ASSUMED
+        folder = write(self._attempt.path, find, host, profile)
+        lines = [f"like {like}"] if like else text_of(find)
+        self._show(["", f"{folder}", *(f"  {line}" for line in lines)])
+
+    def _record(
+        self, scenario: Scenario, record: ScenarioRecord | None, trace: Trace | None
+    ) -> None:
+        keep_one(self._attempt.path, scenario)
+        if record is not None:
+            if trace is not None:
+                self._attempt.ledger.read(record.id, trace)
+            self._attempt.ledger.record(record)
+
+    def _like(self, reduced: Reduced) -> str:
+        """Return the name of an earlier find whose reduced sequence changes state as this does."""
+        writes = frozenset(
+            op.name for _, op in reduced.scenario.ops() if "_GET_" not in op.interface
+        )
+        for find in self.finds:
+            if find.reduced and find.reduced.reproduces and not find.like:
+                own = (op for _, op in find.reduced.scenario.ops())
+                if writes == frozenset(op.name for op in own if "_GET_" not in op.interface):
+                    return find.signature.name
+        return ""
+
+    @property
+    def summary(self) -> list[str]:
+        """What was done, in lines."""
+        if self._fuzzing is None or self._guidance is None or not self.sequences:
+            return ["no sequence was run: the time was up, or nothing can run there"]
+        tally, guidance = self._fuzzing.tally, self._guidance
+        blocks = f", {guidance.block_count} blocks" if guidance.block_count else ""
+        lines = [
+            "",
+            (
+                f"{tally.sequences} sequences, {tally.calls} calls in {tally.seconds:.0f} s: "
+                f"{tally.rate:.1f} sequences and {tally.calls / tally.seconds:.0f} calls a second; "
+                f"{guidance.transition_count} transitions of the model{blocks}"
+            ),
+            f"  {', '.join(counted(tally.verdicts))}",
+        ]
+        lines += [
+            f"  {count} show {by_id(name).label()}" for name, count in sorted(tally.known.items())
+        ]
+        own = [find for find in self.finds if not find.like]
+        return [*lines, f"{len(own)} finds, {len(self.finds)} kinds of failure"]

@@ -1,0 +1,166 @@
+"""Searches at one place: runs batches of sequences, and reports each new kind of failure.
+
+The normal runner runs and judges them.  Of what it finds only the first sequence of each signature
+is kept; others are counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kvmprobe.execution.batch_ledger import BatchLedger
+from kvmprobe.execution.runner import Runner
+from kvmprobe.scenarios.relations.reads import BLIND
+from kvmprobe.search.signature import Explained, signatures_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kvmprobe.execution.ledger import Ledger
+    from kvmprobe.execution.place import Place
+    from kvmprobe.execution.settling import Hazardous
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.progress import Progress
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.results.trace import Trace
+    from kvmprobe.results.verdict import Verdict
+    from kvmprobe.scenarios.scenario import Scenario
+    from kvmprobe.search.guidance import Guidance
+    from kvmprobe.search.signature import Signature
+
+_BATCH = 64
+# One sequence of so many also runs blind.
+_TWIN_OF = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The first sequence with a signature.
+
+    :ivar scenario: the sequence, also where its blind twin failed
+    :ivar record: of the one that failed
+    :ivar trace: its outputs
+    """
+
+    signature: Signature
+    scenario: Scenario
+    record: ScenarioRecord
+    trace: Trace | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a search has done.
+
+    :ivar sequences: number of sequences that were judged, blind twins included
+    :ivar calls: number of their calls
+    :ivar seconds: time that it took
+    :ivar verdicts: how many had each verdict
+    :ivar known: how many each known defect explains
+    :ivar again: how often each signature was seen
+    """
+
+    sequences: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    again: Counter[Signature] = field(default_factory=Counter)
+
+    @property
+    def rate(self) -> float:
+        """Sequences a second."""
+        return self.sequences / self.seconds if self.seconds else 0.0
+
+
+class Fuzzing:
+    """One search.
+
+    :ivar tally: what has been done
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        hazardous: Hazardous,
+        explained: Explained,
+        ledger: Ledger,
+        progress: Progress,
+    ) -> None:
+        """Prepare it.
+
+        :param explained: whether a failure that known defects predict is one
+        """
+        self.tally = Tally()
+        self._explained = explained
+        self._ledger = ledger
+        self._progress = progress
+        self._batch = BatchLedger(ledger)
+        self._records: list[ScenarioRecord] = []
+        self._name = place.target.description
+        self._runner = Runner(place, hazardous, self._records.append, progress, ledger=self._batch)
+
+    @property
+    def host(self) -> HostProfile:
+        """The profile of the place, which is probed first.
+
+        :raises Unavailable: KVM is not usable there
+        """
+        return self._runner.examined().profile
+
+    @property
+    def blind_spots(self) -> list[str]:
+        """What could not be observed, and why."""
+        return self._runner.blind_spots
+
+    def run(self, guidance: Guidance, prefix: str, spent: Callable[[], bool]) -> Iterator[Failing]:
+        """Run sequences until the budget is spent; yield the first of each new signature.
+
+        :param prefix: of the ids
+        :param spent: tells whether the budget is spent; asked between batches
+        :raises HostStuck, Unavailable: see :meth:`Runner.run`
+        """
+        number = 0
+        while not spent():
+            self._progress.stage(
+                f"{self._name}: {self.tally.sequences} sequences, {self.tally.rate:.0f}/s, "
+                f"{len(self.tally.again)} finds, {guidance.transition_count} transitions"
+            )
+            began = time.monotonic()
+            scenarios = guidance.batch(prefix, number, _BATCH)
+            number += len(scenarios)
+            found = list(self.judged(scenarios))
+            for scenario_id, blocks in self._batch.blocks.items():
+                guidance.reached(scenario_id, blocks)
+            self.tally.seconds += time.monotonic() - began
+            yield from found
+
+    def judged(self, scenarios: Sequence[Scenario]) -> Iterator[Failing]:
+        """Run these sequences; yield the first of each new signature."""
+        bases = {scenario.id: scenario for scenario in scenarios}
+        twins = [
+            BLIND.scenario(scenario, suffix)
+            for scenario in scenarios[::_TWIN_OF]
+            for suffix in BLIND.suffixes(scenario)
+        ]
+        self._records.clear()
+        self._batch.forget()
+        self._runner.again([*scenarios, *twins])
+        base_of = {twin.id: twin.derived.base for twin in twins if twin.derived}
+        for record in self._records:
+            self._count(record)
+            for signature in signatures_of(record, self._explained)[:1]:
+                self.tally.again[signature] += 1
+                if self.tally.again[signature] == 1:
+                    scenario = bases[base_of.get(record.id, record.id)]
+                    trace = self._batch.traces.get(record.id)
+                    yield Failing(signature, scenario, record, trace)
+
+    def _count(self, record: ScenarioRecord) -> None:
+        self.tally.sequences += 1
+        self.tally.calls += sum(len(step.calls) for step in record.steps)
+        self.tally.verdicts[record.verdict] += 1
+        self.tally.known.update(record.known)
