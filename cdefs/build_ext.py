@@ -44,6 +44,7 @@ IN_PROGRAM = (
     "arena.c",
     "branch.c",
     "channel.c",
+    "competitor.c",
     "guest_calls.c",
     "kernel_calls.c",
     "known.c",

@@ -99,6 +99,8 @@ def _is_fixed(node: ast.AST) -> bool:
             return True
         case ast.Assign(value=ast.Call(func=ast.Name(id="Rule" | "instruction_rule"))):
             return True
+        case ast.Call(func=ast.Name(id="ManualSource" | "AmdManualSource")):
+            return True
         case _:
             return False
 

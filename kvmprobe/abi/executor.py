@@ -44,6 +44,13 @@ class HostRegisters(IntEnum):
     PKRU_INIT = 3  # INIT, and PKRU 0, which is its INIT
 
 
+class Competition(IntEnum):
+    """Which task competes with the scenario's process for its CPU."""
+
+    NOTHING_COMPETES = 0
+    PROCESS_COMPETES = 1  # another process, with a pattern in all FPU registers
+
+
 class ExitCode(IntEnum):
     """Exit status of a scenario's process."""
 

@@ -78,6 +78,7 @@ class Event(NamedTuple):
     :ivar result: return value, or -errno
     :ivar output: the whole output buffer; empty if the call has none or failed
     :ivar changes: of the calling thread's registers, by the call
+    :ivar other_changes: of the registers of the task that competes, during the call
     """
 
     step: int
@@ -90,6 +91,7 @@ class Event(NamedTuple):
     result: int
     output: bytes
     changes: tuple[RegisterChange, ...] = ()
+    other_changes: tuple[RegisterChange, ...] = ()
 
     def finding(
         self,
@@ -132,7 +134,8 @@ class Lowered:
                 made, result = self.call(op), reply.result
                 output = reply.output if reply.output and result >= 0 else b""
                 names = (made.name, made.on, made.by)
-                yield Event(number, op, made, made.call, *names, result, output, reply.changes)
+                changed = (reply.changes, reply.other_changes)
+                yield Event(number, op, made, made.call, *names, result, output, *changed)
 
 
 def input_of(call: Call, captured: Mapping[str, bytes]) -> bytes:

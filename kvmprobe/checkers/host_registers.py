@@ -1,4 +1,4 @@
-"""A call leaves the FPU registers of the thread that makes it as they were."""
+"""A call leaves the FPU registers of the thread that makes it, and of other tasks, as they were."""
 
 from __future__ import annotations
 
@@ -26,14 +26,32 @@ def registers_are_kept(event: Event, state: ObservedState) -> Iterator[Finding]:
     arch/x86/kvm/x86.c: kvm_load_guest_fpu, kvm_put_guest_fpu).  PKRU is exchanged apart from it
     (arch/x86/kvm/x86.c: kvm_load_guest_xsave_state, kvm_load_host_xsave_state).
     """
-    claim = Claim.HOST_REGISTERS_CHANGED
-    found = [
-        Statement(claim, _values(change, state.host.layout), (event.op,))
-        for change in event.changes
-    ]
+    found = _statements(Claim.HOST_REGISTERS_CHANGED, event.changes, event, state)
     if found:
         first, *others = found
         yield Finding("host-registers", "INV-47", event.step, first, tuple(others))
+
+
+@at(*EVERY_CALL)
+def others_keep_registers(event: Event, state: ObservedState) -> Iterator[Finding]:
+    """Check that a task which ran on the same CPU during the call has its registers.
+
+    The kernel saves and restores them as it switches tasks, whether the registers of the CPU were
+    the calling thread's or its guest's (arch/x86/include/asm/fpu/sched.h: switch_fpu;
+    arch/x86/kernel/fpu/context.h: fpregs_restore_userregs; arch/x86/kernel/process_64.c:
+    x86_pkru_load).
+    """
+    found = _statements(Claim.COMPETING_REGISTERS_CHANGED, event.other_changes, event, state)
+    if found:
+        first, *others = found
+        yield Finding("competition", "INV-48", event.step, first, tuple(others))
+
+
+def _statements(
+    claim: Claim, changes: tuple[RegisterChange, ...], event: Event, state: ObservedState
+) -> list[Statement]:
+    layout = state.host.layout
+    return [Statement(claim, _values(change, layout), (event.op,)) for change in changes]
 
 
 def _values(change: RegisterChange, layout: Layout) -> dict[str, int | str]:

@@ -7,22 +7,18 @@ there before.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.registers import MSR_READS, msr_of, registers_read
-from kvmprobe.model.msr import msr_name
 from kvmprobe.results.claim import Claim
-from kvmprobe.results.difference import ValuesDiffer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from kvmprobe.checkers.event import Event
     from kvmprobe.checkers.observed import ObservedState
-    from kvmprobe.results.record import Finding, ReadingsDiffer
-    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.results.record import Finding
 
 _ALL = (1 << 64) - 1
 # The time: IA32_TIME_STAMP_COUNTER, IA32_MPERF, IA32_APERF, HV_X64_MSR_VP_RUNTIME,
@@ -36,7 +32,6 @@ KEPT = frozenset({0x277, 0xC000_0081, 0xC000_0082, 0xC000_0084, 0xC000_0102})
 # IA32_SYSENTER_ESP and IA32_SYSENTER_EIP: KVM makes the address canonical (arch/x86/kvm/x86.c:
 # __kvm_set_msr), for 48 or 57 bits.
 CANONICAL = frozenset({0x175, 0x176})
-_MOVING_NAMES = frozenset(map(msr_name, MOVING))
 _ADDRESS_BITS = (48, 57)
 
 
@@ -72,23 +67,3 @@ def what_is_written_reads_back(event: Event, state: ObservedState) -> Iterator[F
         if given is not None and not reads_back(msr_of(register_id), given, value, before):
             values = {"register": register_id, "accepted": given, "read": value}
             yield event.finding("round-trip", "INV-25", Claim.REGISTER_NOT_KEPT, values)
-
-
-def without_moving(op: Op, differing: Iterable[ReadingsDiffer]) -> Iterator[ReadingsDiffer]:
-    """Yield the differences between two readings, without those of registers that move."""
-    register_id = getattr(op, "register_id", None)
-    index = getattr(op, "index", None) if register_id is None else msr_of(register_id)
-    if index in MOVING:
-        return
-    for readings in differing:
-        difference = readings.difference
-        if not isinstance(difference, ValuesDiffer):
-            yield readings
-            continue
-        names = difference.observed.keys() - _MOVING_NAMES
-        expected, observed = (
-            {name: value for name, value in values.items() if name in names}
-            for values in (difference.expected, difference.observed)
-        )
-        if observed:
-            yield replace(readings, difference=ValuesDiffer(expected, observed))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.checkers.event import written_image
 from kvmprobe.checkers.normal import normal_image
-from kvmprobe.checkers.normal_msrs import without_moving
+from kvmprobe.checkers.normal_msrs import MOVING
 from kvmprobe.checkers.observed import IMAGES, read_may_load_fpu, write_may_load_fpu
+from kvmprobe.checkers.registers import MSR_READS, msr_of, registers_read
 from kvmprobe.checkers.stability import images_differ, values_differ
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.difference import ResultDiffers
@@ -45,17 +46,22 @@ _MEANINGS: Mapping[Aspect, _Meaning] = {
     Aspect.REPEATS: _Meaning("repetition", "INV-45", Claim.REPEATS_MATTER),
     Aspect.PLACE: _Meaning("move", "INV-46", Claim.PLACE_MATTERS),
     Aspect.REGISTERS: _Meaning("host-registers", "INV-47", Claim.HOST_REGISTERS_MATTER),
+    Aspect.COMPETITION: _Meaning("competition", "INV-48", Claim.COMPETITION_MATTERS),
 }
 
 
 class _Seen(NamedTuple):
-    """One reply: 0 for a new descriptor; ``loaded`` if the guest's FPU may have been loaded."""
+    """One reply: 0 for a new descriptor; ``loaded`` if the guest's FPU may have been loaded.
+
+    ``kept`` has the registers that a read of MSRs returned, without those that move by themselves.
+    """
 
     op: Op
     name: str
     result: int
     output: bytes
     loaded: bool
+    kept: tuple[tuple[int, int], ...]
 
 
 class _Run(NamedTuple):
@@ -108,7 +114,7 @@ class Relations:
             loaded = loaded or _loads(event)
             binds = (isinstance(event.call, Ioctl) and event.call.binds) or event.name == "OpenKvm"
             result = 0 if binds and event.result > 0 else event.result
-            seen = _Seen(event.op, event.name, result, event.output, loaded)
+            seen = _Seen(event.op, event.name, result, event.output, loaded, _kept(event))
             steps[event.step].append(self._known.setdefault(seen, seen))
         return _Run(scenario.id, tuple(map(tuple, steps)), known)
 
@@ -138,7 +144,7 @@ class Relations:
         loaded = mine.loaded or theirs.loaded or aspect is Aspect.PLACE
         if mine.result != theirs.result:
             yield ReadingsDiffer(op, ResultDiffers(mine.result, theirs.result))
-        elif mine.output == theirs.output:
+        elif mine.output == theirs.output or _reads_the_same(mine, theirs):
             return
         elif mine.name in IMAGES:
             first, second = (written_image(seen.output, self._host) for seen in (mine, theirs))
@@ -146,11 +152,21 @@ class Relations:
                 first, second = normal_image(first, second, self._host.layout)
             yield from images_differ(op, first, second, self._host)
         elif not (loaded and mine.name == "KVM_GET_FPU"):
-            yield from without_moving(op, values_differ(op, mine.output, theirs.output))
+            yield from values_differ(op, mine.output, theirs.output)
 
 
 def _loads(event: Event) -> bool:
     return event.loads or read_may_load_fpu(event) or write_may_load_fpu(event)
+
+
+def _reads_the_same(mine: _Seen, theirs: _Seen) -> bool:
+    return mine.name in MSR_READS and mine.kept == theirs.kept
+
+
+def _kept(event: Event) -> tuple[tuple[int, int], ...]:
+    if event.name not in MSR_READS:
+        return ()
+    return tuple((r, v) for r, v in registers_read(event).items() if msr_of(r) not in MOVING)
 
 
 def _in_both(here: tuple[_Seen, ...], there: tuple[_Seen, ...]) -> Iterator[tuple[_Seen, _Seen]]:

@@ -60,6 +60,7 @@ CHECKERS: tuple[Checker, ...] = (
     acceptance.failed_entry_is_named,
     acceptance.reset_state_is_entered,
     host_registers.registers_are_kept,
+    host_registers.others_keep_registers,
 )
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
+# Position of the call, offset in an image, bytes before and after.
+_Change = tuple[int, int, str, str]
 _AHEAD = 16
 _GRACE = 30.0
 
@@ -189,7 +191,9 @@ class Driver:
         self, word: str, number: int, request: Request, calls: Sequence[Sequence[_Defined]]
     ) -> str:
         deadlines = map(_milliseconds, (self._timing.scenario, self._timing.of_step))
-        values = (number, request.gate, request.scenario.registers, *deadlines)
+        scenario = request.scenario
+        beside = (scenario.registers, scenario.competition)
+        values = (number, request.gate, *beside, *deadlines)
         head = " ".join(f"{value:x}" for value in values)
         return f"{word} {head} {_words(calls)}"
 
@@ -269,7 +273,8 @@ class Driver:
         replies = tuple(
             _reply(call, *values) for call, values in zip(calls, message["r"], strict=True)
         )
-        return TraceStep(_with_changes(replies, message.get("h", ())), tuple(message["k"]))
+        replies = _with_changes(replies, message.get("h", ()), message.get("o", ()))
+        return TraceStep(replies, tuple(message["k"]), message.get("w", 0))
 
     def _message(self, timeout: float) -> dict[str, Any]:
         line = self._link.receive(timeout)
@@ -294,15 +299,27 @@ def _reply(call: _Defined, result: int, number: int | None = None, new: str | No
 
 
 def _with_changes(
-    replies: tuple[Reply, ...], changes: Iterable[tuple[int, int, str, str]]
+    replies: tuple[Reply, ...], own: Iterable[_Change], others: Iterable[_Change]
 ) -> tuple[Reply, ...]:
-    """Return the replies with what each call changed in the calling thread's registers."""
+    """Return the replies with what changed in registers during each call.
+
+    :param own: of the calling thread
+    :param others: of the task that competes
+    """
     found = list(replies)
-    for position, offset, expected, observed in changes:
-        change = RegisterChange(offset, bytes.fromhex(expected), bytes.fromhex(observed))
-        reply = found[position]
-        found[position] = replace(reply, changes=(*reply.changes, change))
+    for change in own:
+        reply = found[change[0]]
+        found[change[0]] = replace(reply, changes=(*reply.changes, _decoded(change)))
+    for change in others:
+        reply = found[change[0]]
+        changes = (*reply.other_changes, _decoded(change))
+        found[change[0]] = replace(reply, other_changes=changes)
     return tuple(found)
+
+
+def _decoded(change: _Change) -> RegisterChange:
+    _, offset, expected, observed = change
+    return RegisterChange(offset, bytes.fromhex(expected), bytes.fromhex(observed))
 
 
 @lru_cache(maxsize=512)

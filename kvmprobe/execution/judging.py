@@ -10,8 +10,10 @@ from kvmprobe.judge.verdicts import judged, with_findings
 from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.results.record import Crash, ScenarioRecord, Target
+    from kvmprobe.results.record import Crash, Finding, ScenarioRecord, Target
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -40,9 +42,17 @@ class Judging:
 
         :param crash: report of a host that died in the step after the last one of the trace
         """
-        record = judged(scenario, self.host, trace, self._target, crash, self.model_runs)
+        record = self.alone(scenario, trace, crash)
         across = self._checkers.across(scenario, trace, record.known)
-        found = (*self._checkers.within(scenario, trace), *across)
-        return with_findings(
-            record, tuple(labelled(f, scenario, self.model_runs, trace) for f in found)
-        )
+        return self._with(record, across, scenario, trace)
+
+    def alone(self, scenario: Scenario, trace: Trace, crash: Crash | None = None) -> ScenarioRecord:
+        """Return the same record without comparisons with other scenarios."""
+        record = judged(scenario, self.host, trace, self._target, crash, self.model_runs)
+        return self._with(record, self._checkers.within(scenario, trace), scenario, trace)
+
+    def _with(
+        self, record: ScenarioRecord, found: Iterable[Finding], scenario: Scenario, trace: Trace
+    ) -> ScenarioRecord:
+        known = (labelled(each, scenario, self.model_runs, trace) for each in found)
+        return with_findings(record, tuple(known))

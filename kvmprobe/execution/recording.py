@@ -69,7 +69,7 @@ def _entry(scenario: Scenario, host: HostProfile, trace: Trace) -> Entry:
     known: tuple[str, ...] = ()
     if not agrees_along(scenario, model_runs.with_defects(), trace):
         known = explanation(scenario, model_runs, trace, crashed=False)
-    model_run = model_runs.with_defects(_behaviours(known))
+    model_run = model_runs.with_defects(behaviours_of(known))
     return Entry(scenario, trace, known, judged_bytes(scenario, model_run, len(trace.steps)))
 
 
@@ -87,27 +87,41 @@ def disagreements(transcript: Transcript, *flipped: Behaviour) -> Iterator[str]:
 
     :param flipped: behaviours to add to those that the probes found, or to remove from them
     """
-    host = profile_of(transcript.facts)
-    expected = variants(transcript.behaviours) ^ frozenset(flipped)
-    # Its runs leave out the host's defects: those to add are told at each entry.
-    model_runs = ModelRuns(replace(host, behaviours=expected))
-    defects = DEFECTS.intersection(flipped)
+    judge = Rejudged(transcript, *flipped)
     for entry in transcript.entries:
-        if not _judged_alike(entry, model_runs, defects):
+        if not judge.is_alike(entry):
             yield entry.scenario.id
 
 
-def _behaviours(known: tuple[str, ...]) -> Behaviours:
+class Rejudged:
+    """Judges the entries of a transcript again, each with the steps that others share."""
+
+    def __init__(self, transcript: Transcript, *flipped: Behaviour) -> None:
+        host = profile_of(transcript.facts)
+        expected = variants(transcript.behaviours) ^ frozenset(flipped)
+        # Its runs leave out the host's defects: those to add are told at each entry.
+        self._model_runs = ModelRuns(replace(host, behaviours=expected))
+        self._flipped = DEFECTS.intersection(flipped)
+
+    def prepare(self, entry: Entry) -> None:
+        """Compute the model's steps in a scenario."""
+        for defects in (behaviours_of(entry.known) ^ self._flipped, self._flipped):
+            self._model_runs.with_defects(defects).walked(entry.scenario)
+
+    def is_alike(self, entry: Entry) -> bool:
+        """Return True if the model judges a scenario as it did when it was recorded."""
+        scenario, trace = entry.scenario, entry.trace
+        if trace.end not in {End.DONE, End.GATED} or trace.taint:
+            return False
+        model_run = self._model_runs.with_defects(behaviours_of(entry.known) ^ self._flipped)
+        if judged_bytes(scenario, model_run, len(trace.steps)) < entry.judged:
+            return False
+        correct = self._model_runs.with_defects(self._flipped)
+        if entry.known and agrees_along(scenario, correct, trace):
+            return False
+        return agrees_along(scenario, model_run, trace)
+
+
+def behaviours_of(known: tuple[str, ...]) -> Behaviours:
+    """Return the behaviours of known defects."""
     return frozenset(by_id(defect).behaviour for defect in known)
-
-
-def _judged_alike(entry: Entry, model_runs: ModelRuns, flipped: Behaviours) -> bool:
-    scenario, trace = entry.scenario, entry.trace
-    if trace.end not in {End.DONE, End.GATED} or trace.taint:
-        return False
-    model_run = model_runs.with_defects(_behaviours(entry.known) ^ flipped)
-    if judged_bytes(scenario, model_run, len(trace.steps)) < entry.judged:
-        return False
-    if entry.known and agrees_along(scenario, model_runs.with_defects(flipped), trace):
-        return False
-    return agrees_along(scenario, model_run, trace)

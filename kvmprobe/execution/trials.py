@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.execution.batch_ledger import BatchLedger
 from kvmprobe.execution.ledger import NoLedger
+from kvmprobe.execution.preflight import unmet
 from kvmprobe.execution.runner import Runner
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.need import Needs
     from kvmprobe.scenarios.relations.derivation import Derivation
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -57,6 +59,14 @@ class Trials:
         :raises Unavailable: KVM is not usable there
         """
         return self._runner.examined().profile
+
+    def lacking(self, needs: Needs) -> list[str]:
+        """Return the reasons why scenarios with these needs cannot run at the place.
+
+        :raises Unavailable: KVM is not usable there
+        """
+        missing = unmet(self._runner.examined())
+        return [reason for need, (_, reason) in missing.items() if need in needs]
 
     def records(self, scenarios: Sequence[Scenario]) -> list[tuple[ScenarioRecord, ...]]:
         """Run scenarios; return the records of each, with those that were derived from it.

@@ -76,12 +76,12 @@ def judged(
 
 
 def with_findings(record: ScenarioRecord, found: tuple[Finding, ...]) -> ScenarioRecord:
-    """Return a record with the checkers' findings; an unexplained one turns PASS into DIVERGED."""
+    """Return a record with more findings; an unexplained one turns PASS into DIVERGED."""
     explained = tuple(f if f.known else replace(f, known=record.known) for f in found)
     unexplained = any(not f.known for f in explained)
     failed = unexplained and record.verdict is Verdict.PASS
     verdict = Verdict.DIVERGED if failed else record.verdict
-    return replace(record, findings=explained, verdict=verdict)
+    return replace(record, findings=(*record.findings, *explained), verdict=verdict)
 
 
 def as_expected_failure(record: ScenarioRecord) -> ScenarioRecord:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import NotModelled
 from kvmprobe.model.control import Cr0
 from kvmprobe.model.guest import Vector, instruction_rule
+from kvmprobe.model.x87 import unspecified
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.image import FP_INIT
 
@@ -35,9 +36,14 @@ FNINIT = instruction_rule("FNINIT resets the x87 environment", "FINIT/FNINIT")
 def fninit(guest: Guest) -> Guest:
     """FNINIT: the environment becomes that of INIT, the registers stay.
 
-    :see: SDM vol.2 FINIT/FNINIT
+    TOP becomes 0: from then on ST(i) is register i.
+
+    :see: SDM vol.2 FINIT/FNINIT; vol.1 §8.1.2 "x87 FPU Data Registers"
     """
-    return _with_x87(guest, FP_INIT[:_ENVIRONMENT] + _x87(guest)[_ENVIRONMENT:])
+    x87 = _x87(guest)
+    top, slots = _top(x87), _slots(x87)
+    registers = slots[-top:] + slots[:-top]
+    return _with_x87(guest, FP_INIT[:_ENVIRONMENT] + b"".join(registers))
 
 
 FNOP = instruction_rule("FNOP changes only FOP and FIP", "FNOP")
@@ -97,11 +103,17 @@ FNSTCW = instruction_rule("FNSTCW stores the x87 control word", "FSTCW/FNSTCW")
 
 
 def fnstcw(guest: Guest) -> Guest:
-    """FNSTCW.
+    """FNSTCW; a reserved bit that the host set may be kept or cleared.
 
     :see: SDM vol.2 FSTCW/FNSTCW
     """
-    return guest._replace(memory=_x87(guest)[:2])
+    x87 = _x87(guest)
+    reserved = tuple(
+        place._replace(bits=place.bits[:2])
+        for place in unspecified(guest.host, x87)
+        if place.offset == 0
+    )
+    return guest._replace(memory=x87[:2], unspecified=reserved)
 
 
 FNSTSW = instruction_rule("FNSTSW stores the x87 status word", "FSTSW/FNSTSW")

@@ -14,7 +14,7 @@ from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.model.outcome import ExpectedBytes, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
-from kvmprobe.model.x87 import open_pointers
+from kvmprobe.model.x87 import unspecified
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVEC_BIT, XSAVEOPT_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
@@ -165,7 +165,7 @@ def _saved_area(
     if rfbm & (in_use & XFeature.SSE.bit if form.compacts else SSE_YMM):
         _put_mxcsr(memory, guest)
     if written & XFeature.FP.bit:
-        found += open_pointers(guest.host, guest.content(XFeature.FP))
+        found += unspecified(guest.host, guest.content(XFeature.FP))
     return ExpectedBytes(RESULT_SIZE, bytes(memory), tuple(found))
 
 
@@ -241,8 +241,8 @@ def fxsave(guest: Guest, before: bytes) -> Guest:
     for nr in (XFeature.FP, XFeature.SSE):
         _put(memory, nr, _saved(guest, nr), guest.host.layout)
     _put_mxcsr(memory, guest)
-    pointers = open_pointers(guest.host, guest.content(XFeature.FP))
-    return guest._replace(memory=bytes(memory), unspecified=pointers)
+    open_x87 = unspecified(guest.host, guest.content(XFeature.FP))
+    return guest._replace(memory=bytes(memory), unspecified=open_x87)
 
 
 FXRSTOR = instruction_rule("FXRSTOR loads x87 and SSE state", "FXRSTOR")

@@ -23,11 +23,12 @@
 static struct live_call live;
 static size_t image_size;
 static int registers;		/* KVMPROBE_AS_THEY_ARE, ... */
+static enum owner owner;
 static unsigned int calls;
 static int needs_no_memory;
 
 /* Lets the calls of this process and of its tasks be made with these registers. */
-void use_registers(int wanted)
+void use_registers_of(enum owner whose, int wanted)
 {
 	uint64_t enabled = wanted == KVMPROBE_AS_THEY_ARE ? 0 : enabled_components();
 
@@ -41,8 +42,13 @@ void use_registers(int wanted)
 	live.after = new_memory(image_size);
 	live.initial = new_memory(image_size);
 	fill_initial(live.initial);
-	share_changes();
+	owner = whose;
 	registers = wanted;
+}
+
+void use_registers(int wanted)
+{
+	use_registers_of(OF_CALLER, wanted);
 }
 
 /* Notes whether the kernel uses memory of the process in this call; the guest's memory is the process's as well. */
@@ -61,6 +67,8 @@ static uint32_t next_pkru(void)
 		return 0;
 	if (needs_no_memory)
 		return 0xffffffff;
+	if (owner == OF_COMPETITOR)
+		return 0x69696968 ^ (calls & 0xff) << 8;
 	return calls & 1 ? 0xfffffffc : 0x96969694 ^ (calls & 0xff) << 8;
 }
 
@@ -71,7 +79,8 @@ static int tiles_are_permitted(void)
 	return syscall(SYS_arch_prctl, ARCH_GET_XCOMP_PERM, &permitted) == 0 && permitted >> XTILE_DATA & 1;
 }
 
-static long with_registers(long number, size_t first, size_t second, size_t third)
+/* A system call of three arguments; returns its result, or -1 with errno. */
+long with_registers(long number, size_t first, size_t second, size_t third)
 {
 	uint64_t tiles = tiles_are_permitted() ? 0 : 1ul << XTILE_CFG | 1ul << XTILE_DATA;
 	long result;
@@ -82,10 +91,10 @@ static long with_registers(long number, size_t first, size_t second, size_t thir
 	live.arguments[2] = third;
 	memcpy(live.loaded, live.initial, image_size);
 	if (registers == KVMPROBE_ALL_LIVE)
-		fill_pattern(live.loaded, live.mask & ~tiles, calls);
+		fill_pattern(live.loaded, live.mask & ~tiles, owner, calls);
 	live.pkru = next_pkru();
 	result = live_call(&live);
-	note_changes(&live);
+	note_changes(&live, owner);
 	calls++;
 	if (result >= 0)
 		return result;

@@ -34,6 +34,9 @@ _Static_assert(offsetof(struct live_call, has_pkru) == LIVE_HAS_PKRU && offsetof
 	       && offsetof(struct live_call, seen_pkru) == LIVE_SEEN_PKRU
 	       && offsetof(struct live_call, own_pkru) == LIVE_OWN_PKRU, "live_call.S has other offsets");
 
+/* Whose registers they are: patterns and lists of changes are apart. */
+enum owner { OF_CALLER, OF_COMPETITOR, OWNERS };
+
 /* Numbers of components, and offsets in an image: SDM vol.1 §13.1 "XSAVE-Supported Features", §13.4 "XSAVE Area". */
 enum { FP, SSE, PKRU_NR = 9, XTILE_CFG = 17, XTILE_DATA, COMPONENTS = 63 };
 enum { FP_POINTERS = 6, MXCSR = 24, MXCSR_MASK = 28, X87_REGISTERS = 32, XMM_REGISTERS = 160, XMM_END = 416, XSTATE_BV = 512 };
@@ -46,14 +49,17 @@ struct place {
 /* live_call.S */
 long live_call(struct live_call *call) __attribute__((visibility("hidden")));
 
+/* live.c */
+void use_registers_of(enum owner whose, int wanted);
+long with_registers(long number, size_t first, size_t second, size_t third);
+
 /* live_pattern.c */
 uint64_t enabled_components(void);
 size_t find_places(uint64_t enabled);
 const struct place *place_of_component(unsigned int nr);
 void fill_initial(uint8_t *image);
-void fill_pattern(uint8_t *image, uint64_t components, unsigned int nonce);
+void fill_pattern(uint8_t *image, uint64_t components, enum owner whose, unsigned int nonce);
 
 /* live_changes.c */
-void share_changes(void);
-void note_changes(const struct live_call *call);
+void note_changes(const struct live_call *call, enum owner whose);
 #endif

@@ -1,8 +1,9 @@
 /*
- * What calls with live registers (live.c) changed in them.  The line of a step reports it as
+ * What changed in registers that were live during a call (live.c).  The line of a step reports it as
  *     "h":[[POSITION,OFFSET,"EXPECTED","OBSERVED"],...]
- * POSITION is that of the call in the step, OFFSET that of the first byte that differs in a standard-format image; the bytes
- * from there on are hexadecimal.  PKRU has the place that it has in an image.  A line without "h" reports no change.
+ * for the calling thread and, with "o", for the task that competes (competitor.c).  POSITION is that of the call in the step,
+ * OFFSET that of the first byte that differs in a standard-format image; the bytes from there on are hexadecimal.  PKRU has the
+ * place that it has in an image.  A line without these members reports no change.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,15 @@ struct change {
 	uint8_t expected[SHOWN], observed[SHOWN];
 };
 
-/* The scenario's process and its tasks, of which one at a time makes a call. */
+static const char *const members[OWNERS] = { [OF_CALLER] = ",\"h\":[[", [OF_COMPETITOR] = ",\"o\":[[" };
+
+/* The scenario's process and its tasks, of which one at a time makes a call, and the task that competes. */
 static struct {
 	int position;
-	int count;
-	struct change changes[MOST_CHANGES];
+	struct {
+		int count, reported;
+		struct change changes[MOST_CHANGES];
+	} of[OWNERS];
 } *shared;
 
 void share_changes(void)
@@ -40,13 +45,13 @@ void begin_call(int position)
 		shared->position = position;
 }
 
-static void note(size_t offset, const uint8_t *expected, const uint8_t *observed, size_t size)
+static void note(enum owner whose, size_t offset, const uint8_t *expected, const uint8_t *observed, size_t size)
 {
-	struct change *change = &shared->changes[shared->count];
+	struct change *change = &shared->of[whose].changes[shared->of[whose].count];
 
-	if (shared->count == MOST_CHANGES)
+	if (shared->of[whose].count == MOST_CHANGES)
 		return;
-	shared->count++;
+	shared->of[whose].count++;
 	change->position = shared->position;
 	change->offset = offset;
 	change->size = size < SHOWN ? size : SHOWN;
@@ -55,36 +60,36 @@ static void note(size_t offset, const uint8_t *expected, const uint8_t *observed
 }
 
 /* Notes the first byte of a part of the images that differs, and those that follow it. */
-static void compare(const struct live_call *call, size_t start, size_t end)
+static void compare(const struct live_call *call, enum owner whose, size_t start, size_t end)
 {
 	const uint8_t *expected = call->loaded, *observed = call->after;
 
 	while (start < end && expected[start] == observed[start])
 		start++;
 	if (start < end)
-		note(start, expected + start, observed + start, end - start);
+		note(whose, start, expected + start, observed + start, end - start);
 }
 
 /*
  * The x87 pointers must be as XSAVE stored them before the call: AMD processors restore and store them with a pending exception
  * only.  XSTATE_BV may have either value for a component in INIT: SDM vol.1 §13.6.
  */
-void note_changes(const struct live_call *call)
+void note_changes(const struct live_call *call, enum owner whose)
 {
 	memcpy(call->loaded + FP_POINTERS, call->before + FP_POINTERS, MXCSR - FP_POINTERS);
-	compare(call, 0, MXCSR);
-	compare(call, MXCSR, MXCSR_MASK);
-	compare(call, X87_REGISTERS, XMM_REGISTERS);
-	compare(call, XMM_REGISTERS, XMM_END);
+	compare(call, whose, 0, MXCSR);
+	compare(call, whose, MXCSR, MXCSR_MASK);
+	compare(call, whose, X87_REGISTERS, XMM_REGISTERS);
+	compare(call, whose, XMM_REGISTERS, XMM_END);
 	for (unsigned int nr = 2; nr < COMPONENTS; nr++)
 		if (call->mask >> nr & 1) {
 			const struct place *place = place_of_component(nr);
 
-			compare(call, place->offset, place->offset + place->size);
+			compare(call, whose, place->offset, place->offset + place->size);
 		}
 	if (call->has_pkru && call->seen_pkru != call->pkru)
-		note(place_of_component(PKRU_NR)->offset, (const uint8_t *)&call->pkru, (const uint8_t *)&call->seen_pkru,
-		     sizeof(call->pkru));
+		note(whose, place_of_component(PKRU_NR)->offset, (const uint8_t *)&call->pkru,
+		     (const uint8_t *)&call->seen_pkru, sizeof(call->pkru));
 }
 
 static void line_hex(const uint8_t *bytes, size_t size)
@@ -100,15 +105,14 @@ static void line_hex(const uint8_t *bytes, size_t size)
 	line_raw("\"");
 }
 
-/* Appends what the calls of a step changed, if they changed anything, and forgets it. */
-void line_changes(void)
+static void line_changes_of(enum owner whose)
 {
-	int count = shared ? shared->count : 0;
+	int first = shared->of[whose].reported, end = shared->of[whose].count;
 
-	for (int i = 0; i < count; i++) {
-		const struct change *change = &shared->changes[i];
+	for (int i = first; i < end; i++) {
+		const struct change *change = &shared->of[whose].changes[i];
 
-		line_raw(i ? ",[" : ",\"h\":[[");
+		line_raw(i > first ? ",[" : members[whose]);
 		line_number(change->position);
 		line_raw(",");
 		line_number((long)change->offset);
@@ -116,8 +120,14 @@ void line_changes(void)
 		line_hex(change->observed, change->size);
 		line_raw("]");
 	}
-	if (count) {
+	if (end > first)
 		line_raw("]");
-		shared->count = 0;
-	}
+	shared->of[whose].reported = end;
+}
+
+/* Appends what changed during the calls of a step, if anything did. */
+void line_changes(void)
+{
+	for (int whose = 0; shared && whose < OWNERS; whose++)
+		line_changes_of((enum owner)whose);
 }

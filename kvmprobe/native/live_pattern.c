@@ -8,6 +8,12 @@ enum { FCW_INIT = 0x37f, MXCSR_INIT = 0x1f80 };
 /* Components that take any bytes: YMM, the three of AVX-512, XTILE_DATA, APX. */
 #define PLAIN (1ul << 2 | 7ul << 5 | 1ul << XTILE_DATA | 1ul << 19)
 
+/* In each word of a pattern.  It is not one of a guest, whose highest bit is 1 (kvmprobe/xstate/patterns.py). */
+static const uint32_t marks[OWNERS] = { [OF_CALLER] = 0x40000000, [OF_COMPETITOR] = 0x20000000 };
+/* Other precision and rounding than INIT's; FZ, DAZ, all exceptions masked. */
+static const uint16_t control_words[OWNERS] = { [OF_CALLER] = 0x67f, [OF_COMPETITOR] = 0xa7f };
+static const uint32_t mxcsrs[OWNERS] = { [OF_CALLER] = 0x9fc0, [OF_COMPETITOR] = 0x1fc0 };
+
 static struct place places[COMPONENTS];
 
 /* Returns XCR0; 0 if there is no XSAVE. */
@@ -52,11 +58,11 @@ void fill_initial(uint8_t *image)
 	put(image + MXCSR, MXCSR_INIT, 4);
 }
 
-/* Each word has component, nonce and place.  It is not one of a guest, whose highest bit is 1 (kvmprobe/xstate/patterns.py). */
-static void fill(uint8_t *place, unsigned int nr, size_t size, unsigned int nonce)
+/* Each word has component, nonce and place. */
+static void fill(uint8_t *place, unsigned int nr, size_t size, enum owner whose, unsigned int nonce)
 {
 	for (uint32_t at = 0; at < size / 4; at++)
-		put(place + 4 * at, 0x40000000u | nr << 24 | (nonce & 0xff) << 16 | (at + 1), 4);
+		put(place + 4 * at, marks[whose] | nr << 24 | (nonce & 0xff) << 16 | (at + 1), 4);
 }
 
 /* Palette 1 with 8 tiles of 16 rows, 64 bytes each: SDM vol.1 §18.1 "Intel AMX Introduction". */
@@ -69,36 +75,36 @@ static void fill_tile_configuration(uint8_t *place)
 	}
 }
 
-/* FCW with other precision and rounding than INIT's, TOP 7, all registers valid, numbers with their integer bit. */
-static void fill_x87(uint8_t *image, unsigned int nonce)
+/* TOP 7, all registers valid, numbers with their integer bit. */
+static void fill_x87(uint8_t *image, enum owner whose, unsigned int nonce)
 {
-	put(image, 0x67f, 2);
+	put(image, control_words[whose], 2);
 	put(image + 2, 0x3800, 2);
 	put(image + 4, 0xff, 1);
 	put(image + FP_POINTERS, 0x123, 2);
-	put(image + 8, 0x41000000u | (nonce & 0xff) << 8, 4);
-	put(image + 16, 0x42000000u | (nonce & 0xff) << 8, 4);
+	put(image + 8, 0x01000000u | marks[whose] | (nonce & 0xff) << 8, 4);
+	put(image + 16, 0x02000000u | marks[whose] | (nonce & 0xff) << 8, 4);
 	for (unsigned int nr = 0; nr < 8; nr++) {
 		uint8_t *place = image + X87_REGISTERS + 16 * (size_t)nr;
 
-		fill(place, FP, 4, nonce);
+		fill(place, FP, 4, whose, nonce);
 		put(place + 4, 0xc0000000u | nr, 4);
 		put(place + 8, 0x4100 + nr, 2);
 	}
 }
 
 /* Fills an image of INIT with a pattern in these components that have one; another nonce makes another pattern. */
-void fill_pattern(uint8_t *image, uint64_t components, unsigned int nonce)
+void fill_pattern(uint8_t *image, uint64_t components, enum owner whose, unsigned int nonce)
 {
 	uint64_t present = components & (3 | PLAIN | 1ul << XTILE_CFG);
 
-	fill_x87(image, nonce);
-	/* FZ, DAZ, all exceptions masked, and one of the four roundings. */
-	put(image + MXCSR, 0x9fc0 | (nonce & 3) << 13, 4);
-	fill(image + XMM_REGISTERS, SSE, XMM_END - XMM_REGISTERS, nonce);
+	fill_x87(image, whose, nonce);
+	/* One of the four roundings. */
+	put(image + MXCSR, mxcsrs[whose] | (nonce & 3) << 13, 4);
+	fill(image + XMM_REGISTERS, SSE, XMM_END - XMM_REGISTERS, whose, nonce);
 	for (unsigned int nr = 2; nr < COMPONENTS; nr++)
 		if (present & PLAIN & 1ul << nr)
-			fill(image + places[nr].offset, nr, places[nr].size, nonce);
+			fill(image + places[nr].offset, nr, places[nr].size, whose, nonce);
 	if (present >> XTILE_CFG & 1)
 		fill_tile_configuration(image + places[XTILE_CFG].offset);
 	memcpy(image + XSTATE_BV, &present, sizeof(present));

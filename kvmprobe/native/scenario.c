@@ -2,7 +2,7 @@
  * Issues a scenario's calls, in a child of the zygote.  The child writes a line for each step before the next step begins:
  *     {"n":NR,"s":STEP,"r":[[RESULT],[RESULT,NUMBER],[RESULT,NUMBER,BYTES],...],"k":["kernel message",...]}
  * NUMBER is that of a known output; 0 if this output is not to be known.  BYTES, of a new output, have the form that wire.c
- * describes.  live_changes.c may add a member.
+ * describes.  live_changes.c and competitor.c may add members.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -95,10 +95,11 @@ int run_scenario(struct session *session, long number, const struct kvmprobe_cal
 			long result;
 
 			begin_call(position);
+			let_compete();
 			result = issue(session, *calls);
-
 			if (result == STOPPED)
 				return KVMPROBE_GATED;
+			meet_competitor();
 			line_raw(position ? ",[" : "[");
 			line_number(result);
 			if ((*calls)->blank)
@@ -107,6 +108,7 @@ int run_scenario(struct session *session, long number, const struct kvmprobe_cal
 		}
 		line_raw("]");
 		line_changes();
+		line_rounds();
 		line_raw(",\"k\":");
 		line_log(session->channels.log_fd);
 		line_raw("}");

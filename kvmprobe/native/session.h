@@ -115,8 +115,15 @@ void use_registers(int wanted);
 void prepare_registers(const struct kvmprobe_call *call);
 int kernel_ioctl(int fd, unsigned long request, size_t argument);
 long kernel_arch_prctl(int code, size_t argument);
+void share_changes(void);
 void begin_call(int position);
 void line_changes(void);
+
+/* competitor.c: a task that competes for the CPU. */
+void start_competitor(void);
+void let_compete(void);
+void meet_competitor(void);
+void line_rounds(void);
 
 /* guest_calls.c */
 long map_payload_of(int vm, uint8_t **memory);

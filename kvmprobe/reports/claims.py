@@ -94,6 +94,13 @@ _SENTENCES: Mapping[Claim, str] = {
         "{ops} changes the calling thread's {region}, at byte {offset} of an XSAVE image: "
         "{expected} before, {observed} after"
     ),
+    _C.COMPETITION_MATTERS: (
+        "{ops}: what it does, or leaves, depends on a process that competes for the CPU"
+    ),
+    _C.COMPETING_REGISTERS_CHANGED: (
+        "during {ops} the {region} of a process that competes for the CPU changes, at byte "
+        "{offset} of an XSAVE image: {expected} before, {observed} after"
+    ),
     _C.IMAGE_SIZES: "{ops}: {first} bytes here, {second} there",
 }
 _PRCTLS = {int(code): f"ARCH_{code.name}" for code in ArchPrctlCode}

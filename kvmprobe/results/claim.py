@@ -85,4 +85,10 @@ class Claim(Enum):
     PLACE_MATTERS = ("place-matters",)
     HOST_REGISTERS_MATTER = ("host-registers-matter",)
     HOST_REGISTERS_CHANGED = ("host-registers-changed", "offset", "region expected observed")
+    COMPETITION_MATTERS = ("competition-matters",)
+    COMPETING_REGISTERS_CHANGED = (
+        "competing-registers-changed",
+        "offset",
+        "region expected observed",
+    )
     IMAGE_SIZES = ("image-sizes", "first second")

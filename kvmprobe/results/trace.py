@@ -23,7 +23,7 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RegisterChange:
-    """Bytes of the calling thread's FPU registers that a call changed: the first that differ.
+    """Bytes of a task's FPU registers that changed during a call: the first that differ.
 
     :ivar offset: of the first byte, in a standard-format XSAVE image; PKRU has its place there
     :ivar expected: the bytes before the call
@@ -40,19 +40,25 @@ class Reply:
     """One call's result (or -errno) and the whole output buffer, if it has one.
 
     :ivar changes: of the calling thread's registers, if the call was made with live registers
+    :ivar other_changes: of the registers of the task that competes, if there is one
     """
 
     result: int
     output: bytes | None = None
     changes: tuple[RegisterChange, ...] = ()
+    other_changes: tuple[RegisterChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """The replies, in the order of the calls, and the kernel messages during the step."""
+    """The replies, in the order of the calls, and the kernel messages during the step.
+
+    :ivar rounds: how often the task that competes ran during the calls, if there is one
+    """
 
     replies: tuple[Reply, ...]
     kernel_log: tuple[str, ...] = ()
+    rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

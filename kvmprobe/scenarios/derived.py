@@ -13,6 +13,7 @@ class Aspect(Enum):
     REPEATS = "repeats"
     PLACE = "place"
     REGISTERS = "registers"
+    COMPETITION = "competition"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ code must be where the model expects it.
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ from kvmprobe.scenarios.requirement import Requirement
 from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from kvmprobe.abi.ioctls import Descriptor
     from kvmprobe.model.host import HostProfile
@@ -88,6 +89,23 @@ class Domain:
         # Where the guest's code is, by the structure that RIP or CS comes from; the two must agree.
         self._code: dict[str, dict[str, str]] = {}
         self._kept_code: dict[str, str] = {}
+
+    def copy(self) -> Domain:
+        """Return the same state, to go on from with other ops."""
+        other = copy.copy(self)
+        other._references = self._references.copy()  # noqa: SLF001 - its own class
+        other._tables = {name: dict(table) for name, table in self._tables.items()}  # noqa: SLF001
+        other._generations = self._generations.copy()  # noqa: SLF001
+        other._vm_of = dict(self._vm_of)  # noqa: SLF001
+        other._code = {name: dict(places) for name, places in self._code.items()}  # noqa: SLF001
+        other._kept_code = dict(self._kept_code)  # noqa: SLF001
+        return other
+
+    @property
+    def code(self) -> Hashable:
+        """Where each vCPU's code is: what decides, beside the model's state, what is possible."""
+        places = (frozenset(found.items()) for found in (*self._code.values(), self._kept_code))
+        return (*self._code, *places)
 
     def follow(self, op: Op) -> Step:
         """Check that the model can judge an op here, and add it.

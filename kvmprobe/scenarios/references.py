@@ -47,6 +47,12 @@ class References:
     def __init__(self) -> None:
         self._bound: dict[str, set[str]] = {kind: set() for kind in _ROOM}
 
+    def copy(self) -> References:
+        """Return the same names, to bind others to them."""
+        other = References()
+        other._bound = {kind: set(names) for kind, names in self._bound.items()}
+        return other
+
     def check(self, call: Call) -> None:
         """Check the names that a call refers to.
 

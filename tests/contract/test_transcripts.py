@@ -15,6 +15,7 @@ from kvmprobe.execution.recording import disagreements
 from kvmprobe.model.behaviours import DEFECTS, Behaviour
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.transcript import Transcript
+from scripts.refused_documents import accepted_documents, refused_documents
 
 FOLDER = Path(__file__).parent.parent / "transcripts"
 FILES = sorted(FOLDER.glob("*.xz"))
@@ -65,6 +66,21 @@ def test_a_kernel_showed_the_loss_of_ia32_xss():
     general_protection = 13
     vectors = [last_vector("cet-old-list"), last_vector("cet-new-list")]
     assert vectors == [general_protection, NO_EXCEPTION]
+
+
+def test_a_document_outside_of_the_domain_is_refused_at_its_last_op():
+    accepted = [one.name for one in refused_documents() if not one.is_right()]
+    assert accepted == []
+
+
+def test_each_of_them_says_why():
+    assert [one.name for one in refused_documents() if not one.why] == []
+
+
+def test_a_document_that_was_recorded_is_within_the_domain_there():
+    recorded = list(accepted_documents([read(FOLDER / "7.3.4-documents.xz")]))
+    assert recorded
+    assert [one.scenario.id for one in recorded if not one.is_right()] == []
 
 
 def test_one_survives_being_written_again():

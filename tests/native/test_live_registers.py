@@ -51,26 +51,33 @@ def program(tmp_path_factory):
     return compiled(tmp_path_factory.mktemp("live"))
 
 
-def seen(program, fault):
-    """The changes that the observer reports: position of the call, offset, bytes."""
-    ended = subprocess.run([program, fault], capture_output=True, text=True, check=True)
-    return json.loads(ended.stdout).get("h", [])
+def seen(program, fault, whose="caller"):
+    """What the observer reports: by member of the line, position of the call and offset."""
+    ended = subprocess.run([program, fault, whose], capture_output=True, text=True, check=True)
+    line = json.loads(ended.stdout)
+    found = {member: line.get(member, []) for member in ("h", "o")}
+    return {member: [c[:2] for c in changes] for member, changes in found.items() if changes}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_register_that_a_call_changes_is_reported(program, fault):
-    assert [change[:2] for change in seen(program, fault)] == [[3, FAULTS[fault]]]
+    assert seen(program, fault) == {"h": [[3, FAULTS[fault]]]}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_register_of_the_competing_process_that_changes_is_reported(program, fault):
+    assert seen(program, fault, "competitor") == {"o": [[3, FAULTS[fault]]]}
 
 
 @pytest.mark.parametrize("fault", FAULTS_OF_YMM)
 def test_an_avx_register_that_a_call_changes_is_reported(program, fault):
     if not host_cpu.xcr0() & YMM:
         pytest.skip("the processor has no AVX")
-    assert [change[:2] for change in seen(program, fault)] == [[3, FAULTS_OF_YMM[fault]]]
+    assert seen(program, fault) == {"h": [[3, FAULTS_OF_YMM[fault]]]}
 
 
 def test_a_call_that_changes_nothing_is_not_reported(program):
-    assert seen(program, "none") == []
+    assert seen(program, "none") == {}
 
 
 def traces(host, *scenarios):

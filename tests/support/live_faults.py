@@ -1,4 +1,4 @@
-"""The program ``live_faults.c``: a thread whose registers a call changes, and the observer."""
+"""The program ``live_faults.c``: tasks whose registers change during a call, and the observer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kvmprobe import native
 from kvmprobe.abi.c_constants import as_header
 
 NATIVE = Path(native.__file__).parent
-_OBSERVER = ("live.c", "live_call.S", "live_changes.c", "live_pattern.c")
+_OBSERVER = ("competitor.c", "live.c", "live_call.S", "live_changes.c", "live_pattern.c")
 _COMPILE = ("gcc", "-static", "-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wno-unused-function")
 
 

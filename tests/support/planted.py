@@ -64,6 +64,7 @@ class Fault:
     :ivar result: the wrong result
     :ivar patches: wrong bytes by their offset in the output
     :ivar changes: of the calling thread's registers, by the call
+    :ivar other_changes: of the competing task's registers, during the call
     :ivar also: other checks that catch it, with the reason
     """
 
@@ -72,6 +73,7 @@ class Fault:
     result: int | None = None
     patches: Mapping[int, bytes] = field(default_factory=dict)
     changes: tuple[RegisterChange, ...] = ()
+    other_changes: tuple[RegisterChange, ...] = ()
     also: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -82,7 +84,8 @@ class Fault:
         """The trace with the wrong reply."""
         last = len(trace.steps) - 1
         wrong = changed(trace.steps[-1].replies[0], self)
-        return with_reply(trace, last, 0, replace(wrong, changes=self.changes))
+        wrong = replace(wrong, changes=self.changes, other_changes=self.other_changes)
+        return with_reply(trace, last, 0, wrong)
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,9 @@ FAULTS = (
           patches={0: struct.pack("<I20xQ", KvmExit.FAIL_ENTRY, GUEST_STATE)}),
     *(Fault("registers_are_kept", (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt()),
             changes=(change,)) for change in LEFT_BEHIND.values()),
+    *(Fault("others_keep_registers",
+            (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt()),
+            other_changes=(change,)) for change in LEFT_BEHIND.values()),
 )  # fmt: skip
 
 
@@ -191,6 +197,7 @@ OTHER_ORDER = observed("planted.other", SetXcrs(7), SetXsave(3))
 LAST = len(ONE_ORDER.steps) - 1
 TWICE = relations.derive(ONE_ORDER, f"twice-{LAST}")
 LIVE = relations.derive(ONE_ORDER, "host-live-tiles")
+COMPETING = relations.derive(ONE_ORDER, "competing-tiles")
 MOVED = relations.derive(ONE_ORDER, f"moved-vcpu-{LAST}")
 PAIRS = (
     PairFault("order-independence", ONE_ORDER, OTHER_ORDER, (LAST, 1), patches={XMM0: b"\0"}),
@@ -209,6 +216,14 @@ PAIRS = (
         LIVE,
         (LAST + 1, 1),
         patches={XSTATE_BV: u64(B18 | 3), TILE_DATA.offset + 64: b"\x52" * 64},
+    ),
+    # The competing process's row of a tile in the guest's image.
+    PairFault(
+        "competition",
+        ONE_ORDER,
+        COMPETING,
+        (LAST + 1, 1),
+        patches={XSTATE_BV: u64(B18 | 3), TILE_DATA.offset + 64: b"\x32" * 64},
     ),
     PairFault("move", ONE_ORDER, MOVED, (len(MOVED.steps) - 1, 1), patches={XMM0: b"\0"}),
 )

@@ -63,6 +63,9 @@ derived scenarios:
     host-live-all    the calling thread has a pattern in its FPU registers
     host-live-init   the same with INIT; -pkru-0: and PKRU 0
     host-live-tiles  the pattern, and permission for tiles
+    competing-all    as host-live-all, and a process with a pattern in its
+                     FPU registers competes for the CPU; also -init,
+                     -pkru-0, -tiles
 """
 FAMILIES = """\
 families:

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "show what the model expects of a scenario, and why",
     "repro": "write a scenario as a C program",
     "replay": "run scenarios from their JSON form",
+    "explore": "make every call in every state of the model, up to a depth",
     "fuzz": "search with random sequences of calls",
     "convert": "make a scenario of an attached CPU template or dump",
     "probe": "show what this CPU, kernel and KVM offer",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios import catalog
+from kvmprobe.scenarios.relations.competing import COMPETING
 from kvmprobe.scenarios.relations.host_live import HOST_LIVE
 from kvmprobe.scenarios.relations.look import LOOK
 from kvmprobe.scenarios.relations.moves import MOVED_PROCESS, MOVED_VCPU, MOVED_VM
@@ -33,6 +34,7 @@ DERIVATIONS: tuple[Derivation, ...] = (
     MOVED_VM,
     MOVED_PROCESS,
     HOST_LIVE,
+    COMPETING,
 )
 
 

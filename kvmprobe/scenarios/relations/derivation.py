@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.executor import HostRegisters
+from kvmprobe.abi.executor import Competition, HostRegisters
 from kvmprobe.scenarios.derived import Derived
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ class Rewritten:
     :ivar places: for each step of the base, the number of the same step here
     :ivar needs: what a target must have beyond what the base needs
     :ivar registers: what the calling thread's FPU registers have during its calls
+    :ivar competition: which task competes with the scenario's process for the CPU
     """
 
     steps: tuple[ScenarioStep, ...]
     places: tuple[int, ...]
     needs: Needs = frozenset()
     registers: HostRegisters = HostRegisters.AS_THEY_ARE
+    competition: Competition = Competition.NOTHING_COMPETES
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +73,5 @@ class Derivation:
             needs=base.needs | made.needs,
             derived=Derived(base.id, self.aspect, made.places),
             registers=made.registers,
+            competition=made.competition,
         )

@@ -23,19 +23,23 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 _ALL, _INIT, _PKRU, _TILES = "all", "init", "pkru-0", "tiles"
+# What a suffix ends with, as a regular expression.
+WAYS = f"({_ALL}|{_INIT}|{_PKRU}|{_TILES})"
 _REGISTERS = {_INIT: HostRegisters.ALL_INIT, _PKRU: HostRegisters.PKRU_INIT}
 _ASK = RequestPermission(XFeature.XTILE_DATA)
 # What the process's own permission changes.
 _ABOUT_PERMISSION = (GetPermission, RequestPermission, SetAltstack)
 
 
-def _variants(base: Scenario) -> Iterator[str]:
+def ways(base: Scenario) -> Iterator[str]:
+    """Yield what the registers of a scenario's threads can have."""
     yield from (_ALL, _INIT, _PKRU)
     if not any(isinstance(op, _ABOUT_PERMISSION) for _, op in base.ops()):
         yield _TILES
 
 
-def _rewrite(base: Scenario, variant: str) -> Rewritten:
+def with_registers(base: Scenario, variant: str) -> Rewritten:
+    """Return the steps, for threads with such registers."""
     asks, needs = ((_ASK,), AMX) if variant == _TILES else ((), ANYWHERE)
     made = inserted(base, 0, asks)
     registers = _REGISTERS.get(variant, HostRegisters.ALL_LIVE)
@@ -47,7 +51,7 @@ HOST_LIVE = Derivation(
     "the calling thread has a pattern (`all`) or INIT in its FPU registers; `tiles`: the pattern, "
     "and permission for tiles; `pkru-0`: INIT, and PKRU 0",
     Aspect.REGISTERS,
-    f"host-live-({_ALL}|{_INIT}|{_PKRU}|{_TILES})",
-    _variants,
-    _rewrite,
+    f"host-live-{WAYS}",
+    ways,
+    with_registers,
 )

@@ -60,6 +60,25 @@ def test_the_control_word_is_loaded_with_bit_6_set():
     assert memory(machine, x87.fnstcw) == struct.pack("<H", 0x27F)
 
 
+@pytest.mark.parametrize("top", range(8))
+def test_fninit_leaves_each_register_where_it_is(top):
+    # SDM vol.1 §8.1.2: ST(i) is register TOP + i; table 10-2: the area has ST(0) first
+    registers = b"".join(bytes([nr] * 10) + bytes(6) for nr in range(8))
+    stack = b"".join(registers[16 * ((top + i) % 8) :][:16] for i in range(8))
+    content = b"\x7f\x03" + struct.pack("<HB", top << 11, 0xFF) + bytes(19) + stack
+    machine = set_xsave(in_payload(), VCPU, image(B0, {0: content})).machine
+    assert run(machine, x87.fninit).vcpu(VCPU).fpstate.contents[0][24:] == registers
+
+
+def test_reserved_bits_of_the_control_word_that_the_host_set_may_be_0():
+    # SDM vol.1 §8.1.5: FCW bits 7 and 13 to 15 are reserved, and bit 6 is 1
+    content = b"\xff\xff" + bytes(150)
+    machine = set_xsave(in_payload(), VCPU, image(B0, {0: content})).machine
+    shown = step(machine, x87.fnstcw).outcome.memory
+    assert shown.content == b"\xff\xff"
+    assert [(place.offset, place.bits) for place in shown.unspecified] == [(0, b"\xc0\xe0")]
+
+
 def test_what_was_pushed_is_popped_last_first():
     machine = run(in_payload(), partial(x87.fld, value=PI), x87.fld1)
     assert memory(machine, x87.fstp) == ONE

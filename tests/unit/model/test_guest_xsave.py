@@ -325,3 +325,17 @@ def test_xrstors_loads_what_xsaves_saved():
     cleared = run(machine, partial(restores(RestoreForm.XRSTORS, xcomp_bv=COMPACTED)))
     load = partial(xsave.xrstor, form=RestoreForm.XRSTORS, memory=saved)
     assert cet_state(step(cleared, load, EVERY).machine) == [1, 0x1000, 0x2000, 0x3000, 0x4000]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "value"),
+    [
+        (partial(xsave.fxsave, before=bytes(512)), 0),
+        *[(SAVES[form], B0) for form in SaveForm],
+    ],
+)
+def test_padding_of_x87_registers_in_an_area_may_be_0(instruction, value):
+    # SDM vol.1 table 10-2: bytes 42 to 47 of the area are reserved, after the 10 of ST0
+    outcome = step(holding(B0), instruction, value).outcome
+    places = [place for place in outcome.memory.unspecified if place.offset == 32]
+    assert [place.bits[:16] for place in places] == [bytes(10) + b"\x11" * 6]

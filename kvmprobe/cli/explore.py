@@ -1,0 +1,203 @@
+"""``kvmprobe explore``: make every call in every state of the model, up to a depth."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.attempt import first_attempt
+from kvmprobe.cli.grammar.choices import OfKnown, Where
+from kvmprobe.cli.grammar.shared import Number, add_emulated
+from kvmprobe.cli.places import emulated_host
+from kvmprobe.cli.run import carry_out
+from kvmprobe.cli.scenario import Document, keep
+from kvmprobe.cli.terminal import progress
+from kvmprobe.errors import ExitCode, Unavailable, UsageError
+from kvmprobe.execution.judging import Judging
+from kvmprobe.execution.settling import Hazardous
+from kvmprobe.execution.trials import Trials
+from kvmprobe.reports.console import print_lines
+from kvmprobe.reports.explored import explored_lines
+from kvmprobe.reports.printing import Printing
+from kvmprobe.search.explored import Find
+from kvmprobe.search.graph import Builder
+from kvmprobe.search.shrink import Budget, Shrinker
+from kvmprobe.search.signature import Explained, signatures_of
+from kvmprobe.search.starts import READ_BACK, STARTS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from kvmprobe.explore.exploration import Exploration, Failure
+    from kvmprobe.lab.place import EmulatedHost
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.progress import Progress
+    from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.scenario import Scenario
+    from kvmprobe.search.explored import Explored
+    from kvmprobe.search.graph import Graph
+    from kvmprobe.search.starts import Start
+
+EXPLORED = "explore.json"
+_MOST_DEPTH = 12
+_SHRINK = Budget(trials=400, seconds=30.0)
+
+
+def add_arguments(explore: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    explore.add_argument(
+        "--start",
+        choices=STARTS,
+        default="vcpu",
+        help="; ".join(f"{name}: {start.summary}" for name, start in STARTS.items())
+        + " (default: %(default)s)",
+    )
+    explore.add_argument(
+        "--depth",
+        type=Number(int, 1, _MOST_DEPTH, "calls"),
+        metavar="N",
+        default=3,
+        help="make up to N calls behind the start (default: %(default)s)",
+    )
+    explore.add_argument(
+        "--ops",
+        action="append",
+        metavar="GLOB",
+        default=[],
+        help="make only calls of the ops with such names; several may be given (default: all of "
+        "the start)",
+    )
+    explore.add_argument(
+        "--minutes",
+        type=Number(float, 0.05, 10_000.0, "minutes"),
+        metavar="M",
+        help="stop after M minutes (default: when every transition was made)",
+    )
+    explore.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep what was found in this new directory (default: one among the runs)",
+    )
+    add_emulated(explore)
+    # What `run` has options for; the finds run last, as scenarios of a run.
+    explore.set_defaults(
+        all_crashes=True,
+        allow_tainted=False,
+        arm=None,
+        coverage=False,
+        device="/dev/kvm",
+        hazardous=False,
+        json=None,
+        known=OfKnown.FAIL,
+        printing=Printing(),
+        report=(),
+        scenario_timeout=None,
+        shared=False,
+        step_timeout=None,
+        target=Where.LAB,
+        timeout=None,
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Explore; then run the shortest scenario of each failure, and keep the records.
+
+    :raises UsageError: no call has a name that was given
+    :raises Unavailable: the emulated host lacks what the start needs
+    """
+    start = STARTS[arguments.start]
+    with progress() as status:
+        place = emulated_host(arguments, status)
+        with place:
+            explored, finds = _explored(arguments, start, place, status)
+        place = emulated_host(arguments, status) if finds else place
+    attempt = first_attempt(arguments, list(finds), arguments.out)
+    keep(attempt.path, {name: Document(attempt.path, one) for name, one in finds.items()})
+    (attempt.path / EXPLORED).write_text(explored.to_json(), encoding="utf-8")
+    print_lines(console, explored_lines(explored))
+
+    def listed(_host: HostProfile) -> Sequence[Scenario]:
+        return list(finds.values())
+
+    return carry_out(arguments, attempt, console, place, listed)
+
+
+def _explored(
+    arguments: argparse.Namespace, start: Start, place: EmulatedHost, status: Progress
+) -> tuple[Explored, dict[str, Scenario]]:
+    trials = Trials(place, Hazardous.EVERY, status)
+    if lacking := trials.lacking(start.needs):
+        raise Unavailable("unmet_need", f"--start {arguments.start}: {'; '.join(lacking)}")
+    graph = _graph(arguments, start, trials.host, status)
+    exploration = _watched(arguments, place, trials.host, graph, status)
+    finds: dict[str, Scenario] = {}
+    told = []
+    failures = sorted(exploration.failures.values(), key=lambda failure: failure.signature.name)
+    for failure in failures:
+        status.stage(f"{place.target.description}: reducing {failure.signature.name}")
+        name = f"explore.{len(finds)}.{failure.signature.name}"
+        finds[name] = replace(_reduced(failure, trials, status), id=name)
+        text = str(failure.signature)
+        told.append(Find(name, text, failure.known, failure.transitions))
+    seen = exploration.explored(place.target.kernel, arguments.start)
+    return replace(seen, finds=tuple(told)), finds
+
+
+def _graph(
+    arguments: argparse.Namespace, start: Start, host: HostProfile, status: Progress
+) -> Graph:
+    builder = Builder(host, start.ops, _calls(arguments.ops, start.calls(host)))
+    for depth in range(arguments.depth):
+        status.stage(f"model: states behind {depth + 1} of {arguments.depth} calls")
+        builder.deepen(status.advance)
+    return builder.graph
+
+
+def _calls(globs: Iterable[str], calls: Sequence[Op]) -> Sequence[Op]:
+    wanted = list(globs) or ["*"]
+    for glob in wanted:
+        if not any(fnmatchcase(op.name, glob) for op in calls):
+            names = ", ".join(sorted({op.name for op in calls}))
+            raise UsageError(f"--ops {glob}: no call has such a name; there are {names}")
+    return [op for op in calls if any(fnmatchcase(op.name, glob) for glob in wanted)]
+
+
+def _watched(
+    arguments: argparse.Namespace,
+    place: EmulatedHost,
+    host: HostProfile,
+    graph: Graph,
+    status: Progress,
+) -> Exploration:
+    # The emulator is only needed here.
+    from kvmprobe.explore.exploration import Exploration  # noqa: PLC0415
+    from kvmprobe.explore.visits import Explorer  # noqa: PLC0415
+
+    status.stage(f"{place.target.description}: transitions")
+    exploration = Exploration(graph, Judging(host, place.target), status)
+    minutes = arguments.minutes
+    deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
+    with contextlib.closing(Explorer(place, host, graph, READ_BACK).visits()) as visits:
+        exploration.watch(visits, deadline)
+    return exploration
+
+
+def _reduced(failure: Failure, trials: Trials, status: Progress) -> Scenario:
+    """Return the scenario with as few calls as show the failure."""
+
+    def fails(record: ScenarioRecord) -> bool:
+        return failure.signature in signatures_of(record, Explained.BY_NOTHING)
+
+    stays = trials.stays(fails)
+    if not stays([failure.scenario])[0]:
+        return failure.scenario
+    return Shrinker(failure.scenario, trials.host, stays, budget=_SHRINK, progress=status).run()

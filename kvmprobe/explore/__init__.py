@@ -1,0 +1,1 @@
+"""Visits the states of the model on a real kernel, by machines that fork."""

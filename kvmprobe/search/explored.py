@@ -1,0 +1,87 @@
+"""What a systematic search of one kernel has seen, as data: ``explore.json`` in its directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = "kvmprobe explore 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The transitions that leave the states of one depth.
+
+    :ivar states: states that are entered with so many calls, and not with fewer
+    :ivar transitions: how many transitions leave them
+    :ivar made: how many of those were made
+    :ivar seconds: from the beginning until the last of them was made
+    """
+
+    depth: int
+    states: int
+    transitions: int
+    made: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """A failure.
+
+    :ivar name: id of the scenario that shows it
+    :ivar signature: what identifies it
+    :ivar known: ids of the known defects that explain it
+    :ivar transitions: how many transitions show it
+    """
+
+    name: str
+    signature: str
+    known: tuple[str, ...]
+    transitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What has been seen.
+
+    :ivar kernel: its release
+    :ivar start: name of the state that the search started from
+    :ivar calls: the calls that are made in each state
+    :ivar never: calls that are possible in no state, and why
+    :ivar open_states: states that read differently after different calls, in bits that are legal
+        either way
+    :ivar behind_crash: transitions that were not made because the host died before
+    :ivar complete: False if time was up before every transition was made
+    """
+
+    kernel: str
+    start: str
+    calls: tuple[str, ...]
+    levels: tuple[Level, ...]
+    never: Mapping[str, str]
+    open_states: int
+    behind_crash: int
+    machines: int
+    crashes: int
+    seconds: float
+    complete: bool
+    finds: tuple[Find, ...] = ()
+
+    @property
+    def made(self) -> int:
+        """How many transitions were made."""
+        return sum(level.made for level in self.levels)
+
+    @property
+    def transitions(self) -> int:
+        """How many there are."""
+        return sum(level.transitions for level in self.levels)
+
+    def to_json(self) -> str:
+        """Return it as the content of ``explore.json``."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"

@@ -1,0 +1,106 @@
+"""Documents outside of the model's domain, in ``tests/transcripts/refused``, and those inside.
+
+A file has a list of ops that come ``before``, and the ``cases``: why the last of their ``ops``
+must be refused after those.  ``host`` names the transcript whose host it is; by default it is the
+example host that every document is checked against.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import ScenarioError
+from kvmprobe.execution.preflight import profile_of
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.results.transcript import Transcript
+from kvmprobe.scenarios.document import check_domain
+from kvmprobe.scenarios.ops import decode
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvmprobe.model.host import HostProfile
+
+TRANSCRIPTS = Path(__file__).parent.parent / "tests" / "transcripts"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A recorded document."""
+
+    scenario: Scenario
+    host: HostProfile
+
+    def is_right(self) -> bool:
+        """Return True if the model can judge each op."""
+        return not _refusal(self.scenario, self.host)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Ops of which the last one must be refused.
+
+    :ivar why: what makes it one that the model cannot judge, with the source
+    """
+
+    name: str
+    why: str
+    scenario: Scenario
+    host: HostProfile
+
+    @property
+    def path(self) -> str:
+        """The place of that op in the document."""
+        return f"$.steps[{len(self.scenario.steps) - 1}].op"
+
+    @property
+    def refusal(self) -> str:
+        """Why the document is refused, with the path; empty if it is accepted."""
+        return _refusal(self.scenario, self.host)
+
+    def is_right(self) -> bool:
+        """Return True if the last op is refused, and no other."""
+        return self.refusal.startswith(f"{self.path}: ")
+
+
+def _refusal(scenario: Scenario, host: HostProfile) -> str:
+    try:
+        check_domain(scenario, host)
+    except ScenarioError as error:
+        return str(error)
+    return ""
+
+
+def refused_documents() -> Iterator[Refused]:
+    """Yield each case of each file."""
+    for path in sorted((TRANSCRIPTS / "refused").glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        host = _host(content.get("host", ""))
+        for number, case in enumerate(content["cases"]):
+            ops = [decode(op) for op in (*content["before"], *case["ops"])]
+            steps = tuple(ScenarioStep(op) for op in ops)
+            name = f"{path.stem}[{number}]"
+            yield Refused(name, case["why"], Scenario(name, "", "", steps), host)
+
+
+def accepted_documents(transcripts: Iterable[Transcript]) -> Iterator[Accepted]:
+    """Yield the recorded scenarios that were documents."""
+    for transcript in transcripts:
+        host = _host_of(transcript)
+        for entry in transcript.entries:
+            if entry.scenario.family == "document":
+                yield Accepted(entry.scenario, host)
+
+
+def _host(transcript: str) -> HostProfile:
+    if not transcript:
+        return sapphire_rapids()
+    return _host_of(Transcript.from_bytes((TRANSCRIPTS / f"{transcript}.xz").read_bytes()))
+
+
+def _host_of(known: Transcript) -> HostProfile:
+    return replace(profile_of(known.facts), behaviours=known.behaviours)

@@ -1,0 +1,53 @@
+"""``kvmprobe explore`` on a real kernel whose defects are known."""
+
+import json
+import subprocess
+
+import pytest
+
+from kvmprobe.errors import ExitCode
+from kvmprobe.results.run_directory import RunDirectory
+from tests.support.command import COMMAND
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory):
+    out = tmp_path_factory.mktemp("explore") / "run"
+    calls = [
+        word
+        for name in ("set-xsave", "set-xfd", "get-fpu", "run-immediate-exit")
+        for word in ("--ops", name)
+    ]
+    ended = subprocess.run(
+        [*COMMAND, "explore", "--kernel", "7.3.4", "--depth", "3", *calls, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == ExitCode.DIVERGED, ended.stderr
+    return out, json.loads((out / "explore.json").read_text())
+
+
+def test_every_transition_is_made(explored):
+    _, seen = explored
+    assert seen["complete"]
+    assert [level["made"] for level in seen["levels"]] == [
+        level["transitions"] for level in seen["levels"]
+    ]
+
+
+def test_every_failure_is_one_of_a_known_defect(explored):
+    _, seen = explored
+    assert "O2" in {name for find in seen["finds"] for name in find["known"]}
+    assert all(find["known"] for find in seen["finds"])
+
+
+def test_each_find_fails_again_from_the_beginning(explored):
+    out, seen = explored
+    directory = RunDirectory.open(out)
+    records = [entry["record"] for entry in directory.entries() if "record" in entry]
+    directory.close()
+    assert {record["id"] for record in records} == {find["name"] for find in seen["finds"]}
+    assert {record["verdict"] for record in records} <= {"DIVERGED", "CRASHED"}
