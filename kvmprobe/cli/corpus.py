@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.scenario import read
 from kvmprobe.errors import RunDirectoryError, UsageError
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios.document import to_document
+from kvmprobe.scenarios.domain import judgeable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,11 +52,17 @@ def _check(file: Path) -> None:
 def write_corpus(folder: Path, kept: Iterable[Scenario]) -> tuple[int, int]:
     """Make a directory hold these sequences; return how many were added and removed.
 
-    Only files that a search has written are removed: those that are named by their content.
+    Only files that a search has written are removed: those that are named by their content.  Left
+    out is what the model can judge on this host alone, since documents are read anywhere.
 
     :raises RunDirectoryError: it cannot be written; what it had is still there
     """
-    documents = {_name(scenario): to_document(_anonymous(scenario)) for scenario in kept}
+    anywhere = sapphire_rapids()
+    documents = {
+        _name(scenario): to_document(_anonymous(scenario))
+        for scenario in kept
+        if judgeable((op for _, op in scenario.ops()), anywhere)
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = {file.name for file in folder.iterdir() if _is_ours(file)}

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
 from kvmprobe.errors import RunDirectoryError, ScenarioError, Unavailable
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import details
 from kvmprobe.repro.program import program
 from kvmprobe.scenarios.document import to_document
+from kvmprobe.scenarios.domain import judgeable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +34,7 @@ _SCHEMA = "kvmprobe-find/1"
 class Find:
     """One kind of failure that a search has found.
 
+    :ivar name: of its directory
     :ivar scenario: the first sequence that showed it
     :ivar record: of that sequence, or of its blind twin
     :ivar reduced: None if it has not been reduced
@@ -40,6 +43,7 @@ class Find:
     :ivar like: the name of an earlier find whose reduced sequence changes state as this one does
     """
 
+    name: str
     signature: Signature
     scenario: Scenario
     record: ScenarioRecord
@@ -66,7 +70,7 @@ def write(run: Path, find: Find, host: HostProfile, profile: Profile) -> Path:
     :param host: for which the C program is written
     :raises RunDirectoryError: it cannot be written
     """
-    folder = run / FINDS / find.signature.name
+    folder = run / FINDS / find.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in _files(find, host, profile):
@@ -102,6 +106,9 @@ def text_of(find: Find) -> list[str]:
         f"on {kernel}: {'shows' if shows else 'does not show'}"
         for kernel, shows in find.kernels.items()
     ]
+    ops = [op for _, op in find.smallest.ops()]
+    if not judgeable(ops, sapphire_rapids()):
+        lines.append("replay cannot read its document: the model can judge it on this host alone")
     if find.reduced:
         lines += _reduction(find.reduced, len(list(find.scenario.ops())))
     lines += [str(line) for line in details(record)]

@@ -15,12 +15,14 @@ from kvmprobe.execution.fuzzing import Failing, Fuzzing
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.reducing import Reducing
 from kvmprobe.execution.trials import Trials
+from kvmprobe.execution.witness import OneKernel
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.progress import Silent
 from kvmprobe.repro.other_hosts import Profile
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import counted
 from kvmprobe.scenarios.relations.reads import BLIND
+from kvmprobe.search.causes import can_be_caused_by, writes_of
 from kvmprobe.search.guidance import Guidance
 from kvmprobe.search.sequences import Sequences
 from kvmprobe.search.shrink import Budget
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.scenario import Scenario
+    from kvmprobe.search.signature import Signature
+
+# Further sequences that are reduced for each signature.
+_OTHERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +135,23 @@ class Session:
         def spent() -> bool:
             return time.monotonic() - began >= self._limits.search
 
-        found: list[tuple[Failing, float]] = []
+        found: list[Failing] = []
         ended: BaseException | None = None
         try:
             for failing in fuzzing.run(guidance, f"fuzz.{seed}", spent):
-                after = time.monotonic() - began
-                found.append((failing, after))
-                self._show([f"{after:7.1f} s  {failing.record.id}  {failing.signature}"])
+                found.append(failing)
+                self._show([f"{failing.after:7.1f} s  {failing.record.id}  {failing.signature}"])
         except BaseException as error:
             ended = error
         self.notes += fuzzing.blind_spots
-        for failing, after in sorted(found, key=lambda each: each[0].signature.kind != "crash"):
-            ended = self._take(place, failing, after, ended)
+        for failing in sorted(found, key=lambda each: each.signature.kind != "crash"):
+            ended = self._take(place, failing, ended)
+            ended = self._take_others(place, failing.signature, ended)
         if ended is not None:
             raise ended
 
     def _take(
-        self, place: Place, failing: Failing, after: float, ended: BaseException | None
+        self, place: Place, failing: Failing, ended: BaseException | None
     ) -> BaseException | None:
         """Reduce what was found, unless the search ended early, and write it.
 
@@ -159,7 +165,27 @@ class Session:
                 reduced = reducing.run()
             except KeyboardInterrupt as interrupt:
                 reduced, ended = reducing.so_far(), interrupt
-        self._keep(place, failing, after, reduced)
+        self._keep(place, failing, reduced)
+        return ended
+
+    def _take_others(
+        self, place: Place, signature: Signature, ended: BaseException | None
+    ) -> BaseException | None:
+        """Reduce further sequences with the signature whose cause can not be the same."""
+        others = self._fuzzing.others[signature] if self._fuzzing else []
+        reduced = 0
+        # The shortest ones are reduced soonest.
+        for failing in sorted(others, key=lambda each: len(writes_of(each.scenario))):
+            known = [
+                writes_of(find.smallest)
+                for find in self.finds
+                if find.signature == signature and find.reduced and find.reduced.reproduces
+            ]
+            if ended is not None or not known or reduced == _OTHERS:
+                break
+            if not can_be_caused_by(failing.scenario, known):
+                ended = self._take(place, failing, ended)
+                reduced += 1
         return ended
 
     def _reducing(self, place: Place, failing: Failing) -> Reducing:
@@ -167,14 +193,23 @@ class Session:
         policy = crash_policy(self._arguments, place)
         trials = Trials(place, policy, Silent(), (BLIND,) if blind else ())
         budget = Budget(seconds=self._limits.reduce)
-        scenario, signature = failing.scenario, failing.signature
-        return Reducing(scenario, signature, self._explained, trials, budget, self._status)
+        witness = OneKernel(trials, self._explained)
+        return Reducing(failing.scenario, failing.signature, witness, budget, self._status)
 
-    def _keep(self, place: Place, failing: Failing, after: float, reduced: Reduced | None) -> None:
+    def _keep(self, place: Place, failing: Failing, reduced: Reduced | None) -> None:
         kernels = {place.target.release: reduced is None or reduced.reproduces}
         like = self._like(reduced) if reduced and reduced.reproduces else ""
+        number = sum(find.signature == failing.signature for find in self.finds)
+        name = f"{failing.signature.name}-{number + 1}" if number else failing.signature.name
         find = Find(
-            failing.signature, failing.scenario, failing.record, reduced, after, kernels, like
+            name,
+            failing.signature,
+            failing.scenario,
+            failing.record,
+            reduced,
+            failing.after,
+            kernels,
+            like,
         )
         self.finds.append(find)
         self._record(failing.scenario, failing.record, failing.trace)
@@ -197,15 +232,12 @@ class Session:
             self._attempt.ledger.record(record)
 
     def _like(self, reduced: Reduced) -> str:
-        """Return the name of an earlier find whose reduced sequence changes state as this does."""
-        writes = frozenset(
-            op.name for _, op in reduced.scenario.ops() if "_GET_" not in op.interface
-        )
+        """Return the name of an earlier find whose reduced sequence makes the same changes."""
+        writes = writes_of(reduced.scenario)
         for find in self.finds:
-            if find.reduced and find.reduced.reproduces and not find.like:
-                own = (op for _, op in find.reduced.scenario.ops())
-                if writes == frozenset(op.name for op in own if "_GET_" not in op.interface):
-                    return find.signature.name
+            reproduces = find.reduced is not None and find.reduced.reproduces
+            if reproduces and not find.like and writes == writes_of(find.smallest):
+                return find.name
         return ""
 
     @property

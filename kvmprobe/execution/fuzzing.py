@@ -7,7 +7,7 @@ is kept; others are counted.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,9 @@ _BATCH = 64
 # One sequence of so many also runs blind.
 _TWIN_OF = 2
 
+# Further sequences that are kept for each signature.
+_OTHERS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Failing:
@@ -43,12 +46,14 @@ class Failing:
     :ivar scenario: the sequence, also where its blind twin failed
     :ivar record: of the one that failed
     :ivar trace: its outputs
+    :ivar after: seconds of the search before it was known
     """
 
     signature: Signature
     scenario: Scenario
     record: ScenarioRecord
     trace: Trace | None
+    after: float
 
 
 @dataclass(slots=True)
@@ -80,6 +85,7 @@ class Fuzzing:
     """One search.
 
     :ivar tally: what has been done
+    :ivar others: by signature, further sequences that failed with it: another cause can be there
     """
 
     def __init__(
@@ -95,7 +101,9 @@ class Fuzzing:
         :param explained: whether a failure that known defects predict is one
         """
         self.tally = Tally()
+        self.others: defaultdict[Signature, list[Failing]] = defaultdict(list)
         self._explained = explained
+        self._began = time.monotonic()
         self._ledger = ledger
         self._progress = progress
         self._batch = BatchLedger(ledger)
@@ -124,6 +132,7 @@ class Fuzzing:
         :raises HostStuck, Unavailable: see :meth:`Runner.run`
         """
         number = 0
+        self._began = time.monotonic()
         while not spent():
             self._progress.stage(
                 f"{self._name}: {self.tally.sequences} sequences, {self.tally.rate:.0f}/s, "
@@ -149,15 +158,19 @@ class Fuzzing:
         self._records.clear()
         self._batch.forget()
         self._runner.again([*scenarios, *twins])
+        after = time.monotonic() - self._began
         base_of = {twin.id: twin.derived.base for twin in twins if twin.derived}
         for record in self._records:
             self._count(record)
             for signature in signatures_of(record, self._explained)[:1]:
                 self.tally.again[signature] += 1
+                scenario = bases[base_of.get(record.id, record.id)]
+                trace = self._batch.traces.get(record.id)
+                failing = Failing(signature, scenario, record, trace, after)
                 if self.tally.again[signature] == 1:
-                    scenario = bases[base_of.get(record.id, record.id)]
-                    trace = self._batch.traces.get(record.id)
-                    yield Failing(signature, scenario, record, trace)
+                    yield failing
+                elif len(self.others[signature]) < _OTHERS:
+                    self.others[signature].append(failing)
 
     def _count(self, record: ScenarioRecord) -> None:
         self.tally.sequences += 1

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.search.parts import Part, judgeable_of, parts_of, with_parts
 from kvmprobe.search.shrink import Budget, Shrinker
-from kvmprobe.search.signature import Explained, Signature, signatures_of
 
 if TYPE_CHECKING:
-    from kvmprobe.execution.trials import Trials
+    from collections.abc import Sequence
+
+    from kvmprobe.execution.witness import Shown, Witness
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
+    from kvmprobe.search.signature import Signature
 
 _SUFFIX = "reduced"
 
@@ -58,45 +60,46 @@ class Reduced:
 
 
 class Reducing:
-    """Reduces one failing scenario; its best is there also after an interruption.
-
-    :ivar shrinker: has the smallest scenario so far
-    """
+    """Reduces one failing scenario; its best is there also after an interruption."""
 
     def __init__(
         self,
         scenario: Scenario,
         signature: Signature,
-        explained: Explained,
-        trials: Trials,
+        witness: Witness,
         budget: Budget,
         progress: Progress,
     ) -> None:
+        """Prepare it.
+
+        :param witness: shows whether a scenario fails with the signature
+        """
+        self._original = scenario
         self._signature = signature
-        self._explained = explained
-        self._trials = trials
+        self._witness = witness
         self._began = time.monotonic()
         self._budget = budget
-        self._original = scenario
-        stays = trials.stays(self._fails)
-        self.shrinker = Shrinker(scenario, trials.host, stays, budget=budget, progress=progress)
+        self._shrinker = Shrinker(
+            scenario, witness.host, self._stays, budget=budget, progress=progress
+        )
 
     def run(self) -> Reduced:
         """Reduce it; a scenario that does not fail again is left as it is."""
-        if not self._again(self._original):
+        if not self._stays([self._original])[0]:
             named = self._named(self._original)
             return Reduced(named, reproduces=False, trials=1, seconds=self._seconds)
-        small = self._named(self.shrinker.run())
+        small = self._named(self._shrinker.run())
         seconds, complete = self._seconds, self._seconds < self._budget.seconds
-        record, trace = self._again(small) or (None, None)
+        (shown,) = self._witness.shown([small])
+        record, trace = shown.get(self._signature, (None, None))
         contributions = self._contributions(small) if record else ()
-        trials, reproduces = self.shrinker.trials, record is not None
+        trials, reproduces = self._shrinker.trials, record is not None
         return Reduced(small, reproduces, record, trace, contributions, trials, seconds, complete)
 
     def so_far(self) -> Reduced:
         """Return the smallest scenario so far, without trying it again."""
-        trials, seconds = self.shrinker.trials, self._seconds
-        small = self._named(self.shrinker.best)
+        trials, seconds = self._shrinker.trials, self._seconds
+        small = self._named(self._shrinker.best)
         return Reduced(small, reproduces=True, trials=trials, seconds=seconds, complete=False)
 
     def _named(self, scenario: Scenario) -> Scenario:
@@ -106,27 +109,19 @@ class Reducing:
     def _seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def _fails(self, record: ScenarioRecord) -> bool:
-        return self._signature in signatures_of(record, self._explained)
-
-    def _again(self, scenario: Scenario) -> tuple[ScenarioRecord, Trace | None] | None:
-        (records,) = self._trials.records([scenario])
-        failing = next(filter(self._fails, records), None)
-        return (failing, self._trials.traces.get(failing.id)) if failing else None
+    def _stays(self, scenarios: Sequence[Scenario]) -> list[bool]:
+        return [self._signature in shown for shown in self._witness.shown(scenarios)]
 
     def _contributions(self, scenario: Scenario) -> tuple[Contribution, ...]:
         parts = parts_of(scenario)
-        host = self._trials.host
+        host = self._witness.host
         without = [judgeable_of((*parts[:nr], *parts[nr + 1 :]), host) for nr in range(len(parts))]
         tried = [left for left in without if left]
-        found = iter(self._trials.records([with_parts(scenario, left) for left in tried]))
+        found = iter(self._witness.shown([with_parts(scenario, left) for left in tried]))
         return tuple(
             self._contribution(part, len(parts) - 1 - len(left), next(found) if left else None)
             for part, left in zip(parts, without, strict=True)
         )
 
-    def _contribution(
-        self, part: Part, others: int, records: tuple[ScenarioRecord, ...] | None
-    ) -> Contribution:
-        comes = [s for r in records or () for s in signatures_of(r, self._explained)]
-        return Contribution(part.op, others, tuple(dict.fromkeys(comes)), records is not None)
+    def _contribution(self, part: Part, others: int, shown: Shown | None) -> Contribution:
+        return Contribution(part.op, others, tuple(shown or ()), shown is not None)

@@ -13,6 +13,8 @@ from kvmprobe.cli.corpus import read_corpus, write_corpus
 from kvmprobe.errors import ExitCode, RunDirectoryError, ScenarioError, UsageError
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.document import to_document
+from kvmprobe.scenarios.ops.xcrs import GetXcrs
+from kvmprobe.scenarios.scenario import ScenarioStep
 from tests.support.hosts import AMX_HOST
 
 ONE, OTHER = list(catalog.scenarios(AMX_HOST))[:2]
@@ -33,6 +35,11 @@ def test_only_files_of_a_search_are_removed(tmp_path):
     write_corpus(tmp_path, [ONE])
     assert write_corpus(tmp_path, [OTHER]) == (1, 1)
     assert (tmp_path / "mine.json").exists()
+
+
+def test_what_can_be_judged_on_one_host_alone_is_left_out(tmp_path):
+    # The name of no descriptor is bound.
+    assert write_corpus(tmp_path, [replace(ONE, steps=(ScenarioStep(GetXcrs()),))]) == (0, 0)
 
 
 def test_a_directory_that_is_missing_is_empty(tmp_path):

@@ -13,6 +13,7 @@ from kvmprobe.execution.place import Risk
 from kvmprobe.execution.reducing import Reducing
 from kvmprobe.execution.settling import Hazardous
 from kvmprobe.execution.trials import Trials
+from kvmprobe.execution.witness import OneKernel
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.progress import Silent
 from kvmprobe.scenarios.relations.reads import BLIND
@@ -65,9 +66,8 @@ def test_a_search_that_knows_nothing_finds_a_defect_and_reduces_it(defect):
     blind = failing.record.id != failing.scenario.id
     trials = Trials(place, Hazardous.EVERY, Silent(), (BLIND,) if blind else ())
     budget = Budget(seconds=float("inf"))
-    reduced = Reducing(
-        failing.scenario, failing.signature, Explained.BY_NOTHING, trials, budget, Silent()
-    ).run()
+    witness = OneKernel(trials, Explained.BY_NOTHING)
+    reduced = Reducing(failing.scenario, failing.signature, witness, budget, Silent()).run()
     assert reduced.reproduces
     assert len(reduced.scenario.steps) <= 8
     # Each op is needed: without it the failure does not come.
@@ -79,9 +79,8 @@ def test_a_failure_that_does_not_come_again_is_said_to():
     _, found = search(defective, Explained.BY_NOTHING, 1)
     failing = next(found)
     trials = Trials(FakePlace(AMX_HOST, Risk.EXPENDABLE), Hazardous.EVERY, Silent())
-    reduced = Reducing(
-        failing.scenario, failing.signature, Explained.BY_NOTHING, trials, Budget(), Silent()
-    ).run()
+    witness = OneKernel(trials, Explained.BY_NOTHING)
+    reduced = Reducing(failing.scenario, failing.signature, witness, Budget(), Silent()).run()
     assert (reduced.reproduces, reduced.scenario.steps) == (False, failing.scenario.steps)
 
 
