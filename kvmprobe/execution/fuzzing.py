@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.execution.against import Named, Side, first_difference
 from kvmprobe.execution.batch_ledger import BatchLedger
+from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Runner
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.relations.reads import BLIND
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from kvmprobe.search.guidance import Guidance
     from kvmprobe.search.signature import Signature
 
-_BATCH = 64
+# Sequences between two looks at the budget; on a real host each batch starts a worker.
+_BATCH = {Risk.REAL: 256, Risk.EXPENDABLE: 64}
 # One sequence of so many also runs blind.
 _TWIN_OF = 2
 
@@ -117,6 +119,7 @@ class Fuzzing:
         self._batch = BatchLedger(ledger)
         self._records: list[ScenarioRecord] = []
         self._name = place.target.description
+        self._size = _BATCH[place.risk]
         self._runner = Runner(place, hazardous, self._records.append, progress, ledger=self._batch)
 
     @property
@@ -147,7 +150,7 @@ class Fuzzing:
                 f"{len(self.tally.again)} finds, {guidance.transition_count} transitions"
             )
             began = time.monotonic()
-            scenarios = guidance.batch(prefix, number, _BATCH)
+            scenarios = guidance.batch(prefix, number, self._size)
             number += len(scenarios)
             found = [*self.judged(scenarios), *self._differing(scenarios)]
             for scenario_id, blocks in self._batch.blocks.items():
