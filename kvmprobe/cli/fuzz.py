@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 from functools import partial
 from pathlib import Path
@@ -22,9 +24,10 @@ from kvmprobe.reports.console import print_lines
 from kvmprobe.results.run_document import Ending
 
 if TYPE_CHECKING:
-    import argparse
-
     from rich.console import Console
+
+    from kvmprobe.lab.place import EmulatedHost
+    from kvmprobe.progress import Progress
 
 _MOST_MINUTES = 30 * 24 * 60
 
@@ -58,6 +61,13 @@ def add_arguments(fuzz: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use nothing that is known: no values of the catalogue, and no known defect explains "
         "a failure.  Shows what the search finds by itself",
+    )
+    fuzz.add_argument(
+        "--against",
+        metavar="SPEC",
+        help="run the same sequences also on the emulated host with that kernel, as for --kernel: "
+        "each difference between the two that no behaviour of either host, known defect or fact "
+        "explains is a find.  Only the first kernel is judged by itself",
     )
     fuzz.add_argument(
         "--corpus",
@@ -95,17 +105,18 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     limits = Limits(arguments.minutes * 60, arguments.reduce_seconds)
     with progress() as status:
         emulated = emulated_host(arguments, status) if is_emulated(arguments) else None
+        against = _against(arguments, status)
         notes = [] if emulated else check_host(arguments)
         attempt = first_attempt(arguments, (), arguments.out)
         session = Session(arguments, attempt, limits, partial(print_lines, console), status)
         ending, interrupted = Ending.CUT_SHORT, False
         try:
-            with armed(arming_of(arguments), notice):
-                if emulated:
-                    with session.watched(emulated) as place:
-                        session.run(place, corpus)
-                else:
-                    session.run(ThisHost(arguments.device), corpus)
+            with (
+                armed(arming_of(arguments), notice),
+                _opened(session.watched(emulated) if emulated else None) as place,
+                _opened(against) as other,
+            ):
+                session.run(place or ThisHost(arguments.device), corpus, other)
             ending = Ending.COMPLETE
         except KeyboardInterrupt:
             interrupted = True
@@ -123,3 +134,16 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if not session.sequences:
         return ExitCode.NOTHING_RAN
     return ExitCode.DIVERGED if session.finds else ExitCode.OK
+
+
+def _against(arguments: argparse.Namespace, status: Progress) -> EmulatedHost | None:
+    if not arguments.against:
+        return None
+    words = {**vars(arguments), "kernel": arguments.against, "modules": None}
+    return emulated_host(argparse.Namespace(**words), status)
+
+
+def _opened(
+    place: EmulatedHost | None,
+) -> contextlib.AbstractContextManager[EmulatedHost | None]:
+    return place or contextlib.nullcontext()

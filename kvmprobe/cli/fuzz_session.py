@@ -11,11 +11,12 @@ from kvmprobe.cli.finds import Find, text_of, write
 from kvmprobe.cli.places import crash_policy
 from kvmprobe.cli.scenario import keep_one
 from kvmprobe.errors import BootFailed, NoCoverage
+from kvmprobe.execution.against import DIFFER
 from kvmprobe.execution.fuzzing import Failing, Fuzzing
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.reducing import Reducing
 from kvmprobe.execution.trials import Trials
-from kvmprobe.execution.witness import OneKernel
+from kvmprobe.execution.witness import OneKernel, TwoKernels, Witness
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.progress import Silent
 from kvmprobe.repro.other_hosts import Profile
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.trace import Trace
+    from kvmprobe.scenarios.relations.derivation import Derivation
     from kvmprobe.scenarios.scenario import Scenario
     from kvmprobe.search.signature import Signature
 
@@ -86,6 +88,7 @@ class Session:
         )
         self._fuzzing: Fuzzing | None = None
         self._guidance: Guidance | None = None
+        self._other: Trials | None = None
 
     @property
     def sequences(self) -> int:
@@ -112,14 +115,17 @@ class Session:
             self._attempt.ledger.watches(watched.coverage.functions)
         return watched
 
-    def run(self, place: Place, corpus: Sequence[Scenario]) -> None:
+    def run(self, place: Place, corpus: Sequence[Scenario], against: Place | None = None) -> None:
         """Search, then reduce what was found.
 
+        :param against: another kernel, which runs the same sequences
         :raises Unavailable: nothing can run at the place
         :raises KeyboardInterrupt: interrupted; the finds so far are written
         """
         policy = crash_policy(self._arguments, place)
-        fuzzing = Fuzzing(place, policy, self._explained, self._attempt.ledger, self._status)
+        self._other = self._trials(against) if against else None
+        ledger, explained = self._attempt.ledger, self._explained
+        fuzzing = Fuzzing(place, policy, explained, ledger, self._status, self._other)
         self._fuzzing = fuzzing
         host = fuzzing.host
         seed = self._arguments.seed
@@ -190,11 +196,15 @@ class Session:
 
     def _reducing(self, place: Place, failing: Failing) -> Reducing:
         blind = failing.record.id != failing.scenario.id
-        policy = crash_policy(self._arguments, place)
-        trials = Trials(place, policy, Silent(), (BLIND,) if blind else ())
+        trials = self._trials(place, *((BLIND,) if blind else ()))
         budget = Budget(seconds=self._limits.reduce)
-        witness = OneKernel(trials, self._explained)
+        witness: Witness = OneKernel(trials, self._explained)
+        if failing.signature.kind == DIFFER and self._other:
+            witness = TwoKernels(trials, self._other)
         return Reducing(failing.scenario, failing.signature, witness, budget, self._status)
+
+    def _trials(self, place: Place, *derivations: Derivation) -> Trials:
+        return Trials(place, crash_policy(self._arguments, place), Silent(), derivations)
 
     def _keep(self, place: Place, failing: Failing, reduced: Reduced | None) -> None:
         kernels = {place.target.release: reduced is None or reduced.reproduces}
@@ -258,6 +268,10 @@ class Session:
         ]
         lines += [
             f"  {count} show {by_id(name).label()}" for name, count in sorted(tally.known.items())
+        ]
+        lines += [
+            f"  {count} differ from the other kernel by {name}"
+            for name, count in tally.named.most_common()
         ]
         own = [find for find in self.finds if not find.like]
         return [*lines, f"{len(own)} finds, {len(self.finds)} kinds of failure"]

@@ -11,8 +11,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kvmprobe.execution.against import Named, Side, first_difference
 from kvmprobe.execution.batch_ledger import BatchLedger
+from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Runner
+from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.relations.reads import BLIND
 from kvmprobe.search.signature import Explained, signatures_of
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from kvmprobe.execution.ledger import Ledger
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.settling import Hazardous
+    from kvmprobe.execution.trials import Trials
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
     from kvmprobe.search.guidance import Guidance
     from kvmprobe.search.signature import Signature
 
-_BATCH = 64
+# Sequences between two looks at the budget; on a real host each batch starts a worker.
+_BATCH = {Risk.REAL: 256, Risk.EXPENDABLE: 64}
 # One sequence of so many also runs blind.
 _TWIN_OF = 2
 
@@ -65,6 +70,7 @@ class Tally:
     :ivar seconds: time that it took
     :ivar verdicts: how many had each verdict
     :ivar known: how many each known defect explains
+    :ivar named: how many differences from the other kernel each name explains
     :ivar again: how often each signature was seen
     """
 
@@ -73,6 +79,7 @@ class Tally:
     seconds: float = 0.0
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
+    named: Counter[str] = field(default_factory=Counter)
     again: Counter[Signature] = field(default_factory=Counter)
 
     @property
@@ -95,11 +102,14 @@ class Fuzzing:
         explained: Explained,
         ledger: Ledger,
         progress: Progress,
+        against: Trials | None = None,
     ) -> None:
         """Prepare it.
 
         :param explained: whether a failure that known defects predict is one
+        :param against: another kernel, which runs the same sequences
         """
+        self._against = against
         self.tally = Tally()
         self.others: defaultdict[Signature, list[Failing]] = defaultdict(list)
         self._explained = explained
@@ -109,6 +119,7 @@ class Fuzzing:
         self._batch = BatchLedger(ledger)
         self._records: list[ScenarioRecord] = []
         self._name = place.target.description
+        self._size = _BATCH[place.risk]
         self._runner = Runner(place, hazardous, self._records.append, progress, ledger=self._batch)
 
     @property
@@ -139,9 +150,9 @@ class Fuzzing:
                 f"{len(self.tally.again)} finds, {guidance.transition_count} transitions"
             )
             began = time.monotonic()
-            scenarios = guidance.batch(prefix, number, _BATCH)
+            scenarios = guidance.batch(prefix, number, self._size)
             number += len(scenarios)
-            found = list(self.judged(scenarios))
+            found = [*self.judged(scenarios), *self._differing(scenarios)]
             for scenario_id, blocks in self._batch.blocks.items():
                 guidance.reached(scenario_id, blocks)
             self.tally.seconds += time.monotonic() - began
@@ -158,22 +169,47 @@ class Fuzzing:
         self._records.clear()
         self._batch.forget()
         self._runner.again([*scenarios, *twins])
-        after = time.monotonic() - self._began
         base_of = {twin.id: twin.derived.base for twin in twins if twin.derived}
         for record in self._records:
             self._count(record)
             for signature in signatures_of(record, self._explained)[:1]:
-                self.tally.again[signature] += 1
                 scenario = bases[base_of.get(record.id, record.id)]
-                trace = self._batch.traces.get(record.id)
-                failing = Failing(signature, scenario, record, trace, after)
-                if self.tally.again[signature] == 1:
-                    yield failing
-                elif len(self.others[signature]) < _OTHERS:
-                    self.others[signature].append(failing)
+                yield from self._if_new(signature, scenario, record)
+
+    def _if_new(
+        self, signature: Signature, scenario: Scenario, record: ScenarioRecord
+    ) -> Iterator[Failing]:
+        """Yield a failure if its signature is new; else keep it among the others, if it may be."""
+        after = time.monotonic() - self._began
+        failing = Failing(signature, scenario, record, self._batch.traces.get(record.id), after)
+        self.tally.again[signature] += 1
+        if self.tally.again[signature] == 1:
+            yield failing
+        elif len(self.others[signature]) < _OTHERS:
+            self.others[signature].append(failing)
+
+    def _differing(self, scenarios: Sequence[Scenario]) -> Iterator[Failing]:
+        """Run these sequences on the other kernel; yield new differences that have no name."""
+        if self._against is None:
+            return
+        host, records = self._against.host, {record.id: record for record in self._records}
+        both = [s for s in scenarios if s.id in records and _judgeable(s, host)]
+        runs = self._runner.model_runs, self._against.model_runs
+        for scenario, (other, *_) in zip(both, self._against.records(both), strict=True):
+            mine = records[scenario.id]
+            sides = (Side(mine, runs[0]), Side(other, runs[1]))
+            found = first_difference(scenario, *sides)
+            if isinstance(found, Named):
+                self.tally.named.update(found.names)
+            elif found is not None:
+                yield from self._if_new(found, scenario, mine)
 
     def _count(self, record: ScenarioRecord) -> None:
         self.tally.sequences += 1
         self.tally.calls += sum(len(step.calls) for step in record.steps)
         self.tally.verdicts[record.verdict] += 1
         self.tally.known.update(record.known)
+
+
+def _judgeable(scenario: Scenario, host: HostProfile) -> bool:
+    return judgeable((op for _, op in scenario.ops()), host)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.model_run import ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
 __all__ = ["Hazardous", "Runner"]
@@ -117,6 +118,15 @@ class Runner:
             with self._opened() as driver:
                 self._begin(driver)
         return self._examined
+
+    @property
+    def model_runs(self) -> ModelRuns:
+        """The model's runs of the place.
+
+        :raises Unavailable: KVM is not usable at this place
+        """
+        self.examined()
+        return self._settling.judging.model_runs
 
     def again(self, scenarios: Sequence[Scenario]) -> None:
         """Run further scenarios, which are compared with each other and with no earlier ones.

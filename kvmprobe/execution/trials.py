@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.model_run import ModelRuns
     from kvmprobe.scenarios.need import Needs
     from kvmprobe.scenarios.relations.derivation import Derivation
     from kvmprobe.scenarios.scenario import Scenario
@@ -59,6 +60,11 @@ class Trials:
         :raises Unavailable: KVM is not usable there
         """
         return self._runner.examined().profile
+
+    @property
+    def model_runs(self) -> ModelRuns:
+        """The model's runs of the place."""
+        return self._runner.model_runs
 
     def lacking(self, needs: Needs) -> list[str]:
         """Return the reasons why scenarios with these needs cannot run at the place.

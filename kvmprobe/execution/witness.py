@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from kvmprobe.execution.against import Side, first_difference
 from kvmprobe.search.signature import Explained, Signature, signatures_of
 
 if TYPE_CHECKING:
@@ -54,3 +55,33 @@ class OneKernel:
             for signature in signatures_of(record, self._explained):
                 found.setdefault(signature, (record, self._trials.traces.get(record.id)))
         return found
+
+
+class TwoKernels:
+    """The difference between two kernels that nothing explains."""
+
+    def __init__(self, here: Trials, there: Trials) -> None:
+        self._here, self._there = here, there
+
+    @property
+    def host(self) -> HostProfile:
+        """The host of the kernel under test."""
+        return self._here.host
+
+    def shown(self, scenarios: Sequence[Scenario]) -> list[Shown]:
+        """Return the first difference of each."""
+        mine, theirs = (trials.records(scenarios) for trials in (self._here, self._there))
+        return [
+            self._difference(scenario, one[0], other[0])
+            for scenario, one, other in zip(scenarios, mine, theirs, strict=True)
+        ]
+
+    def _difference(
+        self, scenario: Scenario, mine: ScenarioRecord, theirs: ScenarioRecord
+    ) -> Shown:
+        sides = (
+            Side(record, trials.model_runs)
+            for record, trials in ((mine, self._here), (theirs, self._there))
+        )
+        found = first_difference(scenario, *sides)
+        return {found: (mine, None)} if isinstance(found, Signature) else {}

@@ -126,6 +126,12 @@ finds:
   DIR is a run, without the sequences that failed in no new way: `report`,
   `diff` and `bugreport` take it. ^C ends the search or a reduction, and
   writes what there is. The exit status is 1 if there are finds.
+against:
+  With --against the first difference between the two kernels in each
+  sequence is counted under the names that explain it: known defects,
+  behaviours that probes found on one of the hosts, facts of the hosts such
+  as their CPUID, or a freedom that a rule leaves. A difference where the
+  model has no rule, or a failure of the other kernel alone, is a find.
 corpus:
   --corpus DIR reads scenarios as `explain --json` writes them. If one of
   them is wrong, nothing runs. Afterwards it has the few sequences that
