@@ -8,6 +8,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed, HostDies, NotCovered
 from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetMsrs, GetXfd, SetMsrs, SetXfd
@@ -98,3 +99,10 @@ def test_how_many_entries_a_vendor_module_adds_to_a_table_is_not_known():
     host = with_behaviours(AMX_HOST, Behaviour.VENDOR_REWRITES_CPUID)
     short, whole = (GetCpuid2(room=room).not_covered(Machine.fresh(host)) for room in (2, 256))
     assert (bool(short), whole) == (True, "")
+
+
+def test_a_table_that_ends_beyond_the_buffer_is_not_read():
+    # The kernel would return nent as it was given: 300 of 256 entries.
+    host = with_behaviours(AMX_HOST, Behaviour.GET_CPUID2_KEEPS_NENT)
+    ops = (*VCPU, GetCpuid2(room=300))
+    assert (judgeable(ops, host), judgeable(ops, AMX_HOST)) == (False, True)
