@@ -101,10 +101,11 @@ def _print_modules(
         print(f"{module:16} {count:7} {detected:8} {proven[module]:10} {left[module]:8}")
 
 
-def _contents() -> list[bytes]:
+def _contents(chosen: Sequence[str]) -> list[bytes]:
     paths = sorted(TRANSCRIPTS.glob("[0-9]*.xz"), reverse=True) + sorted(
         TRANSCRIPTS.glob("[a-z]*.xz")
     )
+    paths = [path for path in paths if not chosen or path.stem in chosen]
     if not paths:
         raise SystemExit(f"no transcripts in {TRANSCRIPTS}; scripts/record_transcripts makes them")
     return [path.read_bytes() for path in paths]
@@ -134,10 +135,16 @@ def main() -> None:
         "--again", type=Path, help="only the survivors in the output of an earlier run"
     )
     parser.add_argument(
+        "--transcript",
+        action="append",
+        default=[],
+        help="only this one: 7.3.4-documents; quick, after a document was added; can be repeated",
+    )
+    parser.add_argument(
         "--switches", action="store_true", help="also report behaviours whose switch is unnoticed"
     )
     arguments = parser.parse_args()
-    contents, started = _contents(), time.monotonic()
+    contents, started = _contents(arguments.transcript), time.monotonic()
     equivalent, unreachable = _reasons("equivalent"), _reasons("unreachable")
     again = _survivors_in(arguments.again.read_text()) if arguments.again else None
     every = [

@@ -1,8 +1,9 @@
-"""Documents outside of the model's domain, in ``tests/transcripts/refused``, and those inside.
+"""Documents that the model must not judge, in ``tests/transcripts/refused``, and recorded ones.
 
-A file has a list of ops that come ``before``, and the ``cases``: why the last of their ``ops``
-must be refused after those.  ``host`` names the transcript whose host it is; by default it is the
-example host that every document is checked against.
+A file has a list of ops that come ``before``.  Each of its cases has more ``ops``, and says why the
+last one is ``refused`` after the others, or ``not_judged``: a kernel may give any answer to it.
+``host`` names the transcript whose host it is; by default it is the example host that every
+document is checked against.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ScenarioError
 from kvmprobe.execution.preflight import profile_of
+from kvmprobe.model.outcome import NotCovered
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.results.transcript import Transcript
 from kvmprobe.scenarios.document import check_domain
+from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.ops import decode
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
@@ -57,14 +60,22 @@ class Refused:
         """The place of that op in the document."""
         return f"$.steps[{len(self.scenario.steps) - 1}].op"
 
-    @property
-    def refusal(self) -> str:
-        """Why the document is refused, with the path; empty if it is accepted."""
-        return _refusal(self.scenario, self.host)
-
     def is_right(self) -> bool:
         """Return True if the last op is refused, and no other."""
-        return self.refusal.startswith(f"{self.path}: ")
+        return _refusal(self.scenario, self.host).startswith(f"{self.path}: ")
+
+
+class NotJudged(Refused):
+    """Ops of which the last one must be accepted, with any answer."""
+
+    def is_right(self) -> bool:
+        """Return True if the model covers every answer to the last op."""
+        domain = Domain(self.host)
+        try:
+            steps = [domain.follow(op) for _, op in self.scenario.ops()]
+        except ScenarioError:
+            return False
+        return isinstance(steps[-1].outcome, NotCovered)
 
 
 def _refusal(scenario: Scenario, host: HostProfile) -> str:
@@ -81,10 +92,12 @@ def refused_documents() -> Iterator[Refused]:
         content = json.loads(path.read_text(encoding="utf-8"))
         host = _host(content.get("host", ""))
         for number, case in enumerate(content["cases"]):
+            kind = Refused if "refused" in case else NotJudged
             ops = [decode(op) for op in (*content["before"], *case["ops"])]
             steps = tuple(ScenarioStep(op) for op in ops)
             name = f"{path.stem}[{number}]"
-            yield Refused(name, case["why"], Scenario(name, "", "", steps), host)
+            why = case["refused" if kind is Refused else "not_judged"]
+            yield kind(name, why, Scenario(name, "", "", steps), host)
 
 
 def accepted_documents(transcripts: Iterable[Transcript]) -> Iterator[Accepted]:

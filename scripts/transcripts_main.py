@@ -19,7 +19,9 @@ from kvmprobe.execution.place import ThisHost
 from kvmprobe.execution.recording import disagreements, record
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
+from kvmprobe.lab.cpu_profile import PROFILES
 from kvmprobe.lab.place import EmulatedHost
+from kvmprobe.results.host_variant import DEFAULT_HOST, HostVariant
 from kvmprobe.results.transcript import Transcript
 from kvmprobe.scenarios.literal_fields import Bytes
 from kvmprobe.scenarios.op_fields import kinds
@@ -55,18 +57,30 @@ def main() -> None:
         help="record the documents in tests/transcripts/documents as KERNEL-documents",
     )
     parser.add_argument(
+        "--only", default="*", metavar="GLOB", help="only documents whose names match"
+    )
+    parser.add_argument(
+        "--cpu",
+        choices=PROFILES,
+        help="record the documents on this processor as KERNEL-CPU-documents",
+    )
+    parser.add_argument(
         "--random",
         type=int,
         metavar="COUNT",
         help="record this many random scenarios without a hazard as KERNEL-random",
     )
     arguments = parser.parse_args()
-    if arguments.documents or arguments.random:
+    documents = partial(_documents, arguments.only)
+    if arguments.documents or arguments.random or arguments.cpu:
         for spec in arguments.kernel:
-            if arguments.documents:
-                _record_listed(spec, f"{spec}-documents", _documents)
-            else:
+            if arguments.random:
                 _record_listed(spec, f"{spec}-random", partial(_random, arguments.random))
+            elif arguments.cpu:
+                variant = HostVariant(cpu=arguments.cpu)
+                _record_listed(spec, f"{spec}-{arguments.cpu}-documents", documents, variant)
+            else:
+                _record_listed(spec, f"{spec}-documents", documents)
         return
     for spec in arguments.kernel:
         path = FOLDER / f"{spec}.xz"
@@ -81,17 +95,21 @@ def main() -> None:
 
 
 def _record_listed(
-    spec: str, name: str, scenarios: Callable[[HostProfile], Iterable[Scenario]]
+    spec: str,
+    name: str,
+    scenarios: Callable[[HostProfile], Iterable[Scenario]],
+    variant: HostVariant = DEFAULT_HOST,
 ) -> None:
     path = FOLDER / f"{name}.xz"
     old = Transcript.from_bytes(path.read_bytes()) if path.exists() else None
     with progress() as status:
-        found = record(_place(spec, status), lambda _: True, status, scenarios)
+        place = _place(spec, status, variant)
+        found = record(place, lambda _: True, status, scenarios)
     _keep(path, found, old)
 
 
-def _documents(_host: HostProfile) -> list[Scenario]:
-    return [read(file) for file in sorted((FOLDER / "documents").glob("*.json"))]
+def _documents(glob: str, _host: HostProfile) -> list[Scenario]:
+    return [read(file) for file in sorted((FOLDER / "documents").glob(f"{glob}.json"))]
 
 
 def _random(count: int, host: HostProfile) -> Iterator[Scenario]:
@@ -110,10 +128,11 @@ def _wanted(known: dict[Scenario, Entry], asked: list[Scenario], scenario: Scena
     return scenario not in known
 
 
-def _place(spec: str, status: Progress) -> Place:
+def _place(spec: str, status: Progress, variant: HostVariant = DEFAULT_HOST) -> Place:
     if spec == HOST:
         return ThisHost()
-    return EmulatedHost.prepare(Archives(Cache.from_environment()), spec, None, status)
+    archives = Archives(Cache.from_environment())
+    return EmulatedHost.prepare(archives, spec, None, status, variant=variant)
 
 
 def _keep(path: Path, new: Transcript, old: Transcript | None) -> None:

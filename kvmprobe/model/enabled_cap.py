@@ -78,8 +78,8 @@ def vm_cap_refused(machine: Machine, vm_name: str, cap: int, flags: int, arg: in
     :see: arch/x86/kvm/x86.c: kvm_vm_ioctl_enable_cap
     """
     vm = machine.vm(vm_name)
-    if cap == Capability.MAX_VCPU_ID and not flags and arg and vm.vcpu_ids and not vm.max_vcpu_ids:
-        return "kernels differ on whether there can be a first limit of ids after a vCPU"
+    if cap == Capability.MAX_VCPU_ID and not flags and vm.vcpu_ids and not vm.max_vcpu_ids:
+        return "kernels differ on whether a first limit of ids, or none, is accepted after a vCPU"
     return _refused({**OF_VM, **dict.fromkeys((*OF_VCPU, *_SYNIC, *NEVER))}, cap, flags, arg)
 
 
