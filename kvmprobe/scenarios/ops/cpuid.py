@@ -17,6 +17,7 @@ from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Immediate, Litera
 from kvmprobe.scenarios.cpuid_tables import CAPTURED, Table, table, version_1
 from kvmprobe.scenarios.op_fields import U32, Caller, Name, Number
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
+from kvmprobe.scenarios.ops.lifecycle import on_which
 from kvmprobe.scenarios.ops.xsave import at_page_end
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -111,7 +112,7 @@ class SetCpuid2(HostIoctl):
 
     @property
     def text(self) -> str:
-        return f"{self.kernel_call}({self.table})"
+        return f"{self.kernel_call}({self.table}){on_which(self.vcpu, self.by)}"
 
 
 def _value(machine: Machine, variant: Table) -> GuestCpuid:
