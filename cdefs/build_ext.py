@@ -54,6 +54,7 @@ IN_PROGRAM = (
     "live_changes.c",
     "live_pattern.c",
     "local.c",
+    "moves.c",
     "names.c",
     "scenario.c",
     "tasks.c",

@@ -1,7 +1,8 @@
 """Documents that the model must not judge, in ``tests/transcripts/refused``, and recorded ones.
 
 A file has a list of ops that come ``before``.  Each of its cases has more ``ops``, and says why the
-last one is ``refused`` after the others, or ``not_judged``: a kernel may give any answer to it.
+last one is ``refused`` after the others; or ``not_judged``: a kernel may give any answer to it; or
+``judged``, at the edge of what is not.
 ``host`` names the transcript whose host it is; by default it is the example host that every
 document is checked against.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import Outcome
 
 TRANSCRIPTS = Path(__file__).parent.parent / "tests" / "transcripts"
 
@@ -69,13 +71,29 @@ class NotJudged(Refused):
     """Ops of which the last one must be accepted, with any answer."""
 
     def is_right(self) -> bool:
-        """Return True if the model covers every answer to the last op."""
+        """Return True if that is so."""
+        outcome = self._last_outcome()
+        return isinstance(outcome, NotCovered)
+
+    def _last_outcome(self) -> Outcome | None:
         domain = Domain(self.host)
         try:
             steps = [domain.follow(op) for _, op in self.scenario.ops()]
         except ScenarioError:
-            return False
-        return isinstance(steps[-1].outcome, NotCovered)
+            return None
+        return steps[-1].outcome
+
+
+class Judged(NotJudged):
+    """Ops of which the last one must be accepted, and its answer compared."""
+
+    def is_right(self) -> bool:
+        """Return True if that is so."""
+        outcome = self._last_outcome()
+        return outcome is not None and not isinstance(outcome, NotCovered)
+
+
+_KINDS = {"refused": Refused, "not_judged": NotJudged, "judged": Judged}
 
 
 def _refusal(scenario: Scenario, host: HostProfile) -> str:
@@ -92,11 +110,10 @@ def refused_documents() -> Iterator[Refused]:
         content = json.loads(path.read_text(encoding="utf-8"))
         host = _host(content.get("host", ""))
         for number, case in enumerate(content["cases"]):
-            kind = Refused if "refused" in case else NotJudged
+            kind, why = next((_KINDS[name], why) for name, why in case.items() if name in _KINDS)
             ops = [decode(op) for op in (*content["before"], *case["ops"])]
             steps = tuple(ScenarioStep(op) for op in ops)
             name = f"{path.stem}[{number}]"
-            why = case["refused" if kind is Refused else "not_judged"]
             yield kind(name, why, Scenario(name, "", "", steps), host)
 
 

@@ -23,12 +23,13 @@ from kvmprobe.lab.cpu_profile import PROFILES
 from kvmprobe.lab.place import EmulatedHost
 from kvmprobe.results.host_variant import DEFAULT_HOST, HostVariant
 from kvmprobe.results.transcript import Transcript
+from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.literal_fields import Bytes
 from kvmprobe.scenarios.op_fields import kinds
 from kvmprobe.search.random_scenarios import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kvmprobe.execution.place import Place
     from kvmprobe.model.host import HostProfile
@@ -57,7 +58,10 @@ def main() -> None:
         help="record the documents in tests/transcripts/documents as KERNEL-documents",
     )
     parser.add_argument(
-        "--only", default="*", metavar="GLOB", help="only documents whose names match"
+        "--only",
+        action="append",
+        metavar="GLOB",
+        help="only documents whose names match; can be repeated",
     )
     parser.add_argument(
         "--cpu",
@@ -71,7 +75,7 @@ def main() -> None:
         help="record this many random scenarios without a hazard as KERNEL-random",
     )
     arguments = parser.parse_args()
-    documents = partial(_documents, arguments.only)
+    documents = partial(_documents, arguments.only or ["*"])
     if arguments.documents or arguments.random or arguments.cpu:
         for spec in arguments.kernel:
             if arguments.random:
@@ -108,8 +112,11 @@ def _record_listed(
     _keep(path, found, old)
 
 
-def _documents(glob: str, _host: HostProfile) -> list[Scenario]:
-    return [read(file) for file in sorted((FOLDER / "documents").glob(f"{glob}.json"))]
+def _documents(globs: Sequence[str], host: HostProfile) -> list[Scenario]:
+    """Return the documents that the model can judge on a host."""
+    files = {file for glob in globs for file in (FOLDER / "documents").glob(f"{glob}.json")}
+    every = [read(file) for file in sorted(files)]
+    return [one for one in every if judgeable((op for _, op in one.ops()), host)]
 
 
 def _random(count: int, host: HostProfile) -> Iterator[Scenario]:

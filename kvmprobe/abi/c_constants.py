@@ -8,7 +8,14 @@ the compiled modules, and the type checker needs the names.  ``cdefs/build_ext.p
 from __future__ import annotations
 
 from kvmprobe.abi import fpu_loads, limits, payload
-from kvmprobe.abi.executor import CallKind, Competition, ExitCode, HostRegisters, TaskRelation
+from kvmprobe.abi.executor import (
+    CallKind,
+    Competition,
+    ExitCode,
+    HostRegisters,
+    Placement,
+    TaskRelation,
+)
 from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, Msr
 
@@ -24,7 +31,7 @@ def c_constants() -> dict[str, str]:
         "RESET_VECTOR": RESET_VECTOR,
         "XFD_MSR": int(Msr.IA32_XFD),
     }
-    executor = [*CallKind, *TaskRelation, *HostRegisters, *Competition, *ExitCode]
+    executor = [*CallKind, *TaskRelation, *HostRegisters, *Competition, *Placement, *ExitCode]
     lists = {
         "FPU_MSR_LISTS": fpu_loads.MSR_LISTS,
         "FPU_ONE_REGISTERS": fpu_loads.ONE_REGISTERS,

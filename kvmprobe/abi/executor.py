@@ -51,6 +51,13 @@ class Competition(IntEnum):
     PROCESS_COMPETES = 1  # another process, with a pattern in all FPU registers
 
 
+class Placement(IntEnum):
+    """On which CPU the tasks of a scenario make their calls."""
+
+    STAYS = 0  # where the scheduler puts them
+    MOVES = 1  # each call on another CPU than the one before
+
+
 class ExitCode(IntEnum):
     """Exit status of a scenario's process."""
 

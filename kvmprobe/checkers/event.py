@@ -64,7 +64,7 @@ class NamedCall:
         kind = type(call).__name__
         name = _NAMES.get(call.number, kind) if isinstance(call, Ioctl) else kind
         on = call.on if isinstance(call, Ioctl | RunVcpu | RunGuest) else ""
-        by = call.by if isinstance(call, Ioctl | ArchPrctl) else MAIN
+        by = call.by if isinstance(call, Ioctl | ArchPrctl | RunVcpu) else MAIN
         captures = ""
         if isinstance(call, Ioctl) and isinstance(call.argument, Output):
             captures = call.argument.capture

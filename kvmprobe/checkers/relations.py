@@ -47,6 +47,7 @@ _MEANINGS: Mapping[Aspect, _Meaning] = {
     Aspect.PLACE: _Meaning("move", "INV-46", Claim.PLACE_MATTERS),
     Aspect.REGISTERS: _Meaning("host-registers", "INV-47", Claim.HOST_REGISTERS_MATTER),
     Aspect.COMPETITION: _Meaning("competition", "INV-48", Claim.COMPETITION_MATTERS),
+    Aspect.CPU: _Meaning("cpu", "INV-49", Claim.CPU_MATTERS),
 }
 
 

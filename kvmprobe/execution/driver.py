@@ -192,7 +192,7 @@ class Driver:
     ) -> str:
         deadlines = map(_milliseconds, (self._timing.scenario, self._timing.of_step))
         scenario = request.scenario
-        beside = (scenario.registers, scenario.competition)
+        beside = (scenario.registers, scenario.competition, scenario.placement)
         values = (number, request.gate, *beside, *deadlines)
         head = " ".join(f"{value:x}" for value in values)
         return f"{word} {head} {_words(calls)}"

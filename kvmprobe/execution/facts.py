@@ -49,6 +49,8 @@ def gather(device: str) -> dict[str, Any]:
     If KVM is not usable, ``kvm`` is None and ``kvm_unavailable`` has the reason.
     """
     uname, files = os.uname(), HostFiles()
+    # Not within pinned().
+    usable = len(os.sched_getaffinity(0))
     with host_cpu.pinned():
         facts: dict[str, Any] = {
             "kernel": {
@@ -57,6 +59,7 @@ def gather(device: str) -> dict[str, Any]:
                 "machine": uname.machine,
             },
             "cpu": _cpu(),
+            "cpus": usable,
             "xcomp": _xcomp(),
             "userfaultfd": _userfaultfd(files),
             "environment": environment.gather(uname.release),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CAP_XSAVE2_SINCE = "5.17"
 RUNS = "runs"
+_CPUS_TO_MOVE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,9 @@ def unmet(preflight: Preflight) -> dict[Need, tuple[str, str]]:
     nested = _no_nested_vmx(preflight.facts["kvm"])
     if nested:
         found[Need.NESTED_VMX] = ("no_nested_vmx", nested)
+    # Recordings from before this fact are of one CPU.
+    if preflight.facts.get("cpus", 1) < _CPUS_TO_MOVE:
+        found[Need.TWO_CPUS] = ("one_cpu", "kvmprobe may use one CPU only")
     if preflight.facts["userfaultfd"]:
         found[Need.PRIVILEGE] = ("no_userfaultfd", preflight.facts["userfaultfd"])
     return found

@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from kvmprobe.xstate.cpuid import CpuidTable
 
 
-# CPUID.0:EBX, EDX, ECX of those that drop them, and of those of which it is not known.
-_MAY_DROP_POINTERS = {
-    tuple(int.from_bytes(name[at : at + 4], "little") for at in (0, 4, 8))
-    for name in (b"AuthenticAMD", b"HygonGenuine", b"CentaurHauls", b"  Shanghai  ")
-}
+# The vendors whose CPUs drop them, and those of which it is not known.
+_MAY_DROP_POINTERS = {b"AuthenticAMD", b"HygonGenuine", b"CentaurHauls", b"  Shanghai  "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +74,10 @@ class HostProfile:
 
         :see: SDM vol.1 §13.5.1 "x87 State"; AMD64 Architecture Programmer's Manual vol.5 FXSAVE
         """
-        vendor = self.supported.at(0, 0)
-        return (vendor.ebx, vendor.edx, vendor.ecx) not in _MAY_DROP_POINTERS
+        first = self.supported.at(0, 0)
+        registers = (first.ebx, first.edx, first.ecx)
+        vendor = b"".join(register.to_bytes(4, "little") for register in registers)
+        return vendor not in _MAY_DROP_POINTERS
 
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""

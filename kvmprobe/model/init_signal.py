@@ -10,21 +10,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.errors import NotModelled
 from kvmprobe.model.control import Cr0
-from kvmprobe.model.fpstate import cycle_fpu, host_dies
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.state import State
 from kvmprobe.xstate.cpuid import LEAF_FEATURES
-from kvmprobe.xstate.features import MPX, XFeature
+from kvmprobe.xstate.features import MPX
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine, Vcpu
 
-_CLEARED = MPX | XFeature.CET_USER.bit | XFeature.CET_KERNEL.bit
 _KEPT_MSRS = frozenset({Msr.IA32_PAT})
+# The content of CET_USER and of CET_KERNEL: SDM vol.1 §13.5.9 "CET State".
+_CLEARED_MSRS = frozenset(
+    {
+        Msr.IA32_U_CET,
+        Msr.IA32_PL3_SSP,
+        Msr.IA32_PL0_SSP,
+        Msr.IA32_PL1_SSP,
+        Msr.IA32_PL2_SSP,
+    }
+)
 
 LATCH_INIT = Rule(
     "KVM_SET_VCPU_EVENTS with smi.latched_init makes an INIT pending",
@@ -45,21 +52,27 @@ def cannot_latch(vcpu: Vcpu) -> str:
         return "needs a vCPU with a local APIC in the kernel, which latches the INIT"
     if vcpu.state.get(State.MP_STATE, {}).get("mp_state"):
         return "needs a vCPU whose MP state is RUNNABLE"
-    if set(vcpu.msrs) - _KEPT_MSRS:
+    if set(vcpu.msrs) - _KEPT_MSRS - _CLEARED_MSRS:
         return "the model does not know which of the MSRs that were written an INIT clears"
     return ""
 
 
-def cannot_take(vcpu: Vcpu) -> str:
+def cannot_take(host: HostProfile, vcpu: Vcpu) -> str:
     """Return why KVM_GET_MP_STATE cannot take a pending INIT; empty if it can.
 
     An OUT of the guest is complete only after the next KVM_RUN, which advances RIP if it is still
     the one of the OUT: at the reset vector it is, even after the INIT.
 
-    :see: arch/x86/kvm/x86.c: complete_fast_pio_out
+    :see: arch/x86/kvm/x86.c: complete_fast_pio_out, kvm_arch_vcpu_ioctl_get_mpstate; commit
+        8819a49f9028 ("KVM: x86: Unload "FPU" state on INIT if and only if its currently in-use")
     """
-    pending = vcpu.init_pending and vcpu.entered
-    return "KVM_RUN must complete an OUT before the vCPU takes its INIT" if pending else ""
+    if not vcpu.init_pending:
+        return ""
+    if vcpu.entered:
+        return "KVM_RUN must complete an OUT before the vCPU takes its INIT"
+    if host.kvm_xcr0 & MPX:
+        return "where KVM offers MPX, some kernels load and save the guest's FPU state for an INIT"
+    return ""
 
 
 def latch_init(machine: Machine, vcpu_name: str) -> Step:
@@ -82,24 +95,20 @@ TAKE_INIT = Rule(
 )
 
 
-def taken(host: HostProfile, vcpu: Vcpu) -> Vcpu:
+def taken(vcpu: Vcpu) -> Vcpu:
     """Return a vCPU after it has taken a pending INIT; one without is returned as it is.
 
-    Of XSTATE it clears MPX and CET; loads and saves of the guest's FPU state surround that.
+    Of XSTATE it clears MPX and CET.
 
-    :raises NotModelled: such a load kills the host
     :see: SDM vol.3 table 11-1 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or
         INIT"; arch/x86/kvm/x86.c: kvm_vcpu_reset, kvm_xstate_reset
     """
     if not vcpu.init_pending:
         return vcpu
-    if host_dies(vcpu.fpstate):
-        raise NotModelled("INIT of a vCPU with state in a component that XFD disables")
-    fpstate = cycle_fpu(host, vcpu.fpstate)
-    cleared = _CLEARED & (host.kvm_xcr0 | host.kvm_xss)
-    fpstate = fpstate._replace(
-        xstate_bv=fpstate.xstate_bv & ~cleared,
-        contents={nr: held for nr, held in fpstate.contents.items() if not cleared >> nr & 1},
+    held = vcpu.fpstate.contents
+    fpstate = vcpu.fpstate._replace(
+        xstate_bv=vcpu.fpstate.xstate_bv & ~MPX,
+        contents={nr: content for nr, content in held.items() if not MPX >> nr & 1},
     )
     features = vcpu.cpuid.table.find(LEAF_FEATURES, 0) if vcpu.cpuid else None
     return vcpu._replace(
@@ -110,5 +119,6 @@ def taken(host: HostProfile, vcpu: Vcpu) -> Vcpu:
         in_payload=False,
         entered=False,
         init_pending=False,
+        msrs={index: value for index, value in vcpu.msrs.items() if index in _KEPT_MSRS},
         state={State.REGS: {"rdx": features.eax}} if features else {},
     )

@@ -36,11 +36,6 @@ class Region:
     size: int
     memory: str
 
-    @property
-    def end(self) -> int:
-        """The first address after it."""
-        return self.address + self.size
-
     def overlaps(self, other: Region) -> bool:
         """Return True if the two have a guest-physical address in common."""
         return (
@@ -122,6 +117,5 @@ def share_payload(machine: Machine, vm_name: str) -> Step:
 def _refusal(vm: Vm, region: Region) -> int:
     old = vm.slots.get(region.slot)
     if old is not None:
-        same = (old.memory, old.size) == (region.memory, region.size)
-        return 0 if same and old.address == region.address else errno.EINVAL
+        return 0 if old == region else errno.EINVAL
     return errno.EEXIST if any(region.overlaps(r) for r in vm.slots.values()) else 0

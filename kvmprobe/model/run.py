@@ -49,7 +49,7 @@ def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> 
     :raises NotModelled: the vCPU executes the guest payload
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run; arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
     """
-    vcpu = taken(machine.host, machine.vcpu(vcpu_name))
+    vcpu = taken(machine.vcpu(vcpu_name))
     fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, rule)

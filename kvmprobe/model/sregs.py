@@ -103,14 +103,14 @@ def set_sregs(
     return restore_registers(machine, vcpu_name, {**kept, CR4_FIELD: cr4})
 
 
-def not_covered(machine: Machine, members: Mapping[str, int]) -> str:
+def not_covered(members: Mapping[str, int]) -> str:
     """Return which of the members that a SET changes the model has no rule for.
+
+    Where :func:`efer_decides`, the result is certain even so.
 
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs
     """
-    if not members or efer_decides(machine, members):
-        return ""
-    return f"{', '.join(members)} in KVM_SET_SREGS"
+    return f"{', '.join(members)} in KVM_SET_SREGS" if members else ""
 
 
 def efer_decides(machine: Machine, members: Mapping[str, int]) -> bool:
@@ -126,9 +126,8 @@ def efer_decides(machine: Machine, members: Mapping[str, int]) -> bool:
 
 def _takes_reserved_efer(machine: Machine, members: Mapping[str, int]) -> bool:
     """Return True if a kernel with the defect accepts an EFER that has reserved bits alone."""
-    efer = members.get(EFER_FIELD, 0)
-    alone = set(members) == {EFER_FIELD} and not efer & ~EFER_RESERVED
-    return alone and bool(efer) and Behaviour.SREGS_EFER_NOT_CHECKED in machine.host.behaviours
+    alone = set(members) == {EFER_FIELD} and not members[EFER_FIELD] & ~EFER_RESERVED
+    return alone and Behaviour.SREGS_EFER_NOT_CHECKED in machine.host.behaviours
 
 
 def set_cr4(machine: Machine, vcpu_name: str, value: int) -> Step:

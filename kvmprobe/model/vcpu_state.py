@@ -101,7 +101,7 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
     """
     rule = TAKE_INIT if machine.vcpu(vcpu_name).init_pending else GET_STATE
-    vcpu = taken(machine.host, machine.vcpu(vcpu_name))
+    vcpu = taken(machine.vcpu(vcpu_name))
     machine = machine.with_vcpu(vcpu_name, vcpu)
     if state is State.LAPIC and not vcpu.lapic:
         return Step(machine, Failed(errno.EINVAL), GET_STATE)
@@ -148,8 +148,8 @@ def set_values(machine: Machine, vcpu_name: str, state: State, given: Mapping[st
         return Step(machine, Failed(errno.EINVAL), SET_STATE)
     if state is State.EVENTS:
         values |= {name: RESET[state][name] for name in ("flags", "sipi_vector")}
-    if state is State.REGS and "rflags" in values:
-        values["rflags"] |= RESET[state]["rflags"]
+    if "rflags" in values:
+        values["rflags"] |= RESET[State.REGS]["rflags"]
     if values.get("mp_state") == _SIPI_RECEIVED:
         values["mp_state"] = _RUNNABLE
     vcpu = vcpu._replace(state={**vcpu.state, state: values})

@@ -137,6 +137,7 @@ static long call_on_descriptor(struct session *session, const struct kvmprobe_ca
 /* Returns the result, -errno, or STOPPED. */
 long perform(struct session *session, const struct kvmprobe_call *call, const struct input *input)
 {
+	move_on();
 	prepare_registers(call);
 	switch (call->kind) {
 	case KVMPROBE_OPEN:

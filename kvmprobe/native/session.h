@@ -125,6 +125,10 @@ void let_compete(void);
 void meet_competitor(void);
 void line_rounds(void);
 
+/* moves.c: the CPU of each call. */
+void move_between_cpus(void);
+void move_on(void);
+
 /* guest_calls.c */
 long map_payload_of(int vm, uint8_t **memory);
 long share_payload_of(int vm, uint8_t *memory);

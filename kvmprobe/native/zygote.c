@@ -5,11 +5,11 @@
  * Lines in, from the driver; the numbers are hexadecimal:
  *     D NR ...				define a call: wire.c
  *     X				forget all calls and known outputs
- *     R NR GATE REGISTERS COMPETITION MS STEP_MS CALL ... ; CALL ... ;	run a scenario: its number, 1 to stop before a
- *					guest-FPU load that is fatal by the last read-back, the registers that calls are made
- *					with (live.c), which task competes for the CPU (competitor.c), deadlines of the
- *					scenario and of each step (noticed after at most twice that time), calls; ";" ends a
- *					step
+ *     R NR GATE REGISTERS COMPETITION PLACEMENT MS STEP_MS CALL ... ; CALL ... ;	run a scenario: its number, 1 to stop
+ *					before a guest-FPU load that is fatal by the last read-back, the registers that calls
+ *					are made with (live.c), which task competes for the CPU (competitor.c), whether calls
+ *					move between CPUs (moves.c), deadlines of the scenario and of each step (noticed after
+ *					at most twice that time), calls; ";" ends a step
  *     B (like R)			run a scenario whose process waits behind the last step: branch.c
  *     anything else			a request to the worker, which answers it
  * Lines to the worker: such a request; "overrun KIND PID NR MS" if a deadline was missed, then "ended".  The worker writes a
@@ -32,7 +32,7 @@ enum { REAP_MS = 10000, MISSED_ALARM_US = 50000 };
 
 struct request {
 	long number;
-	int gate, registers, competition, waits;
+	int gate, registers, competition, placement, waits;
 	long deadline_ms, step_ms;
 	size_t steps, count;
 };
@@ -205,6 +205,8 @@ static pid_t start(const struct request *request)
 			share_changes();
 		if (request->competition == KVMPROBE_PROCESS_COMPETES)
 			start_competitor();
+		if (request->placement == KVMPROBE_MOVES)
+			move_between_cpus();
 		use_registers(request->registers);
 		if (request->waits)
 			_exit(run_branch(&session, request->number, calls, request->steps));
@@ -288,6 +290,7 @@ static void run_line(const char *line, int waits)
 	request.gate = (int)read_number(&line);
 	request.registers = (int)read_number(&line);
 	request.competition = (int)read_number(&line);
+	request.placement = (int)read_number(&line);
 	request.deadline_ms = (long)read_number(&line);
 	request.step_ms = (long)read_number(&line);
 	request.steps = read_steps(line, calls, &request.count);

@@ -97,6 +97,7 @@ _SENTENCES: Mapping[Claim, str] = {
     _C.COMPETITION_MATTERS: (
         "{ops}: what it does, or leaves, depends on a process that competes for the CPU"
     ),
+    _C.CPU_MATTERS: "{ops}: what it does, or leaves, is not the same after a move to another CPU",
     _C.COMPETING_REGISTERS_CHANGED: (
         "during {ops} the {region} of a process that competes for the CPU changes, at byte "
         "{offset} of an XSAVE image: {expected} before, {observed} after"

@@ -26,6 +26,7 @@ from kvmprobe.scenarios.calls import (
     Output,
     Relation,
     RunGuest,
+    RunVcpu,
     SetAltStack,
     Spawn,
 )
@@ -239,7 +240,9 @@ class _Writer:
 
 def _by_any_task(call: Call) -> Call:
     """Return the call without its task, because all tasks call the same function."""
-    return replace(call, by=MAIN) if isinstance(call, Ioctl | ArchPrctl | SetAltStack) else call
+    if isinstance(call, Ioctl | ArchPrctl | SetAltStack | RunVcpu):
+        return replace(call, by=MAIN)
+    return call
 
 
 def _why(expected: Expectation) -> str:

@@ -86,6 +86,7 @@ class Claim(Enum):
     HOST_REGISTERS_MATTER = ("host-registers-matter",)
     HOST_REGISTERS_CHANGED = ("host-registers-changed", "offset", "region expected observed")
     COMPETITION_MATTERS = ("competition-matters",)
+    CPU_MATTERS = ("cpu-matters",)
     COMPETING_REGISTERS_CHANGED = (
         "competing-registers-changed",
         "offset",

@@ -223,6 +223,7 @@ class RunVcpu:
     immediate_exit: int
     patches: tuple[tuple[int, bytes], ...] = ()
     size: int = EXIT_SIZE
+    by: str = MAIN
 
 
 @dataclass(frozen=True, slots=True)

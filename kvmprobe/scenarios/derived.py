@@ -14,6 +14,7 @@ class Aspect(Enum):
     PLACE = "place"
     REGISTERS = "registers"
     COMPETITION = "competition"
+    CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ class Need(Enum):
     CET = "KVM gives guests shadow stacks, IBT and CET state in IA32_XSS"
     GUEST_CODE = "guest code in long mode runs"
     NESTED_VMX = "KVM gives guests VMX"
+    TWO_CPUS = "two CPUs"
     PRIVILEGE = "userfaultfd(2) of faults in the kernel"
 
 
@@ -20,4 +21,5 @@ ANYWHERE: Needs = frozenset()
 AMX: Needs = frozenset({Need.AMX})
 GUEST_CODE: Needs = frozenset({Need.GUEST_CODE})
 NESTED_VMX: Needs = frozenset({Need.NESTED_VMX})
+TWO_CPUS: Needs = frozenset({Need.TWO_CPUS})
 PRIVILEGE: Needs = frozenset({Need.PRIVILEGE})

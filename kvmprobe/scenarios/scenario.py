@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.executor import Competition, HostRegisters
+from kvmprobe.abi.executor import Competition, HostRegisters, Placement
 from kvmprobe.scenarios.need import AMX, ANYWHERE, NESTED_VMX, Need, Needs
 from kvmprobe.scenarios.scenario_id import family_of
 
@@ -42,6 +42,7 @@ class Scenario:
     :ivar derived: the scenario that it was derived from; None for one of the catalogue
     :ivar registers: what the calling thread's FPU registers have during its calls
     :ivar competition: which task competes with its process for the CPU
+    :ivar placement: on which CPU its tasks make their calls
     """
 
     id: str
@@ -52,6 +53,7 @@ class Scenario:
     derived: Derived | None = None
     registers: HostRegisters = HostRegisters.AS_THEY_ARE
     competition: Competition = Competition.NOTHING_COMPETES
+    placement: Placement = Placement.STAYS
 
     @property
     def needs_amx(self) -> bool:

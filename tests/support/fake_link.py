@@ -168,7 +168,7 @@ class FakeLink:
         probing = self._place.boots == 1 and self._runs <= len(PROBES)
         hidden = self._place.hides and probing
         host = replace(self._host, behaviours=frozenset()) if hidden else self._host
-        number, gate, registers, _, _, _, calls = request.split(" ", 6)
+        number, gate, registers, *_, calls = request.split(" ", 7)
         machine = Machine.fresh(host, HostRegisters(int(registers, 16)))
         number, gate = int(number, 16), gate == "1" and self._place.obedient
         for index, step in enumerate(calls.split("; ")[:-1]):

@@ -56,10 +56,10 @@ def lost_in(before, op, step):
         return
     host = before.host
     if isinstance(op.lower(host), RunVcpu | RunGuest):
-        guest = _at_exit(host, taken(host, vcpu), op)
+        guest = _at_exit(host, taken(vcpu), op)
         yield from _lost_by_exit(guest, step.machine.vcpu(name))
         if isinstance(op, GuestXsave):
-            yield from _lost_by_save(entered(host, taken(host, vcpu), _NOTHING), op, outcome)
+            yield from _lost_by_save(entered(host, taken(vcpu), _NOTHING), op, outcome)
     else:
         yield from _undecided(host, vcpu, outcome)
 

@@ -34,6 +34,7 @@ REASONS_TO_SKIP = {
     "no_guest_code",
     "no_nested_vmx",
     "no_userfaultfd",
+    "one_cpu",
 }
 
 

@@ -60,6 +60,7 @@ derived scenarios:
     moved-vcpu-N     all state is saved, and restored into a new vCPU
     moved-vm-N       the same in a new VM
     moved-process-N  the same in a new VM of a forked child
+    moved-cpu        each call is made on another CPU than the one before
     host-live-all    the calling thread has a pattern in its FPU registers
     host-live-init   the same with INIT; -pkru-0: and PKRU 0
     host-live-tiles  the pattern, and permission for tiles
@@ -88,6 +89,7 @@ families:
   vmm         the restore orders of QEMU, Firecracker, Cloud Hypervisor,
               crosvm and others
   guest       guest instructions: XSETBV, RDMSR, AMX, x87 to AVX-512, XSAVE
+  vcpus       restores of two vCPUs that interleave; calls of other threads
   migrate     a guest continued in another VM, in several restore orders
 """
 PRINTING = """\

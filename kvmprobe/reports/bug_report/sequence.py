@@ -71,6 +71,8 @@ def conditions(case: Case) -> str:
         asked.append("guest code in long mode")
     if Need.NESTED_VMX in case.needs:
         asked.append("nested virtualization on a CPU with VMX")
+    if Need.TWO_CPUS in case.needs:
+        asked.append("two CPUs")
     return f"Needed: {', '.join(asked)}."
 
 

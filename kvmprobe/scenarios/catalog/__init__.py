@@ -23,6 +23,7 @@ from kvmprobe.scenarios.catalog import (
     sregs,
     synced,
     system,
+    vcpus,
     vmm,
     xcrs,
     xsave,
@@ -56,6 +57,7 @@ _MODULES = {
     "reset": reset,
     "guest": guest,
     "migrate": migration,
+    "vcpus": vcpus,
 }
 
 

@@ -11,11 +11,13 @@ from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
 from kvmprobe.abi.tables import CPUID2
 from kvmprobe.model import cpuid, guest_cpuid, vendor
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Immediate, Literal, Output
 from kvmprobe.scenarios.cpuid_tables import CAPTURED, Table, table, version_1
 from kvmprobe.scenarios.op_fields import U32, Caller, Name, Number
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
+from kvmprobe.scenarios.ops.lifecycle import on_which
 from kvmprobe.scenarios.ops.xsave import at_page_end
 from kvmprobe.xstate.cpuid import CpuidTable
 
@@ -110,7 +112,7 @@ class SetCpuid2(HostIoctl):
 
     @property
     def text(self) -> str:
-        return f"{self.kernel_call}({self.table})"
+        return f"{self.kernel_call}({self.table}){on_which(self.vcpu, self.by)}"
 
 
 def _value(machine: Machine, variant: Table) -> GuestCpuid:
@@ -212,9 +214,14 @@ class GetCpuid2(FixedIoctl):
     def transition(self, machine: Machine) -> Step:
         return guest_cpuid.get_cpuid2(machine, VCPU, self._kept_as, self.room, self.by)
 
+    def refused(self, machine: Machine) -> str:
+        keeps = Behaviour.GET_CPUID2_KEEPS_NENT in machine.host.behaviours
+        beyond = self.room > KVM_MAX_CPUID_ENTRIES and keeps
+        return "this kernel returns the room, more than the buffer has" if beyond else ""
+
     def not_covered(self, machine: Machine) -> str:
+        grows = vendor.adds_entries(machine.host, machine.vcpu(self.descriptor).cpuid)
         short = self.room != KVM_MAX_CPUID_ENTRIES
-        grows = vendor.rewrites_cpuid(machine.host)
         return "KVM's vendor module adds entries to the table" if short and grows else ""
 
     def read(self, output: bytes) -> Mapping[str, int]:

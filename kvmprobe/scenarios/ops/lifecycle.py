@@ -41,6 +41,11 @@ def by_whom(task: str) -> str:
     return f" by {task}" if task else ""
 
 
+def on_which(vcpu: str, task: str) -> str:
+    """Return the part of a text that names an unusual vCPU, and the calling task."""
+    return f"{'' if vcpu == VCPU else f' on {vcpu}'}{by_whom(task)}"
+
+
 @op(
     "open-kvm",
     "open",

@@ -11,11 +11,20 @@ from kvmprobe.abi.tables import MSRS
 from kvmprobe.model import msr
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.msr import FpuLoad
-from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Literal, Output, SleepingLiteral
+from kvmprobe.scenarios.calls import (
+    MAIN,
+    VCPU,
+    Argument,
+    Captured,
+    Literal,
+    Output,
+    SleepingLiteral,
+)
 from kvmprobe.scenarios.cpuid_tables import Table, table
 from kvmprobe.scenarios.need import PRIVILEGE
-from kvmprobe.scenarios.op_fields import U64, Entries, Indices
+from kvmprobe.scenarios.op_fields import U64, Caller, Entries, Indices, Name
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
+from kvmprobe.scenarios.ops.lifecycle import on_which
 from kvmprobe.scenarios.requirement import Requirement
 from kvmprobe.xstate.features import names
 
@@ -83,16 +92,18 @@ class SetXfd(FixedIoctl):
     """Write IA32_XFD; the kernel returns the number of entries that it processed."""
 
     xfd: U64
+    vcpu: Name = VCPU
+    by: Caller = MAIN
 
     def argument(self) -> Argument:
         return Literal(msr_list({Msr.IA32_XFD: self.xfd}))
 
     def transition(self, machine: Machine) -> Step:
-        return msr.set_xfd(machine, VCPU, self.xfd)
+        return msr.set_xfd(machine, self.vcpu, self.xfd)
 
     @property
     def text(self) -> str:
-        return f"{self.kernel_call} IA32_XFD={names(self.xfd)}"
+        return f"{self.kernel_call} IA32_XFD={names(self.xfd)}{on_which(self.vcpu, self.by)}"
 
 
 @op("set-xfd-err", ioctls.SET_MSRS, msr.SET_XFD_ERR)
@@ -122,12 +133,19 @@ class SetXfdErr(FixedIoctl):
 class GetXfd(FixedIoctl):
     """Read IA32_XFD and IA32_XFD_ERR."""
 
+    vcpu: Name = VCPU
+    by: Caller = MAIN
+
     def argument(self) -> Argument:
         head = msr_list(dict.fromkeys(_XFD_MSRS, 0))
         return Output(len(head), head)
 
     def transition(self, machine: Machine) -> Step:
-        return msr.get_xfd(machine, VCPU)
+        return msr.get_xfd(machine, self.vcpu)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 @op(

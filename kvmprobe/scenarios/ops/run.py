@@ -13,9 +13,10 @@ from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.model import run, synced_run, vcpu_state
 from kvmprobe.model.state import State
 from kvmprobe.model.synced_run import RunArea, Synced
-from kvmprobe.scenarios.calls import VCPU, Call, RunVcpu
-from kvmprobe.scenarios.op_fields import U8, U32, U64
+from kvmprobe.scenarios.calls import MAIN, VCPU, Call, RunVcpu
+from kvmprobe.scenarios.op_fields import U8, U32, U64, Caller, Name
 from kvmprobe.scenarios.ops._base import FixedOp, op
+from kvmprobe.scenarios.ops.lifecycle import on_which
 from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ _FAILURE = KVM_RUN[1]
 
 class _Entry(FixedOp):
     """A KVM_RUN that enters the guest."""
-
-    def call(self) -> Call:
-        return RunVcpu(VCPU, 0)
 
     def read(self, output: bytes) -> Mapping[str, int]:
         """Return the exit reason, and with KVM_EXIT_FAIL_ENTRY the hardware's reason.
@@ -62,8 +60,18 @@ class _Entry(FixedOp):
 class RunUntilHalt(_Entry):
     """Enter the guest, which halts at once."""
 
+    vcpu: Name = VCPU
+    by: Caller = MAIN
+
+    def call(self) -> Call:
+        return RunVcpu(self.vcpu, 0, by=self.by)
+
     def transition(self, machine: Machine) -> Step:
-        return run.run_until_halt(machine, VCPU)
+        return run.run_until_halt(machine, self.vcpu)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 @op(
@@ -84,6 +92,9 @@ class RunUntilOut(_Entry):
 
     takes_init = True
 
+    def call(self) -> Call:
+        return RunVcpu(VCPU, 0)
+
     def transition(self, machine: Machine) -> Step:
         return vcpu_state.run_until_port(machine, VCPU)
 
@@ -100,11 +111,18 @@ class RunUntilOut(_Entry):
 class RunImmediateExit(FixedOp):
     """Call KVM_RUN without entering the guest; KVM loads and saves the guest FPU even so."""
 
+    vcpu: Name = VCPU
+    by: Caller = MAIN
+
     def call(self) -> Call:
-        return RunVcpu(VCPU, 1)
+        return RunVcpu(self.vcpu, 1, by=self.by)
 
     def transition(self, machine: Machine) -> Step:
-        return run.run_immediate_exit(machine, VCPU)
+        return run.run_immediate_exit(machine, self.vcpu)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 _HEAD, _REGISTERS = ioctls.KVM_RUN_HEAD, ioctls.KVM_SYNC_REGS

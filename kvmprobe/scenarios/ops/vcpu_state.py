@@ -151,7 +151,7 @@ class GetMpState(_Get):
     takes_init = True
 
     def refused(self, machine: Machine) -> str:
-        return init_signal.cannot_take(machine.vcpu(VCPU))
+        return init_signal.cannot_take(machine.host, machine.vcpu(VCPU))
 
 
 @op(

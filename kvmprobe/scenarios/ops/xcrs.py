@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.tables import XCRS
 from kvmprobe.model import xcr
-from kvmprobe.scenarios.calls import VCPU, Argument, Literal, Output
-from kvmprobe.scenarios.op_fields import U32, U64, Entries
+from kvmprobe.scenarios.calls import MAIN, VCPU, Argument, Literal, Output
+from kvmprobe.scenarios.op_fields import U32, U64, Caller, Entries, Name
 from kvmprobe.scenarios.ops._base import FixedIoctl, op
+from kvmprobe.scenarios.ops.lifecycle import on_which
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -31,17 +32,19 @@ class SetXcrs(FixedIoctl):
     """Set XCR0 with a one-entry list."""
 
     xcr0: U64
+    vcpu: Name = VCPU
+    by: Caller = MAIN
 
     def argument(self) -> Argument:
         xcrs = XCRS.pack([(0, self.xcr0)], 0)
         return Literal(xcrs.ljust(_XCRS_SIZE, b"\0"))
 
     def transition(self, machine: Machine) -> Step:
-        return xcr.set_xcr0(machine, VCPU, self.xcr0)
+        return xcr.set_xcr0(machine, self.vcpu, self.xcr0)
 
     @property
     def text(self) -> str:
-        return f"{self.kernel_call} XCR0={names(self.xcr0)}"
+        return f"{self.kernel_call} XCR0={names(self.xcr0)}{on_which(self.vcpu, self.by)}"
 
 
 @op(
@@ -73,8 +76,15 @@ class SetXcrsList(FixedIoctl):
 class GetXcrs(FixedIoctl):
     """Read XCR0."""
 
+    vcpu: Name = VCPU
+    by: Caller = MAIN
+
     def argument(self) -> Argument:
         return Output(_XCRS_SIZE)
 
     def transition(self, machine: Machine) -> Step:
-        return xcr.get_xcr0(machine, VCPU)
+        return xcr.get_xcr0(machine, self.vcpu)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"

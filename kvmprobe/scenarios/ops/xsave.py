@@ -9,6 +9,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.fields import XSTATE_BV, places
 from kvmprobe.model import uabi
 from kvmprobe.scenarios.calls import (
+    MAIN,
     VCPU,
     Argument,
     Immediate,
@@ -17,8 +18,9 @@ from kvmprobe.scenarios.calls import (
     Output,
     OutputAtPageEnd,
 )
-from kvmprobe.scenarios.op_fields import U64, Size
+from kvmprobe.scenarios.op_fields import U64, Caller, Name, Size
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
+from kvmprobe.scenarios.ops.lifecycle import on_which
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
@@ -66,6 +68,8 @@ class SetXsave(HostIoctl):
     in_vmx_operation = True
 
     xstate_bv: U64
+    vcpu: Name = VCPU
+    by: Caller = MAIN
 
     def image(self, host: HostProfile) -> bytes:
         return whole_image(self.xstate_bv, host)
@@ -74,11 +78,12 @@ class SetXsave(HostIoctl):
         return Literal(self.image(host))
 
     def transition(self, machine: Machine) -> Step:
-        return uabi.set_xsave(machine, VCPU, self.image(machine.host))
+        return uabi.set_xsave(machine, self.vcpu, self.image(machine.host))
 
     @property
     def text(self) -> str:
-        return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}"
+        shown = f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}"
+        return f"{shown}{on_which(self.vcpu, self.by)}"
 
 
 @op("set-xsave-image", ioctls.SET_XSAVE, uabi.SET_XSAVE, uabi.READ_IMAGE, errnos=_REFUSED)
@@ -142,12 +147,19 @@ class GetXsave2(HostIoctl):
 
     in_vmx_operation = True
 
+    vcpu: Name = VCPU
+    by: Caller = MAIN
+
     def argument(self, host: HostProfile) -> Argument:
         # Room after the image shows where the kernel stops.
         return Output(largest_image(host) + _BEYOND)
 
     def transition(self, machine: Machine) -> Step:
-        return uabi.get_xsave2(machine, VCPU)
+        return uabi.get_xsave2(machine, self.vcpu)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 @op(

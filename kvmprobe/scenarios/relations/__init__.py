@@ -11,6 +11,7 @@ from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.relations.competing import COMPETING
 from kvmprobe.scenarios.relations.host_live import HOST_LIVE
 from kvmprobe.scenarios.relations.look import LOOK
+from kvmprobe.scenarios.relations.moved_cpu import MOVED_CPU
 from kvmprobe.scenarios.relations.moves import MOVED_PROCESS, MOVED_VCPU, MOVED_VM
 from kvmprobe.scenarios.relations.reads import BLIND, UNREAD
 from kvmprobe.scenarios.relations.repeats import BESIDE, KICKED, RAN, TWICE
@@ -35,6 +36,7 @@ DERIVATIONS: tuple[Derivation, ...] = (
     MOVED_PROCESS,
     HOST_LIVE,
     COMPETING,
+    MOVED_CPU,
 )
 
 

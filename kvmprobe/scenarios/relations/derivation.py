@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.executor import Competition, HostRegisters
+from kvmprobe.abi.executor import Competition, HostRegisters, Placement
 from kvmprobe.scenarios.derived import Derived
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Rewritten:
     :ivar needs: what a target must have beyond what the base needs
     :ivar registers: what the calling thread's FPU registers have during its calls
     :ivar competition: which task competes with the scenario's process for the CPU
+    :ivar placement: on which CPU its tasks make their calls
     """
 
     steps: tuple[ScenarioStep, ...]
@@ -32,6 +33,7 @@ class Rewritten:
     needs: Needs = frozenset()
     registers: HostRegisters = HostRegisters.AS_THEY_ARE
     competition: Competition = Competition.NOTHING_COMPETES
+    placement: Placement = Placement.STAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +76,5 @@ class Derivation:
             derived=Derived(base.id, self.aspect, made.places),
             registers=made.registers,
             competition=made.competition,
+            placement=made.placement,
         )

@@ -80,7 +80,7 @@ def test_record_tells_steps_with_results_and_values_in_hexadecimal(tmp_path):
     path = tmp_path / "run.json"
     JsonReport(path, []).add(record("a.b"))
     (scenario,) = json.loads(path.read_text())["scenarios"]
-    assert scenario["ops"] == [{"op": "set-xcrs", "xcr0": 5}]
+    assert scenario["ops"] == [{"op": "set-xcrs", "xcr0": 5, "vcpu": "vcpu0", "by": ""}]
     assert scenario["steps"] == [
         {
             "calls": [{"op": 0, "result": -22, "observed": {"XCR0": "0x7"}}],
