@@ -6,6 +6,7 @@ are needed for it; a scenario without these calls in this order fails for anothe
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
 
     from kvmprobe.scenarios.scenario import Scenario
 
+# What an op's text begins with names the call, and the MSR or member that it writes.
+_VALUE = re.compile(r"=|\b[0-9]")
 Writes = tuple[str, ...]
 
 
 def writes_of(scenario: Scenario) -> Writes:
-    """Return the names of the calls in order, without those that only read."""
-    return tuple(op.interface for _, op in scenario.ops() if "_GET_" not in op.interface)
+    """Return what the calls write, in order, without values and without those that only read."""
+    return tuple(_VALUE.split(op.text)[0] for _, op in scenario.ops() if "_GET_" not in op.text)
 
 
 def can_be_caused_by(scenario: Scenario, causes: Sequence[Writes]) -> bool:

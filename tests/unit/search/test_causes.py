@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
-from kvmprobe.scenarios.ops.msrs import SetXfd
+from kvmprobe.scenarios.ops.msrs import SetXfd, SetXfdErr
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
@@ -22,7 +22,10 @@ XSAVE_XFD = scenario(SetXsave(0), SetXfd(0), GetXsave2())
 
 
 def test_reads_cause_nothing():
-    assert writes_of(XSAVE_XFD)[-2:] == ("KVM_SET_XSAVE", "KVM_SET_MSRS")
+    assert [text.split()[0] for text in writes_of(XSAVE_XFD)[-2:]] == [
+        "KVM_SET_XSAVE",
+        "KVM_SET_MSRS",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,7 @@ def test_reads_cause_nothing():
         ((SetXfd(1), SetXsave(1)), False),
         ((SetXfd(1), SetXsave(1), SetXfd(0)), True),
         ((SetXfd(1),), False),
+        ((SetXsave(1), SetXfdErr(1)), False),
     ],
 )
 def test_a_cause_is_within_a_scenario_if_its_calls_are_there_in_order(ops, expected):
