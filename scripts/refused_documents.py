@@ -10,7 +10,9 @@ document is checked against.
 from __future__ import annotations
 
 import json
+import lzma
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,10 +128,16 @@ def accepted_documents(transcripts: Iterable[Transcript]) -> Iterator[Accepted]:
                 yield Accepted(entry.scenario, host)
 
 
+@cache
 def _host(transcript: str) -> HostProfile:
     if not transcript:
         return sapphire_rapids()
-    return _host_of(Transcript.from_bytes((TRANSCRIPTS / f"{transcript}.xz").read_bytes()))
+    content = lzma.decompress((TRANSCRIPTS / f"{transcript}.xz").read_bytes())
+    document = json.loads(content.partition(b"\n")[0])
+    # Its scenarios take long to read.
+    return _host_of(
+        Transcript.from_document({**document, "ops": [], "rows": [], "entries": []}, b"")
+    )
 
 
 def _host_of(known: Transcript) -> HostProfile:
