@@ -1,8 +1,9 @@
 """Record the answers of kernels in ``tests/transcripts``, and print what changed.
 
-KERNEL is a SPEC as of ``kvmprobe run --kernel``, or ``host`` for the running kernel.  All scenarios
-are recorded except the third axis of the restore matrix; with ``--new`` only those that the
-transcript lacks or has with other calls.
+KERNEL is a SPEC as of ``kvmprobe run --kernel``, or ``host`` for the running kernel; what follows
+a plus is a parameter of the emulated host's kernel, as in ``7.3.4+noxsaves``.  All scenarios are
+recorded except the third axis of the restore matrix; with ``--new`` only those that the transcript
+lacks or has with other calls.
 """
 
 from __future__ import annotations
@@ -138,8 +139,10 @@ def _wanted(known: dict[Scenario, Entry], asked: list[Scenario], scenario: Scena
 def _place(spec: str, status: Progress, variant: HostVariant = DEFAULT_HOST) -> Place:
     if spec == HOST:
         return ThisHost()
+    kernel, *parameters = spec.split("+")
+    variant = replace(variant, append=" ".join(parameters))
     archives = Archives(Cache.from_environment())
-    return EmulatedHost.prepare(archives, spec, None, status, variant=variant)
+    return EmulatedHost.prepare(archives, kernel, None, status, variant=variant)
 
 
 def _keep(path: Path, new: Transcript, old: Transcript | None) -> None:

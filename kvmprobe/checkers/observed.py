@@ -93,6 +93,7 @@ class ObservedVcpu:
 
     :ivar epoch: number of calls that may have changed its state
     :ivar table: the CPUID table that KVM last accepted
+    :ivar replaced: KVM has accepted another table before, whose features values may still have
     :ivar expanded: KVM has accepted a table with XTILE_DATA
     :ivar xcr0: last value that the host or the guest wrote; None if it is not known
     :ivar msrs: last value of each MSR that is known
@@ -103,6 +104,7 @@ class ObservedVcpu:
 
     epoch: int = 0
     table: CpuidTable | None = None
+    replaced: bool = False
     expanded: bool = False
     xcr0: int | None = 1
     msrs: dict[int, int] = field(default_factory=lambda: dict.fromkeys(FPU_MSRS, 0))
@@ -351,6 +353,7 @@ def _write(vcpu: ObservedVcpu, event: Event, content: bytes) -> None:
 
 
 def _set_table(vcpu: ObservedVcpu, table: CpuidTable | None) -> None:
+    vcpu.replaced |= vcpu.table not in (None, table)
     vcpu.table = table
     if table and table.xcr0 & DYNAMIC:
         vcpu.expanded = True

@@ -8,6 +8,7 @@ from zlib import crc32
 
 from kvmprobe.cli.grammar.choices import Observe, Related
 from kvmprobe.cli.traits import catalogue
+from kvmprobe.coverage.first import places
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.relations import BLIND, RELATIONS, UNREAD, base_id, derivation_of
 
@@ -80,6 +81,16 @@ def listing(planned: Iterable[str]) -> Listed:
         return [s for base in catalog.scenarios(host) for s in _listed(base, derived)]
 
     return listed
+
+
+def by_coverage(listed: Listed) -> Listed:
+    """Return a function that lists the same scenarios, those that add coverage first."""
+    last = len(places())
+
+    def ordered(host: HostProfile) -> Sequence[Scenario]:
+        return sorted(listed(host), key=lambda s: places().get(base_id(s.id) or s.id, last))
+
+    return ordered
 
 
 def _listed(base: Scenario, derived: dict[str, list[str]]) -> Iterator[Scenario]:

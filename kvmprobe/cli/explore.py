@@ -6,12 +6,14 @@ import contextlib
 import time
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.shared import Number, add_emulated
+from kvmprobe.cli.pairs import make_atlas
 from kvmprobe.cli.places import emulated_host
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.scenario import Document, keep
@@ -76,6 +78,12 @@ def add_arguments(explore: argparse.ArgumentParser) -> None:
         "the start)",
     )
     explore.add_argument(
+        "--pairs",
+        action="store_true",
+        help="make the commutation atlas instead: for each two calls on a vCPU, whether they "
+        "commute, one order is refused, or the order matters silently; `diff` compares two",
+    )
+    explore.add_argument(
         "--minutes",
         type=Number(float, 0.05, 10_000.0, "minutes"),
         metavar="M",
@@ -93,6 +101,7 @@ def add_arguments(explore: argparse.ArgumentParser) -> None:
         all_crashes=True,
         allow_tainted=False,
         arm=None,
+        budget=None,
         coverage=False,
         device="/dev/kvm",
         hazardous=False,
@@ -117,6 +126,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     start = STARTS[arguments.start]
     with progress() as status:
         place = emulated_host(arguments, status)
+        if arguments.pairs:
+            with place:
+                return make_atlas(arguments, partial(_calls, arguments.ops), place, console, status)
         with place:
             explored, finds = _explored(arguments, start, place, status)
         place = emulated_host(arguments, status) if finds else place

@@ -59,6 +59,7 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
     replay.set_defaults(
         all_crashes=True,
         arm=None,
+        budget=None,
         known=OfKnown.FAIL,
         printing=Printing(),
         report=(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
-from kvmprobe.cli.derived import expanded, listing
+from kvmprobe.cli.derived import by_coverage, expanded, listing
 from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, notice
@@ -84,6 +84,8 @@ def carry_out(
         is planned of those derived from them
     """
     listed = listed or listing(attempt.planned)
+    if arguments.budget:
+        listed = by_coverage(listed)
     live = Live(console, arguments.printing)
     session = Session(arguments, attempt, live, emulated, listed)
     ended: BaseException | None = None
@@ -94,6 +96,11 @@ def carry_out(
                 session.take(record)
             if session.not_completed:
                 session.run(set(session.not_completed).__contains__, status)
+    except RunTimeout as error:
+        if session.timed_out:
+            ended = error
+        else:
+            session.notes.append(f"{arguments.budget:g} minutes are up")
     except _ENDINGS as error:
         ended = error
     complete = ended is None and not session.not_completed

@@ -70,7 +70,9 @@ class Session:
         self.records: list[ScenarioRecord] = []
         self.notes: list[str] = []
         self._arguments = arguments
-        self._deadline = self.started + (arguments.timeout or float("inf"))
+        budget = 60 * arguments.budget if arguments.budget else float("inf")
+        self._timeout = self.started + (arguments.timeout or float("inf"))
+        self._deadline = min(self._timeout, self.started + budget)
         self._json = JsonReport(arguments.json, sys.argv) if arguments.json else None
         self._attempt = attempt
         self._live = live
@@ -173,6 +175,11 @@ class Session:
     def _take_all(self, records: list[ScenarioRecord]) -> None:
         for record in records:
             self.take(record)
+
+    @property
+    def timed_out(self) -> bool:
+        """True if ``--timeout`` has passed, not only the time that the run was given to use."""
+        return time.monotonic() > self._timeout
 
     @property
     def not_completed(self) -> list[str]:

@@ -74,18 +74,21 @@ def _named(
     walks: Sequence[Sequence[Known]],
     sides: tuple[Side, Side],
 ) -> Signature | Named:
-    outcomes = [walk[-1].step.outcome for walk in walks]
-    if any(isinstance(outcome, NotCovered) for outcome in outcomes):
-        where = sorted(_differing(mine, theirs))[:1]
-        if mine.result != theirs.result:
-            where = [f"{_result(mine)} here, {_result(theirs)} there"]
-        return Signature(DIFFER, "no rule for either", (mine.op.interface, *where))
     behaviours = [side.runs.with_defects().host.behaviours for side in sides]
-    asked = frozenset().union(*(known.asked for walk in walks for known in walk))
-    names = sorted(b.name for b in asked & (behaviours[0] ^ behaviours[1]))
-    if names:
+    differing = behaviours[0] ^ behaviours[1]
+    outcomes = [walk[-1].step.outcome for walk in walks]
+    covered = not any(isinstance(outcome, NotCovered) for outcome in outcomes)
+    # Where the model has no rule for the answer, only what this call asked for explains it.
+    steps = [known for walk in walks for known in (walk if covered else walk[-1:])]
+    asked = frozenset().union(*(known.asked for known in steps))
+    if names := sorted(b.name for b in asked & differing):
         return Named(tuple(names))
-    return Named((FACTS if outcomes[0] != outcomes[1] else FREEDOM,))
+    if covered:
+        return Named((FACTS if outcomes[0] != outcomes[1] else FREEDOM,))
+    where = sorted(_differing(mine, theirs))[:1]
+    if mine.result != theirs.result:
+        where = [f"{_result(mine)} here, {_result(theirs)} there"]
+    return Signature(DIFFER, "no rule for either", (mine.op.interface, *where))
 
 
 def _result(call: CallRecord) -> str:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.explore.readings import differing
 from kvmprobe.model.outcome import Done, OneOf
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.search.explored import Explored, Level
@@ -114,11 +115,11 @@ class Exploration:
         if before == replies:
             return
         walked = self._judging.model_runs.with_defects().walked(scenario)
-        expected = [known.step.outcome for known in walked[-count:]]
-        for op, one, other, outcome in zip(ops, before, replies, expected, strict=True):
-            if one != other and _is_open(outcome):
-                self._open_states.add(node.number)
-            elif one != other:
+        expected = {op: known.step.outcome for op, known in zip(ops, walked[-count:], strict=True)}
+        if any(map(_is_open, expected.values())):
+            self._open_states.add(node.number)
+        for op in differing(ops, before, replies, self._judging.host):
+            if not _is_open(expected[op]):
                 signature = Signature("finding", READS_OTHERWISE, (op.interface,))
                 self._fail(signature, signature, (), visit, record)
 

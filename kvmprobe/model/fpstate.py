@@ -61,8 +61,6 @@ class Fpstate(NamedTuple):
 
         :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
         """
-        if not self.xfd:
-            return 0
         open_with_content = sum(1 << nr for nr in self.contents if self.xstate_bv_open >> nr & 1)
         return (self.xstate_bv | open_with_content) & self.xfd
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
+from kvmprobe.errors import ModelBug
 from kvmprobe.model import cet, shadow_stack
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
 from kvmprobe.model.entry import Entry, entry, require_payload
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine, Vcpu
+    from kvmprobe.model.machine import GuestCpuid, Machine, Vcpu
 
 VECTOR_FIELD = "vector"
 NO_BITS = Registers()
@@ -131,8 +132,8 @@ class Guest(NamedTuple):
 
     @property
     def edx_eax(self) -> int:
-        """The value in EDX:EAX."""
-        return (self.registers.rdx & U32_MAX) << 32 | self.registers.rax & U32_MAX
+        """The value in EDX:EAX; the upper halves of RDX and RAX are zero."""
+        return self.registers.rdx << 32 | self.registers.rax
 
     @property
     def ecx(self) -> int:
@@ -170,6 +171,14 @@ class Guest(NamedTuple):
         for holds, vector in conditions:
             if not holds:
                 raise Fault(vector)
+
+    @property
+    def cpuid(self) -> GuestCpuid:
+        """The guest's table; long mode needs one."""
+        table = self.vcpu.cpuid
+        if table is None:
+            raise ModelBug("a guest in long mode without a CPUID table")
+        return table
 
     @property
     def cr4_osxsave(self) -> int:

@@ -11,7 +11,6 @@ from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.cpuid_refresh import as_held, refreshed
 from kvmprobe.model.guest import Vector, instruction_rule
 from kvmprobe.model.guest_cpuid import current
-from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.sregs import legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
@@ -254,7 +253,7 @@ def cpuid(guest: Guest) -> Guest:
     :see: arch/x86/kvm/cpuid.c: kvm_emulate_cpuid, kvm_update_cpuid_runtime
     """
     guest = guest.with_vcpu(refreshed(guest.host, guest.vcpu))
-    held = current(guest.host, as_held(guest.vcpu), guest.vcpu.cpuid or GuestCpuid())
+    held = current(guest.host, as_held(guest.vcpu), guest.cpuid)
     found = held.table.find(guest.registers.rax & U32_MAX, guest.ecx)
     result = Registers(found.eax, found.ebx, found.ecx, found.edx) if found else Registers()
     return guest._replace(registers=result)

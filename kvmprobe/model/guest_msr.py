@@ -12,7 +12,7 @@ from kvmprobe.model.guest import Vector
 from kvmprobe.model.msr import msr_name, with_xfd
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.unsupported_msr import is_ignored
-from kvmprobe.xstate.cpuid import XFD_BIT, XSAVES_BIT, Register
+from kvmprobe.xstate.cpuid import LEAF_XSTATE, XFD_BIT, XSAVES_BIT, Register
 from kvmprobe.xstate.features import DYNAMIC
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def rdmsr(guest: Guest) -> Guest:
         case Msr.IA32_XSS:
             guest.require((_has(guest, XSAVES_BIT), Vector.GP))
             return guest.with_eax_edx(vcpu.xss)
-        case index if index in cet.MSRS and cet.exists(guest.host, vcpu, index):
+        case index if cet.exists(guest.host, vcpu, index):
             return guest.with_eax_edx(vcpu.msrs.get(index, 0))
         case _:
             guest.require((is_ignored(guest.host), Vector.GP))
@@ -85,7 +85,7 @@ def wrmsr(guest: Guest) -> Guest:
             return guest.with_vcpu(guest.vcpu._replace(xfd_err=value))
         case Msr.IA32_XSS:
             return _with_xss(guest)
-        case index if index in cet.MSRS and cet.exists(guest.host, vcpu, index):
+        case index if cet.exists(guest.host, vcpu, index):
             return _with_cet(guest, index)
         case _:
             guest.require((is_ignored(guest.host), Vector.GP))
@@ -116,5 +116,4 @@ def _with_cet(guest: Guest, index: int) -> Guest:
 
 
 def _has(guest: Guest, bit: int) -> bool:
-    cpuid = guest.vcpu.cpuid
-    return cpuid is not None and cpuid.has(0xD, 1, Register.EAX, bit)
+    return guest.cpuid.has(LEAF_XSTATE, 1, Register.EAX, bit)

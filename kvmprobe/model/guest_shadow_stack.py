@@ -147,7 +147,7 @@ def rstorssp(guest: Guest, token: Token, address: int) -> Guest:
     guest.require((address % _SLOT == 0, Vector.GP))
     _require_here(address, token)
     wrong_mode = token.value & (_IN_64_BIT_MODE | _PREVIOUS) != _IN_64_BIT_MODE
-    if wrong_mode or (token.value & ~_IN_64_BIT_MODE) - _SLOT & -_SLOT != address:
+    if wrong_mode or token.value - _SLOT & -_SLOT != address:
         raise _control_protection(ControlProtection.RSTORSSP)
     previous = guest.vcpu.ssp | _IN_64_BIT_MODE | _PREVIOUS
     return _with_ssp(_with_memory(guest, previous), address)

@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
+from kvmprobe.errors import NotModelled
 from kvmprobe.model.guest import Vector, disabled, instruction_rule
 from kvmprobe.xstate.features import XTILE, XFeature
 from kvmprobe.xstate.tiles import BYTES_PER_ROW, ROWS, TILES, configures, shapes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIGURATION_SIZE = 64
 TILE_SIZE = ROWS * BYTES_PER_ROW
+_WORD = 4
 
 
 def valid(configuration: bytes) -> bool:
@@ -107,8 +109,13 @@ TILEZERO = instruction_rule("TILEZERO is #NM with XFD armed", "TILEZERO", "INV-3
 def tilezero(guest: Guest, tile: int) -> Guest:
     """TILEZERO.
 
+    :raises NotModelled: a row of the tile ends within a word
     :see: SDM vol.2 TILEZERO
     """
+    _require_enabled(guest)
+    _, columns = shapes(guest.content(XFeature.XTILE_CFG))[tile]
+    if columns % _WORD:
+        raise NotModelled("TILEZERO of a tile with rows that end within a word")
     _shape_in_use(guest, tile)
     return _with_tile(guest, tile, bytes(TILE_SIZE))
 
@@ -149,7 +156,7 @@ def _shape_in_use(guest: Guest, tile: int) -> tuple[int, int]:
     """Return rows and bytes per row of a tile that an instruction is about to use."""
     _require_enabled(guest)
     rows, columns = shapes(guest.content(XFeature.XTILE_CFG))[tile]
-    guest.require((rows and not columns % 4, Vector.UD))
+    guest.require((rows and not columns % _WORD, Vector.UD))
     if guest.vcpu.xfd & XFeature.XTILE_DATA.bit:
         disabled(XFeature.XTILE_DATA.bit)
     return rows, columns

@@ -280,8 +280,7 @@ def _require_usable(
     needs_xsaves: bool,  # noqa: FBT001 - private
     offset: int,
 ) -> None:
-    cpuid = guest.vcpu.cpuid
-    has = not needs_xsaves or (cpuid is not None and cpuid.has(0xD, 1, Register.EAX, XSAVES_BIT))
+    has = not needs_xsaves or guest.cpuid.has(LEAF_XSTATE, 1, Register.EAX, XSAVES_BIT)
     guest.require(
         (guest.cr4_osxsave and has, Vector.UD),
         (guest.cr0_ts_clear, Vector.NM),

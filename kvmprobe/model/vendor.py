@@ -34,27 +34,28 @@ _CR4 = (Cr4.UMIP, Cr4.FSGSBASE, Cr4.OSXSAVE, Cr4.SMEP, Cr4.SMAP, Cr4.PKE)
 def table_kept(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
     """Return the table that a vCPU has after it was given one.
 
-    A list that has leaf 1 and no 0xD.0 gets that.  An entry of leaf 0xD whose index is not
-    significant is taken for 0xD.1 too and ends up empty.
+    A list that has leaf 1 and no 0xD.0 gets leaf 0xD as KVM offers it.  An entry of leaf 0xD whose
+    index is not significant is taken for 0xD.1 too and ends up empty.
 
     :see: arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, where vendor modules have a hook
     """
     if not rewrites_cpuid(host):
         return guest
     table = guest.table
-    features = table.find(LEAF_FEATURES, 0)
-    if features:
-        table = table.replaced(LEAF_FEATURES, 0, ecx=features.ecx | 1 << XSAVE_BIT)
+    leaf_1 = table.find(LEAF_FEATURES, 0)
+    if leaf_1:
+        table = table.replaced(LEAF_FEATURES, 0, ecx=leaf_1.ecx | 1 << XSAVE_BIT)
     first = table.find(LEAF_XSTATE, 0)
-    if first is None and features:
-        table = CpuidTable((*table.entries, table.at(LEAF_XSTATE, 0)))
+    if first is None and leaf_1:
+        offered = (entry for entry in host.supported.entries if entry.leaf == LEAF_XSTATE)
+        table = CpuidTable((*table.entries, *offered))
     elif first is not None and not first.flags & _INDEXED:
         return GuestCpuid.of(table.replaced(LEAF_XSTATE, 0, eax=0, ebx=0, ecx=0, edx=0))
     size = host.layout.size(host.kvm_xcr0)
     low, high = halves(host.kvm_xcr0)
     table = table.replaced(LEAF_XSTATE, 0, eax=low, ecx=size, edx=high)
-    offered = host.cpu.at(LEAF_XSTATE, 1).eax & _OFFERED
-    return GuestCpuid.of(table.replaced(LEAF_XSTATE, 1, eax=offered, ecx=0, edx=0))
+    features = host.cpu.at(LEAF_XSTATE, 1).eax & _OFFERED
+    return GuestCpuid.of(table.replaced(LEAF_XSTATE, 1, eax=features, ecx=0, edx=0))
 
 
 def rewrites_cpuid(host: HostProfile) -> bool:

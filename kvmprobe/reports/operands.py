@@ -55,6 +55,7 @@ _TABLES: Mapping[Table, str] = {
     Table.PLAIN: "a table without sub-leaves",
     Table.INDEXED: "a table whose entries all have an index",
     Table.ENCLAVES: "a table with SGX",
+    Table.TSC_DEADLINE: "a table with x2APIC and the TSC-deadline timer",
 }
 
 

@@ -19,6 +19,8 @@ from kvmprobe.xstate.cpuid import (
     OSXSAVE_BIT,
     PKU_BIT,
     SHSTK_BIT,
+    TSC_DEADLINE_BIT,
+    X2APIC_BIT,
     XFD_BIT,
     XSAVE_BIT,
     XSAVEC_BIT,
@@ -79,6 +81,7 @@ class Table(StrEnum):
     PLAIN = "plain"
     INDEXED = "indexed"
     ENCLAVES = "enclaves"
+    TSC_DEADLINE = "tsc-deadline"
 
 
 CAPTURED = frozenset({Table.SUPPORTED, Table.READ_BACK})
@@ -246,6 +249,13 @@ def _indexed(full: CpuidTable) -> CpuidTable:
     return CpuidTable(tuple(e._replace(flags=e.flags | _INDEXED) for e in full.entries))
 
 
+def _tsc_deadline(full: CpuidTable) -> CpuidTable:
+    """Add x2APIC and the timer mode that KVM_GET_SUPPORTED_CPUID of older kernels leaves out."""
+    plain = _no_amx(full)
+    ecx = plain.at(LEAF_FEATURES, 0).ecx | 1 << X2APIC_BIT | 1 << TSC_DEADLINE_BIT
+    return plain.replaced(LEAF_FEATURES, 0, ecx=ecx)
+
+
 def _enclaves(full: CpuidTable) -> CpuidTable:
     xfrm = CpuidEntry(LEAF_SGX, 1, _INDEXED, 0, 0, U32_MAX, U32_MAX)
     avx = _with_xcr0(_one_leaf(full), FPSSE | XFeature.YMM.bit)
@@ -285,5 +295,6 @@ _VARIANTS: Mapping[Table, Callable[[CpuidTable], CpuidTable]] = {
     Table.PLAIN: _plain,
     Table.INDEXED: _indexed,
     Table.ENCLAVES: _enclaves,
+    Table.TSC_DEADLINE: _tsc_deadline,
 }
 LITERAL = tuple(_VARIANTS)

@@ -119,6 +119,11 @@ class Graph:
         }
 
 
+def without_defects(host: HostProfile) -> HostProfile:
+    """Return the host as it would be without its kernel's defects."""
+    return replace(host, behaviours=variants(host.behaviours))
+
+
 def scenario_of(name: str, steps: Sequence[Sequence[Op]]) -> Scenario:
     """Return the steps as a scenario, each an op and the ops that read state after it."""
     made = tuple(ScenarioStep(op, tuple(reads)) for op, *reads in steps)
@@ -137,7 +142,7 @@ class Builder:
         self._runs = ModelRuns(host)
         self._states = States()
         self._nodes: dict[Hashable, Node] = {}
-        domain = Domain(replace(host, behaviours=variants(host.behaviours)))
+        domain = Domain(without_defects(host))
         for op in start:
             domain.follow(op)
         self.graph = Graph(tuple(start), tuple(calls), [], {op: Counter() for op in calls})

@@ -7,6 +7,7 @@ import pytest
 
 from kvmprobe.errors import ExitCode
 from kvmprobe.results.run_directory import RunDirectory
+from kvmprobe.search.atlas import Atlas, Order
 from tests.support.command import COMMAND
 
 pytestmark = pytest.mark.lab
@@ -51,3 +52,21 @@ def test_each_find_fails_again_from_the_beginning(explored):
     directory.close()
     assert {record["id"] for record in records} == {find["name"] for find in seen["finds"]}
     assert {record["verdict"] for record in records} <= {"DIVERGED", "CRASHED"}
+
+
+def test_the_atlas_shows_that_msrs_before_lapic_lose_the_tsc_deadline(tmp_path):
+    # arch/x86/kvm/lapic.c: kvm_set_lapic_tscdeadline_msr ignores a write in another timer mode
+    out = tmp_path / "atlas"
+    words = ["--pairs", "--kernel", "7.3.4", "--ops", "set-lapic", "--ops", "set-msrs"]
+    ended = subprocess.run(
+        [*COMMAND, "explore", *words, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == ExitCode.OK, ended.stderr
+    atlas = Atlas.read(out)
+    (cell,) = [c for c in atlas.cells if c.name == "tsc-deadline lapic"]
+    assert (cell.order, cell.differs) == (Order.SILENT, ("KVM_GET_MSRS(MSR 0x6e0)",))
+    assert "KVM_SET_LAPIC" in (out / "cells" / "tsc-deadline.lapic.1.c").read_text()
+    assert "tsc-deadline.lapic" in (out / "atlas.html").read_text()

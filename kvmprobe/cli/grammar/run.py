@@ -21,6 +21,7 @@ from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
     RUN_TIME,
+    Number,
     add_coverage,
     add_device,
     add_emulated,
@@ -33,6 +34,8 @@ from kvmprobe.scenarios.relations import RELATIONS
 
 if TYPE_CHECKING:
     import argparse
+
+_MOST_MINUTES = 30 * 24 * 60.0
 
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
@@ -71,6 +74,15 @@ def _add_what(what: argparse._ArgumentGroup) -> None:
         choices=[*(relation.name for relation in RELATIONS), *(which.value for which in Related)],
         help="run scenarios that are derived from the selected ones, and must come out as they do; "
         "several may be given (default: none)",
+    )
+    what.add_argument(
+        "--minutes",
+        dest="budget",
+        type=Number(float, 0.05, _MOST_MINUTES, "minutes"),
+        metavar="M",
+        help="run for M minutes, in the order in which scenarios add coverage of the kernel: the "
+        "first minute has the most; `resume` goes on for another M (default: all, in the order of "
+        "the catalogue)",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from dataclasses import replace
 
@@ -26,7 +27,7 @@ from kvmprobe.scenarios.ops.msrs import GetMsrs, GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.one_reg import SetOneReg
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
-from kvmprobe.scenarios.ops.sregs import GetSregs
+from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
 from kvmprobe.scenarios.ops.system import CheckExtension
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
@@ -360,3 +361,19 @@ def test_kvm_updates_an_entry_whose_index_is_not_significant_whatever_its_index(
     trace = with_reply(trace, len(ops) - 1, 0, Reply(0, output))
     found = Checkers(AMX_HOST).within(scenario, trace)
     assert {(f.checker, f.invariant) for f in found} == finding
+
+
+def test_an_ignored_0_for_an_msr_that_another_table_took_away_is_no_finding():
+    # arch/x86/kvm/x86.c: kvm_do_msr_access accepts it; a read still shows 0x800
+    cet = SetMsrs(((0xDA0, 0x800),))
+    ops = (*VCPU, SetCpuid2(Table.NO_AMX), cet, SetCpuid2(Table.EMPTY), SetMsrs(((0xDA0, 0),)))
+    read = (*ops, GetMsrs((0xDA0,)))
+    assert found(read, -1, patches=[(16, u64(0x800))], host=cet_host()) == set()
+
+
+def test_a_bit_of_cr4_that_another_table_took_away_may_be_refused():
+    # arch/x86/kvm/x86.c: kvm_is_valid_sregs looks at the guest's CPUID
+    osxsave = SetSregs(1 << 18)
+    tables = (SetCpuid2(Table.NO_AMX), osxsave, SetCpuid2(Table.EMPTY))
+    ops = (*VCPU, GetSregs(), *tables, GetSregs(), osxsave)
+    assert found(ops, -1, result=-errno.EINVAL) == set()

@@ -9,13 +9,16 @@ import pytest
 from kvmprobe.execution.against import FACTS, Named, Side, first_difference
 from kvmprobe.judge.verdicts import judged
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.one_reg import msr_id
 from kvmprobe.results.record import Target
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
-from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
+from kvmprobe.scenarios.ops.one_reg import GetOneReg
 from kvmprobe.scenarios.ops.permission import RequestPermission
+from kvmprobe.scenarios.ops.run import RunUntilHalt
 from kvmprobe.scenarios.ops.xsave import GetXsave2
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from tests.support.fake_kernel import trace_of, with_reply
@@ -88,3 +91,12 @@ def test_the_time_may_differ():
         for n in (1, 2)
     )
     assert first_difference(of, *sides) is None
+
+
+def test_a_behaviour_that_the_call_itself_depends_on_is_its_name_also_in_doubt(without_a_rule):
+    # After the MSR without a rule, KVM_RUN leaves everything in doubt.
+    doubt = (step.op for step in without_a_rule.steps[LAST:])
+    of = scenario(MapHalt(), *doubt, RunUntilHalt(), GetOneReg(msr_id(0x1C4)))
+    registers = Behaviour.ONE_REG_MSRS
+    found = between(of, with_behaviours(AMX_HOST, registers), AMX_HOST)
+    assert found == Named((registers.name,))

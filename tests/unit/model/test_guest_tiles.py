@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from kvmprobe.errors import NotModelled
 from kvmprobe.model import guest_tiles as tiles
 from kvmprobe.xstate.tiles import tile_configuration
 from tests.support.guests import (
@@ -94,6 +95,14 @@ def test_it_lies_in_tile_data_at_its_tiles_place():
     # palette 1: 8 tiles of 1024 bytes
     data = run(configured(), load).vcpu(VCPU).fpstate.contents[18]
     assert data == bytes(2048) + ROWS + bytes(5120)
+
+
+def test_a_tile_whose_rows_end_within_a_word_is_not_cleared():
+    # SDM vol.2 "AMX Instruction Exception Classes": loads, stores and products need whole words
+    machine = run(in_payload(), partial(tiles.ldtilecfg, configuration=changed(at20=6)))
+    assert vector(machine, load) == UD
+    with pytest.raises(NotModelled):
+        run(machine, zero)
 
 
 def test_tilezero_clears_its_tile():

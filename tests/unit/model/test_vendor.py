@@ -38,8 +38,11 @@ def test_the_guest_has_all_of_kvms_xcr0_whatever_was_set(xcr0):
 
 
 def test_a_list_with_leaf_1_gets_leaf_d():
-    # Seen: one entry, leaf 1, becomes seven.
-    assert given(LEAF_1).vcpu(VCPU).guest_xcr0 == 0xE7
+    # Seen: one entry, leaf 1, becomes seven: 0xD.0, 0xD.1, and those of components 2, 5, 6 and 7.
+    vcpu = given(LEAF_1).vcpu(VCPU)
+    assert vcpu.guest_xcr0 == 0xE7
+    offered = [entry.subleaf for entry in TABLE.entries if entry.leaf == 0xD]
+    assert [entry.subleaf for entry in vcpu.cpuid.entries if entry.leaf == 0xD] == offered
 
 
 def test_a_list_without_both_has_no_xcr0():

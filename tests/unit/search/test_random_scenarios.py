@@ -26,5 +26,5 @@ def test_the_same_seed_makes_the_same():
 
 def test_every_op_comes_up():
     generator = Generator(HOST, Random(1))
-    found = {op.name for n in range(400) for _, op in generator.scenario(f"random.{n}").ops()}
+    found = {op.name for n in range(800) for _, op in generator.scenario(f"random.{n}").ops()}
     assert set(registry()) - found == set()
