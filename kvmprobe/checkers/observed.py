@@ -93,7 +93,8 @@ class ObservedVcpu:
 
     :ivar epoch: number of calls that may have changed its state
     :ivar table: the CPUID table that KVM last accepted
-    :ivar replaced: KVM has accepted another table before, whose features values may still have
+    :ivar replaced: KVM has accepted another table before, or SREGS before its first table: a
+        register may have bits of features that the table lacks
     :ivar expanded: KVM has accepted a table with XTILE_DATA
     :ivar xcr0: last value that the host or the guest wrote; None if it is not known
     :ivar msrs: last value of each MSR that is known
@@ -353,7 +354,7 @@ def _write(vcpu: ObservedVcpu, event: Event, content: bytes) -> None:
 
 
 def _set_table(vcpu: ObservedVcpu, table: CpuidTable | None) -> None:
-    vcpu.replaced |= vcpu.table not in (None, table)
+    vcpu.replaced |= vcpu.table not in (None, table) or bool(vcpu.registers.last_sregs)
     vcpu.table = table
     if table and table.xcr0 & DYNAMIC:
         vcpu.expanded = True

@@ -17,7 +17,7 @@ from kvmprobe.cli.grammar.host import add_host_checks, add_target, arming_of, ch
 from kvmprobe.cli.grammar.shared import Number, add_coverage, add_device, add_emulated, seconds
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
 from kvmprobe.cli.terminal import progress
-from kvmprobe.errors import ExitCode
+from kvmprobe.errors import ExitCode, RunDirectoryError
 from kvmprobe.execution.place import ThisHost
 from kvmprobe.host.arming import armed
 from kvmprobe.reports.console import print_lines
@@ -122,7 +122,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             interrupted = True
         finally:
             notes += session.notes
-            attempt.ledger.finish(ending, (), notes)
+            # On a full disk this error has been reported already.
+            with contextlib.suppress(RunDirectoryError):
+                attempt.ledger.finish(ending, (), notes)
             attempt.close()
     print_lines(console, [*session.summary, *notes])
     if arguments.corpus:

@@ -377,3 +377,13 @@ def test_a_bit_of_cr4_that_another_table_took_away_may_be_refused():
     tables = (SetCpuid2(Table.NO_AMX), osxsave, SetCpuid2(Table.EMPTY))
     ops = (*VCPU, GetSregs(), *tables, GetSregs(), osxsave)
     assert found(ops, -1, result=-errno.EINVAL) == set()
+
+
+def test_a_bit_of_cr4_from_before_the_first_table_may_be_refused():
+    # as 6.12.43 does, which takes any bit of a feature as long as there is no table
+    osxsave = SetSregs(1 << 18)
+    ops = (*VCPU, GetSregs(), osxsave, SetCpuid2(Table.EMPTY), GetSregs(), osxsave)
+    trace = trace_of(sequence(*ops), AMX_HOST)
+    accepted = with_reply(trace, 4, 0, Reply(0))
+    refused = with_reply(accepted, len(ops) - 1, 0, Reply(-errno.EINVAL))
+    assert Checkers(AMX_HOST).within(sequence(*ops), refused) == ()
