@@ -97,6 +97,17 @@ ERRATA = (
         ((0x01, 0x01, 0x2, 0x0800126E), (0x31, 0x31, 0x0, 0x08301052)),
     ),
     Erratum(
+        "stale AVX state",
+        AMD,
+        0x19,
+        # The one that it was seen on.
+        (range(0x11, 0x12),),
+        "after XRSTORS of SSE and AVX state in INIT, and ZMM_Hi256 that is not, XSAVES to the same "
+        "area may set XSTATE_BV[2:1] and leave older bytes there, which become the guest's state",
+        "no publication known; in user space, in a VM: 294 of 100,000 XSAVEOPT some microseconds "
+        "after XRSTOR of such an image, none of 100,000 XSAVE",
+    ),
+    Erratum(
         "Zenbleed",
         AMD,
         0x17,
