@@ -19,13 +19,13 @@ class BatchLedger:
     """Passes on what a run announces, but for what belongs to a sequence: few are kept.
 
     :ivar traces: of those that failed in this batch
-    :ivar blocks: which of the watched blocks each has reached, as a bitmap
+    :ivar blocks: which of the watched blocks each has reached; see :meth:`Link.blocks_reached`
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.traces: dict[str, Trace] = {}
-        self.blocks: dict[str, int] = {}
+        self.blocks: dict[str, bytes] = {}
 
     def place(self, target: Target, risk: Risk, facts: Mapping[str, Any]) -> None:
         """Pass it on."""
@@ -45,7 +45,7 @@ class BatchLedger:
 
     def reached(self, scenario_id: str, blocks: bytes) -> None:
         """Keep it for the batch."""
-        self.blocks[scenario_id] = int.from_bytes(blocks, "little")
+        self.blocks[scenario_id] = blocks
 
     def read(self, scenario_id: str, trace: Trace) -> None:
         """Keep it for the batch."""

@@ -153,10 +153,16 @@ class Fuzzing:
             scenarios = guidance.batch(prefix, number, self._size)
             number += len(scenarios)
             found = [*self.judged(scenarios), *self._differing(scenarios)]
-            for scenario_id, blocks in self._batch.blocks.items():
-                guidance.reached(scenario_id, blocks)
+            self._reached(guidance)
             self.tally.seconds += time.monotonic() - began
             yield from found
+
+    def _reached(self, guidance: Guidance) -> None:
+        """Tell which blocks were reached; those that are new go to the ledger as well."""
+        for scenario_id, blocks in self._batch.blocks.items():
+            base = scenario_id.removesuffix(f".{BLIND.name}")
+            if guidance.reached(base, int.from_bytes(blocks, "little")):
+                self._ledger.reached(scenario_id, blocks)
 
     def judged(self, scenarios: Sequence[Scenario]) -> Iterator[Failing]:
         """Run these sequences; yield the first of each new signature."""

@@ -270,8 +270,8 @@ def write(host: HostProfile, vcpu: Vcpu, index: int, value: int) -> Vcpu | None:
         case _ if not _accepts(host, vcpu, index, value):
             return None
         case _:
-            lost = index in cet.MSRS and not cet.keeps(host, index, value)
-            return vcpu if lost else vcpu._replace(msrs={**vcpu.msrs, index: value})
+            kept = cet.keeps(host, index, value)
+            return vcpu._replace(msrs={**vcpu.msrs, index: value}) if kept else vcpu
 
 
 def read(host: HostProfile, vcpu: Vcpu, index: int) -> int | None:

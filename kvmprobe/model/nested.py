@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _API = "Documentation/virt/kvm/api.rst"
 NO_ADDRESS = U64_MAX
 HEAD_SIZE, VMCS_SIZE = 128, 0x1000
+# arch/x86/kvm/vmx/vmcs12.h: struct vmcs12 is larger than 0x100, and at most VMCS_SIZE.
+_ROOM_FOR_NONE = HEAD_SIZE + 0x100
 _VMX_FORMAT = 0
 # asm/kvm.h: KVM_STATE_NESTED_GUEST_MODE, _RUN_PENDING, _EVMCS, _MTF_PENDING, _GIF_SET
 _GUEST_MODE, _RUN_PENDING, _EVMCS = 1, 2, 4
@@ -99,6 +101,8 @@ def not_known(given: NestedState) -> str:
     for address in (given.vmxon, given.vmcs12):
         if not address & (_ILLEGAL_ADDRESS | _PAGE) and address & ~_LEGAL_ADDRESS:
             return "whether there is such an address depends on the CPU"
+    if given.vmxon != NO_ADDRESS and _ROOM_FOR_NONE < given.size < HEAD_SIZE + VMCS_SIZE:
+        return "whether a VMCS fits into that size depends on the kernel's struct vmcs12"
     if given.size >= HEAD_SIZE + VMCS_SIZE and given.vmcs12 != NO_ADDRESS:
         return "the model does not know the current VMCS of a guest"
     return ""

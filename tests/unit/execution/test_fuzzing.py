@@ -42,8 +42,17 @@ def search(place, explained, batches, seed=1):
     guidance = Guidance(random, Sequences(AMX_HOST, random, ModelValues(AMX_HOST, random)))
     asked = count()
     found = fuzzing.run(guidance, "fuzz", lambda: next(asked) == batches)
-    # What the fake kernel answers where the model has no rule can contradict itself.
-    return fuzzing, (failing for failing in found if failing.signature.kind == "divergence")
+    return fuzzing, filter(_is_meant, found)
+
+
+def _is_meant(failing):
+    """Return False for what the fake kernel does wrong by itself.
+
+    Its answers where the model has no rule can contradict each other, and it takes one op for
+    another that makes the same call.
+    """
+    names = {op.name for _, op in failing.scenario.ops()}
+    return failing.signature.kind == "divergence" and "run-until-out" not in names
 
 
 def test_a_correct_kernel_has_no_finds():

@@ -117,3 +117,18 @@ def test_a_guest_without_vmx_cannot_be_in_its_operation():
 )
 def test_what_depends_on_the_cpu_or_a_vmcs_is_not_covered(given, known):
     assert (not not_known(given)) == known
+
+
+@pytest.mark.parametrize(
+    ("size", "known"),
+    [
+        (HEAD_SIZE + 0x100, True),
+        (HEAD_SIZE + 0x101, False),
+        (HEAD_SIZE + VMCS_SIZE - 1, False),
+        (HEAD_SIZE + VMCS_SIZE, True),
+    ],
+)
+def test_whether_a_vmcs_fits_into_a_size_between_is_not_known(size, known):
+    # vmx_set_nested_state compares with sizeof(struct vmcs12): 7.3.4 refuses 0x107f
+    assert (not_known(ON._replace(size=size)) == "") is known
+    assert not_known(OFF._replace(size=size)) == ""
