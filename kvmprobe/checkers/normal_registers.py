@@ -80,7 +80,8 @@ def _segments(given: Mapping[str, int]) -> Iterator[Kept]:
     for name in _SEGMENTS:
         for part in ("base", "limit", "selector"):
             yield f"{name}_{part}", given[f"{name}_{part}"], _ALL
-        if given[f"{name}_present"] & 1 and not given[f"{name}_unusable"] & 1:
+        # Any bit of ``unusable`` makes it so: arch/x86/kvm/vmx/vmx.c: vmx_segment_access_rights.
+        if given[f"{name}_present"] & 1 and not given[f"{name}_unusable"]:
             for part, bits in (_RIGHTS_OF_SS if name == "ss" else _RIGHTS).items():
                 yield f"{name}_{part}", given[f"{name}_{part}"], bits
 

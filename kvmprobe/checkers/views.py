@@ -237,12 +237,20 @@ def _fixed(table: CpuidTable) -> tuple[tuple[int, ...], ...]:
             e.subleaf,
             e.flags,
             *(
-                getattr(e, register) & ~_RUNTIME.get((e.leaf, e.subleaf, register), 0)
+                getattr(e, register) & ~_RUNTIME.get((e.leaf, _used_as(e), register), 0)
                 for register in ("eax", "ebx", "ecx", "edx")
             ),
         )
         for e in table.entries
     )
+
+
+def _used_as(entry: CpuidEntry) -> int:
+    """Return the sub-leaf that KVM takes an entry for: 0 if its index is not significant.
+
+    :see: arch/x86/kvm/cpuid.c: cpuid_entry2_find
+    """
+    return entry.subleaf if entry.flags & KVM_CPUID_FLAG_SIGNIFICANT_INDEX else 0
 
 
 @at(*IMAGES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import ScenarioError, UsageError
+from kvmprobe.errors import RunDirectoryError, ScenarioError, UsageError
 from kvmprobe.scenarios import relations
 from kvmprobe.scenarios.document import check_domain, from_document, to_document
 
@@ -99,6 +99,19 @@ def keep(run: Path, documents: Mapping[str, Document]) -> None:
             (folder / f"{name}{_SUFFIX}").write_text(content, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}") from error
+
+
+def keep_one(run: Path, scenario: Scenario) -> None:
+    """Keep one more scenario in a run's directory.
+
+    :raises RunDirectoryError: it cannot be written
+    """
+    file = run / _KEPT / f"{scenario.id}{_SUFFIX}"
+    try:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(to_document(scenario), encoding="utf-8")
+    except OSError as error:
+        raise RunDirectoryError(f"{file}: {error.strerror}") from error
 
 
 def read(path: Path) -> Scenario:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.judge.verdicts import judged, with_findings
+from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.scenarios.model_run import ModelRuns
 
 if TYPE_CHECKING:
@@ -54,5 +55,6 @@ class Judging:
     def _with(
         self, record: ScenarioRecord, found: Iterable[Finding], scenario: Scenario, trace: Trace
     ) -> ScenarioRecord:
-        known = (labelled(each, scenario, self.model_runs, trace) for each in found)
+        own = self.host.behaviours & DEFECTS
+        known = (labelled(each, scenario, self.model_runs, trace, own) for each in found)
         return with_findings(record, tuple(known))

@@ -84,15 +84,8 @@ def plan(
     """
     made = Plan()
     missing = unmet(preflight)
-    runnable: list[Scenario] = []
-    for scenario in listed:
-        if scenario.id in past.recorded or not wanted(scenario.id):
-            continue
-        reasons = [missing[need] for need in Need if need in scenario.needs & missing.keys()]
-        if reasons:
-            made.not_runnable.append(skipped(scenario, target, *reasons[0]))
-        else:
-            runnable.append(scenario)
+    new = [s for s in listed if s.id not in past.recorded and wanted(s.id)]
+    runnable = _runnable(new, preflight, target, made.not_runnable)
 
     def planned(scenario: Scenario) -> Planned:
         # The gate sees only what is read: what any known defect makes fatal is stopped.
@@ -107,3 +100,29 @@ def plan(
     crashed = [r for r in past.crashed if r.target == target and r.id in recorded]
     made.crashed.extend((planned(recorded[r.id]), r) for r in crashed)
     return made
+
+
+def plan_as_given(listed: Sequence[Scenario], preflight: Preflight, target: Target) -> Plan:
+    """Plan scenarios for a place where each may crash: in their order, whatever their hazards."""
+    made = Plan()
+    runnable = _runnable(listed, preflight, target, made.not_runnable)
+    made.planned.extend(Planned(scenario, hazard=None) for scenario in runnable)
+    return made
+
+
+def _runnable(
+    listed: Sequence[Scenario],
+    preflight: Preflight,
+    target: Target,
+    not_runnable: list[ScenarioRecord],
+) -> list[Scenario]:
+    """Return those that can run at a place; the records of the others go to a list."""
+    missing = unmet(preflight)
+    runnable = []
+    for scenario in listed:
+        reasons = [missing[need] for need in Need if need in scenario.needs & missing.keys()]
+        if reasons:
+            not_runnable.append(skipped(scenario, target, *reasons[0]))
+        else:
+            runnable.append(scenario)
+    return runnable

@@ -14,7 +14,7 @@ from kvmprobe.execution.driver import Driver, TraceLostError
 from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Risk
-from kvmprobe.execution.plan import NO_PAST, Past, Plan, Planned, plan
+from kvmprobe.execution.plan import NO_PAST, Past, Plan, Planned, plan, plan_as_given
 from kvmprobe.execution.preflight import Preflight, examine
 from kvmprobe.execution.real_host import RealHost
 from kvmprobe.execution.settling import Hazardous, Settling
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.model_run import ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
 __all__ = ["Hazardous", "Runner"]
@@ -118,6 +119,15 @@ class Runner:
                 self._begin(driver)
         return self._examined
 
+    @property
+    def model_runs(self) -> ModelRuns:
+        """The model's runs of the place.
+
+        :raises Unavailable: KVM is not usable at this place
+        """
+        self.examined()
+        return self._settling.judging.model_runs
+
     def again(self, scenarios: Sequence[Scenario]) -> None:
         """Run further scenarios, which are compared with each other and with no earlier ones.
 
@@ -126,12 +136,16 @@ class Runner:
         self.examined()
         self._settling.judging.forget()
         self.not_runnable.clear()
-        made = self._plan(scenarios, lambda _: True, NO_PAST)
-        if self._place.risk is Risk.EXPENDABLE:
+        if self._place.risk is Risk.REAL:
+            made = self._plan(scenarios, lambda _: True, NO_PAST)
+            name = self._place.target.description
+            self._run_on(RealHost(made, self._settling, self._ledger, self._progress, name))
+        elif self._settling.crashes_allowed:
+            made = plan_as_given(scenarios, self._examined, self._place.target)
+            self._expect(made)
             self._run_shards(made.planned)
-            return
-        name = self._place.target.description
-        self._run_on(RealHost(made, self._settling, self._ledger, self._progress, name))
+        else:
+            self._run_shards(self._plan(scenarios, lambda _: True, NO_PAST).planned)
 
     def _run_on(self, real: RealHost) -> None:
         while not real.is_done:
@@ -202,9 +216,12 @@ class Runner:
         preflight = self._examined
         target, model_runs = self._place.target, self._settling.judging.model_runs
         made = plan(scenarios, wanted, preflight, target, past, model_runs)
+        self._expect(made)
+        return made
+
+    def _expect(self, made: Plan) -> None:
         self.not_runnable += made.not_runnable
         self._settling.expect(made.planned)
-        return made
 
     def _run_shards(self, planned: Sequence[Planned]) -> None:
         """Run all planned scenarios at an expendable place."""

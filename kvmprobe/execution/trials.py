@@ -9,6 +9,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.execution.batch_ledger import BatchLedger
+from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.preflight import unmet
 from kvmprobe.execution.runner import Runner
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
+    from kvmprobe.scenarios.model_run import ModelRuns
     from kvmprobe.scenarios.need import Needs
     from kvmprobe.scenarios.relations.derivation import Derivation
     from kvmprobe.scenarios.scenario import Scenario
@@ -29,6 +32,7 @@ class Trials:
     """Tries scenarios at one place.
 
     :ivar tried: number of scenarios that ran, those that were derived from another included
+    :ivar traces: outputs of those of the last batch that failed, by id
     """
 
     def __init__(
@@ -45,7 +49,9 @@ class Trials:
         self.tried = 0
         self._derivations = derivations
         self._records: list[ScenarioRecord] = []
-        self._runner = Runner(place, hazardous, self._records.append, progress)
+        self._batch = BatchLedger(NoLedger())
+        self.traces = self._batch.traces
+        self._runner = Runner(place, hazardous, self._records.append, progress, ledger=self._batch)
 
     @property
     def host(self) -> HostProfile:
@@ -54,6 +60,11 @@ class Trials:
         :raises Unavailable: KVM is not usable there
         """
         return self._runner.examined().profile
+
+    @property
+    def model_runs(self) -> ModelRuns:
+        """The model's runs of the place."""
+        return self._runner.model_runs
 
     def lacking(self, needs: Needs) -> list[str]:
         """Return the reasons why scenarios with these needs cannot run at the place.
@@ -66,11 +77,16 @@ class Trials:
     def records(self, scenarios: Sequence[Scenario]) -> list[tuple[ScenarioRecord, ...]]:
         """Run scenarios; return the records of each, with those that were derived from it.
 
+        Of several, each has an id of its own in its record.
+
         :raises Unavailable, BootFailed, HostStuck: see :meth:`Runner.run`
         """
-        named = [replace(s, id=f"trial.{nr}", derived=None) for nr, s in enumerate(scenarios)]
+        named = [replace(s, id=f"{s.id}.trial-{nr}") for nr, s in enumerate(scenarios)]
+        if len(scenarios) == 1:
+            named = list(scenarios)
         all_of = {s.id: [s, *self._derived(s)] for s in named}
         self._records.clear()
+        self._batch.forget()
         self._runner.again([one for group in all_of.values() for one in group])
         self.tried += len(self._records)
         found: dict[str, list[ScenarioRecord]] = defaultdict(list)

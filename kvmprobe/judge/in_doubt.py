@@ -13,26 +13,53 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.judge.compare import compare
 from kvmprobe.judge.lockstep import agrees_along, applicable
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import NotCovered
+from kvmprobe.results.claim import Claim
 from kvmprobe.results.known import known_defects
+from kvmprobe.results.record import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvmprobe.model.behaviours import Behaviours
     from kvmprobe.results.record import Finding
     from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
+_STALE_FPU = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
+# SDM vol.1 §8.1.5: FCW is 0x37F after initialization; two bytes in hexadecimal.
+_FCW_INIT = "7f03"
 
-def labelled(finding: Finding, scenario: Scenario, model_runs: ModelRuns, trace: Trace) -> Finding:
-    """Return a finding in this trace with the smallest set of known defects that explains it."""
+
+def labelled(
+    finding: Finding,
+    scenario: Scenario,
+    model_runs: ModelRuns,
+    trace: Trace,
+    found: Behaviours = frozenset(),
+) -> Finding:
+    """Return a finding in this trace with the smallest set of known defects that explains it.
+
+    :param found: defects that probes have found in this kernel
+    """
     if finding.known or finding.other:
         return finding
+    known = _predicted(finding, scenario, model_runs, trace)
+    if not known and _STALE_FPU in found and _is_stale_fpu(finding, scenario, model_runs):
+        known = (_STALE_FPU,)
+    return replace(finding, known=tuple(known_defects()[d].id for d in known))
+
+
+def _predicted(
+    finding: Finding, scenario: Scenario, model_runs: ModelRuns, trace: Trace
+) -> tuple[Behaviour, ...]:
+    """Return the defects whose example is the reply where that of a correct kernel is not."""
     correct = dict(_examples(finding.step, scenario, model_runs.with_defects(), trace))
     wrong = {place for place, agrees in correct.items() if not agrees}
     if not wrong:
-        return finding
+        return ()
     candidates = sorted(applicable(scenario, model_runs), key=lambda defect: defect.name)
     for count in range(1, len(candidates) + 1):
         for chosen in combinations(candidates, count):
@@ -41,8 +68,31 @@ def labelled(finding: Finding, scenario: Scenario, model_runs: ModelRuns, trace:
             here = all(agrees for (step, _), agrees in found.items() if step == finding.step)
             explains = here and any(found.get(place) for place in wrong)
             if explains and agrees_along(scenario, model_run, trace):
-                return replace(finding, known=tuple(known_defects()[d].id for d in chosen))
-    return finding
+                return chosen
+    return ()
+
+
+def _is_stale_fpu(finding: Finding, scenario: Scenario, model_runs: ModelRuns) -> bool:
+    """Return True if KVM_GET_FPU shows other x87 and SSE state than INIT, which the image has.
+
+    Then what came before decides, of which the model knows too little to give an example.
+    """
+    fields = [d.values for d in finding.details if isinstance(d, Statement)]
+    if finding.statement.claim is not Claim.FPU_AND_XSAVE or not _unjudged(
+        finding.step, scenario, model_runs
+    ):
+        return False
+    return all(f["xsave"] == _FCW_INIT or not str(f["xsave"]).strip("0") for f in fields)
+
+
+def _unjudged(number: int, scenario: Scenario, model_runs: ModelRuns) -> bool:
+    walk = model_runs.with_defects().walked(scenario)
+    outcomes = (
+        known.step.outcome
+        for (nr, _), known in zip(scenario.ops(), walk, strict=False)
+        if nr == number
+    )
+    return any(isinstance(outcome, NotCovered) for outcome in outcomes)
 
 
 def _examples(

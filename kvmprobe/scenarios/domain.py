@@ -229,7 +229,8 @@ class Domain:
                 self._code[call.on][part] = _GIVEN
             elif isinstance(call.argument, Captured) and self._code[call.on][part] != _OUT_PENDING:
                 moved = not _MOVING.isdisjoint(name for name, _ in getattr(op, "members", ()))
-                kept = self._kept_code[call.argument.name]
+                # Where the model does not know that the read succeeded, it is not known either.
+                kept = self._kept_code.get(call.argument.name, _ELSEWHERE)
                 self._code[call.on][part] = _ELSEWHERE if moved else kept
 
     def _holds(self, requirement: Requirement, op: Op) -> bool:

@@ -21,7 +21,7 @@ class Part:
     """An op of a scenario; ``observes`` if it is one of a step's observers."""
 
     op: Op
-    observes: bool
+    observes: bool = False
 
 
 Parts = tuple[Part, ...]

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.behaviours import DEFECTS
-from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.calls import KVM, VCPU, VM
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.hazard import first_hazard
-from kvmprobe.scenarios.literal_fields import Bytes
 from kvmprobe.scenarios.model_run import ModelRuns
-from kvmprobe.scenarios.op_fields import (
-    Choice,
-    Items,
-    Members,
-    Number,
-    Row,
-    Text,
-    TextOrNone,
-    kinds,
-)
+from kvmprobe.scenarios.op_fields import kinds
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest import MapPayload
@@ -33,23 +19,17 @@ from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, MapO
 from kvmprobe.scenarios.ops.permission import GetSupported, RequestGuestPermission
 from kvmprobe.scenarios.ops.vcpu_state import CreateIrqchip
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.search.values import CatalogueValues
 from kvmprobe.xstate.features import XFeature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.scenarios.op_fields import Kind
     from kvmprobe.scenarios.ops import Op
 
 _MOST_STEPS = 40
 _ATTEMPTS = 50
-_DESCRIPTORS = {
-    Descriptor.KVM: (KVM,),
-    Descriptor.VM: (VM, "vm1"),
-    Descriptor.VCPU: (VCPU, "vcpu1", "vcpu2"),
-}
-_TASKS = ("task0", "task1", "task2")
 _CPUID: tuple[Op, ...] = (GetSupportedCpuid(), SetCpuid2())
 _PERMISSION = RequestGuestPermission(XFeature.XTILE_DATA)
 # Few ops are possible without one of these.
@@ -72,7 +52,7 @@ _WEIGHTS = {
     "restore-listed-msrs": 10.0,
     "run-until-out": 3.0,
 }
-_CATALOGUE_VALUE, _OBSERVED, _OWN_CALL = 0.7, 0.3, 0.85
+_OBSERVED = 0.3
 
 
 class Generator:
@@ -83,7 +63,7 @@ class Generator:
         self._random = random
         self._ops = sorted(registry().items())
         self._weights = [_WEIGHTS.get(name, 1.0) for name, _ in self._ops]
-        self._known = catalogue_values(host)
+        self._values = CatalogueValues(host, random)
 
     def scenario(self, name: str) -> Scenario:
         """Return a scenario with this id; the model can judge all of it."""
@@ -105,7 +85,11 @@ class Generator:
     def _next(self, domain: Domain) -> Op:
         for _ in range(_ATTEMPTS):
             ((name, op_class),) = self._random.choices(self._ops, self._weights)
-            op = op_class(**{f: self._value(name, f, k) for f, k in kinds(op_class).items()})
+            values = {
+                field: self._values.value(name, field, kind, domain.machine)
+                for field, kind in kinds(op_class).items()
+            }
+            op = op_class(**values)
             try:
                 domain.follow(op)
             except ScenarioError:
@@ -115,50 +99,6 @@ class Generator:
         domain.follow(possible)
         return possible
 
-    def _value(self, op: str, field: str, kind: Kind) -> Any:  # noqa: ANN401 - any field's
-        known = self._known.get((op, field), ())
-        match kind:
-            case Text():
-                return self._random.choice(_names(field))
-            case TextOrNone():
-                own = self._random.random() < _OWN_CALL
-                return "" if own else self._random.choice(_TASKS)
-            case _ if known and self._random.random() < _CATALOGUE_VALUE:
-                return self._random.choice(known)
-            case _:
-                return self._made_up(kind)
-
-    def _made_up(self, kind: Kind) -> Any:  # noqa: ANN401 - any field's
-        match kind:
-            case Number(largest):
-                return self._number(largest)
-            case Choice():
-                return self._random.choice(kind.members)
-            case Row():
-                return tuple(self._made_up(item) for item in kind.kinds)
-            case Members():
-                name, width = self._random.choice(list(kind.widths.items()))
-                return self._random.choice(((), ((name, self._made_up(width)),)))
-            case Items():
-                length = self._random.choice((0, 1, 1, 2, 3, 5, 17, 257))
-                return tuple(self._made_up(kind.item) for _ in range(length))
-            case Bytes(least, most):
-                return self._random.randbytes(self._random.choice((least, most)))
-            case _:
-                raise TypeError(f"no random value of {kind}")
-
-    def _number(self, largest: int) -> int:
-        bits = largest.bit_length()
-        match self._random.randrange(4):
-            case 0:
-                return self._random.choice((0, 1, largest, largest - 1, largest // 2))
-            case 1:
-                return 1 << self._random.randrange(bits)
-            case 2:
-                return self._random.randrange(min(largest + 1, 1 << 20))
-            case _:
-                return self._random.randrange(largest + 1)
-
 
 def harmless(host: HostProfile, seed: int, count: int) -> Iterator[Scenario]:
     """Yield those of so many scenarios of a seed that have no hazard, with any known defect."""
@@ -167,25 +107,3 @@ def harmless(host: HostProfile, seed: int, count: int) -> Iterator[Scenario]:
         scenario = generator.scenario(f"random.{seed}.{number}")
         if first_hazard(scenario, runs, DEFECTS) is None:
             yield scenario
-
-
-@cache
-def catalogue_values(host: HostProfile) -> Mapping[tuple[str, str], Sequence[Any]]:
-    """Return the values of each op's fields in the catalogue of a host."""
-    found: dict[tuple[str, str], dict[Any, None]] = {}
-    for op in dict.fromkeys(op for s in catalog.scenarios(host) for _, op in s.ops()):
-        for field in kinds(type(op)):
-            found.setdefault((op.name, field), {})[getattr(op, field)] = None
-    return {place: tuple(values) for place, values in found.items()}
-
-
-def _names(field: str) -> Sequence[str]:
-    match field:
-        case "task":
-            return _TASKS
-        case "vm":
-            return _DESCRIPTORS[Descriptor.VM]
-        case "on":
-            return tuple(name for names in _DESCRIPTORS.values() for name in names)
-        case _:
-            return _DESCRIPTORS[Descriptor.VCPU]

@@ -26,7 +26,9 @@ from kvmprobe.results.difference import (
     TableDiffers,
     ValuesDiffer,
 )
+from kvmprobe.results.record import ReadingsDiffer
 from kvmprobe.results.verdict import Verdict
+from kvmprobe.xstate.features import DYNAMIC, FPSSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,7 @@ _DIGITS = 6
 _NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b(?:/0x[0-9a-f]+)?")
 # Values of a claim that name something; other texts are contents.
 _NAMES = frozenset({"register", "call", "field", "member", "region"})
+_KINDS = {"legacy": FPSSE, "dynamic": DYNAMIC, "other": ~(FPSSE | DYNAMIC)}
 _SLUG = re.compile(r"[^a-z0-9]+")
 
 
@@ -112,13 +115,17 @@ def _of_divergence(divergence: Divergence) -> Signature:
     difference = divergence.difference
     if isinstance(difference, KernelWarns):
         return Signature("warning", _NUMBER.sub("N", difference.message).strip())
+    # The call that shows it: what went wrong may have done so long before.
+    rule = divergence.read_by or divergence.rule
     call = divergence.call.interface if divergence.call else ""
     where = (call, *_place(difference))
-    return Signature("divergence", divergence.rule.statement, tuple(filter(None, where)))
+    return Signature("divergence", rule.statement, tuple(filter(None, where)))
 
 
 def _of_finding(finding: Finding) -> Signature:
-    calls = tuple(dict.fromkeys(op.interface for op in finding.statement.ops))
+    """Return checker, claim, and the calls whose readings differ or that it is about."""
+    readings = [part.op for part in finding.details if isinstance(part, ReadingsDiffer)][:1]
+    calls = tuple(dict.fromkeys(op.interface for op in readings or finding.statement.ops))
     texts = tuple(str(v) for name, v in finding.statement.values.items() if name in _NAMES)
     what = f"{finding.checker} {finding.invariant} {finding.statement.claim.value}"
     return Signature("finding", what, (*calls, *texts))
@@ -137,8 +144,8 @@ def _place(difference: Difference) -> tuple[str, ...]:  # noqa: PLR0911 - one fo
             return (f"exit reason {reason}",)
         case ValuesDiffer(expected, observed):
             return tuple(name for name in expected if expected[name] != observed.get(name))[:1]
-        case ImageDiffers(runs=runs):
-            return tuple(run.where for run in runs)[:1]
+        case ImageDiffers():
+            return _in_image(difference)
         case TableDiffers(parts=(RegisterDiffers(leaf=leaf, register=register), *_)):
             return (f"leaf {leaf:#x}", register.name)
         case TableDiffers():
@@ -155,3 +162,16 @@ def _result(value: int | None) -> str:
     if value is None:
         return "a descriptor"
     return errno_name(-value) if value < 0 else "no error"
+
+
+def _in_image(difference: ImageDiffers) -> tuple[str, ...]:
+    """Return which kinds of components are there and should not be, or the other way round."""
+    expected, observed = difference.expected_xstate_bv, difference.observed_xstate_bv
+    changes = {"gained": observed & ~expected, "lost": expected & ~observed}
+    found = [
+        f"{how} {kind}"
+        for how, components in changes.items()
+        for kind, bitmap in _KINDS.items()
+        if components & bitmap
+    ]
+    return tuple(found) or tuple(run.where for run in difference.runs)[:1]

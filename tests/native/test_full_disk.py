@@ -76,3 +76,12 @@ def test_a_report_that_does_not_fit_leaves_the_run_to_be_reported_again(
     has_reason = "No space left on device" in ended.stderr
     assert (ended.returncode, has_reason) == (ExitCode.USAGE, True), ended.stderr
     assert read_run(path).ending is Ending.CUT_SHORT
+
+
+@pytest.mark.parametrize("pages", [2, 8, 24])
+def test_a_search_on_a_full_disk_says_so(disk, pages):
+    path = disk(pages) / "run"
+    words = ["--target", "host", "--minutes", "0.03", "--from-scratch", "--seed", "1"]
+    ended = kvmprobe("fuzz", *words, "--corpus", str(path.parent / "corpus"), "-o", str(path))
+    assert (ended.returncode, "Traceback" in ended.stderr) == (ExitCode.USAGE, False), ended
+    assert "No space left on device" in ended.stderr

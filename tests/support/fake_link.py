@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from kvmprobe.abi.executor import HostRegisters
-from kvmprobe.execution.driver import Timing
+from kvmprobe.execution.driver import Driver, Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.packed import pack
 from kvmprobe.execution.place import Risk
@@ -57,6 +57,20 @@ def facts_of(host, *, amx_tile=1):
             "guest_code": {"real_mode": "runs", "long_mode": "runs"},
         },
     }
+
+
+_LEARNED = {}
+
+
+def learn_ops(monkeypatch):
+    """Let fake links run ops that no scenario of the catalogue has, as a search makes them."""
+    original = Driver._define
+
+    def define_and_learn(driver, op, host):
+        _LEARNED.setdefault(_key(op, host), op)
+        return original(driver, op, host)
+
+    monkeypatch.setattr(Driver, "_define", define_and_learn)
 
 
 def _table(machine):
@@ -131,7 +145,7 @@ class FakeLink:
         verb, _, rest = line.partition(" ")
         if verb == "D":
             number, _, words = rest.partition(" ")
-            self._defined[int(number, 16)] = self._ops[words]
+            self._defined[int(number, 16)] = self._ops.get(words) or _LEARNED[words]
         elif verb == "facts":
             self._out.append({"facts": self._place.facts or facts_of(self._host)})
             self._out.append(_end(-1, "done"))

@@ -108,6 +108,38 @@ resuming:
   that --hazardous allowed to make a fatal call is not run again. If pstore
   has a panic, it becomes part of the record.
 """
+FUZZING = """\
+sequences:
+  Each creates a VM and makes about ten calls of all that scenarios have:
+  ioctls, guest instructions, permission requests, other tasks. The model,
+  the checkers, and for every second one a twin without reads judge it.
+  Most are variations of sequences that made a transition of the model, or
+  with --coverage reached a block of the kernel, that no other had. The
+  model cannot judge everything: what it does not cover is not made.
+finds:
+  The first sequence with a signature - rule and field, checker and claim,
+  or headline and functions of a crash - is a find, unless known defects
+  explain it. It is reduced: calls are left out and values made simpler as
+  long as the signature stays. DIR/finds has a directory for each:
+    find.txt, find.json  what failed, and what comes without each call
+    original.json        the sequence that was found
+    reduced.json         the reduced one; `replay` and `repro` take it
+    reproducer.c         the same as a C program
+    kernel.log           what the kernel said, if it did
+  DIR is a run, without the sequences that failed in no new way: `report`,
+  `diff` and `bugreport` take it. ^C ends the search or a reduction, and
+  writes what there is. The exit status is 1 if there are finds.
+against:
+  With --against the first difference between the two kernels in each
+  sequence is counted under the names that explain it: known defects,
+  behaviours that probes found on one of the hosts, facts of the hosts such
+  as their CPUID, or a freedom that a rule leaves. A difference where the
+  model has no rule, or a failure of the other kernel alone, is a find.
+corpus:
+  --corpus DIR reads scenarios as `explain --json` writes them. If one of
+  them is wrong, nothing runs. Afterwards it has the few sequences that
+  together reached everything.
+"""
 BISECTING = """\
 bisecting:
   In a kernel tree with a configuration that the emulated host boots, such

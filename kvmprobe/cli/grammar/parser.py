@@ -23,6 +23,7 @@ COMMANDS = {
     "repro": "write a scenario as a C program",
     "replay": "run scenarios from their JSON form",
     "explore": "make every call in every state of the model, up to a depth",
+    "fuzz": "search with random sequences of calls",
     "convert": "make a scenario of an attached CPU template or dump",
     "probe": "show what this CPU, kernel and KVM offer",
     "report": "make one HTML page of runs, or a report for programs",

@@ -10,7 +10,8 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
 from kvmprobe.abi.tables import CPUID2
-from kvmprobe.model import cpuid, guest_cpuid
+from kvmprobe.model import cpuid, guest_cpuid, vendor
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Immediate, Literal, Output
 from kvmprobe.scenarios.cpuid_tables import CAPTURED, Table, table, version_1
@@ -212,6 +213,16 @@ class GetCpuid2(FixedIoctl):
 
     def transition(self, machine: Machine) -> Step:
         return guest_cpuid.get_cpuid2(machine, VCPU, self._kept_as, self.room, self.by)
+
+    def refused(self, machine: Machine) -> str:
+        keeps = Behaviour.GET_CPUID2_KEEPS_NENT in machine.host.behaviours
+        beyond = self.room > KVM_MAX_CPUID_ENTRIES and keeps
+        return "this kernel returns the room, more than the buffer has" if beyond else ""
+
+    def not_covered(self, machine: Machine) -> str:
+        grows = vendor.adds_entries(machine.host, machine.vcpu(self.descriptor).cpuid)
+        short = self.room != KVM_MAX_CPUID_ENTRIES
+        return "KVM's vendor module adds entries to the table" if short and grows else ""
 
     def read(self, output: bytes) -> Mapping[str, int]:
         return _guest_values(output)

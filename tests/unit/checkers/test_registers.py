@@ -10,7 +10,7 @@ import pytest
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import KvmExit
 from kvmprobe.checkers.acceptance import RESERVED
-from kvmprobe.checkers.normal_registers import bits_of
+from kvmprobe.checkers.normal_registers import bits_of, kept
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.model.one_reg import msr_id
 from kvmprobe.results.trace import Reply
@@ -159,3 +159,11 @@ def test_the_bits_that_must_come_back_are_known_for_each_member():
     assert bits_of("KVM_GET_SREGS", "cr0") == (1 << 64) - 1 - 0x10
     assert bits_of("KVM_GET_SREGS", "ss_dpl") == 0
     assert bits_of("KVM_GET_REGS", "rax") == (1 << 64) - 1
+
+
+@pytest.mark.parametrize(("unusable", "sure"), [(0, True), (1, False), (2, False), (0xFF, False)])
+def test_the_rights_of_an_unusable_segment_are_not_kept_whichever_bit_makes_it_so(unusable, sure):
+    # arch/x86/kvm/vmx/vmx.c: vmx_segment_access_rights: unusable is true or false.
+    layout = ioctls.KVM_SREGS2.numbers
+    given = dict.fromkeys(layout, 0) | {"ds_present": 1, "ds_unusable": unusable}
+    assert ("ds_present" in {member for member, _, _ in kept("KVM_GET_SREGS2", given)}) is sure

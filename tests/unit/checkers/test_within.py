@@ -22,6 +22,7 @@ from kvmprobe.scenarios.ops.cpuid import CheckXsave2, GetCpuid2, GetSupportedCpu
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
 from kvmprobe.scenarios.ops.lifecycle import CloseDescriptor, CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.literal import SetCpuid2Entries
 from kvmprobe.scenarios.ops.msrs import GetMsrs, GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.one_reg import SetOneReg
 from kvmprobe.scenarios.ops.permission import GetGuestPermission, RequestGuestPermission
@@ -31,7 +32,7 @@ from kvmprobe.scenarios.ops.system import CheckExtension
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
-from kvmprobe.xstate.cpuid import CpuidTable
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
 from tests.support.fake_kernel import trace_of, with_reply
 from tests.support.hosts import AMX_HOST, B18, cet_host, with_behaviours
 
@@ -346,6 +347,20 @@ def test_a_checker_names_calls_that_exist():
     # It is not asked about any other, so a name that is written wrongly would silence it.
     odd = {c.check.__name__: c.calls - EVERY_CALL for c in CHECKERS if c.calls - EVERY_CALL}
     assert odd == {}
+
+
+@pytest.mark.parametrize(("flags", "finding"), [(0, set()), (1, {("set-and-get", "§4")})])
+def test_kvm_updates_an_entry_whose_index_is_not_significant_whatever_its_index(flags, finding):
+    # arch/x86/kvm/cpuid.c: cpuid_entry2_find compares the index only if the flag is set;
+    # kvm_update_cpuid_runtime clears OSXSAVE, 1:ECX[27], while CR4.OSXSAVE is 0.
+    entry = (1, 1, flags, 0, 0, 1 << 27, 0)
+    ops = (OpenKvm(), CreateVm(), CreateVcpu(), SetCpuid2Entries((entry,)), GetCpuid2())
+    scenario = sequence(*ops)
+    trace = trace_of(scenario, AMX_HOST)
+    output = CpuidTable((CpuidEntry(*entry)._replace(ecx=0),)).to_bytes()
+    trace = with_reply(trace, len(ops) - 1, 0, Reply(0, output))
+    found = Checkers(AMX_HOST).within(scenario, trace)
+    assert {(f.checker, f.invariant) for f in found} == finding
 
 
 def test_an_ignored_0_for_an_msr_that_another_table_took_away_is_no_finding():

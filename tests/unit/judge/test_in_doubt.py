@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.model.behaviours import Behaviour
@@ -36,10 +38,21 @@ STEPS = (
 SCENARIO = Scenario("random.doubt", "", "", tuple(map(ScenarioStep, STEPS)))
 
 
-def findings(trace):
+# The same without KVM_SET_FPU: the image shows INIT state.
+INITIAL = replace(SCENARIO, steps=SCENARIO.steps[:4] + SCENARIO.steps[5:])
+
+
+def findings(trace, scenario=SCENARIO, probed=frozenset()):
     runs = ModelRuns(AMX_HOST)
-    found = Checkers(AMX_HOST).within(SCENARIO, trace)
-    return [labelled(finding, SCENARIO, runs, trace) for finding in found]
+    found = Checkers(AMX_HOST).within(scenario, trace)
+    return [labelled(finding, scenario, runs, trace, probed) for finding in found]
+
+
+def with_other_fpu(scenario):
+    """The trace of a correct kernel, with something else in the last reply, of KVM_GET_FPU."""
+    trace = trace_of(scenario, AMX_HOST)
+    wrong = b"\x01" * len(trace.steps[-1].replies[0].output)
+    return replace(trace, steps=(*trace.steps[:-1], TraceStep((Reply(0, wrong),))))
 
 
 def test_the_model_judges_nothing_there():
@@ -53,7 +66,11 @@ def test_a_finding_that_a_known_defect_predicts_has_its_label():
 
 
 def test_a_finding_that_no_known_defect_predicts_has_none():
-    trace = trace_of(SCENARIO, AMX_HOST)
-    wrong = b"\x01" * len(trace.steps[-1].replies[0].output)
-    other = replace(trace, steps=(*trace.steps[:-1], TraceStep((Reply(0, wrong),))))
-    assert [(f.checker, f.known) for f in findings(other)] == [("two-views", ())]
+    found = findings(with_other_fpu(SCENARIO), probed={O2})
+    assert [(f.checker, f.known) for f in found] == [("two-views", ())]
+
+
+@pytest.mark.parametrize(("probed", "known"), [(set(), ()), ({O2}, ("O2",))])
+def test_stale_bytes_beside_init_state_are_those_of_a_kernel_that_has_the_defect(probed, known):
+    found = findings(with_other_fpu(INITIAL), INITIAL, probed)
+    assert [(f.checker, f.known) for f in found] == [("two-views", known)]

@@ -6,11 +6,13 @@ import re
 import pytest
 
 from kvmprobe.errors import ScenarioError
-from kvmprobe.model.outcome import Done, Failed, NewDescriptor
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.outcome import Done, Failed, NewDescriptor, NotCovered
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios.document import SCHEMA, from_document, paths
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.scenario import Need
+from tests.support.hosts import with_behaviours
 
 HOST = sapphire_rapids()
 VM = ({"op": "open-kvm"}, {"op": "create-vm"})
@@ -213,3 +215,17 @@ def test_an_out_that_kvm_run_has_not_completed_is_skipped_by_the_next_one():
     again = ({"op": "run-until-out"}, {"op": "set-regs", "rbx": 0}, {"op": "run-until-out"})
     with pytest.raises(ScenarioError, match="run-until-out: needs a guest that map-out"):
         last_outcome(*out, *again)
+
+
+def test_registers_that_were_read_in_doubt_put_the_guest_where_nobody_knows():
+    host = with_behaviours(HOST, Behaviour.SREGS_EFER_NOT_CHECKED)
+    domain = Domain(host)
+    ops = (
+        *VCPU,
+        # The model has no rule for this MSR; a reserved bit of EFER alone is certain even so.
+        {"op": "set-msrs", "entries": [[0xE1, 1]]},
+        {"op": "get-sregs"},
+        {"op": "set-sregs", "cr4": 0, "members": {"efer": 1 << 33}},
+    )
+    outcomes = [domain.follow(op).outcome for _, op in paths(from_document(document(*ops)))]
+    assert [type(outcome) for outcome in outcomes[-2:]] == [NotCovered, Done]

@@ -1,0 +1,122 @@
+"""Which sequences a search runs: new ones, and variations of those that reached something new.
+
+What is new is known from the model before a sequence runs, and from the kernel's blocks after it,
+where coverage is on.  The same seed and the same coverage give the same sequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from random import Random
+
+    from kvmprobe.scenarios.scenario import Scenario
+    from kvmprobe.search.sequences import Made, Sequences
+
+_VARIED = 0.6
+# Entries that are varied: the last ones reached what others had not.
+_RECENT = 400
+
+
+@dataclass(slots=True)
+class Entry:
+    """A sequence that reached something new.
+
+    :ivar reached: its transitions in the model
+    :ivar blocks: the kernel's blocks that it reached, as a bitmap
+    :ivar weight: how often it is varied, relative to others
+    """
+
+    scenario: Scenario
+    reached: frozenset[int]
+    blocks: int = 0
+    weight: int = 1
+
+
+class Guidance:
+    """Chooses sequences, and learns from them.
+
+    :ivar entries: the sequences that reached something new, by id
+    """
+
+    def __init__(self, random: Random, sequences: Sequences) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._random = random
+        self._sequences = sequences
+        self._seen: set[int] = set()
+        self._blocks = 0
+        self._made: dict[str, Entry] = {}
+
+    @property
+    def transition_count(self) -> int:
+        """How many transitions of the model have been reached."""
+        return len(self._seen)
+
+    @property
+    def block_count(self) -> int:
+        """How many blocks of the kernel have been reached."""
+        return self._blocks.bit_count()
+
+    def start_with(self, scenarios: Iterable[Scenario]) -> None:
+        """Take the sequences of a corpus as entries."""
+        for scenario in scenarios:
+            self._take(self._sequences.again(scenario))
+
+    def batch(self, prefix: str, first: int, count: int) -> list[Scenario]:
+        """Return sequences to run next.
+
+        :param prefix: of their ids, which end with a number
+        :param first: the number of the first one
+        """
+        self._made = {}
+        for number in range(first, first + count):
+            self._take(self._one(f"{prefix}.{number}"))
+        return [entry.scenario for entry in self._made.values()]
+
+    def reached(self, scenario_id: str, blocks: int) -> bool:
+        """Take the blocks that a sequence reached; return True if some of them are new."""
+        new = blocks & ~self._blocks
+        self._blocks |= blocks
+        entry = self.entries.get(scenario_id) or self._made.get(scenario_id)
+        if not new or entry is None:
+            return False
+        entry.blocks |= blocks
+        entry.weight += new.bit_count()
+        self.entries[scenario_id] = entry
+        return True
+
+    def smallest_cover(self) -> list[Entry]:
+        """Return few entries that reached everything: each one adds to those before it."""
+        seen: set[int] = set()
+        blocks = 0
+        kept = []
+        for entry in sorted(self.entries.values(), key=_richness, reverse=True):
+            if entry.reached - seen or entry.blocks & ~blocks:
+                kept.append(entry)
+                seen |= entry.reached
+                blocks |= entry.blocks
+        return kept
+
+    def _one(self, name: str) -> Made:
+        entries = list(islice(reversed(self.entries.values()), _RECENT))
+        if not entries or self._random.random() >= _VARIED:
+            return self._sequences.new(name)
+        weights = list(accumulate(entry.weight for entry in entries))
+        of, other = self._random.choices(entries, cum_weights=weights, k=2)
+        return self._sequences.variation(name, of.scenario, other.scenario)
+
+    def _take(self, made: Made) -> None:
+        new = made.reached - self._seen
+        self._seen |= new
+        entry = Entry(made.scenario, made.reached, weight=len(new))
+        self._made[entry.scenario.id] = entry
+        if new:
+            self.entries[entry.scenario.id] = entry
+
+
+def _richness(entry: Entry) -> int:
+    return len(entry.reached) + entry.blocks.bit_count()

@@ -1,0 +1,102 @@
+"""Two kernels that differ: the names that explain it, or a difference to look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kvmprobe.execution.against import FACTS, Named, Side, first_difference
+from kvmprobe.judge.verdicts import judged
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.one_reg import msr_id
+from kvmprobe.results.record import Target
+from kvmprobe.scenarios.model_run import ModelRuns
+from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid
+from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
+from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
+from kvmprobe.scenarios.ops.one_reg import GetOneReg
+from kvmprobe.scenarios.ops.permission import RequestPermission
+from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.xsave import GetXsave2
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from tests.support.fake_kernel import trace_of, with_reply
+from tests.support.hosts import AMX_HOST, AVX512_HOST, with_behaviours
+
+TARGET = Target("lab", "7.3.4", "a fake")
+O2 = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
+APX = Behaviour.KNOWS_APX
+START = (OpenKvm(), CreateVm(), CreateVcpu())
+LAST = len(START)
+
+
+def scenario(*ops):
+    return Scenario("a", "", "", tuple(map(ScenarioStep, (*START, *ops))))
+
+
+def side(of, host, changed=None):
+    trace = trace_of(of, host, *host.behaviours)
+    if changed is not None:
+        trace = with_reply(trace, *changed)
+    runs = ModelRuns(host)
+    return Side(judged(of, host, trace, TARGET, model_runs=runs), runs)
+
+
+def between(of, here, there):
+    return first_difference(of, side(of, here), side(of, there))
+
+
+def test_equal_kernels_do_not_differ():
+    assert between(scenario(SetFpu(FpuContent.FIRST), GetXsave2()), AMX_HOST, AMX_HOST) is None
+
+
+def test_a_known_defect_of_one_is_its_name():
+    of = scenario(SetFpu(FpuContent.FIRST), GetXsave2())
+    assert between(of, AMX_HOST, with_behaviours(AMX_HOST, O2)) == Named(("O2",))
+
+
+def test_a_behaviour_of_one_is_its_name():
+    # KNOWS_APX: component 19 is known, and not dynamic: EOPNOTSUPP, else EINVAL.
+    of = scenario(RequestPermission(19))
+    assert between(of, AMX_HOST, with_behaviours(AMX_HOST, APX)) == Named((APX.name,))
+
+
+def test_what_the_hosts_offer_is_a_fact():
+    assert between(scenario(GetSupportedCpuid()), AMX_HOST, AVX512_HOST) == Named((FACTS,))
+
+
+@pytest.fixture
+def without_a_rule():
+    # The model has no rule for a write of this MSR: either result is possible.
+    return scenario(SetMsrs(((0x7C025, 1),)))
+
+
+def test_a_difference_without_a_rule_has_no_name(without_a_rule):
+    (reply,) = trace_of(without_a_rule, AMX_HOST).steps[LAST].replies
+    sides = (
+        side(without_a_rule, AMX_HOST, (LAST, 0, replace(reply, result=result)))
+        for result in (0, 1)
+    )
+    found = first_difference(without_a_rule, *sides)
+    assert (found.kind, found.where[0]) == ("kernels-differ", "KVM_SET_MSRS")
+
+
+def test_the_time_may_differ():
+    of = scenario(GetMsrs((0x10,)))
+    (reply,) = trace_of(of, AMX_HOST).steps[LAST].replies
+    # struct kvm_msrs: the value is the last 8 of 24 bytes.
+    sides = (
+        side(of, AMX_HOST, (LAST, 0, replace(reply, output=reply.output[:-8] + bytes([n] * 8))))
+        for n in (1, 2)
+    )
+    assert first_difference(of, *sides) is None
+
+
+def test_a_behaviour_that_the_call_itself_depends_on_is_its_name_also_in_doubt(without_a_rule):
+    # After the MSR without a rule, KVM_RUN leaves everything in doubt.
+    doubt = (step.op for step in without_a_rule.steps[LAST:])
+    of = scenario(MapHalt(), *doubt, RunUntilHalt(), GetOneReg(msr_id(0x1C4)))
+    registers = Behaviour.ONE_REG_MSRS
+    found = between(of, with_behaviours(AMX_HOST, registers), AMX_HOST)
+    assert found == Named((registers.name,))

@@ -1,0 +1,100 @@
+"""Sequences of a search are within the domain, and the same for the same chance."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.scenarios.document import check_domain, from_document, to_document
+from kvmprobe.scenarios.ops import registry
+from kvmprobe.search.guidance import Guidance
+from kvmprobe.search.sequences import Sequences
+from kvmprobe.search.values import CatalogueValues, ModelValues
+
+HOST = sapphire_rapids()
+VALUES = [ModelValues, CatalogueValues]
+
+
+def guidance(seed, values=ModelValues):
+    random = Random(seed)
+    return Guidance(random, Sequences(HOST, random, values(HOST, random)))
+
+
+def batches(seed, count, values=ModelValues):
+    search = guidance(seed, values)
+    return [s for nr in range(count) for s in search.batch(f"fuzz.{seed}", 16 * nr, 16)]
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda values: values.__name__)
+def test_new_ones_and_variations_are_documents_that_come_back_as_they_were(values):
+    for scenario in batches(1, 3, values):
+        check_domain(scenario, HOST)
+        assert from_document(to_document(scenario).encode()) == scenario
+
+
+def test_the_same_seed_makes_the_same():
+    assert batches(7, 3) == batches(7, 3)
+
+
+def test_another_seed_makes_others():
+    one, other = (batches(seed, 1) for seed in (1, 2))
+    assert not {s.steps for s in one} & {s.steps for s in other}
+
+
+def test_ids_are_numbered_through():
+    assert [s.id for s in batches(3, 2)] == [f"fuzz.3.{nr}" for nr in range(32)]
+
+
+def test_observers_only_read():
+    random = Random(1)
+    sequences = Sequences(HOST, random, ModelValues(HOST, random))
+    made = [sequences.new("a").scenario for _ in range(100)]
+    observers = {op for s in made for step in s.steps for op in step.observers}
+    assert {op.interface.split("_")[1] for op in observers} == {"GET"}
+
+
+def ops_made(values, count):
+    random = Random(1)
+    sequences = Sequences(HOST, random, values(HOST, random))
+    return {op.name for _ in range(count) for _, op in sequences.new("a").scenario.ops()}
+
+
+# They need what another step has left; the search makes them from variations.
+RARE = {"close", "limit-descriptors", "restore-listed-msrs", "restore-vcpu", "set-lapic"}
+# Their tokens, addresses and structures are not chosen from the model's state.
+NOT_FROM_SCRATCH = {
+    "guest-clrssbsy",
+    "guest-rstorssp",
+    "guest-setssbsy",
+    "guest-switch-stacks",
+    "guest-wrss",
+    "set-sregs-literal",
+    "set-sregs2-literal",
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"), [(CatalogueValues, set()), (ModelValues, NOT_FROM_SCRATCH)]
+)
+def test_every_op_comes_up(values, missing):
+    assert set(registry()) - ops_made(values, 1200) <= RARE | missing
+
+
+def test_a_cover_reaches_all_that_was_reached():
+    search = guidance(4)
+    for nr in range(4):
+        search.batch("fuzz", 16 * nr, 16)
+    reached = frozenset().union(*(entry.reached for entry in search.entries.values()))
+    cover = search.smallest_cover()
+    assert frozenset().union(*(entry.reached for entry in cover)) == reached
+    assert len(cover) < len(search.entries)
+
+
+def test_a_sequence_that_reached_a_new_block_is_varied():
+    search = guidance(5)
+    first, second, *_ = search.batch("fuzz", 0, 4)
+    assert search.reached(first.id, 0b11)
+    assert not search.reached(second.id, 0b10)
+    assert (search.block_count, search.entries[first.id].blocks) == (2, 0b11)
