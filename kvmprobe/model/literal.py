@@ -19,7 +19,7 @@ from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, Failed, OneOf, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.model.sregs import SET_SREGS, legal_cr4, with_given
-from kvmprobe.xstate.cpuid import LEAF_ADDRESS_SIZES
+from kvmprobe.xstate.cpuid import LEAF_ADDRESS_SIZES, LEAF_EXTENDED_FEATURES, OSPKE_BIT, PKU_BIT
 from kvmprobe.xstate.features import MPX, XFeature
 from kvmprobe.xstate.image import xstate_bv_of
 from kvmprobe.xstate.layout import EXTENDED_OFFSET
@@ -61,7 +61,9 @@ def uncovered_table(host: HostProfile, table: CpuidTable) -> str:
     :see: arch/x86/kvm/cpuid.c: cpuid_entry2_find, cpuid_query_maxphyaddr
     """
     for number, entry in enumerate(table.entries):
-        if why := _uncovered_entry(entry) or vendor.uncovered_entry(host, entry):
+        if why := _uncovered_entry(entry) or _uncovered_keys(host, entry):
+            return f"entry {number}, leaf {entry.leaf:#x}: {why}"
+        if why := vendor.uncovered_entry(host, entry):
             return f"entry {number}, leaf {entry.leaf:#x}: {why}"
     return ""
 
@@ -76,6 +78,18 @@ def _uncovered_entry(entry: CpuidEntry) -> str:
         first, last = _ADDRESS_BITS[0], _ADDRESS_BITS[-1]
         return f"{entry.eax & 0xFF} physical address bits; the model covers {first} to {last}"
     return ""
+
+
+def _uncovered_keys(host: HostProfile, entry: CpuidEntry) -> str:
+    """Return why OSPKE is not covered: on a CPU without protection keys only some kernels clear it.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime
+    """
+    is_place = (entry.leaf, entry.subleaf) == (LEAF_EXTENDED_FEATURES, 0)
+    has_keys = host.cpu.at(LEAF_EXTENDED_FEATURES, 0).ecx >> PKU_BIT & 1
+    if not is_place or has_keys or vendor.rewrites_cpuid(host):
+        return ""
+    return "kernels differ in OSPKE on this CPU" if entry.ecx >> OSPKE_BIT & 1 else ""
 
 
 SET_UNKNOWN_MSR = Rule(

@@ -1,6 +1,7 @@
 """Literal input: what the model covers, and what a correct kernel does with SREGS."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -220,3 +221,12 @@ def _image(fcw, fsw, xstate_bv=1):
 def test_an_image_that_a_cpu_rewrites_is_not_covered(image, covered):
     # SDM vol.1 §8.1.3.3: ES is set by an exception that is not masked; B mirrors it.
     assert (literal.uncovered_image(image) == "") == covered
+
+
+@pytest.mark.parametrize(("host_ecx", "covered"), [(1 << 3, True), (0, False)])
+def test_ospke_without_protection_keys_is_not_covered(host_ecx, covered):
+    # CPUID 7.0:ECX: PKU is bit 3, OSPKE bit 4.  7.3.4 clears OSPKE there.
+    host = replace(AMX_HOST, cpu=AMX_HOST.cpu.replaced(7, 0, ecx=host_ecx))
+    table = CpuidTable((CpuidEntry(7, 0, 1, 0, 0, 1 << 4, 0),))
+    assert (literal.uncovered_table(host, table) == "") is covered
+    assert literal.uncovered_table(host, CpuidTable((CpuidEntry(7, 0, 1, 0, 0, 8, 0),))) == ""
