@@ -13,7 +13,7 @@ from kvmprobe.scenarios.ops.guest import GuestOp
 from kvmprobe.scenarios.ops.msrs import SetXfd, SetXfdAsleep, SetXfdErr
 from kvmprobe.scenarios.ops.sregs import SetSregs, SetSregs2
 from kvmprobe.scenarios.ops.xcrs import SetXcrs
-from kvmprobe.scenarios.ops.xsave import SetXsave, SetXsaveImage
+from kvmprobe.scenarios.ops.xsave import SetXsave, SetXsaveAsleep, SetXsaveImage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,6 +66,7 @@ _OPERANDS: Mapping[type[Op], str] = {
     SetXfdAsleep: "IA32_XFD={0.xfd:#x}",
     SetXfdErr: "IA32_XFD_ERR={0.xfd_err:#x}",
     SetXsave: "XSTATE_BV={0.xstate_bv:#x}",
+    SetXsaveAsleep: "XSTATE_BV={0.xstate_bv:#x}",
     SetXsaveImage: "XSTATE_BV={0.xstate_bv:#x}",
     SetSregs: "CR4={0.cr4:#x}",
     SetSregs2: "CR4={0.cr4:#x}",

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.catalog import (
+    asleep,
     caps,
     cpuid,
     fields,
@@ -58,6 +59,7 @@ _MODULES = {
     "guest": guest,
     "migrate": migration,
     "vcpus": vcpus,
+    "asleep": asleep,
 }
 
 

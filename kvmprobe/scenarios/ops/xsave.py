@@ -17,10 +17,13 @@ from kvmprobe.scenarios.calls import (
     LiteralAtPageEnd,
     Output,
     OutputAtPageEnd,
+    SleepingLiteral,
 )
+from kvmprobe.scenarios.need import PRIVILEGE
 from kvmprobe.scenarios.op_fields import U64, Caller, Name, Size
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
 from kvmprobe.scenarios.ops.lifecycle import on_which
+from kvmprobe.scenarios.requirement import Requirement
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.features import names
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
@@ -84,6 +87,37 @@ class SetXsave(HostIoctl):
     def text(self) -> str:
         shown = f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}"
         return f"{shown}{on_which(self.vcpu, self.by)}"
+
+
+@op(
+    "set-xsave-asleep",
+    ioctls.SET_XSAVE,
+    uabi.SET_XSAVE,
+    uabi.READ_IMAGE,
+    errnos=_REFUSED,
+    requires=(Requirement.DESCRIPTORS_LEFT,),
+    needs=PRIVILEGE,
+)
+class SetXsaveAsleep(HostIoctl):
+    """As set-xsave, from an image on pages that the kernel sleeps for.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, which copies the image before it looks at it
+    """
+
+    xstate_bv: U64
+
+    def image(self, host: HostProfile) -> bytes:
+        return whole_image(self.xstate_bv, host)
+
+    def argument(self, host: HostProfile) -> Argument:
+        return SleepingLiteral(self.image(host))
+
+    def transition(self, machine: Machine) -> Step:
+        return uabi.set_xsave(machine, VCPU, self.image(machine.host))
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call} XSTATE_BV={names(self.xstate_bv)}, after a sleep"
 
 
 @op("set-xsave-image", ioctls.SET_XSAVE, uabi.SET_XSAVE, uabi.READ_IMAGE, errnos=_REFUSED)
