@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.against import Named, Side, first_difference
 from kvmprobe.execution.batch_ledger import BatchLedger
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Runner
+from kvmprobe.model.behaviours import variants
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.relations.reads import BLIND
 from kvmprobe.search.signature import Explained, signatures_of
@@ -124,11 +125,12 @@ class Fuzzing:
 
     @property
     def host(self) -> HostProfile:
-        """The profile of the place, which is probed first.
+        """The profile of the place, which is probed first, without its kernel's defects.
 
         :raises Unavailable: KVM is not usable there
         """
-        return self._runner.examined().profile
+        host = self._runner.examined().profile
+        return replace(host, behaviours=variants(host.behaviours))
 
     @property
     def blind_spots(self) -> list[str]:
@@ -198,7 +200,7 @@ class Fuzzing:
         """Run these sequences on the other kernel; yield new differences that have no name."""
         if self._against is None:
             return
-        host, records = self._against.host, {record.id: record for record in self._records}
+        host, records = self._against.correct_host, {record.id: record for record in self._records}
         both = [s for s in scenarios if s.id in records and _judgeable(s, host)]
         runs = self._runner.model_runs, self._against.model_runs
         for scenario, (other, *_) in zip(both, self._against.records(both), strict=True):

@@ -13,6 +13,7 @@ from kvmprobe.execution.batch_ledger import BatchLedger
 from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.preflight import unmet
 from kvmprobe.execution.runner import Runner
+from kvmprobe.model.behaviours import variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,6 +61,16 @@ class Trials:
         :raises Unavailable: KVM is not usable there
         """
         return self._runner.examined().profile
+
+    @property
+    def correct_host(self) -> HostProfile:
+        """The same without its kernel's defects: the host on which scenarios are judged.
+
+        What only a defect makes possible, such as a vCPU with an id that is refused, the judge
+        does not know.
+        """
+        host = self.host
+        return replace(host, behaviours=variants(host.behaviours))
 
     @property
     def model_runs(self) -> ModelRuns:

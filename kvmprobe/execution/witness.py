@@ -43,7 +43,7 @@ class OneKernel:
     @property
     def host(self) -> HostProfile:
         """The kernel's host."""
-        return self._trials.host
+        return self._trials.correct_host
 
     def shown(self, scenarios: Sequence[Scenario]) -> list[Shown]:
         """Return what the judge finds."""
@@ -66,7 +66,7 @@ class TwoKernels:
     @property
     def host(self) -> HostProfile:
         """The host of the kernel under test."""
-        return self._here.host
+        return self._here.correct_host
 
     def shown(self, scenarios: Sequence[Scenario]) -> list[Shown]:
         """Return the first difference of each."""

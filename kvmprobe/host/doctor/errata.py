@@ -76,6 +76,7 @@ class Erratum:
         )
 
 
+STALE_AVX = "stale AVX state"
 ERRATA = (
     Erratum(
         "SPR4",
@@ -97,7 +98,7 @@ ERRATA = (
         ((0x01, 0x01, 0x2, 0x0800126E), (0x31, 0x31, 0x0, 0x08301052)),
     ),
     Erratum(
-        "stale AVX state",
+        STALE_AVX,
         AMD,
         0x19,
         # The one that it was seen on.
@@ -131,6 +132,15 @@ _FXSAVE_LEAK_EFFECT = (
     "FXSAVE and XSAVE do not store FOP, FIP and FDP unless an x87 exception is pending "
     "(X86_BUG_FXSAVE_LEAK)"
 )
+
+
+def has_erratum(name: str, vendor: str, signature: int) -> bool:
+    """Return True if a processor may have an erratum, whatever its microcode is.
+
+    :param signature: CPUID.1:EAX
+    """
+    processor = Processor.of(vendor, signature)
+    return any(one.name == name and one.affects(processor, None) for one in ERRATA)
 
 
 def errata(facts: Mapping[str, Any]) -> tuple[Advice, ...]:

@@ -96,3 +96,13 @@ def test_a_failure_that_does_not_come_again_is_said_to():
 def test_a_budget_of_nothing_runs_nothing():
     fuzzing, found = search(FakePlace(AMX_HOST, Risk.EXPENDABLE), Explained.BY_NOTHING, 0)
     assert (list(found), fuzzing.tally.sequences) == ([], 0)
+
+
+def test_sequences_are_for_a_kernel_without_defects():
+    # A vCPU that only a defect of the kernel creates (B16) is none for the judge.
+    truncates = Behaviour.VCPU_ID_TRUNCATED
+    place = FakePlace(with_behaviours(AMX_HOST, truncates, Behaviour.KNOWS_APX), Risk.EXPENDABLE)
+    fuzzing = Fuzzing(place, Hazardous.EVERY, Explained.BY_NOTHING, NoLedger(), Silent())
+    trials = Trials(place, Hazardous.EVERY, Silent())
+    hosts = (fuzzing.host, OneKernel(trials, Explained.BY_NOTHING).host)
+    assert {host.behaviours for host in hosts} == {frozenset({Behaviour.KNOWS_APX})}
