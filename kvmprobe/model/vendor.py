@@ -69,14 +69,13 @@ def rewrites_cpuid(host: HostProfile) -> bool:
 def adds_entries(host: HostProfile, kept: GuestCpuid | None) -> bool:
     """Return True if the module may have added entries of leaf 0xD to a vCPU's table.
 
-    How many it adds is not known.  :func:`table_kept` adds 0xD.0, as the last one.
+    How many it adds is not known for every host.  :func:`table_kept` adds them as the last ones.
 
     :see: arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, where vendor modules have a hook
     """
     if kept is None or not rewrites_cpuid(host) or not kept.table.find(LEAF_FEATURES, 0):
         return False
-    last = kept.entries[-1]
-    return (last.leaf, last.subleaf) == (LEAF_XSTATE, 0)
+    return kept.entries[-1].leaf == LEAF_XSTATE
 
 
 def legal_cr4(host: HostProfile) -> int | None:

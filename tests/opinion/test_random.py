@@ -52,7 +52,7 @@ def found_on(host, steps=STEPS):
     """The topics of the first disagreement's process."""
     run = RandomRun(seed=1, hosts=(host,))
     first = next(run.until(steps), None)
-    return first is not None and {one.topic for one in run.comparison.found}
+    return {one.topic for one in run.comparison.found} if first else set()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,8 @@ def found_on(host, steps=STEPS):
     ids=lambda value: value.name,
 )
 def test_a_defect_of_a_kernel_is_a_disagreement(defect, topic):
-    assert topic in found_on(with_behaviours(AMX_HOST, defect))
+    # It ends at the first one; some need a rare sequence.
+    assert topic in found_on(with_behaviours(AMX_HOST, defect), 10 * STEPS)
 
 
 def test_a_wrong_rule_of_the_second_model_is_a_disagreement(monkeypatch):
