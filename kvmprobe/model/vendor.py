@@ -66,18 +66,6 @@ def rewrites_cpuid(host: HostProfile) -> bool:
     return Behaviour.VENDOR_REWRITES_CPUID in host.behaviours
 
 
-def adds_entries(host: HostProfile, kept: GuestCpuid | None) -> bool:
-    """Return True if the module may have added entries of leaf 0xD to a vCPU's table.
-
-    How many it adds is not known for every host.  :func:`table_kept` adds them as the last ones.
-
-    :see: arch/x86/kvm/cpuid.c: kvm_vcpu_after_set_cpuid, where vendor modules have a hook
-    """
-    if kept is None or not rewrites_cpuid(host) or not kept.table.find(LEAF_FEATURES, 0):
-        return False
-    return kept.entries[-1].leaf == LEAF_XSTATE
-
-
 def legal_cr4(host: HostProfile) -> int | None:
     """Return the bits that CR4 may have whatever CPUID says; None where KVM's core decides.
 

@@ -10,7 +10,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.abi.numbers import KVM_MAX_CPUID_ENTRIES, KvmCap
 from kvmprobe.abi.tables import CPUID2
-from kvmprobe.model import cpuid, guest_cpuid, vendor
+from kvmprobe.model import cpuid, guest_cpuid
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Immediate, Literal, Output
@@ -218,11 +218,6 @@ class GetCpuid2(FixedIoctl):
         keeps = Behaviour.GET_CPUID2_KEEPS_NENT in machine.host.behaviours
         beyond = self.room > KVM_MAX_CPUID_ENTRIES and keeps
         return "this kernel returns the room, more than the buffer has" if beyond else ""
-
-    def not_covered(self, machine: Machine) -> str:
-        grows = vendor.adds_entries(machine.host, machine.vcpu(self.descriptor).cpuid)
-        short = self.room != KVM_MAX_CPUID_ENTRIES
-        return "KVM's vendor module adds entries to the table" if short and grows else ""
 
     def read(self, output: bytes) -> Mapping[str, int]:
         return _guest_values(output)

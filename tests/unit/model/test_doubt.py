@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-import pytest
-
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed, HostDies, NotCovered
@@ -13,7 +11,6 @@ from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
-from kvmprobe.scenarios.ops.literal import SetCpuid2Entries
 from kvmprobe.scenarios.ops.msrs import GetMsrs, GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.run import RunUntilHalt
@@ -96,17 +93,6 @@ def test_general_registers_are_all_known():
 def test_an_event_without_a_rule_is_not_covered():
     pending = SetVcpuEvents(members=(("nmi_pending", 1),))
     assert isinstance(outcomes(GetVcpuEvents(), pending)[-1], NotCovered)
-
-
-@pytest.mark.parametrize(
-    ("leaves", "uncertain"),
-    # A list that has leaf 1 and no 0xD.0 gets that, and sub-leaves that the model does not know.
-    [(((1, 0, 0, 0, 0, 0, 0),), True), (((7, 0, 1, 0, 0, 0, 0),), False)],
-)
-def test_how_many_entries_a_vendor_module_adds_to_a_table_is_not_known(leaves, uncertain):
-    host = with_behaviours(AMX_HOST, Behaviour.VENDOR_REWRITES_CPUID)
-    (_, outcome) = outcomes(SetCpuid2Entries(leaves), GetCpuid2(room=2), host=host)
-    assert isinstance(outcome, NotCovered) is uncertain
 
 
 def test_a_table_that_ends_beyond_the_buffer_is_not_read():
