@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from kvmprobe.abi.executor import HostRegisters
+from kvmprobe.abi.executor import Competition, HostRegisters, Placement
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.wire import bytes_from_wire, define
 
@@ -43,7 +43,9 @@ class RawWorker:
             self._link.send(f"D {number:x} {define(call).words}")
         deadline = round(seconds * 1000)
         steps = "".join(f"{number:x} ; " for number in range(len(calls)))
-        self._link.send(f"R 0 {gate:x} {registers:x} {deadline:x} {deadline:x} {steps}")
+        beside = (registers, Competition.NOTHING_COMPETES, Placement.STAYS)
+        head = " ".join(f"{value:x}" for value in (0, gate, *beside, deadline, deadline))
+        self._link.send(f"R {head} {steps}")
         lines = []
         while not lines or "end" not in lines[-1]:
             lines.append(json.loads(self._link.receive(60)))
