@@ -35,6 +35,7 @@ REASONS_TO_SKIP = {
     "no_nested_vmx",
     "no_userfaultfd",
     "one_cpu",
+    "stale_avx",
 }
 
 
