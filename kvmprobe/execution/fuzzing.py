@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.against import Named, Side, first_difference
 from kvmprobe.execution.batch_ledger import BatchLedger
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Runner
-from kvmprobe.model.behaviours import variants
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.relations.reads import BLIND
 from kvmprobe.search.signature import Explained, signatures_of
@@ -129,8 +128,7 @@ class Fuzzing:
 
         :raises Unavailable: KVM is not usable there
         """
-        host = self._runner.examined().profile
-        return replace(host, behaviours=variants(host.behaviours))
+        return self._runner.examined().profile.without_defects
 
     @property
     def blind_spots(self) -> list[str]:

@@ -13,7 +13,6 @@ from kvmprobe.execution.batch_ledger import BatchLedger
 from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.preflight import unmet
 from kvmprobe.execution.runner import Runner
-from kvmprobe.model.behaviours import variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,8 +68,7 @@ class Trials:
         What only a defect makes possible, such as a vCPU with an id that is refused, the judge
         does not know.
         """
-        host = self.host
-        return replace(host, behaviours=variants(host.behaviours))
+        return self.host.without_defects
 
     @property
     def model_runs(self) -> ModelRuns:

@@ -5,9 +5,10 @@ All are required: the model would take a missing one for a feature that the host
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.model.behaviours import variants
 from kvmprobe.model.feature import IBT, SHSTK
 from kvmprobe.xstate.features import CET, DYNAMIC, FPSSE, XFeature
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE, Layout
@@ -45,6 +46,11 @@ class HostProfile:
     cpu: CpuidTable
     supported: CpuidTable
     msrs: frozenset[int]
+
+    @property
+    def without_defects(self) -> HostProfile:
+        """The host as it would be if its kernel had none of its defects."""
+        return replace(self, behaviours=variants(self.behaviours))
 
     @property
     def default_permission(self) -> int:

@@ -20,7 +20,7 @@ from kvmprobe.model.outcome import (
     OneOf,
     Unspecified,
 )
-from kvmprobe.repro.other_hosts import correct, featured, versions
+from kvmprobe.repro.other_hosts import featured, versions
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.model_run import ModelRun
 from kvmprobe.scenarios.showing import shows
@@ -67,7 +67,7 @@ def expectations(
     scenario: Scenario, host: HostProfile, profile: Profile
 ) -> tuple[Expectation, ...]:
     """Return the expectation of each call of the scenario, in order."""
-    plain = correct(host)
+    plain = host.without_defects
     expected = _plain(scenario, plain)
     found = list(expected)
     for name, base in [("", plain), *featured(plain, profile)]:
@@ -92,7 +92,7 @@ def _merge(
 
 def showing(scenario: Scenario, host: HostProfile) -> tuple[str, ...]:
     """Return the known defects, by identifier, with which a kernel must answer otherwise."""
-    plain = ModelRun(correct(host))
+    plain = ModelRun(host.without_defects)
     return tuple(
         known_defects()[defect].id
         for defect in sorted(DEFECTS & known_defects().keys(), key=lambda d: d.name)

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, Msr
-from kvmprobe.model.behaviours import Behaviour, Kind, variants
+from kvmprobe.model.behaviours import Behaviour, Kind
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
     LEAF_EXTENDED_FEATURES,
@@ -60,11 +60,6 @@ _KEPT = {
         ("edx", AMX_FEATURES),
     ),
 }
-
-
-def correct(host: HostProfile) -> HostProfile:
-    """Return the host without its defects."""
-    return replace(host, behaviours=variants(host.behaviours))
 
 
 def featured(host: HostProfile, profile: Profile) -> list[tuple[str, HostProfile]]:

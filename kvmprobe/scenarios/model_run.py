@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.model.behaviours import Behaviour, variants
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, HostDies, OneOf, Step
 from kvmprobe.scenarios.model_states import States
@@ -196,7 +196,7 @@ class ModelRuns:
     """A model run for each set of defects of a host's kernel, all with the host's own variants."""
 
     def __init__(self, host: HostProfile) -> None:
-        self._correct = ModelRun(replace(host, behaviours=variants(host.behaviours)))
+        self._correct = ModelRun(host.without_defects)
         self._defective: dict[Behaviours, ModelRun] = {}
 
     def with_defects(self, defects: Behaviours = frozenset()) -> ModelRun:

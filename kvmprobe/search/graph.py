@@ -8,12 +8,12 @@ there.  Each state is entered by the calls that lead there first; the other tran
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ScenarioError
-from kvmprobe.model.behaviours import DEFECTS, variants
+from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.outcome import HostDies, NotCovered
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.hazard import fatal_step
@@ -119,11 +119,6 @@ class Graph:
         }
 
 
-def without_defects(host: HostProfile) -> HostProfile:
-    """Return the host as it would be without its kernel's defects."""
-    return replace(host, behaviours=variants(host.behaviours))
-
-
 def scenario_of(name: str, steps: Sequence[Sequence[Op]]) -> Scenario:
     """Return the steps as a scenario, each an op and the ops that read state after it."""
     made = tuple(ScenarioStep(op, tuple(reads)) for op, *reads in steps)
@@ -142,7 +137,7 @@ class Builder:
         self._runs = ModelRuns(host)
         self._states = States()
         self._nodes: dict[Hashable, Node] = {}
-        domain = Domain(without_defects(host))
+        domain = Domain(host.without_defects)
         for op in start:
             domain.follow(op)
         self.graph = Graph(tuple(start), tuple(calls), [], {op: Counter() for op in calls})

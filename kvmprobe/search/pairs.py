@@ -30,7 +30,7 @@ from kvmprobe.scenarios.ops.vcpu_state import (
 )
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
-from kvmprobe.search.graph import Edge, Graph, Node, Way, without_defects
+from kvmprobe.search.graph import Edge, Graph, Node, Way
 from kvmprobe.xstate.features import DYNAMIC, FPSSE, XTILE, XFeature
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def graph(host: HostProfile, start: Sequence[Op], made: Sequence[Op]) -> Graph:
 
     :raises ScenarioError: the model cannot judge the start on this host
     """
-    domain = Domain(without_defects(host))
+    domain = Domain(host.without_defects)
     for op in start:
         domain.follow(op)
     root = Node(0, (), domain.machine, domain)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from kvmprobe.execution.driver import Request
 from kvmprobe.judge.lockstep import examined, explanation
-from kvmprobe.model.behaviours import DEFECTS, variants
+from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
 from tests.support.random_walks import Walk
@@ -39,6 +38,5 @@ class KernelWalk(Walk):
 def walk_of(driver, preflight):
     """The walk for a kernel that has been examined."""
     found = preflight.profile
-    correct = replace(found, behaviours=variants(found.behaviours))
-    members = {"driver": driver, "kernel": found, "host": correct}
+    members = {"driver": driver, "kernel": found, "host": found.without_defects}
     return type("ThisKernelsWalk", (KernelWalk,), members)
