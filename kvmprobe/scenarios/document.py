@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios.domain import Domain
+from kvmprobe.scenarios.need import needs_of
 from kvmprobe.scenarios.op_fields import Wrong, kind_of, kinds, required, shown
 from kvmprobe.scenarios.ops import Op, encode, registry
 from kvmprobe.scenarios.scenario import Need, Scenario, ScenarioStep
@@ -75,7 +76,7 @@ def from_document(content: bytes) -> Scenario:
             values.get("column", ""), "$.column", _TITLE, "at most 64 printable characters"
         ),
         steps=steps,
-        needs=stated.union(*(op.needs for step in steps for op in step.ops)),
+        needs=stated | needs_of(op for step in steps for op in step.ops),
     )
     check_domain(scenario, sapphire_rapids())
     return scenario

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmprobe.scenarios.ops import Op
 
 
 class Need(Enum):
@@ -25,3 +31,8 @@ NESTED_VMX: Needs = frozenset({Need.NESTED_VMX})
 TWO_CPUS: Needs = frozenset({Need.TWO_CPUS})
 INIT_AVX: Needs = frozenset({Need.INIT_AVX})
 PRIVILEGE: Needs = frozenset({Need.PRIVILEGE})
+
+
+def needs_of(ops: Iterable[Op]) -> Needs:
+    """Return what a target must have to make these calls."""
+    return ANYWHERE.union(*(op.needs for op in ops))

@@ -19,6 +19,7 @@ from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.hazard import fatal_step
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.model_states import States
+from kvmprobe.scenarios.need import needs_of
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Graph:
 def scenario_of(name: str, steps: Sequence[Sequence[Op]]) -> Scenario:
     """Return the steps as a scenario, each an op and the ops that read state after it."""
     made = tuple(ScenarioStep(op, tuple(reads)) for op, *reads in steps)
-    needs = frozenset().union(*(op.needs for step in made for op in step.ops))
+    needs = needs_of(op for step in made for op in step.ops)
     return Scenario(name, name, "", made, needs)
 
 

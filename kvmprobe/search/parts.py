@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import ScenarioError
 from kvmprobe.scenarios.domain import Domain
+from kvmprobe.scenarios.need import needs_of
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
 if TYPE_CHECKING:
@@ -59,6 +60,6 @@ def with_parts(scenario: Scenario, parts: Parts) -> Scenario:
             steps[-1] = ScenarioStep(last.op, (*last.observers, part.op))
         else:
             steps.append(ScenarioStep(part.op))
-    own = frozenset().union(*(op.needs for _, op in scenario.ops()))
-    needed = frozenset().union(*(part.op.needs for part in parts))
+    own = needs_of(op for _, op in scenario.ops())
+    needed = needs_of(part.op for part in parts)
     return replace(scenario, steps=tuple(steps), needs=scenario.needs - own | needed)

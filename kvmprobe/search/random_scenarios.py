@@ -11,6 +11,7 @@ from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
+from kvmprobe.scenarios.need import needs_of
 from kvmprobe.scenarios.op_fields import kinds
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -79,7 +80,7 @@ class Generator:
             while self._random.random() < _OBSERVED:
                 observers.append(self._next(domain))
             steps.append(ScenarioStep(op, tuple(observers)))
-        needs = frozenset().union(*(op.needs for step in steps for op in step.ops))
+        needs = needs_of(op for step in steps for op in step.ops)
         return Scenario(name, "random", "", tuple(steps), needs)
 
     def _next(self, domain: Domain) -> Op:
