@@ -15,7 +15,7 @@ from kvmprobe.cli.fuzz_session import Limits, Session
 from kvmprobe.cli.grammar.epilogs import FUZZING, SAFETY, end_with
 from kvmprobe.cli.grammar.host import add_host_checks, add_target, arming_of, check_host, notice
 from kvmprobe.cli.grammar.shared import Number, add_coverage, add_device, add_emulated, seconds
-from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
+from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host, watched
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, RunDirectoryError
 from kvmprobe.execution.place import ThisHost
@@ -113,7 +113,11 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         try:
             with (
                 armed(arming_of(arguments), notice),
-                _opened(session.watched(emulated) if emulated else None) as place,
+                _opened(
+                    watched(emulated, arguments, attempt.ledger, session.notes, status)
+                    if emulated
+                    else None
+                ) as place,
                 _opened(against) as other,
             ):
                 session.run(place or ThisHost(arguments.device), corpus, other)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.finds import Find, text_of, write
 from kvmprobe.cli.places import crash_policy
 from kvmprobe.cli.scenario import keep_one
-from kvmprobe.errors import BootFailed, NoCoverage
 from kvmprobe.execution.against import DIFFER
 from kvmprobe.execution.fuzzing import Failing, Fuzzing
 from kvmprobe.execution.place import Risk
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from kvmprobe.cli.attempt import Attempt
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.reducing import Reduced
-    from kvmprobe.lab.place import EmulatedHost
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.trace import Trace
@@ -99,21 +97,6 @@ class Session:
     def corpus(self) -> list[Scenario]:
         """The sequences that are worth keeping."""
         return [e.scenario for e in self._guidance.smallest_cover()] if self._guidance else []
-
-    def watched(self, place: EmulatedHost) -> EmulatedHost:
-        """Return the place, with coverage if it is wanted and possible."""
-        if not self._arguments.coverage:
-            return place
-        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415 - for an emulated host only
-
-        try:
-            watched = place.watched(archives_of(self._arguments).cache, self._status)
-        except (NoCoverage, BootFailed) as reason:
-            self.notes.append(f"coverage was not measured: {reason}")
-            return place
-        if watched.coverage is not None:
-            self._attempt.ledger.watches(watched.coverage.functions)
-        return watched
 
     def run(self, place: Place, corpus: Sequence[Scenario], against: Place | None = None) -> None:
         """Search, then reduce what was found.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.errors import UsageError
+from kvmprobe.errors import BootFailed, NoCoverage, UsageError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Hazardous
 from kvmprobe.results.host_variant import HostVariant
@@ -15,6 +15,7 @@ from kvmprobe.results.host_variant import HostVariant
 if TYPE_CHECKING:
     import argparse
 
+    from kvmprobe.execution.journaling import Journaling
     from kvmprobe.execution.place import Place
     from kvmprobe.lab.place import EmulatedHost
     from kvmprobe.progress import Progress
@@ -75,6 +76,32 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHo
         variant=variant_of(arguments),
     )
     return replace(place, jobs=arguments.jobs or len(os.sched_getaffinity(0)))
+
+
+def watched(
+    place: EmulatedHost,
+    arguments: argparse.Namespace,
+    ledger: Journaling,
+    notes: list[str],
+    status: Progress,
+) -> EmulatedHost:
+    """Return the place, with coverage if it is wanted and possible.
+
+    :param notes: gets the reason if it is wanted and not possible
+    """
+    if not arguments.coverage:
+        return place
+    # Imported only for an emulated host.
+    from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
+
+    try:
+        found = place.watched(archives_of(arguments).cache, status)
+    except (NoCoverage, BootFailed) as reason:
+        notes.append(f"coverage was not measured: {reason}")
+        return place
+    if found.coverage is not None:
+        ledger.watches(found.coverage.functions)
+    return found
 
 
 def crash_policy(arguments: argparse.Namespace, place: Place) -> Hazardous:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
-from kvmprobe.cli.places import crash_policy, emulated_host, is_emulated
+from kvmprobe.cli.places import crash_policy, emulated_host, is_emulated, watched
 from kvmprobe.errors import (
-    BootFailed,
     DownloadFailed,
     MissingTools,
-    NoCoverage,
     RunDirectoryError,
     Unavailable,
 )
@@ -118,27 +116,13 @@ class Session:
         ]
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        place = self._watched(self._emulated or emulated_host(self._arguments, status), status)
+        place = self._emulated or emulated_host(self._arguments, status)
+        place = watched(place, self._arguments, self._attempt.ledger, self.notes, status)
         with place:
             self._take_all(self._run_at(place, chosen, status))
         self.notes += place.template.notes
         if place.coverage is not None and place.coverage.problem:
             self.notes.append(f"coverage was not measured: {place.coverage.problem}")
-
-    def _watched(self, place: EmulatedHost, status: Progress) -> EmulatedHost:
-        if not self._arguments.coverage:
-            return place
-        # Imported only for an emulated host.
-        from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
-
-        try:
-            watched = place.watched(archives_of(self._arguments).cache, status)
-        except (NoCoverage, BootFailed) as reason:
-            self.notes.append(f"coverage was not measured: {reason}")
-            return place
-        if watched.coverage is not None:
-            self._attempt.ledger.watches(watched.coverage.functions)
-        return watched
 
     def _run_at(
         self, place: Place, chosen: Callable[[str], bool], status: Progress
