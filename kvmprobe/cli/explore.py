@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.attempt import first_attempt
-from kvmprobe.cli.grammar.choices import OfKnown, Where
+from kvmprobe.cli.grammar.choices import Where
+from kvmprobe.cli.grammar.run import GIVEN
 from kvmprobe.cli.grammar.shared import Number, add_emulated
 from kvmprobe.cli.pairs import make_atlas
 from kvmprobe.cli.places import emulated_host
@@ -22,13 +23,13 @@ from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.judging import Judging
 from kvmprobe.execution.settling import Hazardous
 from kvmprobe.execution.trials import Trials
+from kvmprobe.execution.witness import OneKernel, still_shown
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.explored import explored_lines
-from kvmprobe.reports.printing import Printing
 from kvmprobe.search.explored import Find
 from kvmprobe.search.graph import Builder
 from kvmprobe.search.shrink import Budget, Shrinker
-from kvmprobe.search.signature import Explained, signatures_of
+from kvmprobe.search.signature import Explained
 from kvmprobe.search.starts import READ_BACK, STARTS
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from kvmprobe.lab.place import EmulatedHost
     from kvmprobe.model.host import HostProfile
     from kvmprobe.progress import Progress
-    from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
     from kvmprobe.search.explored import Explored
@@ -96,25 +96,8 @@ def add_arguments(explore: argparse.ArgumentParser) -> None:
         help="keep what was found in this new directory (default: one among the runs)",
     )
     add_emulated(explore)
-    # What `run` has options for; the finds run last, as scenarios of a run.
-    explore.set_defaults(
-        all_crashes=True,
-        allow_tainted=False,
-        arm=None,
-        budget=None,
-        coverage=False,
-        device="/dev/kvm",
-        hazardous=False,
-        json=None,
-        known=OfKnown.FAIL,
-        printing=Printing(),
-        report=(),
-        scenario_timeout=None,
-        shared=False,
-        step_timeout=None,
-        target=Where.LAB,
-        timeout=None,
-    )
+    # The finds run last, as scenarios of a run on the emulated host.
+    explore.set_defaults(**GIVEN, coverage=False, json=None, target=Where.LAB)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -126,21 +109,16 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     start = STARTS[arguments.start]
     with progress() as status:
         place = emulated_host(arguments, status)
-        if arguments.pairs:
-            with place:
+    with place:
+        with progress() as status:
+            if arguments.pairs:
                 return make_atlas(arguments, partial(_calls, arguments.ops), place, console, status)
-        with place:
             explored, finds = _explored(arguments, start, place, status)
-        place = emulated_host(arguments, status) if finds else place
-    attempt = first_attempt(arguments, list(finds), arguments.out)
-    keep(attempt.path, {name: Document(attempt.path, one) for name, one in finds.items()})
-    (attempt.path / EXPLORED).write_text(explored.to_json(), encoding="utf-8")
-    print_lines(console, explored_lines(explored))
-
-    def listed(_host: HostProfile) -> Sequence[Scenario]:
-        return list(finds.values())
-
-    return carry_out(arguments, attempt, console, place, listed)
+        attempt = first_attempt(arguments, list(finds), arguments.out)
+        keep(attempt.path, {name: Document(attempt.path, one) for name, one in finds.items()})
+        (attempt.path / EXPLORED).write_text(explored.to_json(), encoding="utf-8")
+        print_lines(console, explored_lines(explored))
+        return carry_out(arguments, attempt, console, place, lambda _host: list(finds.values()))
 
 
 def _explored(
@@ -152,16 +130,16 @@ def _explored(
     graph = _graph(arguments, start, trials.host, status)
     exploration = _watched(arguments, place, trials.host, graph, status)
     finds: dict[str, Scenario] = {}
-    told = []
+    shown = []
     failures = sorted(exploration.failures.values(), key=lambda failure: failure.signature.name)
     for failure in failures:
         status.stage(f"{place.target.description}: reducing {failure.signature.name}")
         name = f"explore.{len(finds)}.{failure.signature.name}"
         finds[name] = replace(_reduced(failure, trials, status), id=name)
         text = str(failure.signature)
-        told.append(Find(name, text, failure.known, failure.transitions))
+        shown.append(Find(name, text, failure.known, failure.transitions))
     seen = exploration.explored(place.target.kernel, arguments.start)
-    return replace(seen, finds=tuple(told)), finds
+    return replace(seen, finds=tuple(shown)), finds
 
 
 def _graph(
@@ -205,11 +183,8 @@ def _watched(
 
 def _reduced(failure: Failure, trials: Trials, status: Progress) -> Scenario:
     """Return the scenario with as few calls as show the failure."""
-
-    def fails(record: ScenarioRecord) -> bool:
-        return failure.signature in signatures_of(record, Explained.BY_NOTHING)
-
-    stays = trials.stays(fails)
+    witness = OneKernel(trials, Explained.BY_NOTHING)
+    stays = partial(still_shown, witness, failure.signature)
     if not stays([failure.scenario])[0]:
         return failure.scenario
     return Shrinker(failure.scenario, trials.host, stays, budget=_SHRINK, progress=status).run()

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.attempt import first_attempt
-from kvmprobe.cli.grammar.choices import OfKnown
 from kvmprobe.cli.grammar.host import add_host_checks, add_target
+from kvmprobe.cli.grammar.run import GIVEN
 from kvmprobe.cli.grammar.shared import add_coverage, add_device, add_emulated
 from kvmprobe.cli.places import refuse_kernel_of_host
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.scenario import documents_in, keep
 from kvmprobe.reports.console import print_lines
-from kvmprobe.reports.printing import Printing
 from kvmprobe.results.run_document import read_outcomes
 
 if TYPE_CHECKING:
@@ -55,18 +54,7 @@ def add_arguments(replay: argparse.ArgumentParser) -> None:
     add_device(replay)
     add_emulated(replay)
     add_coverage(replay)
-    # What `run` has options for; each file was named, so each may crash.
-    replay.set_defaults(
-        all_crashes=True,
-        arm=None,
-        budget=None,
-        known=OfKnown.FAIL,
-        printing=Printing(),
-        report=(),
-        scenario_timeout=None,
-        step_timeout=None,
-        timeout=None,
-    )
+    replay.set_defaults(**GIVEN)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:

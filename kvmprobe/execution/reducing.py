@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from kvmprobe.execution.witness import still_shown
 from kvmprobe.search.parts import Part, judgeable_of, parts_of, with_parts
 from kvmprobe.search.shrink import Budget, Shrinker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kvmprobe.execution.witness import Shown, Witness
     from kvmprobe.progress import Progress
     from kvmprobe.results.record import ScenarioRecord
@@ -79,6 +79,7 @@ class Reducing:
         self._witness = witness
         self._began = time.monotonic()
         self._budget = budget
+        self._stays = partial(still_shown, witness, signature)
         self._shrinker = Shrinker(
             scenario, witness.host, self._stays, budget=budget, progress=progress
         )
@@ -108,9 +109,6 @@ class Reducing:
     @property
     def _seconds(self) -> float:
         return time.monotonic() - self._began
-
-    def _stays(self, scenarios: Sequence[Scenario]) -> list[bool]:
-        return [self._signature in shown for shown in self._witness.shown(scenarios)]
 
     def _contributions(self, scenario: Scenario) -> tuple[Contribution, ...]:
         parts = parts_of(scenario)

@@ -15,7 +15,7 @@ from kvmprobe.execution.preflight import unmet
 from kvmprobe.execution.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.settling import Hazardous
@@ -110,9 +110,3 @@ class Trials:
         for derivation in self._derivations:
             for suffix in derivation.suffixes(scenario):
                 yield derivation.scenario(scenario, suffix)
-
-    def stays(
-        self, failing: Callable[[ScenarioRecord], bool]
-    ) -> Callable[[Sequence[Scenario]], list[bool]]:
-        """Return a function that tells for scenarios whether one of their records is failing."""
-        return lambda scenarios: [any(map(failing, each)) for each in self.records(scenarios)]

@@ -33,6 +33,16 @@ class Witness(Protocol):
         """
 
 
+def still_shown(
+    witness: Witness, signature: Signature, scenarios: Sequence[Scenario]
+) -> list[bool]:
+    """Return for each scenario whether it shows a failure.
+
+    :raises Unavailable, BootFailed, HostStuck: see :meth:`Runner.run`
+    """
+    return [signature in shown for shown in witness.shown(scenarios)]
+
+
 class OneKernel:
     """The judge of one kernel."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.cli.grammar.choices import Observe, OfKnown, Related
 from kvmprobe.cli.grammar.epilogs import (
@@ -30,12 +30,27 @@ from kvmprobe.cli.grammar.shared import (
 )
 from kvmprobe.cli.live_reports import ReportFile
 from kvmprobe.reports.formats import names
+from kvmprobe.reports.printing import Printing
 from kvmprobe.scenarios.relations import RELATIONS
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
 _MOST_MINUTES = 30 * 24 * 60.0
+GIVEN: Mapping[str, Any] = {
+    # Each was named, or found by a search, so each may crash.
+    "all_crashes": True,
+    "arm": None,
+    "budget": None,
+    "known": OfKnown.FAIL,
+    "printing": Printing(),
+    "report": (),
+    "scenario_timeout": None,
+    "step_timeout": None,
+    "timeout": None,
+}
+"""Values of `run`'s options for a command that runs given scenarios and has no such options."""
 
 
 def add_arguments(run: argparse.ArgumentParser) -> None:
