@@ -6,7 +6,7 @@ must come out the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.ioctls import Descriptor
@@ -132,8 +132,8 @@ class Sequences:
         field = self._random.choice(list(fields))
         start = Machine.fresh(self._host)
         value = self._values.value(part.op.name, field, fields[field], start)
-        own = {name: getattr(part.op, name) for name in fields}
-        return Part(type(part.op)(**{**own, field: value}), part.observes)
+        changed = replace(part.op, **{field: value})  # type: ignore[type-var]
+        return Part(changed, part.observes)
 
     def _made(self, name: str, parts: Sequence[Part], trail: Trail) -> Made:
         at_end = self._random.random() < _READ_AT_END

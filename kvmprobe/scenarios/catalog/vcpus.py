@@ -6,7 +6,7 @@ Permission belongs to the process, so both have it or neither.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
@@ -48,21 +48,7 @@ class _Pair:
 
     def by(self, task: str) -> tuple[Op, ...]:
         """Return the calls on the second vCPU as a task makes them."""
-        return tuple(_by(op, task) for op in self.second)
-
-
-def _by(op: Op, task: str) -> Op:
-    match op:
-        case SetCpuid2(table, vcpu=vcpu):
-            return SetCpuid2(table, task, vcpu)
-        case SetXcrs(xcr0, vcpu):
-            return SetXcrs(xcr0, vcpu, task)
-        case SetXfd(xfd, vcpu):
-            return SetXfd(xfd, vcpu, task)
-        case SetXsave(xstate_bv, vcpu):
-            return SetXsave(xstate_bv, vcpu, task)
-        case _:
-            raise AssertionError(op)
+        return tuple(replace(op, by=task) for op in self.second)  # type: ignore[type-var]
 
 
 def _pairs(host: HostProfile) -> tuple[_Pair, ...]:
@@ -137,7 +123,10 @@ def _same(host: HostProfile) -> Iterator[Scenario]:
     """Yield one vCPU that two threads restore, each of the calls by either; one of them runs it."""
     made = (ASK, *_ONE_VM, SpawnTask(_THREAD, _THREAD))
     for pair, callers in product(_pairs(host)[:2], product((MAIN, _THREAD), repeat=3)):
-        restored = [_by(op, task) for op, task in zip(pair.first, callers, strict=True)]
+        restored = [
+            replace(op, by=task)  # type: ignore[type-var]
+            for op, task in zip(pair.first, callers, strict=True)
+        ]
         runs = (RunImmediateExit(by=_THREAD), RunUntilHalt(by=_THREAD))
         row = f"same.{''.join('1' if task else '0' for task in callers)}"
         steps = _steps(made, (*restored, *runs), FIRST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Descriptor
@@ -44,6 +44,19 @@ def by_whom(task: str) -> str:
 def on_which(vcpu: str, task: str) -> str:
     """Return the part of a text that names an unusual vCPU, and the calling task."""
     return f"{'' if vcpu == VCPU else f' on {vcpu}'}{by_whom(task)}"
+
+
+class OnVcpu:
+    """The text of an op that has a vCPU and a calling task, and no operands to show."""
+
+    kernel_call: ClassVar[str]
+    vcpu: Name
+    by: Caller
+
+    @property
+    def text(self) -> str:
+        """Name the call, and the vCPU and the task if they are unusual."""
+        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 @op(

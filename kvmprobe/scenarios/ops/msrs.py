@@ -24,7 +24,7 @@ from kvmprobe.scenarios.cpuid_tables import Table, table
 from kvmprobe.scenarios.need import PRIVILEGE
 from kvmprobe.scenarios.op_fields import U64, Caller, Entries, Indices, Name
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
-from kvmprobe.scenarios.ops.lifecycle import on_which
+from kvmprobe.scenarios.ops.lifecycle import OnVcpu, on_which
 from kvmprobe.scenarios.requirement import Requirement
 from kvmprobe.xstate.features import names
 
@@ -130,7 +130,7 @@ class SetXfdErr(FixedIoctl):
     msr.GET_XFD,
     output={msr.XFD_FIELD: _data(0), msr.XFD_ERR_FIELD: _data(1)},
 )
-class GetXfd(FixedIoctl):
+class GetXfd(OnVcpu, FixedIoctl):
     """Read IA32_XFD and IA32_XFD_ERR."""
 
     vcpu: Name = VCPU
@@ -142,10 +142,6 @@ class GetXfd(FixedIoctl):
 
     def transition(self, machine: Machine) -> Step:
         return msr.get_xfd(machine, self.vcpu)
-
-    @property
-    def text(self) -> str:
-        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 @op(

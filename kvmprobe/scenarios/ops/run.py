@@ -16,7 +16,7 @@ from kvmprobe.model.synced_run import RunArea, Synced
 from kvmprobe.scenarios.calls import MAIN, VCPU, Call, RunVcpu
 from kvmprobe.scenarios.op_fields import U8, U32, U64, Caller, Name
 from kvmprobe.scenarios.ops._base import FixedOp, op
-from kvmprobe.scenarios.ops.lifecycle import on_which
+from kvmprobe.scenarios.ops.lifecycle import OnVcpu
 from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Entry(FixedOp):
     on=Descriptor.VCPU,
     output=_PLACES,
 )
-class RunUntilHalt(_Entry):
+class RunUntilHalt(OnVcpu, _Entry):
     """Enter the guest, which halts at once."""
 
     vcpu: Name = VCPU
@@ -68,10 +68,6 @@ class RunUntilHalt(_Entry):
 
     def transition(self, machine: Machine) -> Step:
         return run.run_until_halt(machine, self.vcpu)
-
-    @property
-    def text(self) -> str:
-        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 @op(
@@ -108,7 +104,7 @@ class RunUntilOut(_Entry):
     errnos=(errno.EINTR,),
     operand="immediate_exit",
 )
-class RunImmediateExit(FixedOp):
+class RunImmediateExit(OnVcpu, FixedOp):
     """Call KVM_RUN without entering the guest; KVM loads and saves the guest FPU even so."""
 
     vcpu: Name = VCPU
@@ -119,10 +115,6 @@ class RunImmediateExit(FixedOp):
 
     def transition(self, machine: Machine) -> Step:
         return run.run_immediate_exit(machine, self.vcpu)
-
-    @property
-    def text(self) -> str:
-        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 _HEAD, _REGISTERS = ioctls.KVM_RUN_HEAD, ioctls.KVM_SYNC_REGS

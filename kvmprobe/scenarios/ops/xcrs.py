@@ -11,7 +11,7 @@ from kvmprobe.model import xcr
 from kvmprobe.scenarios.calls import MAIN, VCPU, Argument, Literal, Output
 from kvmprobe.scenarios.op_fields import U32, U64, Caller, Entries, Name
 from kvmprobe.scenarios.ops._base import FixedIoctl, op
-from kvmprobe.scenarios.ops.lifecycle import on_which
+from kvmprobe.scenarios.ops.lifecycle import OnVcpu, on_which
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class SetXcrsList(FixedIoctl):
 
 
 @op("get-xcrs", ioctls.GET_XCRS, xcr.GET_XCR0, output=XCRS_PLACES)
-class GetXcrs(FixedIoctl):
+class GetXcrs(OnVcpu, FixedIoctl):
     """Read XCR0."""
 
     vcpu: Name = VCPU
@@ -84,7 +84,3 @@ class GetXcrs(FixedIoctl):
 
     def transition(self, machine: Machine) -> Step:
         return xcr.get_xcr0(machine, self.vcpu)
-
-    @property
-    def text(self) -> str:
-        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"

@@ -22,7 +22,7 @@ from kvmprobe.scenarios.calls import (
 from kvmprobe.scenarios.need import PRIVILEGE
 from kvmprobe.scenarios.op_fields import U64, Caller, Name, Size
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
-from kvmprobe.scenarios.ops.lifecycle import on_which
+from kvmprobe.scenarios.ops.lifecycle import OnVcpu, on_which
 from kvmprobe.scenarios.requirement import Requirement
 from kvmprobe.xstate import patterns
 from kvmprobe.xstate.features import names
@@ -176,7 +176,7 @@ class SetXsaveAtPageEnd(HostIoctl):
 
 
 @op("get-xsave2", ioctls.GET_XSAVE2, uabi.GET_XSAVE2, output=IMAGE_PLACES)
-class GetXsave2(HostIoctl):
+class GetXsave2(OnVcpu, HostIoctl):
     """Read the uabi image into a buffer that is larger than any image."""
 
     in_vmx_operation = True
@@ -190,10 +190,6 @@ class GetXsave2(HostIoctl):
 
     def transition(self, machine: Machine) -> Step:
         return uabi.get_xsave2(machine, self.vcpu)
-
-    @property
-    def text(self) -> str:
-        return f"{self.kernel_call}{on_which(self.vcpu, self.by)}"
 
 
 @op(
