@@ -14,13 +14,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.checkers.normal_msrs import MOVING
+from kvmprobe.checkers.normal_msrs import moving_fields
 from kvmprobe.errors import KvmprobeError, UsageError
-from kvmprobe.model.one_reg import msr_id
 from kvmprobe.results.journal import EntryType, read_entries
 from kvmprobe.results.record_json import record_from_json
 from kvmprobe.results.run_directory import JOURNAL, is_run_directory, no_run
-from kvmprobe.scenarios.ops.one_reg import GetOneReg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import CallRecord, ScenarioRecord, StepRecord
 
 _SHOWN = 20
-_CLOCKS = frozenset(f"MSR {index:#x}" for index in MOVING)
-_CLOCK_IDS = frozenset(map(msr_id, MOVING))
 # include/linux/kvm_host.h: vcpu_unimpl.
 _PID = re.compile(r"kvm \[\d+\]")
 # arch/x86/kvm/vmx/vmx.c: dump_vmcs: pr_warn_ratelimited.
@@ -49,11 +45,10 @@ def _timeless_step(step: StepRecord) -> StepRecord:
 
 
 def _timeless_call(call: CallRecord) -> CallRecord:
-    if isinstance(call.op, GetOneReg) and call.op.register_id in _CLOCK_IDS:
-        return replace(call, fields={})
-    if _CLOCKS.isdisjoint(call.fields):
+    moving = moving_fields(call)
+    if not moving:
         return call
-    still = {name: value for name, value in call.fields.items() if name not in _CLOCKS}
+    still = {name: value for name, value in call.fields.items() if name not in moving}
     return replace(call, fields=still)
 
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmprobe.checkers.normal_msrs import MOVING
-from kvmprobe.checkers.registers import msr_of
+from kvmprobe.checkers.normal_msrs import moving_fields
 from kvmprobe.errors import errno_name
-from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import NotCovered
 from kvmprobe.search.signature import Explained, Signature, signatures_of
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 FACTS, FREEDOM = "facts of the hosts", "freedom that a rule leaves"
 DIFFER = "kernels-differ"
-_MOVING_NAMES = frozenset(map(msr_name, MOVING))
 
 
 class Side(NamedTuple):
@@ -104,10 +101,7 @@ def _same(mine: CallRecord, theirs: CallRecord) -> bool:
 
 def _differing(mine: CallRecord, theirs: CallRecord) -> set[str]:
     """Return the names of values that differ, without those that move and bits that may differ."""
-    register = getattr(mine.op, "register_id", None)
-    if register is not None and msr_of(register) in MOVING:
-        return set()
-    both = mine.fields.keys() & theirs.fields.keys() - _MOVING_NAMES
+    both = mine.fields.keys() & theirs.fields.keys() - moving_fields(mine)
     return {
         name
         for name in both
