@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Of the entries that share a step, those that are tried before other steps are looked at.
 _TRIED = 3
+_MATRIX_STRIDE = 10
 
 
 class Evidence:
@@ -156,6 +157,3 @@ def _thinned(entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     matrix = [entry for entry in entries if entry["id"].startswith("restore.")]
     yield from (entry for entry in entries if not entry["id"].startswith("restore."))
     yield from matrix[::_MATRIX_STRIDE]
-
-
-_MATRIX_STRIDE = 10

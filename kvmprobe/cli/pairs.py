@@ -57,11 +57,12 @@ def make_atlas(
     if lacking := trials.lacking(AMX):
         raise Unavailable("unmet_need", f"--pairs: {'; '.join(lacking)}")
     host = trials.host
-    chosen = wanted(list(calls(host).values()))
-    made = {name: op for name, op in calls(host).items() if op in chosen}
+    every, begun = calls(host), starts(host)
+    chosen = wanted(list(every.values()))
+    made = {name: op for name, op in every.items() if op in chosen}
     directory = _directory(arguments)
     pairs = Pairs(made, Judging(host, place.target))
-    for name, start in starts(host).items():
+    for name, start in begun.items():
         status.stage(f"{place.target.description}: pairs in {name}")
         behind = graph(host, start, list(made.values()))
         explorer = Explorer(place, host, behind, reads(name))
@@ -70,7 +71,7 @@ def make_atlas(
     atlas = Atlas(
         place.target.kernel,
         {name: op.text for name, op in made.items()},
-        {name: [op.text for op in start] for name, start in starts(host).items()},
+        {name: [op.text for op in start] for name, start in begun.items()},
         tuple(pairs.cells.values()),
         round(time.monotonic() - began, 1),
     )
