@@ -104,9 +104,9 @@ def test_crash_report_names_function_scenario_and_step(tmp_path):
     _, document = run(tmp_path, "--kernel", "6.12.95", "--select", scenario)
     (record,) = document["scenarios"]
     crash = record["crash"]
-    assert (record["id"], crash["during"]["op"], crash["function"]) == (
+    assert (record["id"], crash["during"], crash["function"]) == (
         scenario,
-        "run-until-halt",
+        {"op": "run-until-halt", "vcpu": "vcpu0", "by": ""},
         "restore_fpregs_from_fpstate",
     )
 
@@ -121,7 +121,7 @@ def test_divergence_is_seen_at_the_read_back(tmp_path):
     scenario = "restore.cpuid-msrs-xcrs-xsave.perm-granted.xfd-armed.bv-tiles"
     _, document = run(tmp_path, "--kernel", "6.12.43", "--select", scenario)
     (divergence, *_) = document["scenarios"][0]["divergences"]
-    assert divergence["call"]["op"] == "get-xsave2"
+    assert divergence["call"] == {"op": "get-xsave2", "vcpu": "vcpu0", "by": ""}
     image = divergence["difference"]
     assert (image["expected_xstate_bv"], image["observed_xstate_bv"]) == (0x20000, 0x60000)
 

@@ -169,8 +169,8 @@ def test_an_expected_crash_has_the_steps_before_it(lab):
     (crashed,) = (r for r in attempts.results if r["verdict"] == "CRASHED")
     at_next_step = crashed["crash"]["step"] == len(crashed["steps"])
     assert at_next_step
-    during = crashed["crash"]["during"]["op"]
-    assert (during, crashed["known"]) == ("run-until-halt", ["O1"])
+    during = {"op": "run-until-halt", "vcpu": "vcpu0", "by": ""}
+    assert (crashed["crash"]["during"], crashed["known"]) == (during, ["O1"])
 
 
 def test_orders_are_compared_across_attempts(lab):
