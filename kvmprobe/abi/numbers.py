@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 
 from kvmprobe.abi.capabilities import Capability
 
@@ -47,6 +48,15 @@ class Msr(IntEnum):
     IA32_PL3_SSP = 0x6A7
     IA32_INT_SSP_TAB = 0x6A8
     IA32_XSS = 0xDA0
+
+
+@lru_cache(maxsize=1024)
+def msr_name(index: int) -> str:
+    """Return the name by which an MSR's value is reported.
+
+    :see: SDM vol.4 table 2-2 "IA-32 Architectural MSRs"
+    """
+    return Msr(index).name.removeprefix("IA32_") if index in set(Msr) else f"MSR {index:#x}"
 
 
 # IA32_VMX_BASIC to IA32_VMX_VMFUNC: SDM vol.3 appendix A "VMX Capability Reporting Facility".

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import msr_name
 from kvmprobe.checkers.checker import at
 from kvmprobe.checkers.registers import MSR_READS, msr_of, registers_read
-from kvmprobe.model.msr import msr_name
 from kvmprobe.results.claim import Claim
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import Msr, msr_name
 from kvmprobe.errors import NotModelled
 from kvmprobe.model import cet
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest import Vector
-from kvmprobe.model.msr import msr_name, with_xfd
+from kvmprobe.model.msr import with_xfd
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.unsupported_msr import is_ignored
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XFD_BIT, XSAVES_BIT, Register

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import errno
 from enum import Enum
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import Msr, msr_name
 from kvmprobe.model import cet, unsupported_msr, vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import load_guest_fpu
@@ -32,15 +31,6 @@ MAX_IO_MSRS = 256
 PAT_AT_RESET = 0x0007_0406_0007_0406
 _PAT_TYPES = frozenset({0, 1, 4, 5, 6, 7})
 _PLAIN: dict[int, int] = {Msr.IA32_PAT: PAT_AT_RESET, Msr.IA32_SYSENTER_CS: 0}
-
-
-@lru_cache(maxsize=1024)
-def msr_name(index: int) -> str:
-    """Return the name by which an MSR's value is reported.
-
-    :see: SDM vol.4 table 2-2 "IA-32 Architectural MSRs"
-    """
-    return Msr(index).name.removeprefix("IA32_") if index in set(Msr) else f"MSR {index:#x}"
 
 
 class FpuLoad(Enum):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.numbers import msr_name
 from kvmprobe.abi.payload import RESULT_SIZE
 from kvmprobe.model.machine import CR0_RESET
-from kvmprobe.model.msr import msr_name
 from kvmprobe.model.outcome import Done, Failed, HostDies, NewDescriptor, NotCovered, OneOf
 from kvmprobe.model.system import COUNT_FIELD, LISTED_MSRS
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import Failed, HostDies, NotCovered, OneOf
+from kvmprobe.model.outcome import Done, Failed, HostDies, NotCovered, OneOf
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import VCPU, Captured, Output
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -120,7 +120,7 @@ class Walk(RuleBasedStateMachine):
         self.ops.append(op)
         self.machine = step.machine
         made = made_capture(op, self.host)
-        if made and not isinstance(step.outcome, HostDies) and hasattr(step.outcome, "fields"):
+        if made and isinstance(step.outcome, (Done, OneOf)):
             self.captured.add(made)
 
     def scenario(self):

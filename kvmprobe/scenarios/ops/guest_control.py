@@ -10,10 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi.ioctls import Descriptor
-from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.abi.numbers import U32_MAX, Msr, msr_name
 from kvmprobe.abi.payload import PayloadOp, Registers
 from kvmprobe.model import cet, guest_control, guest_msr, guest_vector
-from kvmprobe.model.msr import msr_name
 from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.op_fields import U32, U64, Name
 from kvmprobe.scenarios.ops._base import op

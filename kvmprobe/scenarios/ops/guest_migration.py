@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.numbers import msr_name
 from kvmprobe.abi.tables import MSRS
 from kvmprobe.model import guest_migration, msr, sregs, uabi, xcr
 from kvmprobe.model.guest_migration import MSR_LISTS, Part
@@ -38,7 +39,7 @@ _FIELDS: dict[Part, Places] = {
     Part.SREGS: SREGS_PLACES,
     **{
         part: {
-            msr.msr_name(index): (MSRS.offset(place, "data"), _ENTRY_FORMAT)
+            msr_name(index): (MSRS.offset(place, "data"), _ENTRY_FORMAT)
             for place, index in enumerate(indices)
         }
         for part, indices in MSR_LISTS.items()

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.abi.numbers import U32_MAX, Msr, msr_name
 from kvmprobe.abi.tables import MSRS
 from kvmprobe.model import msr
 from kvmprobe.model.machine import GuestCpuid
@@ -193,7 +193,7 @@ class SetMsrs(FixedIoctl):
 
     @property
     def text(self) -> str:
-        shown = ", ".join(f"{msr.msr_name(i)}={v:#x}" for i, v in self.entries)
+        shown = ", ".join(f"{msr_name(i)}={v:#x}" for i, v in self.entries)
         many = len(self.entries) > _SHOWN
         return f"{self.kernel_call}({f'{len(self.entries)} entries' if many else shown})"
 
@@ -216,11 +216,11 @@ class GetMsrs(FixedIoctl):
 
     @property
     def places(self) -> Places:
-        return {msr.msr_name(index): _data(n) for n, index in enumerate(self.indices)}
+        return {msr_name(index): _data(n) for n, index in enumerate(self.indices)}
 
     @property
     def text(self) -> str:
-        shown = ", ".join(msr.msr_name(i) for i in self.indices)
+        shown = ", ".join(msr_name(i) for i in self.indices)
         many = len(self.indices) > _SHOWN
         return f"{self.kernel_call}({f'{len(self.indices)} entries' if many else shown})"
 
@@ -274,7 +274,7 @@ class RestoreListedMsrs(HostIoctl):
     "access-cet-msr",
     ioctls.GET_MSRS,
     msr.GET_MSRS,
-    output={msr.msr_name(Msr.IA32_U_CET): _data(0)},
+    output={msr_name(Msr.IA32_U_CET): _data(0)},
 )
 class AccessCetMsr(FixedIoctl):
     """Read IA32_U_CET, which is in XSTATE: KVM loads and saves the guest FPU to read it."""
