@@ -54,6 +54,14 @@ class ReportFileError(UsageError):
     """A report file cannot be written during the run; its content is kept."""
 
 
+class RecordingError(UsageError):
+    """A file is not a recording that this kvmprobe reads; the message has its path and line."""
+
+
+class RecordingTruncated(RecordingError):
+    """A recording has no end; what was before it was read."""
+
+
 class OutputLost(KvmprobeError):
     """Standard output cannot be written; ``reader_gone`` if it is a pipe without a reader."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 RUN, LINES, JOURNAL = "kvmprobe-run/2", "kvmprobe-lines/2", "kvmprobe-journal/2"
+RECORDING = "kvmprobe-recording/1"
 _SCHEMA = re.compile(r"(kvmprobe-[a-z]{1,32})/(\d{1,9})")
 
 
