@@ -1,4 +1,4 @@
-"""Any op of the catalogue after any other, as long as what it refers to is there."""
+"""Any op of the catalogue after any other, where the model can judge it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from functools import cache
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import Done, Failed, HostDies, NotCovered, OneOf
+from kvmprobe.errors import ScenarioError
+from kvmprobe.model.outcome import Failed, HostDies, NotCovered, OneOf
 from kvmprobe.scenarios import catalog
-from kvmprobe.scenarios.calls import VCPU, Captured, Output
+from kvmprobe.scenarios.calls import VCPU
+from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
@@ -30,29 +31,18 @@ _UNFIT = {
     "LimitDescriptors",
     "Spawn",
 }
-# Which listed MSRs can be read depends on all of the guest's CPUID (contract INV-26, INV-27).
-# Some ops are judged in a part of all states only (domain.py); walks do not ask for it.
-# A guest that halts does not get as far as an OUT; with the LAPIC in the kernel it does not exit.
-_UNFIT_OPS = {
-    "get-listed-msrs",
-    "restore-listed-msrs",
-    "run-until-out",
-    "run-synced",
-    "latch-init",
-    "enable-cap",
-    "get-nested-state",
-    "set-nested-state",
-    "create-irqchip",
-}
 _PRESENT = {"", "kvm", "vm", VCPU}
 
 
 @cache
 def population(host):
-    """The distinct ops of all scenarios of a host that a walk can take, by their text."""
+    """By name the distinct ops of all scenarios of a host that a walk can take."""
     fit = [s for s in catalog.scenarios(host) if _fits(s, host)]
     ops = {op for s in fit for _, op in s.ops()}
-    return sorted((op for op in ops if _is_walkable(op, host)), key=repr)
+    found = {}
+    for op in sorted((op for op in ops if _is_walkable(op, host)), key=repr):
+        found.setdefault(op.name, []).append(op)
+    return found
 
 
 def _fits(scenario, host):
@@ -61,34 +51,10 @@ def _fits(scenario, host):
 
 def _is_walkable(op, host):
     call = op.lower(host)
-    if op.name in _UNFIT_OPS or type(call).__name__ in _UNFIT or getattr(call, "binds", ""):
+    if type(call).__name__ in _UNFIT or getattr(call, "binds", ""):
         return False
     names = {getattr(call, field, "") for field in ("on", "by", "memory")}
     return names <= _PRESENT
-
-
-@cache
-def without_captures(host):
-    """Those of the population that need nothing but what is there from the start."""
-    return [op for op in population(host) if needed_capture(op, host) is None]
-
-
-@cache
-def with_captures(host):
-    """The others, each with the name of the output that it feeds back."""
-    needs = [(op, needed_capture(op, host)) for op in population(host)]
-    return [(op, needed) for op, needed in needs if needed is not None]
-
-
-def needed_capture(op, host):
-    """The name of the output that an op feeds back, or None."""
-    argument = getattr(op.lower(host), "argument", None)
-    return argument.name if isinstance(argument, Captured) else None
-
-
-def made_capture(op, host):
-    argument = getattr(op.lower(host), "argument", None)
-    return argument.capture if isinstance(argument, Output) else ""
 
 
 class Walk(RuleBasedStateMachine):
@@ -98,9 +64,8 @@ class Walk(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.machine = Machine.fresh(self.host)
+        self.domain = Domain(self.host)
         self.ops = []
-        self.captured = set()
 
     @initialize(start=st.sampled_from([START, AMX_START]))
     def begin(self, start):
@@ -109,19 +74,25 @@ class Walk(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def go_on(self, data):
-        fed = [op for op, needed in with_captures(self.host) if needed in self.captured]
-        self.take(data.draw(st.sampled_from(without_captures(self.host) + fed)))
+        ops = population(self.host)
+        name = data.draw(st.sampled_from(sorted(ops)))
+        self.take(data.draw(st.sampled_from(ops[name])))
 
     def take(self, op):
-        step = op.step(self.machine)
-        if isinstance(step.outcome, NotCovered):
+        after = self.domain.copy()
+        try:
+            step = after.follow(op)
+        except ScenarioError:
             return  # A walk stays where the model judges.
+        if isinstance(step.outcome, NotCovered):
+            return
         assert not isinstance(step.outcome, HostDies)
         self.ops.append(op)
-        self.machine = step.machine
-        made = made_capture(op, self.host)
-        if made and isinstance(step.outcome, (Done, OneOf)):
-            self.captured.add(made)
+        self.domain = after
+
+    @property
+    def machine(self):
+        return self.domain.machine
 
     def scenario(self):
         steps = tuple(ScenarioStep(op) for op in self.ops)
