@@ -180,7 +180,7 @@ class Orders:
     ) -> tuple[Statement | ReadingsDiffer, ...]:
         first, second = written_image(mine, self._host), written_image(theirs, self._host)
         if here.loaded and len(first) == len(second):
-            first, second = normal_image(first, second, self._host.layout)
+            first, second = normal_image(first, second, self._host)
         return images_differ(op, first, second, self._host)
 
 

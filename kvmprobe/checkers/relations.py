@@ -150,7 +150,7 @@ class Relations:
         elif mine.name in IMAGES:
             first, second = (written_image(seen.output, self._host) for seen in (mine, theirs))
             if loaded and len(first) == len(second):
-                first, second = normal_image(first, second, self._host.layout)
+                first, second = normal_image(first, second, self._host)
             yield from images_differ(op, first, second, self._host)
         elif not (loaded and mine.name == "KVM_GET_FPU"):
             yield from values_differ(op, mine.output, theirs.output)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 from kvmprobe.errors import Unavailable, errno_name
 from kvmprobe.execution.driver import Request
 from kvmprobe.execution.packed import unpack
-from kvmprobe.host.doctor.errata import STALE_AVX, has_erratum
 from kvmprobe.judge.lockstep import predicts
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Behaviours
 from kvmprobe.model.feature import IBT, SHSTK, offers
@@ -165,9 +164,6 @@ def unmet(preflight: Preflight) -> dict[Need, tuple[str, str]]:
     # Recordings from before this fact are of one CPU.
     if preflight.facts.get("cpus", 1) < _CPUS_TO_MOVE:
         found[Need.TWO_CPUS] = ("one_cpu", "kvmprobe may use one CPU only")
-    cpu = preflight.facts["cpu"]
-    if has_erratum(STALE_AVX, cpu["vendor"], cpu["signature"]):
-        found[Need.INIT_AVX] = ("stale_avx", f"{STALE_AVX}, which `probe` describes")
     if preflight.facts["userfaultfd"]:
         found[Need.PRIVILEGE] = ("no_userfaultfd", preflight.facts["userfaultfd"])
     return found

@@ -44,7 +44,7 @@ def _same(op: Op, one: bytes, other: bytes, host: HostProfile) -> bool:
         return False
     if isinstance(op, GetXsave2):
         images = written_image(one, host), written_image(other, host)
-        return len({*normal_image(*images, host.layout)}) == 1
+        return len({*normal_image(*images, host)}) == 1
     return isinstance(op, GetSregs | GetSregs2) and _untyped(one) == _untyped(other)
 
 

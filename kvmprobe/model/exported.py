@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.executor import HostRegisters
-from kvmprobe.model import fpstate, x87
+from kvmprobe.model import avx_left, fpstate, open_bits, x87
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, ExpectedImage, OneOf, Outcome, Unspecified
@@ -29,7 +29,8 @@ def exported(host: HostProfile, vcpu: Vcpu) -> Outcome:
     choices = tuple(Done(image=image) for image in images(host, vcpu))
     if len(choices) == 1:
         return choices[0]
-    return OneOf(choices, Freedom.IN_USE_AND_EXPORTED)
+    left = avx_left.may_show(host, vcpu.fpstate)
+    return OneOf(choices, Freedom.AVX_LEFT if left else Freedom.IN_USE_AND_EXPORTED)
 
 
 def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
@@ -40,8 +41,8 @@ def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
     visible = visible_features(vcpu) & ~_lost_pkru(host, vcpu)
     return tuple(
         _image(host, decided, visible, stored, vcpu.pkru)
-        for decided in fpstate.resolved(host, vcpu.fpstate, visible, vcpu.pkru)
-        for stored in fpstate.exported_mxcsr(host, decided, visible)
+        for decided in open_bits.resolved(host, vcpu.fpstate, visible, vcpu.pkru)
+        for stored in open_bits.exported_mxcsr(host, decided, visible)
     )
 
 

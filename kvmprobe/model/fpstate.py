@@ -11,11 +11,11 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmprobe.model import x87
+from kvmprobe.model import avx_left, x87
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import HostDies
-from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, names, numbers
+from kvmprobe.xstate.features import FPSSE, XFeature, names, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, init_content
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 from kvmprobe.xstate.tiles import configures, inside_shapes
@@ -37,7 +37,8 @@ class Fpstate(NamedTuple):
     :ivar xstate_bv_open: bits of it that may be 0 or 1
     :ivar contents: bytes of each component in ``xstate_bv``; of one in ``xstate_bv_open``, what it
         may have, or else INIT (PKRU aside); of others they do not matter
-    :ivar stale: bytes of FP and SSE in memory while XSTATE_BV says INIT
+    :ivar stale: bytes of FP and SSE in memory while XSTATE_BV says INIT, and those of AVX where the
+        processor may leave them
     :ivar stale_open: components whose bytes a save may have overwritten with INIT
     :ivar mxcsr: MXCSR in memory
     :ivar saved: hardware, not user space, wrote it last
@@ -223,7 +224,7 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     either = sum(1 << nr for nr, fate in fates.items() if isinstance(fate, Freedom))
     either |= fpstate.xstate_bv_open
     stale, stale_open = _bytes_kept(fpstate)
-    return fpstate._replace(
+    saved = fpstate._replace(
         saved=True,
         xstate_bv=kept,
         xstate_bv_open=fpstate.user_xfeatures & ~kept & ~fpstate.xfd,
@@ -231,6 +232,7 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
         stale=stale,
         stale_open=stale_open,
     )
+    return avx_left.after_save(host, fpstate, saved)
 
 
 def _with_mxcsr_moved(host: HostProfile, fpstate: Fpstate) -> Fpstate:
@@ -282,66 +284,3 @@ def _within_tiles(fpstate: Fpstate, tiles: bytes) -> bool:
     configuration = fpstate.contents.get(XFeature.XTILE_CFG, b"")
     configured = fpstate.xstate_bv & XFeature.XTILE_CFG.bit and configures(configuration)
     return bool(configured) and inside_shapes(configuration, tiles)
-
-
-def resolved(host: HostProfile, fpstate: Fpstate, visible: int, pkru: int) -> tuple[Fpstate, ...]:
-    """Return the fpstate with those open bits decided either way that content goes with.
-
-    What stays open has INIT content, whether its bit is set or clear.
-
-    :param pkru: the guest's PKRU, which is not in its fpstate
-
-    :see: SDM vol.1 §13.6 "Processor Tracking of XSAVE-Managed State"
-    """
-    found: tuple[Fpstate, ...] = (fpstate,)
-    for nr in numbers(fpstate.xstate_bv_open & visible):
-        found = tuple(choice for one in found for choice in _decided(host, one, nr, pkru))
-    return found
-
-
-def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[Fpstate, ...]:
-    if nr == XFeature.PKRU:
-        # Without the bit the image would lack the guest's value; the host's own PKRU, which a
-        # save finds in the register, is not 0 (arch/x86/mm/pkeys.c: init_pkru_value).
-        return (_set(fpstate, nr),) if pkru else (fpstate,)
-    mxcsr_stale = (fpstate.mxcsr, fpstate.mxcsr_mask) != (MXCSR_INIT, host.mxcsr_mask)
-    if mxcsr_stale and nr == XFeature.SSE:
-        # A save that sets the bit of SSE writes MXCSR, which was INIT.
-        written = _set(fpstate, nr)._replace(mxcsr=MXCSR_INIT, mxcsr_mask=host.mxcsr_mask)
-        with_content = (written,) if nr in fpstate.contents else ()
-        return (_clear(fpstate, nr), _with_init(written, nr), *with_content)
-    if mxcsr_stale and nr == XFeature.YMM and not fpstate.xstate_bv & XFeature.SSE.bit:
-        return (_clear(fpstate, nr), _set(fpstate, nr))
-    if nr in fpstate.contents:
-        return (_set(fpstate, nr), _with_init(fpstate, nr))
-    return (fpstate,)
-
-
-def _set(fpstate: Fpstate, nr: int) -> Fpstate:
-    bit = 1 << nr
-    return fpstate._replace(
-        xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
-    )
-
-
-def _clear(fpstate: Fpstate, nr: int) -> Fpstate:
-    return fpstate._replace(xstate_bv_open=fpstate.xstate_bv_open & ~(1 << nr))
-
-
-def _with_init(fpstate: Fpstate, nr: int) -> Fpstate:
-    contents = {other: held for other, held in fpstate.contents.items() if other != nr}
-    return fpstate._replace(contents=contents)
-
-
-def exported_mxcsr(
-    host: HostProfile, fpstate: Fpstate, visible: int
-) -> tuple[tuple[int, int], ...]:
-    """Return the MXCSR and MXCSR_MASK that an image may show; the open bits are decided.
-
-    :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
-    """
-    stored, init = (fpstate.mxcsr, fpstate.mxcsr_mask), (MXCSR_INIT, host.mxcsr_mask)
-    if not fpstate.xstate_bv & visible & SSE_YMM:
-        return (init,)
-    earlier = fpstate.saved and fpstate.stale_open & ~fpstate.xstate_bv & XFeature.SSE.bit
-    return tuple(dict.fromkeys((stored, init))) if earlier else (stored,)

@@ -66,6 +66,19 @@ class Freedom(Enum):
         (_TRACKING, _SAVES, _TO_UABI),
         "each of the answers, loaded again, gives the guest the same registers",
     )
+    AVX_LEFT = Grounds(
+        "SSE and AVX state in INIT with ZMM_Hi256 in use, on AMD",
+        "XSAVEOPT and XSAVES need not write a component that was not modified since the load from "
+        "the same area.  On AMD processors with AVX-512 an interrupt or exit may set XINUSE[2:1] "
+        "after a load that took SSE or AVX to INIT with ZMM_Hi256 in use; a save then sets the "
+        "bits, and for components that it holds to be unmodified leaves the older bytes.  No "
+        "publication is known.  In user space, in VMs: 294 of 100,000 XSAVEOPT on family 0x19 "
+        "model 0x11; on family 0x1a model 2 AVX state in 3 of 20,000; with XSAVE never.",
+        (_TRACKING, AmdManualSource(4, "XSAVEOPT"), _SAVES),
+        "INIT, or exactly the bytes that the guest last had there; what is in use is exact, and so "
+        "is everything on other processors",
+        "SSE and AVX state in INIT: the processor replaces it before the kernel sees it",
+    )
     LEGACY_AFTER_SAVE = Grounds(
         "FP and SSE after a save",
         "What hardware finds in INIT state it need not write: KVM_GET_FPU, which looks at the "

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
 from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
 from kvmprobe.errors import ModelBug
-from kvmprobe.model import cet, shadow_stack
+from kvmprobe.model import avx_left, cet, shadow_stack
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
+from kvmprobe.model.doubt import judged
 from kvmprobe.model.entry import Entry, entry, require_payload
 from kvmprobe.model.fpstate import (
     cycle_fpu,
@@ -249,7 +250,9 @@ def execute(
             guest = guest.with_vcpu(guest.vcpu._replace(xfd_err=fault.xfd_err))
     shadow_stack.require_tracker_idle(guest.vcpu)
     after = machine.with_vcpu(vcpu_name, left(vcpu, guest))
-    return Step(after, _told(guest, vector, error_code), rule)
+    step = Step(after, _told(guest, vector, error_code), rule)
+    in_doubt = avx_left.may_show(machine.host, vcpu.fpstate)
+    return judged(step, "KVM_RUN", str(Freedom.AVX_LEFT) if in_doubt else "")
 
 
 def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
@@ -288,6 +291,7 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
         )
         mask = before.fpstate.mxcsr_mask if untouched else guest.host.mxcsr_mask
         fpstate = fpstate._replace(mxcsr=guest.mxcsr, mxcsr_mask=mask)
+    fpstate = avx_left.after_guest_code(guest.host, fpstate)
     return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True, entered=True)
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from kvmprobe.xstate.cpuid import CpuidTable
 
 
+_AMD = b"AuthenticAMD"
 # The vendors whose CPUs drop them, and those of which it is not known.
-_MAY_DROP_POINTERS = {b"AuthenticAMD", b"HygonGenuine", b"CentaurHauls", b"  Shanghai  "}
+_MAY_DROP_POINTERS = {_AMD, b"HygonGenuine", b"CentaurHauls", b"  Shanghai  "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,23 @@ class HostProfile:
 
         :see: SDM vol.1 §13.5.1 "x87 State"; AMD64 Architecture Programmer's Manual vol.5 FXSAVE
         """
+        return self._vendor not in _MAY_DROP_POINTERS
+
+    @property
+    def may_leave_avx(self) -> bool:
+        """Whether a save may leave older bytes where SSE and AVX state are INIT.
+
+        It was seen on both families of AMD processors with AVX-512, 0x19 and 0x1a.
+
+        :see: kvmprobe/model/freedom.py: AVX_LEFT
+        """
+        return self._vendor == _AMD and bool(self.user_features & XFeature.ZMM_HI256.bit)
+
+    @property
+    def _vendor(self) -> bytes:
         first = self.supported.at(0, 0)
         registers = (first.ebx, first.edx, first.ecx)
-        vendor = b"".join(register.to_bytes(4, "little") for register in registers)
-        return vendor not in _MAY_DROP_POINTERS
+        return b"".join(register.to_bytes(4, "little") for register in registers)
 
     def uabi_size(self, components: int) -> int:
         """Bytes of the uabi image for ``components``: never below ``struct kvm_xsave``."""

@@ -6,14 +6,13 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
+from kvmprobe.model import avx_left
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import Fpstate
 from kvmprobe.model.machine import MAIN, Vcpu, Vm
 from kvmprobe.model.outcome import Failed, NewDescriptor, Step
 from kvmprobe.model.process import OTHER_MEMORY, denied
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.xstate.features import XFeature
-from kvmprobe.xstate.image import FP_INIT, SSE_SIZE
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
@@ -126,7 +125,7 @@ def create_vcpu(
     fpstate = Fpstate(
         user_xfeatures=machine.host.default_permission,
         mxcsr_mask=machine.host.mxcsr_mask,
-        stale={XFeature.FP: FP_INIT, XFeature.SSE: bytes(SSE_SIZE)},
+        stale=avx_left.bytes_at_creation(machine.host),
     )
     vcpu = Vcpu(fpstate, memory=vm.memory, lapic=vm.irqchip, caller=machine.registers)
     with_id = vm._replace(vcpu_ids=vm.vcpu_ids | {vcpu_id})

@@ -20,7 +20,6 @@ class Need(Enum):
     NESTED_VMX = "KVM gives guests VMX"
     TWO_CPUS = "two CPUs"
     PRIVILEGE = "userfaultfd(2) of faults in the kernel"
-    INIT_AVX = "a processor that saves AVX state in INIT as INIT, with ZMM_Hi256 in use"
 
 
 Needs = frozenset[Need]
@@ -29,7 +28,6 @@ AMX: Needs = frozenset({Need.AMX})
 GUEST_CODE: Needs = frozenset({Need.GUEST_CODE})
 NESTED_VMX: Needs = frozenset({Need.NESTED_VMX})
 TWO_CPUS: Needs = frozenset({Need.TWO_CPUS})
-INIT_AVX: Needs = frozenset({Need.INIT_AVX})
 PRIVILEGE: Needs = frozenset({Need.PRIVILEGE})
 
 

@@ -20,7 +20,6 @@ _NEED_NAMES = {
     Need.GUEST_CODE: "guest-code",
     Need.NESTED_VMX: "nested-vmx",
     Need.PRIVILEGE: "privilege",
-    Need.INIT_AVX: "init-avx",
     Need.TWO_CPUS: "two-cpus",
 }
 

@@ -19,6 +19,7 @@ from kvmprobe.model.cpuid import supported_table
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.guest_xsave import SaveForm
 from kvmprobe.model.outcome import Unspecified
+from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.catalog._guests import PLAIN, TILES, USE_XSAVE, USE_XSAVE_AND_PKRU
 from kvmprobe.scenarios.model_run import ModelRun
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, SetCpuid2
@@ -32,7 +33,7 @@ from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsaveImage
 from kvmprobe.search.random_scenarios import Generator
 from kvmprobe.xstate.malformations import Malformation
 from tests.support.fake_kernel import trace_of
-from tests.support.hosts import AMX_HOST, B0, B9, B17, B18, VCPU, amx_vcpu, image
+from tests.support.hosts import AMD_HOST, AMX_HOST, B0, B9, B17, B18, VCPU, amx_vcpu, image
 from tests.support.hosts import TILES as XTILE
 from tests.support.lost_values import MXCSR, POINTERS, Lost, lost_in
 from tests.support.planted import GUEST, Fault, u64
@@ -128,12 +129,24 @@ def test_no_random_scenario_has_one(seed):
     assert {lost for lost in found if lost.freedom not in MAY_LOSE} == set()
 
 
-# RFLAGS.VM and x87 state that differs in its pointers alone need a vendor module, an AMD processor.
-SHOWN = MAY_LOSE - {Freedom.VIRTUAL_8086, Freedom.X87_BY_POINTERS}
+# RFLAGS.VM needs a vendor module; x87 state that differs in its pointers alone, and SSE and AVX
+# state that is left, an AMD processor.
+SHOWN = MAY_LOSE - {Freedom.VIRTUAL_8086, Freedom.X87_BY_POINTERS, Freedom.AVX_LEFT}
 
 
 def test_each_freedom_that_may_lose_a_value_shows_in_a_scenario(swept):
     assert {found.freedom for found in swept(AMX_HOST).lost} == SHOWN
+
+
+def test_sse_and_avx_state_in_init_that_an_amd_processor_left_shows_in_a_scenario():
+    scenario, found = catalog.scenario("xsave.mxcsr-bits.plain.others", AMD_HOST), set()
+    machine = ModelRun(AMD_HOST).start
+    for _, op in scenario.ops():
+        step = op.step(machine)
+        found |= set(lost_in(machine, op, step))
+        machine = step.machine
+    values = {lost.value for lost in found if lost.freedom is Freedom.AVX_LEFT}
+    assert (values, {lost.freedom for lost in found} - MAY_LOSE) == ({"SSE", "YMM", MXCSR}, set())
 
 
 IN_USE = XTILE | B9 | 3

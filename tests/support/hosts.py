@@ -72,6 +72,9 @@ AVX512_HOST = HostProfile(
     supported=_AVX512_TABLE,
     msrs=frozenset(),
 )
+# CPUID.0:EBX, ECX, EDX: "AuthenticAMD".
+_AMD_VENDOR = CpuidEntry(0, 0, 0, 0xD, 0x68747541, 0x444D4163, 0x69746E65)
+AMD_HOST = replace(AVX512_HOST, supported=CpuidTable((_AMD_VENDOR, *_AVX512_TABLE.entries)))
 PROFILES = {"amx": AMX_HOST, "avx512": AVX512_HOST}
 
 VCPU = "vcpu0"

@@ -10,7 +10,7 @@ import errno
 from typing import NamedTuple
 
 from kvmprobe.abi.payload import Registers
-from kvmprobe.model import guest_xsave
+from kvmprobe.model import avx_left, guest_xsave
 from kvmprobe.model.exported import images, visible_features
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.guest import Fault, entered
@@ -51,10 +51,10 @@ def lost_in(before, op, step):
     if isinstance(outcome, NotCovered | HostDies) or _is_not_made(outcome):
         return
     name = getattr(op, "vcpu", VCPU)
-    vcpu = before.vcpus.get(name)
-    if vcpu is None:
+    vcpu, host = before.vcpus.get(name), before.host
+    # What an AMD processor may have left leaves open which values the guest has.
+    if vcpu is None or avx_left.may_show(host, vcpu.fpstate):
         return
-    host = before.host
     if isinstance(op.lower(host), RunVcpu | RunGuest):
         guest = _at_exit(host, taken(vcpu), op)
         yield from _lost_by_exit(guest, step.machine.vcpu(name))
@@ -195,6 +195,11 @@ def _excuse(host, name, guest):
             tiles = contents[XFeature.XTILE_DATA]
             inside = configures(configuration) and inside_shapes(configuration, tiles)
             return None if inside else Freedom.TILES_OUTSIDE_CONFIGURATION
+        case "SSE" | "YMM" | "MXCSR" if host.may_leave_avx:
+            of_ymm = name == XFeature.YMM.name
+            in_use = any(contents[XFeature.YMM if of_ymm else XFeature.SSE])
+            in_use |= not of_ymm and guest.mxcsr != MXCSR_INIT
+            return None if in_use else Freedom.AVX_LEFT
         case _:
             return None
 

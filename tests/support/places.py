@@ -35,7 +35,6 @@ REASONS_TO_SKIP = {
     "no_nested_vmx",
     "no_userfaultfd",
     "one_cpu",
-    "stale_avx",
 }
 
 

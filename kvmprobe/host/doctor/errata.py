@@ -76,7 +76,10 @@ class Erratum:
         )
 
 
-STALE_AVX = "stale AVX state"
+_STALE_AVX_EFFECT = (
+    "after XRSTORS of SSE or AVX state in INIT, and ZMM_Hi256 in use, XSAVES to the same area may "
+    "set XSTATE_BV[2:1] and leave older bytes there, which become the guest's state"
+)
 ERRATA = (
     Erratum(
         "SPR4",
@@ -97,16 +100,24 @@ ERRATA = (
         # arch/x86/kernel/cpu/amd.c: erratum_1386_microcode.
         ((0x01, 0x01, 0x2, 0x0800126E), (0x31, 0x31, 0x0, 0x08301052)),
     ),
+    # The models that it was seen on; the model of the kernel expects it of all with AVX-512.
     Erratum(
-        STALE_AVX,
+        "stale AVX state",
         AMD,
         0x19,
-        # The one that it was seen on.
         (range(0x11, 0x12),),
-        "after XRSTORS of SSE and AVX state in INIT, and ZMM_Hi256 that is not, XSAVES to the same "
-        "area may set XSTATE_BV[2:1] and leave older bytes there, which become the guest's state",
+        _STALE_AVX_EFFECT,
         "no publication known; in user space, in a VM: 294 of 100,000 XSAVEOPT some microseconds "
         "after XRSTOR of such an image, none of 100,000 XSAVE",
+    ),
+    Erratum(
+        "stale AVX state",
+        AMD,
+        0x1A,
+        (range(0x02, 0x03),),
+        _STALE_AVX_EFFECT,
+        "no publication known; in user space, in a VM: AVX state in 3 of 20,000 XSAVEOPT some "
+        "microseconds after XRSTOR of such an image, none of 20,000 XSAVE",
     ),
     Erratum(
         "Zenbleed",
@@ -132,15 +143,6 @@ _FXSAVE_LEAK_EFFECT = (
     "FXSAVE and XSAVE do not store FOP, FIP and FDP unless an x87 exception is pending "
     "(X86_BUG_FXSAVE_LEAK)"
 )
-
-
-def has_erratum(name: str, vendor: str, signature: int) -> bool:
-    """Return True if a processor may have an erratum, whatever its microcode is.
-
-    :param signature: CPUID.1:EAX
-    """
-    processor = Processor.of(vendor, signature)
-    return any(one.name == name and one.affects(processor, None) for one in ERRATA)
 
 
 def errata(facts: Mapping[str, Any]) -> tuple[Advice, ...]:

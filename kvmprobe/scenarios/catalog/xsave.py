@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.scenarios.cpuid_tables import Table
-from kvmprobe.scenarios.need import INIT_AVX
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetXfd
@@ -67,12 +66,7 @@ DROPPED = Guest("dropped", (SetCpuid2(Table.FULL), SetCpuid2(Table.NO_AMX)), AMX
 
 
 def scenario(
-    row: str,
-    guest: Guest,
-    column: str,
-    ops: Iterable[Op],
-    see: tuple[Op, ...] = _SEE,
-    needs: Needs = ANYWHERE,
+    row: str, guest: Guest, column: str, ops: Iterable[Op], see: tuple[Op, ...] = _SEE
 ) -> Scenario:
     """Return the scenario: set up the guest, do the ops, run; read the state after each."""
     begin: tuple[Op, ...] = (
@@ -93,7 +87,7 @@ def scenario(
             *(ScenarioStep(op, see) for op in ops),
             *_RUNS,
         ),
-        needs=guest.needs | needs,
+        needs=guest.needs,
     )
 
 
@@ -162,11 +156,6 @@ def _ignored(guest: Guest) -> tuple[Op, ...]:
     )
 
 
-def _needs(bv: int) -> Needs:
-    """Return what a scenario needs that has this XSTATE_BV after more components."""
-    return INIT_AVX if bv & XFeature.ZMM_HI256.bit and not bv & SSE_YMM else ANYWHERE
-
-
 def _mxcsr() -> tuple[Scenario, ...]:
     users = {"none": 0, "fp": FP, "sse": SSE, "ymm": YMM, "others": AVX512, "all": EVERYTHING}
     bits = {
@@ -186,10 +175,7 @@ def _mxcsr() -> tuple[Scenario, ...]:
     }
     masks = (0x12345, 0, 0xFFFF_FFFF)
     return (
-        *(
-            scenario("mxcsr-bits", PLAIN, name, ops, needs=_needs(users[name]))
-            for name, ops in bits.items()
-        ),
+        *(scenario("mxcsr-bits", PLAIN, name, ops) for name, ops in bits.items()),
         *(
             scenario(
                 "mxcsr-kept",
@@ -307,11 +293,7 @@ def _through_a_run() -> tuple[Scenario, ...]:
         ),
         *(
             scenario(
-                "replaced",
-                PLAIN,
-                name,
-                (SetXsave(EVERYTHING), RunImmediateExit(), SetXsave(bv)),
-                needs=_needs(bv),
+                "replaced", PLAIN, name, (SetXsave(EVERYTHING), RunImmediateExit(), SetXsave(bv))
             )
             for name, bv in plain.items()
         ),

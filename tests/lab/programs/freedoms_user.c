@@ -80,6 +80,35 @@ static void mask(void)
 	initialise(SSE);
 }
 
+#define ROUNDS 400000
+
+/*
+ * AVX state that XRSTOR takes to INIT with ZMM_Hi256 in use, and XSAVEOPT to the same area after some microseconds:
+ * the bit may be set (SDM vol.1 13.6), and the bytes are then zero, or those that were there.  An interrupt between
+ * the two seems to matter, so there are many rounds.
+ */
+static void left_avx(void)
+{
+	int left = 0, other = 0;
+
+	fresh(&given);
+	fill(&given, 0, 512);
+	given.mxcsr = 0x1f80;
+	for (int i = 0; i < ROUNDS && !left; i++) {
+		fill(given.extended, GARBAGE, 256);
+		given.xstate_bv = ZMM_HI256;
+		xrstor(&given, SSE | AVX | ZMM_HI256);
+		for (int j = 0; j < 1000; j++)
+			asm volatile("");
+		xsaveopt(&given, SSE | AVX | ZMM_HI256);
+		left = (given.xstate_bv & AVX) && all_are(given.extended, GARBAGE, 256);
+		other += (given.xstate_bv & AVX) && !left && !all_are(given.extended, 0, 256);
+	}
+	initialise(SSE | AVX | ZMM_HI256);
+	check("bytes-of-avx-in-init-are-zero-or-the-older", V1 "13.9", 0, other);
+	shows("AVX_LEFT", "older-bytes-of-avx-in-init-under-a-set-bit", left);
+}
+
 static void restore_x87(u64 fip, u64 fdp)
 {
 	fill(&given, 0, sizeof given);
@@ -189,6 +218,11 @@ int main(void)
 	in_use();
 	mask();
 	x87();
+	/* "AuthenticAMD": only there is it known. */
+	if (has(AVX512) && EBX_OF(0, 0) == 0x68747541)
+		left_avx();
+	else
+		printf("skip left-avx: needs an AMD processor with AVX-512\n");
 	if (has(TILECFG | TILEDATA))
 		tiles();
 	else

@@ -8,7 +8,7 @@ from kvmprobe.checkers.normal import normal_image
 from kvmprobe.xstate.features import XFeature
 from kvmprobe.xstate.image import MXCSR_INIT
 from kvmprobe.xstate.layout import MXCSR, XSTATE_BV
-from tests.support.hosts import AMX_HOST
+from tests.support.hosts import AMD_HOST, AMX_HOST
 
 SSE, YMM = XFeature.SSE.bit, XFeature.YMM.bit
 LAYOUT = AMX_HOST.layout
@@ -24,8 +24,8 @@ def image(xstate_bv, mxcsr, ymm=b"\1"):
     return bytes(made)
 
 
-def same(first, second):
-    one, other = normal_image(first, second, LAYOUT)
+def same(first, second, host=AMX_HOST):
+    one, other = normal_image(first, second, host)
     return one == other
 
 
@@ -65,3 +65,12 @@ def test_a_rounding_that_is_lost_is_seen():
 
 def test_a_component_that_is_lost_is_seen():
     assert not same(image(YMM, MXCSR_INIT), image(0, MXCSR_INIT))
+
+
+def test_what_an_amd_processor_may_have_left_is_no_difference():
+    # Freedom AVX_LEFT: older bytes in place of INIT.
+    assert same(image(YMM, MXCSR_INIT), image(0, MXCSR_INIT), AMD_HOST)
+
+
+def test_two_values_that_are_not_init_are_a_difference_on_amd():
+    assert not same(image(YMM, MXCSR_INIT), image(YMM, MXCSR_INIT, ymm=b"\2"), AMD_HOST)

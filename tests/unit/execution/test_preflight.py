@@ -153,11 +153,3 @@ def test_a_kvm_without_all_of_cet_has_a_reason(host, offered):
 
 def test_a_kvm_with_all_of_cet_meets_the_need():
     assert Need.CET not in unmet(Preflight(facts_of(AMX_HOST), cet_host(ibt=True), frozenset()))
-
-
-def test_a_processor_that_leaves_stale_avx_state_has_a_reason():
-    facts = facts_of(AMX_HOST)
-    assert Need.INIT_AVX not in unmet(Preflight(facts, AMX_HOST, frozenset()))
-    facts["cpu"] |= {"vendor": "AuthenticAMD", "signature": 0xA10F11}  # family 0x19, model 0x11
-    code, _ = unmet(Preflight(facts, AMX_HOST, frozenset()))[Need.INIT_AVX]
-    assert code == "stale_avx"

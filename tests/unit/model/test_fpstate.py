@@ -2,7 +2,8 @@
 
 import pytest
 
-from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, raw_legacy, resolved
+from kvmprobe.model.fpstate import cycle_fpu, guest_mxcsr, raw_legacy
+from kvmprobe.model.open_bits import resolved
 from kvmprobe.model.uabi import set_xsave
 from kvmprobe.xstate.tiles import tile_configuration
 from tests.support.hosts import AMX_HOST, B18, TILES, VCPU, amx_vcpu, image, machine_with_vcpu

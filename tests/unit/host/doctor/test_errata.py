@@ -8,7 +8,7 @@ from kvmprobe.host.doctor.errata import AMD, INTEL, Processor, errata
 # Leaf 1 EAX: extended family 27:20, extended model 19:16, type, family, model, stepping.
 SAPPHIRE_RAPIDS, EMERALD_RAPIDS = 0x000806F8, 0x000C06F2
 ROME_0, ROME_1, MILAN, NAPLES_2 = 0x00830F10, 0x00830F11, 0x00A00F11, 0x00800F12
-GENOA = 0x00A10F11
+GENOA, TURIN = 0x00A10F11, 0x00B00F21
 
 
 def findings(vendor, signature, microcode="0x1", bugs=(), virtual=0):
@@ -53,7 +53,7 @@ def test_another_intel_processor_has_none_that_is_known():
 
 
 # Linux, arch/x86/kernel/cpu/amd.c: erratum_1386_microcode and cpu_has_zenbleed_microcode; the last
-# one was measured.
+# two were measured.
 @pytest.mark.parametrize(
     ("signature", "microcode", "found"),
     [
@@ -67,6 +67,7 @@ def test_another_intel_processor_has_none_that_is_known():
         (ROME_0, "", {"1386", "Zenbleed"}),
         (MILAN, "0x1", set()),
         (GENOA, "0x1", {"stale AVX state"}),
+        (TURIN, "0x1", {"stale AVX state"}),
     ],
 )
 def test_microcode_mends_the_amd_errata_from_the_kernels_revisions_on(signature, microcode, found):
