@@ -186,6 +186,7 @@ FAULTS = (
           patches={0: struct.pack("<I20xQ", KvmExit.FAIL_ENTRY, GUEST_STATE)}),
     *(Fault("registers_are_kept", (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt()),
             changes=(change,)) for change in LEFT_BEHIND.values()),
+    Fault("registers_are_kept", (*GUEST, SetXfd(B18)), changes=(LEFT_BEHIND["armed XFD"],)),
     *(Fault("others_keep_registers",
             (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt()),
             other_changes=(change,)) for change in LEFT_BEHIND.values()),
