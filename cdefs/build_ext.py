@@ -39,7 +39,7 @@ IN_PYTHON = (
     "report.c",
     "guest_payload.S",
 )
-IN_PROGRAM = (
+IN_ZYGOTE = (
     *IN_PYTHON,
     "arena.c",
     "branch.c",
@@ -62,7 +62,23 @@ IN_PROGRAM = (
     "zygote.c",
     "task_image.S",
 )
-PROGRAM = "kvmprobe.native.zygote"
+IN_RECORDER = (
+    "tracing/attach.c",
+    "tracing/calls.c",
+    "tracing/events.c",
+    "tracing/memory.c",
+    "tracing/recorder.c",
+    "tracing/rules.c",
+    "tracing/run_area.c",
+    "tracing/start.c",
+    "tracing/stops.c",
+    "tracing/threads.c",
+    "tracing/vcpus.c",
+)
+PROGRAMS = {
+    "kvmprobe.native.zygote": IN_ZYGOTE,
+    "kvmprobe.native.recorder": IN_RECORDER,
+}
 # A static program has fewer pages and mappings to fork.  Where there is no static libc, functions
 # are resolved at the start, since each scenario's process would resolve them again.
 STATIC, DYNAMIC = ["-static", "-s"], ["-Wl,-z,now", "-s"]
@@ -117,7 +133,7 @@ class BuildFfi(build_ext):
         self.compiler.src_extensions.append(".S")
         for extension in self.extensions:
             extension.include_dirs = [str(NATIVE), str(folder)]
-            if extension.name == PROGRAM:
+            if extension.name in PROGRAMS:
                 continue
             module = MODULES[extension.name]
             generated = folder / f"{extension.name.rpartition('.')[2]}.c"
@@ -132,12 +148,12 @@ class BuildFfi(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Compile an extension, or link the program that is listed as one."""
-        if ext.name != PROGRAM:
+        if ext.name not in PROGRAMS:
             super().build_extension(ext)
             return
         objects = self.compiler.compile(
-            [*(str(NATIVE / name) for name in IN_PROGRAM), f"{self.build_temp}/mark.c"],
-            output_dir=f"{self.build_temp}/program",
+            [*(str(NATIVE / name) for name in PROGRAMS[ext.name]), f"{self.build_temp}/mark.c"],
+            output_dir=f"{self.build_temp}/{ext.name}",
             include_dirs=ext.include_dirs,
             extra_postargs=["-O2", *FLAGS],
         )
@@ -150,6 +166,6 @@ class BuildFfi(build_ext):
 
     def get_ext_filename(self, fullname: str) -> str:
         """Return where an extension is placed; a program's name has no suffix."""
-        if fullname.rpartition(".")[2] == PROGRAM.rpartition(".")[2]:
+        if fullname.rpartition(".")[2] in {name.rpartition(".")[2] for name in PROGRAMS}:
             return str(Path(*fullname.split(".")))
         return str(super().get_ext_filename(fullname))  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from kvmprobe.errors import StaleBuild
 
 PACKAGE = Path(__file__).parent
 # Compiled by cdefs/build_ext.py; py-limited-api in pyproject.toml makes the suffix.
-PARTS = ("bindings/_kvm.abi3.so", "native/_executor.abi3.so", "native/zygote")
+PARTS = ("bindings/_kvm.abi3.so", "native/_executor.abi3.so", "native/zygote", "native/recorder")
 _MARK = re.compile(rb"kvmprobe was built from ([0-9a-f]{16}) ([0-9a-f]{16})\0")
 _PACKAGE = ("abi/**/*.py", "native/**/*.c", "native/**/*.h", "native/**/*.S")
 _CDEFS = ("*.py", "*.c", "*.h")

@@ -115,7 +115,7 @@ _inputs() {
         export LC_ALL=C # the order of the files must not depend on the user's locale
         find pyproject.toml scripts/setup.sh cdefs kvmprobe/native kvmprobe/abi kvmprobe/build_inputs.py -type f \
             -not -path '*/__pycache__/*' -not -name '.*' -not -name '*~' -not -name '*.so' \
-            -not -name zygote -print0 | sort -z | xargs -0 sha256sum
+            -not -name zygote -not -name recorder -print0 | sort -z | xargs -0 sha256sum
         printf '%s  directory\n' "$KVMPROBE_ROOT"
     )
 }

@@ -18,6 +18,15 @@ from kvmprobe.abi.executor import (
 )
 from kvmprobe.abi.log_records import LOST_RECORDS
 from kvmprobe.abi.numbers import RESET_PAGE, RESET_VECTOR, Msr
+from kvmprobe.abi.recorder import (
+    MOST_PAYLOAD,
+    NOT_RETURNED,
+    AreaMissing,
+    TraceEvent,
+    TraceFailure,
+    TraceGap,
+    TracePart,
+)
 
 
 def c_constants() -> dict[str, str]:
@@ -32,6 +41,7 @@ def c_constants() -> dict[str, str]:
         "XFD_MSR": int(Msr.IA32_XFD),
     }
     executor = [*CallKind, *TaskRelation, *HostRegisters, *Competition, *Placement, *ExitCode]
+    recorder = [*TraceEvent, *TracePart, *TraceGap, *TraceFailure, *AreaMissing]
     lists = {
         "FPU_MSR_LISTS": fpu_loads.MSR_LISTS,
         "FPU_ONE_REGISTERS": fpu_loads.ONE_REGISTERS,
@@ -43,6 +53,10 @@ def c_constants() -> dict[str, str]:
         **opcodes,
         "PAYLOAD_COMMANDS": str(len(opcodes)),
         **{f"KVMPROBE_{member.name}": str(int(member)) for member in executor},
+        **{member.name: str(int(member)) for member in recorder},
+        "TRACE_MOST_PAYLOAD": str(MOST_PAYLOAD),
+        # C has no literal of the smallest number.
+        "TRACE_NOT_RETURNED": f"({NOT_RETURNED + 1}ll - 1)",
         **{name: f"{value:#x}" for name, value in numbers.items()},
         **{name: ", ".join(f"{value:#x}" for value in values) for name, values in lists.items()},
         "LOST_RECORDS": f'"{LOST_RECORDS}"',

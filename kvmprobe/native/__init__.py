@@ -7,3 +7,5 @@ from pathlib import Path
 
 PROGRAM = Path(__file__).parent / "zygote"
 """The program that the worker executes; it runs scenarios."""
+RECORDER = Path(__file__).parent / "recorder"
+"""The program that :mod:`kvmprobe.tracer` executes; it traces another program."""

@@ -8,8 +8,9 @@ import hashlib
 import zlib
 from collections import OrderedDict
 
+from kvmprobe.abi.recorder import MOST_PAYLOAD
 from kvmprobe.recordings.lines import PayloadLine
-from kvmprobe.recordings.schema import MOST_PAYLOAD, WINDOW
+from kvmprobe.recordings.schema import WINDOW
 
 _DIGITS = 32
 

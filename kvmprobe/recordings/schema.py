@@ -10,8 +10,6 @@ ARCHITECTURE = "x86_64"
 HOST = "host"
 MOST_LINE = 1 << 20
 """Bytes of a line."""
-MOST_PAYLOAD = 1 << 16
-"""Bytes of a payload, uncompressed."""
 WINDOW = 1024
 """A line refers to one of so many payloads before it."""
 MOST_OBJECTS = 1 << 14
