@@ -38,10 +38,12 @@ class RecordingWriter:
         """
         self._file = file
         self._window = Window()
-        self._calls = 0
+        self.calls = 0
+        """Number of call, permission and run lines."""
         self.write(header)
         if host is not None:
             self._put({"type": HOST, "facts": host})
+        file.flush()
 
     def payload(self, content: bytes) -> str:
         """Write a payload unless the window has it; returns the name for other lines."""
@@ -53,13 +55,16 @@ class RecordingWriter:
 
     def write(self, line: Line) -> None:
         """Write a line; its payloads must have been written just before."""
-        self._calls += isinstance(line, Call | Permission | Run)
+        self.calls += isinstance(line, Call | Permission | Run)
         self._put({"type": NAMES[type(line)], **to_json(type(line), line)})
 
     def end(self, order: int, reason: EndReason, status: int | None = None) -> None:
         """Write the last line."""
-        self.write(End(order, reason, self._calls, status))
+        self.write(End(order, reason, self.calls, status))
         self._file.flush()
 
     def _put(self, members: Mapping[str, Any]) -> None:
-        self._file.write(_encode(members).encode() + b"\n")
+        left = memoryview(_encode(members).encode() + b"\n")
+        # An unbuffered file takes what fits.
+        while left:
+            left = left[self._file.write(left) :]

@@ -1,0 +1,1 @@
+"""Records the KVM calls of a program.  Layer: tracer; starts ``kvmprobe/native/recorder``."""
