@@ -1,0 +1,1 @@
+"""A recording of a program's KVM calls, as text."""
