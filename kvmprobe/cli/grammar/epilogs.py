@@ -18,6 +18,8 @@ exit status:
   `probe` exits with 0 if anything can be tested here, else with 4.
   `diff` exits with 1 if the later run is worse.
   `lab exec` exits with the program's status, 255 after a panic.
+  `trace -- COMMAND` exits with the program's status, 128 and the signal
+  if one killed it; 2, 3 or 4 also if it could not be recorded.
 """
 EXIT_STYLES = """\
 exit styles:
@@ -165,6 +167,24 @@ disks:
   `lab exec` with FILE recovers ext4's journal in a boot of its own, with a
   new boot id. `debugfs -R 'rdump / DIR' FILE` copies files out; after a
   panic, run `e2fsck -p FILE` first.
+"""
+TRACING = """\
+recording:
+  The program runs unmodified and stops only at KVM's ioctls other than
+  KVM_RUN and at arch_prctl calls for XSTATE features: a seccomp filter
+  selects them, and ptrace stops there. Of KVM_RUNs, the first ones after a
+  call on the vCPU are recorded; where a thread runs on without stops, the
+  recording says that its KVM_RUNs were not counted. Threads and children
+  are recorded as well. Guest memory is not.
+  --pid cannot install a filter: every system call of the process stops,
+  each KVM_RUN is counted, and each of its threads is interrupted once, as
+  by a signal that it ignores. ^C lets go of it.
+  If kvmprobe is killed, the program goes on, and the recording has no end.
+  The recorder, a process of its own, then lets all calls pass until the
+  program ends; if that is killed as well, a second one does. Only a call
+  in the moment between fails, with ENOSYS.
+  A setuid program needs root: the kernel takes its privileges away if it
+  is traced. Without root, programs that it starts gain none either.
 """
 SAFETY = """\
 safety:

@@ -25,6 +25,7 @@ COMMANDS = {
     "explore": "make every call in every state of the model, up to a depth",
     "fuzz": "search with random sequences of calls",
     "convert": "make a scenario of an attached CPU template or dump",
+    "trace": "record the KVM calls of a program, or show a recording",
     "probe": "show what this CPU, kernel and KVM offer",
     "report": "make one HTML page of runs, or a report for programs",
     "diff": "show what changed from one run to another",
