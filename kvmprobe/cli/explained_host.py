@@ -66,12 +66,12 @@ def explained_host(arguments: argparse.Namespace) -> ExplainedHost:
     given = frozenset(
         [
             *map(_variant, arguments.variant),
-            *map(_defect, arguments.defect),
+            *map(defect_named, arguments.defect),
         ]
     )
     profile, name, left_out = sapphire_rapids(), _ASSUMED, frozenset[Behaviour]()
     if arguments.kernel:
-        profile, name = _of_run(arguments.kernel)
+        profile, name = host_of_run(arguments.kernel)
         left_out = (profile.behaviours & DEFECTS) - given
     behaviours = variants(profile.behaviours) | given
     lines = [
@@ -98,15 +98,23 @@ def _variant(name: str) -> Behaviour:
     return Behaviour[name]
 
 
-def _defect(defect_id: str) -> Behaviour:
+def defect_named(defect_id: str) -> Behaviour:
+    """Return the behaviour of a known defect.
+
+    :raises UsageError: there is no such defect
+    """
     by_id = {defect.id: behaviour for behaviour, defect in known_defects().items()}
     if defect_id not in by_id:
         raise UsageError(f"--defect {defect_id}: unknown defect; valid: {', '.join(sorted(by_id))}")
     return by_id[defect_id]
 
 
-def _of_run(text: str) -> tuple[HostProfile, str]:
-    """Return the profile of a run's host, and its name."""
+def host_of_run(text: str) -> tuple[HostProfile, str]:
+    """Return the profile of a run's host, and its name.
+
+    :param text: the run's path, or a kernel that a kept run was on
+    :raises UsageError: there is no such run, or it has no facts about its host
+    """
     # Not needed for the assumed host; they import what drives a kernel.
     from kvmprobe.execution.preflight import profile_of  # noqa: PLC0415
     from kvmprobe.results.run_document import read_run  # noqa: PLC0415

@@ -1,0 +1,337 @@
+"""The model in step with the calls of a recording."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.ioctls.vcpu import KVM_RUN_HEAD
+from kvmprobe.abi.numbers import ArchPrctlCode, Msr
+from kvmprobe.abi.tables import CPUID, CPUID2, MSRS, XCRS
+from kvmprobe.errors import LayoutError
+from kvmprobe.model import fpu, guest_cpuid, lifecycle, literal, msr, one_reg, permission, uabi, xcr
+from kvmprobe.model.lifecycle import CREATE_VCPU
+from kvmprobe.model.machine import GuestCpuid, Machine, Vm, fresh_process
+from kvmprobe.model.outcome import Done, Step
+from kvmprobe.model.process import denied
+from kvmprobe.model.run import run_immediate_exit
+from kvmprobe.recordings.lines import ObjectKind, Permission, ProcessChange, ProcessLine, Run
+from kvmprobe.scenarios.ops.literal import members
+from kvmprobe.vmm.taken import Taken
+from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Vcpu
+    from kvmprobe.recordings.entries import Entry
+    from kvmprobe.recordings.lines import ObjectLine
+
+_IMMEDIATE_EXIT = KVM_RUN_HEAD.offset("immediate_exit")
+KNOWN = frozenset(Msr)
+"""The MSRs that the model knows."""
+
+
+def msr_entries(content: bytes) -> tuple[tuple[int, int], ...]:
+    """Return the (index, value) pairs of a ``struct kvm_msrs``."""
+    count: int = MSRS.head.packed.unpack_from(content)[0]
+    return tuple(MSRS.entries(content, count))
+
+
+class Follower:
+    """A kernel's model along a recording.
+
+    :ivar machine: the state after the entries so far
+    :ivar unknown: vCPUs whose state is not known, and why
+    """
+
+    def __init__(self, host: HostProfile) -> None:
+        self.machine = Machine(host, {}, {})
+        self.unknown: dict[str, str] = {}
+
+    def copy(self) -> Follower:
+        """Return the same state, to go on from with other entries."""
+        other = Follower(self.machine.host)
+        other.machine, other.unknown = self.machine, dict(self.unknown)
+        return other
+
+    def see_process(self, line: ProcessLine) -> None:
+        """Add a process.
+
+        :see: arch/x86/kernel/fpu/core.c: fpu_clone, fpu_flush_thread
+        """
+        name = _process(line.process)
+        if line.event is ProcessChange.FORK and line.parent is not None:
+            parent = self.machine.process(_process(line.parent))
+            process = parent._replace(memory=name, files=name)
+        elif line.event in (ProcessChange.START, ProcessChange.ATTACH, ProcessChange.EXEC):
+            process = fresh_process(self.machine.host, name)
+        else:
+            return
+        self.machine = self.machine._replace(
+            processes={**self.machine.processes, name: process},
+            tasks={**self.machine.tasks, name: name},
+        )
+
+    def take(self, entry: Entry) -> Taken:
+        """Return what the model says of a call, a permission or a run; the state stays."""
+        line = entry.line
+        try:
+            if isinstance(line, Permission):
+                return self._permission(line)
+            if isinstance(line, Run):
+                return self._run(entry)
+            take = _CALLS.get(entry.spec.number) if entry.spec else None
+            if take is None:
+                return Taken(None, _no_rule(entry))
+            return take(self, entry)
+        except (LayoutError, struct.error) as error:
+            return Taken(None, f"its payload is not what the call takes: {error}")
+
+    def adopt(self, step: Step) -> None:
+        """Go on from the state after a step."""
+        self.machine = step.machine
+
+    def vcpu(self, name: str) -> Vcpu | None:
+        """Return a vCPU whose state is known."""
+        return None if name in self.unknown else self.machine.vcpus.get(name)
+
+    def _permission(self, line: Permission) -> Taken:
+        by = _process(line.process)
+        match line.code:
+            case ArchPrctlCode.REQ_XCOMP_GUEST_PERM:
+                return Taken(permission.request_guest_permission(self.machine, line.argument, by))
+            case ArchPrctlCode.REQ_XCOMP_PERM:
+                return Taken(permission.request_host_permission(self.machine, line.argument, by))
+            case _:
+                return Taken(None, "it changes nothing")
+
+    def _run(self, entry: Entry) -> Taken:
+        name = vcpu_name(entry.target)
+        if self.vcpu(name) is None:
+            return Taken(None, self._unknown(name))
+        # The load and the save of the guest's FPU are the same whether the guest is entered.
+        step = run_immediate_exit(self.machine, name)
+        if not is_immediate_exit(entry):
+            return Taken(step, "the guest decides how it ends")
+        return Taken(step, "registers are in the run area" if _shares_registers(entry) else "")
+
+    def create_vcpu(self, entry: Entry) -> Taken:
+        """KVM_CREATE_VCPU."""
+        vm, by = _id(entry.target), _by(entry)
+        if vm not in self.machine.vms:
+            memory = self.machine.process(by).memory
+            self.machine = self.machine.with_vm(vm, Vm(memory))
+        number: int = getattr(entry.line, "argument", 0)
+        step = lifecycle.create_vcpu(self.machine, _vcpu(vm, number), by, vm, number)
+        result = getattr(entry.line, "result", None)
+        fails = step.rule is not CREATE_VCPU or result is None or result < 0
+        return Taken(step, "limits of vCPUs are not judged" if fails else "")
+
+    def _on_vcpu(self, entry: Entry, step: Callable[[str, bytes], Step], why: str = "") -> Taken:
+        """Return what a transition with the sent payload says."""
+        name = vcpu_name(entry.target)
+        if self.vcpu(name) is None:
+            return Taken(None, self._unknown(name))
+        if refusal := denied(self.machine, name, _by(entry)):
+            return Taken(Step(self.machine, refusal, CREATE_VCPU))
+        if entry.sent is None:
+            return Taken(None, "its payload was not recorded")
+        return Taken(step(name, entry.sent), why)
+
+    def _read(self, entry: Entry, step: Callable[[str], Step]) -> Taken:
+        name = vcpu_name(entry.target)
+        if self.vcpu(name) is None:
+            return Taken(None, self._unknown(name))
+        return Taken(step(name))
+
+    def _unknown(self, name: str) -> str:
+        return self.unknown.get(name, "the creation of its vCPU was not recorded")
+
+    def set_cpuid2(self, entry: Entry) -> Taken:
+        """KVM_SET_CPUID2."""
+        content = entry.sent or bytes(CPUID2.head.size)
+        entries = CPUID2.entries(content, CPUID2.head.packed.unpack_from(content)[0])
+        return self._set_table(entry, CpuidTable(tuple(map(CpuidEntry._make, entries))))
+
+    def set_cpuid(self, entry: Entry) -> Taken:
+        """KVM_SET_CPUID, whose entries have no index and no flags."""
+        content = entry.sent or bytes(CPUID.head.size)
+        entries = CPUID.entries(content, CPUID.head.packed.unpack_from(content)[0])
+        found = (CpuidEntry(leaf, 0, 0, *registers) for leaf, *registers in entries)
+        return self._set_table(entry, CpuidTable(tuple(found)))
+
+    def _set_table(self, entry: Entry, table: CpuidTable) -> Taken:
+        value, by = GuestCpuid.of(table), _by(entry)
+        return self._on_vcpu(
+            entry,
+            lambda name, _: guest_cpuid.set_cpuid2(self.machine, name, value, by),
+            literal.uncovered_table(self.machine.host, table),
+        )
+
+    def set_xsave(self, entry: Entry) -> Taken:
+        """KVM_SET_XSAVE."""
+        return self._on_vcpu(
+            entry,
+            lambda name, image: uabi.set_xsave(self.machine, name, image),
+            literal.uncovered_image(entry.sent or b""),
+        )
+
+    def get_xsave(self, entry: Entry) -> Taken:
+        """KVM_GET_XSAVE."""
+        return self._read(entry, lambda name: uabi.get_xsave(self.machine, name))
+
+    def get_xsave2(self, entry: Entry) -> Taken:
+        """KVM_GET_XSAVE2."""
+        return self._read(entry, lambda name: uabi.get_xsave2(self.machine, name))
+
+    def get_xcrs(self, entry: Entry) -> Taken:
+        """KVM_GET_XCRS."""
+        return self._read(entry, lambda name: xcr.get_xcr0(self.machine, name))
+
+    def set_xcrs(self, entry: Entry) -> Taken:
+        """KVM_SET_XCRS."""
+
+        def transition(name: str, content: bytes) -> Step:
+            count, flags = XCRS.head.packed.unpack_from(content)
+            return xcr.set_xcrs(self.machine, name, list(XCRS.entries(content, count)), flags)
+
+        return self._on_vcpu(entry, transition)
+
+    def set_fpu(self, entry: Entry) -> Taken:
+        """KVM_SET_FPU."""
+        return self._on_vcpu(entry, lambda name, area: fpu.set_fpu(self.machine, name, area))
+
+    def set_sregs(self, entry: Entry) -> Taken:
+        """KVM_SET_SREGS and KVM_SET_SREGS2."""
+        layout = entry.spec.argument if entry.spec else None
+        if (
+            layout is None
+            or entry.sent is None
+            or vcpu_name(entry.target) not in self.machine.vcpus
+        ):
+            return self._on_vcpu(
+                entry, lambda _name, _content: Step(self.machine, Done(), CREATE_VCPU)
+            )
+        values, vcpu = members(layout, entry.sent), self.machine.vcpu(vcpu_name(entry.target))
+        return self._on_vcpu(
+            entry,
+            lambda name, _: literal.set_literal_sregs(self.machine, name, values),
+            literal.uncovered_sregs(self.machine.host, vcpu, values),
+        )
+
+    def set_msrs(self, entry: Entry) -> Taken:
+        """KVM_SET_MSRS, of which the model takes the MSRs that it knows."""
+        return self._msrs(entry, lambda name, known: msr.set_msrs(self.machine, name, known))
+
+    def get_msrs(self, entry: Entry) -> Taken:
+        """KVM_GET_MSRS of the MSRs that the model knows; it may load the guest's FPU."""
+        return self._msrs(
+            entry, lambda name, known: msr.get_msrs(self.machine, name, [i for i, _ in known])
+        )
+
+    def _msrs(
+        self, entry: Entry, transition: Callable[[str, list[tuple[int, int]]], Step]
+    ) -> Taken:
+        """Return a step of the entries that the model knows, up to one that the kernel refused.
+
+        :see: arch/x86/kvm/x86.c: __msr_io, which ends at the first entry that is refused
+        """
+        result = getattr(entry.line, "result", None)
+        given = msr_entries(entry.sent) if entry.sent else ()
+        tried = given if result is None or result < 0 else given[: result + 1]
+        known = [one for one in tried if one[0] in KNOWN]
+        taken = self._on_vcpu(entry, lambda name, _: transition(name, known))
+        done = given[: max(result, 0)] if result is not None else ()
+        return replace(taken, counted=sum(index in KNOWN for index, _ in done))
+
+    def set_one_reg(self, entry: Entry) -> Taken:
+        """KVM_SET_ONE_REG."""
+        if entry.sent_value is None:
+            return Taken(None, "its value was not recorded")
+        value = int.from_bytes(entry.sent_value, "little")
+
+        def transition(name: str, content: bytes) -> Step:
+            register = int.from_bytes(content[:8], "little")
+            return one_reg.set_one_reg(self.machine, name, register, value)
+
+        return self._on_vcpu(entry, transition)
+
+
+_CALLS: Mapping[int, Callable[[Follower, Entry], Taken]] = {
+    ioctls.CREATE_VCPU.number: Follower.create_vcpu,
+    ioctls.SET_CPUID2.number: Follower.set_cpuid2,
+    ioctls.SET_CPUID.number: Follower.set_cpuid,
+    ioctls.SET_XSAVE.number: Follower.set_xsave,
+    ioctls.GET_XSAVE.number: Follower.get_xsave,
+    ioctls.GET_XSAVE2.number: Follower.get_xsave2,
+    ioctls.SET_XCRS.number: Follower.set_xcrs,
+    ioctls.GET_XCRS.number: Follower.get_xcrs,
+    ioctls.SET_FPU.number: Follower.set_fpu,
+    ioctls.SET_SREGS.number: Follower.set_sregs,
+    ioctls.SET_SREGS2.number: Follower.set_sregs,
+    ioctls.SET_MSRS.number: Follower.set_msrs,
+    ioctls.GET_MSRS.number: Follower.get_msrs,
+    ioctls.SET_ONE_REG.number: Follower.set_one_reg,
+}
+
+
+# They move what is not in the model, and nothing of what is.
+_ELSEWHERE = frozenset(
+    {
+        f"KVM_{verb}_{what}"
+        for verb in ("GET", "SET")
+        for what in ("REGS", "VCPU_EVENTS", "MP_STATE", "DEBUGREGS", "LAPIC", "TSC_KHZ")
+    }
+)
+
+
+def _no_rule(entry: Entry) -> str:
+    if entry.spec and entry.spec.name in _ELSEWHERE:
+        return "it moves no FPU state"
+    return "the model has no rule for this call"
+
+
+def vcpu_name(target: ObjectLine | None) -> str:
+    """Return the name that the model has for a recorded vCPU; empty if it is none or unknown."""
+    if target is None or target.kind is not ObjectKind.VCPU or target.number is None:
+        return ""
+    return _vcpu(target.of or "", target.number)
+
+
+def is_immediate_exit(entry: Entry) -> bool:
+    """Return True if a KVM_RUN did not enter the guest.
+
+    :see: Documentation/virt/kvm/api.rst "The kvm_run structure", immediate_exit
+    """
+    area = entry.sent or b""
+    return len(area) > _IMMEDIATE_EXIT and bool(area[_IMMEDIATE_EXIT])
+
+
+def _shares_registers(entry: Entry) -> bool:
+    """Return True if KVM_RUN moves registers through the run area (KVM_CAP_SYNC_REGS)."""
+    area = entry.sent or b""
+    return any(
+        struct.unpack_from("<Q", area, KVM_RUN_HEAD.offset(name))[0]
+        for name in ("kvm_valid_regs", "kvm_dirty_regs")
+        if len(area) >= KVM_RUN_HEAD.size
+    )
+
+
+def _vcpu(vm: str, number: int) -> str:
+    return f"vCPU {number} of {vm}"
+
+
+def _id(target: ObjectLine | None) -> str:
+    return target.id if target else ""
+
+
+def _process(number: int) -> str:
+    return f"process {number}"
+
+
+def _by(entry: Entry) -> str:
+    return _process(getattr(entry.line, "process", 0))

@@ -1,0 +1,98 @@
+"""The values that a VMM restores: those that a call carries, and those that a vCPU has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.tables import XCRS
+from kvmprobe.model.fpstate import content
+from kvmprobe.model.one_reg import GUEST_SSP, msr_id
+from kvmprobe.vmm.findings import Piece, PieceKind
+from kvmprobe.vmm.follow import msr_entries
+from kvmprobe.xstate.features import XFeature, numbers
+from kvmprobe.xstate.image import decode, init_content
+from kvmprobe.xstate.layout import EXTENDED_OFFSET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.machine import Vcpu
+    from kvmprobe.recordings.entries import Entry
+
+Value = int | bytes
+XCR0, SSP = Piece(PieceKind.XCR, 0), Piece(PieceKind.SSP, 0)
+_REGISTERS = {msr_id(index): Piece(PieceKind.MSR, index) for index in Msr} | {GUEST_SSP: SSP}
+
+
+def carried(entry: Entry, host: HostProfile) -> Mapping[Piece, Value]:
+    """Return the values that a call gives a vCPU: of MSRs, those that the kernel took."""
+    spec, sent = entry.spec, entry.sent
+    if spec is None or sent is None:
+        return {}
+    match spec.number:
+        case ioctls.SET_XSAVE.number:
+            return _components(sent, host)
+        case ioctls.SET_XCRS.number:
+            count, _ = XCRS.head.packed.unpack_from(sent)
+            return {Piece(PieceKind.XCR, nr): value for nr, value in XCRS.entries(sent, count)}
+        case ioctls.SET_MSRS.number:
+            done: int = getattr(entry.line, "result", None) or 0
+            taken = msr_entries(sent)[: max(done, 0)]
+            return {Piece(PieceKind.MSR, index): value for index, value in taken}
+        case ioctls.SET_ONE_REG.number:
+            piece = _REGISTERS.get(int.from_bytes(sent[:8], "little"))
+            return {piece: int.from_bytes(entry.sent_value or b"", "little")} if piece else {}
+        case _:
+            return {}
+
+
+def _components(image: bytes, host: HostProfile) -> Mapping[Piece, Value]:
+    if len(image) < EXTENDED_OFFSET:
+        return {}
+    given = decode(image, host.layout)
+    return {
+        Piece(PieceKind.COMPONENT, nr): given.contents[nr]
+        for nr in numbers(given.xstate_bv)
+        if nr in given.contents
+    }
+
+
+def is_kept(host: HostProfile, vcpu: Vcpu, piece: Piece, given: Value) -> bool:
+    """Return True if a vCPU still has a value that it was given, or may have it.
+
+    A component is lost where INIT took the place of other content: a load and a save may change
+    bits of x87 state that mean nothing.
+    """
+    match piece.kind:
+        case PieceKind.COMPONENT:
+            return _has_component(host, vcpu, piece.number, given)
+        case PieceKind.XCR:
+            return piece.number != 0 or vcpu.xcr0 == given
+        case PieceKind.SSP:
+            return vcpu.ssp == given
+        case PieceKind.MSR:
+            return _has_msr(vcpu, piece.number, given)
+
+
+def _has_component(host: HostProfile, vcpu: Vcpu, nr: int, given: Value) -> bool:
+    if nr == XFeature.PKRU:
+        # KVM keeps it outside of the fpstate; only another restore changes it.
+        return True
+    init = init_content(nr, host.layout)
+    bits = vcpu.fpstate.xstate_bv | vcpu.fpstate.xstate_bv_open
+    return given == init or (bool(bits >> nr & 1) and content(host, vcpu.fpstate, nr) != init)
+
+
+def _has_msr(vcpu: Vcpu, index: int, given: Value) -> bool:
+    match index:
+        case Msr.IA32_XFD:
+            return vcpu.xfd == given
+        case Msr.IA32_XFD_ERR:
+            return vcpu.xfd_err == given
+        case Msr.IA32_XSS:
+            return vcpu.xss == given
+        case _:
+            return True

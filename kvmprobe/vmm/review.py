@@ -1,0 +1,273 @@
+"""Goes through a recording with the model, and finds what is wrong with the VMM's calls."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kvmprobe.abi import ioctls
+from kvmprobe.abi.ioctls import Descriptor
+from kvmprobe.abi.numbers import ArchPrctlCode
+from kvmprobe.model.outcome import Failed
+from kvmprobe.recordings.lines import Call, Permission, ProcessLine, Run, Runs
+from kvmprobe.vmm.fatal import FatalCalls
+from kvmprobe.vmm.findings import (
+    Asked,
+    At,
+    Differs,
+    ImageCut,
+    PermissionMissing,
+    Piece,
+    PieceKind,
+    ReadsOtherwise,
+    Refused,
+)
+from kvmprobe.vmm.follow import KNOWN, Follower, is_immediate_exit, msr_entries, vcpu_name
+from kvmprobe.vmm.neighbours import Accepted, order_matters
+from kvmprobe.vmm.reads import reads_otherwise
+from kvmprobe.vmm.restore import TSC_DEADLINE, Restore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kvmprobe.abi.ioctls import IoctlSpec
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.recordings.entries import Entry
+    from kvmprobe.vmm.findings import Finding
+    from kvmprobe.vmm.taken import Taken
+
+_RAN = "the guest has run, so its state is not known"
+_DIFFERED = "the model expected another result before"
+# They set no state that a guest is saved with; programs try them, and go on without.
+_NO_STATE = frozenset({ioctls.SET_GUEST_DEBUG, ioctls.SET_TSC_KHZ})
+_NEXT_RUN = "a KVM_RUN after this"
+MOST_FINDINGS = 10_000
+_SAVED = frozenset({*(Piece(PieceKind.MSR, index) for index in KNOWN), TSC_DEADLINE})
+
+
+class Kernel(Enum):
+    """The judged kernel."""
+
+    RECORDED = "recorded"
+    """The one that the recording was made on: its results decide."""
+    OTHER = "other"
+    """Another one: the model's results decide."""
+
+
+@dataclass
+class Review:
+    """The findings about a recording, for one kernel.
+
+    :ivar left_out: number of findings beyond the first MOST_FINDINGS
+    :ivar calls: number of calls
+    :ivar judged: number of those whose result was compared with the model's
+    :ivar not_judged: by (call, reason), how many were not
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    left_out: int = 0
+    calls: int = 0
+    judged: int = 0
+    not_judged: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Add findings while there is room."""
+        for finding in findings:
+            if len(self.findings) < MOST_FINDINGS:
+                self.findings.append(finding)
+            else:
+                self.left_out += 1
+
+
+def review(entries: Iterable[Entry], host: HostProfile, kernel: Kernel) -> Review:
+    """Return what is wrong with the calls of a recording on a host."""
+    reviewer = Reviewer(host, kernel)
+    for entry in entries:
+        reviewer.take(entry)
+    return reviewer.finished()
+
+
+class Reviewer:
+    """Reviews entries, one after the other.
+
+    What a vCPU reads is not compared once the model had to take a value that it does not cover.
+
+    :ivar review: the result so far
+    """
+
+    def __init__(self, host: HostProfile, kernel: Kernel) -> None:
+        self.review = Review()
+        self._host = host
+        self._kernel = kernel
+        self._follower = Follower(self._host)
+        self._fatal = FatalCalls(host)
+        self._restores: dict[str, Restore] = {}
+        self._notes: dict[str, list[Finding]] = defaultdict(list)
+        self._entered: set[str] = set()
+        self._doubt: set[str] = set()
+        self._saved: dict[str, set[Piece]] = defaultdict(set)
+        self._requests: dict[int, tuple[At, int]] = {}
+        self._last: dict[str, Accepted] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Review an entry."""
+        line, vcpu = entry.line, vcpu_name(entry.target)
+        if isinstance(line, ProcessLine):
+            self._follower.see_process(line)
+            self._fatal.see_process(line)
+        elif isinstance(line, Runs) and line.count != 0:
+            self.review.add(self._enter(vcpu, At(entry.number, "KVM_RUN")))
+        elif isinstance(line, Call | Permission | Run):
+            self.review.calls += 1
+            at = At(entry.number, _name(entry))
+            self.review.add(self._fatal.take(entry, vcpu, at))
+            self.review.add(self._call(entry, vcpu, at))
+
+    def finished(self) -> Review:
+        """Return the result, with what the next KVM_RUN of each restored vCPU would meet.
+
+        A recording can end there because the host died.
+        """
+        for vcpu, restore in self._restores.items():
+            if restore.has_image and restore.last:
+                at = At(restore.last.line, _NEXT_RUN)
+                self.review.add(self._fatal.run(vcpu, at))
+                self.review.add(restore.losses())
+        self._restores.clear()
+        return self.review
+
+    def _call(self, entry: Entry, vcpu: str, at: At) -> Iterator[Finding]:
+        before, taken = self._follower.copy(), self._follower.take(entry)
+        yield from self._compare(entry, vcpu, at, taken)
+        result = self._result(entry, taken)
+        if isinstance(entry.line, Permission):
+            if entry.line.code == ArchPrctlCode.REQ_XCOMP_GUEST_PERM and result is not None:
+                self._requests[entry.line.process] = at, result
+                if result == -errno.EBUSY:
+                    process = f"process {entry.line.process}"
+                    yield PermissionMissing(process, at, Asked.TOO_LATE, at)
+            return
+        if entry.spec == ioctls.SET_CPUID2 and result == -errno.EPERM:
+            yield from self._permission(entry, vcpu, at)
+        if entry.spec == ioctls.GET_MSRS and entry.got and result is not None and entry.target:
+            self._save(entry.target.of or "", entry.got, result)
+        if _sets_state(entry.spec) and result is not None:
+            restore = self._restores.setdefault(vcpu, Restore(vcpu))
+            restore.take(entry, at, result, self._host)
+            if result >= 0:
+                self._compare_order(entry, vcpu, at, before)
+        if isinstance(entry.line, Run) and not is_immediate_exit(entry):
+            yield from self._enter(vcpu, at)
+        elif (state := self._follower.vcpu(vcpu)) and vcpu in self._restores:
+            self._restores[vcpu].watch(self._host, state, at)
+
+    def _compare(self, entry: Entry, vcpu: str, at: At, taken: Taken) -> Iterator[Finding]:
+        """Compare results, and go on to the state after the call."""
+        recorded = taken.recorded(entry)
+        why = taken.why_not(recorded)
+        if recorded is None or why:
+            self.review.not_judged[at.call, why] += 1
+            if taken.step and (recorded or 0) >= 0:
+                self._follower.adopt(taken.step)
+                self._doubt.add(vcpu)
+            return
+        assert taken.step is not None  # noqa: S101 - it is judged
+        self.review.judged += 1
+        if (size := self._cut(entry, vcpu, taken)) is not None:
+            yield ImageCut(vcpu, at, size)
+        if taken.allows(recorded):
+            self._follower.adopt(taken.step)
+            if self._kernel is Kernel.RECORDED and vcpu not in self._doubt:
+                difference = reads_otherwise(entry, taken, self._host)
+                if difference and not self._fatal.reads(entry):
+                    yield ReadsOtherwise(vcpu, at, difference)
+        elif self._kernel is Kernel.OTHER:
+            self._follower.adopt(taken.step)
+            if recorded >= 0:
+                yield from self._refused(entry, vcpu, at, taken)
+        else:
+            yield Differs(vcpu, at, taken.expected, recorded)
+            self._follower.unknown[vcpu] = _DIFFERED
+            self._fatal.lose(vcpu, _DIFFERED)
+
+    def _cut(self, entry: Entry, vcpu: str, taken: Taken) -> int | None:
+        state = self._follower.vcpu(vcpu)
+        fails = taken.step is not None and isinstance(taken.step.outcome, Failed)
+        cut = entry.spec == ioctls.GET_XSAVE and fails and state is not None
+        return state.fpstate.uabi_size if cut and state else None
+
+    def _refused(self, entry: Entry, vcpu: str, at: At, taken: Taken) -> Iterator[Finding]:
+        [expected, *_] = taken.expected
+        if expected < 0:
+            is_permission = entry.spec == ioctls.SET_CPUID2 and expected == -errno.EPERM
+            if not is_permission:
+                yield Refused(vcpu, at, -expected)
+        elif entry.spec == ioctls.SET_MSRS and entry.sent:
+            known = [index for index, _ in msr_entries(entry.sent) if index in KNOWN]
+            yield Refused(vcpu, at, 0, known[expected])
+
+    def _result(self, entry: Entry, taken: Taken) -> int | None:
+        """Return the call's result on the judged kernel."""
+        recorded: int | None = getattr(entry.line, "result", None)
+        if self._kernel is Kernel.OTHER and taken.is_judged and taken.counted is None:
+            return next(iter(taken.expected), recorded)
+        return recorded
+
+    def _permission(self, entry: Entry, vcpu: str, at: At) -> Iterator[Finding]:
+        process: int = getattr(entry.line, "process", 0)
+        request, result = self._requests.get(process, (None, 0))
+        if request is None:
+            yield PermissionMissing(vcpu, at, Asked.NEVER)
+        elif result == -errno.EBUSY:
+            yield PermissionMissing(vcpu, at, Asked.TOO_LATE, request)
+        elif result < 0:
+            yield PermissionMissing(vcpu, at, Asked.REFUSED, request)
+
+    def _save(self, vm: str, got: bytes, count: int) -> None:
+        pieces = {
+            Piece(PieceKind.MSR, i) for i, value in msr_entries(got)[: max(count, 0)] if value
+        }
+        self._saved[vm] |= pieces & _SAVED
+
+    def _compare_order(self, entry: Entry, vcpu: str, at: At, before: Follower) -> None:
+        if last := self._last.get(vcpu):
+            note = order_matters(vcpu, last, entry, at)
+            self._notes[vcpu] += [note] if note else []
+        self._last[vcpu] = Accepted(entry, at, before)
+
+    def _enter(self, vcpu: str, at: At) -> Iterator[Finding]:
+        """Review a vCPU's restore as its guest is entered; after that its state is not known."""
+        restore = self._restores.pop(vcpu, Restore(vcpu))
+        first = vcpu not in self._entered
+        others = (pieces for vm, pieces in self._saved.items() if not vcpu.endswith(f" of {vm}"))
+        saved = set[Piece]().union(*others) if first else set()
+        state = self._follower.vcpu(vcpu) if first else None
+        yield from restore.at_entry(self._host, state, saved, at)
+        notes = self._notes.pop(vcpu, [])
+        yield from notes if restore.has_image and first else ()
+        self._last.pop(vcpu, None)
+        self._entered.add(vcpu)
+        self._follower.unknown.setdefault(vcpu, _RAN)
+        self._fatal.lose(vcpu, _RAN)
+
+
+def _name(entry: Entry) -> str:
+    line = entry.line
+    if isinstance(line, Permission):
+        known = line.code in set(ArchPrctlCode)
+        return f"ARCH_{ArchPrctlCode(line.code).name}" if known else f"arch_prctl {line.code:#x}"
+    if isinstance(line, Run):
+        return ioctls.RUN.name
+    return entry.spec.name if entry.spec else f"request {getattr(line, 'request', 0):#x}"
+
+
+def _sets_state(spec: IoctlSpec | None) -> bool:
+    return (
+        spec is not None
+        and spec.on is Descriptor.VCPU
+        and spec.name.startswith("KVM_SET_")
+        and spec not in _NO_STATE
+    )
