@@ -85,7 +85,7 @@ class Follower:
             if isinstance(line, Run):
                 return self._run(entry)
             take = _CALLS.get(entry.spec.number) if entry.spec else None
-            if take is None:
+            if take is None or _is_of_the_system(entry):
                 return Taken(None, _no_rule(entry))
             return take(self, entry)
         except (LayoutError, struct.error) as error:
@@ -289,8 +289,16 @@ _ELSEWHERE = frozenset(
 )
 
 
+def _is_of_the_system(entry: Entry) -> bool:
+    """Return True for KVM_GET_MSRS on /dev/kvm, which reads what KVM supports."""
+    return entry.target is not None and entry.target.kind is ObjectKind.KVM
+
+
 def _no_rule(entry: Entry) -> str:
-    if entry.spec and entry.spec.name in _ELSEWHERE:
+    if entry.spec is None:
+        return "kvmprobe does not describe it"
+    on_vcpu = entry.target is not None and entry.target.kind is ObjectKind.VCPU
+    if entry.spec.name in _ELSEWHERE or not (on_vcpu or entry.spec == ioctls.ENABLE_CAP):
         return "it moves no FPU state"
     return "the model has no rule for this call"
 
