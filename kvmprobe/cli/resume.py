@@ -12,6 +12,7 @@ from kvmprobe.cli.derived import unknown
 from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, RESUMING, end_with
 from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.grammar.shared import RUN_TIME, Number, add_exit_style, add_jobs
+from kvmprobe.cli.orders import kept, listing, planned
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.terminal import print_line
 from kvmprobe.errors import UsageError
@@ -61,11 +62,14 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         ) from refused
     begun.timeout = arguments.timeout or begun.timeout
     begun.jobs = arguments.jobs or begun.jobs
-    if gone := unknown(attempt.planned):
+    orders = kept(attempt.path)
+    if gone := unknown(attempt.planned) - set(planned(orders)):
         print_line(
             f"kvmprobe: {len(gone)} scenarios that {attempt.begin['tool']} planned are not in the "
             f"catalogue of {__version__} and get no record: {', '.join(sorted(gone))}"
         )
     if not attempt.left:
         print_line("kvmprobe: nothing is left to run: every planned scenario has a record")
-    return carry_out(begun, attempt, console)
+    return carry_out(
+        begun, attempt, console, listed=listing(orders, attempt.path) if orders else None
+    )

@@ -12,6 +12,8 @@ from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.host import arming_of, notice
 from kvmprobe.cli.grammar.run import add_arguments
+from kvmprobe.cli.orders import keep, planned, read_orders
+from kvmprobe.cli.orders import listing as of_orders
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
@@ -58,14 +60,19 @@ _ENDINGS = (
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Run the selected scenarios."""
     _check(arguments)
+    orders = read_orders(arguments.order)
     chosen = wanted(arguments.select, arguments.exclude)
     emulated = None
     if is_emulated(arguments):
         # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
         with progress() as status:
             emulated = emulated_host(arguments, status)
-    planned = expanded(filter(chosen, all_ids()), arguments.observe, arguments.relation)
-    attempt = first_attempt(arguments, planned, arguments.out)
+    if orders:
+        attempt = first_attempt(arguments, planned(orders), arguments.out)
+        keep(arguments.order, attempt.path)
+        return carry_out(arguments, attempt, console, emulated, of_orders(orders, attempt.path))
+    chosen_ids = expanded(filter(chosen, all_ids()), arguments.observe, arguments.relation)
+    attempt = first_attempt(arguments, chosen_ids, arguments.out)
     return carry_out(arguments, attempt, console, emulated)
 
 
@@ -117,6 +124,8 @@ def carry_out(
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    if arguments.order and (arguments.select or arguments.exclude or arguments.relation):
+        raise UsageError("--order runs its own scenarios; leave out --select and --relation")
     refuse_kernel_of_host(arguments)
     if arguments.target == Where.HOST and arguments.all_crashes and not arguments.hazardous:
         raise UsageError("--all-crashes on this host needs --hazardous")

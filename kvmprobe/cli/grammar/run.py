@@ -17,6 +17,7 @@ from kvmprobe.cli.grammar.epilogs import (
     formats,
 )
 from kvmprobe.cli.grammar.host import add_arm, add_host_checks, add_target
+from kvmprobe.cli.grammar.orders import ORDERS
 from kvmprobe.cli.grammar.printing import add_printing
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
@@ -44,6 +45,7 @@ GIVEN: Mapping[str, Any] = {
     "arm": None,
     "budget": None,
     "known": OfKnown.FAIL,
+    "order": (),
     "printing": Printing(),
     "report": (),
     "scenario_timeout": None,
@@ -56,7 +58,16 @@ GIVEN: Mapping[str, Any] = {
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     end_with(
-        run, SELECTION_HELP, DERIVED, VERDICTS, SAFETY, PRINTING, formats(), EXIT_STYLES, BISECTING
+        run,
+        SELECTION_HELP,
+        ORDERS,
+        DERIVED,
+        VERDICTS,
+        SAFETY,
+        PRINTING,
+        formats(),
+        EXIT_STYLES,
+        BISECTING,
     )
     _add_where(run.add_argument_group("where"))
     _add_what(run.add_argument_group("what"))
@@ -74,6 +85,15 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
 
 def _add_what(what: argparse._ArgumentGroup) -> None:
     add_selection(what)
+    what.add_argument(
+        "--order",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="run the restore order in FILE instead of the catalogue, with each state that it "
+        "names; several may be given",
+    )
     what.add_argument(
         "--observe",
         choices=[when.value for when in Observe],

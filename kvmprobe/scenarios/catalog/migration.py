@@ -27,20 +27,20 @@ from kvmprobe.scenarios.catalog._guests import (
     run,
 )
 from kvmprobe.scenarios.catalog._moves import move
-from kvmprobe.scenarios.catalog.vmm import PRESETS
 from kvmprobe.scenarios.ops.guest import GuestExecute
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.guest_migration import SaveVcpu
 from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
 from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.guest_xsave import GuestFxsave, GuestXrstor, GuestXsave
+from kvmprobe.scenarios.presets import presets
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.ops import Op
 
-ORDERS = {preset.moved_as: preset.parts for preset in PRESETS if preset.moved_as}
+ORDERS = {preset.moved_as: preset.parts for preset in presets() if preset.moved_as}
 
 
 @dataclass(frozen=True, slots=True)

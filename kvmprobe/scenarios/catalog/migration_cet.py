@@ -18,18 +18,18 @@ from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.catalog._guests import AVX, CET_GUEST, USE_XSAVE, run
 from kvmprobe.scenarios.catalog._moves import move
 from kvmprobe.scenarios.catalog.guest_cet import RESTORE_CET, SAVE_CET, STACKS_ON, TOP
-from kvmprobe.scenarios.catalog.vmm import CET_PRESETS
 from kvmprobe.scenarios.ops.guest import GuestExecute
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXsetbv
 from kvmprobe.scenarios.ops.guest_shadow_stack import GuestRdssp
 from kvmprobe.scenarios.ops.one_reg import GetOneReg, SetOneReg
+from kvmprobe.scenarios.presets import presets
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from kvmprobe.xstate.features import CET
 
 if TYPE_CHECKING:
-    from kvmprobe.scenarios.catalog.vmm import Preset
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor, GuestXsave
+    from kvmprobe.scenarios.presets import Preset
 
 _MOVED = "vcpu1"
 READ_MSRS = (
@@ -62,7 +62,8 @@ _STACKS = State("shadow-stack", (*STACKS_ON, *run(PayloadOp.CALL), GuestRdssp())
 def scenarios() -> tuple[Scenario, ...]:
     """Return each state with each order."""
     states = (_XSTATE, _STACKS)
-    return tuple(_scenario(preset, state) for preset, state in product(CET_PRESETS, states))
+    restoring = [preset for preset in presets() if "cet" in preset.states]
+    return tuple(_scenario(preset, state) for preset, state in product(restoring, states))
 
 
 def _scenario(preset: Preset, state: State) -> Scenario:

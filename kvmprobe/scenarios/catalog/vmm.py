@@ -1,8 +1,8 @@
 """The calls with which virtual machine monitors restore a vCPU, in their order.
 
-Each order names its source.  Calls that are not part of a vCPU's state here are left out
-(NESTED_STATE, TSC_KHZ, clock and Hyper-V calls).  Except for the floating-point state, a scenario
-restores what a GET returned on the new vCPU.
+The orders are files (:mod:`scenarios.presets`).  Calls that are not part of a vCPU's state here are
+left out (NESTED_STATE, TSC_KHZ, clock and Hyper-V calls).  Except for the floating-point state, a
+scenario restores what a GET returned on the new vCPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import cet
 from kvmprobe.model.control import Cr4
-from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.msr import PAT_AT_RESET
 from kvmprobe.model.one_reg import GUEST_SSP
 from kvmprobe.scenarios.catalog._starts import ASK, NO_AMX, SUPPORTED
@@ -48,6 +47,7 @@ from kvmprobe.scenarios.ops.vcpu_state import (
 )
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
+from kvmprobe.scenarios.presets import Preset, presets
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, Need, Needs, Scenario, ScenarioStep
 from kvmprobe.xstate.features import CET, FPSSE, MPX, XTILE, XFeature
 
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
 
 _CR4 = Cr4.OSFXSR.bit | Cr4.OSXMMEXCPT.bit | Cr4.OSXSAVE.bit
-_KVM_TOOL = "kvmtool: x86/kvm-cpu.c"
 _SAVES: dict[str, Op] = {
     "regs": GetRegs(),
     "sregs": GetSregs(),
@@ -77,173 +76,18 @@ _CET_READ: tuple[Op, ...] = (
     GetMsrs((Msr.IA32_XSS, *sorted(cet.MSRS))),
     GetOneReg(GUEST_SSP),
 )
+_SWEEP: tuple[Op, ...] = (
+    GetVcpuEvents(),
+    GetMpState(),
+    GetRegs(),
+    GetXsave2(),
+    GetXcrs(),
+    GetSregs2(),
+    GetXfd(),
+    GetLapic(),
+    GetDebugregs(),
+)
 _READ: tuple[Op, ...] = (GetXsave2(), GetXcrs(), GetXfd(), GetMsrs((Msr.IA32_XSS, Msr.IA32_PAT)))
-
-
-_PARTS = {
-    "sregs": Part.SREGS,
-    "sregs2": Part.SREGS,
-    "regs": Part.REGS,
-    "xsave": Part.XSAVE,
-    "xcrs": Part.XCRS,
-    "msrs": Part.MSRS,
-    "listed-msrs": Part.MSRS,
-    "each-msr": Part.MSRS,
-    "events": Part.EVENTS,
-    "debugregs": Part.DEBUGREGS,
-}
-# Lists of MSRs that leave out IA32_XFD.
-_LISTS = {
-    "other-msrs": Part.OTHER_MSRS,
-    "xss-msrs": Part.XSS_MSRS,
-    "cet-msrs": Part.CET_MSRS,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """One program's order.
-
-    :ivar calls: the parts that it restores, in order
-    :ivar source: where the program has the order
-    :ivar moved_as: the order's name in the migration family, if it moves a guest in this order
-    """
-
-    name: str
-    calls: str
-    source: str
-    moved_as: str = ""
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        """Each call by itself."""
-        return tuple(self.calls.split())
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The parts of a vCPU in this order, followed by the parts that it leaves out."""
-        parts = [_PARTS[token] for token in self.tokens if token in _PARTS]
-        return tuple(dict.fromkeys((*parts, *_PARTS.values())))
-
-    @property
-    def parts_with_own_msrs(self) -> tuple[Part, ...]:
-        """The same for an order with its own list of MSRs."""
-        places = {**_PARTS, **_LISTS}
-        parts = [places[token] for token in self.tokens if token in places]
-        others = [part for part in _PARTS.values() if part is not Part.MSRS]
-        return tuple(dict.fromkeys((*parts, *others)))
-
-    @property
-    def restores_ssp(self) -> bool:
-        """True if it restores the guest's SSP."""
-        return "ssp" in self.tokens
-
-    @property
-    def irqchip(self) -> bool:
-        """True if the interrupt controller is in the kernel; some MSRs need it."""
-        return not {"lapic", "listed-msrs"}.isdisjoint(self.tokens)
-
-
-PRESETS = (
-    Preset(
-        "kselftest",
-        "cpuid sregs listed-msrs xcrs xsave events mp-state debugregs regs",
-        "linux: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state",
-        moved_as="selftests",
-    ),
-    Preset(
-        "kselftest-pre517",
-        "cpuid xsave xcrs sregs listed-msrs events mp-state debugregs regs",
-        "linux: the same before 551447cfa5dc",
-    ),
-    Preset(
-        "kselftest-xsave-only",
-        "xsave xsave-all no-cpuid xsave xsave-all",
-        "linux: tools/testing/selftests/kvm/x86/state_test.c",
-    ),
-    Preset(
-        "qemu-full",
-        "cpuid sregs2 regs xsave xcrs msrs events mp-state debugregs lapic",
-        "qemu: target/i386/kvm/kvm.c: kvm_arch_put_registers",
-        moved_as="qemu",
-    ),
-    Preset(
-        "qemu-runtime",
-        "cpuid sregs regs xsave xcrs other-msrs events debugregs",
-        "qemu: the same, level RUNTIME: no XFD",
-    ),
-    Preset(
-        "firecracker",
-        "cpuid mp-state regs sregs xsave xcrs debugregs lapic other-msrs events",
-        "firecracker: src/vmm/src/arch/x86_64/vcpu.rs: restore_state; its list of MSRs has no XFD",
-    ),
-    Preset(
-        "cloud-hypervisor",
-        "cpuid mp-state regs sregs xsave xcrs lapic fpu msrs events",
-        "cloud-hypervisor: hypervisor/src/kvm/mod.rs: set_state",
-    ),
-    Preset(
-        "crosvm",
-        "cpuid regs sregs debugregs xcrs each-msr xsave events mp-state lapic",
-        "crosvm: hypervisor/src/x86_64.rs: VcpuX86_64::restore",
-        moved_as="crosvm",
-    ),
-    Preset(
-        "libkrun",
-        "cpuid mp-state regs sregs xsave xcrs debugregs lapic msrs events",
-        "libkrun: src/vmm/src/linux/vstate.rs; vmm-reference has the same",
-    ),
-    Preset(
-        "stratovirt",
-        "cpuid mp-state sregs regs xsave xcrs debugregs lapic msrs events",
-        "stratovirt: hypervisor/src/kvm/x86_64/mod.rs: arch_put_register",
-    ),
-    Preset(
-        "dragonball",
-        "cpuid msrs sregs xsave xcrs debugregs lapic mp-state regs events",
-        "kata: src/dragonball/src/vcpu/x86_64.rs: restore_state",
-        moved_as="dragonball",
-    ),
-    Preset(
-        "openvmm",
-        "cpuid regs sregs mp-state events xsave lapic xcrs xss other-msrs debugregs",
-        "openvmm: vmm_core/virt/src/x86/vp.rs",
-    ),
-    Preset(
-        "hyperlight",
-        "cpuid regs debugregs xsave-init xcrs sregs other-msrs",
-        "hyperlight: hyperlight_host/.../hyperlight_vm/x86_64.rs: reset_vcpu",
-    ),
-    Preset("kvmtool", "cpuid sregs regs fpu other-msrs", _KVM_TOOL),
-    Preset(
-        "tglx-2021",
-        "cpuid sregs msrs xcrs xsave events mp-state debugregs regs",
-        "mail 87zgp3ry8i.ffs@tglx of 2021-12-14",
-    ),
-    # The two orders of XSAVE, XCRS and XFD that no program uses.
-    Preset("perm-xfc", "cpuid sregs regs xsave msrs xcrs events", "nobody", "nobody-xfc"),
-    Preset("perm-cxf", "cpuid sregs regs xcrs xsave msrs events", "nobody", "nobody-cxf"),
-)
-FIRECRACKER = next(preset for preset in PRESETS if preset.name == "firecracker")
-# The orders that restore CET state, each with more of it than the one before.
-CET_PRESETS = (
-    FIRECRACKER,
-    Preset(
-        "firecracker-1.16.1",
-        FIRECRACKER.calls.replace("other-msrs", "xss-msrs"),
-        "firecracker: pull request 5972: its list of MSRs has IA32_XSS as well",
-    ),
-    Preset(
-        "firecracker-cet",
-        FIRECRACKER.calls.replace("other-msrs", "cet-msrs"),
-        "superfly/firecracker: pull request 10: and the MSRs of CET",
-    ),
-    Preset(
-        "qemu-cet",
-        "cpuid sregs2 regs xsave xcrs cet-msrs ssp events mp-state debugregs lapic",
-        "qemu-devel, 2025-12-11: i386/kvm: Add save/restore support for KVM_REG_GUEST_SSP",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +115,8 @@ def _sources(host: HostProfile) -> tuple[Source, ...]:
         Source("no-tiles", legacy, legacy & ~MPX),
         Source("tiles", host.kvm_xcr0, loaded, needs=AMX),
         Source("xfd-armed", host.kvm_xcr0, loaded & ~tiles, tiles, needs=AMX),
+        Source("cet", legacy, legacy & ~MPX, xss=CET, needs=frozenset({Need.CET})),
     )
-
-
-def _cet(host: HostProfile) -> Source:
-    legacy = host.kvm_xcr0 & ~XTILE
-    return Source("cet", legacy, legacy & ~MPX, xss=CET, needs=frozenset({Need.CET}))
 
 
 def _restore(source: Source) -> dict[str, tuple[Op, ...]]:
@@ -305,6 +145,7 @@ def _restore(source: Source) -> dict[str, tuple[Op, ...]]:
         "xsave-all": (SetXsave(source.xstate_bv & ~XTILE),),
         "xsave-init": (SetXsave(FPSSE),),
         "fpu": (SetFpu(FpuContent.FIRST),),
+        "sweep": _SWEEP,
     }
 
 
@@ -317,10 +158,11 @@ def _preset(preset: Preset, source: Source) -> Scenario:
     begin += (OpenKvm(), CreateVm())
     begin += (CreateIrqchip(), MapOut()) if with_lapic else (MapHalt(),)
     begin += (CreateVcpu(), *(source.cpuid if own_cpuid else ()))
-    begin += tuple(_SAVES[token] for token in tokens if token in _SAVES)
+    begin += tuple(dict.fromkeys(_SAVES[token] for token in tokens if token in _SAVES))
     restored = [op for token in tokens[own_cpuid:] for op in calls[token]]
     run: Op = RunUntilOut() if with_lapic else RunUntilHalt()
-    saved_again = tuple(_SAVES[t] for t in tokens if t in _SAVES and t != "listed-msrs")
+    again = dict.fromkeys(t for t in tokens if t in _SAVES and t != "listed-msrs")
+    saved_again = tuple(_SAVES[token] for token in again)
     steps = (
         *(ScenarioStep(op) for op in begin),
         *(ScenarioStep(op, read) for op in restored),
@@ -358,7 +200,13 @@ def _states() -> tuple[Scenario, ...]:
     return tuple(found)
 
 
+def restoring(preset: Preset, host: HostProfile) -> tuple[Scenario, ...]:
+    """Return the scenarios that restore each of an order's states."""
+    sources = {source.name: source for source in _sources(host)}
+    return tuple(_preset(preset, sources[state]) for state in preset.states)
+
+
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
-    """Return every preset for every source, then each kind of state by itself, then CET state."""
-    presets = (_preset(preset, source) for preset in PRESETS for source in _sources(host))
-    return (*presets, *_states(), *(_preset(preset, _cet(host)) for preset in CET_PRESETS))
+    """Return every preset with each of its states, then each kind of state by itself."""
+    found = [scenario for preset in presets() for scenario in restoring(preset, host)]
+    return (*found, *_states())
