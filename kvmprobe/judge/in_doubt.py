@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.judge.compare import compare
 from kvmprobe.judge.lockstep import agrees_along, applicable
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.outcome import NotCovered
+from kvmprobe.model.outcome import NotCovered, OneOf
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import Statement
@@ -75,24 +75,25 @@ def _predicted(
 def _is_stale_fpu(finding: Finding, scenario: Scenario, model_runs: ModelRuns) -> bool:
     """Return True if KVM_GET_FPU shows other x87 and SSE state than INIT, which the image has.
 
-    Then what came before decides, of which the model knows too little to give an example.
+    Then what came before decides, of which the model knows too little to give an example, or two
+    answers are legal, and KVM_GET_XSAVE2 has given the one with INIT.
     """
     fields = [d.values for d in finding.details if isinstance(d, Statement)]
-    if finding.statement.claim is not Claim.FPU_AND_XSAVE or not _unjudged(
+    if finding.statement.claim is not Claim.FPU_AND_XSAVE or not _is_uncertain(
         finding.step, scenario, model_runs
     ):
         return False
     return all(f["xsave"] == _FCW_INIT or not str(f["xsave"]).strip("0") for f in fields)
 
 
-def _unjudged(number: int, scenario: Scenario, model_runs: ModelRuns) -> bool:
+def _is_uncertain(number: int, scenario: Scenario, model_runs: ModelRuns) -> bool:
     walk = model_runs.with_defects().walked(scenario)
     outcomes = (
         known.step.outcome
         for (nr, _), known in zip(scenario.ops(), walk, strict=False)
         if nr == number
     )
-    return any(isinstance(outcome, NotCovered) for outcome in outcomes)
+    return any(isinstance(outcome, NotCovered | OneOf) for outcome in outcomes)
 
 
 def _examples(

@@ -9,17 +9,17 @@ import pytest
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.outcome import NotCovered
+from kvmprobe.model.outcome import NotCovered, OneOf
 from kvmprobe.results.trace import Reply, TraceStep
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.ops.fpu import FpuContent, GetFpu, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetMsrs
-from kvmprobe.scenarios.ops.run import RunUntilHalt
-from kvmprobe.scenarios.ops.xsave import GetXsave2
+from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
+from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from tests.support.fake_kernel import trace_of
-from tests.support.hosts import AMX_HOST
+from tests.support.hosts import AMD_HOST, AMX_HOST, xstate_bv
 
 O2 = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
 # KVM may take this MSR or refuse it.  KVM_RUN depends on everything that it may have changed.
@@ -74,3 +74,31 @@ def test_a_finding_that_no_known_defect_predicts_has_none():
 def test_stale_bytes_beside_init_state_are_those_of_a_kernel_that_has_the_defect(probed, known):
     found = findings(with_other_fpu(INITIAL), INITIAL, probed)
     assert [(f.checker, f.known) for f in found] == [("two-views", known)]
+
+
+# The save may leave the older SSE state: both answers of KVM_GET_FPU are legal.
+REPLACED = Scenario(
+    "random.replaced",
+    "",
+    "",
+    tuple(
+        map(
+            ScenarioStep,
+            (*STEPS[:4], SetXsave(7), SetXsave(1), RunImmediateExit(), *STEPS[-3:]),
+        )
+    ),
+)
+
+
+def test_older_bytes_that_the_image_does_not_have_are_those_of_the_defect():
+    host = replace(AMD_HOST, msrs=AMX_HOST.msrs)
+    runs, trace = ModelRuns(host), trace_of(REPLACED, host)
+    image, area = (known.step.outcome for known in runs.with_defects().walked(REPLACED)[-2:])
+    assert isinstance(area, OneOf)
+    initial = next(c.image.image for c in image.choices if not xstate_bv(c.image.image) & 2)
+    older = next(c.memory.content for c in area.choices if any(c.memory.content[160:]))
+    replies = (Reply(0, initial), Reply(0, older))
+    seen = replace(trace, steps=(*trace.steps[:-2], *(TraceStep((r,)) for r in replies)))
+    [found] = Checkers(host).within(REPLACED, seen)
+    assert labelled(found, REPLACED, runs, seen).known == ()
+    assert labelled(found, REPLACED, runs, seen, {O2}).known == ("O2",)
