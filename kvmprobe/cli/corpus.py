@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import replace
 from hashlib import sha256
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.scenario import read
 from kvmprobe.errors import RunDirectoryError, UsageError
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.results.durable import is_scratch, write_file
 from kvmprobe.scenarios.document import to_document
 from kvmprobe.scenarios.domain import judgeable
 
@@ -25,17 +27,21 @@ _ID, _SUFFIX, _DIGITS = "corpus", ".json", 16
 
 
 def read_corpus(folder: Path) -> list[Scenario]:
-    """Return the sequences of a directory, which may be missing or empty; all are checked.
+    """Return the sequences of a directory, which is made if it is missing; all are checked.
 
-    :raises UsageError: a file cannot be read, is not a regular file, or is too large
+    :raises UsageError: the directory cannot be made or written; a file cannot be read, is not a
+        regular file, or is too large
     :raises ScenarioError: a file describes no scenario; the message has its path
     """
     try:
-        files = sorted(folder.iterdir()) if folder.exists() else []
+        folder.mkdir(parents=True, exist_ok=True)
+        files = sorted(file for file in folder.iterdir() if not is_scratch(file.name))
         for file in files:
             _check(file)
     except OSError as error:
         raise UsageError(f"{error.filename or folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder}: cannot be written; a search keeps there what reached more")
     return [read(file) for file in files]
 
 
@@ -49,8 +55,10 @@ def _check(file: Path) -> None:
         raise UsageError(f"{file}: {status.st_size} bytes; at most {MOST_BYTES} are read")
 
 
-def write_corpus(folder: Path, kept: Iterable[Scenario]) -> tuple[int, int]:
-    """Make a directory hold these sequences; return how many were added and removed.
+def write_corpus(
+    folder: Path, kept: Iterable[Scenario], superfluous: Iterable[Scenario]
+) -> tuple[int, int]:
+    """Add sequences to a directory and remove others; return how many were added and removed.
 
     Only files that a search has written are removed: those that are named by their content.  Left
     out is what the model can judge on this host alone, since documents are read anywhere.
@@ -63,18 +71,13 @@ def write_corpus(folder: Path, kept: Iterable[Scenario]) -> tuple[int, int]:
         for scenario in kept
         if judgeable((op for _, op in scenario.ops()), anywhere)
     }
+    unwanted = {_name(scenario) for scenario in superfluous} - documents.keys()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         there = {file.name for file in folder.iterdir() if _is_ours(file)}
         added = documents.keys() - there
         for name in added:
-            scratch = folder / f".{name}.new"
-            try:
-                scratch.write_text(documents[name], encoding="utf-8")
-                scratch.rename(folder / name)
-            finally:
-                scratch.unlink(missing_ok=True)
-        gone = there - documents.keys()
+            write_file(folder / name, documents[name])
+        gone = there & unwanted
         for name in gone:
             (folder / name).unlink()
     except OSError as error:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.cli.attempt import first_attempt
+from kvmprobe.cli.finds import unwritten
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.run import GIVEN
 from kvmprobe.cli.grammar.shared import Number, add_emulated
@@ -19,13 +20,15 @@ from kvmprobe.cli.places import emulated_host
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.scenario import Document, keep
 from kvmprobe.cli.terminal import progress
-from kvmprobe.errors import ExitCode, Unavailable, UsageError
+from kvmprobe.errors import ExitCode, LabError, RunDirectoryError, Unavailable, UsageError
 from kvmprobe.execution.judging import Judging
 from kvmprobe.execution.settling import Hazardous
 from kvmprobe.execution.trials import Trials
 from kvmprobe.execution.witness import OneKernel, still_shown
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.explored import explored_lines
+from kvmprobe.results.durable import write_file
+from kvmprobe.results.run_document import Ending
 from kvmprobe.search.explored import Find
 from kvmprobe.search.graph import Builder
 from kvmprobe.search.shrink import Budget, Shrinker
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from kvmprobe.cli.attempt import Attempt
     from kvmprobe.explore.exploration import Exploration, Failure
     from kvmprobe.lab.place import EmulatedHost
     from kvmprobe.model.host import HostProfile
@@ -103,7 +107,9 @@ def add_arguments(explore: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Explore; then run the shortest scenario of each failure, and keep the records.
 
-    :raises UsageError: no call has a name that was given
+    :raises UsageError: no call has a name that was given, or the directory cannot be created
+    :raises RunDirectoryError: what was found cannot be written; it has been printed
+    :raises KeyboardInterrupt, LabError: ended early; what was found until then has been written
     :raises Unavailable: the emulated host lacks what the start needs
     """
     start = STARTS[arguments.start]
@@ -113,33 +119,83 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         with progress() as status:
             if arguments.pairs:
                 return make_atlas(arguments, partial(_calls, arguments.ops), place, console, status)
-            explored, finds = _explored(arguments, start, place, status)
-        attempt = first_attempt(arguments, list(finds), arguments.out)
-        keep(attempt.path, {name: Document(attempt.path, one) for name, one in finds.items()})
-        (attempt.path / EXPLORED).write_text(explored.to_json(), encoding="utf-8")
-        print_lines(console, explored_lines(explored))
-        return carry_out(arguments, attempt, console, place, lambda _host: list(finds.values()))
+            attempt = first_attempt(arguments, (), arguments.out)
+            try:
+                seen = _seen(arguments, start, place, status)
+            except BaseException:
+                _cut_short(attempt)
+                raise
+        print_lines(console, explored_lines(seen.explored))
+        try:
+            _keep(attempt.path, seen)
+        except RunDirectoryError:
+            print_lines(console, [line for one in seen.finds.values() for line in unwritten(one)])
+            _cut_short(attempt)
+            raise
+        if seen.ended is not None:
+            _cut_short(attempt)
+            print_lines(console, attempt.outcome_lines)
+            raise seen.ended
+        planned = replace(attempt, planned=tuple(seen.finds))
+        return carry_out(arguments, planned, console, place, lambda _: list(seen.finds.values()))
 
 
-def _explored(
+class _Seen(NamedTuple):
+    """What an exploration found.
+
+    :ivar finds: the scenarios that show it, by id
+    :ivar ended: what ended it early; the finds are reduced only so far
+    """
+
+    explored: Explored
+    finds: dict[str, Scenario]
+    ended: BaseException | None
+
+
+def _keep(directory: Path, seen: _Seen) -> None:
+    """Write what was found.
+
+    :raises RunDirectoryError: it cannot be written
+    """
+    keep(directory, {name: Document(directory, one) for name, one in seen.finds.items()})
+    try:
+        write_file(directory / EXPLORED, seen.explored.to_json())
+    except OSError as error:
+        raise RunDirectoryError(f"{directory / EXPLORED}: {error.strerror}") from error
+
+
+def _cut_short(attempt: Attempt) -> None:
+    # On a full disk this error has been reported already.
+    with contextlib.suppress(RunDirectoryError):
+        attempt.ledger.finish(Ending.CUT_SHORT, (), ())
+    attempt.close()
+
+
+def _seen(
     arguments: argparse.Namespace, start: Start, place: EmulatedHost, status: Progress
-) -> tuple[Explored, dict[str, Scenario]]:
+) -> _Seen:
     trials = Trials(place, Hazardous.EVERY, status)
     if lacking := trials.lacking(start.needs):
         raise Unavailable("unmet_need", f"--start {arguments.start}: {'; '.join(lacking)}")
     graph = _graph(arguments, start, trials.host, status)
-    exploration = _watched(arguments, place, trials.host, graph, status)
+    exploration, ended = _watched(arguments, place, trials.host, graph, status)
     finds: dict[str, Scenario] = {}
     shown = []
     failures = sorted(exploration.failures.values(), key=lambda failure: failure.signature.name)
     for failure in failures:
         status.stage(f"{place.target.description}: reducing {failure.signature.name}")
         name = f"explore.{len(finds)}.{failure.signature.name}"
-        finds[name] = replace(_reduced(failure, trials, status), id=name)
+        smallest = failure.scenario
+        if ended is None:
+            try:
+                smallest = _reduced(failure, trials, status)
+            except (KeyboardInterrupt, LabError) as error:
+                ended = error
+        finds[name] = replace(smallest, id=name)
         text = str(failure.signature)
         shown.append(Find(name, text, failure.known, failure.transitions))
-    seen = exploration.explored(place.target.kernel, arguments.start)
-    return replace(seen, finds=tuple(shown)), finds
+    explored = exploration.explored(place.target.kernel, arguments.start)
+    return _Seen(replace(explored, finds=tuple(shown)), finds, ended)
 
 
 def _graph(
@@ -167,7 +223,8 @@ def _watched(
     host: HostProfile,
     graph: Graph,
     status: Progress,
-) -> Exploration:
+) -> tuple[Exploration, BaseException | None]:
+    """Explore; return also what ended it early."""
     # The emulator is only needed here.
     from kvmprobe.explore.exploration import Exploration  # noqa: PLC0415
     from kvmprobe.explore.visits import Explorer  # noqa: PLC0415
@@ -176,9 +233,12 @@ def _watched(
     exploration = Exploration(graph, Judging(host, place.target), status)
     minutes = arguments.minutes
     deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
-    with contextlib.closing(Explorer(place, host, graph, READ_BACK).visits()) as visits:
-        exploration.watch(visits, deadline)
-    return exploration
+    try:
+        with contextlib.closing(Explorer(place, host, graph, READ_BACK).visits()) as visits:
+            exploration.watch(visits, deadline)
+    except (KeyboardInterrupt, LabError) as error:
+        return exploration, error
+    return exploration, None
 
 
 def _reduced(failure: Failure, trials: Trials, status: Progress) -> Scenario:

@@ -11,6 +11,7 @@ from kvmprobe.errors import RunDirectoryError, ScenarioError, Unavailable
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import details
 from kvmprobe.repro.program import program
+from kvmprobe.results.durable import write_file
 from kvmprobe.scenarios.document import to_document
 from kvmprobe.scenarios.domain import judgeable
 
@@ -74,10 +75,18 @@ def write(run: Path, find: Find, host: HostProfile, profile: Profile) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in _files(find, host, profile):
-            (folder / name).write_text(content, encoding="utf-8")
+            write_file(folder / name, content)
     except OSError as error:
         raise RunDirectoryError(f"{folder}: {error.strerror}") from error
     return folder
+
+
+def unwritten(scenario: Scenario) -> list[str]:
+    """Return the lines that are left of a sequence that cannot be written: its document."""
+    return [
+        f"{scenario.id} could not be written; `kvmprobe replay` takes it from a file with:",
+        *to_document(scenario).splitlines(),
+    ]
 
 
 def _files(find: Find, host: HostProfile, profile: Profile) -> Iterator[tuple[str, str]]:

@@ -74,7 +74,7 @@ def add_arguments(fuzz: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="begin with the sequences in this directory, and keep there what reached something "
-        "new; files of a search that others have made superfluous are removed",
+        "new; with --coverage, files of a search that others have made superfluous are removed",
     )
     fuzz.add_argument(
         "-o",
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         notes = [] if emulated else check_host(arguments)
         attempt = first_attempt(arguments, (), arguments.out)
         session = Session(arguments, attempt, limits, partial(print_lines, console), status)
-        ending, interrupted = Ending.CUT_SHORT, False
+        ended: BaseException | None = None
         try:
             with (
                 armed(arming_of(arguments), notice),
@@ -121,25 +121,35 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
                 _opened(against) as other,
             ):
                 session.run(place or ThisHost(arguments.device), corpus, other)
-            ending = Ending.COMPLETE
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            notes += session.notes
-            # On a full disk this error has been reported already.
-            with contextlib.suppress(RunDirectoryError):
-                attempt.ledger.finish(ending, (), notes)
-            attempt.close()
-    print_lines(console, [*session.summary, *notes])
-    if arguments.corpus:
-        added, gone = write_corpus(arguments.corpus, session.corpus)
-        print_lines(console, [f"{arguments.corpus}: {added} sequences added, {gone} removed"])
-    print_lines(console, attempt.outcome_lines)
-    if interrupted:
-        return ExitCode.INTERRUPTED
+        except BaseException as error:
+            ended = error
+        notes += session.notes
+        ending = Ending.CUT_SHORT if ended else Ending.COMPLETE
+        # On a full disk this error has been reported already.
+        with contextlib.suppress(RunDirectoryError):
+            attempt.ledger.finish(ending, (), notes)
+        attempt.close()
+    try:
+        grown = _grown(arguments.corpus, session)
+    except RunDirectoryError as error:
+        ended, grown = ended or error, [str(error)]
+    print_lines(console, [*session.summary, *notes, *grown, *attempt.outcome_lines])
+    if ended is not None:
+        raise ended
     if not session.sequences:
         return ExitCode.NOTHING_RAN
     return ExitCode.DIVERGED if session.finds else ExitCode.OK
+
+
+def _grown(corpus: Path | None, session: Session) -> list[str]:
+    """Add to the corpus what reached something new; return a line about it.
+
+    :raises RunDirectoryError: it cannot be written; what it had is still there
+    """
+    if corpus is None:
+        return []
+    added, gone = write_corpus(corpus, session.corpus, session.superfluous)
+    return [f"{corpus}: {added} sequences added, {gone} removed"]
 
 
 def _against(arguments: argparse.Namespace, status: Progress) -> EmulatedHost | None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.finds import Find, text_of, write
+from kvmprobe.cli.finds import Find, text_of, unwritten, write
 from kvmprobe.cli.places import crash_policy
 from kvmprobe.cli.scenario import keep_one
+from kvmprobe.errors import RunDirectoryError
 from kvmprobe.execution.against import DIFFER
 from kvmprobe.execution.fuzzing import Failing, Fuzzing
 from kvmprobe.execution.place import Risk
@@ -98,6 +99,11 @@ class Session:
         """The sequences that are worth keeping."""
         return [e.scenario for e in self._guidance.smallest_cover()] if self._guidance else []
 
+    @property
+    def superfluous(self) -> list[Scenario]:
+        """The sequences of the corpus that are not."""
+        return self._guidance.superfluous() if self._guidance else []
+
     def run(self, place: Place, corpus: Sequence[Scenario], against: Place | None = None) -> None:
         """Search, then reduce what was found.
 
@@ -154,7 +160,10 @@ class Session:
                 reduced = reducing.run()
             except KeyboardInterrupt as interrupt:
                 reduced, ended = reducing.so_far(), interrupt
-        self._keep(place, failing, reduced)
+        try:
+            self._keep(place, failing, reduced)
+        except RunDirectoryError as error:
+            return ended or error
         return ended
 
     def _take_others(
@@ -205,14 +214,18 @@ class Session:
             like,
         )
         self.finds.append(find)
-        self._record(failing.scenario, failing.record, failing.trace)
-        if reduced:
-            self._record(reduced.scenario, reduced.record, reduced.trace)
         real = place.risk is Risk.REAL
         host = self._fuzzing.host if real and self._fuzzing else sapphire_rapids()
         profile = Profile.EXAMINED if real else Profile.ASSUMED
-        folder = write(self._attempt.path, find, host, profile)
         lines = [f"like {like}"] if like else text_of(find)
+        try:
+            self._record(failing.scenario, failing.record, failing.trace)
+            if reduced:
+                self._record(reduced.scenario, reduced.record, reduced.trace)
+            folder = write(self._attempt.path, find, host, profile)
+        except RunDirectoryError:
+            self._show(["", *lines, *unwritten(find.smallest)])
+            raise
         self._show(["", f"{folder}", *(f"  {line}" for line in lines)])
 
     def _record(

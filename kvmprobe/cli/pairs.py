@@ -14,6 +14,7 @@ from kvmprobe.execution.trials import Trials
 from kvmprobe.reports.atlas import atlas_lines, atlas_page
 from kvmprobe.reports.console import print_lines
 from kvmprobe.repro.program import program
+from kvmprobe.results.durable import write_file
 from kvmprobe.results.run_directory import runs_folder
 from kvmprobe.scenarios.scenario import AMX
 from kvmprobe.search.atlas import FILE, Atlas, Order
@@ -21,7 +22,7 @@ from kvmprobe.search.pairs import calls, graph, reads, starts
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -48,11 +49,6 @@ def make_atlas(
     :param wanted: returns those of some calls that the user wants
     :raises UsageError: the directory cannot be written, or no call is wanted
     """
-    # The emulator is only needed here.
-    from kvmprobe.explore.atlas import Pairs  # noqa: PLC0415
-    from kvmprobe.explore.visits import Explorer  # noqa: PLC0415
-
-    began = time.monotonic()
     trials = Trials(place, Hazardous.EVERY, status)
     if lacking := trials.lacking(AMX):
         raise Unavailable("unmet_need", f"--pairs: {'; '.join(lacking)}")
@@ -61,6 +57,32 @@ def make_atlas(
     chosen = wanted(list(every.values()))
     made = {name: op for name, op in every.items() if op in chosen}
     directory = _directory(arguments)
+    try:
+        atlas, pairs = _made(place, host, made, begun, status)
+    except BaseException:
+        # An atlas without all starts would be taken for a whole one.
+        with contextlib.suppress(OSError):
+            (directory / _CELLS).rmdir()
+            directory.rmdir()
+        raise
+    print_lines(console, atlas_lines(atlas))
+    _write(directory, atlas, pairs, host)
+    print_lines(console, [f"recorded in {directory}"])
+    return ExitCode.OK
+
+
+def _made(
+    place: EmulatedHost,
+    host: HostProfile,
+    made: Mapping[str, Op],
+    begun: Mapping[str, Sequence[Op]],
+    status: Progress,
+) -> tuple[Atlas, Pairs]:
+    # The emulator is only needed here.
+    from kvmprobe.explore.atlas import Pairs  # noqa: PLC0415
+    from kvmprobe.explore.visits import Explorer  # noqa: PLC0415
+
+    began = time.monotonic()
     pairs = Pairs(made, Judging(host, place.target))
     for name, start in begun.items():
         status.stage(f"{place.target.description}: pairs in {name}")
@@ -75,9 +97,7 @@ def make_atlas(
         tuple(pairs.cells.values()),
         round(time.monotonic() - began, 1),
     )
-    _write(directory, atlas, pairs, host)
-    print_lines(console, [*atlas_lines(atlas), f"recorded in {directory}"])
-    return ExitCode.OK
+    return atlas, pairs
 
 
 def _directory(arguments: argparse.Namespace) -> Path:
@@ -92,8 +112,8 @@ def _directory(arguments: argparse.Namespace) -> Path:
 
 def _write(directory: Path, atlas: Atlas, pairs: Pairs, host: HostProfile) -> None:
     try:
-        (directory / FILE).write_text(atlas.to_json(), encoding="utf-8")
-        (directory / PAGE).write_text(atlas_page(atlas), encoding="utf-8")
+        write_file(directory / FILE, atlas.to_json())
+        write_file(directory / PAGE, atlas_page(atlas))
         for pair, scenarios in pairs.scenarios.items():
             if pairs.cells[pair].order is Order.COMMUTES:
                 continue

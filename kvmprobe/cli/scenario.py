@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import RunDirectoryError, ScenarioError, UsageError
+from kvmprobe.results.durable import write_file
 from kvmprobe.scenarios import relations
 from kvmprobe.scenarios.document import check_domain, from_document, to_document
 
@@ -89,16 +90,15 @@ def _files(path: Path) -> Iterator[Path]:
 def keep(run: Path, documents: Mapping[str, Document]) -> None:
     """Keep the scenarios in a run's directory.
 
-    :raises UsageError: they cannot be written
+    :raises RunDirectoryError: they cannot be written
     """
     folder = run / _KEPT
     try:
         folder.mkdir()
         for name, document in documents.items():
-            content = to_document(document.scenario)
-            (folder / f"{name}{_SUFFIX}").write_text(content, encoding="utf-8")
+            write_file(folder / f"{name}{_SUFFIX}", to_document(document.scenario))
     except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}") from error
+        raise RunDirectoryError(f"{folder}: {error.strerror}") from error
 
 
 def keep_one(run: Path, scenario: Scenario) -> None:
@@ -109,7 +109,7 @@ def keep_one(run: Path, scenario: Scenario) -> None:
     file = run / _KEPT / f"{scenario.id}{_SUFFIX}"
     try:
         file.parent.mkdir(exist_ok=True)
-        file.write_text(to_document(scenario), encoding="utf-8")
+        write_file(file, to_document(scenario))
     except OSError as error:
         raise RunDirectoryError(f"{file}: {error.strerror}") from error
 

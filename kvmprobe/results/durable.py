@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+_SCRATCH = ".new"
+
 
 def write_whole(final: Path, scratch: Path, content: bytes) -> None:
     """Create a file that is on the disk either with all of its content or not at all.
@@ -27,6 +29,24 @@ def write_whole(final: Path, scratch: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise
+
+
+def write_file(final: Path, text: str) -> None:
+    """Create or replace a text file; an earlier one is there until the new one is complete.
+
+    :raises OSError: it cannot be written; the earlier one is kept
+    """
+    write_whole(final, final.with_name(scratch_name(final.name)), text.encode())
+
+
+def scratch_name(name: str) -> str:
+    """Return the name that a file has until it is complete."""
+    return f".{name}{_SCRATCH}"
+
+
+def is_scratch(name: str) -> bool:
+    """Return True for the name of a file that was not completed."""
+    return name.startswith(".") and name.endswith(_SCRATCH)
 
 
 def write_all(fd: int, content: bytes, offset: int) -> None:

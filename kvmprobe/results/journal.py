@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
-from kvmprobe.results.durable import write_all, write_whole
+from kvmprobe.results.durable import scratch_name, write_all, write_whole
 from kvmprobe.results.schema import JOURNAL, refusal
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Journal:
 
         :raises RunDirectoryError: it cannot be created
         """
-        scratch = path.with_name(begun_name(path))
+        scratch = path.with_name(scratch_name(path.name))
         first = {"type": EntryType.BEGIN.value, "schema": JOURNAL, **content}
         try:
             write_whole(path, scratch, _to_json(first).encode() + b"\n")
@@ -130,11 +130,6 @@ def write_failure(file: Path, error: OSError, run: Path) -> str:
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     todo = "make room, then" if full else "repair it, then"
     return f"{file}: {error.strerror}; earlier entries are kept; {todo} `kvmprobe resume {run}`"
-
-
-def begun_name(path: Path) -> str:
-    """Return the name of a journal that does not have its first entry yet."""
-    return f".{path.name}.new"
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import RunDirectoryError, UsageError
-from kvmprobe.results.durable import write_whole
-from kvmprobe.results.journal import Journal, begun_name, read_entries, write_failure
+from kvmprobe.results.durable import scratch_name, write_whole
+from kvmprobe.results.journal import Journal, read_entries, write_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ class RunDirectory:
         journal = path / JOURNAL
         try:
             path.mkdir(parents=True, exist_ok=True)
-            there = {name.name for name in path.iterdir()} - {begun_name(journal)}
+            there = {name.name for name in path.iterdir()} - {scratch_name(JOURNAL)}
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}; choose another with --out DIR") from error
         if there:

@@ -6,6 +6,7 @@ where coverage is on.  The same seed and the same coverage give the same sequenc
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ class Guidance:
         self._seen: set[int] = set()
         self._blocks = 0
         self._made: dict[str, Entry] = {}
+        self._to_run: deque[Made] = deque()
+        self._from_corpus: dict[str, Scenario] = {}
 
     @property
     def transition_count(self) -> int:
@@ -62,9 +65,12 @@ class Guidance:
         return self._blocks.bit_count()
 
     def start_with(self, scenarios: Iterable[Scenario]) -> None:
-        """Take the sequences of a corpus as entries."""
+        """Take the sequences of a corpus as entries; those that can be judged here run first."""
         for scenario in scenarios:
-            self._take(self._sequences.again(scenario))
+            made = self._sequences.again(scenario)
+            self._take(made)
+            if self._sequences.judges(scenario):
+                self._to_run.append(made)
 
     def batch(self, prefix: str, first: int, count: int) -> list[Scenario]:
         """Return sequences to run next.
@@ -74,7 +80,12 @@ class Guidance:
         """
         self._made = {}
         for number in range(first, first + count):
-            self._take(self._one(f"{prefix}.{number}"))
+            if self._to_run:
+                made = self._to_run.popleft()
+                self._from_corpus[made.scenario.id] = made.scenario
+            else:
+                made = self._one(f"{prefix}.{number}")
+            self._take(made)
         return [entry.scenario for entry in self._made.values()]
 
     def reached(self, scenario_id: str, blocks: int) -> bool:
@@ -100,6 +111,15 @@ class Guidance:
                 seen |= entry.reached
                 blocks |= entry.blocks
         return kept
+
+    def superfluous(self) -> list[Scenario]:
+        """Return the sequences of the corpus that reach nothing that others do not reach as well.
+
+        Nothing is superfluous if the blocks of the kernel are not known.
+        """
+        kept = {entry.scenario.id for entry in self.smallest_cover()}
+        known = self._from_corpus if self._blocks else {}
+        return [scenario for name, scenario in known.items() if name not in kept]
 
     def _one(self, name: str) -> Made:
         entries = list(islice(reversed(self.entries.values()), _RECENT))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.model.machine import Machine
+from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.op_fields import kinds
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
@@ -98,6 +99,10 @@ class Sequences:
             elif trail.takes(part.op):
                 kept.append(part)
         return self._made(name, kept, trail)
+
+    def judges(self, scenario: Scenario) -> bool:
+        """Return True if the model can judge all calls of a sequence on this host."""
+        return judgeable((op for _, op in scenario.ops()), self._host)
 
     def again(self, scenario: Scenario) -> Made:
         """Return a sequence as it is, with the transitions that it makes."""

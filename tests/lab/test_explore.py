@@ -1,6 +1,7 @@
 """``kvmprobe explore`` on a real kernel whose defects are known."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -52,6 +53,24 @@ def test_each_find_fails_again_from_the_beginning(explored):
     directory.close()
     assert {record["id"] for record in records} == {find["name"] for find in seen["finds"]}
     assert {record["verdict"] for record in records} <= {"DIVERGED", "CRASHED"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a tmpfs")
+def test_a_full_disk_leaves_what_was_found_on_the_terminal(tmp_path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(tmp_path)], check=True)
+    words = ["--kernel", "7.3.4", "--depth", "3", "--ops", "set-xsave", "--ops", "get-fpu"]
+    try:
+        ended = subprocess.run(
+            [*COMMAND, "explore", *words, "--out", str(tmp_path / "run")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert (ended.returncode, "No space left on device" in ended.stderr) == (ExitCode.USAGE, True)
+    assert "Traceback" not in ended.stderr
+    assert "transitions in" in ended.stdout
 
 
 def test_the_atlas_shows_that_msrs_before_lapic_lose_the_tsc_deadline(tmp_path):

@@ -85,3 +85,13 @@ def test_a_search_on_a_full_disk_says_so(disk, pages):
     ended = kvmprobe("fuzz", *words, "--corpus", str(path.parent / "corpus"), "-o", str(path))
     assert (ended.returncode, "Traceback" in ended.stderr) == (ExitCode.USAGE, False), ended
     assert "No space left on device" in ended.stderr
+
+
+def test_finds_that_do_not_fit_are_printed_and_the_corpus_elsewhere_is_kept(disk, tmp_path_factory):
+    corpus = tmp_path_factory.mktemp("corpus")
+    words = ["--target", "host", "--minutes", "0.05", "--from-scratch", "--seed", "1"]
+    ended = kvmprobe("fuzz", *words, "--corpus", str(corpus), "-o", str(disk(60) / "run"))
+    assert (ended.returncode, "No space left" in ended.stderr) == (ExitCode.USAGE, True), ended
+    _, _, document = ended.stdout.partition("takes it from a file with:\n")
+    assert document.startswith("{\n")
+    assert list(corpus.iterdir())

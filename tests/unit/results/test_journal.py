@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from kvmprobe.errors import RunDirectoryError, UsageError
-from kvmprobe.results.journal import EntryType, Journal, begun_name, read_entries
+from kvmprobe.results.durable import scratch_name
+from kvmprobe.results.journal import EntryType, Journal, read_entries
 
 BEGIN = {"planned": ["a.b"]}
 
@@ -90,7 +91,7 @@ def test_a_journal_that_cannot_be_begun_leaves_nothing(tmp_path):
 
 
 def test_what_was_left_of_a_beginning_is_no_hindrance(path):
-    path.with_name(begun_name(path)).write_text("half")
+    path.with_name(scratch_name(path.name)).write_text("half")
     Journal.begin(path, BEGIN).close()
     assert len(read_entries(path)) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -99,3 +100,30 @@ def test_a_sequence_that_reached_a_new_block_is_varied():
     assert search.reached(first.id, 0b11)
     assert not search.reached(second.id, 0b10)
     assert (search.block_count, search.entries[first.id].blocks) == (2, 0b11)
+
+
+def from_corpus(*scenarios):
+    search = guidance(6)
+    search.start_with(scenarios)
+    return search, search.batch("fuzz", 0, len(scenarios))
+
+
+ONE, OTHER = (s for s in guidance(7).batch("corpus", 0, 2))
+
+
+def test_a_corpus_runs_first():
+    search, batch = from_corpus(ONE, OTHER)
+    assert batch == [ONE, OTHER]
+    assert not {ONE.id, OTHER.id} & {s.id for s in search.batch("fuzz", 2, 4)}
+
+
+def test_what_of_a_corpus_reaches_nothing_of_its_own_is_superfluous():
+    search, _ = from_corpus(ONE, replace(ONE, id="again"))
+    search.reached(ONE.id, 0b111)
+    search.reached("again", 0b011)
+    assert [s.id for s in search.superfluous()] == ["again"]
+
+
+def test_nothing_is_superfluous_if_no_blocks_are_known():
+    search, _ = from_corpus(ONE, replace(ONE, id="again"))
+    assert search.superfluous() == []
