@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvmprobe.checkers.event import written_image
+from kvmprobe.checkers.normal import normal_image
 from kvmprobe.checkers.normal_msrs import moving_fields
 from kvmprobe.errors import errno_name
 from kvmprobe.model.outcome import NotCovered
+from kvmprobe.results.difference import image_differs
+from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2
 from kvmprobe.search.signature import Explained, Signature, signatures_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kvmprobe.model.host import HostProfile
     from kvmprobe.results.record import CallRecord, ScenarioRecord
+    from kvmprobe.results.trace import Reply, Trace
     from kvmprobe.scenarios.model_run import Known, ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -26,10 +32,33 @@ DIFFER = "kernels-differ"
 
 
 class Side(NamedTuple):
-    """What one kernel did, and the model of its host."""
+    """What one kernel did, and the model of its host.
+
+    :ivar trace: None if it did nothing
+    """
 
     record: ScenarioRecord
+    trace: Trace | None
     runs: ModelRuns
+
+    def calls(self) -> Iterator[_Answered]:
+        """Yield each call with its answer."""
+        steps = self.trace.steps if self.trace else ()
+        for step, seen in zip(self.record.steps, steps, strict=False):
+            yield from map(_Answered, step.calls, seen.replies)
+
+
+class _Answered(NamedTuple):
+    """A call, and the bytes that it returned."""
+
+    call: CallRecord
+    reply: Reply
+
+    @property
+    def image(self) -> bytes:
+        """The XSAVE image that it returned; empty if it returned none."""
+        returns = isinstance(self.call.op, GetXsave | GetXsave2) and self.call.result >= 0
+        return self.reply.output or b"" if returns else b""
 
 
 class Named(NamedTuple):
@@ -51,8 +80,9 @@ def first_difference(scenario: Scenario, here: Side, there: Side) -> Signature |
         return Signature(DIFFER, f"only the other one fails: {others[0].what}", others[0].where)
     walks = [side.runs.with_defects().walked(scenario) for side in (here, there)]
     known = tuple(dict.fromkeys((*here.record.known, *there.record.known)))
-    for number, (mine, theirs) in enumerate(_calls(here.record, there.record)):
-        if _same(mine, theirs):
+    host = here.runs.with_defects().host
+    for number, (mine, theirs) in enumerate(zip(here.calls(), there.calls(), strict=False)):
+        if _same(mine.call, theirs.call) and not _images_differ(mine.image, theirs.image, host):
             continue
         if known:
             return Named(known)
@@ -60,14 +90,20 @@ def first_difference(scenario: Scenario, here: Side, there: Side) -> Signature |
     return None
 
 
-def _calls(here: ScenarioRecord, there: ScenarioRecord) -> Iterator[tuple[CallRecord, CallRecord]]:
-    for mine, theirs in zip(here.steps, there.steps, strict=False):
-        yield from zip(mine.calls, theirs.calls, strict=False)
+def _images_differ(mine: bytes, theirs: bytes, host: HostProfile) -> tuple[str, ...]:
+    """Return where two images differ, without what a processor decides when it loads and saves."""
+    if mine == theirs:
+        return ()
+    images = written_image(mine, host), written_image(theirs, host)
+    if len({*map(len, images)}) > 1:
+        return ("size of the image",)
+    differs = image_differs(*normal_image(*images, host.layout), host.layout)
+    return tuple(dict.fromkeys(run.where for run in differs.runs))
 
 
 def _named(
-    mine: CallRecord,
-    theirs: CallRecord,
+    mine: _Answered,
+    theirs: _Answered,
     walks: Sequence[Sequence[Known]],
     sides: tuple[Side, Side],
 ) -> Signature | Named:
@@ -82,10 +118,11 @@ def _named(
         return Named(tuple(names))
     if covered:
         return Named((FACTS if outcomes[0] != outcomes[1] else FREEDOM,))
-    where = sorted(_differing(mine, theirs))[:1]
-    if mine.result != theirs.result:
-        where = [f"{_result(mine)} here, {_result(theirs)} there"]
-    return Signature(DIFFER, "no rule for either", (mine.op.interface, *where))
+    places = _images_differ(mine.image, theirs.image, sides[0].runs.with_defects().host)
+    where = [*sorted(_differing(mine.call, theirs.call)), *places][:1]
+    if mine.call.result != theirs.call.result:
+        where = [f"{_result(mine.call)} here, {_result(theirs.call)} there"]
+    return Signature(DIFFER, "no rule for either", (mine.call.op.interface, *where))
 
 
 def _result(call: CallRecord) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class BatchLedger:
     """Passes on what a run announces, but for what belongs to a sequence: few are kept.
 
-    :ivar traces: of those that failed in this batch
+    :ivar traces: those of this batch
     :ivar blocks: which of the watched blocks each has reached; see :meth:`Link.blocks_reached`
     """
 
@@ -48,6 +48,10 @@ class BatchLedger:
         self.blocks[scenario_id] = blocks
 
     def read(self, scenario_id: str, trace: Trace) -> None:
+        """Keep it for the batch."""
+        self.traces[scenario_id] = trace
+
+    def passed(self, scenario_id: str, trace: Trace) -> None:
         """Keep it for the batch."""
         self.traces[scenario_id] = trace
 

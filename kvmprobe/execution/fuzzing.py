@@ -203,7 +203,10 @@ class Fuzzing:
         runs = self._runner.model_runs, self._against.model_runs
         for scenario, (other, *_) in zip(both, self._against.records(both), strict=True):
             mine = records[scenario.id]
-            sides = (Side(mine, runs[0]), Side(other, runs[1]))
+            sides = (
+                Side(mine, self._batch.traces.get(mine.id), runs[0]),
+                Side(other, self._against.traces.get(other.id), runs[1]),
+            )
             found = first_difference(scenario, *sides)
             if isinstance(found, Named):
                 self.tally.named.update(found.names)

@@ -34,6 +34,9 @@ class Ledger(Protocol):
     def read(self, scenario_id: str, trace: Trace) -> None:
         """Record the outputs of a scenario that did not pass; its record follows."""
 
+    def passed(self, scenario_id: str, trace: Trace) -> None:
+        """Receive the outputs of a scenario that passed; its record follows."""
+
 
 class NoLedger:
     """Discards everything."""
@@ -54,4 +57,7 @@ class NoLedger:
         """Discard it."""
 
     def read(self, scenario_id: str, trace: Trace) -> None:
+        """Discard it."""
+
+    def passed(self, scenario_id: str, trace: Trace) -> None:
         """Discard it."""

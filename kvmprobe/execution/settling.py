@@ -129,8 +129,8 @@ class Settling:
         if trace.blocks is not None:
             self._ledger.reached(scenario.id, trace.blocks)
         record = self.judging.record(scenario, trace, crash)
-        if record.verdict is not Verdict.PASS:
-            self._ledger.read(record.id, trace)
+        passed = record.verdict is Verdict.PASS
+        (self._ledger.passed if passed else self._ledger.read)(record.id, trace)
         return record
 
     def emit(self, record: ScenarioRecord) -> None:

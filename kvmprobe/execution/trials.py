@@ -32,7 +32,7 @@ class Trials:
     """Tries scenarios at one place.
 
     :ivar tried: number of scenarios that ran, those that were derived from another included
-    :ivar traces: outputs of those of the last batch that failed, by id
+    :ivar traces: outputs of those of the last batch, by id
     """
 
     def __init__(

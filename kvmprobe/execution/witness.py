@@ -90,7 +90,7 @@ class TwoKernels:
         self, scenario: Scenario, mine: ScenarioRecord, theirs: ScenarioRecord
     ) -> Shown:
         sides = (
-            Side(record, trials.model_runs)
+            Side(record, trials.traces.get(record.id), trials.model_runs)
             for record, trials in ((mine, self._here), (theirs, self._there))
         )
         found = first_difference(scenario, *sides)

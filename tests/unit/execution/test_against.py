@@ -40,7 +40,7 @@ def side(of, host, changed=None):
     if changed is not None:
         trace = with_reply(trace, *changed)
     runs = ModelRuns(host)
-    return Side(judged(of, host, trace, TARGET, model_runs=runs), runs)
+    return Side(judged(of, host, trace, TARGET, model_runs=runs), trace, runs)
 
 
 def between(of, here, there):
@@ -100,3 +100,36 @@ def test_a_behaviour_that_the_call_itself_depends_on_is_its_name_also_in_doubt(w
     registers = Behaviour.ONE_REG_MSRS
     found = between(of, with_behaviours(AMX_HOST, registers), AMX_HOST)
     assert found == Named((registers.name,))
+
+
+def images_in_doubt(without_a_rule, *outputs):
+    """Two kernels whose images are these; the model judges neither."""
+    doubt = (step.op for step in without_a_rule.steps[LAST:])
+    of = scenario(MapHalt(), *doubt, RunUntilHalt(), GetXsave2())
+    last = len(of.steps) - 1
+    (reply,) = trace_of(of, AMX_HOST).steps[last].replies
+    sides = (
+        side(of, AMX_HOST, (last, 0, replace(reply, output=change(reply.output))))
+        for change in outputs
+    )
+    return first_difference(of, *sides)
+
+
+def with_bytes(offset, content):
+    return lambda image: image[:offset] + content + image[offset + len(content) :]
+
+
+def with_sse(content):
+    # SDM vol.1 §13.4.2: XSTATE_BV is at 512; §10.5.1: XMM0 is at 160.
+    return lambda image: with_bytes(160, content)(with_bytes(512, b"\x02")(image))
+
+
+def test_images_without_a_rule_that_differ_have_no_name(without_a_rule):
+    found = images_in_doubt(without_a_rule, with_sse(b"\x11"), with_sse(b"\x22"))
+    assert found.where == ("KVM_GET_XSAVE2", "SSE (XMM)")
+
+
+def test_what_the_processor_decides_in_an_image_may_differ(without_a_rule):
+    # SDM vol.1 §8.1.9: FIP, at 8, is of the last instruction that was not a control instruction.
+    changes = (with_bytes(8, bytes([n])) for n in (1, 2))
+    assert images_in_doubt(without_a_rule, *changes) is None
