@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvmprobe.abi.numbers import msr_name
 from kvmprobe.checkers.event import written_image
 from kvmprobe.checkers.normal import normal_image
 from kvmprobe.checkers.normal_msrs import moving_fields
 from kvmprobe.errors import errno_name
 from kvmprobe.model.outcome import NotCovered
 from kvmprobe.results.difference import image_differs
+from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2
 from kvmprobe.search.signature import Explained, Signature, signatures_of
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 FACTS, FREEDOM = "facts of the hosts", "freedom that a rule leaves"
+# Documentation/virt/kvm/api.rst promises nothing for an MSR that KVM_GET_MSR_INDEX_LIST lacks.
+LISTED = "MSRs that one of the hosts lists"
 DIFFER = "kernels-differ"
 
 
@@ -118,11 +122,35 @@ def _named(
         return Named(tuple(names))
     if covered:
         return Named((FACTS if outcomes[0] != outcomes[1] else FREEDOM,))
-    places = _images_differ(mine.image, theirs.image, sides[0].runs.with_defects().host)
-    where = [*sorted(_differing(mine.call, theirs.call)), *places][:1]
+    hosts = [side.runs.with_defects().host for side in sides]
+    register = _register(mine.call, theirs.call)
+    if register in hosts[0].msrs ^ hosts[1].msrs:
+        return Named((LISTED,))
+    where = [*sorted(_differing(mine.call, theirs.call))]
+    where += _images_differ(mine.image, theirs.image, hosts[0])
     if mine.call.result != theirs.call.result:
-        where = [f"{_result(mine.call)} here, {_result(theirs.call)} there"]
-    return Signature(DIFFER, "no rule for either", (mine.call.op.interface, *where))
+        place = [msr_name(register)] if register is not None else []
+        where = [*place, f"{_result(mine.call)} here, {_result(theirs.call)} there"]
+    return Signature(DIFFER, "no rule for either", (mine.call.op.interface, *where[:2]))
+
+
+def _register(mine: CallRecord, theirs: CallRecord) -> int | None:
+    """Return the first MSR of a list that the two kernels treat differently.
+
+    :see: arch/x86/kvm/x86.c: __msr_io, which returns how many were processed
+    """
+    match mine.op:
+        case GetMsrs(indices=indices):
+            accessed = indices
+        case SetMsrs(entries=entries):
+            accessed = tuple(index for index, _ in entries)
+        case _:
+            return None
+    if mine.result != theirs.result:
+        processed = min(mine.result, theirs.result)
+        return accessed[processed] if 0 <= processed < len(accessed) else None
+    differing = _differing(mine, theirs)
+    return next((index for index in accessed if msr_name(index) in differing), None)
 
 
 def _result(call: CallRecord) -> str:

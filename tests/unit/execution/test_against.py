@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvmprobe.execution.against import FACTS, Named, Side, first_difference
+from kvmprobe.execution.against import FACTS, LISTED, Named, Side, first_difference
 from kvmprobe.judge.verdicts import judged
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.one_reg import msr_id
@@ -79,7 +79,18 @@ def test_a_difference_without_a_rule_has_no_name(without_a_rule):
         for result in (0, 1)
     )
     found = first_difference(without_a_rule, *sides)
-    assert (found.kind, found.where[0]) == ("kernels-differ", "KVM_SET_MSRS")
+    assert found.kind == "kernels-differ"
+    assert found.where == ("KVM_SET_MSRS", "MSR 0x7c025", "0 here, 1 there")
+
+
+def test_an_msr_that_only_one_host_lists_has_a_name(without_a_rule):
+    (reply,) = trace_of(without_a_rule, AMX_HOST).steps[LAST].replies
+    lists = replace(AMX_HOST, msrs=AMX_HOST.msrs | {0x7C025})
+    sides = (
+        side(without_a_rule, host, (LAST, 0, replace(reply, result=result)))
+        for host, result in ((lists, 1), (AMX_HOST, 0))
+    )
+    assert first_difference(without_a_rule, *sides) == Named((LISTED,))
 
 
 def test_the_time_may_differ():
