@@ -10,38 +10,24 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kvmprobe.results import call_trace
+from kvmprobe.results.fault import PANIC, FaultKind, kind_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
-_PANIC = "Kernel panic - not syncing"
 _PANIC_END = "---[ end Kernel panic"
 _REPORT_ENDS = ("---[ end trace", _PANIC_END)
 _CUT_HERE = "------------[ cut here ]------------"
-_STARTS = re.compile(
-    r"^(?:"
-    r"-+\[ cut here \]-+|BUG: |kernel BUG at |WARNING: CPU|WARNING: [\w/.]+:\d+ at "
-    r"|Oops: |Oops\b.*: \d{4} \[#|unexpected #\w+|general protection fault|invalid opcode:"
-    r"|divide error:|traps: PANIC|double fault:"
-    r"|PANIC: |watchdog: BUG: |INFO: rcu_\w+ (?:self-)?detected|Kernel panic - not syncing"
-    r"|Unable to handle |int3: |stack segment:|bounds: |Bad FPU state detected"
-    r")"
-)
-_RIP = re.compile(r"^RIP: [0-9a-f]{4}:(?:\[?<[0-9a-f]+>\]? *)?([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+")
-_FRAME = re.compile(r"^ (?:\[<[0-9a-f]+>\] )?([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[\w]+\])?$")
-_TRACE = re.compile(r"^Call [Tt]race:")
-# Functions that report a fault, not those in which it happened.
-_REPORTING = re.compile(
-    r"^(?:dump_stack\w*|show_\w+|panic|vpanic|nmi_panic|oops_end|die\w*|__die\w*|__warn\w*|warn_slowpath\w*"
-    r"|report_bug|handle_bug|exc_\w+|asm_exc_\w+|do_trap|do_error_trap|math_error|page_fault_oops"
-    r"|no_context|bad_area\w*|__?do_user_fault|sysvec_\w+|asm_sysvec_\w+)$"
-)
+_TASK = re.compile(r"\bCPU: (\d+) (?:UID: \d+ )?PID: (\d+)")
+# A fault within one of these is of the same report.
+_OPEN = (FaultKind.WARNING, FaultKind.BUG, FaultKind.OOPS)
 _REGISTERS = re.compile(
     r"^(?:(?:R[A-Z]{2}|R\d\d|FS|CS|CR\d|DR\d|EFLAGS|PKRU|RIP|RSP|Code|Tainted|Modules linked in):"
     r"|Kernel Offset)"
 )
 _STRAY_LINES = 2
-_OUTERMOST = re.compile(r"^(?:entry_SYSCALL_64\w*|do_syscall_64|x64_sys_call|ret_from_fork\w*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +36,8 @@ class PanicReport:
 
     :ivar headline: the kernel's one-line description, without time stamp
     :ivar function: the function of the fault; empty if the text does not have it
-    :ivar frames: its reliable callers, innermost first, without the reporting functions
+    :ivar frames: its callers, innermost first, without the reporting functions; those that the
+        kernel doubts only if it is sure of none
     :ivar text: the whole report, as printed
     """
 
@@ -72,18 +59,18 @@ def unstamped(line: str) -> str:
 
 def is_panicking(console: bytearray, start: int) -> bool:
     """Return True if the first line of a panic is at, after or across byte ``start``."""
-    return console.find(_PANIC.encode(), max(0, start - len(_PANIC))) >= 0
+    return console.find(PANIC.encode(), max(0, start - len(PANIC))) >= 0
 
 
 def is_complete(console: bytearray, start: int) -> bool:
     """Return True if the last line of a panic is at, after or across byte ``start``."""
-    return console.find(_PANIC_END.encode(), max(0, start - len(_PANIC))) >= 0
+    return console.find(_PANIC_END.encode(), max(0, start - len(PANIC))) >= 0
 
 
 def find_panic(text: str) -> PanicReport | None:
     """Return the report of the panic in a console text, with the fault that led to it."""
     console = _Console(text)
-    panics = [span for span in console.spans if console.mentions(span, _PANIC)]
+    panics = [span for span in console.spans if console.mentions(span, PANIC)]
     if not panics:
         return None
     first = console.spans.index(panics[0])
@@ -109,17 +96,21 @@ class _Console:
     # A report ends with its end marker or, if that is missing, before the next report.
     def _find_spans(self) -> Iterator[range]:
         start: int | None = None
+        current: FaultKind | None = None
         for number, line in enumerate(self.bare):
-            begins = _STARTS.match(line) is not None
-            if start is not None and (_CUT_HERE in line or (begins and _PANIC in line)):
+            kind = kind_of(line)
+            begins = kind is not None or _CUT_HERE in line
+            if start is not None and current and begins and not _goes_on(current, kind):
                 yield range(start, number)
-                start = None
+                start = current = None
             if start is None and begins:
                 start = number
+            current = current or kind
             if start is not None and line.startswith(_REPORT_ENDS):
-                yield range(start, number + 1)
-                start = None
-        if start is not None:
+                if current:
+                    yield range(start, number + 1)
+                start = current = None
+        if start is not None and current:
             yield range(start, len(self.bare))
 
     def mentions(self, span: range, words: str) -> bool:
@@ -133,35 +124,31 @@ class _Console:
 
     def report(self, span: range) -> PanicReport:
         bare = self.bare[span.start : span.stop]
-        frames = _frames(bare)
+        headline = _headline(bare)
+        frames = () if _is_of_several(headline, bare) else call_trace.frames(headline, bare)
+        function = call_trace.function(headline, bare, frames)
         text = "\n".join(self.printed[span.start : span.stop]) + "\n"
-        return PanicReport(_headline(bare), _function(bare, frames), frames, text)
+        return PanicReport(headline, function, frames, text)
+
+
+def _goes_on(current: FaultKind, kind: FaultKind | None) -> bool:
+    """Return True if a first line of this kind belongs to the current report."""
+    return kind is FaultKind.OOPS and current in _OPEN
+
+
+def _is_of_several(headline: str, bare: list[str]) -> bool:
+    """Return True if reports of several tasks or processors are mixed.
+
+    Which call trace belongs to the headline cannot be known then.  A stall is reported with the
+    tasks of all processors, the one that is meant first.
+    """
+    tasks = {match.groups() for line in bare for match in [_TASK.search(line)] if match}
+    return len(tasks) > 1 and kind_of(headline) in _OPEN
 
 
 # An oops is more specific than the warning before it, and both than the panic.
 def _headline(bare: list[str]) -> str:
-    starts = [line.strip() for line in bare if _STARTS.match(line) and _CUT_HERE not in line]
-    named = [line for line in starts if _PANIC not in line]
-    graver = [line for line in named if not line.startswith("WARNING:")]
+    starts = [line.strip() for line in bare if kind_of(line)]
+    named = [line for line in starts if PANIC not in line]
+    graver = [line for line in named if kind_of(line) is not FaultKind.WARNING]
     return next(iter(graver + named + starts), "")
-
-
-def _function(bare: list[str], frames: tuple[str, ...]) -> str:
-    found = [match[1] for line in bare if (match := _RIP.match(line.strip()))]
-    faulting = [name for name in found if not _REPORTING.match(name)]
-    return next(iter([*faulting, *frames, *found]), "")
-
-
-def _frames(bare: list[str]) -> tuple[str, ...]:
-    frames: list[str] = []
-    inside = False
-    for line in bare:
-        if _TRACE.match(line):
-            if frames:
-                break
-            inside = True
-        elif inside and (match := _FRAME.match(line)) and not _REPORTING.match(match[1]):
-            if _OUTERMOST.match(match[1]):
-                break
-            frames.append(match[1])
-    return tuple(frames)

@@ -26,6 +26,7 @@ from kvmprobe.results.difference import (
     TableDiffers,
     ValuesDiffer,
 )
+from kvmprobe.results.fault import fault
 from kvmprobe.results.record import ReadingsDiffer
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.xstate.features import DYNAMIC, FPSSE
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     from kvmprobe.results.record import Crash, Divergence, Finding, ScenarioRecord
 
-# Functions of a call trace that identify a crash; those further out are the system call's.
-_FRAMES = 6
 _DIGITS = 6
 _NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b(?:/0x[0-9a-f]+)?")
 # Values of a claim that name something; other texts are contents.
@@ -57,7 +56,7 @@ class Signature:
     """What identifies a failure.
 
     :ivar kind: ``divergence``, ``finding``, ``crash``, ``warning``, or a verdict
-    :ivar what: the rule, the checker's claim, or the kernel's headline
+    :ivar what: the rule, the checker's claim, or the kind of fault
     :ivar where: the call and the field, or the functions of the call trace, innermost first
     """
 
@@ -114,7 +113,7 @@ def _is_own(finding: Finding, record: ScenarioRecord) -> bool:
 def _of_divergence(divergence: Divergence) -> Signature:
     difference = divergence.difference
     if isinstance(difference, KernelWarns):
-        return Signature("warning", _NUMBER.sub("N", difference.message).strip())
+        return _of_report("warning", difference.message)
     # The call that shows it: what went wrong may have done so long before.
     rule = divergence.read_by or divergence.rule
     call = divergence.call.interface if divergence.call else ""
@@ -131,9 +130,15 @@ def _of_finding(finding: Finding) -> Signature:
     return Signature("finding", what, (*calls, *texts))
 
 
+def _of_report(kind: str, headline: str, functions: tuple[str, ...] = ()) -> Signature:
+    found = fault(headline, functions)
+    if found is None:
+        return Signature(kind, _NUMBER.sub("N", headline).strip(), tuple(filter(None, functions)))
+    return Signature(kind, f"{found.kind}: {found.what}", found.path)
+
+
 def _of_crash(crash: Crash) -> Signature:
-    frames = tuple(dict.fromkeys(filter(None, (crash.function, *crash.frames))))[:_FRAMES]
-    return Signature("crash", _NUMBER.sub("N", crash.headline).strip(), frames)
+    return _of_report("crash", crash.headline, (crash.function, *crash.frames))
 
 
 def _place(difference: Difference) -> tuple[str, ...]:  # noqa: PLR0911 - one for each kind

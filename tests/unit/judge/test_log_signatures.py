@@ -20,6 +20,8 @@ from kvmprobe.judge.log_signatures import violations
         "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
         "BUG: unable to handle page fault for address: ffffffffdeadbeef",
         "Oops: general protection fault, 0000 [#1]",
+        "divide error: 0000 [#1] PREEMPT SMP NOPTI",
+        "UBSAN: array-index-out-of-bounds in arch/x86/kvm/x86.c:1:2",
     ],
 )
 def test_a_message_that_is_a_violation(line):
@@ -38,6 +40,9 @@ def test_a_message_that_is_a_violation(line):
         "x86/fpu: Enabled xstate features 0x602e7, context size is 11008 bytes",
         "kvm: debug: vcpu 0 created",
         "Calibrating delay using timer specific routine.. (lpj=4000000 loops)",
+        # other tasks, and a loaded machine
+        "INFO: task nfsd:80 blocked for more than 120 seconds.",
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
         "audit: type=1400 audit(1.0:1): apparmor=",
     ],
 )

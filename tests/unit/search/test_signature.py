@@ -39,6 +39,10 @@ def crashed(headline, *frames):
             "Oops: unexpected #NM exception: 0000 [#2] PREEMPT",
         ),
         (
+            "unexpected #NM exception: 0000 [#1] PREEMPT SMP NOPTI",
+            "Oops: unexpected #NM exception: 0000 [#1] SMP NOPTI",
+        ),
+        (
             "BUG: unable to handle page fault for address: ffffc90000a3f000",
             "BUG: unable to handle page fault for address: ffffc900011d7000",
         ),
