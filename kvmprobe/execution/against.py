@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmprobe.abi.numbers import msr_name
+from kvmprobe.abi.numbers import VMX_MSRS, msr_name
 from kvmprobe.checkers.event import written_image
 from kvmprobe.checkers.normal import normal_image
 from kvmprobe.checkers.normal_msrs import moving_fields
 from kvmprobe.errors import errno_name
+from kvmprobe.judge.compare import compare
 from kvmprobe.model.outcome import NotCovered
 from kvmprobe.results.difference import image_differs
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.model.outcome import Outcome
     from kvmprobe.results.record import CallRecord, ScenarioRecord
     from kvmprobe.results.trace import Reply, Trace
     from kvmprobe.scenarios.model_run import Known, ModelRuns
@@ -101,7 +103,7 @@ def _images_differ(mine: bytes, theirs: bytes, host: HostProfile) -> tuple[str, 
     images = written_image(mine, host), written_image(theirs, host)
     if len({*map(len, images)}) > 1:
         return ("size of the image",)
-    differs = image_differs(*normal_image(*images, host.layout), host.layout)
+    differs = image_differs(*normal_image(*images, host), host.layout)
     return tuple(dict.fromkeys(run.where for run in differs.runs))
 
 
@@ -115,6 +117,7 @@ def _named(
     differing = behaviours[0] ^ behaviours[1]
     outcomes = [walk[-1].step.outcome for walk in walks]
     covered = not any(isinstance(outcome, NotCovered) for outcome in outcomes)
+    covered = covered or _as_in_examples(outcomes, (mine, theirs), sides)
     # Where the model has no rule for the answer, only what this call asked for explains it.
     steps = [known for walk in walks for known in (walk if covered else walk[-1:])]
     asked = frozenset().union(*(known.asked for known in steps))
@@ -126,12 +129,31 @@ def _named(
     register = _register(mine.call, theirs.call)
     if register in hosts[0].msrs ^ hosts[1].msrs:
         return Named((LISTED,))
+    # SDM vol.3 appendix A: what a processor can do in VMX operation follows its other features.
+    if register in VMX_MSRS and hosts[0].supported != hosts[1].supported:
+        return Named((FACTS,))
     where = [*sorted(_differing(mine.call, theirs.call))]
     where += _images_differ(mine.image, theirs.image, hosts[0])
     if mine.call.result != theirs.call.result:
         place = [msr_name(register)] if register is not None else []
         where = [*place, f"{_result(mine.call)} here, {_result(theirs.call)} there"]
     return Signature(DIFFER, "no rule for either", (mine.call.op.interface, *where[:2]))
+
+
+def _as_in_examples(
+    outcomes: Sequence[Outcome], answers: Sequence[_Answered], sides: Sequence[Side]
+) -> bool:
+    """Return True if both kernels answer as in the model's examples, which differ.
+
+    Then what the model knows of the hosts explains the difference.
+    """
+    examples = [each.example if isinstance(each, NotCovered) else each for each in outcomes]
+    if examples[0] == examples[1]:
+        return False
+    return all(
+        compare(example, answer.call.op, answer.reply, side.runs.with_defects().host) is None
+        for example, answer, side in zip(examples, answers, sides, strict=True)
+    )
 
 
 def _register(mine: CallRecord, theirs: CallRecord) -> int | None:

@@ -11,8 +11,9 @@ from kvmprobe.judge.verdicts import judged
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.one_reg import msr_id
 from kvmprobe.results.record import Target
+from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.model_run import ModelRuns
-from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid
+from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
@@ -91,6 +92,24 @@ def test_an_msr_that_only_one_host_lists_has_a_name(without_a_rule):
         for host, result in ((lists, 1), (AMX_HOST, 0))
     )
     assert first_difference(without_a_rule, *sides) == Named((LISTED,))
+
+
+def test_what_the_examples_of_two_hosts_differ_in_is_a_fact(without_a_rule):
+    # After an MSR without a rule KVM_GET_CPUID2 is not judged; the tables are those of the hosts.
+    doubt = (step.op for step in without_a_rule.steps[LAST:])
+    of = scenario(SetCpuid2(Table.FULL), *doubt, GetCpuid2())
+    assert between(of, AMX_HOST, AVX512_HOST) == Named((FACTS,))
+
+
+def test_capabilities_of_vmx_follow_what_the_hosts_offer():
+    of = scenario(GetMsrs((0x490,)))
+    (reply,) = trace_of(of, AMX_HOST).steps[LAST].replies
+    outputs = (reply.output[:-8] + bytes([n] * 8) for n in (1, 2))
+    replies = [(LAST, 0, replace(reply, result=1, output=output)) for output in outputs]
+    one, *others = (side(of, AMX_HOST, changed) for changed in replies)
+    assert first_difference(of, one, *others).where == ("KVM_GET_MSRS", "MSR 0x490")
+    other = side(of, AVX512_HOST, replies[1])
+    assert first_difference(of, one, other) == Named((FACTS,))
 
 
 def test_the_time_may_differ():
