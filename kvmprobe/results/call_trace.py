@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from kvmprobe.results.fault import FaultKind, kind_of, named_function
@@ -23,6 +24,7 @@ _TRACE = re.compile(r"^Call [Tt]race:")
 _ENDS = ("</IRQ>", "</NMI>", "</TASK>")
 # The interrupt that found the stall.
 _FOUND_BY = ("<IRQ>", "<NMI>")
+_INTERRUPT = re.compile(r"^ (?:\? )?asm_sysvec_")
 _STALLS = (FaultKind.SOFT_LOCKUP, FaultKind.HARD_LOCKUP, FaultKind.RCU_STALL)
 # Functions that report a fault, not those in which it happened.
 _REPORTING = re.compile(
@@ -44,7 +46,10 @@ def function(headline: str, report: Sequence[str], callers: tuple[str, ...]) -> 
     :param report: its lines, without time stamps
     """
     named = named_function(headline)
-    registers = [match[1] for line in report if (match := _RIP.match(line.strip()))]
+    # Of a stalled task that was preempted no registers are printed, but of the next one.
+    own = takewhile("</TASK>".__ne__, map(str.strip, report))
+    meant = own if kind_of(headline) in _STALLS else map(str.strip, report)
+    registers = [match[1] for line in meant if (match := _RIP.match(line))]
     found = [named, *registers] if named else registers
     faulting = [name for name in found if not _REPORTING.match(name)]
     return next(iter([*faulting, *callers]), "")
@@ -59,10 +64,25 @@ def frames(headline: str, report: Sequence[str]) -> tuple[str, ...]:
     kind = kind_of(headline)
     parts = list(_bare_trace(report) if kind is FaultKind.SANITIZER else _parts(report))
     if kind in _STALLS:
-        parts = [(lines, end) for lines, end in parts if lines[0].strip() not in _FOUND_BY]
+        return _stalled(parts)
     sure = (_names(_FRAME, lines) for lines, _ in parts)
     doubted = (_names(_DOUBTED, lines) for lines, end in parts if end)
     return next(filter(None, (*sure, *doubted)), ())
+
+
+def _stalled(parts: Sequence[tuple[list[str], str]]) -> tuple[str, ...]:
+    """Return the functions of the first task, which an interrupt stopped there; later come others.
+
+    On the stack of the interrupt are those that found the stall.
+    """
+    for lines, end in parts:
+        if lines[0].strip() not in _FOUND_BY:
+            entries = [number for number, line in enumerate(lines) if _INTERRUPT.match(line)]
+            stopped = lines[max(entries, default=-1) + 1 :]
+            found = _names(_FRAME, stopped) or (_names(_DOUBTED, stopped) if end else ())
+            if found:
+                return found
+    return ()
 
 
 def _parts(report: Sequence[str]) -> Iterator[tuple[list[str], str]]:
