@@ -11,6 +11,7 @@ import lzma
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.results.pool import Pool
@@ -108,6 +109,7 @@ def _entry_to_json(
         "id": scenario.id,
         "place": [scenario.row, scenario.column],
         "needs": sorted(need.name for need in scenario.needs),
+        "registers": scenario.registers.name,
         "steps": [[ops.number(json.dumps(encode(op))) for op in s.ops] for s in scenario.steps],
         "replies": [rows.number(_row(step, outputs)) for step in trace.steps],
         "logs": logs,
@@ -151,6 +153,8 @@ def _entry_from_json(entry: dict[str, Any], ops: list[Op], rows: list[tuple[Repl
     )
     row, column = entry["place"]
     needs = frozenset(Need[name] for name in entry["needs"])
+    # Transcripts that are older than the member have scenarios without one.
+    registers = HostRegisters[entry.get("registers", HostRegisters.AS_THEY_ARE.name)]
     logs = entry["logs"]
     seen = tuple(
         TraceStep(rows[replies], tuple(logs.get(str(number), ())))
@@ -158,7 +162,7 @@ def _entry_from_json(entry: dict[str, Any], ops: list[Op], rows: list[tuple[Repl
     )
     end, note, taint = entry["end"]
     return Entry(
-        Scenario(entry["id"], row, column, steps, needs),
+        Scenario(entry["id"], row, column, steps, needs, registers=registers),
         Trace(seen, End(end), note, taint=taint),
         tuple(entry["known"]),
         entry["judged"],
