@@ -1,9 +1,10 @@
 """Record the answers of kernels in ``tests/transcripts``, and print what changed.
 
 KERNEL is a SPEC as of ``kvmprobe run --kernel``, or ``host`` for the running kernel; what follows
-a plus is a parameter of the emulated host's kernel, as in ``7.3.4+noxsaves``.  All scenarios are
-recorded except the third axis of the restore matrix; with ``--new`` only those that the transcript
-lacks or has with other calls.
+a plus is a parameter of the emulated host's kernel, as in ``7.3.4+noxsaves``.  A transcript of
+package files is called by the version in the first one's name.  All scenarios are recorded except
+the third axis of the restore matrix; with ``--new`` only those that the transcript lacks or has
+with other calls.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kvmprobe.results.transcript import Transcript
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.literal_fields import Bytes
 from kvmprobe.scenarios.op_fields import kinds
+from kvmprobe.scenarios.relations import derive
 from kvmprobe.search.random_scenarios import harmless
 
 if TYPE_CHECKING:
@@ -70,22 +72,28 @@ def main() -> None:
         help="record the documents on this processor as KERNEL-CPU-documents",
     )
     parser.add_argument(
+        "--derived",
+        metavar="SUFFIX",
+        help="record what a relation makes of the documents, as KERNEL-SUFFIX-documents: "
+        "host-live-pkru-0",
+    )
+    parser.add_argument(
         "--random",
         type=int,
         metavar="COUNT",
         help="record this many random scenarios without a hazard as KERNEL-random",
     )
     arguments = parser.parse_args()
-    documents = partial(_documents, arguments.only or ["*"])
-    if arguments.documents or arguments.random or arguments.cpu:
+    if arguments.random:
         for spec in arguments.kernel:
-            if arguments.random:
-                _record_listed(spec, f"{spec}-random", partial(_random, arguments.random))
-            elif arguments.cpu:
-                variant = HostVariant(cpu=arguments.cpu)
-                _record_listed(spec, f"{spec}-{arguments.cpu}-documents", documents, variant)
-            else:
-                _record_listed(spec, f"{spec}-documents", documents)
+            _record_listed(spec, f"{spec}-random", partial(_random, arguments.random))
+        return
+    if arguments.documents or arguments.cpu or arguments.derived:
+        documents = partial(_documents, arguments.only or ["*"], arguments.derived)
+        variant = HostVariant(cpu=arguments.cpu) if arguments.cpu else DEFAULT_HOST
+        for spec in arguments.kernel:
+            parts = (_called(spec), arguments.cpu, arguments.derived, "documents")
+            _record_listed(spec, "-".join(filter(None, parts)), documents, variant)
         return
     for spec in arguments.kernel:
         path = FOLDER / f"{spec}.xz"
@@ -110,13 +118,26 @@ def _record_listed(
     with progress() as status:
         place = _place(spec, status, variant)
         found = record(place, lambda _: True, status, scenarios)
+    if _is_of_packages(spec):
+        files = ", ".join(Path(file).name for file in spec.split(","))
+        found = replace(found, target=replace(found.target, source=files))
     _keep(path, found, old)
 
 
-def _documents(globs: Sequence[str], host: HostProfile) -> list[Scenario]:
-    """Return the documents that the model can judge on a host."""
+def _is_of_packages(spec: str) -> bool:
+    return spec.endswith(".deb")
+
+
+def _called(spec: str) -> str:
+    return Path(spec).name.split("_")[1] if _is_of_packages(spec) else spec
+
+
+def _documents(globs: Sequence[str], derived: str | None, host: HostProfile) -> list[Scenario]:
+    """Return the documents that the model can judge on a host, or what is derived from them."""
     files = {file for glob in globs for file in (FOLDER / "documents").glob(f"{glob}.json")}
     every = [read(file) for file in sorted(files)]
+    if derived is not None:
+        every = [made for one in every if (made := derive(one, derived)) is not None]
     return [one for one in every if judgeable((op for _, op in one.ops()), host)]
 
 
