@@ -33,13 +33,13 @@ from kvmprobe.xstate.cpuid import (
     Register,
     halves,
 )
+from kvmprobe.xstate.cpuid_values import XCR0_FIELD
 from kvmprobe.xstate.features import FPSSE, XTILE, XFeature, numbers
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
 
-XCR0_FIELD = "0xD.0:EDX:EAX"
 SIZE_FIELD = "0xD.0:ECX"
 COMPACTION = 1 << XSAVEC_BIT | 1 << XSAVES_BIT
 # XSAVEOPT, XSAVEC, XGETBV with ECX=1, XSAVES, XFD: what KVM knows of 0xD.1:EAX.

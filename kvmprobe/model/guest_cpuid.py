@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.model import cpuid_refresh, vendor
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.cpuid import COMPACTION, XCR0_FIELD
+from kvmprobe.model.cpuid import COMPACTION
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.machine import MAIN, GuestCpuid
 from kvmprobe.model.outcome import Done, ExpectedTable, Failed, Step
@@ -31,14 +31,14 @@ from kvmprobe.xstate.cpuid import (
     CpuidTable,
     halves,
 )
+from kvmprobe.xstate.cpuid_values import named_values
 from kvmprobe.xstate.features import DYNAMIC, FPSSE
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine, Vcpu
 
-NENT_FIELD, IN_USE_FIELD, COMPACTED_FIELD = "nent", "0xD.0:EBX", "0xD.1:EBX"
-OSXSAVE_FIELD = "1:ECX.OSXSAVE"
+NENT_FIELD = "nent"
 MAX_ENTRIES = 256
 _CR4_OSXSAVE_BIT, _CR4_PKE_BIT = 18, 22
 _LEGAL_ADDRESS_BITS = frozenset({0, 48, 57})
@@ -181,31 +181,12 @@ def get_cpuid2(
     if name:
         kept = GuestCpuid.of(table, unspecified)
         machine = machine._replace(captured={**machine.captured, name: kept})
+    values = named_values(table)
     if vendor.rewrites_cpuid(host):
-        return Step(machine, Done(fields=_known_fields(table)), GET_CPUID2)
+        return Step(machine, Done(fields=values), GET_CPUID2)
     expected = ExpectedTable(table, unspecified, Freedom.DIFFERS_BETWEEN_CPUS)
-    return Step(machine, Done(fields=read_table(table), table=expected), GET_CPUID2)
-
-
-def read_table(table: CpuidTable) -> dict[str, int]:
-    """Return the named values of a table that a vCPU has.
-
-    :see: arch/x86/kvm/cpuid.c: kvm_update_cpuid_runtime
-    """
-    return {NENT_FIELD: len(table.entries), **_known_fields(table)}
-
-
-def _known_fields(table: CpuidTable) -> dict[str, int]:
-    xstate, second = table.find(LEAF_XSTATE, 0), table.find(LEAF_XSTATE, 1)
-    features = table.find(LEAF_FEATURES, 0)
-    fields: dict[str, int] = {}
-    if xstate:
-        fields |= {XCR0_FIELD: table.xcr0, IN_USE_FIELD: xstate.ebx}
-    if second:
-        fields[COMPACTED_FIELD] = second.ebx
-    if features:
-        fields[OSXSAVE_FIELD] = features.ecx >> OSXSAVE_BIT & 1
-    return fields
+    fields = {NENT_FIELD: len(table.entries), **values}
+    return Step(machine, Done(fields=fields, table=expected), GET_CPUID2)
 
 
 def current(host: HostProfile, vcpu: Vcpu, guest: GuestCpuid) -> GuestCpuid:

@@ -15,6 +15,7 @@ from kvmprobe.model.run import EXIT_FIELD
 from kvmprobe.repro.ctext import Names, bitmap, block, number, string
 from kvmprobe.repro.fill import statements
 from kvmprobe.repro.typed import cpuid_entries
+from kvmprobe.xstate import cpuid_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +30,12 @@ _READERS = {"B": "u8_at", "H": "u16_at", "I": "u32_at", "Q": "u64_at"}
 _CPUID_HEAD, _CPUID_ENTRY = 8, 40
 # Expressions for values without a fixed offset.  OUT is the output's address, ROOM its entries.
 _SEARCHES = {
-    cpuid.XCR0_FIELD: "cpuid_xcr0(OUT)",
+    cpuid_values.XCR0_FIELD: "cpuid_xcr0(OUT)",
     cpuid.SIZE_FIELD: "cpuid_entry(OUT, 0xd, 0).ecx",
     guest_cpuid.NENT_FIELD: "u32_at(OUT)",
-    guest_cpuid.IN_USE_FIELD: "cpuid_entry(OUT, 0xd, 0).ebx",
-    guest_cpuid.COMPACTED_FIELD: "cpuid_entry(OUT, 0xd, 1).ebx",
-    guest_cpuid.OSXSAVE_FIELD: "cpuid_osxsave(OUT)",
+    cpuid_values.IN_USE_FIELD: "cpuid_entry(OUT, 0xd, 0).ebx",
+    cpuid_values.COMPACTED_FIELD: "cpuid_entry(OUT, 0xd, 1).ebx",
+    cpuid_values.OSXSAVE_FIELD: "cpuid_osxsave(OUT)",
     system.COUNT_FIELD: "u32_at(OUT)",
     system.XSTATE_LEAVES_FIELD: "cpuid_xstate_leaves(OUT, ROOM)",
 }

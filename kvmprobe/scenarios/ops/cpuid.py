@@ -20,6 +20,7 @@ from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
 from kvmprobe.scenarios.ops.lifecycle import on_which
 from kvmprobe.scenarios.ops.xsave import at_page_end
 from kvmprobe.xstate.cpuid import CpuidTable
+from kvmprobe.xstate.cpuid_values import XCR0_FIELD, named_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,8 @@ def _leaf_xstate(output: bytes) -> tuple[int, int]:
 
 @lru_cache(maxsize=16)
 def _guest_values(output: bytes) -> Mapping[str, int]:
-    return guest_cpuid.read_table(CpuidTable.from_bytes(output))
+    table = CpuidTable.from_bytes(output)
+    return {guest_cpuid.NENT_FIELD: len(table.entries), **named_values(table)}
 
 
 @op(
@@ -67,7 +69,7 @@ class GetSupportedCpuid(FixedIoctl):
 
     def read(self, output: bytes) -> Mapping[str, int]:
         xcr0, size = _leaf_xstate(output)
-        return {cpuid.XCR0_FIELD: xcr0, cpuid.SIZE_FIELD: size}
+        return {XCR0_FIELD: xcr0, cpuid.SIZE_FIELD: size}
 
 
 @op(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.guest_cpuid import IN_USE_FIELD, get_cpuid2, set_cpuid2
+from kvmprobe.model.guest_cpuid import get_cpuid2, set_cpuid2
 from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.model.outcome import Done, Failed
 from kvmprobe.model.run import run_until_halt
+from kvmprobe.xstate.cpuid_values import IN_USE_FIELD
 from tests.support.hosts import AMX_HOST, VCPU, machine_with_vcpu, with_behaviours, with_fields
 
 B17 = with_behaviours(AMX_HOST, Behaviour.CPUID_COMPARED_UNREFRESHED)
