@@ -27,5 +27,7 @@ def in_sequence(machine: Machine, *calls: Callable[[Machine], Step]) -> tuple[St
     """
     steps: list[Step] = []
     for call in calls:
-        steps.append(call(steps[-1].machine if steps else machine))
+        step = call(machine)
+        steps.append(step)
+        machine = step.machine
     return tuple(steps)
