@@ -1,7 +1,7 @@
 """What KVM offers in CPUID (arch/x86/kvm/cpuid.c: __do_cpuid_func), as far as XSTATE goes.
 
-Leaves 7 (AMX), 0xD, 0x1D and 0x1E are computed from the CPU's own leaves; what the other leaves
-hold is a fact about the host, but permission must not change it.
+Leaves 0xD, 0x1D and 0x1E are computed from the CPU's own leaves; what the other leaves hold is a
+fact about the host, but permission must not change it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from kvmprobe.model.outcome import Done, ExpectedTable, Step
 from kvmprobe.model.process import denied
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.cpuid import (
-    AMX_FEATURES,
     AMX_TILE_BIT,
     LEAF_EXTENDED_FEATURES,
     LEAF_FEATURES,
@@ -114,9 +113,7 @@ def supported_table(host: HostProfile, xcr0: int) -> CpuidTable:
             entries += computed.pop(entry.leaf, [])
         else:
             entries.append(entry)
-    table = CpuidTable(tuple(entries))
-    edx = table.at(LEAF_EXTENDED_FEATURES, 0).edx & ~AMX_FEATURES | _amx_features(host)
-    return table.replaced(LEAF_EXTENDED_FEATURES, 0, edx=edx)
+    return CpuidTable(tuple(entries))
 
 
 def _xstate_leaf(host: HostProfile, xcr0: int) -> list[CpuidEntry]:
@@ -160,13 +157,9 @@ def _xsave_features(host: HostProfile) -> int:
     return vendor.offered(host).at(LEAF_XSTATE, 1).eax & _XSAVE_FEATURES
 
 
-def _amx_features(host: HostProfile) -> int:
-    """Return the AMX bits of 7.0:EDX that KVM offers, the same way."""
-    return vendor.offered(host).at(LEAF_EXTENDED_FEATURES, 0).edx & AMX_FEATURES
-
-
 def _offers_tiles(host: HostProfile) -> bool:
-    return bool(_amx_features(host) & 1 << AMX_TILE_BIT)
+    """Return True if KVM offers AMX, the same way."""
+    return vendor.offered(host).has(LEAF_EXTENDED_FEATURES, 0, Register.EDX, AMX_TILE_BIT)
 
 
 CHECK_XSAVE2 = Rule(
