@@ -24,10 +24,11 @@ MAX_XCRS = 16
 def legal_xcr0(value: int, guest_xcr0: int) -> bool:
     """Return True if XCR0 may have ``value`` under ``guest_supported_xcr0``.
 
-    APX state has the place of MPX state in the standard format.  A KVM that does not support APX
-    never has its bit in ``guest_xcr0``.
+    APX state has the place of MPX state in the standard format.  No ``guest_xcr0`` has both: on a
+    CPU with both the kernel uses no XSAVE.
 
-    :see: arch/x86/kvm/x86.c: __kvm_set_xcr
+    :see: arch/x86/kvm/x86.c: __kvm_set_xcr;
+        arch/x86/kernel/fpu/xstate.c: fpu__init_system_xstate
     """
     avx512 = value & AVX512
     return (
@@ -35,7 +36,6 @@ def legal_xcr0(value: int, guest_xcr0: int) -> bool:
         and (not value & XFeature.YMM.bit or bool(value & XFeature.SSE.bit))
         and not value & ~(guest_xcr0 | XFeature.FP.bit)
         and value & MPX in {0, MPX}
-        and not (value & MPX and value & XFeature.APX.bit)
         and avx512 in {0, AVX512}
         and (not avx512 or bool(value & XFeature.YMM.bit))
         and value & XTILE in {0, XTILE}
