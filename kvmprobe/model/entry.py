@@ -1,4 +1,4 @@
-"""VM entry: which control registers the CPU refuses there, and which code a vCPU then executes."""
+"""VM entry: which control registers the CPU refuses there, and when the guest payload executes."""
 
 from __future__ import annotations
 
@@ -37,16 +37,6 @@ def entry(host: HostProfile, vcpu: Vcpu) -> Entry:
     if vcpu.cr4 & Cr4.PCIDE.bit and not vcpu.efer & EFER_LMA:
         return Entry.BY_CPU
     return Entry.SUCCEEDS
-
-
-def require_reset_vector(vcpu: Vcpu) -> None:
-    """Require that the vCPU executes what is at its reset vector.
-
-    :raises NotModelled: its registers are those of the guest payload, or a mixture
-    :see: SDM vol.3 §11.1.4 "First Instruction Executed"
-    """
-    if vcpu.in_payload or vcpu.efer & EFER_LMA:
-        raise NotModelled("KVM_RUN from the reset vector of a vCPU that executes the guest payload")
 
 
 def require_payload(host: HostProfile, vcpu: Vcpu) -> None:

@@ -10,7 +10,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KvmExit
-from kvmprobe.model.entry import Entry, entry, require_reset_vector
+from kvmprobe.model.entry import Entry, entry
 from kvmprobe.model.fpstate import load_guest_fpu
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.init_signal import taken
@@ -43,10 +43,9 @@ def run_until_halt(machine: Machine, vcpu_name: str) -> Step:
 
 
 def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> Step:
-    """KVM_RUN of a guest whose first instruction exits to user space.
+    """KVM_RUN of a guest whose first instruction, at the reset vector, exits to user space.
 
     :param reason: of that exit
-    :raises NotModelled: the vCPU executes the guest payload
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run; arch/x86/kvm/vmx/vmx.c: __vmx_handle_exit
     """
     vcpu = taken(machine.vcpu(vcpu_name))
@@ -59,7 +58,6 @@ def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> 
 
 
 def _exit(host: HostProfile, vcpu: Vcpu, reason: KvmExit) -> Done | OneOf:
-    require_reset_vector(vcpu)
     succeeds, fails = (Done(fields={EXIT_FIELD: r}) for r in (reason, KvmExit.FAIL_ENTRY))
     match entry(host, vcpu):
         case Entry.SUCCEEDS:
