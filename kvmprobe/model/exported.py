@@ -55,10 +55,10 @@ def _lost_pkru(host: HostProfile, vcpu: Vcpu) -> int:
     :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf;
         arch/x86/kvm/x86.c: kvm_load_host_xsave_state
     """
-    saved = vcpu.fpstate.xstate_bv_open & XFeature.PKRU.bit
-    if not (saved and vcpu.pkru and vcpu.caller is HostRegisters.PKRU_INIT):
+    lost = Behaviour.PKRU_BIT_OF_CALLER in host.behaviours
+    if not lost or vcpu.caller is not HostRegisters.PKRU_INIT:
         return 0
-    return saved if Behaviour.PKRU_BIT_OF_CALLER in host.behaviours else 0
+    return vcpu.fpstate.xstate_bv_open & XFeature.PKRU.bit
 
 
 def visible_features(vcpu: Vcpu) -> int:
