@@ -30,7 +30,7 @@ from kvmprobe.xstate.cpuid import (
     XSAVEC_BIT,
     XSAVES_BIT,
 )
-from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, has, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, decode, init_content
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
@@ -275,7 +275,7 @@ def restored_and_saved(event: Event, state: ObservedState) -> Iterator[Finding]:
     wrong += [Statement(Claim.XSTATE_LOST, {"bits": lost})] if lost else []
     for nr, shown in read.contents.items():
         kept = given.xstate_bv & read.xstate_bv & 1 << nr
-        if not gained >> nr & 1 and shown != _returned(nr, given, kept, layout):
+        if not has(gained, nr) and shown != _returned(nr, given, kept, layout):
             claim = Claim.CONTENT_CHANGED if kept else Claim.CONTENT_NOT_INIT
             wrong.append(Statement(claim, {"bits": 1 << nr}))
     mxcsr = given.mxcsr if read.xstate_bv & SSE_YMM else MXCSR_INIT

@@ -15,7 +15,7 @@ from kvmprobe.model import avx_left, x87
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import HostDies
-from kvmprobe.xstate.features import FPSSE, XFeature, names, numbers
+from kvmprobe.xstate.features import FPSSE, XFeature, bitmap_of, has, names, numbers
 from kvmprobe.xstate.image import MXCSR_INIT, init_content
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 from kvmprobe.xstate.tiles import configures, inside_shapes
@@ -62,7 +62,7 @@ class Fpstate(NamedTuple):
 
         :see: SDM vol.1 §13.14 "Extended Feature Disable (XFD)"
         """
-        open_with_content = sum(1 << nr for nr in self.contents if self.xstate_bv_open >> nr & 1)
+        open_with_content = bitmap_of(self.contents) & self.xstate_bv_open
         return (self.xstate_bv | open_with_content) & self.xfd
 
     def without_armed(self) -> Fpstate:
@@ -134,13 +134,13 @@ def loaded(host: HostProfile, fpstate: Fpstate) -> Mapping[int, bytes]:
     return {
         nr: held
         for nr, held in fpstate.contents.items()
-        if fpstate.xstate_bv >> nr & 1
-        or (fpstate.xstate_bv_open >> nr & 1 and not _is_lost(host, fpstate, nr))
+        if has(fpstate.xstate_bv, nr)
+        or (has(fpstate.xstate_bv_open, nr) and not _is_lost(host, fpstate, nr))
     }
 
 
 def _is_lost(host: HostProfile, fpstate: Fpstate, nr: int) -> bool:
-    return bool(FPSSE >> nr & 1) and _fate(host, fpstate, nr) is Fate.KEPT
+    return has(FPSSE, nr) and _fate(host, fpstate, nr) is Fate.KEPT
 
 
 def raw_legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:
@@ -150,10 +150,10 @@ def raw_legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...
 
     :see: SDM vol.1 §13.11 "Operation of XSAVES"
     """
-    if fpstate.xstate_bv >> nr & 1:
+    if has(fpstate.xstate_bv, nr):
         return (content(host, fpstate, nr),)
     found = [fpstate.stale[nr]]
-    if (fpstate.xstate_bv_open | fpstate.stale_open) >> nr & 1:
+    if has(fpstate.xstate_bv_open | fpstate.stale_open, nr):
         found.append(init_content(nr, host.layout))
     return tuple(dict.fromkeys(found))
 
@@ -166,7 +166,7 @@ def with_raw_legacy(fpstate: Fpstate, nr: int, given: bytes) -> Fpstate:
     return fpstate._replace(
         contents={**fpstate.contents, nr: given},
         stale={**fpstate.stale, nr: given},
-        stale_open=fpstate.stale_open & ~(1 << nr),
+        stale_open=fpstate.stale_open & ~XFeature(nr).bit,
     )
 
 
@@ -220,15 +220,15 @@ def cycle_fpu(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     if in_standard_format(host):
         fpstate = _with_mxcsr_moved(host, fpstate)
     fates = {nr: _fate(host, fpstate, nr) for nr in numbers(fpstate.xstate_bv & ~XFeature.PKRU.bit)}
-    kept = sum(1 << nr for nr, fate in fates.items() if fate is Fate.KEPT)
-    either = sum(1 << nr for nr, fate in fates.items() if isinstance(fate, Freedom))
+    kept = bitmap_of(nr for nr, fate in fates.items() if fate is Fate.KEPT)
+    either = bitmap_of(nr for nr, fate in fates.items() if isinstance(fate, Freedom))
     either |= fpstate.xstate_bv_open
     stale, stale_open = _bytes_kept(fpstate)
     saved = fpstate._replace(
         saved=True,
         xstate_bv=kept,
         xstate_bv_open=fpstate.user_xfeatures & ~kept & ~fpstate.xfd,
-        contents={nr: held for nr, held in fpstate.contents.items() if (kept | either) >> nr & 1},
+        contents={nr: held for nr, held in fpstate.contents.items() if has(kept | either, nr)},
         stale=stale,
         stale_open=stale_open,
     )
@@ -254,7 +254,7 @@ def _with_mxcsr_moved(host: HostProfile, fpstate: Fpstate) -> Fpstate:
 def _bytes_kept(fpstate: Fpstate) -> tuple[dict[int, bytes], int]:
     """Return ``stale`` and ``stale_open`` for when the bits of FP and SSE become clear."""
     stale = {
-        nr: fpstate.contents[nr] if fpstate.xstate_bv >> nr & 1 else held
+        nr: fpstate.contents[nr] if has(fpstate.xstate_bv, nr) else held
         for nr, held in fpstate.stale.items()
     }
     return stale, (fpstate.stale_open | fpstate.xstate_bv_open) & ~fpstate.xstate_bv

@@ -15,7 +15,7 @@ from kvmprobe.model.fpstate import content, raw_legacy, with_raw_legacy
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, ExpectedBytes, Failed, OneOf, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, has
 from kvmprobe.xstate.fpu_area import FCW, FPU_SIZE, REGISTERS, from_area, to_area
 from kvmprobe.xstate.image import MXCSR_INIT, init_content
 from kvmprobe.xstate.layout import X87_ENVIRONMENT, X87_REGISTERS
@@ -96,7 +96,7 @@ def get_fpu(machine: Machine, vcpu_name: str, room: int = FPU_SIZE) -> Step:
 
 def _legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:
     init = init_content(nr, host.layout)
-    if fpstate.xstate_bv >> nr & 1:
+    if has(fpstate.xstate_bv, nr):
         return (content(host, fpstate, nr),)
     return (fpstate.contents[nr], init) if nr in fpstate.contents else (init,)
 

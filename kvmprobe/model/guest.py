@@ -31,7 +31,7 @@ from kvmprobe.model.outcome import Done, ExpectedBytes, OneOf, Step, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.x87 import kept
 from kvmprobe.xstate.cpuid import halves
-from kvmprobe.xstate.features import XFeature, numbers
+from kvmprobe.xstate.features import XFeature, bitmap_of, numbers
 from kvmprobe.xstate.image import (
     FP_INIT,
     MXCSR_INIT,
@@ -145,7 +145,7 @@ class Guest(NamedTuple):
     def held(self) -> int:
         """Components, without PKRU, whose content is not INIT."""
         layout = self.host.layout
-        return sum(1 << nr for nr, held in self.state.items() if not is_init(nr, held, layout))
+        return bitmap_of(nr for nr, held in self.state.items() if not is_init(nr, held, layout))
 
     @property
     def in_use(self) -> int:

@@ -16,7 +16,7 @@ from kvmprobe.model.outcome import ExpectedBytes, Unspecified
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.x87 import unspecified
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XSAVEC_BIT, XSAVEOPT_BIT, XSAVES_BIT, Register
-from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
+from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, has, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, SSE_SIZE, place_of
 from kvmprobe.xstate.layout import (
     EXTENDED_OFFSET,
@@ -199,7 +199,7 @@ def xrstor(guest: Guest, form: RestoreForm, memory: bytes, offset: int = 0) -> G
         disabled(loaded & vcpu.xfd)
     layout = compacted_layout(guest.host, area.xcomp_bv) if compacted else guest.host.layout
     changes = {
-        nr: _get(memory, nr, layout) if loaded >> nr & 1 else _init(guest, nr)
+        nr: _get(memory, nr, layout) if has(loaded, nr) else _init(guest, nr)
         for nr in numbers(rfbm)
     }
     mxcsr = guest.mxcsr
@@ -289,7 +289,7 @@ def _require_usable(
 
 
 def _saved(guest: Guest, nr: int) -> bytes:
-    return _init(guest, nr) if guest.vcpu.xfd >> nr & 1 else guest.content(nr)
+    return _init(guest, nr) if has(guest.vcpu.xfd, nr) else guest.content(nr)
 
 
 def _init(guest: Guest, nr: int) -> bytes:

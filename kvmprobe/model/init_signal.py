@@ -15,7 +15,7 @@ from kvmprobe.model.outcome import Done, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.state import State
 from kvmprobe.xstate.cpuid import LEAF_FEATURES
-from kvmprobe.xstate.features import MPX
+from kvmprobe.xstate.features import MPX, has
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -108,7 +108,7 @@ def taken(vcpu: Vcpu) -> Vcpu:
     held = vcpu.fpstate.contents
     fpstate = vcpu.fpstate._replace(
         xstate_bv=vcpu.fpstate.xstate_bv & ~MPX,
-        contents={nr: content for nr, content in held.items() if not MPX >> nr & 1},
+        contents={nr: content for nr, content in held.items() if not has(MPX, nr)},
     )
     features = vcpu.cpuid.table.find(LEAF_FEATURES, 0) if vcpu.cpuid else None
     return vcpu._replace(

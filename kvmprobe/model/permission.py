@@ -13,7 +13,7 @@ from kvmprobe.model.machine import MAIN
 from kvmprobe.model.outcome import Done, Failed, Outcome, Step
 from kvmprobe.model.process import frame_size
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
-from kvmprobe.xstate.features import XFeature
+from kvmprobe.xstate.features import XFeature, has
 
 if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
@@ -81,9 +81,9 @@ def _without_change(machine: Machine, permitted: int, feature_nr: int) -> Outcom
     if feature_nr >= limit:
         return Failed(errno.EINVAL)
     is_dynamic = feature_nr == XFeature.XTILE_DATA
-    if not is_dynamic or not machine.host.user_features >> feature_nr & 1:
+    if not is_dynamic or not has(machine.host.user_features, feature_nr):
         return Failed(errno.EOPNOTSUPP)
-    return Done() if permitted >> feature_nr & 1 else None
+    return Done() if has(permitted, feature_nr) else None
 
 
 def _stack_too_small(machine: Machine, components: int, by: str) -> Outcome | None:

@@ -18,7 +18,7 @@ from kvmprobe.reports.values import rule_text, value_text
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
-from kvmprobe.xstate.features import XFeature, names
+from kvmprobe.xstate.features import XFeature, bitmap_of, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def _shown(name: str, value: object) -> str:
         case GuestCpuid(xcr0=xcr0):
             return f"a table with XCR0 bits {names(xcr0)}"
         case Mapping() if set(value) <= set(XFeature):
-            return f"{names(sum(1 << nr for nr in value))} with content" if value else "empty"
+            return f"{names(bitmap_of(value))} with content" if value else "empty"
         case int() if not isinstance(value, bool):
             return value_text(name, value)
         case _:

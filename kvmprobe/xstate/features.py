@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class XFeature(IntEnum):
@@ -45,10 +49,20 @@ DYNAMIC = XFeature.XTILE_DATA.bit
 _NAMES = {int(feature): feature.name for feature in XFeature}
 
 
+def has(bitmap: int, nr: int) -> bool:
+    """Return True if a bitmap has a component."""
+    return bool(bitmap >> nr & 1)
+
+
+def bitmap_of(components: Iterable[int]) -> int:
+    """Return the bitmap of some component numbers, each of them once."""
+    return sum(1 << nr for nr in components)
+
+
 @lru_cache(maxsize=1024)
 def numbers(bitmap: int) -> tuple[int, ...]:
     """Return the component numbers in a bitmap, ascending."""
-    return tuple(nr for nr in range(bitmap.bit_length()) if bitmap >> nr & 1)
+    return tuple(nr for nr in range(bitmap.bit_length()) if has(bitmap, nr))
 
 
 def names(bitmap: int) -> str:

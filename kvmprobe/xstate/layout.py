@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import LayoutError
-from kvmprobe.xstate.features import FPSSE, XFeature, names, numbers
+from kvmprobe.xstate.features import FPSSE, XFeature, bitmap_of, names, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,7 +78,7 @@ class Layout:
     @property
     def bitmap(self) -> int:
         """All components of the layout, including FP and SSE."""
-        return FPSSE | sum(1 << c.nr for c in self.components)
+        return FPSSE | bitmap_of(c.nr for c in self.components)
 
     def component(self, nr: int) -> Component:
         """Return an extended component.

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.xstate import patterns
-from kvmprobe.xstate.features import XFeature, numbers
+from kvmprobe.xstate.features import XFeature, has, numbers
 from kvmprobe.xstate.image import FP_INIT, MXCSR_INIT, init_content, place_of
 from kvmprobe.xstate.layout import (
     HEADER_RESERVED,
@@ -84,7 +84,7 @@ class _Draft:
 
     def write(self, nr: int, content: bytes) -> None:
         """Write a content; the part that layout or image have no space for is left out."""
-        if not self.layout.bitmap >> nr & 1:
+        if not has(self.layout.bitmap, nr):
             return
         for place in place_of(nr, self.layout):
             if place.stop <= len(self.image):

@@ -11,7 +11,7 @@ import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmprobe.xstate.features import AVX512, FPSSE, XFeature, names, numbers
+from kvmprobe.xstate.features import AVX512, FPSSE, XFeature, has, names, numbers
 from kvmprobe.xstate.image import FP_SIZE, SSE_SIZE, XsaveFields, encode, place_of
 from kvmprobe.xstate.tiles import tile_configuration
 
@@ -41,7 +41,7 @@ def content(nr: int, layout: Layout) -> bytes:
             return struct.pack("=II", PKRU_PATTERN, 0)
         case XFeature.XTILE_CFG:
             return tile_configuration()
-        case _ if _COUNTED >> nr & 1:
+        case _ if has(_COUNTED, nr):
             return counted(nr, layout.component(nr).size)
         case _:
             raise ValueError(f"no pattern for component {names(1 << nr)}")
