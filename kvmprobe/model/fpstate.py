@@ -246,7 +246,6 @@ def _with_mxcsr_moved(host: HostProfile, fpstate: Fpstate) -> Fpstate:
     initial = init_content(XFeature.SSE, host.layout)
     return fpstate._replace(
         xstate_bv=fpstate.xstate_bv | XFeature.SSE.bit,
-        xstate_bv_open=fpstate.xstate_bv_open & ~XFeature.SSE.bit,
         contents={**fpstate.contents, XFeature.SSE: initial},
     )
 

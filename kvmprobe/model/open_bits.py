@@ -52,14 +52,14 @@ def _decided(host: HostProfile, fpstate: Fpstate, nr: int, pkru: int) -> tuple[F
 
 
 def _set(fpstate: Fpstate, nr: int) -> Fpstate:
-    bit = 1 << nr
+    bit = XFeature(nr).bit
     return fpstate._replace(
         xstate_bv=fpstate.xstate_bv | bit, xstate_bv_open=fpstate.xstate_bv_open & ~bit
     )
 
 
 def _clear(fpstate: Fpstate, nr: int) -> Fpstate:
-    return fpstate._replace(xstate_bv_open=fpstate.xstate_bv_open & ~(1 << nr))
+    return fpstate._replace(xstate_bv_open=fpstate.xstate_bv_open & ~XFeature(nr).bit)
 
 
 def _with_init(fpstate: Fpstate, nr: int) -> Fpstate:
