@@ -2,7 +2,7 @@
 
 Such a module gives a guest the CPU's own features, because the guest's CPUID is not intercepted.
 The model's core asks here, once for each decision.  The model covers what concerns XSTATE (XCR0's
-bits, XSAVE's features, that XSAVE is there), CR4, and values of IA32_PAT.
+bits, XSAVE's features), CR4, and values of IA32_PAT.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from kvmprobe.model.machine import GuestCpuid
 from kvmprobe.xstate.cpuid import (
     LEAF_FEATURES,
     LEAF_XSTATE,
-    XSAVE_BIT,
     CpuidEntry,
     CpuidTable,
     halves,
@@ -42,15 +41,12 @@ def table_kept(host: HostProfile, guest: GuestCpuid) -> GuestCpuid:
     if not rewrites_cpuid(host):
         return guest
     table = guest.table
-    leaf_1 = table.find(LEAF_FEATURES, 0)
-    if leaf_1:
-        table = table.replaced(LEAF_FEATURES, 0, ecx=leaf_1.ecx | 1 << XSAVE_BIT)
     first = table.find(LEAF_XSTATE, 0)
-    if first is None and leaf_1:
+    if first is None and table.find(LEAF_FEATURES, 0):
         offered = (entry for entry in host.supported.entries if entry.leaf == LEAF_XSTATE)
         table = CpuidTable((*table.entries, *offered))
     elif first is not None and not first.flags & _INDEXED:
-        return GuestCpuid.of(table.replaced(LEAF_XSTATE, 0, eax=0, ebx=0, ecx=0, edx=0))
+        return GuestCpuid.of(table.replaced(LEAF_XSTATE, 0, eax=0, ecx=0, edx=0))
     size = host.layout.size(host.kvm_xcr0)
     low, high = halves(host.kvm_xcr0)
     table = table.replaced(LEAF_XSTATE, 0, eax=low, ecx=size, edx=high)

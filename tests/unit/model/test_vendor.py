@@ -54,11 +54,6 @@ def test_one_entry_for_all_of_leaf_d_ends_up_empty():
     assert given(LEAF_1, leaf_d(0xE7, flags=0)).vcpu(VCPU).guest_xcr0 == 0
 
 
-def test_the_guest_has_xsave():
-    # The correction: bit 26 of ECX is forced to 1.
-    assert given(LEAF_1).vcpu(VCPU).cpuid.entries[0].ecx == 1 << 26
-
-
 def test_features_are_the_cpus_but_for_xsaves_and_xfd():
     # Seen: set 0, read 7.
     kept = given(leaf_d(0x3), CpuidEntry(0xD, 1, 1, 0, 0, 0x1800, 0)).vcpu(VCPU).cpuid
