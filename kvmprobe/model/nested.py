@@ -26,14 +26,15 @@ HEAD_SIZE, VMCS_SIZE = 128, 0x1000
 # arch/x86/kvm/vmx/vmcs12.h: struct vmcs12 is larger than 0x100, and at most VMCS_SIZE.
 _ROOM_FOR_NONE = HEAD_SIZE + 0x100
 _VMX_FORMAT = 0
-# asm/kvm.h: KVM_STATE_NESTED_GUEST_MODE, _RUN_PENDING, _EVMCS, _MTF_PENDING, _GIF_SET
-_GUEST_MODE, _RUN_PENDING, _EVMCS = 1, 2, 4
-_FLAGS = _GUEST_MODE | _RUN_PENDING | _EVMCS | 8 | 0x100
+# asm/kvm.h: KVM_STATE_NESTED_GUEST_MODE, _RUN_PENDING; _MTF_PENDING, _GIF_SET.  _EVMCS is refused
+# of a vCPU that has no enlightened VMCS: vmx_set_nested_state.
+_GUEST_MODE, _RUN_PENDING = 1, 2
+_FLAGS = _GUEST_MODE | _RUN_PENDING | 8 | 0x100
 # asm/kvm.h: KVM_STATE_VMX_PREEMPTION_TIMER_DEADLINE
 _VMX_FLAGS = 1
 _PAGE = 0xFFF
-# An address with a bit from 52 on is illegal on every CPU; below 36 it is legal.
-_LEGAL_ADDRESS, _ILLEGAL_ADDRESS = (1 << 36) - 1, ~((1 << 52) - 1)
+# Bits of an address that every CPU has, and that any may have.
+_LEAST_BITS, _MOST_BITS = 36, 52
 
 
 class NestedState(NamedTuple):
@@ -99,7 +100,7 @@ def not_known(given: NestedState) -> str:
     :see: arch/x86/kvm/vmx/nested.c: vmx_set_nested_state
     """
     for address in (given.vmxon, given.vmcs12):
-        if not address & (_ILLEGAL_ADDRESS | _PAGE) and address & ~_LEGAL_ADDRESS:
+        if address >> _LEAST_BITS and not _is_illegal(address):
             return "whether there is such an address depends on the CPU"
     if given.vmxon != NO_ADDRESS and _ROOM_FOR_NONE < given.size < HEAD_SIZE + VMCS_SIZE:
         return "whether a VMCS fits into that size depends on the kernel's struct vmcs12"
@@ -136,11 +137,15 @@ def _refused(host: HostProfile, vcpu: Vcpu, given: NestedState) -> bool:
     if given.vmxon == NO_ADDRESS:
         of_vmxon = given.vmcs12 != NO_ADDRESS or bool(given.flags)
     else:
-        illegal = bool(given.vmxon & (_ILLEGAL_ADDRESS | _PAGE))
-        of_vmxon = illegal or not has_feature(host, vcpu, VMX) or bool(given.flags & _EVMCS)
+        of_vmxon = _is_illegal(given.vmxon) or not has_feature(host, vcpu, VMX)
     return bool(
         given.format != _VMX_FORMAT or of_vmxon or given.smm_flags or given.vmx_flags & ~_VMX_FLAGS
     )
+
+
+def _is_illegal(address: int) -> bool:
+    """Return True if no CPU has such a page."""
+    return bool(address >> _MOST_BITS or address & _PAGE)
 
 
 def _lacks_vmcs(given: NestedState) -> bool:
