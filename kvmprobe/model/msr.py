@@ -145,15 +145,23 @@ def get_msrs(machine: Machine, vcpu_name: str, indices: Sequence[int]) -> Step:
     :see: arch/x86/kvm/x86.c: msr_io, __msr_io
     """
     found: dict[str, int] = {}
+    access = _into(found, machine.host, indices)
+    return _io(machine, vcpu_name, indices, access, GET_MSRS, found)
 
-    def with_value_found(vcpu: Vcpu, place: int) -> Vcpu | None:
-        value = read(machine.host, vcpu, indices[place])
+
+def _into(
+    found: dict[str, int], host: HostProfile, indices: Sequence[int]
+) -> Callable[[Vcpu, int], Vcpu | None]:
+    """Return an access that reads a list's MSRs into values by name."""
+
+    def access(vcpu: Vcpu, place: int) -> Vcpu | None:
+        value = read(host, vcpu, indices[place])
         if value is None:
             return None
         found[msr_name(indices[place])] = value
         return vcpu
 
-    return _io(machine, vcpu_name, indices, with_value_found, GET_MSRS, found)
+    return access
 
 
 def _io(
@@ -203,15 +211,9 @@ def get_listed(machine: Machine, vcpu_name: str) -> Step:
 
     :see: tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_save_state
     """
-    host, indices = machine.host, sorted(machine.host.msrs)
-    found: dict[str, int] = {}
-
-    def with_value_found(vcpu: Vcpu, place: int) -> Vcpu | None:
-        value = read(host, vcpu, indices[place])
-        found[msr_name(indices[place])] = value or 0
-        return None if value is None else vcpu
-
-    step = _io(machine, vcpu_name, indices, with_value_found, ACCESS_LISTED, {})
+    indices, found = sorted(machine.host.msrs), dict[str, int]()
+    access = _into(found, machine.host, indices)
+    step = _io(machine, vcpu_name, indices, access, ACCESS_LISTED, {})
     kept = step.machine._replace(saved={**step.machine.saved, _LISTED: found})
     return step._replace(machine=kept)
 

@@ -70,7 +70,7 @@ def get_one_reg(machine: Machine, vcpu_name: str, register_id: int) -> Step:
         case HostDies() as dies:
             return Step(machine, dies, GET_ONE_REG)
         case _:
-            return Step(step.machine, Failed(errno.EINVAL), GET_ONE_REG)
+            return Step(machine, Failed(errno.EINVAL), GET_ONE_REG)
 
 
 def set_one_reg(machine: Machine, vcpu_name: str, register_id: int, value: int) -> Step:

@@ -50,7 +50,7 @@ class RunArea(NamedTuple):
 
     :ivar valid: ``kvm_valid_regs``: parts that KVM stores when KVM_RUN returns
     :ivar dirty: ``kvm_dirty_regs``: parts that KVM loads before it enters the guest
-    :ivar changes: by part, values that replace what the run area has
+    :ivar changes: by dirty part, values that replace what the run area has
     """
 
     valid: int
@@ -137,8 +137,8 @@ def _stored(machine: Machine, vcpu_name: str, given: RunArea, left: int, error: 
         before = area.get(part.name, {})
         if given.valid & part:
             area[part.name] = _values(vcpu, part)
-        elif given.dirty & part:
-            area[part.name] = {**before, **given.changes.get(part, {})}
+        elif changes := given.changes.get(part):
+            area[part.name] = {**before, **changes}
     fields = {VALID_FIELD: given.valid, DIRTY_FIELD: left}
     for part in Synced:
         if given.valid & part:
