@@ -9,7 +9,7 @@ from kvmprobe.abi.executor import HostRegisters
 from kvmprobe.model import avx_left, fpstate, open_bits, x87
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.freedom import Freedom
-from kvmprobe.model.outcome import Done, ExpectedImage, OneOf, Outcome, Unspecified
+from kvmprobe.model.outcome import Done, ExpectedImage, Outcome, Unspecified, one_of
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
 from kvmprobe.xstate.image import FP_INIT, XsaveFields, encode
 from kvmprobe.xstate.layout import HEADER_OFFSET, MXCSR
@@ -27,10 +27,8 @@ def exported(host: HostProfile, vcpu: Vcpu) -> Outcome:
     :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
     """
     choices = tuple(Done(image=image) for image in images(host, vcpu))
-    if len(choices) == 1:
-        return choices[0]
     left = avx_left.may_show(host, vcpu.fpstate)
-    return OneOf(choices, Freedom.AVX_LEFT if left else Freedom.IN_USE_AND_EXPORTED)
+    return one_of(choices, Freedom.AVX_LEFT if left else Freedom.IN_USE_AND_EXPORTED)
 
 
 def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:

@@ -13,7 +13,7 @@ from kvmprobe.model import x87
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.fpstate import content, raw_legacy, with_raw_legacy
 from kvmprobe.model.freedom import Freedom
-from kvmprobe.model.outcome import Done, ExpectedBytes, Failed, OneOf, Step, Unspecified
+from kvmprobe.model.outcome import Done, ExpectedBytes, Failed, Step, Unspecified, one_of
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, has
 from kvmprobe.xstate.fpu_area import FCW, FPU_SIZE, REGISTERS, from_area, to_area
@@ -90,8 +90,7 @@ def get_fpu(machine: Machine, vcpu_name: str, room: int = FPU_SIZE) -> Step:
         _area(host, fpstate, fp, sse)
         for fp, sse in product(held(host, fpstate, XFeature.FP), held(host, fpstate, XFeature.SSE))
     )
-    outcome = choices[0] if len(choices) == 1 else OneOf(choices, Freedom.LEGACY_AFTER_SAVE)
-    return Step(machine, outcome, GET_FPU)
+    return Step(machine, one_of(choices, Freedom.LEGACY_AFTER_SAVE), GET_FPU)
 
 
 def _legacy(host: HostProfile, fpstate: Fpstate, nr: int) -> tuple[bytes, ...]:

@@ -115,6 +115,11 @@ class OneOf(NamedTuple):
     freedom: Freedom
 
 
+def one_of(choices: tuple[Done, ...], freedom: Freedom) -> Done | OneOf:
+    """Return the only choice, or any of several."""
+    return choices[0] if len(choices) == 1 else OneOf(choices, freedom)
+
+
 class HostDies(NamedTuple):
     """The host does not survive the call.  Only a model with a known defect expects this."""
 
