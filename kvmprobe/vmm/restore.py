@@ -76,10 +76,11 @@ class Restore:
     refused: dict[int, tuple[At, int]] = field(default_factory=dict)
     has_image: bool = False
     last: At | None = None
+    _watched: Vcpu | None = None
 
     def take(self, entry: Entry, at: At, result: int, host: HostProfile) -> None:
         """Add a call that sets state."""
-        self.last = at
+        self.last, self._watched = at, None
         if entry.spec == ioctls.SET_MSRS and result >= 0:
             self._take_msrs(entry, at, result)
         elif result < 0:
@@ -117,6 +118,9 @@ class Restore:
 
     def watch(self, host: HostProfile, vcpu: Vcpu, at: At) -> None:
         """Note what a vCPU no longer has after a call."""
+        if vcpu is self._watched:
+            return
+        self._watched = vcpu
         for piece, one in self.given.items():
             if piece == TSC_DEADLINE:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from abc import abstractmethod
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
@@ -21,7 +21,7 @@ from kvmprobe.scenarios.literal_fields import (
     SregsBytes,
 )
 from kvmprobe.scenarios.op_fields import U32, U64
-from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, op
+from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
 from kvmprobe.scenarios.ops.msrs import entry_list
 from kvmprobe.scenarios.ops.xsave import at_page_end
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
@@ -195,8 +195,14 @@ _MORE = {ioctls.KVM_SREGS.name: "interrupt_bitmap", ioctls.KVM_SREGS2.name: "fla
 
 def members(layout: Layout, content: bytes) -> Mapping[str, int]:
     """Return what the model reads of ``struct kvm_sregs`` or ``struct kvm_sregs2``."""
-    places = layout.places(*_READ, _MORE[layout.name])
+    places = _places(layout.name)
     return {n: struct.unpack_from(f"={code}", content, at)[0] for n, (at, code) in places.items()}
+
+
+@cache
+def _places(name: str) -> Places:
+    layout = ioctls.KVM_SREGS if name == ioctls.KVM_SREGS.name else ioctls.KVM_SREGS2
+    return layout.places(*_READ, _MORE[name])
 
 
 @op("set-sregs-literal", ioctls.SET_SREGS, sregs.SET_SREGS, errnos=(errno.EINVAL,))
