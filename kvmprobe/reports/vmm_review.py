@@ -144,6 +144,11 @@ def _(finding: Lost, _kernel: str) -> str:
             f"KVM ignored the {pieces} of {call_at(finding.restored)}, since only "
             f"{call_at(finding.by)} after it puts the APIC timer in TSC-deadline mode"
         )
+    if finding.how is LostBy.TOO_EARLY:
+        return (
+            f"KVM computed the timer for the {pieces} of {call_at(finding.restored)} before "
+            f"{call_at(finding.by)} set IA32_TIME_STAMP_COUNTER"
+        )
     if finding.by == finding.restored:
         return f"{call_at(finding.restored)} has {pieces}, and the kernel drops it: XFD disables it"
     return f"{call_at(finding.by)} loses {pieces}, which {call_at(finding.restored)} had restored"

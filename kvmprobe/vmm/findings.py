@@ -76,6 +76,8 @@ class LostBy(Enum):
     """The call makes it another value, INIT for a component."""
     NOT_TAKEN = "not taken"
     """The kernel did not take it, because of what the later call sets."""
+    TOO_EARLY = "too early"
+    """The kernel computed with what the later call replaces."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kvmprobe.vmm.pieces import Value
 
 TSC_DEADLINE = Piece(PieceKind.MSR, 0x6E0)
+_TSC = Piece(PieceKind.MSR, 0x10)
 # SDM vol.3 §12.5.1 "Local Vector Table": the timer's entry and its mode, 10b for TSC-deadline.
 _LVT_TIMER, _MODE, _DEADLINE_MODE = 0x320, 0b11 << 17, 0b10 << 17
 # SDM vol.1 §13.14: the CPU has IA32_XFD.
@@ -93,6 +94,8 @@ class Restore:
         self.has_image |= entry.spec == ioctls.SET_XSAVE
         for piece, value in carried(entry, host).items():
             self.given[piece] = _Given(value, at)
+            if piece == _TSC:
+                self._take_tsc(at)
         if entry.spec == ioctls.SET_LAPIC:
             self._take_lapic(entry, at)
 
@@ -102,6 +105,16 @@ class Restore:
             self.refused.pop(index, None)
         if result < len(entries):
             self.refused |= {index: (at, result) for index, _ in entries[result:]}
+
+    def _take_tsc(self, at: At) -> None:
+        """Note a deadline whose timer was computed with another TSC.
+
+        :see: arch/x86/kvm/lapic.c: start_sw_tscdeadline
+        """
+        deadline = self.given.get(TSC_DEADLINE)
+        if deadline is not None and deadline.value:
+            lost = _Given(deadline.value, deadline.at, at, LostBy.TOO_EARLY)
+            self.given[TSC_DEADLINE] = lost
 
     def _take_lapic(self, entry: Entry, at: At) -> None:
         """Note a deadline that KVM ignored, as the timer was not in its mode yet.

@@ -99,6 +99,18 @@ def test_a_tsc_deadline_before_the_lapic_is_lost(before, tmp_path):
     )
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_tsc_deadline_before_the_tsc_is_computed_with_another(before, tmp_path):
+    # firecracker: pull request 4666
+    entries, path = [(TSC_DEADLINE.number, 0x1234), (0x10, 0x1000)], tmp_path / "r"
+    with recording(path) as writer:
+        writer.write(call(1, sent=writer.payload(bytes(4096))))
+        sent = writer.payload(MSRS.pack(entries if before else entries[::-1]))
+        writer.write(call(3, ioctls.SET_MSRS.number, sent=sent, result=2))
+    found = [(one.pieces, one.how) for one in of_kind(Lost, reviewed(path))]
+    assert found == ([((TSC_DEADLINE,), LostBy.TOO_EARLY)] if before else [])
+
+
 def test_an_ignored_error_of_set_xsave(tmp_path):
     scenario = "restore.msrs-xcrs-xsave-cpuid.perm-granted.xfd-zero.bv-tiles"
     found = of_kind(ErrorIgnored, reviewed(recorded("7.3.4", scenario, tmp_path / "r")))
