@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kvmprobe.tracer.transcription import Transcription
 
 _PIPE_BYTES = 1 << 20
+_NICE = 5
 _KILLED = "the recorder was killed"
 
 
@@ -81,6 +82,8 @@ class Recorder:
         :raises KvmprobeError: the program cannot be recorded; nothing was written
         :raises ReportFileError: the recording cannot be written; the program has gone on
         """
+        # The traced program needs the processors more.
+        os.nice(_NICE)
         with passing(Receiver(recorder=self._process.pid if self._attaches else 0)) as receiver:
             try:
                 self._write(transcription, files, receiver)

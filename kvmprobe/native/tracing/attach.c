@@ -65,6 +65,7 @@ void attach(pid_t pid)
 
 	if (error) {
 		report(TRACE_FAILED, pid, pid, error == ENOENT || error == ESRCH ? TRACE_NO_PROCESS : TRACE_NO_SEIZE, error);
+		flush_events();
 		exit(1);
 	}
 	session.command = pid;

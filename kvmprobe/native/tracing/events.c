@@ -1,5 +1,6 @@
 /*
- * Events: a head and parts, written whole to the pipe.  When nobody reads it any more, recording ends.
+ * Events: a head and parts.  They are kept until the traced threads run again, so that no thread waits for the pipe.  When
+ * nobody reads it any more, recording ends.
  */
 #include <errno.h>
 #include <limits.h>
@@ -25,7 +26,10 @@ struct __attribute__((packed)) part {
 	int32_t error;
 };
 
+enum { MOST_KEPT = 1 << 18 };
+
 static int pipe_fd;
+static struct buffer kept;
 
 void open_events(int fd)
 {
@@ -67,18 +71,27 @@ void add_part(struct buffer *event, uint32_t role, const void *bytes, size_t siz
 	memcpy(grow(event, size), bytes, size);
 }
 
-static void write_event(const struct buffer *event)
+/* Writes the events that are kept. */
+void flush_events(void)
 {
 	size_t done = 0;
 	ssize_t written;
 
-	while (session.recording && done < event->used) {
-		written = write(pipe_fd, event->bytes + done, event->used - done);
+	while (session.recording && done < kept.used) {
+		written = write(pipe_fd, kept.bytes + done, kept.used - done);
 		if (written > 0)
 			done += written;
 		else if (errno != EINTR)
 			stop_recording();
 	}
+	kept.used = 0;
+}
+
+static void keep(const struct buffer *event)
+{
+	memcpy(grow(&kept, event->used), event->bytes, event->used);
+	if (kept.used > MOST_KEPT)
+		flush_events();
 }
 
 void finish_event(struct buffer *event, uint64_t began, int fd, uint32_t number, uint64_t argument, int64_t result)
@@ -92,7 +105,7 @@ void finish_event(struct buffer *event, uint64_t began, int fd, uint32_t number,
 	head->number = number;
 	head->argument = argument;
 	head->result = result;
-	write_event(event);
+	keep(event);
 	event->used = 0;
 }
 

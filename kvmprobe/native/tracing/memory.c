@@ -14,7 +14,7 @@ enum { PAGE = 4096, MOST_PIECES = TRACE_MOST_PAYLOAD / PAGE + 2, REGISTER_SIZE_S
 /* Returns how many bytes could be read; fewer than size if a page is not accessible, with the errno. */
 size_t read_memory(pid_t tgid, uint64_t address, void *bytes, size_t size, int *error)
 {
-	struct iovec local = { bytes, size }, remote[MOST_PIECES];
+	struct iovec local = { bytes, size }, remote[MOST_PIECES] = { { 0 } };
 	size_t pieces = 0, planned = 0;
 	ssize_t done;
 

@@ -14,13 +14,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tracing.h"
 
-enum { REMINDER_US = 20000 };
+enum { REMINDER_US = 20000, HURRY = -10 };
 
 struct session session;
 
@@ -84,6 +85,12 @@ static int guard(pid_t recorder, int events)
 	return session.status;
 }
 
+/* A stopped thread waits for the recorder, so it goes first where it may. */
+static void hurry(void)
+{
+	setpriority(PRIO_PROCESS, 0, HURRY);
+}
+
 static int record_command(char **command, int events)
 {
 	pid_t recorder;
@@ -98,6 +105,7 @@ static int record_command(char **command, int events)
 	if (recorder)
 		return guard(recorder, events);
 	start(command);
+	hurry();
 	listen_for_requests();
 	follow_stops();
 	end_recording();
@@ -113,6 +121,7 @@ static int record_process(pid_t pid)
 	listen_for_requests();
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	attach(pid);
+	hurry();
 	follow_stops();
 	end_recording();
 	return 0;

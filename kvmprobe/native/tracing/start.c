@@ -125,6 +125,7 @@ void start(char **command)
 	error = session.command < 0 ? errno : seize(session.command);
 	if (error) {
 		report(TRACE_FAILED, session.command, session.command, TRACE_NO_SEIZE, error);
+		flush_events();
 		exit(CANNOT_EXEC);
 	}
 	session.traced[0] = session.command;

@@ -214,6 +214,7 @@ static void obey_request(void)
 void end_recording(void)
 {
 	report(TRACE_DONE, session.command, session.command, session.status, session.detaching);
+	flush_events();
 }
 
 void follow_stops(void)
@@ -226,7 +227,11 @@ void follow_stops(void)
 		obey_request();
 		if (session.mode == ATTACHED && !first_thread())
 			return;
-		tid = waitpid(-1, &status, __WALL);
+		tid = waitpid(-1, &status, __WALL | WNOHANG);
+		if (!tid) {
+			flush_events();
+			tid = waitpid(-1, &status, __WALL);
+		}
 		if (tid < 0 && errno == ECHILD)
 			return;
 		if (tid < 0)

@@ -11,7 +11,7 @@
 #include "constants.h"
 
 /* Non-KVM calls that a thread is followed for: after a call on a vCPU, from its birth, and after a KVM_RUN that was recorded. */
-enum { FOLLOW_CALL = 64, FOLLOW_BIRTH = 32, FOLLOW_RUN = 8 };
+enum { FOLLOW_CALL = 24, FOLLOW_BIRTH = 24, FOLLOW_RUN = 8 };
 
 /* System calls of other ABIs: asm/unistd_32.h, asm/unistd_x32.h. */
 enum { X32 = 0x40000000, I386_IOCTL = 54, X32_IOCTL = 514 };
@@ -86,6 +86,7 @@ extern struct session session;
 
 /* events.c */
 void open_events(int fd);
+void flush_events(void);
 void begin_event(struct buffer *event, uint32_t kind, pid_t tid, pid_t tgid);
 void add_part(struct buffer *event, uint32_t role, const void *bytes, size_t size, size_t wanted, int error);
 void finish_event(struct buffer *event, uint64_t began, int fd, uint32_t number, uint64_t argument, int64_t result);
