@@ -148,7 +148,7 @@ def test_a_child_has_its_own_process(program, path):
     assert {e.line.process for e in entries(path, Call)} == {1}
 
 
-def test_exec_begins_a_process_and_is_recorded_on(program, path):
+def test_exec_by_a_thread_begins_a_process_and_is_recorded_on(program, path):
     ended = trace(path, program, "exec")
     assert ended.stdout.startswith("XSTATE_BV")
     (executed,) = (e.line for e in entries(path, ProcessLine) if e.line.event is ProcessChange.EXEC)
@@ -235,6 +235,16 @@ def test_nothing_is_left_after_the_program(waiting):
     assert [p.pid for p in family if p.is_running()] == []
 
 
+def test_a_stopped_program_stays_stopped_until_it_is_continued(waiting):
+    front, process, go, result = waiting
+    process.suspend()
+    _wait(lambda: process.status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP})
+    go.touch()
+    process.resume()
+    assert _result_of(go, result) == "0 failed\n"
+    assert front.wait() == 0
+
+
 def test_sigterm_is_passed_to_the_program(waiting):
     front, process, _, _ = waiting
     front.send_signal(signal.SIGTERM)
@@ -284,6 +294,19 @@ def test_killing_kvmprobe_lets_go_of_the_process(program, path, tmp_path):
     traced.stdout.close()
 
 
+def test_all_threads_of_a_running_process_are_recorded(program, path, tmp_path):
+    go, words = tmp_path / "go", [program, "later", tmp_path / "go", "20"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as traced:
+        assert traced.stdout.readline().startswith("ready")
+        with subprocess.Popen([*COMMAND, "trace", "-o", path, "--pid", str(traced.pid)]) as front:
+            threads = psutil.Process(traced.pid).threads()
+            _wait(lambda: all(_tracer(psutil.Process(thread.id)) for thread in threads))
+            go.touch()
+            assert (traced.wait(), front.wait()) == (0, 0)
+    runs = [e.line.count for e in entries(path, Runs)]
+    assert (len(entries(path, Run)), runs) == (VCPUS, [19] * VCPUS)
+
+
 REFUSED = [
     (["--", "no-such-program"], "no-such-program: no such program in PATH"),
     (["--", "/no/such"], "/no/such: no such program"),
@@ -328,6 +351,25 @@ def test_a_disk_that_is_full_at_the_start_starts_nothing(program):
     assert ended.returncode == ExitCode.USAGE
     assert ended.stdout == ""
     assert "/dev/full: No space left on device" in ended.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a capability away")
+def test_a_process_of_another_user_needs_the_capability(tmp_path):
+    without = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+    with subprocess.Popen(
+        ["setpriv", "--reuid=65534", "--clear-groups", "sleep", "60"], stdout=subprocess.PIPE
+    ) as other:
+        ended = subprocess.run(
+            [*without, *COMMAND, "trace", "-o", tmp_path / "x", "--pid", str(other.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        other.kill()
+    assert ended.returncode == ExitCode.NOTHING_RAN
+    answer = f"ptrace(PTRACE_SEIZE) on process {other.pid} returned EPERM (1)"
+    assert answer in ended.stderr
+    assert "CAP_SYS_PTRACE" in ended.stderr
 
 
 @pytest.fixture

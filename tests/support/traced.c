@@ -3,8 +3,9 @@
  *
  * traced restore RUNS		one vCPU: an order of calls, then RUNS KVM_RUNs; stdout: XSTATE_BV as read back
  * traced threads RUNS		eight vCPUs, one thread each: KVM_SET_REGS, then RUNS KVM_RUNs
+ * traced later GO RUNS		the same, but waits for the file GO before the threads' first call
  * traced fork			a child does what restore does
- * traced exec			becomes `restore 1`
+ * traced exec			becomes `restore 1`, by an exec of its second thread
  * traced abort			dies after KVM_SET_REGS
  * traced hang			waits in KVM_RUN for ever, in a second thread; exits with status 7
  * traced wait GO RESULT	makes a call, waits for the file GO, makes 100 calls, writes how many failed to RESULT
@@ -114,10 +115,19 @@ static void restore(long runs)
 	printf("XSTATE_BV %x\n", xsave.region[512 / 4]);
 }
 
+static const char *awaited;
+
+static void await(void)
+{
+	while (awaited && access(awaited, F_OK))
+		usleep(10000);
+}
+
 static void *run_thread(void *argument)
 {
 	struct vcpu *vcpu = argument;
 
+	await();
 	require(set_registers(vcpu), "KVM_SET_REGS");
 	run(vcpu, vcpu->runs);
 	require(set_registers(vcpu), "KVM_SET_REGS");
@@ -137,6 +147,9 @@ static void threads(long runs)
 	}
 	for (i = 0; i < VCPUS; i++)
 		pthread_create(&tasks[i], NULL, run_thread, &vcpus[i]);
+	if (awaited)
+		printf("ready\n");
+	fflush(stdout);
 	for (i = 0; i < VCPUS; i++)
 		pthread_join(tasks[i], NULL);
 }
@@ -173,8 +186,8 @@ static void wait_for(const char *go, const char *result)
 	require(set_registers(&vcpu), "KVM_SET_REGS");
 	printf("ready %d\n", getpid());
 	fflush(stdout);
-	while (access(go, F_OK))
-		usleep(10000);
+	awaited = go;
+	await();
 	for (i = 0; i < 100; i++) {
 		failed += set_registers(&vcpu) < 0;
 		run(&vcpu, 10);
@@ -197,6 +210,12 @@ static void calls(long count)
 	printf("%ld failed\n", failed);
 }
 
+static void *exec_thread(void *program)
+{
+	execl(program, program, "restore", "1", NULL);
+	return NULL;
+}
+
 static void compat(void)
 {
 	long result;
@@ -212,11 +231,15 @@ int main(int count, char **words)
 {
 	long runs = count > 2 ? atol(words[2]) : 1;
 	struct vcpu vcpu;
+	pthread_t task;
 
 	if (!strcmp(words[1], "restore")) {
 		restore(runs);
 	} else if (!strcmp(words[1], "threads")) {
 		threads(runs);
+	} else if (!strcmp(words[1], "later")) {
+		awaited = words[2];
+		threads(atol(words[3]));
 	} else if (!strcmp(words[1], "fork")) {
 		if (!fork()) {
 			restore(1);
@@ -225,7 +248,8 @@ int main(int count, char **words)
 		wait(NULL);
 	} else if (!strcmp(words[1], "exec")) {
 		make_vm("\xe6\x10\xeb\xfc");
-		execl(words[0], words[0], "restore", "1", NULL);
+		pthread_create(&task, NULL, exec_thread, words[0]);
+		pause();
 	} else if (!strcmp(words[1], "abort")) {
 		make_vm("\xe6\x10\xeb\xfc");
 		vcpu = make_vcpu(0);
