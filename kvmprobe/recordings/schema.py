@@ -12,7 +12,7 @@ MOST_LINE = 1 << 20
 """Bytes of a line."""
 WINDOW = 1024
 """A line refers to one of so many payloads before it."""
-MOST_OBJECTS = 1 << 14
+MOST_OBJECTS = 1 << 18
 MOST_TEXT = 256
 """Characters of an object's id and link."""
 MOST_PROCESSES = 1 << 20
