@@ -19,7 +19,7 @@ from kvmprobe.errors import ReportFileError, WorkerError
 from kvmprobe.native import RECORDER
 from kvmprobe.tracer import rules
 from kvmprobe.tracer.events import read_events
-from kvmprobe.tracer.passing import Receiver, passing
+from kvmprobe.tracer.passing import ENDING, TO_COMMAND, Receiver, passing
 from kvmprobe.tracer.refusals import failure
 
 if TYPE_CHECKING:
@@ -46,66 +46,80 @@ class Recorder:
     """A recorder for one command or process."""
 
     def __init__(self, subject: str, words: Sequence[str], sizes: ImageSizes) -> None:
-        """Start it.
+        """Prepare it.
 
         :param subject: the command or process, for messages
         :param words: ``start`` and the command, or ``attach`` and a process id
         :raises StaleBuild: it was built from other sources than those in use
-        :raises WorkerError: it is missing or cannot be executed
         """
         check(RECORDER)
         self._subject = subject
+        self._words = words
+        self._sizes = sizes
         self._attaches = words[0] == "attach"
-        self._events, written = os.pipe()
-        with contextlib.suppress(OSError):
-            # More than pipe-user-pages-soft may be refused; then the pipe is small.
-            fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        os.set_inheritable(written, True)  # noqa: FBT003
-        numbers = (written, sizes.default, sizes.permitted)
-        try:
-            # The command has the descriptors that this process was started with.
-            self._process = subprocess.Popen(
-                [RECORDER, *map(str, numbers), rules.as_text(), *words], close_fds=False
-            )
-        except OSError as error:
-            raise WorkerError(f"cannot execute {RECORDER}: {error.strerror}") from error
-        finally:
-            os.close(written)
 
     def record(self, transcription: Transcription, path: Path, files: HostFiles) -> int:
         """Write events until the program has ended or was let go of; returns its exit status.
 
-        SIGINT and SIGTERM are passed on to a command that was started; they end the recording of
-        a process that was attached to.
+        SIGTERM is passed on to a command that was started; any signal that would end kvmprobe ends
+        the recording of a process that was attached to.
 
         :param path: of the recording, for messages
+        :raises WorkerError: the recorder is missing or cannot be executed
         :raises KvmprobeError: the program cannot be recorded; nothing was written
         :raises ReportFileError: the recording cannot be written; the program has gone on
         """
-        # The traced program needs the processors more.
-        os.nice(_NICE)
-        with passing(Receiver(recorder=self._process.pid if self._attaches else 0)) as receiver:
+        receiver = Receiver(ENDING if self._attaches else TO_COMMAND)
+        with passing(receiver):
+            process, events = self._started()
+            # The traced program needs the processors more.
+            os.nice(_NICE)
             try:
-                self._write(transcription, files, receiver)
+                self._write(events, process.pid, receiver, transcription, files)
             except OSError as error:
-                os.close(self._events)
-                self._process.wait()
                 raise ReportFileError(
                     f"{path}: {error.strerror}: the recording ends there; the program went on"
                 ) from error
-            os.close(self._events)
-            status = self._process.wait()
+            finally:
+                # The recorder then lets all calls pass.
+                os.close(events)
+                status = process.wait()
         if transcription.status is None:
             transcription.cut(_KILLED)
         return status if transcription.status is None else transcription.status
 
-    def _write(self, transcription: Transcription, files: HostFiles, receiver: Receiver) -> None:
-        for event in read_events(self._events):
+    def _started(self) -> tuple[subprocess.Popen[bytes], int]:
+        """Start the recorder; returns also the pipe of its events."""
+        events, written = os.pipe()
+        with contextlib.suppress(OSError):
+            # More than pipe-user-pages-soft may be refused; then the pipe is small.
+            fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        os.set_inheritable(written, True)  # noqa: FBT003
+        numbers = (written, self._sizes.default, self._sizes.permitted)
+        words = [*map(str, numbers), rules.as_text(), *self._words]
+        try:
+            # The command has the descriptors that this process was started with.
+            return subprocess.Popen([RECORDER, *words], close_fds=False), events
+        except OSError as error:
+            os.close(events)
+            raise WorkerError(f"cannot execute {RECORDER}: {error.strerror}") from error
+        finally:
+            os.close(written)
+
+    def _write(
+        self,
+        events: int,
+        recorder: int,
+        receiver: Receiver,
+        transcription: Transcription,
+        files: HostFiles,
+    ) -> None:
+        for event in read_events(events):
             if event.kind is TraceEvent.TRACE_FAILED:
-                os.close(self._events)
-                self._process.wait()
                 step = TraceFailure(event.number)
                 raise failure(step, event.argument, self._subject, files)
             if event.kind is TraceEvent.TRACE_STARTED:
-                receiver.command = event.pid
+                receiver.begin(event.pid)
+            if event.kind is TraceEvent.TRACE_ATTACHED:
+                receiver.begin(recorder)
             transcription.add(event)
