@@ -223,7 +223,7 @@ def denied(machine: Machine, on: str, by: str = MAIN) -> Outcome | None:
     :see: fs/file.c: fdget; virt/kvm/kvm_main.c: kvm_vm_ioctl, kvm_vcpu_ioctl
     """
     process = machine.process(by)
-    if machine.closed and (process.files, on) in machine.closed:
+    if (process.files, on) in machine.closed:
         return Failed(errno.EBADF)
     owner = machine.vcpus.get(on) or machine.vms.get(on)
     if owner is not None and owner.memory != process.memory:
