@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable  # noqa: TC003
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -86,6 +87,7 @@ class FakePlace:
     :ivar hides: the kernel's defects do not show in the probes
     :ivar loads: numbers of the requests whose fatal load was made, in order
     :ivar logs: kernel messages during the first step of each scenario that is no probe
+    :ivar defect: changes a step of the kernel; see tests/support/planted_defects.py
     :ivar boots: how many links were opened
     :ivar killed: by number of the link: how many scenarios it runs before it is killed from outside
     """
@@ -100,6 +102,7 @@ class FakePlace:
     loads: list = field(default_factory=list)
     boots: int = 0
     jobs: int = 1
+    defect: Callable = lambda _op, _before, step: step
     killed: dict = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
     target = Target("host", "6.12.95", "fake")
@@ -178,7 +181,7 @@ class FakeLink:
                 if loads and gate and machine.vcpu("vcpu0").fpstate.load_faults:
                     self._out.append(_end(number, "held"))
                     return
-                transition = op.step(machine)
+                transition = self._place.defect(op, machine, op.step(machine))
                 if isinstance(transition.outcome, HostDies):
                     self._place.loads.append(number)
                     self._out.append(LinkLostError("the host died", CRASH))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-from random import Random
-
 import pytest
 
 from kvmprobe.execution.fuzzing import Fuzzing
@@ -17,13 +14,11 @@ from kvmprobe.execution.witness import OneKernel
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.progress import Silent
 from kvmprobe.scenarios.relations.reads import BLIND
-from kvmprobe.search.guidance import Guidance
-from kvmprobe.search.sequences import Sequences
 from kvmprobe.search.shrink import Budget
 from kvmprobe.search.signature import Explained
-from kvmprobe.search.values import ModelValues
 from tests.support.fake_link import FakePlace, learn_ops
 from tests.support.hosts import AMX_HOST, with_behaviours
+from tests.support.searching import search
 
 O1 = Behaviour.XFD_WRITE_KEEPS_XSTATE_BV
 O2 = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
@@ -34,25 +29,6 @@ B4 = Behaviour.XTILE_CFG_ADVERTISED_ALONE
 @pytest.fixture(autouse=True)
 def _all_ops(monkeypatch):
     learn_ops(monkeypatch)
-
-
-def search(place, explained, batches, seed=1):
-    fuzzing = Fuzzing(place, Hazardous.EVERY, explained, NoLedger(), Silent())
-    random = Random(seed)
-    guidance = Guidance(random, Sequences(AMX_HOST, random, ModelValues(AMX_HOST, random)))
-    asked = count()
-    found = fuzzing.run(guidance, "fuzz", lambda: next(asked) == batches)
-    return fuzzing, filter(_is_meant, found)
-
-
-def _is_meant(failing):
-    """Return False for what the fake kernel does wrong by itself.
-
-    Its answers where the model has no rule can contradict each other, and it takes one op for
-    another that makes the same call.
-    """
-    names = {op.name for _, op in failing.scenario.ops()}
-    return failing.signature.kind == "divergence" and "run-until-out" not in names
 
 
 def test_a_correct_kernel_has_no_finds():
