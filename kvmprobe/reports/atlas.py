@@ -49,7 +49,7 @@ def order_text(order: OneOrder) -> str:
     """Return the results of two calls, in the order in which they were made."""
     if order.crash:
         return f"{order.first}, {order.second}: the host dies: {order.crash}"
-    results = (errno_name(-r) if r < 0 else "0" for r in order.results)
+    results = (errno_name(-r) if r < 0 else str(r) for r in order.results)
     shown = zip((order.first, order.second), results, strict=False)
     return ", ".join(f"{name}={result}" for name, result in shown)
 

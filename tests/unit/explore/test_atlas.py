@@ -7,10 +7,10 @@ from kvmprobe.execution.judging import Judging
 from kvmprobe.explore.atlas import Pairs
 from kvmprobe.explore.visits import Visit
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.reports.atlas import atlas_lines, atlas_page, changed_lines
+from kvmprobe.reports.atlas import atlas_lines, atlas_page, changed_lines, order_text
 from kvmprobe.results.record import Crash, Target
 from kvmprobe.results.trace import End
-from kvmprobe.search.atlas import FILE, Atlas, Order
+from kvmprobe.search.atlas import FILE, Atlas, OneOrder, Order
 from kvmprobe.search.graph import scenario_of
 from kvmprobe.search.pairs import calls, graph, reads, starts
 from tests.support.fake_kernel import trace_of
@@ -118,3 +118,9 @@ def test_two_kernels_differ_in_the_pairs_whose_order_does_something_else():
     bad, good = atlas(cells(names, O1)), atlas(cells(names))
     assert len(list(changed_lines(bad, good))) == 2
     assert list(changed_lines(bad, bad)) == []
+
+
+def test_how_many_msrs_were_taken_is_shown():
+    # Documentation/virt/kvm/api.rst, KVM_SET_MSRS: the number of entries that were written
+    taken, refused = (order_text(OneOrder("a", "xss", (0, count))) for count in (1, 0))
+    assert (taken, refused) == ("a=0, xss=1", "a=0, xss=0")
