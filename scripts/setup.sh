@@ -16,8 +16,10 @@ _GROUPS=kvmprobe.groups # in an environment: the dependency groups that it has
 # For the tests: gpg to sign archives, mandoc and the shells that read the manual page and the completion scripts.
 _PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch e2fsprogs"
 _TEST_PACKAGES="gnupg mandoc zsh fish"
-# For tests of the HTML report; not every distribution has them, so apt-get gets them in a call of their own.
+# For tests of the HTML report, and of a recorded VMM; not every distribution has them, so apt-get gets each in a
+# call of its own.
 _BROWSER_PACKAGES="chromium chromium-driver"
+_VMM_PACKAGES="qemu-system-x86"
 
 _say() { printf 'kvmprobe setup: %s\n' "$*" >&2; }
 
@@ -81,14 +83,18 @@ _install_packages() {
     missing=$(_missing_packages "$@")
     # shellcheck disable=SC2086 # a list of words
     [ -z "$missing" ] || _install $missing
-    case " $* " in *" test "*) _install_browser ;; esac
+    case " $* " in *" test "*)
+        _install_together $_BROWSER_PACKAGES
+        _install_together $_VMM_PACKAGES
+        ;;
+    esac
 }
 
-# Without a browser only the browser tests are skipped.
-_install_browser() {
+# Without these packages only the tests that need them are skipped.
+_install_together() {
     local missing
     command -v dpkg-query >/dev/null || return 0
-    missing=$(_not_installed $_BROWSER_PACKAGES)
+    missing=$(_not_installed "$@")
     # shellcheck disable=SC2086 # a list of words
     [ -z "$missing" ] || _install $missing
 }
