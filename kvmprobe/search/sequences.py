@@ -98,7 +98,8 @@ class Sequences:
                 kept += self._step(trail)
             elif trail.takes(part.op):
                 kept.append(part)
-        return self._made(name, kept, trail)
+        # Without its beginning nothing of a sequence may be possible.
+        return self._made(name, kept, trail) if kept else self.new(name)
 
     def judges(self, scenario: Scenario) -> bool:
         """Return True if the model can judge all calls of a sequence on this host."""
