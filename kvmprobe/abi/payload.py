@@ -21,8 +21,17 @@ DATA_SIZE = 0x4000
 SHADOW = 0x400000
 STACKS = DATA + DATA_SIZE
 STACKS_SIZE = 0x2000
+# Of L1: SDM vol.3 §25.11.5 "VMXON Region", §25.2 "Format of the VMCS Region", §25.6.9 "MSR-Bitmap
+# Address".
+VMXON = 0x18000
+VMCS = 0x19000
+MSR_BITMAP = 0x1A000
 NO_EXCEPTION = 0x100
 NO_COMMAND = 0x101
+# "Vectors" of a command that exited from L2 to L1, and of one at which VMX failed in L1; the error
+# code has the exit reason, of an exception its vector in bits 23:16, or the VM-instruction error.
+EXITED = 0x102
+VMX_FAILED = 0x103
 # The payload exits to user space with an OUT to this port.  KVM completes that OUT before it exits,
 # so that RIP points after it: arch/x86/kvm/x86.c: kvm_fast_pio_out, KVM_X86_QUIRK_OUT_7E_INC_RIP.
 PORT = 0x7E
@@ -46,6 +55,11 @@ PLACES = {
     "PORT": PORT,
     "NO_EXCEPTION": NO_EXCEPTION,
     "NO_COMMAND": NO_COMMAND,
+    "EXITED": EXITED,
+    "VMX_FAILED": VMX_FAILED,
+    "VMXON": VMXON,
+    "VMCS": VMCS,
+    "MSR_BITMAP": MSR_BITMAP,
 }
 
 _COMMAND = struct.Struct("<II5Q16x")
@@ -58,7 +72,8 @@ class PayloadOp(IntEnum):
     Memory operands are in the data area.  RDX is the stride of TILELOADD and TILESTORED, EDX:EAX
     the RFBM of the XSAVE family, and the operand the TMM register of tile instructions.  SETSSBSY,
     CLRSSBSY, RSTORSSP, WRSS and SWITCH_STACKS first store RBX, a token of a shadow stack, at the
-    physical address in RCX.
+    physical address in RCX.  ENTER_L2 starts a nested guest, which executes the payload; RAX
+    is the bitmap of the exceptions that exit to L1, and ECX IA32_VMX_BASIC.
     """
 
     NOP = 0
@@ -125,6 +140,8 @@ class PayloadOp(IntEnum):
     CALL = 61
     RETURN_ELSEWHERE = 62
     JUMP_UNTRACKED = 63
+    ENTER_L2 = 64
+    VMCALL = 65
 
 
 class Registers(NamedTuple):

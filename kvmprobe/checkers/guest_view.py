@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX, Msr
-from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, PayloadOp, PayloadResult
+from kvmprobe.abi.payload import EXITED, NO_EXCEPTION, RESULT_SIZE, PayloadOp, PayloadResult
 from kvmprobe.checkers.checker import at
 from kvmprobe.results.claim import Claim
 from kvmprobe.scenarios.calls import RunGuest
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _COMMAND = struct.Struct("<II4Q")
 _DEVICE_NOT_AVAILABLE = 7
+# Of an error code of the payload; 0 is an exception.
+_EXIT_REASON = 0xFFFF
 # SDM vol.1 §13.5.9 "CET State"
 _CET_IN_XSTATE = (Msr.IA32_U_CET, *range(Msr.IA32_PL0_SSP, Msr.IA32_PL3_SSP + 1))
 
@@ -33,6 +35,7 @@ class Instruction:
     :ivar given: EDX:EAX before the instruction
     :ivar got: EDX:EAX after the instruction
     :ivar vector: of the exception that it raised, or NO_EXCEPTION
+    :ivar exited_by: vector of the exception by which it left a nested guest; else -1
     """
 
     op: PayloadOp
@@ -40,6 +43,7 @@ class Instruction:
     given: int
     got: int
     vector: int
+    exited_by: int
 
     @property
     def done(self) -> bool:
@@ -56,7 +60,9 @@ def instruction(event: Event) -> Instruction | None:
     op, _, rax, _, rcx, rdx = _COMMAND.unpack_from(event.call.command)
     result = PayloadResult.parse(event.output)
     given, got = _joined(rdx, rax), _joined(result.rdx, result.rax)
-    return Instruction(PayloadOp(op), rcx & U32_MAX, given, got, result.vector)
+    exited = result.vector == EXITED and not result.error_code & _EXIT_REASON
+    by = result.error_code >> 16 if exited else -1
+    return Instruction(PayloadOp(op), rcx & U32_MAX, given, got, result.vector, by)
 
 
 def _joined(high: int, low: int) -> int:
@@ -85,9 +91,9 @@ def writes(executed: Instruction) -> dict[int | None, int | None]:
     """Return the registers that an instruction wrote, with their values.
 
     The key is an MSR's index, or None for XCR0; the value is None if it is not known.  #NM in the
-    guest may set IA32_XFD_ERR, and XRSTORS may load the MSRs of CET.
+    guest may set IA32_XFD_ERR, also where it exits to L1, and XRSTORS may load the MSRs of CET.
     """
-    if executed.vector == _DEVICE_NOT_AVAILABLE:
+    if _DEVICE_NOT_AVAILABLE in {executed.vector, executed.exited_by}:
         return {Msr.IA32_XFD_ERR: None}
     if not executed.done:
         return {}

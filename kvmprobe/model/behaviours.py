@@ -206,6 +206,13 @@ class Behaviour(Enum):
         "caller with PKRU 0: SET_XSAVE(PKRU); KVM_RUN(immediate_exit); GET_XSAVE2: XSTATE_BV[9]=0",
     )
 
+    NM_OF_L1_MISSED = Description(
+        Kind.DEFECT,
+        "IA32_XFD armed in a nested guest leaves #NM of L1 unintercepted, so KVM misses XFD_ERR",
+        "arch/x86/kvm/vmx/vmx.c: vmx_update_exception_bitmap, which writes the current VMCS",
+        "L2: WRMSR(XFD=b18); L1: TILELOADD, #NM; the host's GET_MSRS shows XFD_ERR=0",
+    )
+
     # Members are singletons, and Enum's own hash is a Python function.
     __hash__ = object.__hash__
 

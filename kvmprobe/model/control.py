@@ -26,6 +26,7 @@ class Cr0(IntEnum):
     EM = 1 << 2
     TS = 1 << 3
     ET = 1 << 4
+    NE = 1 << 5
     WP = 1 << 16
     NW = 1 << 29
     CD = 1 << 30

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from kvmprobe.abi.numbers import U32_MAX, KvmExit
-from kvmprobe.abi.payload import NO_EXCEPTION, RESULT_SIZE, Registers
+from kvmprobe.abi.payload import EXITED, NO_EXCEPTION, RESULT_SIZE, VMX_FAILED, Registers
 from kvmprobe.errors import ModelBug
 from kvmprobe.model import avx_left, cet, shadow_stack
 from kvmprobe.model.control import EFER_LMA, EFER_LME, Cr0, Cr4
@@ -64,13 +64,25 @@ class Vector(IntEnum):
     CP = 21
 
 
+class ExitReason(IntEnum):
+    """Why a nested guest exits to L1 (SDM vol.3 appendix C "VMX Basic Exit Reasons")."""
+
+    EXCEPTION = 0
+    CPUID = 10
+    VMCALL = 18
+    XSETBV = 55
+
+
+_NO_VECTORS = {NO_EXCEPTION: "none", EXITED: "exit to L1", VMX_FAILED: "VMX failed"}
+
+
 def vector_name(vector: int) -> str:
     """Return ``#NM`` for 7, ``none`` where there was no exception.
 
     :see: SDM vol.3 §6.15 "Exception and Interrupt Reference"
     """
-    if vector == NO_EXCEPTION:
-        return "none"
+    if vector in _NO_VECTORS:
+        return _NO_VECTORS[vector]
     return f"#{Vector(vector).name}" if vector in set(Vector) else str(vector)
 
 
@@ -90,6 +102,17 @@ class Fault(Exception):
         """Return the exception of an instruction that is not the command's first."""
         self.before = before
         return self
+
+
+class ExitToL1(Exception):
+    """The instruction of a nested guest exits to L1, and has changed nothing.
+
+    :ivar reason: the exit reason, of an exception with its vector in bits 23:16
+    """
+
+    def __init__(self, reason: int) -> None:
+        super().__init__(hex(reason))
+        self.reason = reason
 
 
 class Guest(NamedTuple):
@@ -173,6 +196,11 @@ class Guest(NamedTuple):
             if not holds:
                 raise Fault(vector)
 
+    def exit_from_l2(self, reason: ExitReason) -> None:
+        """Exit to L1 if this is a nested guest."""
+        if self.vcpu.in_l2:
+            raise ExitToL1(reason)
+
     @property
     def cpuid(self) -> GuestCpuid:
         """The guest's table; long mode needs one."""
@@ -245,14 +273,31 @@ def execute(
     except Fault as fault:
         vector, error_code = fault.vector, fault.error_code
         guest = fault.before or guest
-        guest = guest.with_vcpu(shadow_stack.after_exception(guest.vcpu))
         if fault.xfd_err is not None:
-            guest = guest.with_vcpu(guest.vcpu._replace(xfd_err=fault.xfd_err))
+            guest = guest.with_vcpu(_with_xfd_err(guest.vcpu, fault.xfd_err))
+        if guest.vcpu.in_l2 and guest.vcpu.l2_exceptions >> vector & 1:
+            vector, error_code = EXITED, ExitReason.EXCEPTION | vector << 16
+            guest = guest.with_vcpu(guest.vcpu._replace(in_l2=False))
+        else:
+            guest = guest.with_vcpu(shadow_stack.after_exception(guest.vcpu))
+    except ExitToL1 as left_l2:
+        vector, error_code = EXITED, left_l2.reason
+        guest = guest.with_vcpu(guest.vcpu._replace(in_l2=False))
     shadow_stack.require_tracker_idle(guest.vcpu)
     after = machine.with_vcpu(vcpu_name, left(vcpu, guest))
     step = Step(after, _told(guest, vector, error_code), rule)
     in_doubt = avx_left.may_show(machine.host, vcpu.fpstate)
     return judged(step, "KVM_RUN", str(Freedom.AVX_LEFT) if in_doubt else "")
+
+
+def _with_xfd_err(vcpu: Vcpu, xfd_err: int) -> Vcpu:
+    """Return the vCPU after #NM; where KVM does not intercept it, the MSR alone has the value.
+
+    :see: arch/x86/kvm/vmx/vmx.c: handle_nm_fault_irqoff
+    """
+    if vcpu.nm_missed and not vcpu.in_l2:
+        return vcpu._replace(xfd_err_left=xfd_err)
+    return vcpu._replace(xfd_err=xfd_err)
 
 
 def entered(host: HostProfile, vcpu: Vcpu, given: Registers) -> Guest:
@@ -291,8 +336,10 @@ def left(before: Vcpu, guest: Guest) -> Vcpu:
         )
         mask = before.fpstate.mxcsr_mask if untouched else guest.host.mxcsr_mask
         fpstate = fpstate._replace(mxcsr=guest.mxcsr, mxcsr_mask=mask)
-    fpstate = avx_left.after_guest_code(guest.host, fpstate)
-    return guest.vcpu._replace(fpstate=cycle_fpu(guest.host, fpstate), ran=True, entered=True)
+    fpstate = cycle_fpu(guest.host, avx_left.after_guest_code(guest.host, fpstate))
+    # Only then KVM clears the MSR: arch/x86/kvm/x86.c: vcpu_enter_guest.
+    xfd_err_left = 0 if guest.vcpu.xfd_err else guest.vcpu.xfd_err_left
+    return guest.vcpu._replace(fpstate=fpstate, xfd_err_left=xfd_err_left, ran=True, entered=True)
 
 
 def _told(guest: Guest, vector: int, error_code: int) -> Done | OneOf:

@@ -9,8 +9,9 @@ from kvmprobe.abi.payload import Registers
 from kvmprobe.errors import NotModelled
 from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.cpuid_refresh import as_held, refreshed
-from kvmprobe.model.guest import Vector, instruction_rule
+from kvmprobe.model.guest import ExitReason, Vector, instruction_rule
 from kvmprobe.model.guest_cpuid import current
+from kvmprobe.model.machine import U64_MAX
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.sregs import legal_cr4
 from kvmprobe.model.xcr import legal_xcr0
@@ -123,7 +124,7 @@ WRITE_CR4 = Rule(
 def write_cr4(guest: Guest) -> Guest:
     """MOV CR4, RAX in 64-bit mode: a feature's bit needs the feature in the guest's CPUID.
 
-    CR4.CET needs CR0.WP, and CR4.LA57 cannot change.
+    CR4.CET needs CR0.WP, CR4.LA57 cannot change, and CR4.VMXE stays set in VMX operation.
 
     :see: SDM vol.3 §2.5 "Control Registers"; arch/x86/kvm/x86.c: kvm_set_cr4, __kvm_is_valid_cr4
     """
@@ -132,7 +133,8 @@ def write_cr4(guest: Guest) -> Guest:
     legal = legal_cr4(guest.host, vcpu.cpuid, value) and value & Cr4.PAE.bit
     protected = vcpu.cr0 & Cr0.WP or not value & Cr4.CET.bit
     same_paging = not (value ^ vcpu.cr4) & Cr4.LA57.bit
-    guest.require((legal and protected and same_paging, Vector.GP))
+    in_vmx = vcpu.vmxon == U64_MAX or value & Cr4.VMXE.bit
+    guest.require((legal and protected and same_paging and in_vmx, Vector.GP))
     return guest.with_vcpu(guest.vcpu._replace(cr4=value))
 
 
@@ -167,12 +169,15 @@ XSETBV = Rule(
 
 
 def xsetbv(guest: Guest) -> Guest:
-    """XSETBV at CPL 0: legal is what KVM_SET_XCRS accepts.
+    """XSETBV at CPL 0: legal is what KVM_SET_XCRS accepts; that of a nested guest exits to L1.
 
-    :see: arch/x86/kvm/x86.c: kvm_emulate_xsetbv, __kvm_set_xcr
+    :see: arch/x86/kvm/x86.c: kvm_emulate_xsetbv, __kvm_set_xcr;
+        arch/x86/kvm/vmx/nested.c: nested_vmx_l1_wants_exit
     """
     legal = guest.ecx == 0 and legal_xcr0(guest.edx_eax, guest.vcpu.guest_xcr0)
-    guest.require((guest.cr4_osxsave, Vector.UD), (legal, Vector.GP))
+    guest.require((guest.cr4_osxsave, Vector.UD))
+    guest.exit_from_l2(ExitReason.XSETBV)
+    guest.require((legal, Vector.GP))
     return guest.with_vcpu(guest.vcpu._replace(xcr0=guest.edx_eax))
 
 
@@ -250,8 +255,12 @@ CPUID = Rule(
 def cpuid(guest: Guest) -> Guest:
     """CPUID of a sub-leaf within the table's range; KVM keeps what follows registers current.
 
-    :see: arch/x86/kvm/cpuid.c: kvm_emulate_cpuid, kvm_update_cpuid_runtime
+    That of a nested guest exits to L1.
+
+    :see: arch/x86/kvm/cpuid.c: kvm_emulate_cpuid, kvm_update_cpuid_runtime;
+        arch/x86/kvm/vmx/nested.c: nested_vmx_l1_wants_exit
     """
+    guest.exit_from_l2(ExitReason.CPUID)
     guest = guest.with_vcpu(refreshed(guest.host, guest.vcpu))
     held = current(guest.host, as_held(guest.vcpu), guest.cpuid)
     found = held.table.find(guest.registers.rax & U32_MAX, guest.ecx)

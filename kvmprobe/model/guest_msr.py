@@ -9,7 +9,7 @@ from kvmprobe.errors import NotModelled
 from kvmprobe.model import cet
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest import Vector
-from kvmprobe.model.msr import with_xfd
+from kvmprobe.model.msr import with_xfd, xfd_by_kvm
 from kvmprobe.model.rule import KernelFile, KernelSource, ManualSource, Rule
 from kvmprobe.model.unsupported_msr import is_ignored
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, XFD_BIT, XSAVES_BIT, Register
@@ -17,6 +17,7 @@ from kvmprobe.xstate.features import DYNAMIC
 
 if TYPE_CHECKING:
     from kvmprobe.model.guest import Guest
+    from kvmprobe.model.machine import Vcpu
 
 
 RDMSR = Rule(
@@ -33,16 +34,19 @@ RDMSR = Rule(
 def rdmsr(guest: Guest) -> Guest:
     """RDMSR: #GP for an MSR that CPUID lacks, except XFD once its interception is off.
 
+    In a nested guest it is on, as for all of these.
+
     :see: arch/x86/kvm/x86.c: kvm_get_msr_common; arch/x86/kvm/vmx/vmx.c: vmx_set_msr
     """
     vcpu = guest.vcpu
     match guest.ecx:
         case Msr.IA32_XFD:
-            guest.require((vcpu.xfd_passthrough or _has(guest, XFD_BIT), Vector.GP))
+            guest.require((_passes_xfd(vcpu) or _has(guest, XFD_BIT), Vector.GP))
             return guest.with_eax_edx(vcpu.xfd)
         case Msr.IA32_XFD_ERR:
             guest.require((_has(guest, XFD_BIT), Vector.GP))
-            return guest.with_eax_edx(vcpu.xfd_err)
+            left = 0 if vcpu.in_l2 else vcpu.xfd_err_left
+            return guest.with_eax_edx(vcpu.xfd_err or left)
         case Msr.IA32_XSS:
             guest.require((_has(guest, XSAVES_BIT), Vector.GP))
             return guest.with_eax_edx(vcpu.xss)
@@ -74,12 +78,12 @@ def wrmsr(guest: Guest) -> Guest:
     vcpu, value = guest.vcpu, guest.edx_eax
     dynamic = not value & ~(vcpu.guest_xcr0 & DYNAMIC) and _has(guest, XFD_BIT)
     match guest.ecx:
-        case Msr.IA32_XFD if vcpu.xfd_passthrough:
+        case Msr.IA32_XFD if _passes_xfd(vcpu):
             guest.require((not value & ~(guest.host.user_features & DYNAMIC), Vector.GP))
             return guest.with_vcpu(with_xfd(vcpu, value))
         case Msr.IA32_XFD:
             guest.require((dynamic, Vector.GP))
-            return guest.with_vcpu(with_xfd(vcpu, value))
+            return guest.with_vcpu(xfd_by_kvm(guest.host, vcpu, value))
         case Msr.IA32_XFD_ERR:
             guest.require((dynamic, Vector.GP))
             return guest.with_vcpu(guest.vcpu._replace(xfd_err=value))
@@ -90,6 +94,11 @@ def wrmsr(guest: Guest) -> Guest:
         case _:
             guest.require((is_ignored(guest.host), Vector.GP))
             return guest
+
+
+def _passes_xfd(vcpu: Vcpu) -> bool:
+    # arch/x86/kvm/vmx/nested.c: nested_vmx_prepare_msr_bitmap
+    return vcpu.xfd_passthrough and not vcpu.in_l2
 
 
 def _with_xss(guest: Guest) -> Guest:

@@ -44,6 +44,7 @@ _EFER, _APIC_BASE = 0xC000_0080, 0x1B
 _WITH_EFFECTS = {
     "KVM_SET_SREGS writes it": (range(_EFER, _EFER + 1), range(_APIC_BASE, _APIC_BASE + 1)),
     "it is a register of the local APIC": (range(0x800, 0x900),),
+    "it decides what VMX operation needs": (range(0x3A, 0x3B), range(0x480, 0x492)),
     "KVM then writes to guest memory": (
         range(0x11, 0x13),
         range(0x4B56_4D00, 0x4B56_4E00),

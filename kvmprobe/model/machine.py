@@ -112,7 +112,12 @@ class Vcpu(NamedTuple):
     :ivar entered: it has been entered since it was created or took an INIT
     :ivar init_pending: its local APIC has latched an INIT
     :ivar vmxon: address of the VMXON region; U64_MAX outside VMX operation
+    :ivar vmcs12: address of the current VMCS; U64_MAX without one
+    :ivar in_l2: it executes a nested guest
+    :ivar l2_exceptions: bitmap of the exceptions of that guest that exit to L1
     :ivar xfd_passthrough: the guest writes IA32_XFD without KVM (``xfd_no_write_intercept``)
+    :ivar nm_missed: KVM does not intercept #NM outside a nested guest, and so misses IA32_XFD_ERR
+    :ivar xfd_err_left: what is then left of it in the processor's MSR
     :ivar msrs: MSRs without a field of their own that were written
     :ivar ssp: the shadow stack pointer
     :ivar cpuid_refresh: what its table's values follow, on a kernel where this matters
@@ -139,7 +144,12 @@ class Vcpu(NamedTuple):
     entered: bool = False
     init_pending: bool = False
     vmxon: int = U64_MAX
+    vmcs12: int = U64_MAX
+    in_l2: bool = False
+    l2_exceptions: int = 0
     xfd_passthrough: bool = False
+    nm_missed: bool = False
+    xfd_err_left: int = 0
     msrs: Mapping[int, int] = MappingProxyType({})
     ssp: int = 0
     lapic: bool = False

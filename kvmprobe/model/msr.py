@@ -312,19 +312,34 @@ def _has_xsaves(cpuid: GuestCpuid | None) -> bool:
 
 
 def with_xfd(vcpu: Vcpu, value: int) -> Vcpu:
-    """Return the vCPU with IA32_XFD; the first value that is not zero ends its interception.
+    """Return the vCPU with IA32_XFD, as the guest writes it without KVM.
 
     :see: arch/x86/kvm/vmx/vmx.c: vmx_set_msr
     """
-    fpstate = vcpu.fpstate._replace(xfd=value)
-    opens = vcpu.xfd_passthrough or bool(value)
-    return vcpu._replace(fpstate=fpstate, xfd_passthrough=opens)
+    return vcpu._replace(fpstate=vcpu.fpstate._replace(xfd=value))
+
+
+def xfd_by_kvm(host: HostProfile, vcpu: Vcpu, value: int) -> Vcpu:
+    """Return the vCPU with IA32_XFD; the first value that is not zero ends its interception.
+
+    From then on KVM intercepts #NM, with the defect only where that was written: in the VMCS of the
+    nested guest or in L1's.
+
+    :see: arch/x86/kvm/vmx/vmx.c: vmx_set_msr, vmx_update_exception_bitmap
+    """
+    written = with_xfd(vcpu, value)
+    if not value:
+        return written
+    missed = False
+    if vcpu.in_l2 and Behaviour.NM_OF_L1_MISSED in host.behaviours:
+        missed = vcpu.nm_missed or not vcpu.xfd_passthrough
+    return written._replace(xfd_passthrough=True, nm_missed=missed)
 
 
 def _armed(host: HostProfile, vcpu: Vcpu, value: int, load: FpuLoad) -> Vcpu | None:
     if value & ~(vcpu.guest_xcr0 & DYNAMIC):
         return None
-    written = with_xfd(vcpu, value)
+    written = xfd_by_kvm(host, vcpu, value)
     keeps = _KEEPING[load] in host.behaviours
     return written if keeps else written._replace(fpstate=written.fpstate.without_armed())
 

@@ -1,8 +1,8 @@
 """A vCPU's state of nested virtualization: KVM_GET_NESTED_STATE and KVM_SET_NESTED_STATE on VMX.
 
-Shaped like arch/x86/kvm/vmx/nested.c: vmx_get_nested_state, vmx_set_nested_state.  A vCPU is
-outside VMX operation, or in it without a current VMCS.  Leaves out SMM, Hyper-V's enlightened VMCS
-and a current VMCS.
+Shaped like arch/x86/kvm/vmx/nested.c: vmx_get_nested_state, vmx_set_nested_state.  A state with a
+current VMCS is known only as what KVM returned for another vCPU.  Leaves out SMM and Hyper-V's
+enlightened VMCS.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _API = "Documentation/virt/kvm/api.rst"
 NO_ADDRESS = U64_MAX
+# The part of a vCPU that is saved here, beside those of ``guest_migration``.
+SAVED = "nested-state"
 HEAD_SIZE, VMCS_SIZE = 128, 0x1000
 # arch/x86/kvm/vmx/vmcs12.h: struct vmcs12 is larger than 0x100, and at most VMCS_SIZE.
 _ROOM_FOR_NONE = HEAD_SIZE + 0x100
@@ -70,17 +72,66 @@ def get_nested_state(machine: Machine, vcpu_name: str, room: int) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl; arch/x86/kvm/vmx/nested.c: vmx_get_nested_state
     """
     vcpu = machine.vcpu(vcpu_name)
-    if room < HEAD_SIZE:
-        return Step(machine, Failed(errno.E2BIG, {"size": HEAD_SIZE}), GET_NESTED_STATE)
     shown = vcpu.vmxon if has_feature(machine.host, vcpu, VMX) else NO_ADDRESS
+    size = HEAD_SIZE if vcpu.vmcs12 == NO_ADDRESS else HEAD_SIZE + VMCS_SIZE
+    if room < size:
+        return Step(machine, Failed(errno.E2BIG, {"size": size}), GET_NESTED_STATE)
     fields = {
-        "flags": 0,
+        "flags": _GUEST_MODE if vcpu.in_l2 else 0,
         "format": _VMX_FORMAT,
-        "size": HEAD_SIZE,
+        "size": size,
         "vmxon_pa": shown,
-        "vmcs12_pa": NO_ADDRESS,
+        "vmcs12_pa": vcpu.vmcs12,
     }
     return Step(machine, Done(fields=fields), GET_NESTED_STATE)
+
+
+def save_nested_state(machine: Machine, vcpu_name: str) -> Step:
+    """KVM_GET_NESTED_STATE of all of it, to restore it elsewhere.
+
+    :see: arch/x86/kvm/vmx/nested.c: vmx_get_nested_state
+    """
+    step = get_nested_state(machine, vcpu_name, HEAD_SIZE + 2 * VMCS_SIZE)
+    kept = {**machine.moved, (vcpu_name, SAVED): machine.vcpu(vcpu_name)}
+    return Step(machine._replace(moved=kept), step.outcome, step.rule)
+
+
+RESTORE_NESTED_STATE = Rule(
+    "KVM_SET_NESTED_STATE of what KVM_GET_NESTED_STATE returned goes on in the nested guest",
+    (),
+    (
+        KernelSource(KernelFile.KVM_VMX_NESTED, "vmx_set_nested_state"),
+        KernelSource(KernelFile.KVM_VMX_NESTED, "nested_vmx_enter_non_root_mode"),
+        DocumentSource(_API, "4.115 KVM_SET_NESTED_STATE"),
+    ),
+)
+
+
+def restore_nested_state(machine: Machine, vcpu_name: str, source: str) -> Step:
+    """KVM_SET_NESTED_STATE of what was saved of another vCPU, in which XSTATE has no part.
+
+    :see: arch/x86/kvm/vmx/nested.c: vmx_set_nested_state, nested_vmx_enter_non_root_mode
+    """
+    vcpu, had = machine.vcpu(vcpu_name), machine.moved[source, SAVED]
+    if had.vmxon != NO_ADDRESS and not has_feature(machine.host, vcpu, VMX):
+        return Step(machine, Failed(errno.EINVAL), RESTORE_NESTED_STATE)
+    restored = vcpu._replace(
+        vmxon=had.vmxon, vmcs12=had.vmcs12, in_l2=had.in_l2, l2_exceptions=had.l2_exceptions
+    )
+    return Step(machine.with_vcpu(vcpu_name, restored), Done(), RESTORE_NESTED_STATE)
+
+
+def not_restorable(machine: Machine, vcpu_name: str, source: str) -> str:
+    """Return why the model does not know what restoring does; empty if it does.
+
+    :see: arch/x86/kvm/vmx/nested.c: nested_vmx_enter_non_root_mode
+    """
+    vcpu, had = machine.vcpus.get(vcpu_name), machine.moved.get((source, SAVED))
+    if vcpu is None or had is None:
+        return ""
+    if (vcpu.cr0, vcpu.cr4, vcpu.efer) != (had.cr0, had.cr4, had.efer):
+        return "needs the control registers of the vCPU that was saved: KVM_SET_SREGS"
+    return ""
 
 
 SET_NESTED_STATE = Rule(

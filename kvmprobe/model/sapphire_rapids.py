@@ -21,9 +21,10 @@ _PLACES = (
 _INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 _SIZE = 11008
 _COMPACTED_SIZE = 10752
-# XSAVE, FXSR, SSE, SSE2 and AVX in leaf 1; PKU, AVX-512 and AMX in leaf 7; long mode.
+# VMX, XSAVE, FXSR, SSE, SSE2 and AVX in leaf 1; PKU, AVX-512 and AMX in leaf 7; long mode.
+_LEAF_1_ECX, _LEAF_1_EDX = 1 << 5 | 1 << 26 | 1 << 28, 1 << 24 | 1 << 25 | 1 << 26 | 1 << 6
 _OTHER_LEAVES = (
-    CpuidEntry(0x1, 0, 0, 0x806F8, 0, 1 << 26 | 1 << 28, 1 << 24 | 1 << 25 | 1 << 26 | 1 << 6),
+    CpuidEntry(0x1, 0, 0, 0x806F8, 0, _LEAF_1_ECX, _LEAF_1_EDX),
     CpuidEntry(0x7, 0, _INDEXED, 0, 1 << 5 | 1 << 16, 1 << 3, 1 << 22 | 1 << 24 | 1 << 25),
     CpuidEntry(0x1D, 0, _INDEXED, 1, 0, 0, 0),
     CpuidEntry(0x1D, 1, _INDEXED, 0x0400_2000, 0x0008_0040, 16, 0),

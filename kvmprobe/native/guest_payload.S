@@ -403,9 +403,11 @@ at_cpl3:
 1:  nop
     jmp finished
 
+#include "guest_nested.h"
+
     .balign 4
 commands:
-    .irp n, TO_63
+    .irp n, TO_63, 64, 65
     .long target_\n - payload_code
     .endr
     .if . - commands != 4 * PAYLOAD_COMMANDS

@@ -168,8 +168,8 @@ class Domain:
         vcpu = self.machine.vcpus.get(op.descriptor)
         if vcpu is not None and vcpu.init_pending and not op.takes_init:
             return "an INIT is pending, which get-mp-state or entering the guest takes"
-        if vcpu is not None and vcpu.vmxon != U64_MAX and not op.in_vmx_operation:
-            return "the vCPU is in VMX operation, of which the model knows little"
+        if vcpu is not None and vcpu.vmxon != U64_MAX:
+            return op.unknown_in_vmx(vcpu)
         return ""
 
     def _no_descriptor(self, op: Op, wanted: str) -> str:

@@ -51,6 +51,8 @@ _WEIGHTS = {
     "save-vcpu": 3.0,
     "restore-vcpu": 5.0,
     "restore-listed-msrs": 10.0,
+    "guest-enter-l2": 0.4,
+    "restore-nested-state": 5.0,
     "run-until-out": 3.0,
 }
 _OBSERVED = 0.3

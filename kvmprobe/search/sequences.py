@@ -51,6 +51,9 @@ _OWN_WEIGHTS = {
     "restore-vcpu": 6.0,
     "get-listed-msrs": 1.0,
     "restore-listed-msrs": 10.0,
+    "guest-enter-l2": 0.4,
+    "save-nested-state": 1.0,
+    "restore-nested-state": 10.0,
 }
 
 

@@ -142,6 +142,7 @@ def test_what_the_payload_has_in_memory_does_not_overlap():
         (places["COUNTER"], 8),
         (places["DATA"], places["DATA_SIZE"]),
         (payload.STACKS, payload.STACKS_SIZE),
+        *((at, 0x1000) for at in (payload.VMXON, payload.VMCS, payload.MSR_BITMAP)),
         (places["MEMORY"], 0),
     ]
     assert all(at + size <= following for (at, size), (following, _) in pairwise(used))

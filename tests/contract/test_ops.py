@@ -10,6 +10,7 @@ import pytest
 
 from kvmprobe.abi.errnos import ERRNOS, RAW
 from kvmprobe.execution.wire import define
+from kvmprobe.model.nested import SAVED
 from kvmprobe.model.outcome import Step
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
@@ -75,7 +76,7 @@ def with_captures(machine, table):
     """The machine with what ops restore that others have captured."""
     for op in (GetSregs(), GetSregs2()):
         machine = op.step(machine).machine
-    moved = {("vcpu0", "xcrs"): machine.vcpu("vcpu0")}
+    moved = {("vcpu0", part): machine.vcpu("vcpu0") for part in ("xcrs", SAVED)}
     return machine._replace(captured={"supported-cpuid": table}, moved=moved)
 
 

@@ -10,6 +10,7 @@ import pytest
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import ArchPrctlCode
 from kvmprobe.abi.payload import (
+    EXITED,
     NO_COMMAND,
     NO_EXCEPTION,
     RESULT_SIZE,
@@ -54,7 +55,9 @@ XTILE_DATA_NR, XTILE_DATA = 18, 1 << 18
 UD, NM, GP, PF, MF, XM = 6, 7, 13, 14, 16, 19
 # SDM vol.3 2.5: TS; OSFXSR, OSXMMEXCPT, PAE, OSXSAVE, PKE
 CR0, CR0_TS = 0x80010033, 1 << 3
-CR4, CR4_OSXSAVE, CR4_PKE = 0x620, 1 << 18, 1 << 22
+CR4, CR4_VMXE, CR4_OSXSAVE, CR4_PKE = 0x620, 1 << 13, 1 << 18, 1 << 22
+# include/uapi/linux/kvm_para.h: -KVM_ENOSYS
+NO_HYPERCALL, IA32_VMX_BASIC = (1 << 64) - 1000, 0x480
 IA32_XFD, IA32_XFD_ERR, IA32_U_CET, IA32_XSS = 0x1C4, 0x1C5, 0x6A0, 0xDA0
 ONE, MINUS_ONE_M80 = bytes(7) + b"\x80\xff\x3f", bytes(7) + b"\x80\xff\xbf"
 MINUS_ONES = struct.pack("<f", -1.0) * 4
@@ -206,6 +209,25 @@ TOUR = [
     Stop(A.CALL),
     Stop(A.RETURN_ELSEWHERE),
     Stop(A.JUMP_UNTRACKED),
+    # A nested guest: XSETBV, CPUID and VMCALL exit to L1 (SDM vol.3 26.1.2), and exceptions of the
+    # bitmap.  L1 has CR4.VMXE from then on, and so has L2; each entry starts it anew.
+    Stop(A.VMCALL, expected={"rax": NO_HYPERCALL}),
+    Stop(A.ENTER_L2, rax(1 << UD, rcx=IA32_VMX_BASIC), expected={"rax": 0, "rcx": 0}),
+    Stop(A.READ_CR4, expected={"rax": CR4 | CR4_OSXSAVE | CR4_PKE | CR4_VMXE}),
+    Stop(A.XGETBV, expected={"rax": XCR0, "rdx": 0}),
+    Stop(A.RDMSR, Registers(rcx=IA32_XFD), expected={"rax": 0}),
+    Stop(A.XSETBV, rax(7), vector=EXITED, expected={"error_code": 55}),
+    Stop(A.XSETBV, rax(7)),
+    Stop(A.ENTER_L2, rax(1 << UD, rcx=IA32_VMX_BASIC)),
+    Stop(A.XGETBV, expected={"rax": 7, "rdx": 0}),
+    Stop(A.XGETBV, Registers(rcx=5), vector=GP),
+    Stop(A.CPUID, vector=EXITED, expected={"error_code": 10}),
+    Stop(A.ENTER_L2, rax(1 << UD, rcx=IA32_VMX_BASIC)),
+    Stop(A.UD2, vector=EXITED, expected={"error_code": UD << 16}),
+    Stop(A.UD2, vector=UD),
+    Stop(A.ENTER_L2, rax(0, rcx=IA32_VMX_BASIC)),
+    Stop(A.UD2, vector=UD),
+    Stop(A.VMCALL, vector=EXITED, expected={"error_code": 18}),
 ]
 
 

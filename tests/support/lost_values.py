@@ -13,7 +13,7 @@ from kvmprobe.abi.payload import Registers
 from kvmprobe.model import avx_left, guest_xsave
 from kvmprobe.model.exported import images, visible_features
 from kvmprobe.model.freedom import Freedom
-from kvmprobe.model.guest import Fault, entered
+from kvmprobe.model.guest import ExitToL1, Fault, entered
 from kvmprobe.model.guest_xsave import RestoreForm, SaveForm
 from kvmprobe.model.init_signal import taken
 from kvmprobe.model.outcome import Done, Failed, HostDies, NotCovered, OneOf
@@ -79,6 +79,8 @@ def _at_exit(host, vcpu, op):
         return execution.model(guest)
     except Fault as fault:
         return fault.before or guest
+    except ExitToL1:
+        return guest
 
 
 def _lost_by_exit(guest, after):

@@ -92,6 +92,7 @@ families:
               crosvm and others
   guest       guest instructions: XSETBV, RDMSR, AMX, x87 to AVX-512, XSAVE
   vcpus       restores of two vCPUs that interleave; calls of other threads
+  nested      KVM_SET_NESTED_STATE; nested guests, also moved to another VM
   asleep      images that KVM_SET_XSAVE sleeps for, in a page fault
   migrate     a guest continued in another VM, in several restore orders
 """

@@ -15,12 +15,16 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.control import Cr4
 from kvmprobe.scenarios.calls import Relation
+from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.enabled_cap import EnableCap
 from kvmprobe.scenarios.ops.fpu import FpuContent, SetFpu
+from kvmprobe.scenarios.ops.guest_control import GuestWrmsr, GuestXsetbv
+from kvmprobe.scenarios.ops.guest_nested import GuestEnterL2, GuestVmcall
+from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
-from kvmprobe.scenarios.ops.msrs import NOT_AN_MSR, GetMsrs, SetMsrs, SetXfd
+from kvmprobe.scenarios.ops.msrs import NOT_AN_MSR, GetMsrs, GetXfd, SetMsrs, SetXfd
 from kvmprobe.scenarios.ops.nested import GetNestedState, SetNestedState
 from kvmprobe.scenarios.ops.one_reg import GetRegList
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
@@ -179,6 +183,14 @@ _ALL = (
         SetXsave(FPSSE),
         SetCpuid2(),
         GetXsave2(),
+    ),
+    # The end makes KVM intercept #NM again, and clear the MSR, which others would read.
+    _probe(
+        Behaviour.NM_OF_L1_MISSED,
+        TILES.needs | NESTED_VMX,
+        *(*TILES.ops, USE_XSAVE, GuestXsetbv(FPSSE | XTILE), GuestLdtilecfg()),
+        *(GuestEnterL2(), GuestWrmsr(Msr.IA32_XFD, XFeature.XTILE_DATA.bit), GuestVmcall()),
+        *(GuestTileloadd(), GetXfd(), _ARM, GuestTileloadd()),
     ),
     _probe_with(
         HostRegisters.PKRU_INIT,

@@ -1,4 +1,4 @@
-"""Each member of struct kvm_nested_state at its limits, and what a refused state leaves."""
+"""Each member of struct kvm_nested_state at its limits, what a refused state leaves; L2."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model.nested import HEAD_SIZE, VMCS_SIZE
+from kvmprobe.scenarios.catalog import nested_guest
 from kvmprobe.scenarios.catalog._starts import EMPTY, NO_CPUID, PLAIN, Start, scenario
 from kvmprobe.scenarios.ops.nested import GetNestedState, SetNestedState
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
@@ -55,8 +56,8 @@ def _family(start: Start) -> tuple[Scenario, ...]:
     )
 
 
-def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001
-    """Return the family for a guest without CPUID, with CPUID, with an empty table."""
+def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
+    """Return the family: guests without CPUID, with CPUID, with an empty table; nested guests."""
     late = replace(_ON, vmcs12=0x2000)
     other = replace(late, vmxon=0x3000)
     loaded = SetXsave(FPSSE)
@@ -64,4 +65,5 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:  # noqa: ARG001
         *(s for start in (NO_CPUID, PLAIN, EMPTY) for s in _family(start)),
         _of("refused", PLAIN, loaded, late, _OFF, _ON, other, late, loaded, _OFF),
         _of("refused-large", PLAIN, replace(_ON, size=HEAD_SIZE + VMCS_SIZE), _OFF),
+        *nested_guest.scenarios(host),
     )

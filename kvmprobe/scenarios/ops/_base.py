@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine
+    from kvmprobe.model.machine import Machine, Vcpu
     from kvmprobe.model.rule import Rule, Source
     from kvmprobe.scenarios.calls import Call
     from kvmprobe.scenarios.requirement import Requirement
@@ -129,6 +129,11 @@ class Op(ABC):
     def sources(cls) -> tuple[Source, ...]:
         """Return the sources of its rules, each once."""
         return tuple(dict.fromkeys(source for rule in cls.rules for source in rule.sources))
+
+    def unknown_in_vmx(self, vcpu: Vcpu) -> str:  # noqa: ARG002
+        """Return why the model does not cover it for a vCPU in VMX operation; empty if it does."""
+        known = self.in_vmx_operation
+        return "" if known else "the vCPU is in VMX operation, of which the model knows little"
 
     @property
     def places(self) -> Places:

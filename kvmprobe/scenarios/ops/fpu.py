@@ -67,6 +67,8 @@ def fpu_area(given: FpuContent, host: HostProfile) -> bytes:
 class SetFpu(HostIoctl):
     """Set x87 and SSE registers."""
 
+    in_vmx_operation = True
+
     given: FpuContent
 
     def argument(self, host: HostProfile) -> Argument:
@@ -83,6 +85,8 @@ class SetFpu(HostIoctl):
 @op("get-fpu", ioctls.GET_FPU, fpu.GET_FPU, output=_PLACES)
 class GetFpu(FixedIoctl):
     """Read x87 and SSE registers."""
+
+    in_vmx_operation = True
 
     def argument(self) -> Argument:
         return Output(FPU_SIZE)

@@ -18,6 +18,7 @@ from kvmprobe.model import (
     guest_x87,
     memory,
 )
+from kvmprobe.model.control import Cr4
 from kvmprobe.model.guest import VECTOR_FIELD, Guest
 from kvmprobe.model.memory import SET_MEMORY_REGION
 from kvmprobe.scenarios.calls import VCPU, VM, Call, RunGuest
@@ -30,7 +31,7 @@ from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine
+    from kvmprobe.model.machine import Machine, Vcpu
     from kvmprobe.model.outcome import Step
     from kvmprobe.model.rule import Rule
 
@@ -124,6 +125,18 @@ class GuestOp(Op):
         """Return the instruction with its operands; areas take their layout from ``host``."""
 
     @property
+    def known_in_l2(self) -> bool:
+        """Whether the model knows the instruction in a nested guest."""
+        return True
+
+    def unknown_in_vmx(self, vcpu: Vcpu) -> str:
+        if not vcpu.cr4 & Cr4.VMXE.bit:
+            return "the model does not know VMX operation without CR4.VMXE"
+        if vcpu.in_l2 and not self.known_in_l2:
+            return "the model does not know this instruction in a nested guest"
+        return ""
+
+    @property
     @abstractmethod
     def mnemonic(self) -> str:
         """The instruction with its operands."""
@@ -200,6 +213,9 @@ _PLAIN: dict[PayloadOp, tuple[Instruction, Rule, int]] = {
         0,
     ),
 }
+_NOT_IN_L2 = frozenset(
+    {PayloadOp.CLTS, PayloadOp.CALL, PayloadOp.RETURN_ELSEWHERE, PayloadOp.JUMP_UNTRACKED}
+)
 PlainInstruction = Annotated[PayloadOp, Choice(_PLAIN)]
 
 
@@ -219,6 +235,10 @@ class GuestExecute(FixedGuestOp):
     @property
     def mnemonic(self) -> str:
         return self.executes.name.replace("_", " ")
+
+    @property
+    def known_in_l2(self) -> bool:
+        return self.executes not in _NOT_IN_L2
 
     def executes_as(self) -> Execution:
         model, _, stored = _PLAIN[self.executes]

@@ -61,6 +61,12 @@ class _RegisterOp(FixedGuestOp):
         return self.form.shown.format(**values, msr=msr_name(values.get("index", 0)))
 
 
+class _NotInL2(_RegisterOp):
+    @property
+    def known_in_l2(self) -> bool:
+        return False
+
+
 @op("guest-xgetbv", "KVM_RUN", guest_control.XGETBV, on=_ON, operand="XGETBV")
 class GuestXgetbv(_RegisterOp):
     """Read XCR0, or the part of it that is in use."""
@@ -87,7 +93,7 @@ class GuestXsetbv(_RegisterOp):
 
 
 @op("guest-xsetbv-user", "KVM_RUN", guest_control.XSETBV_BY_USER, on=_ON, operand="XSETBV at CPL 3")
-class GuestXsetbvUser(_RegisterOp):
+class GuestXsetbvUser(_NotInL2):
     """Write XCR0 at CPL 3."""
 
     xcr0: U64
@@ -102,6 +108,11 @@ class GuestXsetbvUser(_RegisterOp):
 
 class _MsrOp(_RegisterOp):
     index: U64
+
+    @property
+    def known_in_l2(self) -> bool:
+        # Others exit to L1 where the bitmap of MSRs has no bit for them, or need CET.
+        return self.index & U32_MAX in {Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS}
 
     def refused(self, machine: Machine) -> str:  # noqa: ARG002
         ecx = self.index & U32_MAX
@@ -164,7 +175,7 @@ class GuestWrpkru(_RegisterOp):
 
 
 @op("guest-write-cr0", "KVM_RUN", guest_control.WRITE_CR0, on=_ON, operand="MOV CR0")
-class GuestWriteCr0(_RegisterOp):
+class GuestWriteCr0(_NotInL2):
     """Write CR0."""
 
     cr0: U64
@@ -175,7 +186,7 @@ class GuestWriteCr0(_RegisterOp):
 
 
 @op("guest-write-cr4", "KVM_RUN", guest_control.WRITE_CR4, on=_ON, operand="MOV CR4")
-class GuestWriteCr4(_RegisterOp):
+class GuestWriteCr4(_NotInL2):
     """Write CR4."""
 
     cr4: U64

@@ -20,7 +20,7 @@ from kvmprobe.scenarios.ops.xsave import IMAGE_PLACES, largest_image
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.model.machine import Machine
+    from kvmprobe.model.machine import Machine, Vcpu
     from kvmprobe.model.outcome import Step
 
 _IOCTLS = {
@@ -63,6 +63,8 @@ def _capture(vcpu: str, part: Part) -> str:
 )
 class SaveVcpu(HostIoctl):
     """Read one part of a vCPU's state, and keep it."""
+
+    in_vmx_operation = True
 
     part: Part
     vcpu: Name = VCPU
@@ -119,6 +121,10 @@ class RestoreVcpu(FixedIoctl):
 
     def argument(self) -> Argument:
         return Captured(_capture(self.source, self.part))
+
+    def unknown_in_vmx(self, vcpu: Vcpu) -> str:  # noqa: ARG002
+        known = self.part is not Part.SREGS
+        return "" if known else "the model does not know control registers set in VMX operation"
 
     def transition(self, machine: Machine) -> Step:
         return guest_migration.restore(machine, self.vcpu, self.part, self.source)

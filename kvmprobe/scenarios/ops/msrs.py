@@ -91,6 +91,8 @@ def _data(number: int) -> tuple[int, str]:
 class SetXfd(FixedIoctl):
     """Write IA32_XFD; the kernel returns the number of entries that it processed."""
 
+    in_vmx_operation = True
+
     xfd: U64
     vcpu: Name = VCPU
     by: Caller = MAIN
@@ -109,6 +111,8 @@ class SetXfd(FixedIoctl):
 @op("set-xfd-err", ioctls.SET_MSRS, msr.SET_XFD_ERR)
 class SetXfdErr(FixedIoctl):
     """Write IA32_XFD_ERR."""
+
+    in_vmx_operation = True
 
     xfd_err: U64
 
@@ -132,6 +136,8 @@ class SetXfdErr(FixedIoctl):
 )
 class GetXfd(OnVcpu, FixedIoctl):
     """Read IA32_XFD and IA32_XFD_ERR."""
+
+    in_vmx_operation = True
 
     vcpu: Name = VCPU
     by: Caller = MAIN

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 from kvmprobe.abi import ioctls
 from kvmprobe.model import nested
 from kvmprobe.model.nested import HEAD_SIZE, NO_ADDRESS, VMCS_SIZE, NestedState
-from kvmprobe.scenarios.calls import VCPU, Argument, Literal, Output
+from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Literal, Output
 from kvmprobe.scenarios.need import NESTED_VMX
-from kvmprobe.scenarios.op_fields import U16, U32, U64, Size
+from kvmprobe.scenarios.op_fields import U16, U32, U64, Name, Size
 from kvmprobe.scenarios.ops._base import FixedIoctl, op
 
 if TYPE_CHECKING:
-    from kvmprobe.model.machine import Machine
+    from kvmprobe.model.machine import Machine, Vcpu
     from kvmprobe.model.outcome import Step
 
 _HEAD = ioctls.KVM_NESTED_STATE
@@ -30,6 +30,11 @@ _PLACES = {
     },
 }
 _SIZES = struct.Struct("=HHI")
+_ROOM = HEAD_SIZE + 2 * VMCS_SIZE
+
+
+def _capture(vcpu: str) -> str:
+    return f"{nested.SAVED} of {vcpu}"
 
 
 @op(
@@ -76,7 +81,7 @@ class SetNestedState(FixedIoctl):
     smm_flags: U16 = 0
     vmx_flags: U32 = 0
     deadline: U64 = 0
-    room: ClassVar[int] = HEAD_SIZE + 2 * VMCS_SIZE
+    room: ClassVar[int] = _ROOM
 
     @property
     def given(self) -> NestedState:
@@ -101,6 +106,10 @@ class SetNestedState(FixedIoctl):
     def refused(self, machine: Machine) -> str:  # noqa: ARG002
         return nested.not_known(self.given)
 
+    def unknown_in_vmx(self, vcpu: Vcpu) -> str:
+        known = vcpu.vmcs12 == NO_ADDRESS
+        return "" if known else "the model does not know how a vCPU with a VMCS leaves it"
+
     def transition(self, machine: Machine) -> Step:
         return nested.set_nested_state(machine, VCPU, self.given)
 
@@ -110,3 +119,54 @@ class SetNestedState(FixedIoctl):
         more = {n: getattr(self, n) for n in ("flags", "format", "smm_flags", "vmx_flags")}
         changed = "".join(f", {name}={value:#x}" for name, value in more.items() if value)
         return f"{self.kernel_call}({shown}{changed})"
+
+
+@op(
+    "save-nested-state",
+    ioctls.GET_NESTED_STATE,
+    nested.GET_NESTED_STATE,
+    output=_PLACES,
+    needs=NESTED_VMX,
+)
+class SaveNestedState(FixedIoctl):
+    """Read all of the state, and keep it."""
+
+    in_vmx_operation = True
+    vcpu: Name = VCPU
+
+    def argument(self) -> Argument:
+        return Output(_ROOM, _SIZES.pack(0, 0, _ROOM), _capture(self.vcpu))
+
+    def transition(self, machine: Machine) -> Step:
+        return nested.save_nested_state(machine, self.vcpu)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call} of {self.vcpu}"
+
+
+@op(
+    "restore-nested-state",
+    ioctls.SET_NESTED_STATE,
+    nested.RESTORE_NESTED_STATE,
+    errnos=(errno.EINVAL,),
+    needs=NESTED_VMX,
+)
+class RestoreNestedState(FixedIoctl):
+    """Write what save-nested-state kept of another vCPU."""
+
+    vcpu: Name
+    source: Name = VCPU
+
+    def argument(self) -> Argument:
+        return Captured(_capture(self.source))
+
+    def refused(self, machine: Machine) -> str:
+        return nested.not_restorable(machine, self.vcpu, self.source)
+
+    def transition(self, machine: Machine) -> Step:
+        return nested.restore_nested_state(machine, self.vcpu, self.source)
+
+    @property
+    def text(self) -> str:
+        return f"{self.kernel_call} of {self.vcpu} from {self.source}"

@@ -107,6 +107,8 @@ class RunUntilOut(_Entry):
 class RunImmediateExit(OnVcpu, FixedOp):
     """Call KVM_RUN without entering the guest; KVM loads and saves the guest FPU even so."""
 
+    in_vmx_operation = True
+
     vcpu: Name = VCPU
     by: Caller = MAIN
 

@@ -31,6 +31,8 @@ _XCRS_SIZE = ioctls.SET_XCRS.size
 class SetXcrs(FixedIoctl):
     """Set XCR0 with a one-entry list."""
 
+    in_vmx_operation = True
+
     xcr0: U64
     vcpu: Name = VCPU
     by: Caller = MAIN
@@ -75,6 +77,8 @@ class SetXcrsList(FixedIoctl):
 @op("get-xcrs", ioctls.GET_XCRS, xcr.GET_XCR0, output=XCRS_PLACES)
 class GetXcrs(OnVcpu, FixedIoctl):
     """Read XCR0."""
+
+    in_vmx_operation = True
 
     vcpu: Name = VCPU
     by: Caller = MAIN

@@ -9,7 +9,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.guest_migration import MSR_LISTS, Part
 from kvmprobe.model.machine import Machine
 from kvmprobe.scenarios.calls import RunGuest
-from kvmprobe.scenarios.catalog import guest, migration
+from kvmprobe.scenarios.catalog import guest, migration, nested_guest
 from kvmprobe.scenarios.hazard import first_hazard
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.ops.guest import GuestOp
@@ -17,7 +17,7 @@ from kvmprobe.scenarios.scenario import Need
 from tests.support.guests import answers
 from tests.support.hosts import AMX_HOST, AVX512_HOST, PROFILES
 
-FAMILIES = {"guest": guest, "migrate": migration}
+FAMILIES = {"guest": guest, "migrate": migration, "nested": nested_guest}
 BY_HOST = {
     name: [s for family in FAMILIES.values() for s in family.scenarios(host)]
     for name, host in PROFILES.items()
