@@ -26,11 +26,14 @@ class ExitCode(IntEnum):
 # Python calls 95 ENOTSUP; the kernel and its documentation say EOPNOTSUPP.  It has no EHWPOISON
 # before version 3.14.
 _KERNEL_NAMES = {errno_names.EOPNOTSUPP: "EOPNOTSUPP", 133: "EHWPOISON"}
+# Not of the kernel: kvmprobe/abi/executor.py, RunFault.
+_OWN_NAMES = {4097: "the call did not wait for KVM_RUN", 4098: "KVM_RUN did not end with EINTR"}
 
 
 def errno_name(number: int) -> str:
     """Return ``EINVAL (22)`` for 22."""
-    name = _KERNEL_NAMES.get(number) or errno_names.errorcode.get(number)
+    own = _KERNEL_NAMES | _OWN_NAMES
+    name = own.get(number) or errno_names.errorcode.get(number)
     return f"{name or 'errno'} ({number})"
 
 

@@ -13,7 +13,9 @@ from kvmprobe.abi.executor import (
     Competition,
     ExitCode,
     HostRegisters,
+    KickKind,
     Placement,
+    RunFault,
     TaskRelation,
 )
 from kvmprobe.abi.log_records import LOST_RECORDS
@@ -40,7 +42,10 @@ def c_constants() -> dict[str, str]:
         "RESET_VECTOR": RESET_VECTOR,
         "XFD_MSR": int(Msr.IA32_XFD),
     }
-    executor = [*CallKind, *TaskRelation, *HostRegisters, *Competition, *Placement, *ExitCode]
+    executor = [
+        *(*CallKind, *TaskRelation, *HostRegisters, *Competition, *Placement),
+        *(*KickKind, *RunFault, *ExitCode),
+    ]
     recorder = [*TraceEvent, *TracePart, *TraceGap, *TraceFailure, *AreaMissing]
     lists = {
         "FPU_MSR_LISTS": fpu_loads.MSR_LISTS,

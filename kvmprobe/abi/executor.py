@@ -58,6 +58,20 @@ class Placement(IntEnum):
     MOVES = 1  # each call on another CPU than the one before
 
 
+class KickKind(IntEnum):
+    """How KVM_RUN of another thread is ended while a call waits for it; 0: no such call."""
+
+    BY_SIGNAL = 1
+    WITH_IMMEDIATE_EXIT = 2  # kvm_run.immediate_exit is set before the signal
+
+
+class RunFault(IntEnum):
+    """Results of a call that should have waited for KVM_RUN; no errno is that large."""
+
+    NOT_WAITED = -4097  # the call returned while the guest ran
+    NOT_INTERRUPTED = -4098  # KVM_RUN did not end with EINTR
+
+
 class ExitCode(IntEnum):
     """Exit status of a scenario's process."""
 

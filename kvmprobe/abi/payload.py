@@ -32,6 +32,8 @@ NO_COMMAND = 0x101
 # code has the exit reason, of an exception its vector in bits 23:16, or the VM-instruction error.
 EXITED = 0x102
 VMX_FAILED = 0x103
+# "Vector" of a command that goes on until there is another command.
+SPINNING = 0x104
 # The payload exits to user space with an OUT to this port.  KVM completes that OUT before it exits,
 # so that RIP points after it: arch/x86/kvm/x86.c: kvm_fast_pio_out, KVM_X86_QUIRK_OUT_7E_INC_RIP.
 PORT = 0x7E
@@ -57,6 +59,7 @@ PLACES = {
     "NO_COMMAND": NO_COMMAND,
     "EXITED": EXITED,
     "VMX_FAILED": VMX_FAILED,
+    "SPINNING": SPINNING,
     "VMXON": VMXON,
     "VMCS": VMCS,
     "MSR_BITMAP": MSR_BITMAP,
@@ -142,6 +145,7 @@ class PayloadOp(IntEnum):
     JUMP_UNTRACKED = 63
     ENTER_L2 = 64
     VMCALL = 65
+    SPIN = 66
 
 
 class Registers(NamedTuple):

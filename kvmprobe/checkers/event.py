@@ -15,6 +15,7 @@ from kvmprobe.scenarios.calls import (
     MAIN,
     ArchPrctl,
     Captured,
+    DuringRun,
     Immediate,
     Ioctl,
     Output,
@@ -46,7 +47,8 @@ _NO_VALUES: Mapping[str, int | str] = {}
 class NamedCall:
     """A call with its names; equal calls of a run are one object.
 
-    :ivar name: ``KVM_SET_XSAVE`` for an ioctl, the kind of the call for any other
+    :ivar name: ``KVM_SET_XSAVE`` for an ioctl, the kind of the call for any other; both for an
+        ioctl during KVM_RUN, of which no checker of the ioctl knows
     :ivar on: name of the descriptor; empty if the call uses none
     :ivar by: name of the task that makes the call
     :ivar captures: name of the captured output; empty if it is not captured
@@ -61,9 +63,12 @@ class NamedCall:
     @classmethod
     def of(cls, call: Call) -> NamedCall:
         """Return a call with its names."""
-        kind = type(call).__name__
-        name = _NAMES.get(call.number, kind) if isinstance(call, Ioctl) else kind
-        on = call.on if isinstance(call, Ioctl | RunVcpu | RunGuest) else ""
+        kind = name = type(call).__name__
+        if isinstance(call, Ioctl):
+            name = _NAMES.get(call.number, kind)
+        elif isinstance(call, DuringRun):
+            name = f"{kind} {_NAMES.get(call.ioctl.number, '')}"
+        on = call.on if isinstance(call, Ioctl | RunVcpu | RunGuest | DuringRun) else ""
         by = call.by if isinstance(call, Ioctl | ArchPrctl | RunVcpu) else MAIN
         captures = ""
         if isinstance(call, Ioctl) and isinstance(call.argument, Output):
@@ -108,7 +113,7 @@ class Event(NamedTuple):
     @property
     def loads(self) -> bool:
         """True for KVM_RUN, which loads the guest's FPU state even if it returns an error."""
-        return isinstance(self.call, RunVcpu | RunGuest)
+        return isinstance(self.call, RunVcpu | RunGuest | DuringRun)
 
 
 class Lowered:

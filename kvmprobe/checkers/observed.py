@@ -48,6 +48,8 @@ _PERMISSIONS = {ArchPrctlCode.GET_XCOMP_PERM, ArchPrctlCode.GET_XCOMP_GUEST_PERM
 GROWING = frozenset({"ArchPrctl", "KVM_CHECK_EXTENSION"})
 SYSTEM_READS = frozenset({"KVM_GET_SUPPORTED_CPUID", "KVM_CHECK_EXTENSION", "KVM_GET_DEVICE_ATTR"})
 IMAGES = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2"})
+# With the one that is made while the vCPU runs, which shows the state after that.
+ALL_IMAGES = IMAGES | {"DuringRun KVM_GET_XSAVE2"}
 _XSTATE = frozenset({"KVM_GET_XSAVE", "KVM_GET_XSAVE2", "KVM_GET_FPU"})
 _SREGS = frozenset({"KVM_GET_SREGS", "KVM_GET_SREGS2"})
 _MAY_CHANGE = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.checkers.event import written_image
 from kvmprobe.checkers.legal_orders import ignored_without_feature, last_writer, legal
 from kvmprobe.checkers.normal import normal_image
-from kvmprobe.checkers.observed import IMAGES
+from kvmprobe.checkers.observed import ALL_IMAGES
 from kvmprobe.checkers.stability import images_differ, values_differ
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.difference import ResultDiffers
@@ -166,7 +166,7 @@ class Orders:
             if mine.result < 0 or mine.output is None or theirs.output is None:
                 continue
             name = self._lowered.call(op).name
-            if name in IMAGES:
+            if name in ALL_IMAGES:
                 yield from self._image_differences(op, here, mine.output, theirs.output)
             elif mine.output != theirs.output and not (here.loaded and name == "KVM_GET_FPU"):
                 yield from values_differ(op, mine.output, theirs.output)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvmprobe.checkers.event import written_image
 from kvmprobe.checkers.normal import normal_image
 from kvmprobe.checkers.normal_msrs import MOVING
-from kvmprobe.checkers.observed import IMAGES, read_may_load_fpu, write_may_load_fpu
+from kvmprobe.checkers.observed import ALL_IMAGES, read_may_load_fpu, write_may_load_fpu
 from kvmprobe.checkers.registers import MSR_READS, msr_of, registers_read
 from kvmprobe.checkers.stability import images_differ, values_differ
 from kvmprobe.results.claim import Claim
@@ -147,7 +147,7 @@ class Relations:
             yield ReadingsDiffer(op, ResultDiffers(mine.result, theirs.result))
         elif mine.output == theirs.output or _reads_the_same(mine, theirs):
             return
-        elif mine.name in IMAGES:
+        elif mine.name in ALL_IMAGES:
             first, second = (written_image(seen.output, self._host) for seen in (mine, theirs))
             if loaded and len(first) == len(second):
                 first, second = normal_image(first, second, self._host)

@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.abi import payload
-from kvmprobe.abi.executor import CallKind, TaskRelation
+from kvmprobe.abi.executor import CallKind, KickKind, TaskRelation
 from kvmprobe.errors import ScenarioError
 from kvmprobe.scenarios.calls import (
     CANARY,
     ArchPrctl,
     Captured,
     Close,
+    DuringRun,
     GoOnInChild,
     Immediate,
     Ioctl,
+    Kick,
     LimitDescriptors,
     Literal,
     LiteralAtPageEnd,
@@ -56,6 +58,10 @@ _RELATIONS = {
     Relation.FORK: TaskRelation.FORK,
     Relation.SHARED_MM: TaskRelation.SHARED_MM,
     Relation.EXEC: TaskRelation.EXEC,
+}
+_KICKS = {
+    Kick.BY_SIGNAL: KickKind.BY_SIGNAL,
+    Kick.WITH_IMMEDIATE_EXIT: KickKind.WITH_IMMEDIATE_EXIT,
 }
 
 
@@ -150,13 +156,23 @@ def _members(call: Call) -> _Members:
             return _with_integer_or_output(members, argument, CallKind.ARCH_PRCTL)
         case MapMemory() | MapPayload() | SharePayload():
             return _of_memory(call)
+        case RunVcpu() | RunGuest() | DuringRun():
+            return _running(call)
+        case _:
+            return _of_process(call)
+
+
+def _running(call: RunVcpu | RunGuest | DuringRun) -> _Members:
+    match call:
         case RunVcpu(_, immediate_exit, patches, size):
             blank = bytes(size)
             return _Members(CallKind.RUN, argument=immediate_exit, blank=blank, patches=patches)
         case RunGuest():
             return _run_guest(call)
-        case _:
-            return _of_process(call)
+        case DuringRun(ioctl, memory, kick):
+            members = _ioctl(ioctl)
+            members.memory, members.address = memory, _KICKS[kick]
+            return members
 
 
 def _of_memory(call: MapMemory | MapPayload | SharePayload) -> _Members:

@@ -255,7 +255,7 @@ def execute(
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_run, kvm_load_guest_fpu, kvm_put_guest_fpu
     """
-    vcpu = taken(machine.vcpu(vcpu_name))
+    vcpu = taken(machine.vcpu(vcpu_name))._replace(caller=machine.registers)
     dies = host_dies(vcpu.fpstate)
     if dies:
         return Step(machine, dies, rule)

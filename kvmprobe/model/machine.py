@@ -125,7 +125,7 @@ class Vcpu(NamedTuple):
     :ivar state: by ioctl, named values that were set and are not what they were at creation
     :ivar synced: by part, values that KVM last stored in the run area
     :ivar memory: name of the process whose memory it belongs to; others' ioctls are refused
-    :ivar caller: the FPU registers of the threads that run it
+    :ivar caller: the FPU registers of the thread that last loaded and saved its FPU state
     """
 
     fpstate: Fpstate

@@ -185,7 +185,7 @@ def _io(
             fpstate = load_guest_fpu(host, vcpu.fpstate)
             if isinstance(fpstate, HostDies):
                 return Step(machine, fpstate, rule)
-            vcpu = vcpu._replace(fpstate=fpstate)
+            vcpu = vcpu._replace(fpstate=fpstate, caller=machine.registers)
         accessed = access(vcpu, place)
         if accessed is None:
             break

@@ -52,7 +52,7 @@ def run_until(machine: Machine, vcpu_name: str, reason: KvmExit, rule: Rule) -> 
     fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, rule)
-    entered = vcpu._replace(fpstate=fpstate, ran=True, entered=True)
+    entered = vcpu._replace(fpstate=fpstate, ran=True, entered=True, caller=machine.registers)
     after = machine.with_vcpu(vcpu_name, entered)
     return Step(after, _exit(machine.host, vcpu, reason), rule)
 
@@ -84,5 +84,6 @@ def run_immediate_exit(machine: Machine, vcpu_name: str) -> Step:
     fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, RUN_IMMEDIATE_EXIT)
-    after = machine.with_vcpu(vcpu_name, vcpu._replace(fpstate=fpstate))
+    saved = vcpu._replace(fpstate=fpstate, caller=machine.registers)
+    after = machine.with_vcpu(vcpu_name, saved)
     return Step(after, Failed(errno.EINTR), RUN_IMMEDIATE_EXIT)

@@ -94,7 +94,8 @@ def run_synced(machine: Machine, vcpu_name: str, given: RunArea) -> Step:
     fpstate = load_guest_fpu(machine.host, vcpu.fpstate)
     if isinstance(fpstate, HostDies):
         return Step(machine, fpstate, RUN_SYNCED)
-    machine = machine.with_vcpu(vcpu_name, vcpu._replace(fpstate=fpstate))
+    saved = vcpu._replace(fpstate=fpstate, caller=machine.registers)
+    machine = machine.with_vcpu(vcpu_name, saved)
     unknown = (given.valid | given.dirty) & ~ALL
     if Behaviour.SYNC_UPPER_HALF_IGNORED in machine.host.behaviours:
         unknown &= U32_MAX

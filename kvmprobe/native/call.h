@@ -18,12 +18,12 @@ struct kvmprobe_call {
 	const char *on;			/* descriptor that the call is made on */
 	const char *binds;		/* descriptor or task that it creates */
 	const char *capture;		/* output that it stores or passes */
-	const char *memory;		/* of the guest payload */
+	const char *memory;		/* of the guest payload; of an ioctl: it is made while the guest runs */
 	const char *by;			/* task that makes it; NULL: the scenario's own process */
 	unsigned long request;		/* of the ioctl; code of arch_prctl; slot of memory */
 	size_t argument;		/* integer, or address of the input; immediate_exit of KVM_RUN */
 	size_t input_size;
-	size_t address;			/* guest-physical, of memory */
+	size_t address;			/* guest-physical, of memory; of an ioctl while the guest runs: how that ends */
 	size_t patch_count;
 	const struct kvmprobe_patch *patches;
 	size_t size;			/* of the output */

@@ -80,7 +80,7 @@ int is_fatal(const struct descriptor *vcpu, const struct kvmprobe_call *call, co
 	int writes = call->kind == KVMPROBE_OUTPUT;
 	const uint8_t *bytes = writes ? call->blank : (const uint8_t *)input->argument;
 	size_t size = writes ? call->size : input->size;
-	int runs = call->kind == KVMPROBE_RUN || call->kind == KVMPROBE_RUN_GUEST;
+	int runs = call->kind == KVMPROBE_RUN || call->kind == KVMPROBE_RUN_GUEST || call->memory;
 
 	return kvmprobe_load_is_fatal(vcpu->xstate_bv, vcpu->xfd, runs ? KVM_RUN : call->request, bytes, size);
 }

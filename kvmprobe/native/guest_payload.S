@@ -405,9 +405,17 @@ at_cpl3:
 
 #include "guest_nested.h"
 
+    /* Until another command is there: it is read while the guest runs. */
+    target PAYLOAD_SPIN
+1:  movq $PAYLOAD_SPINNING, RESULT(VECTOR)
+    pause
+    cmpl $PAYLOAD_SPIN, PAYLOAD_COMMAND
+    je 1b
+    jmp next_command
+
     .balign 4
 commands:
-    .irp n, TO_63, 64, 65
+    .irp n, TO_63, 64, 65, 66
     .long target_\n - payload_code
     .endr
     .if . - commands != 4 * PAYLOAD_COMMANDS

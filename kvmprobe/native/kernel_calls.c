@@ -11,7 +11,9 @@
 #include "session.h"
 
 #define ioctl(fd, request, argument) kernel_ioctl(fd, request, (size_t)(argument))
+#include "shared/bytes.h"
 #include "shared/process.h"
+#include "shared/during_run.h"
 #include "shared/run.h"
 #include "shared/sleeping.h"
 
@@ -39,9 +41,20 @@ static long close_descriptor(const struct session *session, struct descriptor *o
 	return result;
 }
 
-static long plain_ioctl(struct session *session, const struct kvmprobe_call *call, int on, size_t argument)
+/* An ioctl; one with guest memory is made while another thread runs the vCPU. */
+static long issue_ioctl(struct session *session, const struct kvmprobe_call *call, size_t argument)
 {
-	long result = result_of(ioctl(on, call->request, argument));
+	struct descriptor *on = descriptor_of(session, call);
+
+	if (!call->memory)
+		return result_of(ioctl(on->fd, call->request, argument));
+	on = vcpu_of(session, call);
+	return ioctl_during_run(on->fd, call->request, argument, on->run_area, *memory_of(session, call->memory), (int)call->address);
+}
+
+static long plain_ioctl(struct session *session, const struct kvmprobe_call *call, size_t argument)
+{
+	long result = issue_ioctl(session, call, argument);
 
 	if (call->binds && result >= 0) {
 		struct descriptor *bound = bind_descriptor(session, call->binds, (int)result);
@@ -52,7 +65,7 @@ static long plain_ioctl(struct session *session, const struct kvmprobe_call *cal
 	return result;
 }
 
-static long output_ioctl(const struct kvmprobe_call *call, struct descriptor *on)
+static long output_ioctl(struct session *session, const struct kvmprobe_call *call, struct descriptor *on)
 {
 	uint64_t pointee = (size_t)call->output + call->pointee;
 	long result;
@@ -60,7 +73,7 @@ static long output_ioctl(const struct kvmprobe_call *call, struct descriptor *on
 	memcpy(call->output, call->blank, call->size);
 	if (call->pointee)
 		memcpy(call->output + call->pointer, &pointee, sizeof(pointee));
-	result = result_of(ioctl(on->fd, call->request, call->output));
+	result = issue_ioctl(session, call, (size_t)call->output);
 	/* An address is no output: it differs from scenario to scenario. */
 	if (call->pointee)
 		memcpy(call->output + call->pointer, call->blank + call->pointer, sizeof(pointee));
@@ -114,9 +127,9 @@ static long call_on_descriptor(struct session *session, const struct kvmprobe_ca
 		return close_descriptor(session, on);
 	case KVMPROBE_IOCTL:
 	case KVMPROBE_CAPTURED:
-		return plain_ioctl(session, call, on->fd, input->argument);
+		return plain_ioctl(session, call, input->argument);
 	case KVMPROBE_OUTPUT:
-		return output_ioctl(call, on);
+		return output_ioctl(session, call, on);
 	case KVMPROBE_SLEEPING:
 		return ioctl_asleep(on->fd, call->request, (const void *)input->argument, input->size);
 	case KVMPROBE_MAP_MEMORY:

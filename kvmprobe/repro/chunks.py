@@ -34,6 +34,7 @@ _FILES = (
     _SHARED / "sleeping.h",
     _OWN / "payload.c",
     _SHARED / "payload.h",
+    _SHARED / "during_run.h",
     _OWN / "guest_trial.c",
     _OWN / "serve.c",
     _SHARED / "tasks.h",

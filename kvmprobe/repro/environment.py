@@ -8,6 +8,7 @@ from kvmprobe.repro import chunks
 from kvmprobe.repro.ctext import Names, identifier
 from kvmprobe.scenarios.calls import (
     Captured,
+    DuringRun,
     Ioctl,
     MapPayload,
     OpenKvm,
@@ -50,7 +51,9 @@ class Environment:
         }
         self.run_areas = {
             name: self._declare(f"{name} run", "static struct kvm_run *{};")
-            for name in sorted({c.on for c in calls if isinstance(c, RunVcpu | RunGuest)})
+            for name in sorted(
+                {c.on for c in calls if isinstance(c, RunVcpu | RunGuest | DuringRun)}
+            )
         }
         self.memories = {
             c.binds: self._declare(f"{c.binds} memory", "static uint8_t *{};")

@@ -27,9 +27,11 @@ from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Captured,
     Close,
+    DuringRun,
     GoOnInChild,
     Immediate,
     Ioctl,
+    Kick,
     LimitDescriptors,
     Literal,
     LiteralAtPageEnd,
@@ -57,6 +59,10 @@ if TYPE_CHECKING:
 
 _EXIT_REASON_SIZE = 4
 _IMAGES = frozenset({ioctls.SET_XSAVE.number})
+_KICKS = {
+    Kick.BY_SIGNAL: "KVMPROBE_BY_SIGNAL",
+    Kick.WITH_IMMEDIATE_EXIT: "KVMPROBE_WITH_IMMEDIATE_EXIT",
+}
 _SPAWNS = {
     Relation.THREAD: "spawn_thread",
     Relation.FORK: "spawn_fork",
@@ -116,7 +122,7 @@ class Issuer:
             self._issued[call] = Issued(name, text, body.output, body.size)
         return self._issued[call]
 
-    def _before_load(self, call: Ioctl | RunVcpu | RunGuest) -> list[str]:
+    def _before_load(self, call: Ioctl | RunVcpu | RunGuest | DuringRun) -> list[str]:
         if not self._gated or not loads_guest_fpu(call):
             return []
         on = self._around.descriptors[call.on]
@@ -128,14 +134,21 @@ class Issuer:
                 return self._ioctl(call, out)
             case ArchPrctl():
                 return self._arch_prctl(call, out)
-            case RunVcpu():
-                return self._run(call, out)
-            case RunGuest():
-                return self._run_guest(call, out)
+            case RunVcpu() | RunGuest() | DuringRun():
+                return self._running(call, out)
             case MapMemory() | MapPayload() | SharePayload():
                 return _Body(self._memory_lines(call))
             case OpenKvm() | Close() | SetAltStack() | LimitDescriptors() | Spawn() | GoOnInChild():
                 return self._of_process(call)
+
+    def _running(self, call: RunVcpu | RunGuest | DuringRun, out: str) -> _Body:
+        match call:
+            case RunVcpu():
+                return self._run(call, out)
+            case RunGuest():
+                return self._run_guest(call, out)
+            case DuringRun():
+                return self._during_run(call, out)
 
     def _memory_lines(self, call: MapMemory | MapPayload | SharePayload) -> list[str]:
         vm = self._around.descriptors[call.on]
@@ -201,10 +214,25 @@ class Issuer:
             case other:
                 raise ScenarioError(f"a C program cannot make arch_prctl(2) with {other!r:.100}")
 
-    def _ioctl(self, call: Ioctl, out: str) -> _Body:
+    def _during_run(self, call: DuringRun, out: str) -> _Body:
+        area, memory = self._around.run_areas[call.on], self._around.memories[call.memory]
+        body = self._ioctl(call.ioctl, out, f"{area}, {memory}, {_KICKS[call.kick]}")
+        lines = [
+            f"if (!{area} || !{memory})",
+            '\tgive_up("there is no guest to run");',
+            *self._before_load(call),
+        ]
+        first = next((n for n, line in enumerate(body.lines) if not line), -1) + 1
+        declared, rest = body.lines[:first], body.lines[first:]
+        return _Body([*declared, *lines, *rest], body.output, body.size)
+
+    def _ioctl(self, call: Ioctl, out: str, during: str = "") -> _Body:
         fd, request = self._around.descriptors[call.on], request_name(call.number)
 
         def made(argument: str) -> str:
+            if during:
+                given = f"(uintptr_t)({argument})"
+                return f"return ioctl_during_run({fd}, {request}, {given}, {during});"
             return f"return result_of(ioctl({fd}, {request}, {argument}));"
 
         match call.argument:

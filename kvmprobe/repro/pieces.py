@@ -14,6 +14,7 @@ from kvmprobe.repro.fill import statements
 from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Close,
+    DuringRun,
     Ioctl,
     Literal,
     OpenKvm,
@@ -44,6 +45,8 @@ def preferred_name(call: Call) -> str:
             return ArchPrctlCode(code).name if known else "arch_prctl_unknown"
         case RunVcpu(immediate_exit=1):
             return "run_vcpu_immediate_exit"
+        case DuringRun(ioctl):
+            return f"{preferred_name(ioctl)} during run"
         case RunGuest(command=command):
             (opcode,) = struct.unpack_from("=I", command)
             return f"guest {PayloadOp(opcode).name}"
@@ -121,7 +124,7 @@ def run_patch(area: str, offset: int, content: bytes) -> list[str]:
 def loads_guest_fpu(call: Call) -> bool:
     """Return True if a call can load the guest's FPU state into the host's registers."""
     match call:
-        case RunVcpu() | RunGuest():
+        case RunVcpu() | RunGuest() | DuringRun():
             return True
         case Ioctl(request, _, argument) if request in fpu_loads.MSR_LISTS:
             return bool(set(fpu_loads.LOADING_MSRS) & set(_indices(_given(argument))))

@@ -22,6 +22,7 @@ from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.calls import (
     MAIN,
     ArchPrctl,
+    DuringRun,
     Ioctl,
     Output,
     Relation,
@@ -231,7 +232,7 @@ class _Writer:
         ]
         if "XSAVE_MXCSR_MASK" in text:
             lines.append(f"need_mxcsr_mask({number(self._host.mxcsr_mask)});")
-        if any(isinstance(call, RunGuest) for call in self._calls):
+        if any(isinstance(call, RunGuest | DuringRun) for call in self._calls):
             lines.append("need_guest_code();")
         if Need.NESTED_VMX in self._scenario.needs:
             lines.append("need_nested_vmx();")

@@ -241,6 +241,31 @@ class RunGuest:
     data_size: int
 
 
+class Kick(StrEnum):
+    """How KVM_RUN of another thread ends: by a signal, with kvm_run.immediate_exit set or not."""
+
+    BY_SIGNAL = "signal"
+    WITH_IMMEDIATE_EXIT = "immediate-exit"
+
+
+@dataclass(frozen=True, slots=True)
+class DuringRun:
+    """An ioctl on a vCPU while another thread runs the guest payload in ``memory``, which spins.
+
+    KVM_RUN ends as ``kick`` says, once the ioctl waits.  The result is the ioctl's, or one of
+    ``abi.executor.RunFault``.
+    """
+
+    ioctl: Ioctl
+    memory: str
+    kick: Kick
+
+    @property
+    def on(self) -> str:
+        """The vCPU."""
+        return self.ioctl.on
+
+
 Call = (
     OpenKvm
     | Close
@@ -255,4 +280,5 @@ Call = (
     | SharePayload
     | RunVcpu
     | RunGuest
+    | DuringRun
 )

@@ -20,6 +20,7 @@ from kvmprobe.model.outcome import Done, Failed, NewDescriptor, NotCovered
 from kvmprobe.model.state import State
 from kvmprobe.scenarios.calls import (
     Captured,
+    DuringRun,
     Ioctl,
     Literal,
     Output,
@@ -212,7 +213,7 @@ class Domain:
         """Follow where registers, and so the guest's code, come from."""
         if not isinstance(step.outcome, Done):
             return
-        if isinstance(call, RunGuest):
+        if isinstance(call, RunGuest | DuringRun):
             code = _payload_code(self.machine)
             self._code[call.on] = {_REGS: code, _SREGS: code}
         elif isinstance(call, Ioctl) and call.number == ioctls.SET_MP_STATE.number:

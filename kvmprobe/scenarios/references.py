@@ -7,6 +7,7 @@ from kvmprobe.errors import ScenarioError
 from kvmprobe.scenarios.calls import (
     Call,
     Captured,
+    DuringRun,
     Ioctl,
     MapPayload,
     OpenKvm,
@@ -60,7 +61,7 @@ class References:
         """
         self._check("descriptor", getattr(call, "on", ""))
         self._check("task", getattr(call, "by", ""))
-        if isinstance(call, SharePayload | RunGuest):
+        if isinstance(call, SharePayload | RunGuest | DuringRun):
             self._check("memory", call.memory)
         argument = getattr(call, "argument", None)
         if isinstance(argument, Captured):

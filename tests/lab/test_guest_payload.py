@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.executor import RunFault
 from kvmprobe.abi.numbers import ArchPrctlCode
 from kvmprobe.abi.payload import (
     EXITED,
@@ -29,8 +30,10 @@ from kvmprobe.results.trace import End
 from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Captured,
+    DuringRun,
     Immediate,
     Ioctl,
+    Kick,
     Literal,
     MapPayload,
     OpenKvm,
@@ -66,6 +69,8 @@ PATTERN = bytes(range(256)) * 8
 TILECFG = (
     bytes([1]) + bytes(15) + struct.pack("<8H", *[64] * 8) + bytes(16) + bytes([16] * 8 + [0] * 8)
 )
+# SDM vol.1 table 10-2: XMM0; the size with all of XCR0.
+XMM, XSAVE_SIZE = 160, 11008
 NONE, ROWS = Registers(), Registers(rdx=64)
 LEGACY, COMPACTED_SSE = b"\1" * 512, struct.pack("<QQ", 0, 2 | 1 << 63)
 
@@ -301,7 +306,27 @@ def test_the_command_does_what_the_manual_says(replies, position):
 
 
 def test_every_command_is_tried():
-    assert {stop.op for stop in TOUR} >= set(A)
+    # SPIN has no result: a call waits for KVM_RUN of it.
+    assert {stop.op for stop in TOUR} >= set(A) - {A.SPIN}
+
+
+@pytest.mark.parametrize("kick", Kick)
+def test_a_call_waits_for_a_guest_that_spins_and_comes_after_it(execute, kick):
+    read = Ioctl(ioctls.GET_XSAVE2.number, "vcpu", Output(XSAVE_SIZE))
+    load = run(A.LOAD_XMM, data=PATTERN[:256])
+    end, (_, waited, after) = execute(load, DuringRun(read, "ram", kick), run(A.NOP))
+    assert (end, waited.result) == (End.DONE, 0)
+    assert waited.output[XMM : XMM + 256] == PATTERN[:256]
+    assert PayloadResult.parse(after.output).sequence == 2
+
+
+def test_a_call_that_does_not_wait_is_told(execute):
+    # An ioctl that is not KVM's is refused before the vCPU's mutex: virt/kvm/kvm_main.c:
+    # kvm_vcpu_ioctl.  asm-generic/ioctls.h: FIONREAD
+    other = DuringRun(Ioctl(0x541B, "vcpu", Immediate(0)), "ram", Kick.BY_SIGNAL)
+    end, (told, after) = execute(other, run(A.NOP))
+    assert (end, told.result) == (End.DONE, RunFault.NOT_WAITED)
+    assert PayloadResult.parse(after.output).sequence == 1
 
 
 def test_an_exit_that_is_not_the_payloads_is_the_result(execute):

@@ -15,6 +15,7 @@ from kvmprobe.model.system import COUNT_FIELD, LISTED_MSRS
 from kvmprobe.results.trace import End, Reply, Trace, TraceStep
 from kvmprobe.scenarios.calls import (
     ArchPrctl,
+    DuringRun,
     Ioctl,
     Literal,
     Output,
@@ -136,8 +137,13 @@ def with_log(trace, step, *lines):
 
 
 @lru_cache(maxsize=8192)
-def _blank(op, host):  # noqa: PLR0911 - one return for each kind of call
-    match op.lower(host):
+def _blank(op, host):
+    call = op.lower(host)
+    return _blank_of(call.ioctl if isinstance(call, DuringRun) else call)
+
+
+def _blank_of(call):  # noqa: PLR0911 - one return for each kind of call
+    match call:
         case RunVcpu(patches=patches, size=size):
             return bytes(size if patches else 4)
         case RunGuest(data_size=size):

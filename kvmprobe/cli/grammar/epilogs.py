@@ -94,6 +94,7 @@ families:
   vcpus       restores of two vCPUs that interleave; calls of other threads
   nested      KVM_SET_NESTED_STATE; nested guests, also moved to another VM
   asleep      images that KVM_SET_XSAVE sleeps for, in a page fault
+  waiting     calls on a vCPU that another thread runs
   migrate     a guest continued in another VM, in several restore orders
 """
 PRINTING = """\

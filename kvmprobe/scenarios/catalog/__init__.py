@@ -26,6 +26,7 @@ from kvmprobe.scenarios.catalog import (
     system,
     vcpus,
     vmm,
+    waiting,
     xcrs,
     xsave,
 )
@@ -60,6 +61,7 @@ _MODULES = {
     "migrate": migration,
     "vcpus": vcpus,
     "asleep": asleep,
+    "waiting": waiting,
 }
 
 

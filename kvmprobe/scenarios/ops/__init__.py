@@ -3,6 +3,7 @@
 from kvmprobe.scenarios.ops import (
     bad_pointer,
     cpuid,
+    during_run,
     enabled_cap,
     fpu,
     guest,
@@ -35,6 +36,7 @@ __all__ = [
     "bad_pointer",
     "cpuid",
     "decode",
+    "during_run",
     "enabled_cap",
     "encode",
     "fpu",

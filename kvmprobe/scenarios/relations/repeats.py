@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
-from kvmprobe.scenarios.calls import RunGuest, RunVcpu
+from kvmprobe.scenarios.calls import DuringRun, RunGuest, RunVcpu
 from kvmprobe.scenarios.derived import Aspect
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm
@@ -42,7 +42,7 @@ def first_vcpu(base: Scenario) -> int:
 
 def is_run(op: Op) -> bool:
     """Return True if the op calls KVM_RUN."""
-    return isinstance(op.lower(sapphire_rapids()), RunVcpu | RunGuest)
+    return isinstance(op.lower(sapphire_rapids()), RunVcpu | RunGuest | DuringRun)
 
 
 def sets_cpuid(op: Op) -> bool:
