@@ -126,7 +126,7 @@ def test_a_program_of_the_users_own_is_measured(tmp_path):
     (measured,) = read_file(file).values()
     assert list(measured.by_scenario) == ["kvmprobe probe"]
     assert any(matching(measured, measured.reached, "kvm_arch_dev_ioctl", "."))
-    assert not any(matching(measured, measured.reached, "kvm_emulate_xsetbv", "."))
+    assert not any(matching(measured, measured.reached, "kvm_vcpu_ioctl_x86_set_debugregs", "."))
     status, said = kvmprobe("coverage", file)
     assert status == ExitCode.OK, said
     assert "kvm: kvm_arch_dev_ioctl" in said

@@ -86,7 +86,14 @@ def children_of(pid=None):
 
 
 def emulators_among(processes):
-    return [p for p in processes if p.name() == "bochs" and p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if is_emulator(process)]
+
+
+def is_emulator(process):
+    try:
+        return process.name() == "bochs" and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def has_had_time(emulator):
