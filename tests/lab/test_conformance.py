@@ -48,6 +48,10 @@ CRUTCHES = (
 )
 
 
+# Needs an AMD processor with AVX-512.
+NOT_EMULATED = {"bytes-of-avx-in-init-are-zero-or-the-older"}
+
+
 @dataclass
 class Seen:
     """What one boot of a host showed.
@@ -64,7 +68,7 @@ class Seen:
         lines = [line for line in self.text[program] if re.match(r"(not )?ok ", line)]
         passed = {re.split(r"[ :]", line)[1] for line in lines if line.startswith("ok ")}
         failed = [line for line in lines if line.startswith("not ok ")]
-        silent = [name for name in checks_of(program) if name not in passed]
+        silent = [name for name in checks_of(program) if name not in passed | NOT_EMULATED]
         return failed or silent
 
 

@@ -222,7 +222,7 @@ int main(void)
 	if (has(AVX512) && EBX_OF(0, 0) == 0x68747541)
 		left_avx();
 	else
-		printf("skip left-avx: needs an AMD processor with AVX-512\n");
+		printf("skip bytes-of-avx-in-init-are-zero-or-the-older: needs an AMD processor with AVX-512\n");
 	if (has(TILECFG | TILEDATA))
 		tiles();
 	else
