@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kvmprobe.execution.driver import Request
+from kvmprobe.execution.preflight import unmet
 from kvmprobe.judge.lockstep import examined, explanation
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.scenarios.hazard import first_hazard
@@ -38,5 +39,6 @@ class KernelWalk(Walk):
 def walk_of(driver, preflight):
     """The walk for a kernel that has been examined."""
     found = preflight.profile
-    members = {"driver": driver, "kernel": found, "host": found.without_defects}
+    host, lacks = found.without_defects, frozenset(unmet(preflight))
+    members = {"driver": driver, "kernel": found, "host": host, "lacks": lacks}
     return type("ThisKernelsWalk", (KernelWalk,), members)

@@ -35,18 +35,18 @@ _PRESENT = {"", "kvm", "vm", VCPU}
 
 
 @cache
-def population(host):
-    """By name the distinct ops of all scenarios of a host that a walk can take."""
-    fit = [s for s in catalog.scenarios(host) if _fits(s, host)]
+def population(host, lacks):
+    """By name the distinct ops of all scenarios of a host that a walk can take.
+
+    :param lacks: needs that the host does not meet
+    """
+    lacks |= {Need.GUEST_CODE} if host.amx else {Need.GUEST_CODE, Need.AMX}
+    fit = [scenario for scenario in catalog.scenarios(host) if not scenario.needs & lacks]
     ops = {op for s in fit for _, op in s.ops()}
     found = {}
     for op in sorted((op for op in ops if _is_walkable(op, host)), key=repr):
         found.setdefault(op.name, []).append(op)
     return found
-
-
-def _fits(scenario, host):
-    return Need.GUEST_CODE not in scenario.needs and (host.amx or not scenario.needs_amx)
 
 
 def _is_walkable(op, host):
@@ -61,6 +61,7 @@ class Walk(RuleBasedStateMachine):
     """The model along a walk; subclasses name the host, and may ask a kernel at the end."""
 
     host = None
+    lacks = frozenset()
 
     def __init__(self):
         super().__init__()
@@ -74,7 +75,7 @@ class Walk(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def go_on(self, data):
-        ops = population(self.host)
+        ops = population(self.host, self.lacks)
         name = data.draw(st.sampled_from(sorted(ops)))
         self.take(data.draw(st.sampled_from(ops[name])))
 
