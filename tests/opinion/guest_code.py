@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.payload import (
     COMMAND,
     COMMAND_SIZE,
+    EXITED,
     NO_EXCEPTION,
     RESULT,
     RESULT_SIZE,
@@ -76,17 +77,18 @@ def run_guest(vcpu: Vcpu, host: HostProfile, call: RunGuest, reply: Reply) -> Op
     """Execute one command.
 
     #UD and #NM depend on CR0 and CR4, which this model does not have: the instruction did nothing.
+    Nor did one that exited from a nested guest (SDM vol.3 26.1.1).
     """
     command = Command(call, reply)
     vcpu.has_run = True
-    if command.vector == _NM or command.op not in _HARMLESS:
+    if command.vector in {_NM, EXITED} or command.op not in _HARMLESS:
         vcpu.xfd_err = None
     if reply.result or command.op not in _HARMLESS:
         vcpu.forget_registers()
         return NONE
     vcpu.pass_through_registers()
     handler = _HANDLERS.get(command.op)
-    if handler is None or command.vector in {_UD, _NM}:
+    if handler is None or command.vector in {_UD, _NM, EXITED}:
         return NONE
     return handler(vcpu, host, command)
 

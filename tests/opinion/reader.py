@@ -18,6 +18,7 @@ from kvmprobe.scenarios.calls import (
     Call,
     Captured,
     Close,
+    DuringRun,
     GoOnInChild,
     Immediate,
     Ioctl,
@@ -99,7 +100,8 @@ class Reader:
                 self._processes[call.by].own = None
             case Ioctl() if self._processes[call.by] is not self._process:
                 self._forget_all()
-            case Close():
+            case Close() | DuringRun():
+                # What the guest does while it waits for a call is not known.
                 self._vcpus.pop(call.on, None)
             case Ioctl():
                 opinion = NONE if call.on in self._parents else self._ioctl(call, reply)
