@@ -36,11 +36,15 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
 
-_NAMES = {spec.number: spec.name for spec in ioctls.ALL}
 _U64 = struct.Struct("=Q")
 # Most replies of a run are equal to earlier ones, so each decoder keeps its last results.
 _KEPT = 512
 _NO_VALUES: Mapping[str, int | str] = {}
+
+
+def _ioctl_name(call: Ioctl) -> str:
+    spec = ioctls.BY_NUMBER.get(call.number)
+    return spec.name if spec else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +69,9 @@ class NamedCall:
         """Return a call with its names."""
         kind = name = type(call).__name__
         if isinstance(call, Ioctl):
-            name = _NAMES.get(call.number, kind)
+            name = _ioctl_name(call) or kind
         elif isinstance(call, DuringRun):
-            name = f"{kind} {_NAMES.get(call.ioctl.number, '')}"
+            name = f"{kind} {_ioctl_name(call.ioctl)}"
         on = call.on if isinstance(call, Ioctl | RunVcpu | RunGuest | DuringRun) else ""
         by = call.by if isinstance(call, Ioctl | ArchPrctl | RunVcpu) else MAIN
         captures = ""

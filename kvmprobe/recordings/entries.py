@@ -11,16 +11,12 @@ from kvmprobe.recordings.payloads import Window
 from kvmprobe.recordings.schema import MOST_OBJECTS, MOST_PROCESSES, MOST_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kvmprobe.abi.ioctls import IoctlSpec
-
-_SPECS: Mapping[int, IoctlSpec] = {spec.number: spec for spec in ioctls.ALL}
 
 
 def spec_of(request: int) -> IoctlSpec | None:
     """Return the ioctl of a request number; None if kvmprobe does not describe it."""
-    return _SPECS.get(request)
+    return ioctls.BY_NUMBER.get(request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ from kvmprobe.scenarios.calls import (
 if TYPE_CHECKING:
     from kvmprobe.scenarios.calls import Argument, Call
 
-_SPECS = {spec.number: spec for spec in ioctls.ALL}
 _USUAL = frozenset({"kvm", "vm", "vcpu0"})
 
 
@@ -37,7 +36,8 @@ def preferred_name(call: Call) -> str:
     """Return the preferred name of a call's function."""
     match call:
         case Ioctl(number=request, on=on, binds=binds):
-            name = _SPECS[request].name.removeprefix("KVM_") if request in _SPECS else "ioctl"
+            spec = ioctls.BY_NUMBER.get(request)
+            name = spec.name.removeprefix("KVM_") if spec else "ioctl"
             which = binds or on
             return name if which in _USUAL else f"{name} {which}"
         case ArchPrctl(code):
@@ -74,7 +74,8 @@ def _snake(name: str) -> str:
 
 def request_name(request: int) -> str:
     """Return an ioctl's name."""
-    return _SPECS[request].name if request in _SPECS else number(request)
+    spec = ioctls.BY_NUMBER.get(request)
+    return spec.name if spec else number(request)
 
 
 def plain(value: int) -> str:
@@ -86,7 +87,7 @@ def immediate(request: int, value: int) -> str:
     """Return the integer argument of an ioctl, by name if it has one."""
     if request == ioctls.CHECK_EXTENSION.number and value in set(KvmCap):
         return f"KVM_CAP_{KvmCap(value).name}"
-    spec = _SPECS.get(request)
+    spec = ioctls.BY_NUMBER.get(request)
     pointer = spec is not None and spec.size > 0
     return "NULL" if pointer and value == 0 else plain(value)
 

@@ -12,3 +12,5 @@ from kvmprobe.abi.ioctls.vcpu_tables import *
 from kvmprobe.abi.ioctls.vm import *
 
 ALL: tuple[IoctlSpec, ...] = tuple(v for v in list(globals().values()) if isinstance(v, IoctlSpec))
+BY_NUMBER = {spec.number: spec for spec in ALL}
+"""The ioctls by request number, which no two have in common."""
