@@ -7,7 +7,6 @@ their place: it has no part of XSTATE, XCR0 or IA32_XFD.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -51,6 +50,7 @@ from kvmprobe.scenarios.ops.nested import GetNestedState, RestoreNestedState, Sa
 from kvmprobe.scenarios.ops.run import RunImmediateExit
 from kvmprobe.scenarios.ops.xcrs import SetXcrs
 from kvmprobe.scenarios.ops.xsave import SetXsave
+from kvmprobe.scenarios.presets import presets
 from kvmprobe.scenarios.scenario import NESTED_VMX, Scenario, ScenarioStep
 from kvmprobe.xstate.features import FPSSE, SSE_YMM
 
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.catalog._guests import Start
     from kvmprobe.scenarios.ops import Op
+    from kvmprobe.scenarios.presets import Preset
 
 _LARGEST = HEAD_SIZE + VMCS_SIZE
 _SEE: tuple[Op, ...] = (*OBSERVERS, GetNestedState(_LARGEST))
@@ -70,7 +71,7 @@ _LOAD, _STORE = GuestTileloadd(3), GuestTilestored(3)
 
 def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
     """Return this part of the family."""
-    return (*_shared(host), *_xfd(host), *_by_host(host), *_moved(host))
+    return (*_shared(host), *_xfd(host), *_by_host(host), *_moves(host))
 
 
 def _scenario(row: str, start: Start, *ops: Op) -> Scenario:
@@ -246,50 +247,17 @@ def _by_host(host: HostProfile) -> tuple[Scenario, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """A monitor's order of restoring a vCPU.
-
-    :ivar before: parts that are restored before the state of nested virtualization
-    :ivar source: where the program has the order
-    """
-
-    name: str
-    before: tuple[Part, ...]
-    after: tuple[Part, ...]
-    source: str
-
-
-_ORDERS = (
-    _Order(
-        "selftests",
-        (Part.SREGS, Part.MSRS, Part.XCRS, Part.XSAVE, Part.EVENTS, Part.DEBUGREGS, Part.REGS),
-        (),
-        "tools/testing/selftests/kvm/lib/x86/processor.c: vcpu_load_state",
-    ),
-    _Order(
-        "qemu",
-        (Part.SREGS,),
-        (Part.REGS, Part.XSAVE, Part.XCRS, Part.MSRS, Part.EVENTS, Part.DEBUGREGS),
-        "QEMU: target/i386/kvm/kvm.c: kvm_arch_put_registers",
-    ),
-    _Order(
-        "cloud-hypervisor",
-        (Part.REGS, Part.SREGS, Part.XSAVE, Part.XCRS),
-        (Part.MSRS, Part.EVENTS, Part.DEBUGREGS),
-        "Cloud Hypervisor: hypervisor/src/kvm/mod.rs: set_state",
-    ),
-    _Order(
-        "crosvm",
-        (Part.REGS, Part.SREGS, Part.DEBUGREGS, Part.XCRS, Part.MSRS, Part.XSAVE, Part.EVENTS),
-        (),
-        "crosvm: hypervisor/src/x86_64.rs: VcpuX86_64::restore",
-    ),
-)
+# The part after which a monitor restores the state of nested virtualization.
+_NESTED_AFTER = {
+    "kselftest": Part.REGS,
+    "qemu-full": Part.SREGS,
+    "cloud-hypervisor": Part.XCRS,
+    "crosvm": Part.EVENTS,
+}
 _SAVED = (Part.EVENTS, Part.REGS, Part.XSAVE, Part.XCRS, Part.SREGS, Part.MSRS, Part.DEBUGREGS)
 
 
-def _moved(host: HostProfile) -> tuple[Scenario, ...]:
+def _moves(host: HostProfile) -> tuple[Scenario, ...]:
     """Move a vCPU in L2, or in L1 with a VMCS, to another VM."""
     plain, every = all_of(host, PLAIN), all_of(host, TILES)
     in_l2 = (*_begin(host), _ENTER, GuestXrstor(every), GuestWrpkru(0xC))
@@ -301,13 +269,15 @@ def _moved(host: HostProfile) -> tuple[Scenario, ...]:
         "in-nm": (TILES, (*armed, _LOAD)),
         "in-l1": (TILES, (*in_l2, _LEAVE)),
     }
+    known = {preset.name: preset for preset in presets()}
+    orders = [known[name] for name in _NESTED_AFTER]
     return tuple(
-        _named(f"moved-{order.name}-{name}", start, _moved_steps(order, start, ops))
-        for order, (name, (start, ops)) in product(_ORDERS, states.items())
+        _named(f"moved-{order.moved_as or order.name}-{name}", start, _moved(order, start, ops))
+        for order, (name, (start, ops)) in product(orders, states.items())
     )
 
 
-def _moved_steps(order: _Order, start: Start, ops: tuple[Op, ...]) -> tuple[ScenarioStep, ...]:
+def _moved(order: Preset, start: Start, ops: tuple[Op, ...]) -> tuple[ScenarioStep, ...]:
     vcpu = "vcpu1"
     seen = tuple(SaveVcpu(part, vcpu) for part in (Part.XSAVE, Part.XCRS, Part.MSRS))
     saved = (*(SaveVcpu(part) for part in _SAVED), SaveNestedState())
@@ -317,11 +287,9 @@ def _moved_steps(order: _Order, start: Start, ops: tuple[Op, ...]) -> tuple[Scen
         CreateVcpu(vcpu, "vm1"),
         SetCpuid2(start.table, vcpu=vcpu),
     )
-    restored = (
-        *(RestoreVcpu(part, vcpu) for part in order.before),
-        RestoreNestedState(vcpu),
-        *(RestoreVcpu(part, vcpu) for part in order.after),
-    )
+    restored: list[Op] = [RestoreVcpu(part, vcpu) for part in order.parts]
+    place = order.parts.index(_NESTED_AFTER[order.name]) + 1
+    restored.insert(place, RestoreNestedState(vcpu))
     leaves = () if ops[-1] is _LEAVE else (GuestVmcall(vcpu),)
     looks = _looks(start, vcpu)
     return (
