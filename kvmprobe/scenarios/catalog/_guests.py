@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.model.control import Cr0, Cr4
 from kvmprobe.model.guest import PAYLOAD_CR0, PAYLOAD_CR4
+from kvmprobe.model.guest_vector import VectorFile
+from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest import GuestExecute, MapPayload
 from kvmprobe.scenarios.ops.guest_control import GuestWriteCr0, GuestWriteCr4
+from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetXfd
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
@@ -89,3 +92,8 @@ def all_of(host: HostProfile, start: Start) -> int:
 def run(*codes: PayloadOp) -> tuple[Op, ...]:
     """Return instructions without operands, in this order."""
     return tuple(GuestExecute(code) for code in codes)
+
+
+def stores(vcpu: str = VCPU) -> tuple[Op, ...]:
+    """Return the stores of every vector register that the payload can make."""
+    return tuple(GuestStore(file, vcpu) for file in VectorFile)

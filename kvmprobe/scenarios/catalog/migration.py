@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest_migration import Part
-from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.catalog import migration_cet
 from kvmprobe.scenarios.catalog._guests import (
@@ -25,13 +24,13 @@ from kvmprobe.scenarios.catalog._guests import (
     Start,
     all_of,
     run,
+    stores,
 )
 from kvmprobe.scenarios.catalog._moves import move
 from kvmprobe.scenarios.ops.guest import GuestExecute
 from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXgetbv, GuestXsetbv
 from kvmprobe.scenarios.ops.guest_migration import SaveVcpu
 from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
-from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.guest_xsave import GuestFxsave, GuestXrstor, GuestXsave
 from kvmprobe.scenarios.presets import presets
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
@@ -108,7 +107,7 @@ def looks(
     state: State, vcpu: str, read: tuple[Part, ...] = (Part.XSAVE, Part.XCRS, Part.MSRS)
 ) -> tuple[Op, ...]:
     """Return what the guest reads, then what ioctls read."""
-    files = () if state.part == "began" else tuple(GuestStore(file, vcpu) for file in VectorFile)
+    files = () if state.part == "began" else stores(vcpu)
     reads_msrs: tuple[Op, ...] = ()
     if state.start is TILES:
         reads_msrs = tuple(GuestRdmsr(index, vcpu) for index in (Msr.IA32_XFD, Msr.IA32_XFD_ERR))

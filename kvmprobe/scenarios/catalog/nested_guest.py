@@ -14,10 +14,8 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.payload import PayloadOp
 from kvmprobe.model.guest import Vector
 from kvmprobe.model.guest_migration import Part
-from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.guest_xsave import SaveForm
 from kvmprobe.model.nested import HEAD_SIZE, VMCS_SIZE
-from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.scenarios.catalog._guests import (
     DATA,
     OBSERVERS,
@@ -27,6 +25,7 @@ from kvmprobe.scenarios.catalog._guests import (
     USE_XSAVE_AND_PKRU,
     all_of,
     run,
+    stores,
 )
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest import GuestExecute, SharePayload
@@ -42,7 +41,6 @@ from kvmprobe.scenarios.ops.guest_control import (
 from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
 from kvmprobe.scenarios.ops.guest_nested import GuestEnterL2, GuestVmcall
 from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
-from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor, GuestXsave
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm
 from kvmprobe.scenarios.ops.msrs import SetXfd
@@ -91,10 +89,6 @@ def _begin(host: HostProfile) -> tuple[Op, ...]:
     return (USE_XSAVE_AND_PKRU, GuestXsetbv(all_of(host, TILES)), GuestLdtilecfg())
 
 
-def _stores(vcpu: str = VCPU) -> tuple[Op, ...]:
-    return tuple(GuestStore(file, vcpu) for file in VectorFile)
-
-
 def _shared(host: HostProfile) -> tuple[Scenario, ...]:
     """Return what one level leaves in the registers for the other; XSETBV of L2 exits."""
     plain, every = all_of(host, PLAIN), all_of(host, TILES)
@@ -102,7 +96,7 @@ def _shared(host: HostProfile) -> tuple[Scenario, ...]:
     mxcsr = run(PayloadOp.STMXCSR)
     narrow = GuestXsetbv(FPSSE | SSE_YMM)
     return (
-        _scenario("l2-from-l1", PLAIN, *enabled, GuestXrstor(plain), _ENTER, *_stores()),
+        _scenario("l2-from-l1", PLAIN, *enabled, GuestXrstor(plain), _ENTER, *stores()),
         _scenario(
             "l2-to-l1",
             PLAIN,
@@ -112,7 +106,7 @@ def _shared(host: HostProfile) -> tuple[Scenario, ...]:
             GuestLdmxcsr(0x1FA0),
             _LEAVE,
             *mxcsr,
-            *_stores(),
+            *stores(),
             GuestXsave(),
         ),
         _scenario(
@@ -159,7 +153,7 @@ def _shared(host: HostProfile) -> tuple[Scenario, ...]:
             _ENTER,
             GuestCpuidLeaf(0xD),
             GuestCpuidLeaf(0xD),
-            *_stores(),
+            *stores(),
         ),
         _scenario(
             "l2-xsave-forms",
@@ -217,10 +211,10 @@ def _by_host(host: HostProfile) -> tuple[Scenario, ...]:
             GuestXgetbv(),
             SetXsave(plain),
             RunImmediateExit(),
-            *_stores(),
+            *stores(),
             _LEAVE,
             GuestXgetbv(),
-            *_stores(),
+            *stores(),
         ),
         _scenario(
             "l2-tiles-by-host",
@@ -307,4 +301,4 @@ def _looks(start: Start, vcpu: str) -> tuple[Op, ...]:
             GuestTilestored(3, vcpu),
             GuestExecute(PayloadOp.RDPKRU, vcpu),
         )
-    return (GuestXgetbv(0, vcpu), *tiles, *_stores(vcpu), SaveNestedState(vcpu))
+    return (GuestXgetbv(0, vcpu), *tiles, *stores(vcpu), SaveNestedState(vcpu))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.payload import PayloadOp
-from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.scenarios.calls import Kick
 from kvmprobe.scenarios.catalog._guests import (
     DATA,
@@ -21,6 +20,7 @@ from kvmprobe.scenarios.catalog._guests import (
     USE_XSAVE_AND_PKRU,
     all_of,
     run,
+    stores,
 )
 from kvmprobe.scenarios.ops.during_run import (
     GetXcrsDuringRun,
@@ -40,7 +40,6 @@ from kvmprobe.scenarios.ops.guest_control import (
 )
 from kvmprobe.scenarios.ops.guest_nested import GuestEnterL2
 from kvmprobe.scenarios.ops.guest_tiles import GuestLdtilecfg, GuestTileloadd, GuestTilestored
-from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
 from kvmprobe.scenarios.scenario import NESTED_VMX, Scenario, ScenarioStep
 
@@ -62,18 +61,17 @@ def _by(host: HostProfile, kick: Kick) -> tuple[Scenario, ...]:
         GetXcrsDuringRun(kick),
         GetXfdDuringRun(kick),
     )
-    stores = tuple(GuestStore(file) for file in VectorFile)
     enabled = (USE_XSAVE, GuestXsetbv(plain))
     tiled = (USE_XSAVE_AND_PKRU, GuestXsetbv(every), GuestLdtilecfg(), GuestTileloadd(3))
     arms = GuestWrmsr(Msr.IA32_XFD, DATA)
     restored = SetXsaveDuringRun(plain, kick)
     ops: dict[str, tuple[Start, tuple[Op, ...]]] = {
         "began": (PLAIN, (reads[0],)),
-        "read": (PLAIN, (*enabled, GuestXrstor(plain), GuestLdmxcsr(0x1FA0), *reads, *stores)),
+        "read": (PLAIN, (*enabled, GuestXrstor(plain), GuestLdmxcsr(0x1FA0), *reads, *stores())),
         "read-tiles": (TILES, (*tiled, GuestWrpkru(0xC), *reads, GuestTilestored(3))),
         "read-armed": (TILES, (*tiled, arms, *reads, GuestTileloadd(3), *reads)),
-        "restored": (PLAIN, (*enabled, restored, *stores, restored, reads[0])),
-        "replaced": (PLAIN, (*enabled, GuestXrstor(plain), SetXsaveDuringRun(0, kick), *stores)),
+        "restored": (PLAIN, (*enabled, restored, *stores(), restored, reads[0])),
+        "replaced": (PLAIN, (*enabled, GuestXrstor(plain), SetXsaveDuringRun(0, kick), *stores())),
         "xcr0": (PLAIN, (*enabled, SetXcrsDuringRun(LEGACY, kick), GuestXgetbv(), *reads[:2])),
         "armed": (
             TILES,
