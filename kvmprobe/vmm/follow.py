@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls.vcpu import KVM_RUN_HEAD
 from kvmprobe.abi.numbers import ArchPrctlCode, Msr
-from kvmprobe.abi.tables import CPUID, CPUID2, MSRS, XCRS
+from kvmprobe.abi.tables import CPUID, MSRS, XCRS
 from kvmprobe.errors import LayoutError
 from kvmprobe.model import fpu, guest_cpuid, lifecycle, literal, msr, one_reg, permission, uabi, xcr
 from kvmprobe.model.lifecycle import CREATE_VCPU
 from kvmprobe.model.machine import GuestCpuid, Machine, Vm, fresh_process
-from kvmprobe.model.outcome import Done, Step
-from kvmprobe.model.process import denied
+from kvmprobe.model.outcome import Step
+from kvmprobe.model.process import OTHER_MEMORY, denied
 from kvmprobe.model.run import run_immediate_exit
 from kvmprobe.recordings.lines import ObjectKind, Permission, ProcessChange, ProcessLine, Run
 from kvmprobe.scenarios.ops.literal import members
@@ -33,12 +32,12 @@ if TYPE_CHECKING:
 _IMMEDIATE_EXIT = KVM_RUN_HEAD.offset("immediate_exit")
 KNOWN = frozenset(Msr)
 """The MSRs that the model knows."""
+_NOT_CREATED = "the creation of its vCPU was not recorded"
 
 
 def msr_entries(content: bytes) -> tuple[tuple[int, int], ...]:
     """Return the (index, value) pairs of a ``struct kvm_msrs``."""
-    count: int = MSRS.head.packed.unpack_from(content)[0]
-    return tuple(MSRS.entries(content, count))
+    return tuple(MSRS.entries(content, MSRS.count(content)))
 
 
 class Follower:
@@ -78,16 +77,14 @@ class Follower:
 
     def take(self, entry: Entry) -> Taken:
         """Return what the model says of a call, a permission or a run; the state stays."""
-        line = entry.line
         try:
-            if isinstance(line, Permission):
-                return self._permission(line)
-            if isinstance(line, Run):
-                return self._run(entry)
-            take = _CALLS.get(entry.spec.number) if entry.spec else None
-            if take is None or _is_of_the_system(entry):
-                return Taken(None, _no_rule(entry))
-            return take(self, entry)
+            if isinstance(entry.line, Permission):
+                return self._permission(entry.line)
+            if entry.spec == ioctls.CREATE_VCPU:
+                return self._create_vcpu(entry)
+            if _is_on_vcpu(entry):
+                return self._on_vcpu(entry)
+            return Taken(None, _no_rule(entry))
         except (LayoutError, struct.error) as error:
             return Taken(None, f"its payload is not what the call takes: {error}")
 
@@ -109,18 +106,7 @@ class Follower:
             case _:
                 return Taken(None, "it changes nothing")
 
-    def _run(self, entry: Entry) -> Taken:
-        name = vcpu_name(entry.target)
-        if self.vcpu(name) is None:
-            return Taken(None, self._unknown(name))
-        # The load and the save of the guest's FPU are the same whether the guest is entered.
-        step = run_immediate_exit(self.machine, name)
-        if not is_immediate_exit(entry):
-            return Taken(step, "the guest decides how it ends")
-        return Taken(step, "registers are in the run area" if _shares_registers(entry) else "")
-
-    def create_vcpu(self, entry: Entry) -> Taken:
-        """KVM_CREATE_VCPU."""
+    def _create_vcpu(self, entry: Entry) -> Taken:
         vm, by = _id(entry.target), _by(entry)
         if vm not in self.machine.vms:
             memory = self.machine.process(by).memory
@@ -131,145 +117,93 @@ class Follower:
         fails = step.rule is not CREATE_VCPU or result is None or result < 0
         return Taken(step, "limits of vCPUs are not judged" if fails else "")
 
-    def _on_vcpu(self, entry: Entry, step: Callable[[str, bytes], Step], why: str = "") -> Taken:
-        """Return what a transition with the sent payload says."""
-        name = vcpu_name(entry.target)
+    def _on_vcpu(self, entry: Entry) -> Taken:
+        name, number = vcpu_name(entry.target), entry.spec.number if entry.spec else 0
         if self.vcpu(name) is None:
-            return Taken(None, self._unknown(name))
+            return Taken(None, self.unknown.get(name, _NOT_CREATED))
+        if isinstance(entry.line, Run):
+            return self._run(name, entry)
+        if read := _READS.get(number):
+            return Taken(read(self.machine, name))
         if refusal := denied(self.machine, name, _by(entry)):
-            return Taken(Step(self.machine, refusal, CREATE_VCPU))
+            return Taken(Step(self.machine, refusal, OTHER_MEMORY))
         if entry.sent is None:
             return Taken(None, "its payload was not recorded")
-        return Taken(step(name, entry.sent), why)
+        return _GIVEN[number](self, name, entry.sent, entry)
 
-    def _read(self, entry: Entry, step: Callable[[str], Step]) -> Taken:
-        name = vcpu_name(entry.target)
-        if self.vcpu(name) is None:
-            return Taken(None, self._unknown(name))
-        return Taken(step(name))
+    def _run(self, name: str, entry: Entry) -> Taken:
+        # The load and the save of the guest's FPU are the same whether the guest is entered.
+        step = run_immediate_exit(self.machine, name)
+        if not is_immediate_exit(entry):
+            return Taken(step, "the guest decides how it ends")
+        return Taken(step, "registers are in the run area" if _shares_registers(entry) else "")
 
-    def _unknown(self, name: str) -> str:
-        return self.unknown.get(name, "the creation of its vCPU was not recorded")
-
-    def set_cpuid2(self, entry: Entry) -> Taken:
+    def set_cpuid2(self, name: str, sent: bytes, entry: Entry) -> Taken:
         """KVM_SET_CPUID2."""
-        content = entry.sent or bytes(CPUID2.head.size)
-        entries = CPUID2.entries(content, CPUID2.head.packed.unpack_from(content)[0])
-        return self._set_table(entry, CpuidTable(tuple(map(CpuidEntry._make, entries))))
+        return self._set_table(name, CpuidTable.from_bytes(sent), entry)
 
-    def set_cpuid(self, entry: Entry) -> Taken:
+    def set_cpuid(self, name: str, sent: bytes, entry: Entry) -> Taken:
         """KVM_SET_CPUID, whose entries have no index and no flags."""
-        content = entry.sent or bytes(CPUID.head.size)
-        entries = CPUID.entries(content, CPUID.head.packed.unpack_from(content)[0])
+        entries = CPUID.entries(sent, CPUID.count(sent))
         found = (CpuidEntry(leaf, 0, 0, *registers) for leaf, *registers in entries)
-        return self._set_table(entry, CpuidTable(tuple(found)))
+        return self._set_table(name, CpuidTable(tuple(found)), entry)
 
-    def _set_table(self, entry: Entry, table: CpuidTable) -> Taken:
-        value, by = GuestCpuid.of(table), _by(entry)
-        return self._on_vcpu(
-            entry,
-            lambda name, _: guest_cpuid.set_cpuid2(self.machine, name, value, by),
-            literal.uncovered_table(self.machine.host, table),
-        )
+    def _set_table(self, name: str, table: CpuidTable, entry: Entry) -> Taken:
+        step = guest_cpuid.set_cpuid2(self.machine, name, GuestCpuid.of(table), _by(entry))
+        return Taken(step, literal.uncovered_table(self.machine.host, table))
 
-    def set_xsave(self, entry: Entry) -> Taken:
+    def set_xsave(self, name: str, sent: bytes, _entry: Entry) -> Taken:
         """KVM_SET_XSAVE."""
-        return self._on_vcpu(
-            entry,
-            lambda name, image: uabi.set_xsave(self.machine, name, image),
-            literal.uncovered_image(entry.sent or b""),
-        )
+        step = uabi.set_xsave(self.machine, name, sent)
+        return Taken(step, literal.uncovered_image(sent))
 
-    def get_xsave(self, entry: Entry) -> Taken:
-        """KVM_GET_XSAVE."""
-        return self._read(entry, lambda name: uabi.get_xsave(self.machine, name))
-
-    def get_xsave2(self, entry: Entry) -> Taken:
-        """KVM_GET_XSAVE2."""
-        return self._read(entry, lambda name: uabi.get_xsave2(self.machine, name))
-
-    def get_xcrs(self, entry: Entry) -> Taken:
-        """KVM_GET_XCRS."""
-        return self._read(entry, lambda name: xcr.get_xcr0(self.machine, name))
-
-    def set_xcrs(self, entry: Entry) -> Taken:
+    def set_xcrs(self, name: str, sent: bytes, _entry: Entry) -> Taken:
         """KVM_SET_XCRS."""
+        count, flags = XCRS.head.packed.unpack_from(sent)
+        entries = list(XCRS.entries(sent, count))
+        return Taken(xcr.set_xcrs(self.machine, name, entries, flags))
 
-        def transition(name: str, content: bytes) -> Step:
-            count, flags = XCRS.head.packed.unpack_from(content)
-            return xcr.set_xcrs(self.machine, name, list(XCRS.entries(content, count)), flags)
-
-        return self._on_vcpu(entry, transition)
-
-    def set_fpu(self, entry: Entry) -> Taken:
+    def set_fpu(self, name: str, sent: bytes, _entry: Entry) -> Taken:
         """KVM_SET_FPU."""
-        return self._on_vcpu(entry, lambda name, area: fpu.set_fpu(self.machine, name, area))
+        return Taken(fpu.set_fpu(self.machine, name, sent))
 
-    def set_sregs(self, entry: Entry) -> Taken:
+    def set_sregs(self, name: str, sent: bytes, entry: Entry) -> Taken:
         """KVM_SET_SREGS and KVM_SET_SREGS2."""
         layout = entry.spec.argument if entry.spec else None
-        if (
-            layout is None
-            or entry.sent is None
-            or vcpu_name(entry.target) not in self.machine.vcpus
-        ):
-            return self._on_vcpu(
-                entry, lambda _name, _content: Step(self.machine, Done(), CREATE_VCPU)
-            )
-        values, vcpu = members(layout, entry.sent), self.machine.vcpu(vcpu_name(entry.target))
-        return self._on_vcpu(
-            entry,
-            lambda name, _: literal.set_literal_sregs(self.machine, name, values),
-            literal.uncovered_sregs(self.machine.host, vcpu, values),
-        )
+        assert layout is not None  # noqa: S101 - both take a structure
+        values = members(layout, sent)
+        step = literal.set_literal_sregs(self.machine, name, values)
+        vcpu = self.machine.vcpu(name)
+        return Taken(step, literal.uncovered_sregs(self.machine.host, vcpu, values))
 
-    def set_msrs(self, entry: Entry) -> Taken:
+    def set_msrs(self, name: str, sent: bytes, entry: Entry) -> Taken:
         """KVM_SET_MSRS, of which the model takes the MSRs that it knows."""
-        return self._msrs(entry, lambda name, known: msr.set_msrs(self.machine, name, known))
+        known = _tried(sent, entry)
+        return _counted(msr.set_msrs(self.machine, name, known), sent, entry)
 
-    def get_msrs(self, entry: Entry) -> Taken:
+    def get_msrs(self, name: str, sent: bytes, entry: Entry) -> Taken:
         """KVM_GET_MSRS of the MSRs that the model knows; it may load the guest's FPU."""
-        return self._msrs(
-            entry, lambda name, known: msr.get_msrs(self.machine, name, [i for i, _ in known])
-        )
+        known = [index for index, _ in _tried(sent, entry)]
+        return _counted(msr.get_msrs(self.machine, name, known), sent, entry)
 
-    def _msrs(
-        self, entry: Entry, transition: Callable[[str, list[tuple[int, int]]], Step]
-    ) -> Taken:
-        """Return a step of the entries that the model knows, up to one that the kernel refused.
-
-        :see: arch/x86/kvm/x86.c: __msr_io, which ends at the first entry that is refused
-        """
-        result = getattr(entry.line, "result", None)
-        given = msr_entries(entry.sent) if entry.sent else ()
-        tried = given if result is None or result < 0 else given[: result + 1]
-        known = [one for one in tried if one[0] in KNOWN]
-        taken = self._on_vcpu(entry, lambda name, _: transition(name, known))
-        done = given[: max(result, 0)] if result is not None else ()
-        return replace(taken, counted=sum(index in KNOWN for index, _ in done))
-
-    def set_one_reg(self, entry: Entry) -> Taken:
+    def set_one_reg(self, name: str, sent: bytes, entry: Entry) -> Taken:
         """KVM_SET_ONE_REG."""
         if entry.sent_value is None:
             return Taken(None, "its value was not recorded")
-        value = int.from_bytes(entry.sent_value, "little")
-
-        def transition(name: str, content: bytes) -> Step:
-            register = int.from_bytes(content[:8], "little")
-            return one_reg.set_one_reg(self.machine, name, register, value)
-
-        return self._on_vcpu(entry, transition)
+        register, value = (int.from_bytes(b, "little") for b in (sent[:8], entry.sent_value))
+        return Taken(one_reg.set_one_reg(self.machine, name, register, value))
 
 
-_CALLS: Mapping[int, Callable[[Follower, Entry], Taken]] = {
-    ioctls.CREATE_VCPU.number: Follower.create_vcpu,
+_READS: Mapping[int, Callable[[Machine, str], Step]] = {
+    ioctls.GET_XSAVE.number: uabi.get_xsave,
+    ioctls.GET_XSAVE2.number: uabi.get_xsave2,
+    ioctls.GET_XCRS.number: xcr.get_xcr0,
+}
+_GIVEN: Mapping[int, Callable[[Follower, str, bytes, Entry], Taken]] = {
     ioctls.SET_CPUID2.number: Follower.set_cpuid2,
     ioctls.SET_CPUID.number: Follower.set_cpuid,
     ioctls.SET_XSAVE.number: Follower.set_xsave,
-    ioctls.GET_XSAVE.number: Follower.get_xsave,
-    ioctls.GET_XSAVE2.number: Follower.get_xsave2,
     ioctls.SET_XCRS.number: Follower.set_xcrs,
-    ioctls.GET_XCRS.number: Follower.get_xcrs,
     ioctls.SET_FPU.number: Follower.set_fpu,
     ioctls.SET_SREGS.number: Follower.set_sregs,
     ioctls.SET_SREGS2.number: Follower.set_sregs,
@@ -277,6 +211,34 @@ _CALLS: Mapping[int, Callable[[Follower, Entry], Taken]] = {
     ioctls.GET_MSRS.number: Follower.get_msrs,
     ioctls.SET_ONE_REG.number: Follower.set_one_reg,
 }
+
+
+def _tried(sent: bytes, entry: Entry) -> list[tuple[int, int]]:
+    """Return the entries that the model knows, up to one that the kernel refused.
+
+    :see: arch/x86/kvm/x86.c: __msr_io, which ends at the first entry that is refused
+    """
+    given, result = msr_entries(sent), getattr(entry.line, "result", None)
+    tried = given if result is None or result < 0 else given[: result + 1]
+    return [one for one in tried if one[0] in KNOWN]
+
+
+def _counted(step: Step, sent: bytes, entry: Entry) -> Taken:
+    result = getattr(entry.line, "result", None)
+    done = msr_entries(sent)[: max(result or 0, 0)]
+    return Taken(step, counted=sum(index in KNOWN for index, _ in done))
+
+
+def _is_on_vcpu(entry: Entry) -> bool:
+    """Return True for a call or run on a vCPU that the model has a rule for.
+
+    KVM_GET_MSRS on /dev/kvm is another call: it reads what KVM supports.
+    """
+    if isinstance(entry.line, Run):
+        return True
+    of_the_system = entry.target is not None and entry.target.kind is ObjectKind.KVM
+    number = entry.spec.number if entry.spec else 0
+    return (number in _READS or number in _GIVEN) and not of_the_system
 
 
 # They move what is not in the model, and nothing of what is.
@@ -289,11 +251,6 @@ _ELSEWHERE = frozenset(
 )
 
 
-def _is_of_the_system(entry: Entry) -> bool:
-    """Return True for KVM_GET_MSRS on /dev/kvm, which reads what KVM supports."""
-    return entry.target is not None and entry.target.kind is ObjectKind.KVM
-
-
 def _no_rule(entry: Entry) -> str:
     if entry.spec is None:
         return "kvmprobe does not describe it"
@@ -304,7 +261,7 @@ def _no_rule(entry: Entry) -> str:
 
 
 def vcpu_name(target: ObjectLine | None) -> str:
-    """Return the name that the model has for a recorded vCPU; empty if it is none or unknown."""
+    """Return the model's name of a recorded vCPU; empty if its number is not known."""
     if target is None or target.kind is not ObjectKind.VCPU or target.number is None:
         return ""
     return _vcpu(target.of or "", target.number)

@@ -36,8 +36,8 @@ def carried(entry: Entry, host: HostProfile) -> Mapping[Piece, Value]:
         case ioctls.SET_XSAVE.number:
             return _components(sent, host)
         case ioctls.SET_XCRS.number:
-            count, _ = XCRS.head.packed.unpack_from(sent)
-            return {Piece(PieceKind.XCR, nr): value for nr, value in XCRS.entries(sent, count)}
+            entries = XCRS.entries(sent, XCRS.count(sent))
+            return {Piece(PieceKind.XCR, nr): value for nr, value in entries}
         case ioctls.SET_MSRS.number:
             done: int = getattr(entry.line, "result", None) or 0
             taken = msr_entries(sent)[: max(done, 0)]
