@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "kvmprobe-judgement/1"
 _FAILS = (Level.ERROR, Level.WARNING)
-_ELEMENTS = {Level.ERROR: "failure", Level.WARNING: "failure"}
 
 
 @dataclass(frozen=True, slots=True)
