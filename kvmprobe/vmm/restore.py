@@ -41,8 +41,6 @@ _TSC = Piece(PieceKind.MSR, 0x10)
 _LVT_TIMER, _MODE, _DEADLINE_MODE = 0x320, 0b11 << 17, 0b10 << 17
 # SDM vol.1 §13.14: the CPU has IA32_XFD.
 _XFD = (LEAF_XSTATE, 1, Register.EAX, 4)
-
-
 # Components that a call replaces, whether or not it gives them.
 _REPLACED = {
     ioctls.SET_XSAVE.name: tuple(map(int, XFeature)),
@@ -111,23 +109,23 @@ class Restore:
 
         :see: arch/x86/kvm/lapic.c: start_sw_tscdeadline
         """
-        deadline = self.given.get(TSC_DEADLINE)
-        if deadline is not None and deadline.value:
-            lost = _Given(deadline.value, deadline.at, at, LostBy.TOO_EARLY)
-            self.given[TSC_DEADLINE] = lost
+        self._lose_deadline(at, LostBy.TOO_EARLY)
 
     def _take_lapic(self, entry: Entry, at: At) -> None:
         """Note a deadline that KVM ignored, as the timer was not in its mode yet.
 
         :see: arch/x86/kvm/lapic.c: kvm_set_lapic_tscdeadline_msr, kvm_apic_set_state
         """
-        deadline = self.given.get(TSC_DEADLINE)
-        if deadline is None or not deadline.value or not entry.sent:
+        if not entry.sent:
             return
         (timer,) = struct.unpack_from("<I", entry.sent, _LVT_TIMER)
         if timer & _MODE == _DEADLINE_MODE:
-            lost = _Given(deadline.value, deadline.at, at, LostBy.NOT_TAKEN)
-            self.given[TSC_DEADLINE] = lost
+            self._lose_deadline(at, LostBy.NOT_TAKEN)
+
+    def _lose_deadline(self, at: At, how: LostBy) -> None:
+        deadline = self.given.get(TSC_DEADLINE)
+        if deadline is not None and deadline.value:
+            self.given[TSC_DEADLINE] = _Given(deadline.value, deadline.at, at, how)
 
     def watch(self, host: HostProfile, vcpu: Vcpu, at: At) -> None:
         """Note what a vCPU no longer has after a call."""

@@ -33,15 +33,16 @@ class Taken:
     counted: int | None = None
 
     def recorded(self, entry: Entry) -> int | None:
-        """Return the recorded result, to be compared with the model's; None if there is none."""
+        """Return the recorded result as the model counts it; None if the call did not return."""
         result: int | None = getattr(entry.line, "result", None)
         return result if result is None or result < 0 or self.counted is None else self.counted
 
     @property
     def is_judged(self) -> bool:
         """True if the model says which results are legal."""
-        judged = self.step is not None and not self.why
-        return judged and not isinstance(self.step and self.step.outcome, NotCovered | HostDies)
+        if self.step is None or self.why:
+            return False
+        return not isinstance(self.step.outcome, NotCovered | HostDies)
 
     def why_not(self, result: int | None) -> str:
         """Return why a recorded result cannot be judged; empty if it can."""
