@@ -82,14 +82,6 @@ class Review:
                 self.left_out += 1
 
 
-def review(entries: Iterable[Entry], host: HostProfile, kernel: Kernel) -> Review:
-    """Return what is wrong with the calls of a recording on a host."""
-    reviewer = Reviewer(host, kernel)
-    for entry in entries:
-        reviewer.take(entry)
-    return reviewer.finished()
-
-
 class Reviewer:
     """Reviews entries, one after the other.
 
@@ -140,7 +132,8 @@ class Reviewer:
         return self.review
 
     def _call(self, entry: Entry, vcpu: str, at: At) -> Iterator[Finding]:
-        before, taken = self._follower.copy(), self._follower.take(entry)
+        before = self._follower.copy() if _sets_state(entry.spec) else None
+        taken = self._follower.take(entry)
         yield from self._compare(entry, vcpu, at, taken)
         result = self._result(entry, taken)
         if isinstance(entry.line, Permission):
@@ -154,7 +147,7 @@ class Reviewer:
             yield from self._permission(entry, vcpu, at)
         if entry.spec == ioctls.GET_MSRS and entry.got and result is not None and entry.target:
             self._save(entry.target.of or "", entry.got, result)
-        if _sets_state(entry.spec) and result is not None:
+        if before is not None and result is not None:
             restore = self._restores.setdefault(vcpu, Restore(vcpu))
             restore.take(entry, at, result, self._host)
             if result >= 0:
@@ -176,8 +169,8 @@ class Reviewer:
             return
         assert taken.step is not None  # noqa: S101 - it is judged
         self.review.judged += 1
-        if (size := self._cut(entry, vcpu, taken)) is not None:
-            yield ImageCut(vcpu, at, size)
+        if entry.spec == ioctls.GET_XSAVE and isinstance(taken.step.outcome, Failed):
+            yield ImageCut(vcpu, at, self._follower.machine.vcpu(vcpu).fpstate.uabi_size)
         if taken.allows(recorded):
             self._follower.adopt(taken.step)
             if self._kernel is Kernel.RECORDED and vcpu not in self._doubt:
@@ -192,12 +185,6 @@ class Reviewer:
             yield Differs(vcpu, at, taken.expected, recorded)
             self._follower.unknown[vcpu] = _DIFFERED
             self._fatal.lose(vcpu, _DIFFERED)
-
-    def _cut(self, entry: Entry, vcpu: str, taken: Taken) -> int | None:
-        state = self._follower.vcpu(vcpu)
-        fails = taken.step is not None and isinstance(taken.step.outcome, Failed)
-        cut = entry.spec == ioctls.GET_XSAVE and fails and state is not None
-        return state.fpstate.uabi_size if cut and state else None
 
     def _refused(self, entry: Entry, vcpu: str, at: At, taken: Taken) -> Iterator[Finding]:
         [expected, *_] = taken.expected
