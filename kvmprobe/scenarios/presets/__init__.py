@@ -130,8 +130,8 @@ def presets() -> tuple[Preset, ...]:
 def read_preset(path: Path) -> Preset:
     """Return the order in a user's file.
 
-    :raises UsageError: it cannot be read, or is none; the message has path, line or key, and what
-        was expected
+    :raises UsageError: it cannot be read, or has no order; the message has path, line or key, and
+        what was expected
     """
     try:
         text = path.read_text("utf-8")
@@ -142,8 +142,8 @@ def read_preset(path: Path) -> Preset:
     name = path.name.removesuffix(_SUFFIX)
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{path}: the order's name is the file's, and {name!r} is none: expected letters a to "
-            "z, digits, '.' and '-'"
+            f"{path}: the order's name is the file's: expected letters a to z, digits, '.' and "
+            f"'-', not {name!r}"
         )
     return _preset(str(path), name, text)
 
