@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls, numbers, tables
 from kvmprobe.abi.capabilities import Capability
-from kvmprobe.abi.layout import Layout, TableFormat
+from kvmprobe.abi.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,8 @@ def all_checks() -> str:
     lines += [*_members(head.name, "", head, 0), *of_layout(ioctls.KVM_SYNC_REGS)]
     lines += of_layout(ioctls.KVM_VMX_NESTED_STATE_HDR)
     lines.append(_equal(f"offsetof({head.name}, s.regs)", head.size))
-    for form in vars(tables).values():
-        if isinstance(form, TableFormat) and form.entry.name:
+    for form in tables.ALL:
+        if form.entry.name:
             lines += of_layout(form.entry)
     return "\n".join(dict.fromkeys(lines))
 

@@ -28,3 +28,12 @@ MOST_XCRS = 16
 """KVM_MAX_XCRS, the entries that ``struct kvm_xcrs`` has room for."""
 MSR_LIST = TableFormat(Layout("struct kvm_msr_list", {"nmsrs": "I"}), Layout("", {"index": "I"}))
 REG_LIST = TableFormat(Layout("struct kvm_reg_list", {"n": "Q"}), Layout("", {"id": "Q"}))
+ALL = tuple(table for table in list(globals().values()) if isinstance(table, TableFormat))
+
+
+def table_of(argument: Layout | None) -> TableFormat | None:
+    """Return the table of which a structure is the head; None if it has a fixed size.
+
+    ``struct kvm_xcrs`` is no such head: the structure has room for its entries.
+    """
+    return next((table for table in ALL if table.head is argument), None)

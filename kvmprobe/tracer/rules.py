@@ -8,11 +8,10 @@ from __future__ import annotations
 from struct import calcsize
 from typing import NamedTuple
 
-from kvmprobe.abi import ioctls, tables
+from kvmprobe.abi import ioctls
 from kvmprobe.abi.ioctls import Direction, IoctlSpec
-from kvmprobe.abi.layout import TableFormat
+from kvmprobe.abi.tables import table_of
 
-_TABLES = tuple(table for table in vars(tables).values() if isinstance(table, TableFormat))
 # As many bytes as KVM_CAP_XSAVE2 says; KVM_GET_XSAVE writes as many as its number says.
 _IMAGES = frozenset({ioctls.GET_XSAVE2, ioctls.SET_XSAVE})
 _ATTRIBUTE_SIZE = 8
@@ -44,11 +43,9 @@ def rule_of(spec: IoctlSpec) -> Rule:
     )
     argument = spec.argument
     assert argument is not None  # noqa: S101 - the caller selects them
-    # Not by name: struct kvm_xcrs has room for its entries.
-    entry = next((table.entry for table in _TABLES if table.head is argument), None)
-    if entry is not None:
+    if table := table_of(argument):
         width = calcsize(f"={next(iter(argument.members.values()))}")
-        return rule._replace(entry=entry.size, count_width=width)
+        return rule._replace(entry=table.entry.size, count_width=width)
     if spec in _IMAGES:
         return rule._replace(image=1)
     if argument is ioctls.KVM_NESTED_STATE:
