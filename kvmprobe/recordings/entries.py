@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.abi.tables import table_of
 from kvmprobe.recordings.lines import Call, Header, Line, ObjectLine, ProcessLine, Run
 from kvmprobe.recordings.payloads import Window
 from kvmprobe.recordings.schema import MOST_OBJECTS, MOST_PROCESSES, MOST_TEXT
@@ -37,6 +38,26 @@ class Entry:
     got: bytes | None = None
     sent_value: bytes | None = None
     got_value: bytes | None = None
+
+    def with_whole_payloads(self) -> Entry:
+        """Return the entry without payloads that are shorter than the ioctl's structure.
+
+        Of a table they are whole with all entries that its head counts.  The recorder may have
+        read a part only.
+        """
+        sent, got = (
+            payload if payload is not None and len(payload) >= _size(self.spec, payload) else None
+            for payload in (self.sent, self.got)
+        )
+        return replace(self, sent=sent, got=got) if (sent, got) != (self.sent, self.got) else self
+
+
+def _size(spec: IoctlSpec | None, payload: bytes) -> int:
+    """Return the size of an ioctl's structure with the entries that a payload counts."""
+    if spec is None:
+        return 0
+    table = table_of(spec.argument)
+    return table.offset(table.count(payload)) if table and len(payload) >= spec.size else spec.size
 
 
 class Links:

@@ -106,6 +106,7 @@ class Reviewer:
 
     def take(self, entry: Entry) -> None:
         """Review an entry."""
+        entry = entry.with_whole_payloads()
         line, vcpu = entry.line, vcpu_name(entry.target)
         if isinstance(line, ProcessLine):
             self._follower.see_process(line)
