@@ -24,9 +24,11 @@ from kvmprobe.scenarios.calls import (
     ArchPrctl,
     Captured,
     Close,
+    DuringRun,
     GoOnInChild,
     Immediate,
     Ioctl,
+    Kick,
     LimitDescriptors,
     Literal,
     LiteralAtPageEnd,
@@ -333,6 +335,12 @@ def test_in_a_child_the_parents_vcpu_cannot_be_used_and_a_new_one_can(execute):
     # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
     ran = execute(*VCPU, GoOnInChild(), get_xsave(Output(4096)), *VCPU[1:], get_xsave(Output(4096)))
     assert (ran.results[3:5], ran.results[-1]) == ([0, -errno.EIO], 0)
+
+
+def test_a_call_during_kvm_run_fails_as_kvm_run_does_in_a_child(execute):
+    # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
+    call = DuringRun(get_xsave(Output(4096)), "ram", Kick.BY_SIGNAL)
+    assert execute(*PAYLOAD, GoOnInChild(), call).results[-1] == -errno.EIO
 
 
 def test_a_child_has_the_outputs_that_were_captured_before_it(execute):

@@ -84,7 +84,7 @@ static pthread_t start_thread(void *(*function)(void *), struct other_run *run)
 #include <sched.h>
 /*
  * Makes an ioctl on a vCPU while another thread runs it; the guest spins.  The ioctl must wait until KVM_RUN ends, which a third
- * thread makes it do.
+ * thread makes it do.  Both fail alike on a vCPU of another memory: that is its result.
  */
 static long ioctl_during_run(int vcpu, unsigned long request, size_t argument, struct kvm_run *area, uint8_t *memory, int kick)
 {
@@ -111,6 +111,6 @@ static long ioctl_during_run(int vcpu, unsigned long request, size_t argument, s
 	area->immediate_exit = 0;
 	close(run.caller);
 	if (run.result != -EINTR)
-		return KVMPROBE_NOT_INTERRUPTED;
+		return run.result == result ? result : KVMPROBE_NOT_INTERRUPTED;
 	return run.kicked ? result : KVMPROBE_NOT_WAITED;
 }
