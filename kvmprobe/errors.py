@@ -128,6 +128,13 @@ class ModelBug(KvmprobeError, AssertionError):
     """The model reached a state that its rules exclude."""
 
 
+class NoVcpu(ModelBug):
+    """A call is made on a vCPU that no call before it created.
+
+    A kernel with a defect can refuse to create what the scenario goes on to use.
+    """
+
+
 class WorkerError(KvmprobeError):
     """The worker process violated its protocol, or died outside a scenario."""
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.abi.executor import HostRegisters
-from kvmprobe.errors import ModelBug
+from kvmprobe.errors import ModelBug, NoVcpu
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable, Register
 
 if TYPE_CHECKING:
@@ -242,10 +242,13 @@ class Machine(NamedTuple):
         return self._replace(vms={**self.vms, name: vm})
 
     def vcpu(self, name: str) -> Vcpu:
-        """Return a vCPU that exists."""
+        """Return a vCPU that exists.
+
+        :raises NoVcpu: no call created it
+        """
         found = self.vcpus.get(name)
         if found is None:
-            raise ModelBug(f"no vCPU {name!r}; the scenario never created it")
+            raise NoVcpu(f"no vCPU {name!r}; the scenario never created it")
         return found
 
     def with_vcpu(self, name: str, vcpu: Vcpu) -> Machine:

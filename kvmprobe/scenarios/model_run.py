@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.errors import NoVcpu
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, HostDies, OneOf, Step
@@ -102,10 +103,16 @@ class ModelRun:
         return found
 
     def walk(self, scenario: Scenario) -> Iterator[Known]:
-        """Yield the step of each op, up to the one that the host does not survive."""
+        """Yield the step of each op, up to one that the host does not survive.
+
+        They end before an op on a vCPU that this kernel has not created.
+        """
         machine = self.start_of(scenario)
         for _, op in scenario.ops():
-            known = self.known(machine, op)
+            try:
+                known = self.known(machine, op)
+            except NoVcpu:
+                return
             yield known
             if isinstance(known.step.outcome, HostDies):
                 return
@@ -161,7 +168,10 @@ class DefectiveRun(ModelRun):
         ops = (op for _, op in scenario.ops())
         for known, op in islice(zip_longest(shared, ops), first, None):
             same = known and machine is known.before and disjoint(known.asked)
-            step = known if same else self.known(machine, op)
+            try:
+                step = known if same else self.known(machine, op)
+            except NoVcpu:
+                return
             yield step
             if isinstance(step.step.outcome, HostDies):
                 return
@@ -193,9 +203,13 @@ def _alike(one: Step, other: Step) -> bool:
 
 
 class ModelRuns:
-    """A model run for each set of defects of a host's kernel, all with the host's own variants."""
+    """A model run for each set of defects of a host's kernel, all with the host's own variants.
+
+    :ivar host: with the defects that it has
+    """
 
     def __init__(self, host: HostProfile) -> None:
+        self.host = host
         self._correct = ModelRun(host.without_defects)
         self._defective: dict[Behaviours, ModelRun] = {}
 

@@ -1,14 +1,19 @@
 """Memoised model runs: what is shared between hosts, and that sharing changes no answer."""
 
+import errno
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.behaviours import DEFECTS, Behaviour
+from kvmprobe.model.outcome import Failed, NewDescriptor
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.xsave import GetXsave2
+from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 
 HOST = sapphire_rapids()
 SAMPLE = catalog.scenarios(HOST)[::13]
@@ -80,3 +85,15 @@ def test_forgetting_changes_no_outcome(monkeypatch):
     model_runs, alone = ModelRuns(HOST), ModelRun(replace(HOST, behaviours=DEFECTS))
     for scenario in SAMPLE:
         assert outcomes(model_runs.with_defects(DEFECTS), scenario) == outcomes(alone, scenario)
+
+
+def test_a_run_ends_before_a_vcpu_that_its_kernel_did_not_create():
+    # virt/kvm/kvm_main.c: kvm_vm_ioctl_create_vcpu: an id that is taken fails with EEXIST
+    taken = CreateVcpu("vcpu1", id=1 << 32)
+    ops = (OpenKvm(), CreateVm(), taken, CreateVcpu(), GetXsave2(), GetXsave2())
+    scenario = Scenario("a", "", "", tuple(map(ScenarioStep, ops)))
+    truncates = frozenset({Behaviour.VCPU_ID_TRUNCATED})
+    model_runs = ModelRuns(HOST)
+    assert len(model_runs.with_defects().walked(scenario)) == len(ops)
+    steps = model_runs.with_defects(truncates).walked(scenario)
+    assert [known.step.outcome for known in steps[2:]] == [NewDescriptor(), Failed(errno.EEXIST)]
