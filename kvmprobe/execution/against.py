@@ -15,8 +15,10 @@ from kvmprobe.checkers.normal import normal_image
 from kvmprobe.checkers.normal_msrs import moving_fields
 from kvmprobe.errors import errno_name
 from kvmprobe.judge.compare import compare
+from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.outcome import NotCovered
 from kvmprobe.results.difference import image_differs
+from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2
 from kvmprobe.search.signature import Explained, Signature, signatures_of
@@ -125,6 +127,9 @@ def _named(
         return Named(tuple(names))
     if covered:
         return Named((FACTS if outcomes[0] != outcomes[1] else FREEDOM,))
+    defects = sides[0].runs.host.behaviours ^ sides[1].runs.host.behaviours
+    if names := sorted(known_defects()[b].id for b in asked & defects & DEFECTS):
+        return Named(tuple(names))
     hosts = [side.runs.with_defects().host for side in sides]
     register = _register(mine.call, theirs.call)
     if register in hosts[0].msrs ^ hosts[1].msrs:

@@ -96,7 +96,7 @@ def set_sregs(
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
     if members:
-        if _takes_reserved_efer(machine, members):
+        if _takes_reserved_efer(machine, members) and _may_have(machine, vcpu_name, cr4):
             return Step(after_any_sregs(machine), Done(), SET_SREGS)
         return Step(machine, Failed(errno.EINVAL), SET_SREGS)
     kept = machine.saved[kept_as]
@@ -106,22 +106,30 @@ def set_sregs(
 def not_covered(members: Mapping[str, int]) -> str:
     """Return which of the members that a SET changes the model has no rule for.
 
-    Where :func:`efer_decides`, the result is certain even so.
+    Where :func:`decided`, the result is certain even so.
 
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs
     """
     return f"{', '.join(members)} in KVM_SET_SREGS" if members else ""
 
 
-def efer_decides(machine: Machine, members: Mapping[str, int]) -> bool:
-    """Return True if EFER alone decides: a reserved bit is refused, whatever the others are.
+def decided(machine: Machine, vcpu_name: str, cr4: int, members: Mapping[str, int]) -> bool:
+    """Return True if CR4 or EFER alone decides: a reserved bit is refused, whatever the others are.
 
-    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, kvm_valid_efer
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, kvm_valid_efer, kvm_is_valid_cr4
     """
-    if not members.get(EFER_FIELD, 0) & EFER_RESERVED or vendor.legal_cr4(machine.host) is not None:
+    if vendor.legal_cr4(machine.host) is not None:
+        return False
+    if not machine.doubt and not _may_have(machine, vcpu_name, cr4):
+        return True
+    if not members.get(EFER_FIELD, 0) & EFER_RESERVED:
         return False
     refused = Behaviour.SREGS_EFER_NOT_CHECKED not in machine.host.behaviours
     return refused or _takes_reserved_efer(machine, members)
+
+
+def _may_have(machine: Machine, vcpu_name: str, cr4: int) -> bool:
+    return legal_cr4(machine.host, machine.vcpu(vcpu_name).cpuid, cr4)
 
 
 def _takes_reserved_efer(machine: Machine, members: Mapping[str, int]) -> bool:

@@ -65,7 +65,7 @@ class _Set(FixedIoctl):
         return sregs.not_covered(dict(self.members))
 
     def certain(self, machine: Machine) -> bool:
-        return sregs.efer_decides(machine, dict(self.members))
+        return sregs.decided(machine, VCPU, self.cr4, dict(self.members))
 
     def transition(self, machine: Machine) -> Step:
         return sregs.set_sregs(machine, VCPU, self.cr4, self.restores, dict(self.members))

@@ -11,6 +11,7 @@ from kvmprobe.judge.verdicts import judged
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.one_reg import msr_id
 from kvmprobe.results.record import Target
+from kvmprobe.results.trace import Reply
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.ops.cpuid import GetCpuid2, GetSupportedCpuid, SetCpuid2
@@ -19,7 +20,8 @@ from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, Open
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
 from kvmprobe.scenarios.ops.one_reg import GetOneReg
 from kvmprobe.scenarios.ops.permission import RequestPermission
-from kvmprobe.scenarios.ops.run import RunUntilHalt
+from kvmprobe.scenarios.ops.run import RunSynced, RunUntilHalt
+from kvmprobe.scenarios.ops.sregs import GetSregs2, SetSregs2
 from kvmprobe.scenarios.ops.xsave import GetXsave2
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from kvmprobe.xstate.cpuid import CpuidTable
@@ -132,6 +134,21 @@ def test_a_behaviour_that_the_call_itself_depends_on_is_its_name_also_in_doubt(w
     registers = Behaviour.ONE_REG_MSRS
     found = between(of, with_behaviours(AMX_HOST, registers), AMX_HOST)
     assert found == Named((registers.name,))
+
+
+def test_a_defect_that_the_call_itself_depends_on_is_its_name_also_in_doubt(without_a_rule):
+    doubt = (step.op for step in without_a_rule.steps[LAST:])
+    of = scenario(MapHalt(), *doubt, RunSynced(dirty=1 << 59))
+    broken = with_behaviours(AMX_HOST, Behaviour.SYNC_UPPER_HALF_IGNORED)
+    assert between(of, AMX_HOST, broken) == Named(("B19",))
+
+
+def test_a_cr4_that_the_other_host_refuses_names_the_behaviour():
+    # kvm_is_valid_sregs: CR4 is looked at, whatever the other registers are
+    of = scenario(GetSregs2(), SetSregs2(1 << 18, (("ldt_l", 0),)))
+    strict = with_behaviours(AMX_HOST, Behaviour.CR4_NEEDS_CPUID)
+    accepted = side(of, AMX_HOST, (LAST + 1, 0, Reply(0, b"")))
+    assert first_difference(of, side(of, strict), accepted) == Named(("CR4_NEEDS_CPUID",))
 
 
 def images_in_doubt(without_a_rule, *outputs):
