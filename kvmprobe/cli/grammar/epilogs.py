@@ -139,6 +139,13 @@ against:
   behaviours that probes found on one of the hosts, facts of the hosts such
   as their CPUID, or a freedom that a rule leaves. A difference where the
   model has no rule, or a failure of the other kernel alone, is a find.
+growth:
+  Entries `growth` of DIR/journal.jsonl say how many sequences and calls
+  there were after so many seconds, and how many different transitions of
+  the model and, with --coverage, blocks of the kernel they had reached:
+  after each batch, later on each time that the search is 3 % older, and
+  at its end. `report DIR OTHER...` draws them, beside other searches and
+  runs of the same kernel, such as one with --unguided.
 corpus:
   --corpus DIR reads scenarios as `explain --json` writes them. If one of
   them is wrong, nothing runs. Afterwards it has the few sequences that
