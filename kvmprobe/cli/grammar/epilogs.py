@@ -151,6 +151,15 @@ corpus:
   them is wrong, nothing runs. Afterwards it has the few sequences that
   together reached everything.
 """
+SEARCHES = """\
+searches:
+  The page draws how searches (`fuzz`) grew, all on one kernel in the same
+  pictures: blocks of the kernel and transitions of the model, by time and
+  by sequences. What another run with --coverage on that kernel reached,
+  such as the catalogue's, is a line across. Blocks are compared if kernel
+  and functions in scope are the same; else the page says so.
+  `coverage RUN --diff RUN` lists the blocks that only one of two reached.
+"""
 BISECTING = """\
 bisecting:
   In a kernel tree with a configuration that the emulated host boots, such
