@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # In units of the picture, which is about as wide as the narrowest screen.
 WIDTH, HEIGHT = 360, 220
-LEFT, RIGHT, TOP, BOTTOM = 42, 350, 24, 184
+LEFT, RIGHT, TOP, BOTTOM = 48, 340, 24, 184
 _TICKS = 5
 _STEPS = (1, 2, 2.5, 5, 10)
 
