@@ -131,7 +131,7 @@ def _in_both(
             f"{', '.join(t.description for t in found)}; {', '.join(t.description for t in other)}"
         )
     for target in common:
-        if [b.start for b in found[target].blocks] != [b.start for b in other[target].blocks]:
+        if not found[target].has_blocks_of(other[target]):
             raise UsageError(
                 f"{target.description}: the two were measured with different lists of functions"
             )

@@ -63,6 +63,12 @@ def add_arguments(fuzz: argparse.ArgumentParser) -> None:
         "a failure.  Shows what the search finds by itself",
     )
     fuzz.add_argument(
+        "--unguided",
+        action="store_true",
+        help="make every sequence anew, and vary none that reached something new: shows what "
+        "guidance adds",
+    )
+    fuzz.add_argument(
         "--against",
         metavar="SPEC",
         help="run the same sequences also on the emulated host with that kernel, as for --kernel: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from kvmprobe.execution.witness import OneKernel, TwoKernels, Witness
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.progress import Silent
 from kvmprobe.repro.other_hosts import Profile
+from kvmprobe.results.growth import Growing, Strategy
 from kvmprobe.results.known import by_id
 from kvmprobe.results.verdict import counted
 from kvmprobe.scenarios.relations.reads import BLIND
@@ -121,10 +123,12 @@ class Session:
         random = Random(seed)  # noqa: S311 - not a secret
         scratch = self._arguments.from_scratch
         values = (ModelValues if scratch else CatalogueValues)(host, random)
-        guidance = Guidance(random, Sequences(host, random, values))
+        strategy = Strategy.UNGUIDED if self._arguments.unguided else Strategy.GUIDED
+        guidance = Guidance(random, Sequences(host, random, values), strategy)
         self._guidance = guidance
         guidance.start_with(corpus)
-        self._show([f"{place.target.description}: seed {seed}"])
+        growing = Growing(partial(ledger.grew, strategy))
+        self._show([f"{place.target.description}: seed {seed}, {strategy.value}"])
         began = time.monotonic()
 
         def spent() -> bool:
@@ -133,11 +137,15 @@ class Session:
         found: list[Failing] = []
         ended: BaseException | None = None
         try:
-            for failing in fuzzing.run(guidance, f"fuzz.{seed}", spent):
+            for failing in fuzzing.run(guidance, f"fuzz.{seed}", spent, growing.take):
                 found.append(failing)
                 self._show([f"{failing.after:7.1f} s  {failing.record.id}  {failing.signature}"])
         except BaseException as error:
             ended = error
+        try:
+            growing.end()
+        except RunDirectoryError as error:
+            ended = ended or error
         self.notes += fuzzing.blind_spots
         for failing in sorted(found, key=lambda each: each.signature.kind != "crash"):
             ended = self._take(place, failing, ended)

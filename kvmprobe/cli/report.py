@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.exit_style import outcome
-from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, end_with, formats
+from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, SEARCHES, end_with, formats
 from kvmprobe.cli.grammar.shared import RUN_HELP, add_exit_style
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.reports.formats import format_of, names
@@ -49,7 +49,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         "document that `run --json` writes",
     )
     add_exit_style(report, "exit with the status of the runs, in this convention")
-    end_with(report, formats(), EXIT_STYLES)
+    end_with(report, formats(), SEARCHES, EXIT_STYLES)
 
 
 def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:

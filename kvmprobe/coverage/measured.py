@@ -40,6 +40,10 @@ class Measured:
         completed = {name: fall_through.complete(bits) for name, bits in reached.items()}
         return cls(blocks, completed, functions.names)
 
+    def has_blocks_of(self, other: Measured) -> bool:
+        """Return True if both number the same blocks, so that sets of them can be compared."""
+        return [block.start for block in self.blocks] == [block.start for block in other.blocks]
+
     @cached_property
     def graph(self) -> Graph:
         """The branches between the blocks."""

@@ -15,6 +15,7 @@ from kvmprobe.execution.against import Named, Side, first_difference
 from kvmprobe.execution.batch_ledger import BatchLedger
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.runner import Runner
+from kvmprobe.results.growth import Point
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.relations.reads import BLIND
 from kvmprobe.search.signature import Explained, signatures_of
@@ -135,11 +136,18 @@ class Fuzzing:
         """What could not be observed, and why."""
         return self._runner.blind_spots
 
-    def run(self, guidance: Guidance, prefix: str, spent: Callable[[], bool]) -> Iterator[Failing]:
+    def run(
+        self,
+        guidance: Guidance,
+        prefix: str,
+        spent: Callable[[], bool],
+        grew: Callable[[Point], None],
+    ) -> Iterator[Failing]:
         """Run sequences until the budget is spent; yield the first of each new signature.
 
         :param prefix: of the ids
         :param spent: tells whether the budget is spent; asked between batches
+        :param grew: takes what has been done and reached, after each batch
         :raises HostStuck, Unavailable: see :meth:`Runner.run`
         """
         number = 0
@@ -155,7 +163,13 @@ class Fuzzing:
             found = [*self.judged(scenarios), *self._differing(scenarios)]
             self._reached(guidance)
             self.tally.seconds += time.monotonic() - began
+            grew(self._point(guidance))
             yield from found
+
+    def _point(self, guidance: Guidance) -> Point:
+        tally = self.tally
+        reached = guidance.transition_count, guidance.block_count
+        return Point(tally.seconds, tally.sequences, tally.calls, *reached)
 
     def _reached(self, guidance: Guidance) -> None:
         """Tell which blocks were reached; those that are new go to the ledger as well."""

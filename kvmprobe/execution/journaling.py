@@ -15,6 +15,7 @@ from kvmprobe.coverage.reached import pack
 from kvmprobe.execution.place import Risk
 from kvmprobe.host.kernel_log import mark
 from kvmprobe.results.codec import to_json
+from kvmprobe.results.growth import Point, Strategy
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import Target
 from kvmprobe.results.record_json import record_to_json
@@ -97,6 +98,11 @@ class Journaling:
         """Write which of the watched blocks a scenario reached."""
         entry = {"scenario": scenario_id, "blocks": pack(blocks)}
         self._journal.append(EntryType.REACHED, entry)
+
+    def grew(self, strategy: Strategy, point: Point) -> None:
+        """Write what a search has done and reached at the place."""
+        entry = {"strategy": to_json(Strategy, strategy), "point": to_json(Point, point)}
+        self._journal.append(EntryType.GROWTH, entry)
 
     def read(self, scenario_id: str, trace: Trace) -> None:
         """Store the outputs of a scenario; its record, which follows, names them."""

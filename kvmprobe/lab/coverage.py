@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmprobe.coverage.blocks import blocks_of
+from kvmprobe.coverage.reached import FallThrough
 from kvmprobe.coverage.same_text import is_same_text
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Coverage:
         self.functions = functions
         self.problem = ""
         self._blocks = blocks_of(functions.functions)
+        self._fall_through = FallThrough(self._blocks)
 
     def arm(self, machine: Machine) -> None:
         """Have a machine that waits for input, and its forks, report the blocks they reach.
@@ -52,6 +54,11 @@ class Coverage:
             self.problem = "its modules lie in another order than when their functions were read"
         else:
             machine.watch_blocks(addresses)
+
+    def complete(self, bits: bytes) -> bytes:
+        """Add to the blocks that a machine reports those into which control fell."""
+        completed = self._fall_through.complete(int.from_bytes(bits, "little"))
+        return completed.to_bytes(-(-completed.bit_length() // 8), "little")
 
     def _moved(self, machine: Machine) -> dict[str, int]:
         """Return how much higher each module lies than when its functions were read, bytes."""

@@ -53,14 +53,16 @@ class Startup(Enum):
 class EmulatedLink:
     """A worker on an emulated host of its own."""
 
-    def __init__(self, machine: Machine, *heard: str) -> None:
+    def __init__(self, machine: Machine, coverage: Coverage | None, *heard: str) -> None:
         """Connect to a machine.
 
+        :param coverage: what is watched of its kernel; None for nothing
         :param heard: lines that its worker wrote before the machine was forked
         """
         self._machine = machine
         self._events: Iterator[Event] = machine.events(WORKER_SILENCE_SECONDS)
         self._heard = list(heard)
+        self._coverage = coverage
         self._blocks: bytes | None = None
 
     def __enter__(self) -> Self:
@@ -79,7 +81,7 @@ class EmulatedLink:
         :raises TemplateLost: the machine has ended or does not wait
         :raises ForkFailed: the emulator could not fork (EAGAIN, ENOMEM)
         """
-        return type(self)(self._machine.fork())
+        return type(self)(self._machine.fork(), self._coverage)
 
     def send(self, line: str) -> None:
         """Queue a line for the worker."""
@@ -88,7 +90,7 @@ class EmulatedLink:
     def blocks_reached(self) -> bytes | None:
         """Return the blocks that the scenario reached whose end has just been received."""
         blocks, self._blocks = self._blocks, None
-        return blocks
+        return self._coverage.complete(blocks) if self._coverage and blocks else blocks
 
     def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own timeout
         """Return the worker's next line.
@@ -198,7 +200,7 @@ class EmulatedHost:
         :raises LabError: the emulator cannot fork
         """
         with naming(self.variant):
-            return EmulatedLink(self.template.fork(), self.template.greeting)
+            return EmulatedLink(self.template.fork(), self.coverage, self.template.greeting)
 
     def __enter__(self) -> Self:
         return self

@@ -61,7 +61,9 @@ def diff_lines(
     """Yield, by function, the blocks that only one of two runs reached."""
     both = (before.reached & after.reached).bit_count()
     yield (
-        f"{target.description}: {len(before.blocks)} blocks: {both} reached by both, "
+        f"{target.description}: {len(before.blocks)} blocks: "
+        f"{before.reached.bit_count()} reached by {before_name}, "
+        f"{after.reached.bit_count()} by {after_name}: {both} reached by both, "
         f"{(before.reached & ~after.reached).bit_count()} only by {before_name}, "
         f"{(after.reached & ~before.reached).bit_count()} only by {after_name}"
     )

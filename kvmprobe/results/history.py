@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import ScenarioError
 from kvmprobe.results.codec import check_members, from_json
+from kvmprobe.results.growth import Growth, Point, Strategy
 from kvmprobe.results.journal import EntryType
 from kvmprobe.results.record import Target
 from kvmprobe.results.record_json import record_from_json
@@ -78,6 +79,7 @@ class History:
     :ivar host_crashes: for each suspect, the crashes in order
     :ivar ended_boots: ids of the boots that ended, in order
     :ivar covered: whether coverage of a kernel was measured
+    :ivar growth: of the search on each target, if the run is one
     """
 
     begin: Entry
@@ -91,6 +93,7 @@ class History:
     host_crashes: dict[str, list[HostCrash]] = field(default_factory=dict)
     ended_boots: list[str] = field(default_factory=list)
     covered: bool = False
+    growth: dict[Target, Growth] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry], boot_id: str | None = None) -> History:
@@ -164,6 +167,8 @@ class _Reading:
                 self.history.covered = True
             case EntryType.REACHED:
                 pass  # coverage.of_run reads them
+            case EntryType.GROWTH:
+                self._grow(entry)
             case EntryType.END:
                 self._open.clear()
                 self.history.end = entry
@@ -192,6 +197,12 @@ class _Reading:
         alone = len(entry["scenarios"]) == 1
         for scenario_id in entry["scenarios"]:
             self._open[scenario_id] = HostCrash(self._place, alone, entry["goes_on"], self._boot_id)
+
+    def _grow(self, entry: Entry) -> None:
+        if self._place is not None:
+            strategy = from_json(Strategy, entry["strategy"], "$.strategy")
+            growth = self.history.growth.setdefault(self._place, Growth(strategy))
+            growth.points.append(from_json(Point, entry["point"], "$.point"))
 
     def _record(self, data: Mapping[str, Any]) -> ScenarioRecord:
         target = self._targets.get((data["target"], data["kernel"]))

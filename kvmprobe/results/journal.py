@@ -42,6 +42,8 @@ class EntryType(Enum):
     """Coverage of the kernel is measured from here on: the hash of the functions in scope."""
     REACHED = "reached"
     """Which basic blocks of these functions a scenario reached; there may be several for one."""
+    GROWTH = "growth"
+    """What a search had done and reached at one moment: its strategy, and a :class:`Point`."""
     END = "end"
     """The attempt ended by itself."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from kvmprobe.results.growth import Growth
     from kvmprobe.results.record import ScenarioRecord, Target
 
 # Without it, a run that was cut short could look as if everything had passed.
@@ -57,6 +58,7 @@ class RunDocument:
     :ivar not_completed: ids that were planned and have no record, if the run recorded them
     :ivar name: name of its file or directory, or empty
     :ivar covered_in: directory of the run if coverage of a kernel was measured
+    :ivar growth: of the search on each target, if it is a search
     :ivar run_id: a UUID, or empty
     :ivar began: time of the start, UTC, ISO 8601; empty if unknown
     :ivar ended: time of the end of the last attempt; empty if it did not end by itself
@@ -79,6 +81,7 @@ class RunDocument:
     notes: tuple[str, ...] = ()
     environments: Mapping[Target, Mapping[str, Any]] = field(default_factory=dict)
     covered_in: Path | None = field(default=None, compare=False)
+    growth: Mapping[Target, Growth] = field(default_factory=dict)
 
     @property
     def planned(self) -> list[str]:
@@ -152,6 +155,7 @@ def _of_history(
         ending=Ending.COMPLETE if end.get("complete") else Ending.CUT_SHORT,
         name=path.resolve().name,
         covered_in=path if history.covered else None,
+        growth=history.growth,
         ended=str(end.get("time", "")),
         attempts=history.attempts,
         notes=tuple(map(str, end.get("notes", ()))),

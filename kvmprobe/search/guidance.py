@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
+from kvmprobe.results.growth import Strategy
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
     from kvmprobe.search.sequences import Made, Sequences
 
-_VARIED = 0.6
+# Which part of the sequences are variations, once there is one to vary.
+_VARIED = {Strategy.GUIDED: 0.6, Strategy.UNGUIDED: 0.0}
 # Entries that are varied: the last ones reached what others had not.
 _RECENT = 400
 
@@ -44,8 +47,9 @@ class Guidance:
     :ivar entries: the sequences that reached something new, by id
     """
 
-    def __init__(self, random: Random, sequences: Sequences) -> None:
+    def __init__(self, random: Random, sequences: Sequences, strategy: Strategy) -> None:
         self.entries: dict[str, Entry] = {}
+        self._varied = _VARIED[strategy]
         self._random = random
         self._sequences = sequences
         self._seen: set[int] = set()
@@ -123,7 +127,7 @@ class Guidance:
 
     def _one(self, name: str) -> Made:
         entries = list(islice(reversed(self.entries.values()), _RECENT))
-        if not entries or self._random.random() >= _VARIED:
+        if not entries or self._random.random() >= self._varied:
             return self._sequences.new(name)
         weights = list(accumulate(entry.weight for entry in entries))
         of, other = self._random.choices(entries, cum_weights=weights, k=2)

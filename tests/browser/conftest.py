@@ -12,6 +12,7 @@ from selenium.webdriver.chrome.service import Service
 
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.reports.html_report.page import page
+from kvmprobe.results.growth import Growth, Point, Strategy
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
 from tests.support.fake_runs import run_of, some_scenarios
@@ -68,6 +69,12 @@ def sample():
     return [s for s in catalog.scenarios(AMX_HOST) if s.id in chosen]
 
 
+def searched(run):
+    """Return a run with pictures of a search."""
+    points = [Point(n * 60.0, n * 900, n * 20_000, 400 * n, 0) for n in range(1, 61)]
+    return replace(run, growth=dict.fromkeys(run.targets, Growth(Strategy.GUIDED, points)))
+
+
 def _written(path, runs):
     path.write_text(page(runs), encoding="utf-8")
     return path.as_uri()
@@ -77,7 +84,7 @@ def _written(path, runs):
 def two_kernels(tmp_path_factory):
     """Address of a page: 6.0.1 is correct; 6.0.2 has O1 and O2, and one scenario kills it."""
     scenarios = sample()
-    runs = [run_of("6.0.1", scenarios), run_of("6.0.2", scenarios, *DEFECTS)]
+    runs = [searched(run_of("6.0.1", scenarios)), run_of("6.0.2", scenarios, *DEFECTS)]
     return _written(tmp_path_factory.mktemp("two") / "page.html", runs)
 
 

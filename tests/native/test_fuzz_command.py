@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from kvmprobe.errors import ExitCode
+from kvmprobe.results.run_document import read_run
 from tests.support.command import COMMAND, kvmprobe
 
 pytestmark = pytest.mark.kvm
@@ -49,6 +50,13 @@ def test_the_directory_is_a_run(searched):
     assert kvmprobe("diff", str(folder), str(folder)).returncode == ExitCode.OK
 
 
+def test_the_run_says_how_the_search_grew(searched):
+    ended, folder, _ = searched
+    (growth,) = read_run(folder).growth.values()
+    said = re.search(r"^(\d+) sequences, (\d+) calls", ended.stdout, re.MULTILINE)
+    assert [growth.points[-1].sequences, growth.points[-1].calls] == [int(n) for n in said.groups()]
+
+
 def test_the_corpus_is_read_again(searched, tmp_path):
     _, _, corpus = searched
     ended = kvmprobe(*LOCAL, "--corpus", str(corpus), "-o", str(tmp_path / "run"))
@@ -76,5 +84,7 @@ def test_an_interruption_writes_what_there_is(tmp_path):
                 break
         search.send_signal(signal.SIGINT)
         out, _ = search.communicate(timeout=60)
-    assert (search.returncode, b"sequences" in out) == (ExitCode.INTERRUPTED, True)
+    (growth,) = read_run(folder).growth.values()
+    said = f"{growth.points[-1].sequences} sequences".encode()
+    assert (search.returncode, said in out) == (ExitCode.INTERRUPTED, True)
     assert kvmprobe("diff", str(folder), str(folder)).returncode == ExitCode.OK

@@ -28,6 +28,7 @@ SCENARIO = "system.descriptor.none-left"
 RECORDS = [replace(r, id=SCENARIO) if r.id == "restore.b.x" else r for r in EVERY.records]
 FACTS = {"kernel": {"release": "6.12.43"}, "cpu": {"signature": 0x806F8}, "settings": {"a": 1}}
 PLACE = {"target": {"kind": "lab", "kernel": "6.12.43", "source": "x"}, "real": False}
+POINT = {"seconds": 1.5, "sequences": 64, "calls": 1300, "transitions": 500, "blocks": 2000}
 BEGIN = {
     "schema": JOURNAL,
     "run_id": "3b0c0f5e",
@@ -47,6 +48,7 @@ def entries_of(records):
         {"type": "begin", **BEGIN, "planned": planned},
         {"type": "place", **PLACE, "facts": "", "time": BEGIN["time"]},
         {"type": "intent", "batch": 1, "scenarios": planned, "goes_on": False},
+        {"type": "growth", "strategy": "guided", "point": POINT},
         *({"type": "result", "record": record_to_json(record)} for record in records),
         {
             "type": "end",

@@ -9,18 +9,20 @@ from kvmprobe.execution.fuzzing import Fuzzing
 from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.settling import Hazardous
 from kvmprobe.progress import Silent
+from kvmprobe.results.growth import Strategy
 from kvmprobe.search.guidance import Guidance
 from kvmprobe.search.sequences import Sequences
 from kvmprobe.search.values import ModelValues
 from tests.support.hosts import AMX_HOST
 
 
-def search(place, explained, batches, seed=1):
+def search(place, explained, batches, seed=1, grew=lambda _point: None):
     fuzzing = Fuzzing(place, Hazardous.EVERY, explained, NoLedger(), Silent())
     random = Random(seed)
-    guidance = Guidance(random, Sequences(AMX_HOST, random, ModelValues(AMX_HOST, random)))
+    sequences = Sequences(AMX_HOST, random, ModelValues(AMX_HOST, random))
+    guidance = Guidance(random, sequences, Strategy.GUIDED)
     asked = count()
-    found = fuzzing.run(guidance, "fuzz", lambda: next(asked) == batches)
+    found = fuzzing.run(guidance, "fuzz", lambda: next(asked) == batches, grew)
     return fuzzing, filter(_is_meant, found)
 
 

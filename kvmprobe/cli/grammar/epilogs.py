@@ -139,10 +139,26 @@ against:
   behaviours that probes found on one of the hosts, facts of the hosts such
   as their CPUID, or a freedom that a rule leaves. A difference where the
   model has no rule, or a failure of the other kernel alone, is a find.
+growth:
+  Entries `growth` of DIR/journal.jsonl say how many sequences and calls
+  there were after so many seconds, and how many different transitions of
+  the model and, with --coverage, blocks of the kernel they had reached:
+  after each batch, later on each time that the search is 3 % older, and
+  at its end. `report DIR OTHER...` draws them, beside other searches and
+  runs of the same kernel, such as one with --unguided.
 corpus:
   --corpus DIR reads scenarios as `explain --json` writes them. If one of
   them is wrong, nothing runs. Afterwards it has the few sequences that
   together reached everything.
+"""
+SEARCHES = """\
+searches:
+  The page draws how searches (`fuzz`) grew, all on one kernel in the same
+  pictures: blocks of the kernel and transitions of the model, by time and
+  by sequences. What another run with --coverage on that kernel reached,
+  such as the catalogue's, is a line across. Blocks are compared if kernel
+  and functions in scope are the same; else the page says so.
+  `coverage RUN --diff RUN` lists the blocks that only one of two reached.
 """
 BISECTING = """\
 bisecting:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.coverage.measured import Measured
     from kvmprobe.coverage.summary import FunctionCoverage, Summary
+    from kvmprobe.results.record import Target
     from kvmprobe.results.run_document import RunDocument
 
 
@@ -44,23 +45,47 @@ class KernelCoverage:
     rows: tuple[FunctionRow, ...]
 
 
-def kernels_covered(runs: Sequence[RunDocument]) -> list[KernelCoverage]:
-    """Return the coverage of each kernel of runs whose directories have any."""
-    return [kernel for run in runs for kernel in _of_run(run)]
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a run measured of one kernel."""
+
+    run: RunDocument
+    target: Target
+    measured: Measured
 
 
-def _of_run(run: RunDocument) -> Iterator[KernelCoverage]:
+def covered_by(runs: Sequence[RunDocument]) -> list[Covered]:
+    """Return what was measured of each kernel by runs whose directories have any coverage.
+
+    :raises UsageError, ScenarioError: see :func:`kvmprobe.coverage.of_run.coverage_of`
+    """
+    return [covered for run in runs for covered in _of_run(run)]
+
+
+def _of_run(run: RunDocument) -> Iterator[Covered]:
     if run.covered_in is None:
         return
     # Imported late: the decoder is only needed for this.
     from kvmprobe.coverage.of_run import coverage_of_directory  # noqa: PLC0415
-    from kvmprobe.coverage.summary import Summary  # noqa: PLC0415
 
     for target, measured in coverage_of_directory(run.covered_in).items():
-        summary = Summary.of(measured, target.kernel)
-        rows = tuple(_row(measured, summary, function) for function in summary.functions)
-        label = f"{target.release}, {run.name}" if run.name else target.release
-        yield KernelCoverage(label, summary, rows)
+        yield Covered(run, target, measured)
+
+
+def kernels_covered(covered: Sequence[Covered]) -> list[KernelCoverage]:
+    """Return the functions and blocks of each kernel."""
+    return [_kernel(each) for each in covered]
+
+
+def _kernel(covered: Covered) -> KernelCoverage:
+    # Imported late: the decoder is only needed for this.
+    from kvmprobe.coverage.summary import Summary  # noqa: PLC0415
+
+    target, name, measured = covered.target, covered.run.name, covered.measured
+    summary = Summary.of(measured, target.kernel)
+    rows = tuple(_row(measured, summary, function) for function in summary.functions)
+    label = f"{target.release}, {name}" if name else target.release
+    return KernelCoverage(label, summary, rows)
 
 
 def _row(measured: Measured, summary: Summary, function: FunctionCoverage) -> FunctionRow:

@@ -19,8 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from kvmprobe import __version__
 from kvmprobe.reports.host_facts import host_facts
+from kvmprobe.reports.html_report import picture
 from kvmprobe.reports.html_report.columns import columns_of, scenario_ids
-from kvmprobe.reports.html_report.coverage import kernels_covered
+from kvmprobe.reports.html_report.coverage import covered_by, kernels_covered
+from kvmprobe.reports.html_report.growth import growths
 from kvmprobe.reports.html_report.payload import payload
 from kvmprobe.reports.html_report.summary import (
     checker_findings,
@@ -63,6 +65,7 @@ def page(runs: Sequence[RunDocument]) -> str:
     """Return the page for some runs."""
     columns = columns_of(runs)
     ids = scenario_ids(columns)
+    covered = covered_by(runs)
     counts = verdict_counts(columns)
     kinds = kinds_of_failure(columns)
     of_defects = Counter(kind.known for kind in kinds)
@@ -84,7 +87,9 @@ def page(runs: Sequence[RunDocument]) -> str:
         ticked=[v for v in Verdict if v not in _QUIET or not kinds],
         hidden_kinds=sum(max(0, n - _SHOWN_KINDS) for n in of_defects.values()),
         checkers=checker_findings(columns),
-        coverage=kernels_covered(runs),
+        frame=picture,
+        growth=growths(runs, covered),
+        coverage=kernels_covered(covered),
         families=list(dict.fromkeys(map(family_of, ids))),
         defects=sorted({d for c in columns for r in c.records for d in r.known}),
         payload=payload(columns, ids),

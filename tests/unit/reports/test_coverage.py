@@ -49,6 +49,10 @@ def test_a_difference_names_the_blocks_of_one_side(swapped):
     runs = [("one", measured(s=0b001)), ("two", measured(t=0b101))]
     (before_name, before), (after_name, after) = reversed(runs) if swapped else runs
     head, line = diff_lines(LAB, before, after, before_name, after_name)
-    assert "1 reached by both" in head
+    assert head == (
+        f"emulated host, 7.3.4: 7 blocks: {before.reached.bit_count()} reached by {before_name}, "
+        f"{after.reached.bit_count()} by {after_name}: 1 reached by both, "
+        f"{int(swapped)} only by {before_name}, {int(not swapped)} only by {after_name}"
+    )
     sign = "-" if swapped else "+"
     assert line == f"  {sign} kvm: __kvm_set_xcr+0xc (__kvm_set_xcr), first by t"

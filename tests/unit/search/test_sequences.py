@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
+from kvmprobe.results.growth import Strategy
 from kvmprobe.scenarios.document import check_domain, from_document, to_document
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.search.guidance import Guidance
@@ -18,9 +19,9 @@ HOST = sapphire_rapids()
 VALUES = [ModelValues, CatalogueValues]
 
 
-def guidance(seed, values=ModelValues):
+def guidance(seed, values=ModelValues, strategy=Strategy.GUIDED):
     random = Random(seed)
-    return Guidance(random, Sequences(HOST, random, values(HOST, random)))
+    return Guidance(random, Sequences(HOST, random, values(HOST, random)), strategy)
 
 
 def batches(seed, count, values=ModelValues):
@@ -102,6 +103,22 @@ def test_a_sequence_that_reached_a_new_block_is_varied():
     assert search.reached(first.id, 0b11)
     assert not search.reached(second.id, 0b10)
     assert (search.block_count, search.entries[first.id].blocks) == (2, 0b11)
+
+
+def test_without_guidance_what_was_reached_changes_nothing():
+    one, other = (guidance(8, strategy=Strategy.UNGUIDED) for _ in range(2))
+    first = [search.batch("fuzz", 0, 16) for search in (one, other)]
+    for scenario in first[0]:
+        one.reached(scenario.id, 0b1)
+    assert one.batch("fuzz", 16, 16) == other.batch("fuzz", 16, 16)
+
+
+def test_with_guidance_it_does():
+    one, other = (guidance(8) for _ in range(2))
+    first = [search.batch("fuzz", 0, 16) for search in (one, other)]
+    for number, scenario in enumerate(first[0]):
+        one.reached(scenario.id, 1 << number)
+    assert one.batch("fuzz", 16, 16) != other.batch("fuzz", 16, 16)
 
 
 def from_corpus(*scenarios):

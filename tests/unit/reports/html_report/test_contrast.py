@@ -20,6 +20,7 @@ ON_GROUNDS = [
     ("skip", "panel", TEXT),
     *[(ink, "panel", GRAPHICS) for ink in ("kernel", "alarm", "open", "focus")],
     ("focus", "ground", GRAPHICS),
+    *[(f"curve-{letter}", "ground", GRAPHICS) for letter in "abcdef"],
 ]
 
 

@@ -14,6 +14,7 @@ from kvmprobe.reports.formats import format_of
 from kvmprobe.reports.html_report.page import page
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.difference import KernelWarns
+from kvmprobe.results.growth import Growth, Point, Strategy
 from kvmprobe.results.hang import Hang, HungTask
 from kvmprobe.results.record import (
     CallRecord,
@@ -93,8 +94,9 @@ def hostile():
         crash=Crash(1, None, HOSTILE, HOSTILE, (HOSTILE,), f"{HOSTILE}\n{HOSTILE}", HOSTILE),
         hang=Hang((HungTask(1, 1, *[HOSTILE] * 4, (HOSTILE,)),), (), (HOSTILE,), 1, None),
     )
+    growth = {everything.target: Growth(Strategy.GUIDED, [Point(1.0, 64, 1200, 500)])}
     run = RunDocument(
-        HOSTILE, (HOSTILE,), (everything,), (HOSTILE,), Ending.CUT_SHORT, name=HOSTILE
+        HOSTILE, (HOSTILE,), (everything,), (HOSTILE,), Ending.CUT_SHORT, HOSTILE, growth=growth
     )
     return page([run])
 
@@ -135,6 +137,21 @@ def test_nothing_is_fetched():
     assert fetching == []
     assert elements(text, "link") == []
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
+
+
+def test_a_search_has_pictures():
+    growth = {TARGET: Growth(Strategy.GUIDED, [Point(1.0, 64, 1200, 500)])}
+    text = page([document(growth=growth)])
+    pictures = [a["aria-label"] for _, a, _ in elements(text, "svg") if "aria-label" in a]
+    assert pictures == [
+        f"transitions of the model by {across}; at the end run.json, guided search: 500"
+        for across in ("seconds", "sequences")
+    ]
+    assert "a search keeps those of its finds alone" in text
+
+
+def test_a_page_without_a_search_has_no_section_for_it():
+    assert "growth-heading" not in page([document(record())])
 
 
 def test_a_page_of_nothing_says_so():
