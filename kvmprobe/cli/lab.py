@@ -1,4 +1,4 @@
-"""``kvmprobe lab``: build the emulator, run any program on the emulated host, free disk space."""
+"""``kvmprobe lab``: emulator and kernels of the emulated host; run any program on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from kvmprobe.cli import lab_kernels
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.grammar.epilogs import DISKS, end_with
 from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, add_variant, seconds
@@ -15,9 +16,8 @@ from kvmprobe.cli.places import variant_of
 from kvmprobe.cli.program_coverage import watch, write
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
-from kvmprobe.lab import emulator, kernels, own_command, saved
+from kvmprobe.lab import emulator, kernels, own_command
 from kvmprobe.lab.boot_image import MEMORY_MIB, MOST_MEMORY_MIB
-from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.disk import MOUNT_POINT, SMALLEST_MIB, Disk
 from kvmprobe.lab.program import (
     SILENCE_SECONDS,
@@ -36,25 +36,23 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-_MIB = 1 << 20
-
-
 def add_arguments(lab: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     commands = lab.add_subparsers(dest="lab_command", metavar="COMMAND")
     lab.set_defaults(print_help=lab.print_help)
     setup = commands.add_parser("setup", help="build the emulator, once, in the user's cache")
     add_sources(setup)
+    listing = commands.add_parser(
+        "kernels", help="list the kernels that the archives offer, and those in the cache"
+    )
+    lab_kernels.add_listing(listing)
+    fetching = commands.add_parser("fetch", help="fetch and verify kernels, without running them")
+    lab_kernels.add_fetching(fetching)
     pruning = commands.add_parser(
-        "prune", help="remove the saved machines from which runs start without a boot"
+        "prune",
+        help="remove the saved machines from which runs start without a boot, and unused kernels",
     )
-    pruning.add_argument(
-        "--keep",
-        type=Number(int, 0, 1 << 20, "MiB"),
-        metavar="MIB",
-        default=0,
-        help="keep the most recently used ones, up to so much disk space (default: %(default)s)",
-    )
+    lab_kernels.add_pruning(pruning)
     program = commands.add_parser("exec", help="run a program on the emulated host")
     program.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     end_with(program, DISKS)
@@ -120,12 +118,16 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    """Set up, or run a program."""
+    """Prepare the emulated host, or run a program on it."""
     match arguments.lab_command:
         case "setup":
             return _set_up(arguments, console)
+        case "kernels":
+            return lab_kernels.list_kernels(arguments, console)
+        case "fetch":
+            return lab_kernels.fetch(arguments, console)
         case "prune":
-            return _prune(arguments, console)
+            return lab_kernels.prune(arguments, console)
         case "exec":
             return _execute(arguments)
         case _:
@@ -137,13 +139,6 @@ def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
     with progress() as status:
         built = emulator.ensure(archives_of(arguments), status, tarball=arguments.tarball)
     print_lines(console, [f"emulator: {built.bochs}"])
-    return ExitCode.OK
-
-
-def _prune(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    removed = saved.prune(Cache.from_environment(), arguments.keep * _MIB)
-    lines = [f"removed {item.path} ({item.nbytes / _MIB:.0f} MiB)" for item in removed]
-    print_lines(console, lines or ["no saved machine was removed"])
     return ExitCode.OK
 
 

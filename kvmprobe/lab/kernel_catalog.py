@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.lab.packages import Package, upstream, version_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 PREFIXES = ("linux-image-", "linux-binary-", "linux-modules-")
 _IMAGE = re.compile(r"linux-(image|binary)-(unsigned-)?(\d.*?)(-unsigned)?")
@@ -63,25 +63,29 @@ def looks_like_version(spec: str) -> bool:
 
 def candidates(packages: Iterable[Package]) -> tuple[Candidate, ...]:
     """Return all kernels that have their modules: newest first, signed before unsigned."""
-    images: dict[tuple[str, str, str, str], list[Package]] = defaultdict(list)
+    found = (candidate for candidate, has_modules in images(packages) if has_modules)
+    return tuple(sorted(found, key=newest_first, reverse=True))
+
+
+def images(packages: Iterable[Package]) -> Iterator[tuple[Candidate, bool]]:
+    """Yield all kernels, and whether their modules are listed; without them they have no KVM."""
+    listed: dict[tuple[str, str, str, str], list[Package]] = defaultdict(list)
     modules: dict[tuple[str, str], list[Package]] = defaultdict(list)
     for package in packages:
         if package.name.endswith("-dbg") or package.size < _META_BYTES:
             continue
         if found := _IMAGE.fullmatch(package.name):
-            images[found[3], package.version, package.name, package.sha256].append(package)
+            listed[found[3], package.version, package.name, package.sha256].append(package)
         elif found := _MODULES.fullmatch(package.name):
             modules[found[1], package.version].append(package)
-    result = []
-    for (release, version, name, _), same in images.items():
+    for (release, version, name, _), same in listed.items():
         parts: tuple[tuple[Package, ...], ...] = (tuple(same),)
-        if name.startswith("linux-binary-") or f"linux-modules-{release}" in same[0].depends:
-            first = modules.get((release, version))
-            if not first:
-                continue
+        first: list[Package] = []
+        apart = name.startswith("linux-binary-") or f"linux-modules-{release}" in same[0].depends
+        if apart and (first := modules.get((release, version), [])):
             parts = (*parts, tuple(other for other in first if other.sha256 == first[0].sha256))
-        result.append(Candidate(release, upstream(version), version, "unsigned" not in name, parts))
-    return tuple(sorted(result, key=_newest_first, reverse=True))
+        candidate = Candidate(release, upstream(version), version, "unsigned" not in name, parts)
+        yield candidate, bool(first) or not apart
 
 
 def without_modules(packages: Iterable[Package]) -> frozenset[str]:
@@ -136,5 +140,6 @@ def _means(spec: str, candidate: Candidate) -> bool:
     return ("-" in spec or "+" in spec) and candidate.release.startswith(f"{spec}-")
 
 
-def _newest_first(candidate: Candidate) -> tuple[object, ...]:
+def newest_first(candidate: Candidate) -> tuple[object, ...]:
+    """Return a sort key: by version, then signed before unsigned, then by package version."""
     return (version_key(candidate.label), candidate.is_signed, version_key(candidate.version))

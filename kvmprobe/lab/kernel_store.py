@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import shutil
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvmprobe.lab.cache import Cache, disk_full_as_no_space, require_space
 from kvmprobe.lab.download import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from kvmprobe.lab.kernel_pieces import Pieces
@@ -50,14 +53,32 @@ def key_of(hashes: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join((_FORMAT, *hashes)).encode()).hexdigest()[:24]
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as it is on the disk.
+
+    :ivar label: upstream version; empty if the manifest cannot be read
+    :ivar nbytes: bytes on the disk
+    :ivar used: time of the last use, seconds since the epoch
+    :ivar damaged: its files that are missing or have another hash than the manifest says
+    """
+
+    path: Path
+    label: str
+    release: str
+    source: str
+    nbytes: int
+    used: float
+    damaged: tuple[Path, ...]
+
+
 def load(cache: Cache, key: str) -> Kernel | None:
     """Return an entry; None if it does not exist or its files have changed."""
     folder = cache.root / "kernels" / key
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
-        for name, digest in manifest["files"].items():
-            if sha256_of(folder / name) != digest:
-                return None
+        if _damaged(folder, manifest):
+            return None
         return Kernel(
             manifest["release"],
             manifest["label"],
@@ -75,6 +96,65 @@ def every(cache: Cache) -> Iterator[Kernel]:
     for manifest in (cache.root / "kernels").glob(f"*/{_MANIFEST}"):
         if kernel := load(cache, manifest.parent.name):
             yield kernel
+
+
+def entries(cache: Cache) -> dict[str, Entry]:
+    """Return all entries by key, damaged ones included; each file is read."""
+    found = {}
+    for folder in sorted((cache.root / "kernels").glob("*")):
+        if entry := _entry(folder):
+            found[folder.name] = entry
+    return found
+
+
+def entry(cache: Cache, key: str) -> Entry | None:
+    """Return one entry; None if there is none."""
+    return _entry(cache.root / "kernels" / key)
+
+
+def use(kernel: Kernel) -> None:
+    """Note that a kernel of the cache is used now, for :func:`unused`."""
+    with contextlib.suppress(OSError):
+        os.utime(kernel.vmlinuz.parent / _MANIFEST)
+
+
+def unused(cache: Cache, seconds: float) -> tuple[Entry, ...]:
+    """Return the entries that nothing has used for so long."""
+    since = time.time() - seconds
+    return tuple(found for found in entries(cache).values() if found.used <= since)
+
+
+def remove(found: Entry) -> None:
+    """Remove an entry."""
+    shutil.rmtree(found.path, ignore_errors=True)
+
+
+def _entry(folder: Path) -> Entry | None:
+    file = folder / _MANIFEST
+    try:
+        stats = [path.stat() for path in folder.iterdir()]
+        nbytes = sum(stat.st_blocks * 512 for stat in stats)
+        used = max(stat.st_mtime for stat in stats)
+    except (OSError, ValueError):
+        return None
+    try:
+        manifest = json.loads(file.read_bytes())
+        named = manifest["label"], manifest["release"], manifest["source"]
+        return Entry(folder, *named, nbytes, file.stat().st_mtime, _damaged(folder, manifest))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Entry(folder, "", "", "", nbytes, used, (file,))
+
+
+def _damaged(folder: Path, manifest: Mapping[str, Any]) -> tuple[Path, ...]:
+    hashes = ((folder / name, digest) for name, digest in manifest["files"].items())
+    return tuple(path for path, digest in hashes if not _has_hash(path, digest))
+
+
+def _has_hash(path: Path, digest: str) -> bool:
+    try:
+        return sha256_of(path) == digest
+    except OSError:
+        return False
 
 
 def labels(cache: Cache) -> frozenset[str]:

@@ -48,6 +48,23 @@ def resolve(
     :raises DownloadFailed: it cannot be fetched; VerificationFailed: its hash is wrong
     :raises NoSpace: the file system of the cache is full
     """
+    kernel = _resolved(spec, modules_dir, archives, progress)
+    kernel_store.use(kernel)
+    return kernel
+
+
+def available(archives: Archives, progress: Progress) -> tuple[Candidate, ...]:
+    """Return the packaged kernels of the preferred flavour, newest first, one per version."""
+    listed = kernel_catalog.candidates(archives.packages(kernel_catalog.PREFIXES, progress))
+    first: dict[str, Candidate] = {}
+    for candidate in kernel_catalog.preferred(listed):
+        first.setdefault(candidate.label, candidate)
+    return tuple(first.values())
+
+
+def _resolved(
+    spec: str | None, modules_dir: Path | None, archives: Archives, progress: Progress
+) -> Kernel:
     if spec is None:
         return _packaged(None, archives, progress)
     spec = spec.strip()
@@ -63,15 +80,6 @@ def resolve(
     raise UsageError(
         f"--kernel {spec!r}: neither a version nor an existing file; valid: {SPEC_FORMS}"
     )
-
-
-def available(archives: Archives, progress: Progress) -> tuple[Candidate, ...]:
-    """Return the packaged kernels of the preferred flavour, newest first, one per version."""
-    listed = kernel_catalog.candidates(archives.packages(kernel_catalog.PREFIXES, progress))
-    first: dict[str, Candidate] = {}
-    for candidate in kernel_catalog.preferred(listed):
-        first.setdefault(candidate.label, candidate)
-    return tuple(first.values())
 
 
 def _is_version(spec: str) -> bool:
@@ -182,8 +190,12 @@ def _chosen(spec: str | None, archives: Archives, progress: Progress) -> tuple[C
 
 def _fetched(candidate: Candidate, archives: Archives, progress: Progress) -> Kernel:
     hashes = tuple(part[0].sha256 for part in candidate.parts)
-    if kernel := kernel_store.load(archives.cache, kernel_store.key_of(hashes)):
+    key = kernel_store.key_of(hashes)
+    if kernel := kernel_store.load(archives.cache, key):
         return kernel
+    if found := kernel_store.entry(archives.cache, key):
+        damaged = ", ".join(str(path) for path in found.damaged)
+        progress.stage(f"kernel: damaged in the cache, fetched again: {damaged}")
     debs = tuple(archives.fetch(part, progress) for part in candidate.parts)
     kernel = _from_debs(debs, hashes, str(candidate), archives, progress)
     for deb in debs:

@@ -148,32 +148,34 @@ class SavedTemplate:
         (state / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         state.chmod(0o700)
         self.cache.publish(state, self.folder)
-        prune(self.cache, MOST_BYTES)
+        for template in excess(self.cache, MOST_BYTES):
+            remove(template)
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
-    """A saved template that was removed, and the bytes that it had on the disk."""
+class Excess:
+    """A saved template, and the bytes that it has on the disk."""
 
     path: Path
     nbytes: int
 
 
-def prune(cache: Cache, most_bytes: int) -> tuple[Pruned, ...]:
-    """Remove saved templates, the least recently used first, until at most so many bytes are left.
-
-    :returns: what was removed
-    """
+def excess(cache: Cache, most_bytes: int) -> tuple[Excess, ...]:
+    """Return the least recently used templates, without which at most so many bytes are left."""
     found = sorted(_templates(cache), key=lambda item: item[0])
     total = sum(nbytes for _, nbytes, _ in found)
-    removed: list[Pruned] = []
+    beyond: list[Excess] = []
     for _, nbytes, path in found:
         if total <= most_bytes:
             break
-        _remove(path)
-        removed.append(Pruned(path, nbytes))
+        beyond.append(Excess(path, nbytes))
         total -= nbytes
-    return tuple(removed)
+    return tuple(beyond)
+
+
+def remove(template: Excess) -> None:
+    """Remove a saved template."""
+    _remove(template.path)
 
 
 def _templates(cache: Cache) -> Iterator[tuple[float, int, Path]]:

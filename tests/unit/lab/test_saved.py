@@ -6,7 +6,7 @@ import os
 import pytest
 
 from kvmprobe.lab.cache import Cache
-from kvmprobe.lab.saved import Booted, SavedTemplate, prune
+from kvmprobe.lab.saved import Booted, SavedTemplate, excess, remove
 
 HELLO = Booted("hello", {"kvm": 0xFFFFFFFFC0000000})
 CPU = 'cpu: model=sapphire_rapids, count=1:1:1, ips=1, exclude_features="la57"'
@@ -93,8 +93,8 @@ def test_the_least_recently_used_is_removed_first(tmp_path):
         template.remember({})
         os.utime(template.folder / "template.json", (1000 - age, 1000 - age))
     one = sum(f.stat().st_blocks * 512 for f in (tmp_path / "templates" / "new").iterdir())
-    (removed,) = prune(cache, one)
-    assert removed.path.name == "old"
+    (least,) = excess(cache, one)
+    remove(least)
     assert sorted(p.name for p in (tmp_path / "templates").iterdir()) == ["new", "new.json"]
 
 
@@ -102,5 +102,6 @@ def test_nothing_is_left_if_nothing_may_be(tmp_path):
     template = SavedTemplate(Cache(tmp_path), "key", CPU, 1)
     template.publish(state(template), HELLO)
     template.remember({})
-    prune(template.cache, 0)
+    for one in excess(template.cache, 0):
+        remove(one)
     assert list((tmp_path / "templates").iterdir()) == []
