@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_JUDGING = frozenset({"run", "resume", "replay", "fuzz"})
+_JUDGING = frozenset({"run", "resume", "replay", "fuzz", "matrix"})
 # They read before they print, so an OSError without a file name is about standard output.
 _PRINTING = frozenset({"list", "man", "completion", "report", "explain", "bugreport"})
 

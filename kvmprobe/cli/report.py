@@ -13,6 +13,7 @@ from kvmprobe.cli.grammar.shared import RUN_HELP, add_exit_style
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.reports.formats import format_of, names
 from kvmprobe.results.lines_schema import lines_schema
+from kvmprobe.results.matrix import runs_in
 from kvmprobe.results.run_document import Ending, RunDocument, read_run
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ _HTML = "html"
 
 def add_arguments(report: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    report.add_argument("runs", type=Path, nargs="*", metavar="RUN", help=RUN_HELP)
+    report.add_argument(
+        "runs", type=Path, nargs="*", metavar="RUN", help=f"{RUN_HELP}; of a matrix, all runs"
+    )
     report.add_argument(
         "--format",
         choices=names(),
@@ -62,14 +65,15 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
         return ExitCode.OK
     if not arguments.runs:
         raise UsageError("report: name a RUN; `kvmprobe runs` lists those that are kept")
-    runs = [read_run(path) for path in arguments.runs]
+    paths = [path for named in arguments.runs for path in runs_in(named)]
+    runs = [read_run(path) for path in paths]
     wanted = arguments.format
     output = arguments.output
     if output is None and wanted != _HTML:
         output = STANDARD_OUTPUT
     text = format_of(wanted).render(runs)
     _write(output, text.encode("utf-8", "backslashreplace"))
-    for path, document in zip(arguments.runs, runs, strict=True):
+    for path, document in zip(paths, runs, strict=True):
         if document.ending is Ending.CUT_SHORT:
             print(f"kvmprobe: {path}: the run was cut short", file=sys.stderr)
     return ExitCode.OK if arguments.exit_style is None else _of_runs(runs)

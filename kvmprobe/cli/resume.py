@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
+from kvmprobe.cli import matrix
 from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.derived import unknown
 from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, RESUMING, end_with
@@ -16,6 +17,7 @@ from kvmprobe.cli.orders import kept, listing, planned
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.terminal import print_line
 from kvmprobe.errors import UsageError
+from kvmprobe.results.matrix import is_matrix
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 def add_arguments(resume: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    resume.add_argument("run", type=Path, metavar="DIR", help="the run's directory")
+    resume.add_argument("run", type=Path, metavar="DIR", help="the directory of the run or matrix")
     resume.add_argument(
         "--retries",
         type=Number(int, 0, 1000, "retries"),
@@ -52,6 +54,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
     :raises UsageError: there is no such run, or it was another kernel's
     """
+    if is_matrix(arguments.run):
+        return matrix.resume(arguments, console)
     argv, attempt = next_attempt(arguments.run, arguments.retries)
     try:
         begun = parser(argv).parse_args(argv)

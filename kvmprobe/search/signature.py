@@ -67,10 +67,14 @@ class Signature:
     @property
     def name(self) -> str:
         """A name for files: the kind, the first place, and digits of a hash."""
-        text = "\n".join((self.kind, self.what, *self.where))
         place = _SLUG.sub("-", " ".join(self.where[:2]).lower()).strip("-")[:40]
-        digest = sha256(text.encode()).hexdigest()[:_DIGITS]
-        return "-".join(filter(None, (self.kind, place, digest)))
+        return "-".join(filter(None, (self.kind, place, self.digits)))
+
+    @property
+    def digits(self) -> str:
+        """Digits of a hash, by which a table refers to it."""
+        text = "\n".join((self.kind, self.what, *self.where))
+        return sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:_DIGITS]
 
     def __str__(self) -> str:
         """Return it in one line."""

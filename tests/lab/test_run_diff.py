@@ -1,4 +1,4 @@
-"""``kvmprobe diff`` of two real kernels, one with a defect that the other has fixed."""
+"""``kvmprobe matrix`` and ``diff`` of two kernels, one with a defect that the other has fixed."""
 
 import subprocess
 
@@ -15,18 +15,30 @@ TILES = "restore.*.perm-granted.xfd-armed.bv-tiles"
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Return the runs of 6.12.43, without the fix of B1, and of 6.12.95, with it."""
-    folder = tmp_path_factory.mktemp("runs")
-    paths = [folder / f"{kernel}.json" for kernel in ("6.12.43", "6.12.95")]
-    for path in paths:
-        command = [*COMMAND, "run", "--observe", "each", "--kernel", path.stem]
-        ended = subprocess.run(
-            [*command, "--select", TILES, "--json", str(path)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert ended.returncode == ExitCode.DIVERGED, ended.stderr
-    return paths
+def matrix(tmp_path_factory):
+    """Return the directory and the output of a matrix: 6.12.43 has B1, 6.12.95 its fix."""
+    folder = tmp_path_factory.mktemp("matrix") / "out"
+    command = [*COMMAND, "matrix", "--kernels", "6.12.43,/nowhere/bzImage,6.12.95"]
+    ended = subprocess.run(
+        [*command, "--observe", "each", "--select", TILES, "--out", str(folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == ExitCode.DIVERGED, ended.stderr
+    return folder, ended.stdout
+
+
+@pytest.fixture(scope="module")
+def runs(matrix):
+    """Return the runs of both kernels."""
+    folder, _ = matrix
+    return [folder / kernel for kernel in ("6.12.43", "6.12.95")]
+
+
+def test_the_matrix_marks_what_is_not_as_on_the_kernel_to_its_left(matrix):
+    _, table = matrix
+    rows = [line.split()[2:] for line in table.splitlines() if line.startswith("restore.")]
+    assert sorted(rows) == [[".", "."], ["C", "B1", ">", "."], ["C", "O1", "C", "O1"]]
+    assert "60 run, 0 skipped, 30 refused with their kernel, 0 without a result" in table
 
 
 def test_b1_is_fixed_and_o1_unchanged(runs):

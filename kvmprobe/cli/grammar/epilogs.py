@@ -177,6 +177,19 @@ _DOCUMENT = """\
   ktap, jsonl and the document are written during the run, the others at
   its end.
 """
+MATRICES = """\
+matrix:
+  The kernels run one after the other, each with --jobs machines. Each is
+  a run below DIR, for `report DIR`, `diff DIR/A DIR/B`, `bugreport`.
+  Scenarios of a family that came out the same on every kernel are one
+  row. A cell has the sign of the verdict, and known defects, digits of
+  the signature, or the code of the reason, which are listed below the
+  table; `>` marks what is not as on the kernel to its left. The column of
+  a kernel that does not exist, has no KVM or does not boot is empty, and
+  says why below. `resume DIR` runs what has no result. The exit status is
+  that of `run` over all kernels, and 1 if anything planned has neither a
+  result nor a reason.
+"""
 DISKS = """\
 disks:
   The disk is mounted before the program starts and unmounted after it

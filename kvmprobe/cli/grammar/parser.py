@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # Each command is the module kvmprobe.cli.NAME, which has add_arguments() and run().
 COMMANDS = {
     "run": "run scenarios and judge the kernel",
-    "resume": "continue a run that was interrupted",
+    "resume": "continue a run or a matrix that was interrupted",
+    "matrix": "run scenarios on several kernels; print one table",
     "runs": "list the kept runs, or their records",
     "list": "list the scenarios",
     "ops": "list the ops: kernel call, errnos, sources",

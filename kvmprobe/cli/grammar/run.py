@@ -36,6 +36,7 @@ from kvmprobe.scenarios.relations import RELATIONS
 
 if TYPE_CHECKING:
     import argparse
+    from argparse import _ActionsContainer
     from collections.abc import Mapping
 
 _MOST_MINUTES = 30 * 24 * 60.0
@@ -76,6 +77,26 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     _add_safety(run.add_argument_group("safety"))
 
 
+def add_derived(command: _ActionsContainer) -> None:
+    """Declare which derived scenarios run."""
+    command.add_argument(
+        "--observe",
+        choices=[when.value for when in Observe],
+        default=Observe.BOTH,
+        help="when state is read: after each step; at the end, in scenarios whose ids end with "
+        ".blind; not at all (.unread); or each scenario as it is and, to be compared with it, "
+        "also blind: all of them (`both`), or one of eight (`sample`) (default: %(default)s)",
+    )
+    command.add_argument(
+        "--relation",
+        action="append",
+        default=[],
+        choices=[*(relation.name for relation in RELATIONS), *(which.value for which in Related)],
+        help="run scenarios that are derived from the selected ones, and must come out as they do; "
+        "several may be given (default: none)",
+    )
+
+
 def _add_where(where: argparse._ArgumentGroup) -> None:
     add_target(where)
     add_device(where)
@@ -94,22 +115,7 @@ def _add_what(what: argparse._ArgumentGroup) -> None:
         help="run the restore order in FILE instead of the catalogue, with each state that it "
         "names; several may be given",
     )
-    what.add_argument(
-        "--observe",
-        choices=[when.value for when in Observe],
-        default=Observe.BOTH,
-        help="when state is read: after each step; at the end, in scenarios whose ids end with "
-        ".blind; not at all (.unread); or each scenario as it is and, to be compared with it, "
-        "also blind: all of them (`both`), or one of eight (`sample`) (default: %(default)s)",
-    )
-    what.add_argument(
-        "--relation",
-        action="append",
-        default=[],
-        choices=[*(relation.name for relation in RELATIONS), *(which.value for which in Related)],
-        help="run scenarios that are derived from the selected ones, and must come out as they do; "
-        "several may be given (default: none)",
-    )
+    add_derived(what)
     what.add_argument(
         "--minutes",
         dest="budget",

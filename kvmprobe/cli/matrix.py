@@ -1,0 +1,227 @@
+"""``kvmprobe matrix``: the same scenarios on several kernels, as one table."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from kvmprobe.cli import run as running
+from kvmprobe.cli.archives import archives_of
+from kvmprobe.cli.attempt import next_attempt
+from kvmprobe.cli.derived import expanded
+from kvmprobe.cli.exit_style import outcome
+from kvmprobe.cli.grammar.choices import Observe, OfKnown
+from kvmprobe.cli.grammar.epilogs import MATRICES, end_with
+from kvmprobe.cli.grammar.parser import parser
+from kvmprobe.cli.grammar.run import add_derived
+from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
+from kvmprobe.cli.grammar.shared import (
+    add_cold,
+    add_coverage,
+    add_jobs,
+    add_sources,
+    add_variant,
+)
+from kvmprobe.cli.select import all_ids, wanted
+from kvmprobe.cli.terminal import print_line, progress
+from kvmprobe.errors import (
+    BootFailed,
+    ExitCode,
+    KvmprobeError,
+    LabError,
+    RunDirectoryError,
+    Unavailable,
+    UsageError,
+)
+from kvmprobe.execution.journaling import now
+from kvmprobe.lab.kernel_sets import ALL, NEWEST_OF_EACH, specs_of
+from kvmprobe.reports.console import print_lines
+from kvmprobe.reports.kernel_table import KernelColumn, table_json, table_lines
+from kvmprobe.results.durable import write_file
+from kvmprobe.results.matrix import Matrix, read_matrix
+from kvmprobe.results.run_directory import is_run_directory, runs_folder
+from kvmprobe.results.run_document import read_outcomes
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from kvmprobe.results.matrix import MatrixKernel
+    from kvmprobe.results.verdict import Verdict
+
+# Options of `run` that each kernel's run is given as they are.
+_PASSED_ON = (
+    "select", "exclude", "observe", "relation", "known", "archive", "tarball", "cpu", "cpus",
+    "append", "jobs", "cold", "coverage",
+)  # fmt: skip
+
+
+def add_arguments(matrix: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    end_with(matrix, MATRICES, SELECTION_HELP)
+    matrix.add_argument(
+        "--kernels",
+        action="append",
+        required=True,
+        metavar="SPEC[,SPEC...]",
+        help="the kernels, in the order of the columns: each as for --kernel of other commands, "
+        f"{NEWEST_OF_EACH} for the newest packaged kernel of each series, or {ALL} for every "
+        "packaged version; several may be given",
+    )
+    add_sources(matrix)
+    add_variant(matrix)
+    add_jobs(matrix, "the processors that this process may use")
+    add_cold(matrix)
+    add_coverage(matrix)
+    add_selection(matrix)
+    add_derived(matrix)
+    matrix.add_argument(
+        "--known",
+        choices=[of.value for of in OfKnown],
+        default=OfKnown.FAIL,
+        help="as for `run` (default: %(default)s)",
+    )
+    matrix.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep the runs below this new directory (default: a new one in "
+        "$XDG_STATE_HOME/kvmprobe/runs)",
+    )
+    matrix.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Run the scenarios on each kernel, then print the table.
+
+    :raises UsageError: there is no such scenario, or the directory cannot be created
+    """
+    planned = _planned(arguments)
+    with progress() as status:
+        specs = specs_of(arguments.kernels, archives_of(arguments), status)
+    path = (arguments.out or runs_folder() / _new_name()).resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise UsageError(f"{path}: not empty; `kvmprobe resume {path}` continues a matrix")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; choose another with --out DIR") from error
+    matrix = Matrix.of(arguments.argv, str(Path.cwd()), specs)
+    matrix.write(path)
+    return _carried_out(arguments, matrix, path, planned, console)
+
+
+def resume(begun: argparse.Namespace, console: Console) -> ExitCode:
+    """Run what a matrix lacks, with the arguments of its first attempt; then print the table.
+
+    :param begun: the arguments of ``resume``
+    :raises UsageError: it cannot be continued with this kvmprobe, or from its directory
+    """
+    path = begun.run.resolve()
+    matrix = read_matrix(path)
+    try:
+        arguments = parser(matrix.argv).parse_args(matrix.argv)
+    except SystemExit as refused:
+        raise UsageError(f"{path}: this kvmprobe does not accept its arguments") from refused
+    try:
+        os.chdir(matrix.directory)
+    except OSError as error:
+        raise UsageError(f"{matrix.directory}: {error.strerror}") from error
+    arguments.jobs = begun.jobs or arguments.jobs
+    return _carried_out(arguments, matrix, path, _planned(arguments), console)
+
+
+def _new_name() -> str:
+    return f"matrix-{now().replace(':', '')}-{uuid.uuid4().hex[:8]}"
+
+
+def _planned(arguments: argparse.Namespace) -> list[str]:
+    chosen = filter(wanted(arguments.select, arguments.exclude), all_ids())
+    return expanded(chosen, Observe(arguments.observe), arguments.relation)
+
+
+def _carried_out(
+    arguments: argparse.Namespace,
+    matrix: Matrix,
+    path: Path,
+    planned: Sequence[str],
+    console: Console,
+) -> ExitCode:
+    try:
+        for number, kernel in enumerate(matrix.kernels):
+            print_line(f"kvmprobe: kernel {number + 1} of {len(matrix.kernels)}: {kernel.spec}")
+            matrix = matrix.refusing(kernel.spec, _reason(arguments, kernel, path))
+            matrix.write(path)
+    except BaseException:
+        print_line(f"kvmprobe: to continue: kvmprobe resume {path}")
+        raise
+    columns = [_column(kernel, path) for kernel in matrix.kernels]
+    print_lines(console, [*table_lines(columns, planned), f"recorded in {path}"])
+    if arguments.json:
+        try:
+            write_file(arguments.json, json.dumps(table_json(columns, planned), indent=1))
+        except OSError as error:
+            raise UsageError(f"--json {arguments.json}: {error.strerror}") from error
+    return _status(columns, planned)
+
+
+def _reason(arguments: argparse.Namespace, kernel: MatrixKernel, path: Path) -> str:
+    """Run what a kernel lacks; return why that is not possible, empty if it is.
+
+    :raises KvmprobeError: nothing can be kept, or kvmprobe has a bug: no kernel can run
+    """
+    folder = path / kernel.folder
+    silent = Console(quiet=True)
+    try:
+        if not is_run_directory(folder):
+            words = _words(arguments, kernel.spec)
+            given = parser(words).parse_args(words)
+            given.argv, given.out = words, folder
+            running.run(given, silent)
+        elif read_outcomes(folder).missing:
+            argv, attempt = next_attempt(folder, retries=0)
+            given = parser(argv).parse_args(argv)
+            given.jobs = arguments.jobs or given.jobs
+            running.carry_out(given, attempt, silent)
+    except RunDirectoryError:
+        raise
+    except BootFailed as error:
+        return f"did not boot: {_one_line(error)}"
+    except (LabError, Unavailable, UsageError) as error:
+        return _one_line(error)
+    return ""
+
+
+def _one_line(error: KvmprobeError) -> str:
+    return "; ".join(line.strip() for line in str(error).splitlines())
+
+
+def _words(arguments: argparse.Namespace, spec: str) -> list[str]:
+    """Return the command line of `run` for one kernel."""
+    words = ["run", "--kernel", spec]
+    for option in _PASSED_ON:
+        value = getattr(arguments, option)
+        if isinstance(value, bool):
+            words += [f"--{option}"] if value else []
+        elif value is not None:
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{option}={one}" for one in values]
+    return words
+
+
+def _column(kernel: MatrixKernel, path: Path) -> KernelColumn:
+    folder = path / kernel.folder
+    read = read_outcomes(folder) if is_run_directory(folder) else None
+    return KernelColumn(kernel.spec, read, kernel.refused)
+
+
+def _status(columns: Sequence[KernelColumn], planned: Sequence[str]) -> ExitCode:
+    verdicts: set[Verdict] = {r.verdict for column in columns for r in column.records.values()}
+    lost = any(column.without_result(planned) for column in columns)
+    code = outcome(verdicts)
+    return ExitCode.DIVERGED if lost and code is not ExitCode.TOOL_BUG else code
