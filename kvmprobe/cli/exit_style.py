@@ -33,11 +33,12 @@ _STATUSES = {
     ExitStyle.DEFAULT: _DEFAULT,
     # :see: tools/testing/selftests/kselftest.h: 2 and 3 would mean XFAIL and XPASS there
     ExitStyle.KSELFTEST: _DEFAULT | {ExitCode.USAGE: 1, ExitCode.TOOL_BUG: 1},
-    # :see: git-bisect(1), Bisect run: 1 to 127 is bad, but 125 skips; 128 and more end it
+    # :see: git-bisect(1), Bisect run: 1 to 127 is bad, but 125 skips; 128 and more end it.  What a
+    # kernel under test can cause is below 128; a wrong command line would be wrong for each.
     ExitStyle.BISECT: _DEFAULT
     | {
         ExitCode.USAGE: 128,
-        ExitCode.TOOL_BUG: 128,
+        ExitCode.TOOL_BUG: 125,
         ExitCode.NOTHING_RAN: 125,
         ExitCode.RUN_TIMEOUT: 125,
     },

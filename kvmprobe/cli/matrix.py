@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from kvmprobe.cli import run as running
 from kvmprobe.cli.archives import archives_of
-from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.derived import expanded
 from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.grammar.choices import Observe, OfKnown
@@ -27,29 +22,23 @@ from kvmprobe.cli.grammar.shared import (
     add_sources,
     add_variant,
 )
+from kvmprobe.cli.kernel_runs import complete, new_directory, words_for
 from kvmprobe.cli.select import all_ids, wanted
 from kvmprobe.cli.terminal import print_line, progress
-from kvmprobe.errors import (
-    BootFailed,
-    ExitCode,
-    KvmprobeError,
-    LabError,
-    RunDirectoryError,
-    Unavailable,
-    UsageError,
-)
-from kvmprobe.execution.journaling import now
+from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab.kernel_sets import ALL, NEWEST_OF_EACH, specs_of
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.kernel_table import KernelColumn, table_json, table_lines
 from kvmprobe.results.durable import write_file
 from kvmprobe.results.matrix import Matrix, read_matrix
-from kvmprobe.results.run_directory import is_run_directory, runs_folder
+from kvmprobe.results.run_directory import is_run_directory
 from kvmprobe.results.run_document import read_outcomes
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from kvmprobe.results.matrix import MatrixKernel
     from kvmprobe.results.verdict import Verdict
@@ -104,13 +93,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     planned = _planned(arguments)
     with progress() as status:
         specs = specs_of(arguments.kernels, archives_of(arguments), status)
-    path = (arguments.out or runs_folder() / _new_name()).resolve()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise UsageError(f"{path}: not empty; `kvmprobe resume {path}` continues a matrix")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; choose another with --out DIR") from error
+    path = new_directory(arguments.out, "matrix")
     matrix = Matrix.of(arguments.argv, str(Path.cwd()), specs)
     matrix.write(path)
     return _carried_out(arguments, matrix, path, planned, console)
@@ -136,10 +119,6 @@ def resume(begun: argparse.Namespace, console: Console) -> ExitCode:
     return _carried_out(arguments, matrix, path, _planned(arguments), console)
 
 
-def _new_name() -> str:
-    return f"matrix-{now().replace(':', '')}-{uuid.uuid4().hex[:8]}"
-
-
 def _planned(arguments: argparse.Namespace) -> list[str]:
     chosen = filter(wanted(arguments.select, arguments.exclude), all_ids())
     return expanded(chosen, Observe(arguments.observe), arguments.relation)
@@ -155,7 +134,9 @@ def _carried_out(
     try:
         for number, kernel in enumerate(matrix.kernels):
             print_line(f"kvmprobe: kernel {number + 1} of {len(matrix.kernels)}: {kernel.spec}")
-            matrix = matrix.refusing(kernel.spec, _reason(arguments, kernel, path))
+            words = words_for(arguments, kernel.spec, _PASSED_ON)
+            reason = complete(words, path / kernel.folder, arguments.jobs)
+            matrix = matrix.refusing(kernel.spec, reason)
             matrix.write(path)
     except BaseException:
         print_line(f"kvmprobe: to continue: kvmprobe resume {path}")
@@ -168,50 +149,6 @@ def _carried_out(
         except OSError as error:
             raise UsageError(f"--json {arguments.json}: {error.strerror}") from error
     return _status(columns, planned)
-
-
-def _reason(arguments: argparse.Namespace, kernel: MatrixKernel, path: Path) -> str:
-    """Run what a kernel lacks; return why that is not possible, empty if it is.
-
-    :raises KvmprobeError: nothing can be kept, or kvmprobe has a bug: no kernel can run
-    """
-    folder = path / kernel.folder
-    silent = Console(quiet=True)
-    try:
-        if not is_run_directory(folder):
-            words = _words(arguments, kernel.spec)
-            given = parser(words).parse_args(words)
-            given.argv, given.out = words, folder
-            running.run(given, silent)
-        elif read_outcomes(folder).missing:
-            argv, attempt = next_attempt(folder, retries=0)
-            given = parser(argv).parse_args(argv)
-            given.jobs = arguments.jobs or given.jobs
-            running.carry_out(given, attempt, silent)
-    except RunDirectoryError:
-        raise
-    except BootFailed as error:
-        return f"did not boot: {_one_line(error)}"
-    except (LabError, Unavailable, UsageError) as error:
-        return _one_line(error)
-    return ""
-
-
-def _one_line(error: KvmprobeError) -> str:
-    return "; ".join(line.strip() for line in str(error).splitlines())
-
-
-def _words(arguments: argparse.Namespace, spec: str) -> list[str]:
-    """Return the command line of `run` for one kernel."""
-    words = ["run", "--kernel", spec]
-    for option in _PASSED_ON:
-        value = getattr(arguments, option)
-        if isinstance(value, bool):
-            words += [f"--{option}"] if value else []
-        elif value is not None:
-            values = value if isinstance(value, list) else [value]
-            words += [f"--{option}={one}" for one in values]
-    return words
 
 
 def _column(kernel: MatrixKernel, path: Path) -> KernelColumn:

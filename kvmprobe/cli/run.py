@@ -14,6 +14,7 @@ from kvmprobe.cli.grammar.host import arming_of, notice
 from kvmprobe.cli.grammar.run import add_arguments
 from kvmprobe.cli.orders import keep, planned, read_orders
 from kvmprobe.cli.orders import listing as of_orders
+from kvmprobe.cli.pinned import pinned_by, pinned_outcome
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
 from kvmprobe.cli.select import all_ids, in_catalog_order, wanted
 from kvmprobe.cli.session import Session
@@ -37,11 +38,13 @@ from kvmprobe.results.run_document import Ending
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from rich.console import Console
 
     from kvmprobe.cli.session import Listed
     from kvmprobe.lab.place import EmulatedHost
+    from kvmprobe.results.record import ScenarioRecord
 
 __all__ = ["add_arguments", "carry_out", "run"]
 
@@ -120,7 +123,13 @@ def carry_out(
             terminal.print_line(line)
     if ended is not None:
         raise ended
-    return outcome({record.verdict for record in session.records})
+    return _status(arguments, session.records)
+
+
+def _status(arguments: argparse.Namespace, records: Sequence[ScenarioRecord]) -> ExitCode:
+    if arguments.pin:
+        return pinned_outcome(records, pinned_by(arguments.pin))
+    return outcome({record.verdict for record in records})
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -132,3 +141,5 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.modules and not arguments.kernel:
         raise UsageError("--modules: only for a bzImage, which --kernel gives")
     arming_of(arguments)
+    if arguments.pin:
+        pinned_by(arguments.pin)

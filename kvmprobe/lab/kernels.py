@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,16 @@ from kvmprobe.lab import debfile, kernel_catalog, kernel_pieces, kernel_store
 from kvmprobe.lab.download import sha256_of
 from kvmprobe.lab.kernel_release import is_kernel
 from kvmprobe.lab.kernel_store import Kernel
+from kvmprobe.lab.packages import version_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvmprobe.lab.archive import Archives
     from kvmprobe.lab.kernel_catalog import Candidate
     from kvmprobe.progress import Progress
 
-__all__ = ["SPEC_FORMS", "Kernel", "available", "resolve"]
+__all__ = ["SPEC_FORMS", "Kernel", "available", "ladder", "resolve"]
 
 SPEC_FORMS = (
     "a packaged version or a prefix of one (6.12.95, 6.12), a release (6.12.95+deb12-cloud-amd64), "
@@ -60,6 +64,40 @@ def available(archives: Archives, progress: Progress) -> tuple[Candidate, ...]:
     for candidate in kernel_catalog.preferred(listed):
         first.setdefault(candidate.label, candidate)
     return tuple(first.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The packaged kernels from one version to another.
+
+    :ivar ends: the labels of the two, in the order in which they were named
+    :ivar labels: those with modules, oldest first
+    :ivar lacking: those that are listed without their modules package, oldest first
+    """
+
+    ends: tuple[str, str]
+    labels: tuple[str, ...]
+    lacking: tuple[str, ...]
+
+
+def ladder(one: str, other: str, archives: Archives, progress: Progress) -> Ladder:
+    """Return the packaged kernels from one version to another, both included, in any order.
+
+    :param one: a version, a prefix of one, or a release
+    :raises KernelNotFound: one of the two is not packaged with its modules
+    :raises LabError: the package lists are not available
+    """
+    start, end = (_chosen(spec, archives, progress)[0].label for spec in (one, other))
+    first, last = sorted(map(version_key, (start, end)))
+    listed = archives.packages(kernel_catalog.PREFIXES, progress)
+    labels = [candidate.label for candidate in available(archives, progress)]
+    every = dict.fromkeys((*labels, start, end))
+
+    def within(found: Iterable[str]) -> tuple[str, ...]:
+        chosen = (label for label in found if first <= version_key(label) <= last)
+        return tuple(sorted(chosen, key=version_key))
+
+    return Ladder((start, end), within(every), within(kernel_catalog.without_modules(listed)))
 
 
 def _resolved(

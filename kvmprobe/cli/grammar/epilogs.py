@@ -17,6 +17,7 @@ exit status:
   130  interrupted
   `probe` exits with 0 if anything can be tested here, else with 4.
   `diff` exits with 1 if the later run is worse.
+  `bisect` exits with 0 if it names one kernel.
   `lab exec` exits with the program's status, 255 after a panic.
   `trace -- COMMAND` exits with the program's status, 128 and the signal
   if one killed it; 2, 3 or 4 also if it could not be recorded.
@@ -24,8 +25,8 @@ exit status:
 EXIT_STYLES = """\
 exit styles:
   kselftest  1 also for wrong usage and for a bug in kvmprobe
-  bisect     for `git bisect run`: 125 (skip) if nothing could run or the
-             run reached its timeout; 128 (stop) for usage or a bug
+  bisect     for `git bisect run`: 125 (skip) if nothing could run, the
+             run reached its timeout, or for a bug; 128 (stop) for usage
   autotools  77 if nothing could run; 99 for errors that are no test result
   kut        kvm-unit-tests: 77 if nothing could run
   ltp        1 TFAIL, 32 TCONF if nothing could run, 2 TBROK for the rest
@@ -165,11 +166,24 @@ bisecting:
   In a kernel tree with a configuration that the emulated host boots, such
   as that of a cloud kernel, between a release with a defect and its fix:
     git bisect start --term-old broken --term-new fixed FIXED BROKEN
+    kvmprobe run --kernel BROKEN --select SCENARIO --out shown
     git bisect run sh -c 'make olddefconfig && make -j8 || exit 125
-      kvmprobe run --exit-style bisect --kernel . --select SCENARIO
+      kvmprobe run --exit-style bisect --kernel . --select SCENARIO \\
+        --pin shown
       case $? in 0) exit 1;; 1) exit 0;; *) exit;; esac'
   The `case` swaps good and bad. For a regression leave it and the terms
-  out: `git bisect start BAD GOOD`.
+  out: `git bisect start BAD GOOD`. A kernel with another failure than
+  that of `shown`, one that does not boot, and one that shows a bug in
+  kvmprobe are skipped (125). Between packaged kernels: `bisect`.
+"""
+PACKAGED_BISECTION = """\
+bisection:
+  The kernels are the packaged ones between the two, by version, that have
+  KVM modules. --bad may be older than --good: then the first fixed kernel
+  is named, else the first bad one. --bad is tested first: its failure is
+  the one that is looked for; --good only if no other kernel is good. A
+  kernel that does not boot, or fails in another way, is skipped; if that
+  leaves several, all of them are named, and the exit status is 4.
 """
 _DOCUMENT = """\
   --json writes one document, with one record in each line; `kvmprobe

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "run scenarios and judge the kernel",
     "resume": "continue a run or a matrix that was interrupted",
     "matrix": "run scenarios on several kernels; print one table",
+    "bisect": "find the first packaged kernel with or without a failure",
     "runs": "list the kept runs, or their records",
     "list": "list the scenarios",
     "ops": "list the ops: kernel call, errnos, sources",

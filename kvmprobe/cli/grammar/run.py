@@ -47,6 +47,7 @@ GIVEN: Mapping[str, Any] = {
     "budget": None,
     "known": OfKnown.FAIL,
     "order": (),
+    "pin": None,
     "printing": Printing(),
     "report": (),
     "scenario_timeout": None,
@@ -134,6 +135,13 @@ def _add_judging(judging: argparse._ArgumentGroup) -> None:
         default=OfKnown.FAIL,
         help="whether a failure that known defects explain counts as a failure or as expected: "
         "XFAIL, or XPASS if a defect of this kernel did not show (default: %(default)s)",
+    )
+    judging.add_argument(
+        "--pin",
+        type=Path,
+        metavar="RUN",
+        help="only failures as in that run, by known defects or else by signature, count for the "
+        "exit status; with others alone it is that of a kernel that cannot be tested",
     )
     add_exit_style(judging, "convention of the exit status (default: as in `kvmprobe --help`)")
 

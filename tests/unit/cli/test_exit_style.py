@@ -17,7 +17,7 @@ from kvmprobe.results.verdict import Verdict
         (ExitCode.OK, 0, 0, 0, 0, 0),
         (ExitCode.DIVERGED, 1, 1, 1, 1, 1),
         (ExitCode.USAGE, 1, 128, 99, 2, 2),
-        (ExitCode.TOOL_BUG, 1, 128, 99, 3, 2),
+        (ExitCode.TOOL_BUG, 1, 125, 99, 3, 2),
         (ExitCode.NOTHING_RAN, 4, 125, 77, 77, 32),
         (ExitCode.RUN_TIMEOUT, 124, 125, 99, 124, 2),
         (ExitCode.INTERRUPTED, 130, 130, 99, 130, 2),

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from kvmprobe.cli.grammar.parser import parser
+from kvmprobe.cli.kernel_runs import words_for
 from kvmprobe.cli.main import main
-from kvmprobe.cli.matrix import _words
+from kvmprobe.cli.matrix import _PASSED_ON
 from kvmprobe.errors import ExitCode
 
 ONE = "restore.cpuid-msrs-xcrs-xsave.perm-granted.xfd-armed.bv-tiles"
@@ -45,13 +46,15 @@ def test_resume_tries_the_kernels_again_and_prints_the_same_table(finished, caps
 def test_a_directory_with_anything_in_it_is_not_overwritten(finished, capsys):
     out, *_ = finished
     assert main([*NOWHERE, "--out", str(out)]) == ExitCode.USAGE
-    assert f"not empty; `kvmprobe resume {out}` continues a matrix" in capsys.readouterr().err
+    assert (
+        f"not empty; `kvmprobe resume {out}` continues a run or a matrix" in capsys.readouterr().err
+    )
 
 
 def test_each_kernels_run_has_the_options_of_the_matrix():
     options = ["--select", "xcrs.*", "--exclude", "xcrs.a", "--append", "nopku noxsaves", "--cold"]
     options += ["--relation", "twice", "--known", "xfail", "--jobs", "3", "--cpus", "2"]
     given = parser(["matrix"]).parse_args(["matrix", "--kernels", "6.1", *options])
-    words = _words(given, "6.1")
+    words = words_for(given, "6.1", _PASSED_ON)
     expected = parser(["run"]).parse_args(["run", "--kernel", "6.1", *options])
     assert parser(["run"]).parse_args(words) == expected

@@ -13,7 +13,7 @@ from kvmprobe.errors import (
     VerificationFailed,
 )
 from kvmprobe.lab.archive import Archives, Refresh
-from kvmprobe.lab.kernels import available, resolve
+from kvmprobe.lab.kernels import available, ladder, resolve
 from kvmprobe.lab.sources import Source
 
 BIG = 1_100_000  # real packages are over a megabyte; smaller ones only depend on others
@@ -247,3 +247,17 @@ def test_two_processes_resolve_one_kernel_at_once(kernel_deb, cache):
     assert len(said) == 1
     assert said.pop().endswith("vmlinuz 3\n")
     assert len(list(cache.root.glob("kernels/*"))) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("6.1.5", "6.1.6"), ("6.1", "6.1.5")])
+def test_a_ladder_has_the_kernels_from_one_to_the_other(packaged, listener, one, other):
+    found = ladder(one, other, packaged, listener)
+    assert found.labels == ("6.1.5", "6.1.6")
+    assert found.ends == tuple("6.1.6" if spec == "6.1" else spec for spec in (one, other))
+
+
+def test_a_ladder_names_kernels_without_their_modules(packaged, repository, kernel_deb, listener):
+    deb = kernel_deb("6.1.5.1-cloud-amd64", "b.deb", "x", BIG)
+    repository.add(deb, "linux-binary-6.1.5.1-cloud-amd64", "6.1.5.1-1")
+    found = ladder("6.1.5", "6.1.6", packaged, listener)
+    assert (found.labels, found.lacking) == (("6.1.5", "6.1.6"), ("6.1.5.1",))

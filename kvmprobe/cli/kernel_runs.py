@@ -1,0 +1,89 @@
+"""A run on one of several kernels: a run of its own, whose failure to start is no error."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from kvmprobe.cli import run as running
+from kvmprobe.cli.attempt import next_attempt
+from kvmprobe.cli.grammar.parser import parser
+from kvmprobe.errors import BootFailed, LabError, RunDirectoryError, Unavailable, UsageError
+from kvmprobe.execution.journaling import now
+from kvmprobe.results.run_directory import is_run_directory, runs_folder
+from kvmprobe.results.run_document import read_outcomes
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
+
+NOT_RUN = (LabError, Unavailable, UsageError)
+
+
+def new_directory(path: Path | None, kind: str) -> Path:
+    """Create the directory of several runs; absolute.
+
+    :param path: where; None for a new one among the runs
+    :raises UsageError: it is not empty, or cannot be created
+    """
+    name = f"{kind}-{now().replace(':', '')}-{uuid.uuid4().hex[:8]}"
+    folder = (path or runs_folder() / name).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError(
+                f"{folder}: not empty; `kvmprobe resume {folder}` continues a run or a matrix"
+            )
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; choose another with --out DIR") from error
+    return folder
+
+
+def words_for(arguments: argparse.Namespace, spec: str, options: Sequence[str]) -> list[str]:
+    """Return the command line of `run` for a kernel.
+
+    :param options: names of the options that it is given as they are
+    """
+    words = ["run", "--kernel", spec]
+    for option in options:
+        value = getattr(arguments, option)
+        if isinstance(value, bool):
+            words += [f"--{option}"] if value else []
+        elif value is not None:
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{option}={one}" for one in values]
+    return words
+
+
+def complete(words: Sequence[str], folder: Path, jobs: int | None) -> str:
+    """Run what has no record yet; return why that is not possible, empty if it is.
+
+    :param words: the command line of a run that has not begun
+    :param jobs: of a run that is continued; None for those of its first attempt
+    :raises RunDirectoryError: nothing can be kept
+    """
+    silent = Console(quiet=True)
+    try:
+        if not is_run_directory(folder):
+            given = parser(words).parse_args(words)
+            given.argv, given.out = list(words), folder
+            running.run(given, silent)
+        elif read_outcomes(folder).missing:
+            argv, attempt = next_attempt(folder, retries=0)
+            given = parser(argv).parse_args(argv)
+            given.jobs = jobs or given.jobs
+            running.carry_out(given, attempt, silent)
+    except RunDirectoryError:
+        raise
+    except NOT_RUN as error:
+        return reason_of(error)
+    return ""
+
+
+def reason_of(error: LabError | Unavailable | UsageError) -> str:
+    """Return why a kernel could not be tested, in one line."""
+    text = "; ".join(line.strip() for line in str(error).splitlines())
+    return f"did not boot: {text}" if isinstance(error, BootFailed) else text
