@@ -105,6 +105,8 @@ def resume(begun: argparse.Namespace, console: Console) -> ExitCode:
     :param begun: the arguments of ``resume``
     :raises UsageError: it cannot be continued with this kvmprobe, or from its directory
     """
+    if begun.timeout:
+        raise UsageError(f"--timeout is for a run; {begun.run} is a matrix")
     path = begun.run.resolve()
     matrix = read_matrix(path)
     try:

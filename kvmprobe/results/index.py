@@ -177,9 +177,12 @@ class Index:
             defects = tuple(json.loads(known))
             yield RecordRow(found, ran_on, variant, target, began, result, defects, path)
 
-    def _in_folder(self) -> list[Path]:
-        readable = os.access(self._folder, os.R_OK, effective_ids=True)
-        return list(self._folder.iterdir()) if readable else []
+    def _in_folder(self) -> Iterator[Path]:
+        """Yield what can be a run: what is in the folder, and below a matrix or a bisection."""
+        for path in _listed(self._folder):
+            yield path
+            if not is_run_directory(path):
+                yield from _listed(path)
 
     def _take(self, path: str, stamp: str, run: RunDocument) -> None:
         self._base.execute("DELETE FROM runs WHERE path = ?", (path,))
@@ -203,6 +206,11 @@ class Index:
                 for r in run.records
             ),
         )
+
+
+def _listed(path: Path) -> list[Path]:
+    readable = os.path.isdir(path) and os.access(path, os.R_OK, effective_ids=True)  # noqa: PTH112
+    return list(path.iterdir()) if readable else []
 
 
 def _writable(index: Path) -> bool:

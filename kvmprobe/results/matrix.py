@@ -104,9 +104,12 @@ def read_matrix(path: Path) -> Matrix:
 def runs_in(path: Path) -> list[Path]:
     """Return the directories of the runs of a matrix that have begun; any other path is itself.
 
-    :raises UsageError: the plan cannot be read
+    :raises UsageError: there is none, or the plan cannot be read
     """
     if not is_matrix(path):
         return [path]
     folders = (path / kernel.folder for kernel in read_matrix(path).kernels)
-    return [folder for folder in folders if is_run_directory(folder)]
+    begun = [folder for folder in folders if is_run_directory(folder)]
+    if not begun:
+        raise UsageError(f"{path}: no kernel of this matrix has a run")
+    return begun

@@ -43,6 +43,18 @@ def test_resume_tries_the_kernels_again_and_prints_the_same_table(finished, caps
     assert capsys.readouterr().out == printed
 
 
+def test_a_matrix_has_no_timeout(finished, capsys):
+    out, *_ = finished
+    assert main(["resume", str(out), "--timeout", "1"]) == ExitCode.USAGE
+    assert "--timeout is for a run" in capsys.readouterr().err
+
+
+def test_a_report_of_it_is_one_of_its_runs(finished, capsys):
+    out, *_ = finished
+    assert main(["report", str(out), "--format", "jsonl"]) == ExitCode.USAGE
+    assert f"{out}: no kernel of this matrix has a run" in capsys.readouterr().err
+
+
 def test_a_directory_with_anything_in_it_is_not_overwritten(finished, capsys):
     out, *_ = finished
     assert main([*NOWHERE, "--out", str(out)]) == ExitCode.USAGE

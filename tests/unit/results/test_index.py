@@ -56,6 +56,13 @@ def test_runs_are_told_with_their_counts(index, tmp_path):
     ]
 
 
+def test_the_runs_of_a_matrix_are_told(index, tmp_path):
+    for target in (OLD, NEW):
+        write_run(tmp_path / "runs" / "matrix" / target.kernel, record("a.1", target))
+    index.refresh()
+    assert kernels(index) == [("a.1", "6.12.43", "PASS"), ("a.1", "6.12.95", "PASS")]
+
+
 def test_a_run_in_which_nothing_ran_is_told(index, tmp_path):
     write_run(tmp_path / "runs" / "one", complete=False)
     index.refresh()
