@@ -22,8 +22,9 @@ from kvmprobe.cli.grammar.shared import (
     add_sources,
     add_variant,
 )
-from kvmprobe.cli.kernel_runs import complete, new_directory, words_for
+from kvmprobe.cli.kernel_runs import new_directory, words_for
 from kvmprobe.cli.select import all_ids, wanted
+from kvmprobe.cli.side_by_side import KernelRun, at_once, reasons
 from kvmprobe.cli.terminal import print_line, progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab.kernel_sets import ALL, NEWEST_OF_EACH, specs_of
@@ -133,12 +134,21 @@ def _carried_out(
     planned: Sequence[str],
     console: Console,
 ) -> ExitCode:
+    jobs = arguments.jobs or len(os.sched_getaffinity(0))
+    most = at_once(len(matrix.kernels), jobs)
+    arguments.jobs = max(1, jobs // most)
+    runs = [
+        KernelRun(
+            kernel.spec,
+            tuple(words_for(arguments, kernel.spec, _PASSED_ON)),
+            str(path / kernel.folder),
+            arguments.jobs,
+        )
+        for kernel in matrix.kernels
+    ]
     try:
-        for number, kernel in enumerate(matrix.kernels):
-            print_line(f"kvmprobe: kernel {number + 1} of {len(matrix.kernels)}: {kernel.spec}")
-            words = words_for(arguments, kernel.spec, _PASSED_ON)
-            reason = complete(words, path / kernel.folder, arguments.jobs)
-            matrix = matrix.refusing(kernel.spec, reason)
+        for spec, reason in reasons(runs, most):
+            matrix = matrix.refusing(spec, reason)
             matrix.write(path)
     except BaseException:
         print_line(f"kvmprobe: to continue: kvmprobe resume {path}")

@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.reports.excerpt import printable
+from kvmprobe.results.comparison import fails
 from kvmprobe.results.known import by_id
-from kvmprobe.results.verdict import FAILURES, Verdict, counted
+from kvmprobe.results.verdict import Verdict, counted
 from kvmprobe.scenarios.scenario_id import family_of
 from kvmprobe.search.signature import Explained, Signature, signatures_of
 
@@ -189,15 +190,11 @@ def _signature(record: ScenarioRecord) -> Signature | None:
     return next(iter(signatures_of(record, Explained.BY_NOTHING)), None)
 
 
-def _fails(record: ScenarioRecord) -> bool:
-    return record.verdict in FAILURES or record.verdict in {Verdict.XFAIL, Verdict.BROKEN}
-
-
 def _why(record: ScenarioRecord) -> str:
     """Return what explains a cell: known defects, digits of a signature, or a code."""
     if record.verdict is Verdict.SKIPPED:
         return _code(record.reason)
-    if not _fails(record):
+    if not fails(record):
         return ""
     if record.explained:
         return "+".join(record.known)
@@ -220,7 +217,7 @@ def _legend(columns: Iterable[KernelColumn]) -> Iterator[str]:
     seen = {record.verdict for record in records}
     signs = [f"{verdict.sign} {verdict.value}" for verdict in Verdict if verdict in seen]
     yield "  ".join([*signs, f"{_CHANGED.strip()} not as on the kernel to its left"])
-    defects = {d: None for r in records if _fails(r) and r.explained for d in r.known}
+    defects = {d: None for r in records if fails(r) and r.explained for d in r.known}
     for defect in sorted(defects):
         yield f"{defect}: known, {by_id(defect).label()}: {by_id(defect).title}"
     others = {_why(r): _explained(r) for r in records if _is_explained_below(r)}
@@ -228,7 +225,7 @@ def _legend(columns: Iterable[KernelColumn]) -> Iterator[str]:
 
 
 def _is_explained_below(record: ScenarioRecord) -> bool:
-    return bool(_why(record)) and not (_fails(record) and record.explained)
+    return bool(_why(record)) and not (fails(record) and record.explained)
 
 
 def _explained(record: ScenarioRecord) -> str:

@@ -193,8 +193,9 @@ _DOCUMENT = """\
 """
 MATRICES = """\
 matrix:
-  The kernels run one after the other, each with --jobs machines. Each is
-  a run below DIR, for `report DIR`, `diff DIR/A DIR/B`, `bugreport`.
+  As many kernels run at the same time as there are jobs (--jobs) and GiB
+  of memory; the jobs are shared among them. Each is a run below DIR, for
+  `report DIR`, `diff DIR/A DIR/B`, `bugreport`.
   Scenarios of a family that came out the same on every kernel are one
   row. A cell has the sign of the verdict, and known defects, digits of
   the signature, or the code of the reason, which are listed below the
