@@ -17,6 +17,7 @@ from kvmprobe.scenarios.ops.guest import PAYLOAD, GuestOp
 from kvmprobe.scenarios.ops.msrs import GetXfd, SetXfd
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
+from kvmprobe.scenarios.requirement import Requirement
 
 if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
@@ -29,7 +30,8 @@ class _DuringRun(Op):
 
     vcpu: str
     kick: Kick
-    requires = GuestOp.requires
+    # The file that says when its thread waits.
+    requires = (*GuestOp.requires, Requirement.DESCRIPTORS_LEFT)
     needs = GUEST_CODE
     takes_init = True
 

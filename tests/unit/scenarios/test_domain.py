@@ -142,6 +142,18 @@ OUTSIDE = [
     (({"op": "set-altstack", "stack_size": 11500},), "set-altstack: whether 11500 bytes hold"),
     (({"op": "limit-descriptors"}, {"op": "limit-descriptors"}), "limit-descriptors: needs"),
     (
+        (
+            *VM,
+            {"op": "map-payload"},
+            *VCPU[2:],
+            {"op": "get-supported-cpuid"},
+            {"op": "set-cpuid2"},
+            {"op": "limit-descriptors"},
+            {"op": "during-run-get-xcrs"},
+        ),
+        "during-run-get-xcrs: needs descriptors of its own",
+    ),
+    (
         (*VM, {"op": "limit-descriptors"}, {"op": "close", "on": "vm"}),
         "close: after limit-descriptors",
     ),
