@@ -20,10 +20,31 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
     from kvmprobe.search.sequences import Made, Sequences
 
-# Which part of the sequences are variations, once there is one to vary.
-_VARIED = {Strategy.GUIDED: 0.6, Strategy.UNGUIDED: 0.0}
+# At least so many of the sequences are variations, once there is one to vary, and at most.
+_VARIED = {Strategy.GUIDED: (0.1, 0.9), Strategy.UNGUIDED: (0.0, 0.0)}
+# What a sequence brought counts half after so many others of its way.
+_HALF_LIFE = 300
 # Entries that are varied: the last ones reached what others had not.
 _RECENT = 400
+
+
+@dataclass(slots=True)
+class _Way:
+    """One way to make sequences: how many there are, and what they brought, the last ones most."""
+
+    tried: float = 1.0
+    brought: float = 1.0
+
+    @property
+    def gain(self) -> float:
+        """What a sequence brings."""
+        return self.brought / self.tried
+
+    def take(self, new: int) -> None:
+        """Take what one more sequence brought."""
+        kept = 0.5 ** (1 / _HALF_LIFE)
+        self.tried = self.tried * kept + 1
+        self.brought = self.brought * kept + new
 
 
 @dataclass(slots=True)
@@ -32,11 +53,13 @@ class Entry:
 
     :ivar reached: its transitions in the model
     :ivar blocks: the kernel's blocks that it reached, as a bitmap
+    :ivar way: how it was made; None if it was given
     :ivar weight: how often it is varied, relative to others
     """
 
     scenario: Scenario
     reached: frozenset[int]
+    way: _Way | None
     blocks: int = 0
     weight: int = 1
 
@@ -44,12 +67,16 @@ class Entry:
 class Guidance:
     """Chooses sequences, and learns from them.
 
+    The way of making them that brings more is taken more often: transitions, and blocks instead
+    of them where they are known.
+
     :ivar entries: the sequences that reached something new, by id
     """
 
     def __init__(self, random: Random, sequences: Sequences, strategy: Strategy) -> None:
         self.entries: dict[str, Entry] = {}
-        self._varied = _VARIED[strategy]
+        self._least, self._most = _VARIED[strategy]
+        self._anew, self._varied = _Way(), _Way()
         self._random = random
         self._sequences = sequences
         self._seen: set[int] = set()
@@ -87,9 +114,9 @@ class Guidance:
             if self._to_run:
                 made = self._to_run.popleft()
                 self._from_corpus[made.scenario.id] = made.scenario
+                self._take(made)
             else:
-                made = self._one(f"{prefix}.{number}")
-            self._take(made)
+                self._take(*self._one(f"{prefix}.{number}"))
         return [entry.scenario for entry in self._made.values()]
 
     def reached(self, scenario_id: str, blocks: int) -> bool:
@@ -97,10 +124,12 @@ class Guidance:
         new = blocks & ~self._blocks
         self._blocks |= blocks
         entry = self.entries.get(scenario_id) or self._made.get(scenario_id)
+        if entry and entry.way:
+            entry.way.take(new.bit_count())
         if not new or entry is None:
             return False
         entry.blocks |= blocks
-        entry.weight += new.bit_count()
+        entry.weight += new.bit_count().bit_length()
         self.entries[scenario_id] = entry
         return True
 
@@ -125,18 +154,22 @@ class Guidance:
         known = self._from_corpus if self._blocks else {}
         return [scenario for name, scenario in known.items() if name not in kept]
 
-    def _one(self, name: str) -> Made:
+    def _one(self, name: str) -> tuple[Made, _Way]:
         entries = list(islice(reversed(self.entries.values()), _RECENT))
-        if not entries or self._random.random() >= self._varied:
-            return self._sequences.new(name)
+        share = self._varied.gain / (self._varied.gain + self._anew.gain)
+        share = min(max(share, self._least), self._most)
+        if not entries or self._random.random() >= share:
+            return self._sequences.new(name), self._anew
         weights = list(accumulate(entry.weight for entry in entries))
         of, other = self._random.choices(entries, cum_weights=weights, k=2)
-        return self._sequences.variation(name, of.scenario, other.scenario)
+        return self._sequences.variation(name, of.scenario, other.scenario), self._varied
 
-    def _take(self, made: Made) -> None:
+    def _take(self, made: Made, way: _Way | None = None) -> None:
         new = made.reached - self._seen
         self._seen |= new
-        entry = Entry(made.scenario, made.reached, weight=len(new))
+        if way and not self._blocks:
+            way.take(len(new))
+        entry = Entry(made.scenario, made.reached, way, weight=len(new))
         self._made[entry.scenario.id] = entry
         if new:
             self.entries[entry.scenario.id] = entry
