@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi.numbers import Msr
+from kvmprobe.model.one_reg import msr_id
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.fpu import GetFpu
 from kvmprobe.scenarios.ops.literal import SetCpuid2Template
 from kvmprobe.scenarios.ops.msrs import SetMsrs, SetXfd
+from kvmprobe.scenarios.ops.one_reg import SetOneReg
 from kvmprobe.scenarios.ops.run import RunImmediateExit
 from kvmprobe.scenarios.ops.xcrs import SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2, SetXsave
@@ -57,6 +59,8 @@ def plainer_ops(op: Op) -> Iterator[Op]:
         yield SetCpuid2Template(())
     if isinstance(op, SetMsrs):
         yield from (SetXfd(value) for index, value in op.entries if index == Msr.IA32_XFD)
+    if isinstance(op, SetOneReg) and op.register_id == msr_id(Msr.IA32_XFD):
+        yield SetXfd(op.value, op.vcpu)
     for field, usual in _BY_FIELD.items():
         if hasattr(op, field):
             yield usual(getattr(op, field), op.descriptor)
