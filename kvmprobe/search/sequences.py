@@ -39,6 +39,8 @@ _STEPS = range(2, 11)
 _MOST_PARTS = 24
 _READS = (1, 1, 2, 3)
 _READ_AFTER, _READ_AT_END, _READS_AT_END = 0.25, 0.8, 4
+# KVM_RUN uses all the state that was set.
+_RUN_AT_END = 0.5
 _IRQCHIP: tuple[Op, ...] = (CreateIrqchip(), MapOut())
 # Relative frequency of ops, by the verb of their call: most bugs need state that was set.
 _WEIGHTS = {"SET": 4.0, "RUN": 2.0, "REQ": 1.5, "GET": 0.5, "CREATE": 0.3}
@@ -76,6 +78,7 @@ class Sequences:
         self._ops = [op_class for _, op_class in ops]
         self._weights = [_weight(op_class) for op_class in self._ops]
         self._readers = [op_class for op_class in self._ops if _only_reads(op_class)]
+        self._runs = [op_class for op_class in self._ops if op_class.interface == "KVM_RUN"]
         self._dynamic = numbers(host.kvm_xcr0 & DYNAMIC)
 
     def new(self, name: str) -> Made:
@@ -145,10 +148,15 @@ class Sequences:
         return Part(changed, part.observes)
 
     def _made(self, name: str, parts: Sequence[Part], trail: Trail) -> Made:
-        at_end = self._random.random() < _READ_AT_END
-        ending = tuple(self._reads(trail, _READS_AT_END)) if at_end else ()
-        scenario = with_parts(Scenario(name, "", "", ()), (*parts, *ending))
+        scenario = with_parts(Scenario(name, "", "", ()), (*parts, *self._ending(trail)))
         return Made(scenario, frozenset(trail.reached))
+
+    def _ending(self, trail: Trail) -> Iterator[Part]:
+        """Yield what uses the state that the steps have left: KVM_RUN, then reads."""
+        if self._random.random() < _RUN_AT_END and (op := self._op(trail, self._runs)):
+            yield Part(op)
+        if self._random.random() < _READ_AT_END:
+            yield from self._reads(trail, _READS_AT_END)
 
     def _beginning(self) -> Iterator[Op]:
         """Yield what creates a vCPU, with or without permission, guest code and CPUID."""

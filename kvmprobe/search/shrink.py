@@ -1,8 +1,9 @@
 """Reduces a scenario for as long as it still fails as it did.
 
-First ops are left out, in large parts and then one by one; then values become simpler.  Trials are
-made in batches, since a target can run several scenarios at once.  What helps is then tried
-together.  Each trial is within the model's domain: with an op go those that depend on it.
+First ops are left out, in large parts and then one by one; the rest become plainer calls with
+simpler values, in the usual order.  Trials are made in batches, since a target can run several
+scenarios at once.  What helps is then tried together.  Each trial is within the model's domain:
+with an op go those that depend on it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.progress import Silent
 from kvmprobe.search.parts import Part, Parts, judgeable_of, parts_of, with_parts
+from kvmprobe.search.plainer import plainer_ops, usual_place
 from kvmprobe.search.simpler import simpler_ops, simplest_ops
 
 if TYPE_CHECKING:
@@ -90,8 +93,9 @@ class Shrinker:
         while self._parts != before and not self._is_spent(0):
             before = self._parts
             self._leave_out()
-            for choices in (simplest_ops, simpler_ops):
+            for choices in (plainer_ops, simplest_ops, simpler_ops):
                 self._simplify(choices)
+            self._reorder()
         return self.best
 
     def _leave_out(self) -> None:
@@ -103,7 +107,7 @@ class Shrinker:
             self._together(self._helpful([[_Change(place, None) for place in c] for c in chunks]))
 
     def _simplify(self, choices: Callable[[Op], Iterator[Op]]) -> None:
-        """Make fields simpler; of what is possible in one part, the first choice that helps."""
+        """Make ops simpler; of what is possible in one part, the first choice that helps."""
         before: Parts = ()
         while self._parts != before:
             before = self._parts
@@ -111,11 +115,30 @@ class Shrinker:
                 [_Change(place, Part(op, part.observes))]
                 for place, part in enumerate(before)
                 for op in choices(part.op)
+                if op != part.op
             ]
             first: dict[int, Changes] = {}
             for changes in self._helpful(wanted):
                 first.setdefault(changes[0].place, changes)
             self._together(list(first.values()))
+
+    def _reorder(self) -> None:
+        """Exchange steps, two at a time, that are not in the usual order."""
+        before: Parts = ()
+        while self._parts != before:
+            before = self._parts
+            placed = [
+                (usual, place)
+                for place, part in enumerate(before)
+                if not part.observes and (usual := usual_place(part.op)) is not None
+            ]
+            wanted = [
+                [_Change(one, before[other]), _Change(other, before[one])]
+                for (later, one), (sooner, other) in pairwise(placed)
+                if later > sooner
+            ]
+            # Two exchanges may move the same step.
+            self._together(self._helpful(wanted)[:1])
 
     def _helpful(self, alternatives: Sequence[Changes]) -> list[Changes]:
         """Return the changes with which the scenario still fails, each made alone."""

@@ -124,8 +124,10 @@ sequences:
 finds:
   The first sequence with a signature - rule and field, checker and claim,
   or headline and functions of a crash - is a find, unless known defects
-  explain it. It is reduced: calls are left out and values made simpler as
-  long as the signature stays. DIR/finds has a directory for each:
+  explain it. It is reduced as long as the signature stays: calls are left
+  out, or become plainer ones with simpler values, and come into the order
+  of a restore. What is left can have another cause with that signature,
+  so the original is kept. DIR/finds has a directory for each:
     find.txt, find.json  what failed, and what comes without each call
     original.json        the sequence that was found
     reduced.json         the reduced one; `replay` and `repro` take it

@@ -57,6 +57,13 @@ def test_observers_only_read():
     assert {op.interface.split("_")[1] for op in observers} == {"GET"}
 
 
+def test_a_third_of_them_end_with_an_entry_into_the_guest():
+    random = Random(2)
+    sequences = Sequences(HOST, random, ModelValues(HOST, random))
+    last = [sequences.new("a").scenario.steps[-1].op.interface for _ in range(100)]
+    assert last.count("KVM_RUN") >= 33
+
+
 def ops_made(values, count):
     random = Random(1)
     sequences = Sequences(HOST, random, values(HOST, random))

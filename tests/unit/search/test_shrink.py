@@ -13,8 +13,11 @@ from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.fpu import FpuContent, GetFpu, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
-from kvmprobe.scenarios.ops.msrs import GetMsrs, SetXfd
+from kvmprobe.scenarios.ops.literal import SetCpuid2Template
+from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs, SetXfd, SetXfdAsleep
+from kvmprobe.scenarios.ops.one_reg import SetOneReg
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
+from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs
 from kvmprobe.scenarios.ops.vcpu_state import GetRegs
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
@@ -93,6 +96,76 @@ def test_values_are_as_simple_as_they_can_be():
 
     small = Shrinker(LONG, AMX_HOST, sets_bit_9).run()
     assert small.steps[-1].op == SetXsave(1 << 9)
+
+
+VCPU = (OpenKvm(), CreateVm(), CreateVcpu())
+
+
+def reduced_ops(steps, stays):
+    scenario = Scenario("long", "", "", tuple(map(ScenarioStep, steps)))
+    small = Shrinker(scenario, AMX_HOST, lambda candidates: [*map(stays, candidates)]).run()
+    return tuple(op for _, op in small.ops())
+
+
+def has(*interfaces):
+    """Return whether a scenario has these calls, in this order."""
+
+    def stays(scenario):
+        left = iter(op.interface for _, op in scenario.ops())
+        return all(interface in left for interface in interfaces)
+
+    return stays
+
+
+def test_an_entry_into_the_guest_becomes_one_that_needs_no_memory():
+    steps = (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt())
+    assert reduced_ops(steps, has("KVM_RUN")) == (*VCPU, RunImmediateExit())
+
+
+def test_an_entry_that_has_to_execute_the_guest_stays():
+    def halts(scenario):
+        return RunUntilHalt() in [op for _, op in scenario.ops()]
+
+    steps = (OpenKvm(), CreateVm(), MapHalt(), CreateVcpu(), RunUntilHalt())
+    assert reduced_ops(steps, halts) == steps
+
+
+def test_a_table_that_another_call_returned_becomes_one_that_needs_no_other_call():
+    steps = (*VCPU, GetSupportedCpuid(), SetCpuid2())
+    assert reduced_ops(steps, has("KVM_SET_CPUID2")) == (*VCPU, SetCpuid2Template(()))
+
+
+# KVM_X86_REG_MSR(0x1c4): arch/x86/include/uapi/asm/kvm.h
+XFD_REGISTER = 0x2030_0002_0000_01C4
+XFD_WRITES = [
+    SetXfdAsleep(1 << 18),
+    SetMsrs(((0x1C4, 1 << 18),)),
+    SetOneReg(XFD_REGISTER, 1 << 18),
+]
+
+
+@pytest.mark.parametrize("op", XFD_WRITES, ids=lambda op: op.name)
+def test_an_unusual_write_of_xfd_becomes_the_usual_one(op):
+    def arms_xfd(scenario):
+        return not {op, SetXfd(1 << 18)}.isdisjoint(made for _, made in scenario.ops())
+
+    assert reduced_ops((*VCPU, op), arms_xfd) == (*VCPU, SetXfd(1 << 18))
+
+
+RESTORES = (SetXsave(1), SetXcrs(1), SetXfd(1))
+
+
+def test_calls_come_into_the_order_of_a_restore_where_it_does_not_matter():
+    def has_all(scenario):
+        return set(RESTORES) <= {op for _, op in scenario.ops()}
+
+    assert reduced_ops((*VCPU, *RESTORES), has_all) == (*VCPU, *reversed(RESTORES))
+
+
+def test_the_order_that_a_failure_needs_stays():
+    needed = has("KVM_SET_XSAVE", "KVM_SET_MSRS")
+    ops = reduced_ops((*VCPU, *RESTORES), needed)
+    assert [op.interface for op in ops[3:]] == ["KVM_SET_XSAVE", "KVM_SET_MSRS"]
 
 
 def test_a_budget_of_no_trials_leaves_the_scenario_as_it_is():
