@@ -21,6 +21,7 @@ from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.packed import unpack
 from kvmprobe.execution.place import Risk, ThisHost
 from kvmprobe.execution.preflight import classes, examine
+from kvmprobe.execution.probe_document import SCHEMA
 from kvmprobe.host.arming import disarm, unrestored
 from kvmprobe.host.doctor.examination import examine_host
 from kvmprobe.host.files import HostFiles
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
     from kvmprobe.host.doctor.advice import Advice
-
-SCHEMA = "kvmprobe-probe/1"
 
 
 def add_arguments(probe: argparse.ArgumentParser) -> None:

@@ -89,8 +89,10 @@ def _register(piece: Piece) -> str:
     match piece.kind:
         case PieceKind.XCR:
             return f"XCR{piece.number}"
-        case PieceKind.SSP:
-            return "SSP"
+        case PieceKind.CR:
+            return f"CR{piece.number}"
+        case PieceKind.SSP | PieceKind.MXCSR:
+            return piece.kind.name
         case _:
             return _msr(piece.number)
 

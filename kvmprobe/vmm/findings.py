@@ -26,6 +26,9 @@ class PieceKind(Enum):
     MSR = "msr"
     SSP = "ssp"
     """The guest's shadow stack pointer, KVM_REG_GUEST_SSP."""
+    CR = "cr"
+    """A control register."""
+    MXCSR = "mxcsr"
 
 
 @dataclass(frozen=True, slots=True)

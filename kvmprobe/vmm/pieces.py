@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.tables import XCRS
-from kvmprobe.model.fpstate import content
+from kvmprobe.model.fpstate import content, guest_mxcsr
 from kvmprobe.model.one_reg import GUEST_SSP, msr_id
 from kvmprobe.vmm.findings import Piece, PieceKind
 from kvmprobe.vmm.follow import msr_entries
@@ -75,6 +75,10 @@ def is_kept(host: HostProfile, vcpu: Vcpu, piece: Piece, given: Value) -> bool:
             return vcpu.ssp == given
         case PieceKind.MSR:
             return _has_msr(vcpu, piece.number, given)
+        case PieceKind.CR:
+            return piece.number != 4 or vcpu.cr4 == given
+        case PieceKind.MXCSR:
+            return guest_mxcsr(host, vcpu.fpstate) == given
 
 
 def _has_component(host: HostProfile, vcpu: Vcpu, nr: int, given: Value) -> bool:

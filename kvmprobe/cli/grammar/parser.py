@@ -27,6 +27,7 @@ COMMANDS = {
     "explore": "make every call in every state of the model, up to a depth",
     "fuzz": "search with random sequences of calls",
     "judge": "say what is wrong with the calls that a VMM was recorded to make",
+    "compat": "say whether a guest that is saved on one host goes on on another",
     "convert": "make a scenario of an attached CPU template or dump",
     "trace": "record the KVM calls of a program, or show a recording",
     "probe": "show what this CPU, kernel and KVM offer",

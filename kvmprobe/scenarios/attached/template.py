@@ -11,6 +11,7 @@ Source: docs/cpu_templates/schema.json of Firecracker.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from kvmprobe.scenarios.strict_json import Members, parse
 from kvmprobe.xstate.cpuid import Register
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvmprobe.scenarios.literal_fields import CpuidChange
 
 _MEMBERS = ("cpuid_modifiers", "msr_modifiers", "kvm_capabilities")
@@ -62,6 +65,24 @@ def read_template(content: bytes) -> Template:
             if bits != _U64_MAX
         ),
     )
+
+
+def template_text(changes: Iterable[CpuidChange]) -> str:
+    """Return a template that makes these changes of CPUID; :func:`read_template` reads it."""
+    entries: dict[tuple[int, int, int], list[dict[str, str]]] = {}
+    for leaf, subleaf, flags, register, bits, value in changes:
+        modifier = {"register": register.value, "bitmap": _written_bitmap(bits, value)}
+        entries.setdefault((leaf, subleaf, flags), []).append(modifier)
+    modifiers = [
+        {"leaf": hex(leaf), "subleaf": hex(subleaf), "flags": flags, "modifiers": of_entry}
+        for (leaf, subleaf, flags), of_entry in entries.items()
+    ]
+    return json.dumps({"cpuid_modifiers": modifiers}, indent=1) + "\n"
+
+
+def _written_bitmap(bits: int, value: int) -> str:
+    digits = (str(value >> at & 1) if bits >> at & 1 else "x" for at in reversed(range(32)))
+    return f"0b{''.join(digits)}"
 
 
 def _cpuid_modifier(value: object, path: str) -> list[CpuidChange]:

@@ -88,7 +88,7 @@ def offers(environ):
 
 
 CASES = {
-    "comp": {"completion"},
+    "comp": {"compat", "completion"},
     "run --selec": {"--select"},
     "run --select permission.get.f": {"permission.get.fork"},
     "list --exclude permission.get.f": {"permission.get.fork"},
