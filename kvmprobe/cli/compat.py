@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.epilogs import end_with
+from kvmprobe.cli.moved import ORDER, order_named
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.execution.probe_document import read_probe
 from kvmprobe.moves.compatibility import compatibility
@@ -15,14 +16,12 @@ from kvmprobe.moves.restoring import Into
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.moves import compatibility_json, compatibility_lines
 from kvmprobe.scenarios.attached.template import template_text
-from kvmprobe.scenarios.presets import presets, read_preset
+from kvmprobe.scenarios.presets import presets
 
 if TYPE_CHECKING:
     import argparse
 
     from rich.console import Console
-
-    from kvmprobe.scenarios.presets import Preset
 
 _MEANING = """\
 moving guests:
@@ -61,7 +60,7 @@ def add_arguments(compat: argparse.ArgumentParser) -> None:
         "--order",
         action="append",
         default=[],
-        metavar="NAME|FILE",
+        metavar=ORDER,
         help="restore in this built-in order, or in that of a file, as `run --order` takes it; "
         "can be repeated (default: all built-in orders)",
     )
@@ -85,7 +84,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises UsageError: a document or an order cannot be read, or the template cannot be written
     """
     source, target = read_probe(arguments.source), read_probe(arguments.target)
-    orders = [_order(text) for text in dict.fromkeys(arguments.order)] or presets()
+    orders = [order_named(text) for text in dict.fromkeys(arguments.order)] or presets()
     result = compatibility(source.profile, target.profile, orders, Into(arguments.into))
     if arguments.template is not None:
         _write(arguments.template, template_text(result.shared.changes))
@@ -96,16 +95,6 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         print_lines(console, list(compatibility_lines(result, source, target)))
     goes_on = result.goes_on_in_each if arguments.order else result.goes_on_in_some
     return ExitCode.OK if goes_on else ExitCode.DIVERGED
-
-
-def _order(text: str) -> Preset:
-    built_in = {preset.name: preset for preset in presets()}
-    if text in built_in:
-        return built_in[text]
-    path = Path(text)
-    if not path.exists() and path.name == text:
-        raise UsageError(f"--order {text}: neither a file nor one of {', '.join(built_in)}")
-    return read_preset(path)
 
 
 def _write(path: Path, text: str) -> None:

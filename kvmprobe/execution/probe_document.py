@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +14,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.results.codec import from_json, read_list, wrong
 from kvmprobe.results.record import Target
 from kvmprobe.results.schema import refusal
-from kvmprobe.scenarios.strict_json import MOST_BYTES, Members, parse
+from kvmprobe.scenarios.strict_json import MOST_BYTES, parse, plain
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def read_probe(path: Path) -> ProbedHost:
 def _probed(content: bytes) -> ProbedHost:
     if len(content) > MOST_BYTES:
         raise ScenarioError(f"more than {MOST_BYTES} bytes; not of `kvmprobe probe --json`")
-    document = _plain(parse(content), "$")
+    document = plain(parse(content), "$")
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise wrong("schema", f"not of `kvmprobe probe --json`: {refusal(schema, SCHEMA)}")
@@ -168,18 +167,3 @@ def _find(document: Any, path: str) -> Any:  # noqa: ANN401 - JSON
             raise wrong(path, "is missing")
         value = value[name]
     return value
-
-
-def _plain(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON
-    """Return JSON with its objects as dictionaries.
-
-    :raises ScenarioError: an object has a member twice
-    """
-    if isinstance(value, list):
-        return [_plain(item, f"{path}[{place}]") for place, item in enumerate(value)]
-    if not isinstance(value, Members):
-        return value
-    names = Counter(name for name, _ in value.pairs)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise wrong(f"{path}.{twice[0]:.40}", "is there twice")
-    return {name: _plain(member, f"{path}.{name:.40}") for name, member in value.pairs}

@@ -89,6 +89,17 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), RESTORE)
 
 
+def restore_plain(machine: Machine, vcpu_name: str, part: Part) -> Step:
+    """Write a part of which the model has no values: of REGS, that they are the payload's.
+
+    :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    if part is Part.REGS:
+        vcpu = vcpu._replace(in_payload=True)
+    return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), RESTORE)
+
+
 def _told(machine: Machine, vcpu_name: str, part: Part) -> Step:
     if part in MSR_LISTS:
         return msr.get_msrs(machine, vcpu_name, MSR_LISTS[part])

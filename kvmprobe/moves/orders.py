@@ -35,6 +35,7 @@ _LISTS: Mapping[str, tuple[Msr, ...]] = {
     "xss-msrs": (Msr.IA32_PAT, Msr.IA32_XSS),
     "cet-msrs": (Msr.IA32_PAT, Msr.IA32_XSS, *sorted(cet.MSRS)),
 }
+_SAME = {"each-msr": "msrs"}
 _COMPONENTS = tuple(Piece(PieceKind.COMPONENT, nr) for nr in XFeature)
 _LEGACY = tuple(Piece(PieceKind.COMPONENT, nr) for nr in numbers(FPSSE))
 
@@ -170,6 +171,17 @@ def _ssp(saved: Saved) -> tuple[Call, ...]:
 
 def _source(saved: Saved) -> Machine:
     return Machine.fresh(saved.host).with_vcpu(VCPU, saved.vcpu)
+
+
+def msrs_of(word: str, host: HostProfile | None = None) -> tuple[int, ...]:
+    """Return the MSRs of a word that the model knows; none if it is about other state.
+
+    :param host: whose KVM lists them; None for all
+    """
+    indices = (
+        tuple(sorted(KNOWN)) if word == "listed-msrs" else _LISTS.get(_SAME.get(word, word), ())
+    )
+    return tuple(index for index in indices if host is None or index in host.msrs)
 
 
 def _listed_msrs(saved: Saved) -> tuple[Call, ...]:

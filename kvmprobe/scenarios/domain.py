@@ -227,7 +227,8 @@ class Domain:
             if isinstance(call.argument, Output):
                 self._kept_code[call.argument.capture] = self._code[call.on][part]
             elif isinstance(call.argument, Literal):
-                self._code[call.on][part] = _GIVEN
+                code = _payload_code(self.machine) if op.of_payload else _GIVEN
+                self._code[call.on][part] = code
             elif isinstance(call.argument, Captured) and self._code[call.on][part] != _OUT_PENDING:
                 moved = not _MOVING.isdisjoint(name for name, _ in getattr(op, "members", ()))
                 # Where the model does not know that the read succeeded, it is not known either.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -44,6 +45,21 @@ def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ScenarioError(f"not JSON: {place}: {error.msg}") from error
+
+
+def plain(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON with its objects as dictionaries.
+
+    :raises ScenarioError: an object has a member twice
+    """
+    if isinstance(value, list):
+        return [plain(item, f"{path}[{place}]") for place, item in enumerate(value)]
+    if not isinstance(value, Members):
+        return value
+    names = Counter(name for name, _ in value.pairs)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ScenarioError(f"{path}.{twice[0]:.40}: is there twice")
+    return {name: plain(member, f"{path}.{name:.40}") for name, member in value.pairs}
 
 
 def _integer(digits: str) -> int | HugeNumber:

@@ -99,6 +99,11 @@ class Op(ABC):
         return name
 
     @property
+    def of_payload(self) -> bool:
+        """Whether the registers that it gives literally are the payload's between two commands."""
+        return False
+
+    @property
     def kinds_here(self) -> tuple[Descriptor, ...]:
         """The kinds of descriptor for this call."""
         return self.on_kinds
