@@ -72,6 +72,9 @@ def _layout(cpu: Mapping[str, Any], user: int) -> Layout:
             raise wrong(f"{key}.{number:.20}", "expected a component from 2 to 62")
     if missing := [nr for nr in numbers(user & ~FPSSE) if str(nr) not in components]:
         raise wrong(key, f"lacks component {missing[0]}, which {_USER} has")
+    for nr in numbers(user & ~FPSSE):
+        if components[str(nr)]["supervisor"]:
+            raise wrong(f"{key}.{nr}.supervisor", f"supervisor state, but {_USER} has it")
     try:
         return Layout.of(
             Component(nr, components[str(nr)]["offset"], components[str(nr)]["size"])

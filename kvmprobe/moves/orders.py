@@ -10,6 +10,7 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import cet, fpu, msr, one_reg, sregs, uabi, xcr
 from kvmprobe.model.exported import images
 from kvmprobe.model.guest_cpuid import set_cpuid2
+from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.machine import GuestCpuid, Machine
 from kvmprobe.model.outcome import Done, OneOf
 from kvmprobe.moves.guests import CR4, MXCSR
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Vcpu
     from kvmprobe.model.outcome import Step
 
+# What `save` and `restore` move of a vCPU, by word.
+PARTS = {
+    "regs": Part.REGS,
+    "sregs": Part.SREGS,
+    "sregs2": Part.SREGS,
+    "xcrs": Part.XCRS,
+    "xsave": Part.XSAVE,
+    "events": Part.EVENTS,
+    "debugregs": Part.DEBUGREGS,
+}
 _LISTS: Mapping[str, tuple[Msr, ...]] = {
     "msrs": (Msr.IA32_PAT, Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS),
     "other-msrs": (Msr.IA32_PAT,),

@@ -10,14 +10,15 @@ from kvmprobe.abi.tables import XCRS
 from kvmprobe.errors import ExitCode, KvmprobeError, ScenarioError, UsageError, errno_name
 from kvmprobe.model.control import Cr4
 from kvmprobe.model.guest_migration import Part
+from kvmprobe.model.guest_vector import VectorFile
 from kvmprobe.model.one_reg import GUEST_SSP
 from kvmprobe.model.outcome import Done, Failed, HostDies
 from kvmprobe.model.run import run_immediate_exit
 from kvmprobe.model.sregs import legal_cr4
 from kvmprobe.moves.guests import Use, pieces
-from kvmprobe.moves.orders import msrs_of, with_components
+from kvmprobe.moves.orders import PARTS, msrs_of, with_components
 from kvmprobe.moves.saved_guest import as_bytes
-from kvmprobe.scenarios.catalog._guests import ASK, stores
+from kvmprobe.moves.saving import ASK
 from kvmprobe.scenarios.catalog.guest_cet import CET_MSRS, SAVE_CET
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
@@ -27,6 +28,7 @@ from kvmprobe.scenarios.ops.guest_control import GuestRdmsr, GuestWrmsr, GuestXg
 from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
 from kvmprobe.scenarios.ops.guest_shadow_stack import GuestRdssp
 from kvmprobe.scenarios.ops.guest_tiles import GuestTileloadd, GuestTilestored
+from kvmprobe.scenarios.ops.guest_vector import GuestStore
 from kvmprobe.scenarios.ops.guest_xsave import GuestFxsave, GuestXsave
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.literal import SetCpuid2Entries
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine
-    from kvmprobe.model.outcome import Outcome
+    from kvmprobe.model.outcome import Outcome, Step
     from kvmprobe.moves.saved_guest import SavedGuest
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.presets import Preset
@@ -50,16 +52,7 @@ if TYPE_CHECKING:
 
 _VCPU, _OTHER_VM, _OTHER_VCPU = "vcpu0", "vm1", "vcpu1"
 _TILES = range(8)
-_PARTS = {
-    "regs": Part.REGS,
-    "sregs": Part.SREGS,
-    "sregs2": Part.SREGS,
-    "xcrs": Part.XCRS,
-    "xsave": Part.XSAVE,
-    "xsave-all": Part.XSAVE,
-    "events": Part.EVENTS,
-    "debugregs": Part.DEBUGREGS,
-}
+_PARTS = {**PARTS, "xsave-all": Part.XSAVE}
 # They restore nothing of a vCPU without an interrupt controller.
 _NOTHING = frozenset({"mp-state", "lapic", "sweep"})
 
@@ -142,15 +135,41 @@ def resuming(guest: SavedGuest, order: Preset, host: HostProfile) -> Scenario:
     """
     made, restored = restores(guest, order, host)
     domain = _restored_domain((*made, *restored), host)
-    looks = []
-    for op in _looks(guest.use):
-        # Without what the guest has lost some instructions cannot be judged.
+    return _scenario(guest, order, (*made, *restored, *_possible(domain, guest.use)))
+
+
+def trying(guest: SavedGuest, order: Preset, host: HostProfile) -> tuple[Scenario, str]:
+    """Return the same scenario, which ends with the first call that fails, and that call.
+
+    :raises UsageError: the file lacks what the order restores
+    :raises NotTaken: a call takes the host down, or the model does not cover it
+    """
+    made, restored = restores(guest, order, host)
+    domain = Domain(host)
+    done: list[Op] = []
+    for op in (*made, *restored):
+        outcome = _followed(domain, op).outcome
+        done.append(op)
+        if isinstance(outcome, HostDies):
+            raise NotTaken(f"nothing ran: {op.text} {_refusal(op, outcome)}")
+        if _refusal(op, outcome):
+            return _scenario(guest, order, done), op.call_name
+    _check_entry(domain)
+    return _scenario(guest, order, (*done, *_possible(domain, guest.use))), ""
+
+
+def _scenario(guest: SavedGuest, order: Preset, ops: Iterable[Op]) -> Scenario:
+    needs = frozenset({Need.GUEST_CODE})
+    name = f"restore.{order.name}.{guest.use}"
+    return Scenario(name, order.name, guest.use, tuple(map(ScenarioStep, ops)), needs)
+
+
+def _possible(domain: Domain, use: Use) -> Iterator[Op]:
+    """Yield what the guest executes; without what it has lost, some cannot be judged."""
+    for op in _looks(use):
         if domain.meets(op):
             domain.follow(op)
-            looks.append(op)
-    steps = tuple(map(ScenarioStep, (*made, *restored, *looks)))
-    needs = frozenset({Need.GUEST_CODE})
-    return Scenario(f"restore.{order.name}.{guest.use}", order.name, guest.use, steps, needs)
+            yield op
 
 
 def lost(guest: SavedGuest, order: Preset, host: HostProfile) -> tuple[Piece, ...]:
@@ -170,17 +189,25 @@ def _restored_domain(ops: Iterable[Op], host: HostProfile) -> Domain:
     domain = Domain(host)
     for op in ops:
         before = domain.machine
-        try:
-            outcome = domain.follow(op).outcome
-        except ScenarioError as error:
-            raise NotTaken(f"nothing ran: the model does not cover {error}") from error
+        outcome = _followed(domain, op).outcome
         if why := _refusal(op, outcome):
             lacks = _lacking(op, before)
             missing = f", which lacks {lacks}" if lacks else ""
             raise NotTaken(f"nothing ran: {op.text} {why} on this target{missing}")
+    _check_entry(domain)
+    return domain
+
+
+def _check_entry(domain: Domain) -> None:
     if isinstance(run_immediate_exit(domain.machine, _VCPU).outcome, HostDies):
         raise NotTaken("nothing ran: KVM_RUN after it would take this target down")
-    return domain
+
+
+def _followed(domain: Domain, op: Op) -> Step:
+    try:
+        return domain.follow(op)
+    except ScenarioError as error:
+        raise NotTaken(f"nothing ran: the model does not cover {error}") from error
 
 
 def _refusal(op: Op, outcome: Outcome) -> str:
@@ -230,7 +257,7 @@ def _looks(use: Use) -> Iterator[Op]:
         yield from (GuestRdmsr(index) for index in (Msr.IA32_XSS, *CET_MSRS))
         yield GuestRdssp()
         yield SAVE_CET
-    yield from stores()
+    yield from map(GuestStore, VectorFile)
     yield GuestFxsave()
     yield GuestXsave()
     if use is Use.IN_NM:

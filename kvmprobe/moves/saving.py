@@ -9,13 +9,11 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.control import Cr4
 from kvmprobe.model.feature import SHSTK, offers
 from kvmprobe.model.guest import PAYLOAD_CR4
-from kvmprobe.model.guest_migration import Part
 from kvmprobe.model.one_reg import GUEST_SSP
 from kvmprobe.moves.guests import Use, pieces
-from kvmprobe.moves.orders import msrs_of
+from kvmprobe.moves.orders import PARTS, msrs_of
 from kvmprobe.moves.saved_guest import Had, SavedGuest, as_bytes, payload_hash
 from kvmprobe.recordings.payloads import pack
-from kvmprobe.scenarios.catalog._guests import ASK, DATA
 from kvmprobe.scenarios.catalog.guest_cet import RESTORE_CET, S_CET, TOP
 from kvmprobe.scenarios.cpuid_tables import Table, table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
@@ -27,8 +25,9 @@ from kvmprobe.scenarios.ops.guest_xsave import GuestXrstor
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
 from kvmprobe.scenarios.ops.one_reg import GetOneReg, SetOneReg
+from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.scenario import Need, Scenario, ScenarioStep
-from kvmprobe.xstate.features import CET, MPX, XTILE, XFeature
+from kvmprobe.xstate.features import CET, DYNAMIC, MPX, XTILE, XFeature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,15 +39,7 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.presets import Preset
 
-_PARTS = {
-    "regs": Part.REGS,
-    "sregs": Part.SREGS,
-    "sregs2": Part.SREGS,
-    "xcrs": Part.XCRS,
-    "xsave": Part.XSAVE,
-    "events": Part.EVENTS,
-    "debugregs": Part.DEBUGREGS,
-}
+ASK = RequestGuestPermission(XFeature.XTILE_DATA)
 _NEEDS = {
     Use.NO_TILES: frozenset({Need.GUEST_CODE}),
     Use.CET: frozenset({Need.GUEST_CODE, Need.CET}),
@@ -92,15 +83,15 @@ def _fills(host: HostProfile, use: Use) -> Iterator[Op]:
         yield RESTORE_CET
     yield GuestXrstor(every)
     if use in {Use.ARMED, Use.IN_NM}:
-        yield GuestWrmsr(Msr.IA32_XFD, DATA)
+        yield GuestWrmsr(Msr.IA32_XFD, DYNAMIC)
     if use is Use.IN_NM:
         yield GuestTileloadd(0)
 
 
 def _reads(host: HostProfile, order: Preset) -> Iterator[Op]:
     for word in order.tokens:
-        if word in _PARTS:
-            yield SaveVcpu(_PARTS[word])
+        if word in PARTS:
+            yield SaveVcpu(PARTS[word])
         elif word == "ssp":
             yield GetOneReg(GUEST_SSP)
         elif indices := msrs_of(word, host):

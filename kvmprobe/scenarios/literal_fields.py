@@ -5,12 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import U32_MAX
-from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Wrong, kind_of
+from kvmprobe.scenarios.op_fields import Choice, Items, Number, Row, Wrong, kind_of, kinds
 from kvmprobe.xstate.cpuid import Register
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmprobe.scenarios.op_fields import Kind
+    from kvmprobe.scenarios.ops import Op
 
 _LARGEST_IMAGE = 1 << 16
 _MOST_CHANGES = 1024
@@ -61,9 +67,22 @@ class Bytes:
         return str(self.least) if self.least == self.most else f"{self.least} to {self.most}"
 
 
+@dataclass(frozen=True, slots=True)
+class SavedBytes(Bytes):
+    """Bytes that KVM returned for a guest; a search does not make them up."""
+
+
+Saved = Annotated[bytes, SavedBytes(0, _LARGEST_IMAGE)]
 Image = Annotated[bytes, Bytes(0, _LARGEST_IMAGE)]
 SregsBytes = Annotated[bytes, Bytes(ioctls.KVM_SREGS.size, ioctls.KVM_SREGS.size)]
 Sregs2Bytes = Annotated[bytes, Bytes(ioctls.KVM_SREGS2.size, ioctls.KVM_SREGS2.size)]
+
+
+def searched(op_class: type[Op]) -> Mapping[str, Kind]:
+    """Return the fields of an op that a search gives values, with their kinds."""
+    return {n: kind for n, kind in kinds(op_class).items() if not isinstance(kind, SavedBytes)}
+
+
 # As struct kvm_cpuid_entry2 has them: leaf, sub-leaf, flags, EAX, EBX, ECX, EDX.
 CpuidEntries = Annotated[tuple[tuple[int, ...], ...], Items(Row(*[_U32] * 7))]
 # Leaf, sub-leaf, flags, register, the bits that change, and their value.

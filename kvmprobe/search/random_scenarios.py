@@ -10,9 +10,9 @@ from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.hazard import first_hazard
+from kvmprobe.scenarios.literal_fields import searched
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.need import needs_of
-from kvmprobe.scenarios.op_fields import kinds
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest import MapPayload
@@ -90,7 +90,7 @@ class Generator:
             ((name, op_class),) = self._random.choices(self._ops, self._weights)
             values = {
                 field: self._values.value(name, field, kind, domain.machine)
-                for field, kind in kinds(op_class).items()
+                for field, kind in searched(op_class).items()
             }
             op = op_class(**values)
             try:

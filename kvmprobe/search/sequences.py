@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.model.machine import Machine
 from kvmprobe.scenarios.domain import judgeable
-from kvmprobe.scenarios.op_fields import kinds
+from kvmprobe.scenarios.literal_fields import searched
 from kvmprobe.scenarios.ops import registry
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest import MapPayload
@@ -138,7 +138,7 @@ class Sequences:
 
     def _with_a_value(self, part: Part | None) -> Part | None:
         """Return a part with another value of one field, if its op has any."""
-        fields = kinds(type(part.op)) if part else {}
+        fields = searched(type(part.op)) if part else {}
         if part is None or not fields:
             return part
         field = self._random.choice(list(fields))
@@ -193,7 +193,7 @@ class Sequences:
             (op_class,) = self._random.choices(choices, weights)
             values = {
                 field: self._values.value(op_class.name, field, kind, trail.machine)
-                for field, kind in kinds(op_class).items()
+                for field, kind in searched(op_class).items()
             }
             op = op_class(**values)
             if trail.takes(op):

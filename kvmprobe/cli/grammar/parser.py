@@ -30,6 +30,7 @@ COMMANDS = {
     "compat": "say whether a guest that is saved on one host goes on on another",
     "save": "save a guest that has filled its state to a file",
     "restore": "restore a saved guest, which goes on and checks itself",
+    "migrate": "move guests between emulated hosts, and compare with what is predicted",
     "convert": "make a scenario of an attached CPU template or dump",
     "trace": "record the KVM calls of a program, or show a recording",
     "probe": "show what this CPU, kernel and KVM offer",

@@ -13,7 +13,7 @@ from kvmprobe.abi.tables import MSRS, XCRS
 from kvmprobe.model import guest_migration, literal, msr, sregs, uabi, xcr
 from kvmprobe.model.guest_migration import MSR_LISTS, Part
 from kvmprobe.scenarios.calls import VCPU, Argument, Captured, Literal, Output
-from kvmprobe.scenarios.literal_fields import Image
+from kvmprobe.scenarios.literal_fields import Saved
 from kvmprobe.scenarios.op_fields import Name
 from kvmprobe.scenarios.ops._base import FixedIoctl, HostIoctl, Places, op
 from kvmprobe.scenarios.ops.msrs import msr_list, unknown_msr
@@ -126,7 +126,7 @@ class RestoreVcpu(FixedIoctl):
     part: Part
     vcpu: Name
     source: Name = VCPU
-    content: Image = b""
+    content: Saved = b""
 
     def specification(self) -> ioctls.IoctlSpec:
         return _IOCTLS[self.part][1]

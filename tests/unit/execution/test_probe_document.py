@@ -42,6 +42,7 @@ def test_the_profile_has_what_the_host_has():
             "facts.cpu.components.9: offset 2688 and size 16",
         ),
         ({"facts__cpu__components__7__size": -1}, "facts.cpu.components: component 7"),
+        ({"facts__cpu__components__9__supervisor": 1}, "facts.cpu.components.9.supervisor: super"),
         ({"facts__cpu__mxcsr_mask": 1 << 40}, "facts.cpu.mxcsr_mask: expected 0 to 0xffffffff"),
         ({"facts__cpu__components": {}}, "facts.cpu.components: lacks component 2"),
         ({"facts__cpu__components__x": {}}, "facts.cpu.components.x.offset: is missing"),
