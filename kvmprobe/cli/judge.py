@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli import judge_replay
 from kvmprobe.cli.grammar.epilogs import end_with
-from kvmprobe.cli.judged_host import judged_hosts
+from kvmprobe.cli.judged_host import judged_hosts, recorded_host
 from kvmprobe.cli.terminal import print_line, progress
 from kvmprobe.errors import ExitCode, RecordingTruncated, ReportFileError
 from kvmprobe.recordings.reader import RecordingReader
@@ -39,6 +41,20 @@ Calls that the model does not cover are listed, and not judged.  What a
 guest does is not known: after its first entry only errors are looked at.
 The exit status is 1 if there is an error or a warning.
 """
+_REPLAY = """\
+A replay makes the recorded calls in one process, in the order in which
+they returned, up to the first one that can panic this host (--hazardous
+goes on).  Each memory slot has one page of zeros, and each KVM_RUN exits
+at once.  Calls that need files of the program, devices or guest memory
+are listed, and not made.  What is found:
+  error    a call that succeeded in the recording fails; the host dies, or
+           logs a fault; the replay does not come to its end
+  warning  the kernel's answer is not what the model expects; the replay
+           stopped before a call that can panic the host
+  note     a call returns or reads something else than in the recording:
+           because of another processor or KVM, of a known difference of
+           the kernels, or of what the model has no rule for
+"""
 
 
 def add_arguments(judge: argparse.ArgumentParser) -> None:
@@ -64,16 +80,24 @@ def add_arguments(judge: argparse.ArgumentParser) -> None:
     judge.add_argument("--json", action="store_true", help="print a JSON document")
     judge.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML as well")
     judge.add_argument("--sarif", type=Path, metavar="FILE", help="write SARIF 2.1.0 as well")
-    end_with(judge, _FINDINGS)
+    judge_replay.add_arguments(judge)
+    end_with(judge, _FINDINGS, _REPLAY)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Judge recordings; needs neither KVM nor root.
+    """Judge recordings, which needs neither KVM nor root, or replay them.
 
-    :raises UsageError: a recording cannot be read, or a kernel is not known
+    :raises UsageError: a recording cannot be read or replayed, or a kernel is not known
     :raises ReportFileError: a file cannot be written
     """
-    judgements = [one for path in arguments.recordings for one in _judged(path, arguments)]
+    judge_replay.check(arguments)
+    judgements = list(
+        _replayed(arguments)
+        if arguments.replay
+        else itertools.chain.from_iterable(
+            _judged(path, arguments) for path in arguments.recordings
+        )
+    )
     for path, text in ((arguments.junit, as_junit), (arguments.sarif, as_sarif)):
         if path is not None:
             _write(path, text(judgements))
@@ -94,6 +118,15 @@ def _judged(path: Path, arguments: argparse.Namespace) -> Iterator[Judgement]:
                 reviewer.take(entry)
     for name, reviewer in reviewers.items():
         yield Judgement(str(path), name, reviewer.finished())
+
+
+def _replayed(arguments: argparse.Namespace) -> Iterator[Judgement]:
+    recordings: judge_replay.Recordings = {}
+    for path in arguments.recordings:
+        with RecordingReader(path) as reader:
+            host, _ = recorded_host(reader.host, reader.header.kernel)
+            recordings[path] = host, list(_entries(path, reader))
+    return judge_replay.replays(recordings, arguments)
 
 
 def _entries(path: Path, reader: RecordingReader) -> Iterator[Entry]:

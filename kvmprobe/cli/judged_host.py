@@ -49,7 +49,7 @@ def judged_hosts(
     :raises UsageError: an unknown defect, neither a run nor a release, or facts that are not such
     """
     added = frozenset(map(defect_named, defects))
-    profile, name = _recorded(recorded, release)
+    profile, name = recorded_host(recorded, release)
     if not kernels:
         yield JudgedHost(name, _with(profile, added), Kernel.OTHER if added else Kernel.RECORDED)
     for text in kernels:
@@ -66,7 +66,11 @@ def judged_hosts(
             )
 
 
-def _recorded(recorded: Mapping[str, Any] | None, release: str) -> tuple[HostProfile, str]:
+def recorded_host(recorded: Mapping[str, Any] | None, release: str) -> tuple[HostProfile, str]:
+    """Return the host of a recording, a Sapphire Rapids if it has no facts, and its name.
+
+    :raises UsageError: the facts are not such
+    """
     if recorded is None:
         assumed = replace(sapphire_rapids(), behaviours=_defects_of(release))
         return assumed, f"{release}, as recorded; a Sapphire Rapids is assumed"

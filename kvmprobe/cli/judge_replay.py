@@ -1,0 +1,132 @@
+"""``kvmprobe judge --replay``: a recording's calls, issued on this host or on the emulated one."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import TYPE_CHECKING
+
+from kvmprobe.cli.grammar.choices import Where
+from kvmprobe.cli.grammar.host import add_host_checks, check_host, notice
+from kvmprobe.cli.grammar.shared import add_cold, add_device, add_sources, add_variant
+from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
+from kvmprobe.cli.terminal import progress
+from kvmprobe.errors import RecordingError, UsageError
+from kvmprobe.execution.place import Risk, ThisHost
+from kvmprobe.execution.reissuing import Reissuing
+from kvmprobe.reports.vmm_files import Judgement
+from kvmprobe.vmm.reissue import ReadBack, reissue
+from kvmprobe.vmm.replayed import replayed, safe_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from kvmprobe.execution.place import Place
+    from kvmprobe.model.host import HostProfile
+    from kvmprobe.progress import Progress
+    from kvmprobe.recordings.entries import Entry
+    from kvmprobe.vmm.replay import Replay
+
+Recordings = dict["Path", tuple["HostProfile", list["Entry"]]]
+# What only a replay takes, as it is if it is not given.
+_ONLY: Mapping[str, object] = {
+    "target": None,
+    "hazardous": False,
+    "allow_tainted": False,
+    "shared": False,
+    "cpus": 1,
+    "append": [],
+    "modules": None,
+    "cold": False,
+}
+
+
+def add_arguments(judge: argparse.ArgumentParser) -> None:
+    """Declare the arguments of a replay, and ``--cpu``."""
+    replay = judge.add_argument_group("replay")
+    replay.add_argument(
+        "--replay",
+        action="store_true",
+        help="issue the recorded calls, and compare what the kernel answers with the recording and "
+        "with the model",
+    )
+    replay.add_argument(
+        "--target",
+        choices=[Where.HOST.value, Where.LAB.value],
+        help="where to issue them: on this host or on the emulated host (default: this host, "
+        "unless an option of the emulated host is given)",
+    )
+    add_device(replay)
+    add_variant(replay)
+    replay.add_argument("--modules", metavar="DIR", help="directory with the modules of a bzImage")
+    add_sources(replay)
+    add_cold(replay)
+    add_host_checks(replay)
+    judge.set_defaults(jobs=1)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse what needs a replay without one, and what a replay does not take.
+
+    :raises UsageError: see above
+    """
+    if arguments.replay:
+        if arguments.defect:
+            raise UsageError("--defect: a replay finds the defects of its kernel by itself")
+        return
+    given = [name for name, unset in _ONLY.items() if getattr(arguments, name) != unset]
+    if given:
+        raise UsageError(f"--{given[0].replace('_', '-')} is for --replay")
+
+
+def replays(recordings: Recordings, arguments: argparse.Namespace) -> Iterator[Judgement]:
+    """Replay recordings on each kernel.
+
+    :raises UsageError: the arguments contradict each other
+    :raises RecordingError: a recording cannot be replayed
+    :raises Unavailable: KVM is not usable, or the host is not fit
+    :raises LabError: there is no emulated host
+    """
+    for kernel in arguments.kernel or [None]:
+        chosen = argparse.Namespace(**{**vars(arguments), "kernel": kernel})
+        refuse_kernel_of_host(chosen)
+        with progress() as status, _place(chosen, status) as place:
+            reissuing = Reissuing(place, status)
+            for path, (host, entries) in recordings.items():
+                try:
+                    replay = _replay(reissuing, place, chosen, host, entries)
+                except RecordingError as error:
+                    raise RecordingError(f"{path} cannot be replayed: {error}") from error
+                yield Judgement(str(path), f"replayed on {place.target.description}", replay)
+
+
+@contextlib.contextmanager
+def _place(arguments: argparse.Namespace, status: Progress) -> Iterator[Place]:
+    if is_emulated(arguments):
+        with emulated_host(arguments, status) as place:
+            yield place
+        return
+    for note in check_host(arguments):
+        notice(note)
+    yield ThisHost(arguments.device)
+
+
+def _replay(
+    reissuing: Reissuing,
+    place: Place,
+    arguments: argparse.Namespace,
+    recorded: HostProfile,
+    entries: Sequence[Entry],
+) -> Replay:
+    here, careful = reissuing.preflight.profile, place.risk is Risk.REAL and not arguments.hazardous
+    stopped = None
+    if careful:
+        entries, stopped = safe_part(entries, here, reissuing.preflight.suspected)
+    read_back = ReadBack.BEFORE_LOADS if careful and here.amx else ReadBack.NEVER
+    made = reissue(entries, here, read_back)
+    answers = reissuing.answers(made.calls, gate=int(careful))
+    replay = replayed(made, answers.trace, answers.crash, recorded, here)
+    if stopped is not None:
+        replay.add([stopped])
+    return replay
