@@ -98,7 +98,12 @@ def replays(recordings: Recordings, arguments: argparse.Namespace) -> Iterator[J
                     replay = _replay(reissuing, place, chosen, host, entries)
                 except RecordingError as error:
                     raise RecordingError(f"{path} cannot be replayed: {error}") from error
-                yield Judgement(str(path), f"replayed on {place.target.description}", replay)
+                yield Judgement(str(path), _name(place), replay)
+
+
+def _name(place: Place) -> str:
+    where = "the emulated host" if place.target.emulated else "this host"
+    return f"{place.target.release}, replayed on {where}"
 
 
 @contextlib.contextmanager

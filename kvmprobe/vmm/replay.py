@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.capabilities import Capability
 from kvmprobe.abi.ioctls.vcpu import KVM_RUN_HEAD
+from kvmprobe.abi.numbers import msr_name
 from kvmprobe.model.behaviours import DEFECTS
 from kvmprobe.model.outcome import HostDies
 from kvmprobe.recordings.lines import Call, ObjectKind, Permission, ProcessLine, Run, Runs
-from kvmprobe.results.difference import ResultDiffers
+from kvmprobe.results.difference import ResultDiffers, ValuesDiffer
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.calls import CANARY, Ioctl, Literal, MapMemory, Output, OutputBehind
 from kvmprobe.vmm.findings import At
-from kvmprobe.vmm.follow import Follower, is_immediate_exit, msr_entries
+from kvmprobe.vmm.follow import KNOWN, Follower, is_immediate_exit, msr_entries
 from kvmprobe.vmm.names import call_name, described, place_name
 from kvmprobe.vmm.reads import reads_otherwise
 from kvmprobe.vmm.replay_findings import (
@@ -47,6 +48,7 @@ _IMMEDIATE_EXIT = KVM_RUN_HEAD.offset("immediate_exit")
 _CREATIONS = (ioctls.CREATE_VM, ioctls.CREATE_VCPU)
 _LISTS = (ioctls.GET_MSRS, ioctls.SET_MSRS)
 _NESTED = (ioctls.GET_NESTED_STATE, ioctls.SET_NESTED_STATE)
+_KNOWN_NAMES = frozenset(map(msr_name, KNOWN))
 _OF_THE_HOST = NO_STATE | {ioctls.CHECK_EXTENSION, ioctls.GET_TSC_KHZ}
 
 
@@ -99,6 +101,7 @@ class Comparing:
         self._ran: set[str] = set()
         self._doubt: set[str] = set()
         self._lacking: set[int] = set()
+        self._other_msrs: set[str] = set()
 
     def pass_by(self, entry: Entry) -> None:
         """Take a line that is no call."""
@@ -205,21 +208,33 @@ class Comparing:
             return
         difference = differs(entry, answer, (then, now), self._here.layout)
         if difference is not None and recorded >= 0:
-            reason = self._reason(answer, vcpu, now)
+            reason = self._reason_of_values(answer, vcpu, now, difference)
             if reason.cause is not Cause.EITHER:
                 yield GivesOtherwise(vcpu, at, difference, reason)
+
+    def _reason_of_values(
+        self, answer: Entry, vcpu: str, now: Taken, difference: Difference
+    ) -> Reason:
+        if answer.spec == ioctls.GET_MSRS and isinstance(difference, ValuesDiffer):
+            names = difference.expected.keys()
+            if _of_the_host(answer):
+                self._other_msrs |= names
+            elif not names <= _KNOWN_NAMES:
+                return Reason(Cause.NOT_MODELLED)
+        return self._reason(answer, vcpu, now)
 
     def _reason(self, answer: Entry, vcpu: str, now: Taken) -> Reason:
         """Return why an answer can differ from the recording."""
         if _of_the_host(answer) or isinstance(answer.line, Permission) or self._lacks(answer):
             return Reason(Cause.HOST)
-        if now.why_not(now.recorded(answer)) or now.counted is not None or vcpu in self._doubt:
+        ended_at = _ended_at(answer, _result(answer) or 0)
+        if now.why_not(now.recorded(answer)) or ended_at not in {None, *KNOWN}:
             return Reason(Cause.NOT_MODELLED)
         if self._difference(self._now, answer, vcpu, now) is not None:
             return Reason(Cause.UNEXPECTED)
         if self._agrees(self._then, answer, vcpu):
             return Reason(Cause.EITHER)
-        if self._agrees(self._like_then, answer, vcpu):
+        if vcpu in self._like_then.unknown or self._agrees(self._like_then, answer, vcpu):
             return Reason(Cause.EARLIER)
         found = [b.name for b, one in self._suspects.items() if self._agrees(one, answer, vcpu)]
         return Reason(Cause.KERNEL, tuple(sorted(found))) if found else Reason(Cause.HOST)
@@ -228,7 +243,7 @@ class Comparing:
         """Return True if the host has not what a call needs."""
         msr = _ended_at(answer, _result(answer) or 0)
         if msr is not None:
-            return msr not in self._here.msrs
+            return msr not in self._here.msrs or msr_name(msr) in self._other_msrs
         if answer.spec == ioctls.ENABLE_CAP and answer.sent:
             return ioctls.KVM_ENABLE_CAP.packed.unpack_from(answer.sent)[0] in self._lacking
         return answer.spec in _NESTED and Capability.NESTED_STATE in self._lacking

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from kvmprobe.recordings.entries import Entry
     from kvmprobe.results.record import Crash
     from kvmprobe.results.trace import Trace
-    from kvmprobe.vmm.reissue import Reissue, Reissued
+    from kvmprobe.vmm.reissue import Reissue
     from kvmprobe.vmm.replay import Replay
     from kvmprobe.vmm.replay_findings import ReplayFinding
+
+_ENDED = "the replay ended before"
 
 
 def safe_part(
@@ -89,7 +91,11 @@ def replayed(
             continue
         answer = next(answers, None)
         if answer is None:
-            comparing.replay.add(_ended(_with_entry(made, step), trace, crash, comparing))
+            left = [
+                one.entry for one in made.steps[made.steps.index(step) :] if one.call and one.entry
+            ]
+            comparing.replay.add(_ended(left[0], trace, crash, comparing))
+            made.left_out.update((call_name(entry), _ENDED) for entry in left)
             break
         if step.entry is not None:
             vcpu, at = place_name(step.entry), _at(step.entry)
@@ -98,12 +104,6 @@ def replayed(
             comparing.take(step.entry, step.call, answer.replies[0])
     comparing.replay.calls = comparing.replay.replayed + sum(made.left_out.values())
     return comparing.replay
-
-
-def _with_entry(made: Reissue, step: Reissued) -> Entry:
-    """Return the recorded call that a step is, or was made for."""
-    start = made.steps.index(step)
-    return next(one.entry for one in made.steps[start:] if one.entry is not None)
 
 
 def _ended(

@@ -121,3 +121,18 @@ def test_a_file_that_is_no_recording(tmp_path, capsys):
     path.write_text("{}\n")
     assert judge(path) == ExitCode.USAGE
     assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target", "lab"], "--target is for --replay"),
+        (["--hazardous"], "--hazardous is for --replay"),
+        (["--allow-tainted"], "--allow-tainted is for --replay"),
+        (["--replay", "--defect", "B1"], "--defect: a replay finds the defects"),
+        (["--replay", "--target", "host", "--kernel", "6.12.95"], "excludes --target host"),
+    ],
+)
+def test_options_that_do_not_fit_a_replay_are_refused(words, message, faulty, capsys):
+    assert judge(faulty, *words) == ExitCode.USAGE
+    assert message in capsys.readouterr().err
