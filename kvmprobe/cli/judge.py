@@ -37,6 +37,8 @@ what is found, for each vCPU, when its guest is first entered:
            takes hosts with another kernel down
   note     two neighbouring calls do not commute; the recorded kernel did
            what the model does not expect
+With --cpu, the processor of each host lacks what that one of the emulated
+host lacks.
 Calls that the model does not cover are listed, and not judged.  What a
 guest does is not known: after its first entry only errors are looked at.
 The exit status is 1 if there is an error or a warning.
@@ -68,7 +70,8 @@ def add_arguments(judge: argparse.ArgumentParser) -> None:
         default=[],
         metavar="RUN|RELEASE",
         help="judge for the host of a kept run, or for a release: its known defects are those of "
-        "its number, the rest is as recorded; can be repeated (default: the recorded kernel)",
+        "its number, the rest is as recorded (default: the recorded kernel); of a replay: the "
+        "emulated host's kernel, as for `kvmprobe run`; can be repeated",
     )
     judge.add_argument(
         "--defect",
@@ -111,7 +114,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 def _judged(path: Path, arguments: argparse.Namespace) -> Iterator[Judgement]:
     with RecordingReader(path) as reader:
-        hosts = judged_hosts(reader.host, reader.header.kernel, arguments.kernel, arguments.defect)
+        asked = (arguments.kernel, arguments.defect, arguments.cpu)
+        hosts = judged_hosts(reader.host, reader.header.kernel, *asked)
         reviewers = {host.name: Reviewer(host.profile, host.kernel) for host in hosts}
         for entry in _entries(path, reader):
             for reviewer in reviewers.values():

@@ -167,10 +167,9 @@ def _(finding: ImageCut, _kernel: str) -> str:
 @sentence.register
 def _(finding: Refused, _kernel: str) -> str:
     if finding.msr is not None:
-        return f"{call_at(finding.at)} took {_msr(finding.msr)}, and this kernel does not"
+        return f"{call_at(finding.at)} took {_msr(finding.msr)}, and this host does not"
     return (
-        f"{call_at(finding.at)} succeeded, and fails on this kernel with "
-        f"{errno_name(finding.errno)}"
+        f"{call_at(finding.at)} succeeded, and fails on this host with {errno_name(finding.errno)}"
     )
 
 

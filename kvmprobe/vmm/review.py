@@ -25,8 +25,8 @@ from kvmprobe.vmm.findings import (
     ReadsOtherwise,
     Refused,
 )
-from kvmprobe.vmm.follow import KNOWN, Follower, is_immediate_exit, msr_entries, vcpu_name
-from kvmprobe.vmm.names import call_name
+from kvmprobe.vmm.follow import KNOWN, Follower, is_immediate_exit, msr_entries
+from kvmprobe.vmm.names import call_name, place_name
 from kvmprobe.vmm.neighbours import Accepted, order_matters
 from kvmprobe.vmm.reads import reads_otherwise
 from kvmprobe.vmm.restore import TSC_DEADLINE, Restore
@@ -109,7 +109,7 @@ class Reviewer:
     def take(self, entry: Entry) -> None:
         """Review an entry."""
         entry = entry.with_whole_payloads()
-        line, vcpu = entry.line, vcpu_name(entry.target)
+        line, vcpu = entry.line, place_name(entry)
         if isinstance(line, ProcessLine):
             self._follower.see_process(line)
             self._fatal.see_process(line)
