@@ -149,4 +149,4 @@ def test_another_processor_can_be_judged_for(tmp_path, capsys):
 def test_an_msr_that_no_guest_of_that_processor_has_is_not_taken(tmp_path, capsys):
     path = recorded("7.3.4", CORRECT, tmp_path / "r")
     judge(path, "--cpu", "no-cet")
-    assert "took IA32_XSS, and this host does not" in capsys.readouterr().out
+    assert "took IA32_U_CET, and this host does not" in capsys.readouterr().out
