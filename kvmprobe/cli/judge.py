@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli import judge_replay
-from kvmprobe.cli.grammar.epilogs import end_with
+from kvmprobe.cli.grammar.judge import add_arguments, check
 from kvmprobe.cli.judged_host import judged_hosts, recorded_host
 from kvmprobe.cli.terminal import print_line, progress
 from kvmprobe.errors import ExitCode, RecordingTruncated, ReportFileError
@@ -21,70 +19,15 @@ from kvmprobe.vmm.review import Reviewer
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.console import Console
 
     from kvmprobe.recordings.entries import Entry
 
+__all__ = ["add_arguments", "run"]
+
 _STEP = 10_000
-_FINDINGS = """\
-what is found, for each vCPU, when its guest is first entered:
-  error    a call takes the host down; a restored value is lost, by which
-           call; a value that was saved is not restored; permission is
-           missing; an image is cut short; a failed call is ignored; a
-           call fails on the judged kernel
-  warning  a value that the guest's CPUID offers is not restored; a call
-           takes hosts with another kernel down
-  note     two neighbouring calls do not commute; the recorded kernel did
-           what the model does not expect
-With --cpu, the processor of each host lacks what that one of the emulated
-host lacks.
-Calls that the model does not cover are listed, and not judged.  What a
-guest does is not known: after its first entry only errors are looked at.
-The exit status is 1 if there is an error or a warning.
-"""
-_REPLAY = """\
-A replay makes the recorded calls in one process, in the order in which
-they returned, up to the first one that can panic this host (--hazardous
-goes on).  Each memory slot has one page of zeros, and each KVM_RUN exits
-at once.  Calls that need files of the program, devices or guest memory
-are listed, and not made.  What is found:
-  error    a call that succeeded in the recording fails; the host dies, or
-           logs a fault; the replay does not come to its end
-  warning  the kernel's answer is not what the model expects; the replay
-           stopped before a call that can panic the host
-  note     a call returns or reads something else than in the recording:
-           because of another processor or KVM, of a known difference of
-           the kernels, or of what the model has no rule for
-"""
-
-
-def add_arguments(judge: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    judge.add_argument(
-        "recordings", type=Path, nargs="+", metavar="RECORDING", help="a file of `kvmprobe trace`"
-    )
-    judge.add_argument(
-        "--kernel",
-        action="append",
-        default=[],
-        metavar="RUN|RELEASE",
-        help="judge for the host of a kept run, or for a release: its known defects are those of "
-        "its number, the rest is as recorded (default: the recorded kernel); of a replay: the "
-        "emulated host's kernel, as for `kvmprobe run`; can be repeated",
-    )
-    judge.add_argument(
-        "--defect",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="judge for a kernel with this known defect (B1, O1, ...) as well",
-    )
-    judge.add_argument("--json", action="store_true", help="print a JSON document")
-    judge.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML as well")
-    judge.add_argument("--sarif", type=Path, metavar="FILE", help="write SARIF 2.1.0 as well")
-    judge_replay.add_arguments(judge)
-    end_with(judge, _FINDINGS, _REPLAY)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -93,7 +36,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises UsageError: a recording cannot be read or replayed, or a kernel is not known
     :raises ReportFileError: a file cannot be written
     """
-    judge_replay.check(arguments)
+    check(arguments)
     judgements = list(
         _replayed(arguments)
         if arguments.replay
@@ -125,6 +68,9 @@ def _judged(path: Path, arguments: argparse.Namespace) -> Iterator[Judgement]:
 
 
 def _replayed(arguments: argparse.Namespace) -> Iterator[Judgement]:
+    # Judging alone drives no kernel.
+    from kvmprobe.cli import judge_replay  # noqa: PLC0415
+
     recordings: judge_replay.Recordings = {}
     for path in arguments.recordings:
         with RecordingReader(path) as reader:

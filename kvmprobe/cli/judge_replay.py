@@ -6,12 +6,10 @@ import argparse
 import contextlib
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.host import add_host_checks, check_host, notice
-from kvmprobe.cli.grammar.shared import add_cold, add_device, add_sources, add_variant
+from kvmprobe.cli.fit_host import check_host, notice
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
 from kvmprobe.cli.terminal import progress
-from kvmprobe.errors import RecordingError, UsageError
+from kvmprobe.errors import RecordingError
 from kvmprobe.execution.place import Risk, ThisHost
 from kvmprobe.execution.reissuing import Reissuing
 from kvmprobe.reports.vmm_files import Judgement
@@ -19,7 +17,7 @@ from kvmprobe.vmm.reissue import ReadBack, reissue
 from kvmprobe.vmm.replayed import replayed, safe_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from kvmprobe.execution.place import Place
@@ -29,55 +27,6 @@ if TYPE_CHECKING:
     from kvmprobe.vmm.replay import Replay
 
 Recordings = dict["Path", tuple["HostProfile", list["Entry"]]]
-# What only a replay takes, as it is if it is not given.
-_ONLY: Mapping[str, object] = {
-    "target": None,
-    "hazardous": False,
-    "allow_tainted": False,
-    "shared": False,
-    "cpus": 1,
-    "append": [],
-    "modules": None,
-    "cold": False,
-}
-
-
-def add_arguments(judge: argparse.ArgumentParser) -> None:
-    """Declare the arguments of a replay, and ``--cpu``."""
-    replay = judge.add_argument_group("replay")
-    replay.add_argument(
-        "--replay",
-        action="store_true",
-        help="issue the recorded calls, and compare what the kernel answers with the recording and "
-        "with the model",
-    )
-    replay.add_argument(
-        "--target",
-        choices=[Where.HOST.value, Where.LAB.value],
-        help="where to issue them: on this host or on the emulated host (default: this host, "
-        "unless an option of the emulated host is given)",
-    )
-    add_device(replay)
-    add_variant(replay)
-    replay.add_argument("--modules", metavar="DIR", help="directory with the modules of a bzImage")
-    add_sources(replay)
-    add_cold(replay)
-    add_host_checks(replay)
-    judge.set_defaults(jobs=1)
-
-
-def check(arguments: argparse.Namespace) -> None:
-    """Refuse what needs a replay without one, and what a replay does not take.
-
-    :raises UsageError: see above
-    """
-    if arguments.replay:
-        if arguments.defect:
-            raise UsageError("--defect: a replay finds the defects of its kernel by itself")
-        return
-    given = [name for name, unset in _ONLY.items() if getattr(arguments, name) != unset]
-    if given:
-        raise UsageError(f"--{given[0].replace('_', '-')} is for --replay")
 
 
 def replays(recordings: Recordings, arguments: argparse.Namespace) -> Iterator[Judgement]:
