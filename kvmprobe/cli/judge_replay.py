@@ -74,11 +74,12 @@ def _replay(
     entries: Sequence[Entry],
 ) -> Replay:
     here, careful = reissuing.preflight.profile, place.risk is Risk.REAL and not arguments.hazardous
-    stopped = None
+    safe, stopped = entries, None
     if careful:
-        entries, stopped = safe_part(entries, here, reissuing.preflight.suspected)
+        safe, stopped = safe_part(entries, here, reissuing.preflight.suspected)
     read_back = ReadBack.BEFORE_LOADS if careful and here.amx else ReadBack.NEVER
-    made = reissue(entries, here, read_back)
+    made = reissue(safe, here, read_back)
+    made.leave_out(entries[len(safe) :], "the replay stopped before")
     answers = reissuing.answers(made.calls, gate=int(careful))
     replay = replayed(made, answers.trace, answers.crash, recorded, here)
     if stopped is not None:

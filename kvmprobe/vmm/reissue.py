@@ -111,6 +111,11 @@ class Reissue:
         """The calls, in order."""
         return [step.call for step in self.steps if step.call is not None]
 
+    def leave_out(self, entries: Iterable[Entry], why: str) -> None:
+        """Count the calls among some entries as not issued."""
+        calls = (one for one in entries if isinstance(one.line, Call | Permission | Run))
+        self.left_out.update((call_name(entry), why) for entry in calls)
+
 
 def reissue(entries: Sequence[Entry], host: HostProfile, read_back: ReadBack) -> Reissue:
     """Return the calls of a recording for a host.

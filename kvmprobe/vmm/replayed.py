@@ -95,7 +95,7 @@ def replayed(
                 one.entry for one in made.steps[made.steps.index(step) :] if one.call and one.entry
             ]
             comparing.replay.add(_ended(left[0], trace, crash, comparing))
-            made.left_out.update((call_name(entry), _ENDED) for entry in left)
+            made.leave_out(left, _ENDED)
             break
         if step.entry is not None:
             vcpu, at = place_name(step.entry), _at(step.entry)

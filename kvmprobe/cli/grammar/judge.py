@@ -105,7 +105,9 @@ def _add_replay(judge: argparse.ArgumentParser) -> None:
     )
     add_device(replay)
     add_variant(replay)
-    replay.add_argument("--modules", metavar="DIR", help="directory with the modules of a bzImage")
+    replay.add_argument(
+        "--modules", type=Path, metavar="DIR", help="directory with the modules of a bzImage"
+    )
     add_sources(replay)
     add_cold(replay)
     add_host_checks(replay)

@@ -161,3 +161,13 @@ def test_a_payload_that_was_not_recorded_is_a_reason(recording):
 def test_a_read_has_a_buffer(made):
     reads = ioctls_of(ioctls.GET_REGS, made)
     assert {call.argument for call in reads} == {Output(ioctls.KVM_REGS.size)}
+
+
+def test_what_is_left_out_afterwards_counts_as_not_issued(recording):
+    host, entries = recording
+    last = entries[-20:]
+    made = reissue(entries[:-20], host, ReadBack.NEVER)
+    before = sum(made.left_out.values())
+    made.leave_out(last, "the replay stopped before")
+    calls = [one for one in last if isinstance(one.line, Call | Run | Permission)]
+    assert sum(made.left_out.values()) == before + len(calls) > before
