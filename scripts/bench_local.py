@@ -19,7 +19,7 @@ from kvmprobe.execution.driver import Driver, Request
 from kvmprobe.execution.judging import Judging
 from kvmprobe.execution.local_link import LocalLink
 from kvmprobe.execution.place import ThisHost
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu

@@ -38,7 +38,7 @@ _NUMBERS = {
 
 def all_checks() -> str:
     """Return all comparisons."""
-    lines = [line for spec in ioctls.ALL for line in of_ioctl(spec)]
+    lines = [line for spec in (*ioctls.ALL, *ioctls.AS_RECORDED) for line in of_ioctl(spec)]
     for prefix, members in _ENUMERATIONS.items():
         lines += [_equal(f"{prefix}{member.name}", int(member)) for member in members]
     lines += [_equal(name, value) for name, value in _NUMBERS.items()]

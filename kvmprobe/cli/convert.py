@@ -1,4 +1,4 @@
-"""``kvmprobe convert``: a scenario document from what people attach to reports."""
+"""``kvmprobe convert``: a scenario of what people attach to reports, or an order of a recording."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.epilogs import end_with
+from kvmprobe.cli.recorded_order import is_recording, order_file
 from kvmprobe.cli.terminal import print_line
-from kvmprobe.errors import ExitCode, ScenarioError, UsageError
+from kvmprobe.errors import ExitCode, RecordingError, ScenarioError, UsageError
 from kvmprobe.scenarios.attached.parts import Template
 from kvmprobe.scenarios.attached.reading import MOST_BYTES, read_attached
 from kvmprobe.scenarios.attached.replaying import replaying
@@ -35,6 +36,9 @@ what a file may have, found by its content:
   CPUID         text of `cpuid -r`; the first processor is used
   SREGS         struct kvm_sregs or struct kvm_sregs2, raw
   XSAVE image   4096 bytes or more, raw, as KVM_GET_XSAVE2 returns it
+A recording of `kvmprobe trace` becomes a restore order, for `kvmprobe run
+--order`: the calls on its first vCPU, up to the first entry of the guest.
+What an order cannot have is reported.
 The scenario gives them to a new vCPU: CPUID, MSRs, SREGS, XSAVE; then it
 runs HLT, if there are no SREGS.  An MSR that the model does not know is
 set, and not judged.  What the model does not cover otherwise is refused.
@@ -48,38 +52,47 @@ def add_arguments(convert: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="an attached file; several give one vCPU different parts of its state",
+        help="an attached file, or one recording; several files give one vCPU different parts of "
+        "its state",
     )
     convert.add_argument(
         "-o",
         "--output",
         type=Path,
-        metavar="SCENARIO.json",
-        help="write the scenario there, for `replay`, `explain` and `repro`, instead of to "
-        "standard output",
+        metavar="FILE",
+        help="write the scenario there, for `replay`, `explain` and `repro`, or the order, for "
+        "`run --order`, instead of to standard output",
     )
     end_with(convert, FORMS)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:  # noqa: ARG001
-    """Write the scenario; nothing is written unless every file can be read.
+    """Write the scenario, or the order; nothing is written unless every file can be read.
 
     :raises UsageError: a file cannot be read, or two give the same
+    :raises RecordingError: a recording is beside other files, or has no order
     :raises ScenarioError: a mistake in a file, or the model does not cover what it has
     """
+    if recordings := [file for file in arguments.files if is_recording(file)]:
+        if len(arguments.files) > 1:
+            raise RecordingError(f"{recordings[0]} is a recording; give it alone")
+        return _write(order_file(recordings[0]), arguments.output)
     parts = {file: _read(file) for file in dict.fromkeys(arguments.files)}
     scenario = replaying(_id(next(iter(parts))), {str(file): part for file, part in parts.items()})
     for file, part in parts.items():
         for line in part.left_out if isinstance(part, Template) else ():
             print_line(f"kvmprobe: {file}: {line}")
-    text = to_document(scenario)
-    if arguments.output is None:
+    return _write(to_document(scenario), arguments.output)
+
+
+def _write(text: str, output: Path | None) -> ExitCode:
+    if output is None:
         sys.stdout.write(text)
         return ExitCode.OK
     try:
-        arguments.output.write_text(text, encoding="utf-8")
+        output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--output {arguments.output}: {error.strerror}") from error
+        raise UsageError(f"--output {output}: {error.strerror}") from error
     return ExitCode.OK
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.corpus import read_corpus, write_corpus
+from kvmprobe.cli.fit_host import check_host, notice
 from kvmprobe.cli.fuzz_session import Limits, Session
 from kvmprobe.cli.grammar.epilogs import FUZZING, SAFETY, end_with
-from kvmprobe.cli.grammar.host import add_host_checks, add_target, arming_of, check_host, notice
+from kvmprobe.cli.grammar.host import add_host_checks, add_target, arming_of
 from kvmprobe.cli.grammar.shared import Number, add_coverage, add_device, add_emulated, seconds
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host, watched
 from kvmprobe.cli.terminal import progress

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.grammar.epilogs import end_with
-from kvmprobe.cli.judged_host import judged_hosts
+from kvmprobe.cli.grammar.judge import add_arguments, check
+from kvmprobe.cli.judged_host import judged_hosts, recorded_host
 from kvmprobe.cli.terminal import print_line, progress
 from kvmprobe.errors import ExitCode, RecordingTruncated, ReportFileError
 from kvmprobe.recordings.reader import RecordingReader
@@ -19,61 +19,31 @@ from kvmprobe.vmm.review import Reviewer
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.console import Console
 
     from kvmprobe.recordings.entries import Entry
 
+__all__ = ["add_arguments", "run"]
+
 _STEP = 10_000
-_FINDINGS = """\
-what is found, for each vCPU, when its guest is first entered:
-  error    a call takes the host down; a restored value is lost, by which
-           call; a value that was saved is not restored; permission is
-           missing; an image is cut short; a failed call is ignored; a
-           call fails on the judged kernel
-  warning  a value that the guest's CPUID offers is not restored; a call
-           takes hosts with another kernel down
-  note     two neighbouring calls do not commute; the recorded kernel did
-           what the model does not expect
-Calls that the model does not cover are listed, and not judged.  What a
-guest does is not known: after its first entry only errors are looked at.
-The exit status is 1 if there is an error or a warning.
-"""
-
-
-def add_arguments(judge: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    judge.add_argument(
-        "recordings", type=Path, nargs="+", metavar="RECORDING", help="a file of `kvmprobe trace`"
-    )
-    judge.add_argument(
-        "--kernel",
-        action="append",
-        default=[],
-        metavar="RUN|RELEASE",
-        help="judge for the host of a kept run, or for a release: its known defects are those of "
-        "its number, the rest is as recorded; can be repeated (default: the recorded kernel)",
-    )
-    judge.add_argument(
-        "--defect",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="judge for a kernel with this known defect (B1, O1, ...) as well",
-    )
-    judge.add_argument("--json", action="store_true", help="print a JSON document")
-    judge.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML as well")
-    judge.add_argument("--sarif", type=Path, metavar="FILE", help="write SARIF 2.1.0 as well")
-    end_with(judge, _FINDINGS)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    """Judge recordings; needs neither KVM nor root.
+    """Judge recordings, which needs neither KVM nor root, or replay them.
 
-    :raises UsageError: a recording cannot be read, or a kernel is not known
+    :raises UsageError: a recording cannot be read or replayed, or a kernel is not known
     :raises ReportFileError: a file cannot be written
     """
-    judgements = [one for path in arguments.recordings for one in _judged(path, arguments)]
+    check(arguments)
+    judgements = list(
+        _replayed(arguments)
+        if arguments.replay
+        else itertools.chain.from_iterable(
+            _judged(path, arguments) for path in arguments.recordings
+        )
+    )
     for path, text in ((arguments.junit, as_junit), (arguments.sarif, as_sarif)):
         if path is not None:
             _write(path, text(judgements))
@@ -87,13 +57,26 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 def _judged(path: Path, arguments: argparse.Namespace) -> Iterator[Judgement]:
     with RecordingReader(path) as reader:
-        hosts = judged_hosts(reader.host, reader.header.kernel, arguments.kernel, arguments.defect)
+        asked = (arguments.kernel, arguments.defect, arguments.cpu)
+        hosts = judged_hosts(reader.host, reader.header.kernel, *asked)
         reviewers = {host.name: Reviewer(host.profile, host.kernel) for host in hosts}
         for entry in _entries(path, reader):
             for reviewer in reviewers.values():
                 reviewer.take(entry)
     for name, reviewer in reviewers.items():
         yield Judgement(str(path), name, reviewer.finished())
+
+
+def _replayed(arguments: argparse.Namespace) -> Iterator[Judgement]:
+    # Judging alone drives no kernel.
+    from kvmprobe.cli import judge_replay  # noqa: PLC0415
+
+    recordings: judge_replay.Recordings = {}
+    for path in arguments.recordings:
+        with RecordingReader(path) as reader:
+            host, _ = recorded_host(reader.host, reader.header.kernel)
+            recordings[path] = host, list(_entries(path, reader))
+    return judge_replay.replays(recordings, arguments)
 
 
 def _entries(path: Path, reader: RecordingReader) -> Iterator[Entry]:

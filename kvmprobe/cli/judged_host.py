@@ -10,6 +10,7 @@ from kvmprobe.cli.explained_host import defect_named, host_of_run
 from kvmprobe.errors import KvmprobeError, UsageError
 from kvmprobe.execution.preflight import Preflight
 from kvmprobe.model.behaviours import variants
+from kvmprobe.model.lesser_cpu import on_lesser_cpu
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.releases import release_of
@@ -39,6 +40,7 @@ def judged_hosts(
     release: str,
     kernels: Sequence[str],
     defects: Sequence[str],
+    cpu: str | None = None,
 ) -> Iterator[JudgedHost]:
     """Yield the kernels to judge: the recorded one unless others are named.
 
@@ -46,18 +48,28 @@ def judged_hosts(
     :param release: of the recorded kernel
     :param kernels: directories of runs, or releases, whose known defects are those of their number
     :param defects: ids of known defects that each has as well
+    :param cpu: what the processor of each lacks: one of ``lesser_cpu.NAMES``
     :raises UsageError: an unknown defect, neither a run nor a release, or facts that are not such
     """
     added = frozenset(map(defect_named, defects))
-    profile, name = _recorded(recorded, release)
+    profile, name = recorded_host(recorded, release)
+    for host in _hosts(profile, name, kernels):
+        kernel = Kernel.OTHER if added or cpu else host.kernel
+        found, described = _with(host.profile, added), host.name
+        if cpu:
+            found, described = on_lesser_cpu(found, cpu), f"{described}, processor {cpu}"
+        yield JudgedHost(described, found, kernel)
+
+
+def _hosts(profile: HostProfile, name: str, kernels: Sequence[str]) -> Iterator[JudgedHost]:
     if not kernels:
-        yield JudgedHost(name, _with(profile, added), Kernel.OTHER if added else Kernel.RECORDED)
+        yield JudgedHost(name, profile, Kernel.RECORDED)
     for text in kernels:
         if Path(text).exists():
             found, described = host_of_run(text)
-            yield JudgedHost(described, _with(found, added), Kernel.OTHER)
+            yield JudgedHost(described, found, Kernel.OTHER)
         elif release_of(text):
-            behaviours = variants(profile.behaviours) | _defects_of(text) | added
+            behaviours = variants(profile.behaviours) | _defects_of(text)
             other = replace(profile, behaviours=behaviours)
             yield JudgedHost(f"{text}, with the recorded host's processor", other, Kernel.OTHER)
         else:
@@ -66,7 +78,11 @@ def judged_hosts(
             )
 
 
-def _recorded(recorded: Mapping[str, Any] | None, release: str) -> tuple[HostProfile, str]:
+def recorded_host(recorded: Mapping[str, Any] | None, release: str) -> tuple[HostProfile, str]:
+    """Return the host of a recording, a Sapphire Rapids if it has no facts, and its name.
+
+    :raises UsageError: the facts are not such
+    """
     if recorded is None:
         assumed = replace(sapphire_rapids(), behaviours=_defects_of(release))
         return assumed, f"{release}, as recorded; a Sapphire Rapids is assumed"

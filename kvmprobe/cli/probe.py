@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kvmprobe.cli.fit_host import notice
 from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.host import notice
 from kvmprobe.cli.grammar.shared import add_cold, add_device, add_kernel, add_variant
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
 from kvmprobe.cli.terminal import progress
@@ -20,8 +20,9 @@ from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.packed import unpack
 from kvmprobe.execution.place import Risk, ThisHost
-from kvmprobe.execution.preflight import classes, examine
+from kvmprobe.execution.preflight import classes
 from kvmprobe.execution.probe_document import SCHEMA
+from kvmprobe.execution.probing import examine
 from kvmprobe.host.arming import disarm, unrestored
 from kvmprobe.host.doctor.examination import examine_host
 from kvmprobe.host.files import HostFiles

@@ -17,7 +17,8 @@ from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
-from kvmprobe.execution.preflight import examine, unmet
+from kvmprobe.execution.preflight import unmet
+from kvmprobe.execution.probing import examine
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.console import print_lines
 from kvmprobe.repro.build import compile_program

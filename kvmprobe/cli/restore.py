@@ -10,7 +10,7 @@ from kvmprobe.cli.moved import ORDER, add_place, divergence_lines, order_named, 
 from kvmprobe.errors import ExitCode, ScenarioError, UsageError
 from kvmprobe.execution.one_scenario import run_one
 from kvmprobe.reports.console import print_lines
-from kvmprobe.reports.vmm_review import pieces_text
+from kvmprobe.reports.vmm_sentences import pieces_text
 
 if TYPE_CHECKING:
     import argparse

@@ -9,8 +9,9 @@ from kvmprobe.cli import terminal
 from kvmprobe.cli.attempt import Attempt, first_attempt
 from kvmprobe.cli.derived import by_coverage, expanded, listing
 from kvmprobe.cli.exit_style import outcome
+from kvmprobe.cli.fit_host import notice
 from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.host import arming_of, notice
+from kvmprobe.cli.grammar.host import arming_of
 from kvmprobe.cli.grammar.run import add_arguments
 from kvmprobe.cli.orders import keep, planned, read_orders
 from kvmprobe.cli.orders import listing as of_orders

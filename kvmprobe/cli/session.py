@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.fit_host import check_host
 from kvmprobe.cli.grammar.choices import OfKnown, Where
-from kvmprobe.cli.grammar.host import check_host
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host, is_emulated, watched
 from kvmprobe.errors import (

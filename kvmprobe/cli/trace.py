@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
+from kvmprobe.cli.fit_host import notice
 from kvmprobe.cli.grammar.epilogs import TRACING, end_with
-from kvmprobe.cli.grammar.host import notice
 from kvmprobe.cli.grammar.shared import Number, add_device
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
-from kvmprobe.execution.preflight import examine, profile_of
+from kvmprobe.execution.preflight import profile_of
+from kvmprobe.execution.probing import examine
 from kvmprobe.host.doctor.errata import Processor
 from kvmprobe.host.files import HostFiles
 from kvmprobe.recordings.lines import Cpu, Header

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import KvmprobeError
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.preflight import examine, unmet
+from kvmprobe.execution.preflight import unmet
+from kvmprobe.execution.probing import examine
 from kvmprobe.judge.lockstep import agrees
 from kvmprobe.moves.cells import Cell, Fared, Fate, MovedGuest, predicted
 from kvmprobe.moves.guests import uses

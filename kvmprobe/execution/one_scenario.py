@@ -9,7 +9,8 @@ from kvmprobe.errors import ExitCode, KvmprobeError, Unavailable
 from kvmprobe.execution.driver import Driver, Request
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Risk
-from kvmprobe.execution.preflight import examine, unmet
+from kvmprobe.execution.preflight import unmet
+from kvmprobe.execution.probing import examine
 from kvmprobe.judge.lockstep import agrees, examined
 from kvmprobe.results.trace import End
 from kvmprobe.scenarios.model_run import ModelRun, ModelRuns

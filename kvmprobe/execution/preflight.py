@@ -1,25 +1,19 @@
-"""Probes a target: derives the host profile, and what can be tested there, from worker facts."""
+"""The result of probing a target: the host profile, and what can be tested there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from kvmprobe.errors import Unavailable, errno_name
-from kvmprobe.execution.driver import Request
 from kvmprobe.execution.packed import unpack
-from kvmprobe.judge.lockstep import predicts
 from kvmprobe.model.behaviours import DEFECTS, Behaviour, Behaviours
 from kvmprobe.model.feature import IBT, SHSTK, offers
 from kvmprobe.model.host import HostProfile
-from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
 from kvmprobe.scenarios.scenario import Need
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
 from kvmprobe.xstate.features import FPSSE, names
 from kvmprobe.xstate.layout import Component, Layout
-
-if TYPE_CHECKING:
-    from kvmprobe.execution.driver import Driver
 
 CAP_XSAVE2_SINCE = "5.17"
 RUNS = "runs"
@@ -67,21 +61,6 @@ class Preflight:
         return (self.profile.behaviours | self.undetermined) & DEFECTS
 
 
-def examine(driver: Driver) -> Preflight:
-    """Probe the target of a driver.
-
-    :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm``, ``old_kernel`` or
-        ``no_xsave``
-    """
-    facts = driver.facts()
-    if facts["kvm"] is None:
-        reason = facts["kvm_unavailable"]
-        raise Unavailable(reason["code"], reason["message"])
-    profile = profile_of(facts)
-    found, undetermined = _behaviours(driver, profile)
-    return Preflight(facts, replace(profile, behaviours=found), undetermined)
-
-
 def profile_of(facts: dict[str, Any]) -> HostProfile:
     """Return the host profile for these facts, without behaviours.
 
@@ -119,23 +98,6 @@ def profile_of(facts: dict[str, Any]) -> HostProfile:
         supported=table,
         msrs=frozenset(kvm["msrs"]),
     )
-
-
-def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:
-    """Run each probe; compare its trace with the model with and without the behaviour."""
-    probes = {b: p for b, p in PROBES.items() if profile.amx or not p.needs_amx}
-    requests = [Request(probe, gate=1) for probe in probes.values()]
-    traces = [trace for _, trace in driver.traces(requests, profile)]
-    found: Behaviours = frozenset()
-    undetermined: set[Behaviour] = set()
-    for (behaviour, probe), trace in zip(probes.items(), traces, strict=True):
-        without = predicts(probe, replace(profile, behaviours=found), trace)
-        with_it = predicts(probe, replace(profile, behaviours=found | {behaviour}), trace)
-        if with_it and not without:
-            found |= {behaviour}
-        elif not without:
-            undetermined.add(behaviour)
-    return found, frozenset(undetermined)
 
 
 @dataclass(frozen=True, slots=True)

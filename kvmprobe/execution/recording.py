@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
-from kvmprobe.execution.preflight import examine, profile_of, unmet
+from kvmprobe.execution.preflight import profile_of, unmet
+from kvmprobe.execution.probing import examine
 from kvmprobe.judge.lockstep import agrees_along, explanation
 from kvmprobe.judge.unspecified import judged_bytes
 from kvmprobe.model.behaviours import DEFECTS, variants

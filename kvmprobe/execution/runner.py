@@ -15,7 +15,8 @@ from kvmprobe.execution.ledger import NoLedger
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.place import Risk
 from kvmprobe.execution.plan import NO_PAST, Past, Plan, Planned, plan, plan_as_given
-from kvmprobe.execution.preflight import Preflight, examine
+from kvmprobe.execution.preflight import Preflight
+from kvmprobe.execution.probing import examine
 from kvmprobe.execution.real_host import RealHost
 from kvmprobe.execution.settling import Hazardous, Settling
 from kvmprobe.execution.shards import TRIES, Shards, was_killed

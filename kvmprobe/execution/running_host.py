@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 
 if TYPE_CHECKING:
     from kvmprobe.model.behaviours import Behaviours

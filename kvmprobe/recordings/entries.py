@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def spec_of(request: int) -> IoctlSpec | None:
     """Return the ioctl of a request number; None if kvmprobe does not describe it."""
-    return ioctls.BY_NUMBER.get(request)
+    return ioctls.IN_RECORDINGS.get(request)
 
 
 @dataclass(frozen=True, slots=True)

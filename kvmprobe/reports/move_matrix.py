@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe import __version__
 from kvmprobe.moves.cells import Cell, Fared, Fate
-from kvmprobe.reports.vmm_review import pieces_text
+from kvmprobe.reports.vmm_sentences import pieces_text
 from kvmprobe.results.codec import to_json
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from kvmprobe.errors import errno_name
 from kvmprobe.moves.compatibility import Cause, Cpuid
 from kvmprobe.moves.guests import Use
 from kvmprobe.moves.restoring import Fatal, Lost, Refused
-from kvmprobe.reports.vmm_review import pieces_text
+from kvmprobe.reports.vmm_sentences import pieces_text
 from kvmprobe.results.codec import to_json
 from kvmprobe.results.known import by_id
 from kvmprobe.xstate.features import names

@@ -10,13 +10,15 @@ from xml.etree import ElementTree as ET
 
 from kvmprobe import __version__
 from kvmprobe.reports.excerpt import printable
-from kvmprobe.reports.vmm_review import counts, sentence
+from kvmprobe.reports.vmm_replay import sentence
+from kvmprobe.reports.vmm_review import counts
 from kvmprobe.results.codec import to_json
-from kvmprobe.vmm import findings
 from kvmprobe.vmm.findings import At, Finding, Level
+from kvmprobe.vmm.replay import Replay
+from kvmprobe.vmm.replay_findings import Found, ReplayFinding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kvmprobe.vmm.review import Review
 
@@ -42,7 +44,7 @@ class Judgement:
         return any(finding.level in _FAILS for finding in self.review.findings)
 
 
-def rule_of(finding: Finding) -> str:
+def rule_of(finding: Found) -> str:
     """Return the kind of a finding: ``not-restored``."""
     return _rule(type(finding).__name__)
 
@@ -51,7 +53,7 @@ def _rule(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
-def line_of(finding: Finding) -> int:
+def line_of(finding: Found) -> int:
     """Return the line in the recording that a finding is shown at: of its first call."""
     calls = (getattr(finding, name) for name in finding.__dataclass_fields__)
     return min(call.line for call in calls if isinstance(call, At))
@@ -65,10 +67,8 @@ def as_json(judgements: Sequence[Judgement]) -> str:
             "kernel": one.kernel,
             "calls": one.review.calls,
             "judged": one.review.judged,
-            "not_judged": [
-                {"call": call, "why": why, "count": number}
-                for (call, why), number in sorted(one.review.not_judged.items())
-            ],
+            "not_judged": _counted(one.review.not_judged),
+            **_of_replay(one.review),
             "findings_left_out": one.review.left_out,
             "findings": [
                 {
@@ -86,11 +86,29 @@ def as_json(judgements: Sequence[Judgement]) -> str:
     return json.dumps({"schema": SCHEMA, "tool": __version__, "judgements": found}, indent=1)
 
 
+def _counted(calls_of: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    return [
+        {"call": call, "why": why, "count": number}
+        for (call, why), number in sorted(calls_of.items())
+    ]
+
+
+def _of_replay(review: Review) -> dict[str, Any]:
+    if not isinstance(review, Replay):
+        return {}
+    return {
+        "replayed": review.replayed,
+        "compared": review.compared,
+        "not_replayed": _counted(review.not_replayed),
+        "not_compared": _counted(review.not_compared),
+    }
+
+
 def as_junit(judgements: Sequence[Judgement]) -> str:
     """Return JUnit XML: a suite for each recording and kernel, a test for each vCPU and rule."""
     top = ET.Element("testsuites", name="kvmprobe judge")
     for one in judgements:
-        cases: dict[tuple[str, str], list[Finding]] = {}
+        cases: dict[tuple[str, str], list[Found]] = {}
         for finding in one.review.findings:
             cases.setdefault((finding.vcpu, rule_of(finding)), []).append(finding)
         failures = [group for group in cases.values() if group[0].level in _FAILS]
@@ -119,7 +137,7 @@ def as_junit(judgements: Sequence[Judgement]) -> str:
 
 def as_sarif(judgements: Sequence[Judgement]) -> str:
     """Return SARIF 2.1.0 (OASIS): a result for each finding, at its line of the recording."""
-    rules = [_sarif_rule(name) for name in _RULES]
+    rules = [_sarif_rule(kind) for kind in _KINDS]
     results = [
         {
             "ruleId": rule_of(finding),
@@ -140,12 +158,12 @@ def as_sarif(judgements: Sequence[Judgement]) -> str:
 
 
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_RULES = [kind.__name__ for kind in Finding.__args__]
+_KINDS: tuple[type[Found], ...] = (*Finding.__args__, *ReplayFinding.__args__)
 
 
-def _sarif_rule(name: str) -> dict[str, Any]:
-    described = (getattr(findings, name).__doc__ or "").partition("\n\n")[0]
-    return {"id": _rule(name), "shortDescription": {"text": " ".join(described.split())}}
+def _sarif_rule(kind: type[Found]) -> dict[str, Any]:
+    described = (kind.__doc__ or "").partition("\n\n")[0]
+    return {"id": _rule(kind.__name__), "shortDescription": {"text": " ".join(described.split())}}
 
 
 def _location(path: str, line: int) -> dict[str, Any]:

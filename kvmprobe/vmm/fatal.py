@@ -76,7 +76,10 @@ class FatalCalls:
 
         The recorded kernel survived: a call that failed there changes nothing here.
         """
-        self._adopt(self._without, self._without.take(entry), entry)
+        without = self._without.take(entry)
+        if without.step is None:
+            return
+        self._adopt(self._without, without, entry)
         fatal = []
         for behaviour, follower in self._followers.items():
             taken = follower.take(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
@@ -35,6 +36,7 @@ KNOWN = frozenset(Msr)
 _NOT_CREATED = "the creation of its vCPU was not recorded"
 
 
+@lru_cache(maxsize=64)
 def msr_entries(content: bytes) -> tuple[tuple[int, int], ...]:
     """Return the (index, value) pairs of a ``struct kvm_msrs``."""
     return tuple(MSRS.entries(content, MSRS.count(content)))
@@ -213,20 +215,24 @@ _GIVEN: Mapping[int, Callable[[Follower, str, bytes, Entry], Taken]] = {
 }
 
 
-def _tried(sent: bytes, entry: Entry) -> list[tuple[int, int]]:
+@lru_cache(maxsize=64)
+def _known(sent: bytes, most: int) -> tuple[tuple[int, int], ...]:
+    """Return those of the first entries that the model knows."""
+    return tuple(one for one in msr_entries(sent)[:most] if one[0] in KNOWN)
+
+
+def _tried(sent: bytes, entry: Entry) -> tuple[tuple[int, int], ...]:
     """Return the entries that the model knows, up to one that the kernel refused.
 
     :see: arch/x86/kvm/x86.c: __msr_io, which ends at the first entry that is refused
     """
-    given, result = msr_entries(sent), getattr(entry.line, "result", None)
-    tried = given if result is None or result < 0 else given[: result + 1]
-    return [one for one in tried if one[0] in KNOWN]
+    result = getattr(entry.line, "result", None)
+    return _known(sent, len(sent) if result is None or result < 0 else result + 1)
 
 
 def _counted(step: Step, sent: bytes, entry: Entry) -> Taken:
     result = getattr(entry.line, "result", None)
-    done = msr_entries(sent)[: max(result or 0, 0)]
-    return Taken(step, counted=sum(index in KNOWN for index, _ in done))
+    return Taken(step, counted=len(_known(sent, max(result or 0, 0))))
 
 
 def _is_on_vcpu(entry: Entry) -> bool:

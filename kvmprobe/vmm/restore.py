@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
@@ -22,7 +22,7 @@ from kvmprobe.vmm.findings import (
     PieceKind,
 )
 from kvmprobe.vmm.follow import msr_entries
-from kvmprobe.vmm.pieces import SSP, XCR0, carried, is_kept
+from kvmprobe.vmm.pieces import SSP, XCR0, can_be_lost, carried, is_kept
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, Register
 from kvmprobe.xstate.features import DYNAMIC, XFeature
 
@@ -48,8 +48,7 @@ _REPLACED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(NamedTuple):
     """A value that a call gave, and the call that lost it since."""
 
     value: Value
@@ -76,6 +75,7 @@ class Restore:
     has_image: bool = False
     last: At | None = None
     _watched: Vcpu | None = None
+    _losable: dict[Piece, None] = field(default_factory=dict)
 
     def take(self, entry: Entry, at: At, result: int, host: HostProfile) -> None:
         """Add a call that sets state."""
@@ -92,6 +92,8 @@ class Restore:
         self.has_image |= entry.spec == ioctls.SET_XSAVE
         for piece, value in carried(entry, host).items():
             self.given[piece] = _Given(value, at)
+            if can_be_lost(piece):
+                self._losable[piece] = None
             if piece == _TSC:
                 self._take_tsc(at)
         if entry.spec == ioctls.SET_LAPIC:
@@ -132,8 +134,8 @@ class Restore:
         if vcpu is self._watched:
             return
         self._watched = vcpu
-        for piece, one in self.given.items():
-            if piece == TSC_DEADLINE:
+        for piece in self._losable:
+            if (one := self.given.get(piece)) is None:
                 continue
             kept = is_kept(host, vcpu, piece, one.value)
             if kept and one.lost:

@@ -25,7 +25,8 @@ from kvmprobe.vmm.findings import (
     ReadsOtherwise,
     Refused,
 )
-from kvmprobe.vmm.follow import KNOWN, Follower, is_immediate_exit, msr_entries, vcpu_name
+from kvmprobe.vmm.follow import KNOWN, Follower, is_immediate_exit, msr_entries
+from kvmprobe.vmm.names import call_name, place_name
 from kvmprobe.vmm.neighbours import Accepted, order_matters
 from kvmprobe.vmm.reads import reads_otherwise
 from kvmprobe.vmm.restore import TSC_DEADLINE, Restore
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.recordings.entries import Entry
     from kvmprobe.vmm.findings import Finding
+    from kvmprobe.vmm.replay_findings import Found
     from kvmprobe.vmm.taken import Taken
 
 _RAN = "the guest has run, so its state is not known"
 _DIFFERED = "the model expected another result before"
 # They set no state that a guest is saved with; programs try them, and go on without.
-_NO_STATE = frozenset({ioctls.SET_GUEST_DEBUG, ioctls.SET_TSC_KHZ})
+NO_STATE = frozenset({ioctls.SET_GUEST_DEBUG, ioctls.SET_TSC_KHZ})
 _NEXT_RUN = "a KVM_RUN after this"
 MOST_FINDINGS = 10_000
 _SAVED = frozenset({*(Piece(PieceKind.MSR, index) for index in KNOWN), TSC_DEADLINE})
@@ -67,13 +69,13 @@ class Review:
     :ivar not_judged: by (call, reason), how many were not
     """
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Found] = field(default_factory=list)
     left_out: int = 0
     calls: int = 0
     judged: int = 0
     not_judged: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, findings: Iterable[Finding]) -> None:
+    def add(self, findings: Iterable[Found]) -> None:
         """Add findings while there is room."""
         for finding in findings:
             if len(self.findings) < MOST_FINDINGS:
@@ -107,7 +109,7 @@ class Reviewer:
     def take(self, entry: Entry) -> None:
         """Review an entry."""
         entry = entry.with_whole_payloads()
-        line, vcpu = entry.line, vcpu_name(entry.target)
+        line, vcpu = entry.line, place_name(entry)
         if isinstance(line, ProcessLine):
             self._follower.see_process(line)
             self._fatal.see_process(line)
@@ -115,7 +117,7 @@ class Reviewer:
             self.review.add(self._enter(vcpu, At(entry.number, "KVM_RUN")))
         elif isinstance(line, Call | Permission | Run):
             self.review.calls += 1
-            at = At(entry.number, _name(entry))
+            at = At(entry.number, call_name(entry))
             self.review.add(self._fatal.take(entry, vcpu, at))
             self.review.add(self._call(entry, vcpu, at))
 
@@ -242,20 +244,10 @@ class Reviewer:
         self._fatal.lose(vcpu, _RAN)
 
 
-def _name(entry: Entry) -> str:
-    line = entry.line
-    if isinstance(line, Permission):
-        known = line.code in set(ArchPrctlCode)
-        return f"ARCH_{ArchPrctlCode(line.code).name}" if known else f"arch_prctl {line.code:#x}"
-    if isinstance(line, Run):
-        return ioctls.RUN.name
-    return entry.spec.name if entry.spec else f"request {getattr(line, 'request', 0):#x}"
-
-
 def _sets_state(spec: IoctlSpec | None) -> bool:
     return (
         spec is not None
         and spec.on is Descriptor.VCPU
         and spec.name.startswith("KVM_SET_")
-        and spec not in _NO_STATE
+        and spec not in NO_STATE
     )

@@ -7,7 +7,7 @@ import pytest
 from kvmprobe.errors import WorkerError
 from kvmprobe.execution.branch import Branch
 from kvmprobe.execution.driver import BranchEndedError, Driver, Request, TraceLostError
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.place import EmulatedHost

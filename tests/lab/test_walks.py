@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from kvmprobe.execution.driver import Driver
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.place import EmulatedHost

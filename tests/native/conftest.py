@@ -6,7 +6,7 @@ from kvmprobe.bindings import Kvm, Regs, VcpuFd, VmFd
 from kvmprobe.errors import KernelCallError
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 
 
 def pytest_collection_modifyitems(items):

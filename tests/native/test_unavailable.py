@@ -13,7 +13,7 @@ from kvmprobe.bindings.kvm import Kvm
 from kvmprobe.errors import Unavailable
 from kvmprobe.execution.driver import Driver, Timing
 from kvmprobe.execution.local_link import LocalLink
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 from kvmprobe.execution.runner import Hazardous, Runner
 from kvmprobe.progress import Silent
 from tests.support.places import WatchedHost

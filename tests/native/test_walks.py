@@ -6,7 +6,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from kvmprobe.execution.driver import Driver
 from kvmprobe.execution.place import ThisHost
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 from tests.support.kernel_walks import walk_of
 
 pytestmark = pytest.mark.kvm

@@ -1,15 +1,11 @@
-"""Arguments about the host, and what is checked on it before a run."""
+"""Arguments about the host that scenarios run on."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli import terminal
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import UsageError
-from kvmprobe.host import checks
-from kvmprobe.host.doctor.once_warnings import clear_fired
 from kvmprobe.host.files import HostFiles
 from kvmprobe.host.settings import DEFAULT, SETTINGS, sensible, settings_of
 
@@ -77,24 +73,3 @@ def arming_of(arguments: argparse.Namespace) -> Mapping[str, int] | None:
     if arguments.kernel or arguments.target == Where.LAB:
         raise UsageError("--arm changes this host and does not apply to the emulated one")
     return sensible(HostFiles()) if arguments.arm == _SENSIBLE else settings_of(arguments.arm)
-
-
-def check_host(arguments: argparse.Namespace) -> list[str]:
-    """Refuse a host that a run should not start on; return notes for the reader of the run.
-
-    :raises Unavailable: ``tainted``, ``busy``
-    """
-    files, own_pid = HostFiles(), os.getpid()
-    if not arguments.allow_tainted:
-        checks.refuse_tainted(files)
-    if arguments.hazardous:
-        if not arguments.shared:
-            checks.refuse_other_vms(files, own_pid)
-        notice(checks.service_warning(files))
-    return [note for note in (*checks.notes(files, own_pid), clear_fired(files)) if note]
-
-
-def notice(line: str) -> None:
-    """Print a line on standard error, unless it is empty."""
-    if line:
-        terminal.print_line(f"kvmprobe: {line}")

@@ -22,13 +22,13 @@ from kvmprobe.recordings.lines import (
     Runs,
     Unread,
 )
-from kvmprobe.reports.excerpt import printable
-from kvmprobe.reports.recording.members import (
+from kvmprobe.recordings.members import (
     is_image,
     members_of,
     run_members,
     structure_of,
 )
+from kvmprobe.reports.excerpt import printable
 from kvmprobe.reports.values import fields_text, result_text, value_text
 from kvmprobe.xstate.diff import differing_regions
 from kvmprobe.xstate.features import names
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from kvmprobe.abi.ioctls import IoctlSpec
     from kvmprobe.recordings.entries import Entry
     from kvmprobe.recordings.lines import Line
+    from kvmprobe.recordings.members import Members
     from kvmprobe.recordings.reader import RecordingReader
-    from kvmprobe.reports.recording.members import Members
     from kvmprobe.xstate.layout import Layout
 
 _MOST_SHOWN = 12

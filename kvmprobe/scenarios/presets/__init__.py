@@ -8,6 +8,7 @@ family, if the catalogue moves a guest in it.  A user's file has the same form.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ _LISTS = {
 _TEXTS = ("program", "version", "source")
 _KEYS = (*_TEXTS, "calls", "states", "moved_as")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
-_MOST_CALLS = 64
+MOST_CALLS = 64
 _SUFFIX = ".toml"
 
 
@@ -148,6 +149,20 @@ def read_preset(path: Path) -> Preset:
     return _preset(str(path), name, text)
 
 
+def to_toml(preset: Preset) -> str:
+    """Return a preset as a file that :func:`read_preset` reads."""
+    texts = {key: getattr(preset, key) for key in _TEXTS}
+    rows = [f"{key} = {_quoted(text)}" for key, text in texts.items()]
+    calls = "".join(f"    {_quoted(token)},\n" for token in preset.tokens)
+    states = ", ".join(map(_quoted, preset.states))
+    return "\n".join([*rows, f"calls = [\n{calls}]", f"states = [{states}]", ""])
+
+
+def _quoted(text: str) -> str:
+    """Return a basic string of TOML, which has the escapes of JSON, and no DEL."""
+    return json.dumps(text).replace("\x7f", "\\u007f")
+
+
 def _preset(path: str, name: str, text: str) -> Preset:
     try:
         document = tomllib.loads(text)
@@ -156,8 +171,8 @@ def _preset(path: str, name: str, text: str) -> Preset:
     if unknown := sorted(document.keys() - set(_KEYS)):
         raise UsageError(f"{path}: {unknown[0]}: unknown key; expected {', '.join(_KEYS)}")
     tokens = _words(path, document, "calls", tuple(CALLS))
-    if not tokens or len(tokens) > _MOST_CALLS:
-        raise UsageError(f"{path}: calls: expected 1 to {_MOST_CALLS} calls, not {len(tokens)}")
+    if not tokens or len(tokens) > MOST_CALLS:
+        raise UsageError(f"{path}: calls: expected 1 to {MOST_CALLS} calls, not {len(tokens)}")
     states = _words(path, {"states": [*DEFAULT_STATES], **document}, "states", STATES)
     program, version, source = (_text(path, document, key) for key in _TEXTS)
     moved_as = _text(path, {"moved_as": "", **document}, "moved_as")

@@ -1,13 +1,17 @@
 """``kvmprobe convert``."""
 
 import json
+import lzma
 
 import pytest
 
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
 from kvmprobe.scenarios.document import from_document
+from kvmprobe.scenarios.presets import read_preset
 from tests.support.attached import DUMP, FOLDER
+from tests.support.recorded_scenarios import recorded
+from tests.support.replays import QEMU
 
 TEMPLATES = ("template-avx2.json", "template-no-amx.json")
 
@@ -66,3 +70,35 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, capsys):
     arguments = ["convert", str(FOLDER / TEMPLATES[0]), "-o", str(tmp_path)]
     assert main(arguments) == ExitCode.USAGE
     assert "Is a directory" in capsys.readouterr().err
+
+
+def test_a_recording_becomes_an_order_that_run_takes(tmp_path, capsys):
+    path = recorded("7.3.4", "vmm.kselftest.no-tiles", tmp_path / "r.jsonl")
+    output = tmp_path / "my-vmm.toml"
+    assert main(["convert", str(path), "-o", str(output)]) == ExitCode.OK
+    preset = read_preset(output)
+    assert preset.program == "vmm"
+    assert preset.tokens[:4] == ("cpuid", "sregs", "msrs", "xcrs")
+    assert capsys.readouterr().err == ""
+
+
+def test_what_an_order_cannot_have_is_reported(tmp_path, capsys):
+    path = tmp_path / "qemu.jsonl"
+    path.write_bytes(lzma.decompress(QEMU.read_bytes()))
+    assert main(["convert", str(path)]) == ExitCode.OK
+    left = "KVM_SET_NESTED_STATE on vcpu0 is not in the order (3 calls): no word of a preset means"
+    assert left in capsys.readouterr().err
+
+
+def test_a_recording_is_converted_alone(tmp_path, capsys):
+    path = recorded("7.3.4", "vmm.kselftest.no-tiles", tmp_path / "r.jsonl")
+    assert main(["convert", str(path), str(FOLDER / TEMPLATES[0])]) == ExitCode.USAGE
+    assert f"{path} is a recording; give it alone" in capsys.readouterr().err
+
+
+def test_a_recording_without_a_restore_is_refused(tmp_path, capsys):
+    path = recorded("7.3.4", "vmm.kselftest.no-tiles", tmp_path / "r.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3]))
+    assert main(["convert", str(path)]) == ExitCode.USAGE
+    assert f"{path}: no call in it restores a vCPU" in capsys.readouterr().err

@@ -121,3 +121,32 @@ def test_a_file_that_is_no_recording(tmp_path, capsys):
     path.write_text("{}\n")
     assert judge(path) == ExitCode.USAGE
     assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target", "lab"], "--target is for --replay"),
+        (["--hazardous"], "--hazardous is for --replay"),
+        (["--allow-tainted"], "--allow-tainted is for --replay"),
+        (["--replay", "--defect", "B1"], "--defect: a replay finds the defects"),
+        (["--replay", "--target", "host", "--kernel", "6.12.95"], "excludes --target host"),
+    ],
+)
+def test_options_that_do_not_fit_a_replay_are_refused(words, message, faulty, capsys):
+    assert judge(faulty, *words) == ExitCode.USAGE
+    assert message in capsys.readouterr().err
+
+
+def test_another_processor_can_be_judged_for(tmp_path, capsys):
+    path = recorded("7.3.4", "vmm.kselftest.tiles", tmp_path / "r")
+    assert judge(path, "--cpu", "no-amx") == ExitCode.DIVERGED
+    shown = capsys.readouterr().out
+    assert "as recorded, processor no-amx" in shown
+    assert "KVM_SET_CPUID2 (line 14) offers XTILE_DATA and fails with EPERM (1)" in shown
+
+
+def test_an_msr_that_no_guest_of_that_processor_has_is_not_taken(tmp_path, capsys):
+    path = recorded("7.3.4", CORRECT, tmp_path / "r")
+    judge(path, "--cpu", "no-cet")
+    assert "took IA32_U_CET, and this host does not" in capsys.readouterr().out

@@ -6,7 +6,8 @@ import pytest
 
 from kvmprobe.errors import Unavailable
 from kvmprobe.execution.driver import Driver, Timing
-from kvmprobe.execution.preflight import Preflight, classes, examine, profile_of, unmet
+from kvmprobe.execution.preflight import Preflight, classes, profile_of, unmet
+from kvmprobe.execution.probing import examine
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.scenarios.need import Need
 from tests.support.fake_link import FakePlace, facts_of

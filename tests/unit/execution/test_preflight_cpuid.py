@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kvmprobe.execution.driver import Driver, Timing
-from kvmprobe.execution.preflight import examine
+from kvmprobe.execution.probing import examine
 from kvmprobe.model.behaviours import Behaviour
 from tests.support.fake_link import FakePlace
 from tests.support.hosts import AMX_HOST, AVX512_HOST, with_behaviours

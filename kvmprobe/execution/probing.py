@@ -1,0 +1,49 @@
+"""Probes a target: the worker's facts, and which behaviours its kernel shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmprobe.errors import Unavailable
+from kvmprobe.execution.driver import Request
+from kvmprobe.execution.preflight import Preflight, profile_of
+from kvmprobe.judge.lockstep import predicts
+from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
+
+if TYPE_CHECKING:
+    from kvmprobe.execution.driver import Driver
+    from kvmprobe.model.behaviours import Behaviour, Behaviours
+    from kvmprobe.model.host import HostProfile
+
+
+def examine(driver: Driver) -> Preflight:
+    """Probe the target of a driver.
+
+    :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm``, ``old_kernel`` or
+        ``no_xsave``
+    """
+    facts = driver.facts()
+    if facts["kvm"] is None:
+        reason = facts["kvm_unavailable"]
+        raise Unavailable(reason["code"], reason["message"])
+    profile = profile_of(facts)
+    found, undetermined = _behaviours(driver, profile)
+    return Preflight(facts, replace(profile, behaviours=found), undetermined)
+
+
+def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:
+    """Run each probe; compare its trace with the model with and without the behaviour."""
+    probes = {b: p for b, p in PROBES.items() if profile.amx or not p.needs_amx}
+    requests = [Request(probe, gate=1) for probe in probes.values()]
+    traces = [trace for _, trace in driver.traces(requests, profile)]
+    found: Behaviours = frozenset()
+    undetermined: set[Behaviour] = set()
+    for (behaviour, probe), trace in zip(probes.items(), traces, strict=True):
+        without = predicts(probe, replace(profile, behaviours=found), trace)
+        with_it = predicts(probe, replace(profile, behaviours=found | {behaviour}), trace)
+        if with_it and not without:
+            found |= {behaviour}
+        elif not without:
+            undetermined.add(behaviour)
+    return found, frozenset(undetermined)
