@@ -65,7 +65,8 @@ PLACES = {
     "MSR_BITMAP": MSR_BITMAP,
 }
 
-_COMMAND = struct.Struct("<II5Q16x")
+INSTRUCTION_SIZE = 16
+_COMMAND = struct.Struct(f"<II5Q{INSTRUCTION_SIZE}s")
 _RESULT = struct.Struct("<12Q32x")
 
 
@@ -76,7 +77,8 @@ class PayloadOp(IntEnum):
     the RFBM of the XSAVE family, and the operand the TMM register of tile instructions.  SETSSBSY,
     CLRSSBSY, RSTORSSP, WRSS and SWITCH_STACKS first store RBX, a token of a shadow stack, at the
     physical address in RCX.  ENTER_L2 starts a nested guest, which executes the payload; RAX
-    is the bitmap of the exceptions that exit to L1, and ECX IA32_VMX_BASIC.
+    is the bitmap of the exceptions that exit to L1, and ECX IA32_VMX_BASIC.  GIVEN executes the
+    bytes in the command.
     """
 
     NOP = 0
@@ -146,6 +148,7 @@ class PayloadOp(IntEnum):
     ENTER_L2 = 64
     VMCALL = 65
     SPIN = 66
+    GIVEN = 67
 
 
 class Registers(NamedTuple):
@@ -158,6 +161,7 @@ class Registers(NamedTuple):
 
 
 _ZEROS = Registers()
+_NOP = b"\x90"
 
 
 def command(
@@ -166,15 +170,18 @@ def command(
     *,
     operand: int = 0,
     offset: int = 0,
+    instruction: bytes = b"",
     data: bytes = b"",
 ) -> bytes:
     """Encode a command.
 
     :param operand: number of a TMM register
     :param offset: of the memory operand from the start of the data area, bytes
+    :param instruction: at most INSTRUCTION_SIZE bytes, for GIVEN
     :param data: content for the start of the data area; the rest is not changed
     """
-    return _COMMAND.pack(op, operand, *registers, offset & (1 << 64) - 1) + data
+    filled = instruction.ljust(INSTRUCTION_SIZE, _NOP) if instruction else b""
+    return _COMMAND.pack(op, operand, *registers, offset & (1 << 64) - 1, filled) + data
 
 
 class PayloadResult(NamedTuple):
@@ -206,4 +213,4 @@ class PayloadResult(NamedTuple):
 
 
 RESULT = {name: 8 * position for position, name in enumerate(PayloadResult._fields)}
-COMMAND = {"operand": 4, "rax": 8, "rbx": 16, "rcx": 24, "rdx": 32, "offset": 40}
+COMMAND = {"operand": 4, "rax": 8, "rbx": 16, "rcx": 24, "rdx": 32, "offset": 40, "instruction": 48}

@@ -124,7 +124,8 @@ class Session:
         scratch = self._arguments.from_scratch
         values = (ModelValues if scratch else CatalogueValues)(host, random)
         strategy = Strategy.UNGUIDED if self._arguments.unguided else Strategy.GUIDED
-        guidance = Guidance(random, Sequences(host, random, values), strategy)
+        sequences = Sequences(host, random, values, fuzzing.missing)
+        guidance = Guidance(random, sequences, strategy)
         self._guidance = guidance
         guidance.start_with(corpus)
         growing = Growing(partial(ledger.grew, strategy))

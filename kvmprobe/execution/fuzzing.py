@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.execution.against import Named, Side, first_difference
 from kvmprobe.execution.batch_ledger import BatchLedger
 from kvmprobe.execution.place import Risk
+from kvmprobe.execution.preflight import unmet
 from kvmprobe.execution.runner import Runner
 from kvmprobe.results.growth import Point
 from kvmprobe.scenarios.domain import judgeable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.trace import Trace
     from kvmprobe.results.verdict import Verdict
+    from kvmprobe.scenarios.need import Needs
     from kvmprobe.scenarios.scenario import Scenario
     from kvmprobe.search.guidance import Guidance
     from kvmprobe.search.signature import Signature
@@ -130,6 +132,14 @@ class Fuzzing:
         :raises Unavailable: KVM is not usable there
         """
         return self._runner.examined().profile.without_defects
+
+    @property
+    def missing(self) -> Needs:
+        """What the place lacks.
+
+        :raises Unavailable: KVM is not usable there
+        """
+        return frozenset(unmet(self._runner.examined()))
 
     @property
     def blind_spots(self) -> list[str]:

@@ -117,12 +117,14 @@ def _told(machine: Machine, vcpu_name: str, part: Part) -> Step:
 def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
     """Restore the fullest of the images that the other vCPU may have given.
 
-    Bits that were open there are so here, unless XFD is armed; PKRU is taken to be in use by the
-    host, and so in the image.
+    The memory that it was read into has room for the image of any vCPU of the host.  Bits that were
+    open there are so here, unless XFD is armed; PKRU is taken to be in use by the host, and so in
+    the image.
     """
     found = (expected.image for expected in images(machine.host, had))
     fullest = max(found, key=lambda image: xstate_bv_of(image).bit_count())
-    step = uabi.set_xsave(machine, vcpu_name, fullest)
+    room = machine.host.uabi_size(machine.host.user_features)
+    step = uabi.set_xsave(machine, vcpu_name, fullest.ljust(room, b"\0"))
     vcpu = step.machine.vcpu(vcpu_name)
     open_bits = had.fpstate.xstate_bv_open & visible_features(had) & ~vcpu.xfd
     vcpu = vcpu._replace(fpstate=vcpu.fpstate._replace(xstate_bv_open=open_bits))

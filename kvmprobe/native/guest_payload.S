@@ -413,9 +413,22 @@ at_cpl3:
     je 1b
     jmp next_command
 
+    /* The instruction that the command has, and NOPs.  The jump makes the processor fetch what was stored: SDM vol.3
+     * 9.1.3 "Handling Self- and Cross-Modifying Code". */
+    target PAYLOAD_GIVEN
+    mov COMMAND(INSTRUCTION), %r14
+    mov %r14, given(%rip)
+    mov COMMAND(INSTRUCTION) + 8, %r14
+    mov %r14, given + 8(%rip)
+    lea given(%rip), %r15
+    jmp given
+given:
+    .skip 16, 0x90
+    jmp finished
+
     .balign 4
 commands:
-    .irp n, TO_63, 64, 65, 66
+    .irp n, TO_63, 64, 65, 66, 67
     .long target_\n - payload_code
     .endr
     .if . - commands != 4 * PAYLOAD_COMMANDS

@@ -113,6 +113,25 @@ class Domain:
 
         :raises ScenarioError: it cannot; the message says what the op needs
         """
+        call, step = self._foreseen(op)
+        if not _surely_fails(step):
+            self._references.bind(call)
+        self.machine = step.machine
+        self._bind(op, call, step)
+        self._move(op, call, step)
+        vcpu = self.machine.vcpus.get(op.descriptor)
+        if vcpu is not None and vcpu.init_pending:
+            self._code[op.descriptor] = {_REGS: _RESET, _SREGS: _RESET}
+        return step
+
+    def changed_by(self, op: Op) -> bool:
+        """Return whether an op would change the model's state; it is not added.
+
+        :raises ScenarioError: the model cannot judge it here
+        """
+        return self._foreseen(op)[1].machine != self.machine
+
+    def _foreseen(self, op: Op) -> tuple[Call, Step]:
         self._check(op)
         try:
             call = op.lower(self._host)
@@ -123,15 +142,7 @@ class Domain:
             raise
         except (KvmprobeError, ArithmeticError, LookupError, ValueError, struct.error) as error:
             raise ScenarioError(f"{op.name}: {error}") from error
-        if not _surely_fails(step):
-            self._references.bind(call)
-        self.machine = step.machine
-        self._bind(op, call, step)
-        self._move(op, call, step)
-        vcpu = self.machine.vcpus.get(op.descriptor)
-        if vcpu is not None and vcpu.init_pending:
-            self._code[op.descriptor] = {_REGS: _RESET, _SREGS: _RESET}
-        return step
+        return call, step
 
     def meets(self, op: Op) -> bool:
         """Return True if the op's requirements hold here; its names may be unbound."""

@@ -42,6 +42,17 @@ def _binder(kind: str, name: str) -> str:
     return next(keepers, _BINDERS[kind])
 
 
+class Unkept(ScenarioError):
+    """An op writes back an output that no op before it has kept.
+
+    :ivar name: of the output
+    """
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class References:
     """The names that a scenario's calls have bound so far."""
 
@@ -83,10 +94,10 @@ class References:
             self._bind("output", argument.capture)
 
     def _check(self, kind: str, name: str) -> None:
-        if name and name not in self._bound[kind]:
-            raise ScenarioError(
-                f"no {kind} is called {name!r} here; {_binder(kind, name)} binds it"
-            )
+        if not name or name in self._bound[kind]:
+            return
+        message = f"no {kind} is called {name!r} here; {_binder(kind, name)} binds it"
+        raise Unkept(message, name) if kind == "output" else ScenarioError(message)
 
     def _bind(self, kind: str, name: str) -> None:
         if name:

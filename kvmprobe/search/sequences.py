@@ -9,54 +9,48 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.ioctls import Descriptor
 from kvmprobe.model.machine import Machine
 from kvmprobe.scenarios.domain import judgeable
 from kvmprobe.scenarios.literal_fields import searched
-from kvmprobe.scenarios.ops import registry
+from kvmprobe.scenarios.need import ANYWHERE
 from kvmprobe.scenarios.ops.cpuid import GetSupportedCpuid, SetCpuid2
 from kvmprobe.scenarios.ops.guest import MapPayload
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, MapOut, OpenKvm
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.vcpu_state import CreateIrqchip
 from kvmprobe.scenarios.scenario import Scenario
+from kvmprobe.search.keepers import keepers
 from kvmprobe.search.parts import Part, parts_of, with_parts
 from kvmprobe.search.transitions import Trail
+from kvmprobe.search.vocabulary import Vocabulary
 from kvmprobe.xstate.features import DYNAMIC, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from random import Random
 
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.scenarios.need import Needs
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.search.parts import Parts
     from kvmprobe.search.values import Values
 
 _ATTEMPTS = 30
 # Steps beyond those that create a vCPU.
-_STEPS = range(2, 11)
+_STEPS = range(2, 15)
 _MOST_PARTS = 24
+# Sequences of few kinds of calls: what these do to each other comes up more often.
+_FEW_KINDS = 0.5
+# Steps whose op the sequence has already: a state is set, then set otherwise.
+_AGAIN = 0.33
+# Steps that must change the model's state.
+_CHANGING = 0.7
 _READS = (1, 1, 2, 3)
-_READ_AFTER, _READ_AT_END, _READS_AT_END = 0.25, 0.8, 4
 # KVM_RUN uses all the state that was set.
 _RUN_AT_END = 0.5
+# At the end, what has been set is read, and anything else.
+_READ_AFTER, _READ_AT_END, _OF_SET, _OF_ANY = 0.25, 0.9, 3, 2
 _IRQCHIP: tuple[Op, ...] = (CreateIrqchip(), MapOut())
-# Relative frequency of ops, by the verb of their call: most bugs need state that was set.
-_WEIGHTS = {"SET": 4.0, "RUN": 2.0, "REQ": 1.5, "GET": 0.5, "CREATE": 0.3}
-# Some ops remove what most others need; others need what few ops leave.
-_OWN_WEIGHTS = {
-    "close": 0.05,
-    "limit-descriptors": 0.05,
-    "go-on-in-child": 0.2,
-    "save-vcpu": 2.0,
-    "restore-vcpu": 6.0,
-    "get-listed-msrs": 1.0,
-    "restore-listed-msrs": 10.0,
-    "guest-enter-l2": 0.4,
-    "save-nested-state": 1.0,
-    "restore-nested-state": 10.0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +64,27 @@ class Made:
 class Sequences:
     """Makes sequences for one host; the same source of chance makes the same ones."""
 
-    def __init__(self, host: HostProfile, random: Random, values: Values) -> None:
+    def __init__(
+        self, host: HostProfile, random: Random, values: Values, missing: Needs = ANYWHERE
+    ) -> None:
+        """Prepare it.
+
+        :param missing: what the target lacks: no sequence needs it
+        """
         self._host = host
         self._random = random
         self._values = values
-        ops = sorted(registry().items())
-        self._ops = [op_class for _, op_class in ops]
-        self._weights = [_weight(op_class) for op_class in self._ops]
-        self._readers = [op_class for op_class in self._ops if _only_reads(op_class)]
-        self._runs = [op_class for op_class in self._ops if op_class.interface == "KVM_RUN"]
+        self._vocabulary = Vocabulary(missing)
         self._dynamic = numbers(host.kvm_xcr0 & DYNAMIC)
 
     def new(self, name: str) -> Made:
         """Return a new sequence with this id."""
         trail = Trail(self._host)
         parts = [Part(op) for op in self._beginning() if trail.takes(op)]
+        few = self._random.random() < _FEW_KINDS
+        choices = self._vocabulary.few(self._random) if few else self._vocabulary.writers
         for _ in range(self._random.choice(_STEPS)):
-            parts += self._step(trail)
+            parts += self._step(trail, choices, parts)
         return self._made(name, parts, trail)
 
     def variation(self, name: str, of: Scenario, other: Scenario) -> Made:
@@ -101,7 +99,7 @@ class Sequences:
         kept: list[Part] = []
         for part in parts[:_MOST_PARTS]:
             if part is None:
-                kept += self._step(trail)
+                kept += self._step(trail, self._vocabulary.writers, kept)
             elif trail.takes(part.op):
                 kept.append(part)
         # Without its beginning nothing of a sequence may be possible.
@@ -148,15 +146,19 @@ class Sequences:
         return Part(changed, part.observes)
 
     def _made(self, name: str, parts: Sequence[Part], trail: Trail) -> Made:
-        scenario = with_parts(Scenario(name, "", "", ()), (*parts, *self._ending(trail)))
+        scenario = with_parts(Scenario(name, "", "", ()), (*parts, *self._ending(trail, parts)))
         return Made(scenario, frozenset(trail.reached))
 
-    def _ending(self, trail: Trail) -> Iterator[Part]:
+    def _ending(self, trail: Trail, parts: Sequence[Part]) -> Iterator[Part]:
         """Yield what uses the state that the steps have left: KVM_RUN, then reads."""
-        if self._random.random() < _RUN_AT_END and (op := self._op(trail, self._runs)):
-            yield Part(op)
-        if self._random.random() < _READ_AT_END:
-            yield from self._reads(trail, _READS_AT_END)
+        if self._random.random() < _RUN_AT_END:
+            yield from map(Part, self._ops(trail, trail.takes, self._vocabulary.runs))
+        if self._random.random() >= _READ_AT_END:
+            return
+        yield from self._reads(trail, _OF_SET, self._vocabulary.readers_of(p.op for p in parts))
+        yield from self._reads(trail, _OF_ANY, self._vocabulary.readers)
+        if len(trail.machine.vcpus) > 1:
+            yield from self._reads(trail, _OF_ANY, self._vocabulary.readers_of_any)
 
     def _beginning(self) -> Iterator[Op]:
         """Yield what creates a vCPU, with or without permission, guest code and CPUID."""
@@ -173,44 +175,44 @@ class Sequences:
             if chance() < 0.8:
                 yield SetCpuid2()
 
-    def _step(self, trail: Trail) -> list[Part]:
-        op = self._op(trail, self._ops, self._weights)
-        parts = [Part(op)] if op else []
+    def _step(
+        self, trail: Trail, choices: Mapping[type[Op], float], before: Sequence[Part]
+    ) -> list[Part]:
+        """Return a new step: one of these ops, or one that the sequence has, with other values."""
+        if self._random.random() < _AGAIN:
+            again = (part.op for part in before if not part.observes)
+            choices = self._vocabulary.writers_among(again) or choices
+        take = trail.takes_change if self._random.random() < _CHANGING else trail.takes
+        parts = [Part(op) for op in self._ops(trail, take, choices)]
         if self._random.random() < _READ_AFTER:
-            parts += self._reads(trail, self._random.choice(_READS))
+            parts += self._reads(trail, self._random.choice(_READS), self._vocabulary.readers)
         return parts
 
-    def _reads(self, trail: Trail, count: int) -> Iterator[Part]:
-        for _ in range(count):
-            if op := self._op(trail, self._readers):
-                yield Part(op, observes=True)
+    def _reads(self, trail: Trail, count: int, readers: Sequence[type[Op]]) -> list[Part]:
+        choices = dict.fromkeys(readers, 1.0)
+        reads = [op for _ in range(count) for op in self._ops(trail, trail.takes, choices)]
+        return [Part(op, observes=True) for op in reads]
 
-    def _op(
-        self, trail: Trail, choices: Sequence[type[Op]], weights: Sequence[float] | None = None
-    ) -> Op | None:
-        """Return an op that the model can judge here, and follow it; None if none was found."""
-        for _ in range(_ATTEMPTS):
-            (op_class,) = self._random.choices(choices, weights)
-            values = {
-                field: self._values.value(op_class.name, field, kind, trail.machine)
-                for field, kind in searched(op_class).items()
-            }
-            op = op_class(**values)
-            if trail.takes(op):
-                return op
-        return None
+    def _ops(
+        self, trail: Trail, take: Callable[[Op], bool], choices: Mapping[type[Op], float]
+    ) -> tuple[Op, ...]:
+        """Return an op that was taken; nothing if there is none.
 
+        Where it writes back what no op has kept, the op that keeps it comes before it.
+        """
+        ops, weights = list(choices), list(choices.values())
+        for _ in range(_ATTEMPTS if ops else 0):
+            op = self._with_values(self._random.choices(ops, weights)[0], trail.machine)
+            if take(op):
+                return (op,)
+            keeper = keepers().get(trail.unkept)
+            if keeper and trail.takes(keeper):
+                return (keeper, op) if trail.takes(op) else (keeper,)
+        return ()
 
-def _weight(op_class: type[Op]) -> float:
-    if op_class.name in _OWN_WEIGHTS:
-        return _OWN_WEIGHTS[op_class.name]
-    verb = op_class.interface.removeprefix("KVM_").removeprefix("ARCH_").partition("_")[0]
-    weight = _WEIGHTS.get(verb, 1.0)
-    # There are many ops of guest code; together they weigh as much as the ioctls.
-    return weight * 0.5 if op_class.name.startswith("guest-") else weight
-
-
-def _only_reads(op_class: type[Op]) -> bool:
-    """Return True for a read of a vCPU that changes nothing."""
-    reads = op_class.interface.startswith("KVM_GET_") and Descriptor.VCPU in op_class.on_kinds
-    return reads and not op_class.takes_init
+    def _with_values(self, op_class: type[Op], machine: Machine) -> Op:
+        values = {
+            field: self._values.value(op_class.name, field, kind, machine)
+            for field, kind in searched(op_class).items()
+        }
+        return op_class(**values)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import ScenarioError
 from kvmprobe.model.outcome import Done, Failed, NotCovered
 from kvmprobe.scenarios.domain import Domain
+from kvmprobe.scenarios.references import Unkept
 from kvmprobe.xstate.features import AVX512, CET, DYNAMIC, FPSSE, XFeature
 
 if TYPE_CHECKING:
@@ -41,11 +42,15 @@ def transition(before: Machine, op: Op, step: Step) -> int:
 
 
 class Trail:
-    """The domain of a sequence that is being made, and the transitions that it has made."""
+    """The domain of a sequence that is being made, and the transitions that it has made.
+
+    :ivar unkept: the output that the last op would have written back, if no op has kept it
+    """
 
     def __init__(self, host: HostProfile) -> None:
         self._domain = Domain(host)
         self.reached: set[int] = set()
+        self.unkept = ""
 
     @property
     def machine(self) -> Machine:
@@ -55,12 +60,24 @@ class Trail:
     def takes(self, op: Op) -> bool:
         """Add an op if the model can judge it here; return whether it can."""
         before = self._domain.machine
+        self.unkept = ""
         try:
             step = self._domain.follow(op)
-        except ScenarioError:
+        except ScenarioError as refused:
+            self.unkept = refused.name if isinstance(refused, Unkept) else ""
             return False
         self.reached.add(transition(before, op, step))
         return True
+
+    def takes_change(self, op: Op) -> bool:
+        """Add an op if it also changes the model's state; return whether it was added."""
+        self.unkept = ""
+        try:
+            changes = self._domain.changed_by(op)
+        except ScenarioError as refused:
+            self.unkept = refused.name if isinstance(refused, Unkept) else ""
+            return False
+        return changes and self.takes(op)
 
 
 def _answer(outcome: Outcome) -> Hashable:

@@ -25,7 +25,7 @@ from kvmprobe.scenarios.op_fields import (
     TextOrNone,
     kinds,
 )
-from kvmprobe.xstate.features import AVX512, DYNAMIC, FPSSE, XTILE, numbers
+from kvmprobe.xstate.features import AVX512, DYNAMIC, FPSSE, MPX, SSE_YMM, XTILE, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,14 +36,17 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.op_fields import Kind
 
 TASKS = ("task0", "task1", "task2")
+VCPUS = (VCPU, "vcpu1", "vcpu2")
 _DESCRIPTORS = {
     Descriptor.KVM: (KVM,),
     Descriptor.VM: (VM, "vm1"),
-    Descriptor.VCPU: (VCPU, "vcpu1", "vcpu2"),
+    Descriptor.VCPU: VCPUS,
 }
 _CATALOGUE_VALUE, _OWN_CALL, _USUAL_NAME, _MEANT = 0.7, 0.85, 0.9, 0.85
-# Components that are legal in XCR0 only together: SDM vol.1 §13.3 "Enabling the XSAVE Feature Set".
-_TOGETHER = (AVX512, XTILE)
+# Components of which one is legal in XCR0 only with the others: SDM vol.1 §13.3 "Enabling the XSAVE
+# Feature Set".
+_TOGETHER = ((AVX512, AVX512 | SSE_YMM), (SSE_YMM & ~FPSSE, SSE_YMM), (XTILE, XTILE), (MPX, MPX))
+_TOGETHER_USUALLY = 0.75
 _COMPACTED = 1 << 63
 _SIZES = (0, 1, 512, 576, 832, 4095, 4096, 4097)
 
@@ -89,7 +92,7 @@ def _number(largest: int, random: Random) -> int:
             return random.randrange(largest + 1)
 
 
-def _name(field: str, kind: Kind, random: Random) -> str:
+def _name(op: str, field: str, kind: Kind, machine: Machine, random: Random) -> str:
     if isinstance(kind, TextOrNone):
         return "" if random.random() < _OWN_CALL else random.choice(TASKS)
     match field:
@@ -100,7 +103,13 @@ def _name(field: str, kind: Kind, random: Random) -> str:
         case "on":
             return random.choice(tuple(n for names in _DESCRIPTORS.values() for n in names))
         case _:
-            return random.choice(_DESCRIPTORS[Descriptor.VCPU])
+            return _vcpu(op, machine, random)
+
+
+def _vcpu(op: str, machine: Machine, random: Random) -> str:
+    """Return the name of a vCPU that is there, for a new one mostly a name that is free."""
+    fit = [name for name in VCPUS if (name in machine.vcpus) is not (op == "create-vcpu")]
+    return random.choice(fit if fit and random.random() < _USUAL_NAME else VCPUS)
 
 
 class CatalogueValues:
@@ -110,12 +119,12 @@ class CatalogueValues:
         self._random = random
         self._known = catalogue_values(host)
 
-    def value(self, op: str, field: str, kind: Kind, machine: Machine) -> Any:  # noqa: ANN401, ARG002
+    def value(self, op: str, field: str, kind: Kind, machine: Machine) -> Any:  # noqa: ANN401
         """Return a value of an op's field."""
         known = self._known.get((op, field), ())
         match kind:
             case Text() | TextOrNone():
-                return _name(field, kind, self._random)
+                return _name(op, field, kind, machine, self._random)
             case _ if known and self._random.random() < _CATALOGUE_VALUE:
                 return self._random.choice(known)
             case _:
@@ -153,6 +162,8 @@ class ModelValues:
             "mxcsr": lambda _: random.choice((0x1F80, self._bits(host.mxcsr_mask))),
             "cr4": lambda _: self._bits(0x84_0620),
             "leaf": lambda _: random.choice(host.supported.entries).leaf,
+            "flags": lambda _: 0,
+            "id": lambda m: random.choice((0, len(m.vcpus), len(m.vcpus))),
             "size": lambda m: random.choice((*_SIZES, self._image_size(m))),
         }
 
@@ -160,9 +171,8 @@ class ModelValues:
         """Return a value of an op's field, for a call in this state."""
         random = self._random
         if isinstance(kind, Text | TextOrNone):
-            usual = random.random() < _USUAL_NAME
-            names = {"task": TASKS[0], "vm": VM, "vcpu": VCPU}
-            return names[field] if usual and field in names else _name(field, kind, random)
+            usual = {"task": TASKS[0], "vm": VM} if random.random() < _USUAL_NAME else {}
+            return usual.get(field) or _name(op, field, kind, machine, random)
         if random.random() >= _MEANT:
             return made_up(kind, random)
         if isinstance(kind, Number) and field in self._by_field:
@@ -229,9 +239,9 @@ class ModelValues:
         if now and self._random.random() < 0.2:
             return self._near(self._random.choice(now))
         value = self._bits(self._host.kvm_xcr0) | 1
-        for group in _TOGETHER:
-            if value & group:
-                value |= group & self._host.kvm_xcr0
+        for group, needed in _TOGETHER:
+            if value & group and self._random.random() < _TOGETHER_USUALLY:
+                value |= needed & self._host.kvm_xcr0
         return self._near(value)
 
     def _dynamic(self, machine: Machine) -> int:  # noqa: ARG002 - as the others

@@ -124,7 +124,8 @@ def test_each_field_of_a_command_is_where_the_payload_reads_it(field):
     if field in payload.Registers._fields:
         text = payload.command(PayloadOp.NOP, payload.Registers(**{field: 0x55}))
     else:
-        text = payload.command(PayloadOp.NOP, **{field: 0x55})
+        value = b"\x55" if field == "instruction" else 0x55
+        text = payload.command(PayloadOp.NOP, **{field: value})
     assert text.index(b"\x55") == payload.COMMAND[field]
     assert len(text) == payload.COMMAND_SIZE
 

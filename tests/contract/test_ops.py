@@ -38,6 +38,7 @@ VALUES = {
     "task": "thread",
     "cap": "XSAVE2",
     "cr0": 0x8001_0033,
+    "encoding": "TILEZERO_TMM8",
     "executes": "FNCLEX",
     "fcw": 0x27F,
     "file": "XMM",

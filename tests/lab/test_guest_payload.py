@@ -86,13 +86,14 @@ class Stop(NamedTuple):
     vector: int = NO_EXCEPTION
     expected: dict = {}  # noqa: RUF012 - never written
     stored: bytes = b""
+    instruction: bytes = b""
 
     @property
     def call(self):
         """The lowered call."""
-        text = command(
-            self.op, self.registers, operand=self.operand, offset=self.offset, data=self.data
-        )
+        place = {"operand": self.operand, "offset": self.offset}
+        given = {"instruction": self.instruction, "data": self.data}
+        text = command(self.op, self.registers, **place, **given)
         return RunGuest("vcpu", "ram", text, len(self.stored))
 
 
@@ -214,6 +215,10 @@ TOUR = [
     Stop(A.CALL),
     Stop(A.RETURN_ELSEWHERE),
     Stop(A.JUMP_UNTRACKED),
+    # INC RAX, UD2 and DEC RAX, each in place of the one before.
+    Stop(A.GIVEN, rax(1), instruction=b"\x48\xff\xc0", expected={"rax": 2}),
+    Stop(A.GIVEN, instruction=b"\x0f\x0b", vector=UD),
+    Stop(A.GIVEN, rax(1), instruction=b"\x48\xff\xc8", expected={"rax": 0}),
     # A nested guest: XSETBV, CPUID and VMCALL exit to L1 (SDM vol.3 26.1.2), and exceptions of the
     # bitmap.  L1 has CR4.VMXE from then on, and so has L2; each entry starts it anew.
     Stop(A.VMCALL, expected={"rax": NO_HYPERCALL}),

@@ -19,14 +19,15 @@ from tests.support.hosts import AMX_HOST
 def search(place, explained, batches, seed=1, grew=lambda _point: None):
     fuzzing = Fuzzing(place, Hazardous.EVERY, explained, NoLedger(), Silent())
     random = Random(seed)
-    sequences = Sequences(AMX_HOST, random, ModelValues(AMX_HOST, random))
+    values = ModelValues(AMX_HOST, random)
+    sequences = Sequences(AMX_HOST, random, values, fuzzing.missing)
     guidance = Guidance(random, sequences, Strategy.GUIDED)
     asked = count()
     found = fuzzing.run(guidance, "fuzz", lambda: next(asked) == batches, grew)
-    return fuzzing, filter(_is_meant, found)
+    return fuzzing, filter(is_meant, found)
 
 
-def _is_meant(failing):
+def is_meant(failing):
     """Return False for what the fake kernel does wrong by itself.
 
     Its answers where the model has no rule can contradict each other, and it takes one op for

@@ -23,9 +23,11 @@ from kvmprobe.scenarios.catalog._guests import (
     USE_XSAVE,
     USE_XSAVE_AND_PKRU,
     Start,
+    all_of,
     amx,
     run,
     scenario,
+    stores,
 )
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
@@ -41,6 +43,7 @@ from kvmprobe.scenarios.ops.guest_control import (
     GuestXsetbv,
     GuestXsetbvUser,
 )
+from kvmprobe.scenarios.ops.guest_encoding import Encoding, GuestMisencoded
 from kvmprobe.scenarios.ops.guest_tiles import (
     Configuration,
     GuestLdtilecfg,
@@ -91,6 +94,13 @@ _TILES: tuple[Op, ...] = (
     GuestTilezero(),
     *run(PayloadOp.TDPBSSD, PayloadOp.TILERELEASE),
 )
+_ENCODINGS = {
+    "lock": (PLAIN, [e for e in Encoding if e.name.startswith("LOCK_")]),
+    "vex": (PLAIN, [e for e in Encoding if "VEX" in e.name or e.name.startswith("V")]),
+    "opmask": (PLAIN, [e for e in Encoding if e.name.startswith("KMOVQ")]),
+    "gp": (PLAIN, [e for e in Encoding if "MISALIGNED" in e.name or "BYTES" in e.name]),
+    "tiles": (TILES, [e for e in Encoding if "TILE" in e.name or "TDP" in e.name]),
+}
 _XCR: tuple[Op, ...] = (GuestXgetbv(0), GuestXgetbv(1), GuestXsetbv(1), GuestXsetbvUser(1))
 
 
@@ -102,9 +112,28 @@ def scenarios(host: HostProfile) -> tuple[Scenario, ...]:
         *_task_switched(),
         *_headers(),
         *_tile_faults(),
+        *_misencoded(host),
         *_xsetbv(host),
         *_control(),
         *_cpuid(host),
+    )
+
+
+def _misencoded(host: HostProfile) -> tuple[Scenario, ...]:
+    """Nearly valid encodings, with every register file in use: an exception, and all is kept."""
+    return tuple(
+        scenario(
+            f"misencoded-{part}",
+            start,
+            (
+                USE_XSAVE,
+                SetXsave(all_of(host, start)),
+                SetXcrs(all_of(host, start)),
+                *map(GuestMisencoded, encodings),
+                *stores(),
+            ),
+        )
+        for part, (start, encodings) in _ENCODINGS.items()
     )
 
 

@@ -87,6 +87,7 @@ class Execution:
     :ivar registers: before the instruction
     :ivar operand: number of a TMM
     :ivar offset: of the memory operand, in bytes from the data area
+    :ivar instruction: its bytes, if the payload does not have it
     :ivar data: content for the start of the data area
     :ivar data_size: bytes of the data area to read after the instruction
     """
@@ -96,14 +97,21 @@ class Execution:
     registers: Registers = _ZEROS
     operand: int = 0
     offset: int = 0
+    instruction: bytes = b""
     data: bytes = b""
     data_size: int = 0
 
     @property
     def command(self) -> bytes:
         """The command's bytes."""
-        place = {"operand": self.operand, "offset": self.offset}
-        return command(self.code, self.registers, **place, data=self.data)
+        return command(
+            self.code,
+            self.registers,
+            operand=self.operand,
+            offset=self.offset,
+            instruction=self.instruction,
+            data=self.data,
+        )
 
 
 class GuestOp(Op):

@@ -7,10 +7,17 @@ import pytest
 from kvmprobe.model.guest_control import nothing
 from kvmprobe.model.guest_migration import Part, restore, save
 from kvmprobe.model.lifecycle import create_vcpu
-from kvmprobe.model.outcome import Failed
+from kvmprobe.model.outcome import Done, Failed
 from kvmprobe.model.uabi import set_xsave
+from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.domain import Domain
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
+from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
+from kvmprobe.scenarios.ops.permission import RequestGuestPermission
+from kvmprobe.xstate.features import XFeature
 from tests.support.guests import ALL, OSXSAVE, in_payload, run, with_xfd
-from tests.support.hosts import AMX_LAYOUT, B9, B18, TILES, VCPU, image
+from tests.support.hosts import AMX_HOST, AMX_LAYOUT, B9, B18, TILES, VCPU, image
 
 TARGET = "vcpu1"
 ORDERS = list(permutations((Part.XSAVE, Part.XCRS, Part.MSRS)))
@@ -78,3 +85,21 @@ def test_what_the_source_leaves_open_is_open_in_the_target():
         target.fpstate.xstate_bv & AMX_LAYOUT.bitmap & ~B9,
         target.fpstate.xstate_bv_open & 7,
     ) == (0, 7)
+
+
+def test_an_image_that_is_smaller_than_the_target_reads_is_restored():
+    # The memory that the smaller image was read into is as large as the largest image.
+    domain = Domain(AMX_HOST)
+    for op in (
+        RequestGuestPermission(XFeature.XTILE_DATA),
+        OpenKvm(),
+        CreateVm(),
+        CreateVcpu(),
+        SetCpuid2(Table.FULL),
+        CreateVcpu("vcpu1", id=1),
+        SaveVcpu(Part.XSAVE, "vcpu1"),
+    ):
+        domain.follow(op)
+    sizes = {name: vcpu.fpstate.uabi_size for name, vcpu in domain.machine.vcpus.items()}
+    assert sizes["vcpu1"] < sizes["vcpu0"]
+    assert domain.follow(RestoreVcpu(Part.XSAVE, "vcpu0", "vcpu1")).outcome == Done()
