@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from kvmprobe.bindings import host_cpu
@@ -19,11 +20,18 @@ from tests.support.conformance import SOURCES, compiled
 EMULATED = "emulated"
 RECORDS = SOURCES.parent / "silicon.json"
 PROGRAMS = ("xsave_user", "amx_user", "freedoms_user")
+_DIGITS = 16
 
 
 def signature():
     """CPUID.1:EAX: family, model and stepping."""
     return f"{host_cpu.signature():#010x}"
+
+
+def source_of(program):
+    """Digits of a hash of a program's source and its headers."""
+    files = (SOURCES / f"{program}.c", *sorted(SOURCES.glob("*.h")))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:_DIGITS]
 
 
 def shown_by(path):
@@ -44,13 +52,14 @@ def by_kind(lines):
 
 
 def record_of(shown):
-    """Return what is kept of the programs' lines: a count, and all but those that are ok."""
+    """Return what is kept of the lines: a count, all but those that are ok, and the source."""
     return {
         "vendor": host_cpu.vendor(),
         "brand": host_cpu.brand(),
         "xcr0": f"{host_cpu.xcr0():#x}",
         "programs": {
-            program: {**lines, "ok": len(lines["ok"])} for program, lines in shown.items()
+            program: {**lines, "ok": len(lines["ok"]), "source": source_of(program)}
+            for program, lines in shown.items()
         },
     }
 
