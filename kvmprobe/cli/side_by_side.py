@@ -95,7 +95,7 @@ def _started(one: KernelRun) -> subprocess.Popen[bytes]:
     libc = ctypes.CDLL(None)
     with log.open("ab") as errors:
         return subprocess.Popen(
-            [sys.executable, "-m", "kvmprobe.cli.side_by_side", json.dumps(asdict(one))],
+            [sys.executable, "-P", "-m", "kvmprobe.cli.side_by_side", json.dumps(asdict(one))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -33,7 +33,7 @@ class LocalLink:
         # Not a pipe: we read it only after the worker has ended, and a full pipe would block it.
         self._errors = TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kvmprobe.execution.worker"],
+            [sys.executable, "-P", "-m", "kvmprobe.execution.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

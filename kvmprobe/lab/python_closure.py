@@ -92,7 +92,7 @@ def add_python(
     search = [*filter(None, sys.path), str(Path(kvmprobe.__file__).parent.parent)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     listing = subprocess.run(
-        [sys.executable, "-S", "-c", _LIST_FILES, module, *also],
+        [sys.executable, "-P", "-S", "-c", _LIST_FILES, module, *also],
         capture_output=True,
         text=True,
         check=False,
@@ -126,7 +126,7 @@ def add_python(
     if answer["dynload"]:
         tree.add_directory(answer["dynload"])
     return PythonProgram(
-        (sys.executable, "-S", "-m", module),
+        (sys.executable, "-P", "-S", "-m", module),
         {
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": os.pathsep.join(answer["roots"]),

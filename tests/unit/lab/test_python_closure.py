@@ -78,3 +78,15 @@ def test_nothing_is_written_beside_the_sources(module, tmp_path):
 def test_a_module_that_cannot_be_imported_is_quoted(tmp_path):
     with pytest.raises(UsageError, match="No module named 'no_such_module_here'"):
         add_python(FileTree(), "no_such_module_here", tmp_path)
+
+
+def test_a_package_of_that_name_in_the_working_directory_is_not_taken(
+    tmp_path, module, monkeypatch
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / module.name).write_text("raise SystemExit('the wrong one')\n")
+    monkeypatch.chdir(here)
+    tree = FileTree()
+    add_python(tree, MODULE, tmp_path / "pycache")
+    assert str(module) in tree
