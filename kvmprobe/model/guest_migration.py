@@ -10,6 +10,8 @@ from kvmprobe.model import cet, msr, sregs, uabi, xcr
 from kvmprobe.model.exported import images, visible_features
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
+from kvmprobe.model.state import State
+from kvmprobe.model.vcpu_state import known
 from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
@@ -83,10 +85,21 @@ def restore(machine: Machine, vcpu_name: str, part: Part, source: str) -> Step:
         case Part.SREGS:
             return sregs.restore_sregs(machine, vcpu_name, had)
         case Part.REGS:
-            vcpu = vcpu._replace(in_payload=had.in_payload)
+            vcpu = _with_state(vcpu, State.REGS, had)._replace(in_payload=had.in_payload)
+        case Part.EVENTS:
+            vcpu = _with_state(vcpu, State.EVENTS, had)
+        case Part.DEBUGREGS:
+            vcpu = _with_state(vcpu, State.DEBUGREGS, had)
         case _:
             pass
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), RESTORE)
+
+
+def _with_state(vcpu: Vcpu, state: State, had: Vcpu) -> Vcpu:
+    """Return a vCPU with a state of another one; what is not known of that, is not of this one."""
+    if had.entered:
+        return vcpu._replace(entered=True)
+    return vcpu._replace(state={**vcpu.state, state: known(had, state)})
 
 
 def restore_plain(machine: Machine, vcpu_name: str, part: Part) -> Step:

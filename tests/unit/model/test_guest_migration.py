@@ -15,6 +15,7 @@ from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest_migration import RestoreVcpu, SaveVcpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.permission import RequestGuestPermission
+from kvmprobe.scenarios.ops.vcpu_state import GetRegs, SetRegs
 from kvmprobe.xstate.features import XFeature
 from tests.support.guests import ALL, OSXSAVE, in_payload, run, with_xfd
 from tests.support.hosts import AMX_HOST, AMX_LAYOUT, B9, B18, TILES, VCPU, image
@@ -103,3 +104,13 @@ def test_an_image_that_is_smaller_than_the_target_reads_is_restored():
     sizes = {name: vcpu.fpstate.uabi_size for name, vcpu in domain.machine.vcpus.items()}
     assert sizes["vcpu1"] < sizes["vcpu0"]
     assert domain.follow(RestoreVcpu(Part.XSAVE, "vcpu0", "vcpu1")).outcome == Done()
+
+
+def test_registers_of_another_vcpu_replace_those_that_were_set():
+    # arch/x86/kvm/x86.c: __set_regs
+    one, other = CreateVcpu(), CreateVcpu(TARGET, id=1)
+    made = (OpenKvm(), CreateVm(), one, other, GetRegs(), SetRegs(rbx=1))
+    domain = Domain(AMX_HOST)
+    for op in (*made, SaveVcpu(Part.REGS, TARGET), RestoreVcpu(Part.REGS, VCPU, TARGET)):
+        domain.follow(op)
+    assert domain.follow(GetRegs()).outcome.fields["rbx"] == 0
