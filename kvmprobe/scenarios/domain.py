@@ -113,7 +113,17 @@ class Domain:
 
         :raises ScenarioError: it cannot; the message says what the op needs
         """
+        return self._added(op, *self._foreseen(op))
+
+    def follow_change(self, op: Op) -> Step | None:
+        """Do the same if the op changes the model's state; else return None.
+
+        :raises ScenarioError: the model cannot judge it here
+        """
         call, step = self._foreseen(op)
+        return self._added(op, call, step) if step.machine != self.machine else None
+
+    def _added(self, op: Op, call: Call, step: Step) -> Step:
         if not _surely_fails(step):
             self._references.bind(call)
         self.machine = step.machine
@@ -123,13 +133,6 @@ class Domain:
         if vcpu is not None and vcpu.init_pending:
             self._code[op.descriptor] = {_REGS: _RESET, _SREGS: _RESET}
         return step
-
-    def changed_by(self, op: Op) -> bool:
-        """Return whether an op would change the model's state; it is not added.
-
-        :raises ScenarioError: the model cannot judge it here
-        """
-        return self._foreseen(op)[1].machine != self.machine
 
     def _foreseen(self, op: Op) -> tuple[Call, Step]:
         self._check(op)

@@ -15,7 +15,7 @@ from kvmprobe.scenarios.references import Unkept
 from kvmprobe.xstate.features import AVX512, CET, DYNAMIC, FPSSE, XFeature
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Machine, Vcpu
@@ -59,25 +59,24 @@ class Trail:
 
     def takes(self, op: Op) -> bool:
         """Add an op if the model can judge it here; return whether it can."""
-        before = self._domain.machine
-        self.unkept = ""
-        try:
-            step = self._domain.follow(op)
-        except ScenarioError as refused:
-            self.unkept = refused.name if isinstance(refused, Unkept) else ""
-            return False
-        self.reached.add(transition(before, op, step))
-        return True
+        return self._takes(op, self._domain.follow)
 
     def takes_change(self, op: Op) -> bool:
         """Add an op if it also changes the model's state; return whether it was added."""
+        return self._takes(op, self._domain.follow_change)
+
+    def _takes(self, op: Op, follow: Callable[[Op], Step | None]) -> bool:
+        before = self._domain.machine
         self.unkept = ""
         try:
-            changes = self._domain.changed_by(op)
+            step = follow(op)
         except ScenarioError as refused:
             self.unkept = refused.name if isinstance(refused, Unkept) else ""
             return False
-        return changes and self.takes(op)
+        if step is None:
+            return False
+        self.reached.add(transition(before, op, step))
+        return True
 
 
 def _answer(outcome: Outcome) -> Hashable:
