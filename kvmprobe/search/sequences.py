@@ -45,6 +45,8 @@ _FEW_KINDS = 0.5
 _AGAIN = 0.33
 # Steps that must change the model's state.
 _CHANGING = 0.7
+# Steps that take any op alike: each comes up, also one that changes nothing.
+_ANY = 0.06
 _READS = (1, 1, 2, 3)
 # KVM_RUN uses all the state that was set.
 _RUN_AT_END = 0.5
@@ -178,11 +180,16 @@ class Sequences:
     def _step(
         self, trail: Trail, choices: Mapping[type[Op], float], before: Sequence[Part]
     ) -> list[Part]:
-        """Return a new step: one of these ops, or one that the sequence has, with other values."""
-        if self._random.random() < _AGAIN:
+        """Return a new step: one of these ops, or one that the sequence has, with other values.
+
+        A few are any op.
+        """
+        take = trail.takes_change if self._random.random() < _CHANGING else trail.takes
+        if self._random.random() < _ANY:
+            choices, take = dict.fromkeys(self._vocabulary.writers, 1.0), trail.takes
+        elif self._random.random() < _AGAIN:
             again = (part.op for part in before if not part.observes)
             choices = self._vocabulary.writers_among(again) or choices
-        take = trail.takes_change if self._random.random() < _CHANGING else trail.takes
         parts = [Part(op) for op in self._ops(trail, take, choices)]
         if self._random.random() < _READ_AFTER:
             parts += self._reads(trail, self._random.choice(_READS), self._vocabulary.readers)

@@ -46,7 +46,7 @@ _CATALOGUE_VALUE, _OWN_CALL, _USUAL_NAME, _MEANT = 0.7, 0.85, 0.9, 0.85
 # Components of which one is legal in XCR0 only with the others: SDM vol.1 §13.3 "Enabling the XSAVE
 # Feature Set".
 _TOGETHER = ((AVX512, AVX512 | SSE_YMM), (SSE_YMM & ~FPSSE, SSE_YMM), (XTILE, XTILE), (MPX, MPX))
-_TOGETHER_USUALLY = 0.75
+_TOGETHER_USUALLY = 0.65
 _COMPACTED = 1 << 63
 _SIZES = (0, 1, 512, 576, 832, 4095, 4096, 4097)
 
