@@ -11,7 +11,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, ExpectedImage, Outcome, Unspecified, one_of
 from kvmprobe.xstate.features import FPSSE, SSE_YMM, XFeature, numbers
-from kvmprobe.xstate.image import FP_INIT, XsaveFields, encode
+from kvmprobe.xstate.image import FP_INIT, XsaveFields, encode, xstate_bv_of
 from kvmprobe.xstate.layout import HEADER_OFFSET, MXCSR
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
         for decided in open_bits.resolved(host, vcpu.fpstate, visible, vcpu.pkru)
         for stored in open_bits.exported_mxcsr(host, decided, visible)
     )
+
+
+def fullest_image(host: HostProfile, vcpu: Vcpu) -> bytes:
+    """Return that of the legal images which has the most components in use."""
+    found = (expected.image for expected in images(host, vcpu))
+    return max(found, key=lambda image: xstate_bv_of(image).bit_count())
 
 
 def _lost_pkru(host: HostProfile, vcpu: Vcpu) -> int:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.model import cet, msr, sregs, uabi, xcr
-from kvmprobe.model.exported import images, visible_features
+from kvmprobe.model.exported import fullest_image, visible_features
 from kvmprobe.model.outcome import Done, Step
 from kvmprobe.model.rule import KernelFile, KernelSource, Rule
 from kvmprobe.model.state import State
 from kvmprobe.model.vcpu_state import known
-from kvmprobe.xstate.image import xstate_bv_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,10 +133,9 @@ def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
     open there are so here, unless XFD is armed; PKRU is taken to be in use by the host, and so in
     the image.
     """
-    found = (expected.image for expected in images(machine.host, had))
-    fullest = max(found, key=lambda image: xstate_bv_of(image).bit_count())
     room = machine.host.uabi_size(machine.host.user_features)
-    step = uabi.set_xsave(machine, vcpu_name, fullest.ljust(room, b"\0"))
+    image = fullest_image(machine.host, had).ljust(room, b"\0")
+    step = uabi.set_xsave(machine, vcpu_name, image)
     vcpu = step.machine.vcpu(vcpu_name)
     open_bits = had.fpstate.xstate_bv_open & visible_features(had) & ~vcpu.xfd
     vcpu = vcpu._replace(fpstate=vcpu.fpstate._replace(xstate_bv_open=open_bits))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
-from kvmprobe.model import cet, fpu, msr, one_reg, sregs, uabi, xcr
-from kvmprobe.model.exported import images
+from kvmprobe.model import fpu, msr, one_reg, sregs, uabi, xcr
+from kvmprobe.model.exported import fullest_image
 from kvmprobe.model.guest_cpuid import set_cpuid2
-from kvmprobe.model.guest_migration import Part
+from kvmprobe.model.guest_migration import MSR_LISTS, Part
 from kvmprobe.model.machine import GuestCpuid, Machine
 from kvmprobe.model.outcome import Done, OneOf
 from kvmprobe.moves.guests import CR4, MXCSR
@@ -40,11 +40,9 @@ PARTS = {
     "debugregs": Part.DEBUGREGS,
 }
 _LISTS: Mapping[str, tuple[Msr, ...]] = {
-    "msrs": (Msr.IA32_PAT, Msr.IA32_XFD, Msr.IA32_XFD_ERR, Msr.IA32_XSS),
-    "other-msrs": (Msr.IA32_PAT,),
+    **{part: MSR_LISTS[part] for part in (Part.OTHER_MSRS, Part.XSS_MSRS, Part.CET_MSRS)},
+    "msrs": (Msr.IA32_PAT, *MSR_LISTS[Part.MSRS]),
     "xss": (Msr.IA32_XSS,),
-    "xss-msrs": (Msr.IA32_PAT, Msr.IA32_XSS),
-    "cet-msrs": (Msr.IA32_PAT, Msr.IA32_XSS, *sorted(cet.MSRS)),
 }
 _SAME = {"each-msr": "msrs"}
 _COMPONENTS = tuple(Piece(PieceKind.COMPONENT, nr) for nr in XFeature)
@@ -125,11 +123,11 @@ def _xcrs(saved: Saved) -> tuple[Call, ...]:
 
 
 def _xsave(saved: Saved) -> tuple[Call, ...]:
-    return (set_image(_image(saved)),)
+    return (set_image(fullest_image(saved.host, saved.vcpu)),)
 
 
 def _xsave_all(saved: Saved) -> tuple[Call, ...]:
-    image = _image(saved)
+    image = fullest_image(saved.host, saved.vcpu)
     return (set_image(with_components(image, xstate_bv_of(image) & ~XTILE)),)
 
 
@@ -137,12 +135,6 @@ def _xsave_init(saved: Saved) -> tuple[Call, ...]:
     contents = {int(XFeature.FP): FP_INIT, int(XFeature.SSE): bytes(SSE_SIZE)}
     fields = XsaveFields(xstate_bv=FPSSE, contents=contents)
     return (set_image(encode(fields, saved.host.layout, saved.vcpu.fpstate.uabi_size)),)
-
-
-def _image(saved: Saved) -> bytes:
-    """Return the fullest of the images that KVM_GET_XSAVE2 may return."""
-    found = [expected.image for expected in images(saved.host, saved.vcpu)]
-    return max(found, key=lambda image: xstate_bv_of(image).bit_count())
 
 
 def set_image(image: bytes) -> Call:
