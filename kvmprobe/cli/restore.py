@@ -50,15 +50,15 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
     :raises UsageError: the file is no saved guest, or the order restores what it lacks
     :raises Unavailable: KVM cannot be used, or cannot execute the guest
-    :raises Refused: the target does not take the guest
+    :raises NotTaken: the target does not take the guest
     """
     # They import what the model does with guest code.
-    from kvmprobe.moves.resuming import lost, resuming  # noqa: PLC0415
+    from kvmprobe.moves.resuming import resuming  # noqa: PLC0415
 
     guest, order = _read(arguments.file), order_named(arguments.order)
 
     def scenario_for(host: HostProfile) -> Scenario:
-        return resuming(guest, order, host)
+        return resuming(guest, order, host).scenario
 
     with place_of(arguments) as place:
         ran = run_one(place, scenario_for)
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         lines = [f"the kernel of {target.description} did what the model does not expect of it"]
         print_lines(console, [*lines, *divergence_lines(ran)])
         return ExitCode.DIVERGED
-    if gone := lost(guest, order, ran.host):
+    if gone := resuming(guest, order, ran.host).lost:
         print_lines(console, [f"lost on {target.description}, {order.name}: {pieces_text(gone)}"])
         return ExitCode.DIVERGED
     lines = [f"goes on on {target.description}, {order.name}: the guest found all {had}"]

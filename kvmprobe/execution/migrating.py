@@ -11,7 +11,7 @@ from kvmprobe.execution.probing import examine
 from kvmprobe.judge.lockstep import agrees
 from kvmprobe.moves.cells import Cell, Fared, Fate, MovedGuest, predicted
 from kvmprobe.moves.guests import uses
-from kvmprobe.moves.resuming import lost, trying
+from kvmprobe.moves.resuming import trying
 from kvmprobe.moves.saving import saved, saving
 from kvmprobe.results.trace import End, Trace
 from kvmprobe.scenarios.calls import VCPU
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kvmprobe.execution.place import Place
     from kvmprobe.model.host import HostProfile
     from kvmprobe.moves.guests import Use
+    from kvmprobe.moves.resuming import Resumption
     from kvmprobe.scenarios.presets import Preset
     from kvmprobe.scenarios.scenario import Scenario
 
@@ -69,34 +70,32 @@ def restore_all(place: Place, guests: Iterable[MovedGuest]) -> list[Cell]:
     with place.open() as link:
         driver = Driver(link, place.timing)
         host = examine(driver).profile
-        wanted: list[tuple[MovedGuest, Scenario, str]] = []
+        wanted: list[tuple[MovedGuest, Resumption]] = []
         for moved in guests:
             try:
-                wanted.append((moved, *trying(moved.guest, moved.order, host)))
+                wanted.append((moved, trying(moved.guest, moved.order, host)))
             except KvmprobeError as error:
                 cells.append(_cell(moved, place, why_not=str(error)))
-        traces = _traces(driver, [scenario for _, scenario, _ in wanted], host)
-    for (moved, scenario, refusing), trace in zip(wanted, traces, strict=True):
-        seen = _fared(moved, host, refusing)
-        ran = trace.end is End.DONE and agrees(scenario, host, trace)
+        traces = _traces(driver, [tried.scenario for _, tried in wanted], host)
+    for (moved, tried), trace in zip(wanted, traces, strict=True):
+        ran = trace.end is End.DONE and agrees(tried.scenario, host, trace)
         cells.append(
             _cell(
                 moved,
                 place,
                 why_not="" if trace.steps else trace.end_note,
                 predicted=predicted(moved, host),
-                seen=seen,
+                seen=_fared(tried),
                 agrees=ran,
             )
         )
     return cells
 
 
-def _fared(moved: MovedGuest, host: HostProfile, refusing: str) -> Fared:
-    if refusing:
-        return Fared(Fate.REFUSED, refusing)
-    gone = lost(moved.guest, moved.order, host)
-    return Fared(Fate.LOST, pieces=frozenset(gone)) if gone else Fared(Fate.GOES_ON)
+def _fared(tried: Resumption) -> Fared:
+    if tried.refused:
+        return Fared(Fate.REFUSED, tried.refused)
+    return Fared(Fate.LOST, pieces=frozenset(tried.lost)) if tried.lost else Fared(Fate.GOES_ON)
 
 
 def _cell(

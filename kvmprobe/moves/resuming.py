@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.abi.numbers import Msr, msr_name
 from kvmprobe.abi.payload import PayloadOp
@@ -57,15 +57,13 @@ _PARTS = {**PARTS, "xsave-all": Part.XSAVE}
 _NOTHING = frozenset({"mp-state", "lapic", "sweep"})
 
 
-def restores(guest: SavedGuest, order: Preset, host: HostProfile) -> tuple[tuple[Op, ...], ...]:
+def _restores(guest: SavedGuest, order: Preset, host: HostProfile) -> tuple[Op, ...]:
     """Return the steps before the guest is entered: those that make its VM, then the order's.
 
     Its memory is the payload's, in which another vCPU has executed one command.
-
-    :raises UsageError: the file lacks what the order restores
     """
     asks = (ASK,) if guest.table.xcr0 & DYNAMIC and host.amx else ()
-    made = (
+    return (
         *asks,
         OpenKvm(),
         CreateVm(_OTHER_VM),
@@ -76,8 +74,8 @@ def restores(guest: SavedGuest, order: Preset, host: HostProfile) -> tuple[tuple
         CreateVm(),
         SharePayload("vm"),
         CreateVcpu(),
+        *(op for word in order.tokens for op in _restored(guest, word, host)),
     )
-    return made, tuple(op for word in order.tokens for op in _restored(guest, word, host))
 
 
 def _restored(guest: SavedGuest, word: str, host: HostProfile) -> Iterator[Op]:
@@ -127,35 +125,72 @@ class NotTaken(KvmprobeError):
     exit_code = ExitCode.DIVERGED
 
 
-def resuming(guest: SavedGuest, order: Preset, host: HostProfile) -> Scenario:
-    """Return the scenario: restore, then the guest reads all it had.
+class Resumption(NamedTuple):
+    """How a saved guest goes on.
+
+    :ivar scenario: restore, then the guest reads all it had
+    :ivar lost: the pieces that it does not have when it is entered
+    :ivar refused: the call that fails, with which the scenario ends; empty if none does
+    """
+
+    scenario: Scenario
+    lost: tuple[Piece, ...] = ()
+    refused: str = ""
+
+
+def resuming(guest: SavedGuest, order: Preset, host: HostProfile) -> Resumption:
+    """Return how a guest goes on whose calls all succeed.
 
     :raises UsageError: the file lacks what the order restores
     :raises NotTaken: a call fails on the host, or takes it down
     """
-    made, restored = restores(guest, order, host)
-    domain = _restored_domain((*made, *restored), host)
-    return _scenario(guest, order, (*made, *restored, *_possible(domain, guest.use)))
+    domain, ops = Domain(host), _restores(guest, order, host)
+    for op in ops:
+        before = domain.machine
+        outcome = _followed(domain, op).outcome
+        if why := _refusal(op, outcome):
+            lacks = _lacking(op, before)
+            missing = f", which lacks {lacks}" if lacks else ""
+            raise NotTaken(f"nothing ran: {op.text} {why} on this target{missing}")
+    return _entered(guest, order, ops, domain)
 
 
-def trying(guest: SavedGuest, order: Preset, host: HostProfile) -> tuple[Scenario, str]:
-    """Return the same scenario, which ends with the first call that fails, and that call.
+def trying(guest: SavedGuest, order: Preset, host: HostProfile) -> Resumption:
+    """Return the same up to the first call that fails.
 
     :raises UsageError: the file lacks what the order restores
     :raises NotTaken: a call takes the host down, or the model does not cover it
     """
-    made, restored = restores(guest, order, host)
     domain = Domain(host)
     done: list[Op] = []
-    for op in (*made, *restored):
+    for op in _restores(guest, order, host):
         outcome = _followed(domain, op).outcome
         done.append(op)
         if isinstance(outcome, HostDies):
             raise NotTaken(f"nothing ran: {op.text} {_refusal(op, outcome)}")
         if _refusal(op, outcome):
-            return _scenario(guest, order, done), op.call_name
-    _check_entry(domain)
-    return _scenario(guest, order, (*done, *_possible(domain, guest.use))), ""
+            return Resumption(_scenario(guest, order, done), refused=op.call_name)
+    return _entered(guest, order, done, domain)
+
+
+def _entered(
+    guest: SavedGuest, order: Preset, restored: Iterable[Op], domain: Domain
+) -> Resumption:
+    """Return how a restored guest goes on.
+
+    :param domain: behind the calls that restore it
+    """
+    entered = run_immediate_exit(domain.machine, _VCPU)
+    if isinstance(entered.outcome, HostDies):
+        raise NotTaken("nothing ran: KVM_RUN after it would take this target down")
+    has = pieces(entered.machine.host, entered.machine.vcpu(_VCPU))
+    lost = (
+        piece
+        for piece, value in guest.pieces.items()
+        if piece not in has or as_bytes(has[piece]) != value
+    )
+    scenario = _scenario(guest, order, (*restored, *_possible(domain, guest.use)))
+    return Resumption(scenario, tuple(lost))
 
 
 def _scenario(guest: SavedGuest, order: Preset, ops: Iterable[Op]) -> Scenario:
@@ -170,37 +205,6 @@ def _possible(domain: Domain, use: Use) -> Iterator[Op]:
         if domain.meets(op):
             domain.follow(op)
             yield op
-
-
-def lost(guest: SavedGuest, order: Preset, host: HostProfile) -> tuple[Piece, ...]:
-    """Return the pieces that the guest does not have when it is entered."""
-    made, restored = restores(guest, order, host)
-    machine = _restored_domain((*made, *restored), host).machine
-    entered = run_immediate_exit(machine, _VCPU).machine
-    has = pieces(host, entered.vcpu(_VCPU))
-    return tuple(
-        piece
-        for piece, value in guest.pieces.items()
-        if piece not in has or as_bytes(has[piece]) != value
-    )
-
-
-def _restored_domain(ops: Iterable[Op], host: HostProfile) -> Domain:
-    domain = Domain(host)
-    for op in ops:
-        before = domain.machine
-        outcome = _followed(domain, op).outcome
-        if why := _refusal(op, outcome):
-            lacks = _lacking(op, before)
-            missing = f", which lacks {lacks}" if lacks else ""
-            raise NotTaken(f"nothing ran: {op.text} {why} on this target{missing}")
-    _check_entry(domain)
-    return domain
-
-
-def _check_entry(domain: Domain) -> None:
-    if isinstance(run_immediate_exit(domain.machine, _VCPU).outcome, HostDies):
-        raise NotTaken("nothing ran: KVM_RUN after it would take this target down")
 
 
 def _followed(domain: Domain, op: Op) -> Step:

@@ -44,15 +44,15 @@ def test_a_fate_follows_from_the_two_hosts(order, use, target, fared):
 
 def test_a_call_that_fails_is_the_last_that_is_made():
     guest = moved("7.3.4", "qemu-full", Use.TILES)
-    scenario, call = trying(guest.guest, guest.order, profile_of("7.3.4-no-amx"))
-    assert call == "KVM_SET_CPUID2"
-    assert scenario.steps[-1].op.call_name == call
+    tried = trying(guest.guest, guest.order, profile_of("7.3.4-no-amx"))
+    assert tried.refused == "KVM_SET_CPUID2"
+    assert tried.scenario.steps[-1].op.call_name == tried.refused
 
 
 def test_without_a_failing_call_the_guest_reads_what_it_has():
     guest = moved("7.3.4", "qemu-full", Use.TILES)
-    scenario, call = trying(guest.guest, guest.order, profile_of("7.3.4"))
-    assert (call, scenario.steps[-1].op.part) == ("", Part.MSRS)
+    tried = trying(guest.guest, guest.order, profile_of("7.3.4"))
+    assert (tried.refused, tried.scenario.steps[-1].op.part) == ("", Part.MSRS)
 
 
 CELL = Cell("a", "b", "crosvm", Use.TILES, "", GOES_ON, GOES_ON, agrees=True)

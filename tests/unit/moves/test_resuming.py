@@ -9,7 +9,7 @@ from kvmprobe.model.guest_migration import Part
 from kvmprobe.moves.guests import Use, uses
 from kvmprobe.moves.orders import Saved, with_components
 from kvmprobe.moves.restoring import Lost, restored
-from kvmprobe.moves.resuming import NotTaken, lost, resuming
+from kvmprobe.moves.resuming import NotTaken, resuming
 from kvmprobe.moves.saving import saving
 from kvmprobe.recordings.payloads import pack
 from kvmprobe.scenarios.model_run import ModelRun
@@ -28,12 +28,12 @@ def test_the_guest_loses_what_compat_says(order):
     preset = ORDERS[order]
     for use in uses(HOST.supported, preset.states):
         guest = saved_guest(HOST, order, use)
-        scenario = resuming(guest, preset, HOST)
+        resumed = resuming(guest, preset, HOST)
         vcpu = saved_vcpu(order, use)
         found = restored(Saved(HOST, vcpu, HOST), preset.tokens)
-        assert set(lost(guest, preset, HOST)) == {one.piece for one in found}
+        assert set(resumed.lost) == {one.piece for one in found}
         assert all(isinstance(one, Lost) for one in found)
-        assert len(scenario.steps) > 30
+        assert len(resumed.scenario.steps) > 30
 
 
 def saved_vcpu(order, use):
@@ -58,7 +58,7 @@ def test_a_guest_with_cet_is_refused_without_cet():
 
 def test_a_guest_without_amx_goes_on_without_amx():
     guest = saved_guest(HOST, "qemu-full", Use.NO_TILES)
-    assert lost(guest, ORDERS["crosvm"], profile_of("7.3.4-no-amx")) == ()
+    assert resuming(guest, ORDERS["crosvm"], profile_of("7.3.4-no-amx")).lost == ()
 
 
 def test_a_component_that_is_gone_from_the_image_is_found_lost():
@@ -66,7 +66,7 @@ def test_a_component_that_is_gone_from_the_image_is_found_lost():
     image = guest.part(Part.XSAVE)
     without = with_components(image, xstate_bv_of(image) & ~(1 << 9))
     changed = replace(guest, parts={**guest.parts, Part.XSAVE: pack(without)})
-    assert lost(changed, ORDERS["qemu-full"], HOST) == (Piece(PieceKind.COMPONENT, 9),)
+    assert resuming(changed, ORDERS["qemu-full"], HOST).lost == (Piece(PieceKind.COMPONENT, 9),)
 
 
 def test_one_changed_byte_is_found():
@@ -74,7 +74,7 @@ def test_one_changed_byte_is_found():
     image = bytearray(guest.part(Part.XSAVE))
     image[2816 + 100] ^= 1  # in XTILE_DATA
     changed = replace(guest, parts={**guest.parts, Part.XSAVE: pack(bytes(image))})
-    assert lost(changed, ORDERS["qemu-full"], HOST) == (Piece(PieceKind.COMPONENT, 18),)
+    assert resuming(changed, ORDERS["qemu-full"], HOST).lost == (Piece(PieceKind.COMPONENT, 18),)
 
 
 def test_what_the_first_order_did_not_save_cannot_be_restored():
