@@ -12,33 +12,28 @@ from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX
 from kvmprobe.model.xcr import legal_xcr0
 from kvmprobe.scenarios.ops.literal import changed
 from kvmprobe.xstate.cpuid import (
-    AMX_FEATURES,
-    IBT_BIT,
     LEAF_EXTENDED_FEATURES,
     LEAF_FEATURES,
     LEAF_TILE,
     LEAF_TMUL,
     LEAF_XSTATE,
-    PKU_BIT,
-    SHSTK_BIT,
-    XFD_BIT,
     XSAVES_BIT,
     Register,
     halves,
 )
 from kvmprobe.xstate.features import AVX512, CET, FPSSE, MPX, XTILE, XFeature, numbers
+from kvmprobe.xstate.gated import GATED, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.scenarios.literal_fields import CpuidChange
     from kvmprobe.xstate.cpuid import CpuidTable
 
 _EAX, _EBX, _ECX, _EDX = Register.EAX, Register.EBX, Register.ECX, Register.EDX
-_Register = tuple[int, int, Register]
 _SETS = (XTILE, AVX512, XFeature.YMM.bit, MPX, XFeature.PKRU.bit, XFeature.APX.bit)
-_FEATURES: tuple[_Register, ...] = (
+_FEATURES: tuple[Place, ...] = (
     (LEAF_FEATURES, 0, _ECX),
     (LEAF_EXTENDED_FEATURES, 0, _EBX),
     (LEAF_EXTENDED_FEATURES, 0, _ECX),
@@ -47,40 +42,6 @@ _FEATURES: tuple[_Register, ...] = (
     (LEAF_EXTENDED_FEATURES, 1, _EDX),
     (LEAF_XSTATE, 1, _EAX),
 )
-
-
-def _bits(*positions: int) -> int:
-    return sum(1 << position for position in positions)
-
-
-# What needs a component (SDM vol.2 CPUID; vol.1 §13.5 "XSAVE-Enabled Features"): leaf, sub-leaf,
-# register, bits.  Of leaf 7: AVX-512 and AVX10; AVX2, VAES, VPCLMULQDQ and the later AVX features.
-_GATED: Mapping[int, tuple[tuple[int, int, Register, int], ...]] = {
-    XTILE: (
-        (7, 0, _EDX, AMX_FEATURES),
-        (7, 1, _EAX, _bits(21)),
-        (7, 1, _EDX, _bits(8)),
-        (0xD, 1, _EAX, _bits(XFD_BIT)),
-    ),
-    AVX512: (
-        (7, 0, _EBX, _bits(16, 17, 21, 26, 27, 28, 30, 31)),
-        (7, 0, _ECX, _bits(1, 6, 11, 12, 14)),
-        (7, 0, _EDX, _bits(2, 3, 8, 23)),
-        (7, 1, _EAX, _bits(5)),
-        (7, 1, _EDX, _bits(19)),
-    ),
-    XFeature.YMM.bit: (
-        (1, 0, _ECX, _bits(12, 28, 29)),
-        (7, 0, _EBX, _bits(5)),
-        (7, 0, _ECX, _bits(9, 10)),
-        (7, 1, _EAX, _bits(0, 1, 2, 4, 23)),
-        (7, 1, _EDX, _bits(4, 5, 10)),
-    ),
-    MPX: ((7, 0, _EBX, _bits(14)),),
-    XFeature.PKRU.bit: ((7, 0, _ECX, _bits(PKU_BIT)),),
-    XFeature.APX.bit: ((7, 1, _EDX, _bits(21)),),
-    CET: ((7, 0, _ECX, _bits(SHSTK_BIT)), (7, 0, _EDX, _bits(IBT_BIT))),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +99,7 @@ def _legal(xcr0: int) -> int:
 
 def _changes(tables: tuple[CpuidTable, CpuidTable], xcr0: int, xss: int) -> Iterator[CpuidChange]:
     cleared = {place: _differing(tables, place) for place in _FEATURES}
-    for components, gated in _GATED.items():
+    for components, gated in GATED.items():
         if components & (xcr0 | xss) != components:
             for leaf, subleaf, register, bits in gated:
                 cleared[leaf, subleaf, register] |= bits
@@ -153,7 +114,7 @@ def _changes(tables: tuple[CpuidTable, CpuidTable], xcr0: int, xss: int) -> Iter
 
 def _of_components(
     tables: tuple[CpuidTable, CpuidTable], xcr0: int, xss: int
-) -> Iterator[tuple[_Register, int]]:
+) -> Iterator[tuple[Place, int]]:
     """Yield the bits to clear in leaves 0xD, 0x1D and 0x1E."""
     user, supervisor = (_either(tables, name) for name in ("xcr0", "xss"))
     (eax, edx), (ecx, upper) = halves(user & ~xcr0), halves(supervisor & ~xss)
@@ -173,7 +134,7 @@ def _either(tables: tuple[CpuidTable, CpuidTable], bitmap: str) -> int:
     return int(one | other)
 
 
-def _differing(tables: tuple[CpuidTable, CpuidTable], place: _Register) -> int:
+def _differing(tables: tuple[CpuidTable, CpuidTable], place: Place) -> int:
     leaf, subleaf, register = place
     one, other = (getattr(table.at(leaf, subleaf), register) for table in tables)
     return int(one ^ other)
