@@ -45,7 +45,10 @@ def images(host: HostProfile, vcpu: Vcpu) -> tuple[ExpectedImage, ...]:
 
 
 def fullest_image(host: HostProfile, vcpu: Vcpu) -> bytes:
-    """Return that of the legal images which has the most components in use."""
+    """Return that of the legal images which has the most components in use.
+
+    :see: arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf
+    """
     found = (expected.image for expected in images(host, vcpu))
     return max(found, key=lambda image: xstate_bv_of(image).bit_count())
 
