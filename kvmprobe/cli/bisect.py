@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.archives import archives_of
+from kvmprobe.cli.files import write_result
 from kvmprobe.cli.grammar.epilogs import PACKAGED_BISECTION, end_with
 from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.grammar.shared import add_cold, add_sources, add_variant
@@ -25,7 +26,6 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.reports.bisection import Tried, result_json, result_lines
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.excerpt import headline
-from kvmprobe.results.durable import write_file
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.releases import series_of
 from kvmprobe.results.run_document import read_outcomes
@@ -113,10 +113,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     print_lines(console, ["", *result_lines(bisection, tested, ladder.lacking)])
     if arguments.json:
         result = result_json(bisection, tested, ladder.lacking)
-        try:
-            write_file(arguments.json, json.dumps(result, indent=1))
-        except OSError as error:
-            raise UsageError(f"--json {arguments.json}: {error.strerror}") from error
+        write_result("--json", arguments.json, json.dumps(result, indent=1))
     return _status(bisection)
 
 

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.shared import RUN_HELP
 from kvmprobe.cli.scenario import SCENARIO_HELP, named
-from kvmprobe.errors import ExitCode, ScenarioError, Unavailable, UsageError
+from kvmprobe.errors import ExitCode, ScenarioError, Unavailable
 from kvmprobe.model.sapphire_rapids import sapphire_rapids
 from kvmprobe.reports.bug_report.case import case_of
 from kvmprobe.reports.bug_report.mail import Reproducer, advice_lines, report
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     case = case_of(document, others, scenario.id, scenario.needs, arguments.target)
     program = _program(scenario, arguments.reproducer)
     if arguments.reproducer and program:
-        _write("--reproducer", arguments.reproducer, program.text)
+        write("--reproducer", arguments.reproducer, program.text)
     written = report(case, program)
     if arguments.output or not sys.stdout.isatty():
         for line in advice_lines(case):
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace, _console: Console) -> ExitCode:
     if arguments.output is None:
         sys.stdout.write(written)
     else:
-        _write("--output", arguments.output, written)
+        write("--output", arguments.output, written)
     return ExitCode.OK
 
 
@@ -91,10 +92,3 @@ def _program(scenario: Scenario, file: Path | None) -> Reproducer | None:
     except (ScenarioError, Unavailable) as reason:
         print(f"kvmprobe: no reproducer: {reason}", file=sys.stderr)
         return None
-
-
-def _write(option: str, path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{option} {path}: {error.strerror}") from error

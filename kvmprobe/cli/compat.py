@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.epilogs import end_with
 from kvmprobe.cli.moved import ORDER, order_named
-from kvmprobe.errors import ExitCode, UsageError
+from kvmprobe.errors import ExitCode
 from kvmprobe.execution.probe_document import read_probe
 from kvmprobe.moves.compatibility import compatibility
 from kvmprobe.moves.restoring import Into
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     orders = [order_named(text) for text in dict.fromkeys(arguments.order)] or presets()
     result = compatibility(source.profile, target.profile, orders, Into(arguments.into))
     if arguments.template is not None:
-        _write(arguments.template, template_text(result.shared.changes))
+        write("--template", arguments.template, template_text(result.shared.changes))
     if arguments.json:
         document = compatibility_json(result, source, target)
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
@@ -95,10 +96,3 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         print_lines(console, list(compatibility_lines(result, source, target)))
     goes_on = result.goes_on_in_each if arguments.order else result.goes_on_in_some
     return ExitCode.OK if goes_on else ExitCode.DIVERGED
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--template {path}: {error.strerror}") from error

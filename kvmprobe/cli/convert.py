@@ -7,14 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.epilogs import end_with
 from kvmprobe.cli.recorded_order import is_recording, order_file
 from kvmprobe.cli.terminal import print_line
-from kvmprobe.errors import ExitCode, RecordingError, ScenarioError, UsageError
+from kvmprobe.errors import ExitCode, RecordingError, ScenarioError
 from kvmprobe.scenarios.attached.parts import Template
-from kvmprobe.scenarios.attached.reading import MOST_BYTES, read_attached
+from kvmprobe.scenarios.attached.reading import read_attached
 from kvmprobe.scenarios.attached.replaying import replaying
 from kvmprobe.scenarios.document import to_document
+from kvmprobe.scenarios.strict_json import content_of
 
 if TYPE_CHECKING:
     import argparse
@@ -89,21 +91,13 @@ def _write(text: str, output: Path | None) -> ExitCode:
     if output is None:
         sys.stdout.write(text)
         return ExitCode.OK
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output {output}: {error.strerror}") from error
+    write("--output", output, text)
     return ExitCode.OK
 
 
 def _read(file: Path) -> Part:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
-    try:
-        return read_attached(content)
+        return read_attached(content_of(file))
     except ScenarioError as error:
         raise ScenarioError(f"{file}: {error}") from error
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.derived import expanded
 from kvmprobe.cli.exit_style import outcome
+from kvmprobe.cli.files import write_result
 from kvmprobe.cli.grammar.choices import Observe, OfKnown
 from kvmprobe.cli.grammar.epilogs import MATRICES, end_with
 from kvmprobe.cli.grammar.parser import parser
@@ -30,7 +31,6 @@ from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab.kernel_sets import ALL, NEWEST_OF_EACH, specs_of
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.kernel_table import KernelColumn, table_json, table_lines
-from kvmprobe.results.durable import write_file
 from kvmprobe.results.matrix import Matrix, read_matrix
 from kvmprobe.results.run_directory import is_run_directory
 from kvmprobe.results.run_document import read_outcomes
@@ -156,10 +156,8 @@ def _carried_out(
     columns = [_column(kernel, path) for kernel in matrix.kernels]
     print_lines(console, [*table_lines(columns, planned), f"recorded in {path}"])
     if arguments.json:
-        try:
-            write_file(arguments.json, json.dumps(table_json(columns, planned), indent=1))
-        except OSError as error:
-            raise UsageError(f"--json {arguments.json}: {error.strerror}") from error
+        document = json.dumps(table_json(columns, planned), indent=1)
+        write_result("--json", arguments.json, document)
     return _status(columns, planned)
 
 

@@ -9,12 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.epilogs import end_with
 from kvmprobe.cli.grammar.shared import add_cold, add_sources
 from kvmprobe.cli.moved import ORDER, order_named
 from kvmprobe.cli.places import emulated_host
 from kvmprobe.cli.terminal import progress
-from kvmprobe.errors import ExitCode, UsageError
+from kvmprobe.errors import ExitCode
 from kvmprobe.reports.console import print_lines
 
 if TYPE_CHECKING:
@@ -103,9 +104,10 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             cells += [replace(cell, target=host.target.release) for cell in unsaved]
     names_of_orders = [order.name for order in orders]
     if arguments.json is not None:
-        _write(arguments.json, json.dumps(matrix_json(cells, names_of_orders), indent=1) + "\n")
+        document = json.dumps(matrix_json(cells, names_of_orders), indent=1)
+        write("--json", arguments.json, f"{document}\n")
     if arguments.html is not None:
-        _write(arguments.html, matrix_page(cells, names_of_orders))
+        write("--html", arguments.html, matrix_page(cells, names_of_orders))
     print_lines(console, list(matrix_lines(cells, names_of_orders)))
     return ExitCode.OK if all(cell.is_as_predicted for cell in cells) else ExitCode.DIVERGED
 
@@ -116,10 +118,3 @@ def _hosts(arguments: argparse.Namespace, status: Progress) -> Iterator[Emulated
         chosen = {"kernel": kernel, "cpu": None if cpu == _DEFAULT_CPU else cpu}
         others = {"modules": None, "append": (), "cpus": 1, "jobs": 1}
         yield emulated_host(argparse.Namespace(**{**vars(arguments), **others, **chosen}), status)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error

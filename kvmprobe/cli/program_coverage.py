@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli import files
 from kvmprobe.cli.places import variant_of
 from kvmprobe.cli.terminal import print_line
 from kvmprobe.coverage.coverage_file import to_text
@@ -45,7 +46,4 @@ def write(arguments: argparse.Namespace, kernel: Kernel, coverage: ProgramCovera
         return
     target = Target("lab", kernel.label, kernel.source, variant_of(arguments))
     text = to_text(target, coverage.functions, shlex.join(arguments.program), coverage.blocks)
-    try:
-        arguments.coverage.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--coverage {arguments.coverage}: {error.strerror}") from error
+    files.write("--coverage", arguments.coverage, text)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.shared import add_device, add_sources, add_variant
 from kvmprobe.cli.places import variant_of
@@ -100,10 +101,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         sys.stdout.write(text)
         return ExitCode.OK
     path = arguments.output or Path(file_name(scenario))
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output {path}: {error.strerror}") from error
+    write("--output", path, text)
     print_lines(console, [f"{scenario.id}: {path}"])
     if not _wants_verification(arguments):
         return ExitCode.OK

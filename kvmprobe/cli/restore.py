@@ -78,14 +78,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 def _read(path: Path) -> SavedGuest:
     from kvmprobe.moves.saved_guest import from_bytes  # noqa: PLC0415
-    from kvmprobe.scenarios.strict_json import MOST_BYTES  # noqa: PLC0415
+    from kvmprobe.scenarios.strict_json import content_of  # noqa: PLC0415
 
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    try:
-        return from_bytes(content)
+        return from_bytes(content_of(path))
     except ScenarioError as error:
         raise UsageError(f"{path}: {error}") from error

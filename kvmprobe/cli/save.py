@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.epilogs import end_with
 from kvmprobe.cli.moved import ORDER, add_place, divergence_lines, order_named, place_of
 from kvmprobe.errors import ExitCode, UsageError
@@ -89,9 +90,6 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         target=target,
         processor=ran.brand,
     )
-    try:
-        arguments.output.write_text(to_text(guest), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output {arguments.output}: {error.strerror}") from error
+    write("--output", arguments.output, to_text(guest))
     print_lines(console, [f"saved a guest ({use}) of {target.description} in order {order.name}"])
     return ExitCode.OK

@@ -14,7 +14,7 @@ from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.results.codec import from_json, read_list, wrong
 from kvmprobe.results.record import Target
 from kvmprobe.results.schema import refusal
-from kvmprobe.scenarios.strict_json import MOST_BYTES, parse, plain
+from kvmprobe.scenarios.strict_json import MOST_BYTES, content_of, parse, plain
 from kvmprobe.xstate.cpuid import CpuidEntry, CpuidTable
 
 if TYPE_CHECKING:
@@ -55,12 +55,7 @@ def read_probe(path: Path) -> ProbedHost:
         tested, or has facts that contradict each other; the message has path and key
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    try:
-        return _probed(content)
+        return _probed(content_of(path))
     except (ScenarioError, LayoutError, Unavailable) as error:
         raise UsageError(f"{path}: {error}") from error
 

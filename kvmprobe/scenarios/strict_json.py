@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from kvmprobe.errors import ScenarioError
+from kvmprobe.errors import ScenarioError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOST_BYTES = 1 << 20
 DEEPEST = 32
@@ -23,6 +26,18 @@ class Members:
 
 class HugeNumber(float):
     """A number that is not an integer, or too long."""
+
+
+def content_of(path: Path) -> bytes:
+    """Return what a file has; of one that is too large, just more than :func:`parse` takes.
+
+    :raises UsageError: it cannot be read
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
 
 
 def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON

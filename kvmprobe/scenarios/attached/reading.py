@@ -7,9 +7,9 @@ from kvmprobe.scenarios.attached.cpuid_text import is_cpuid_text, read_cpuid_tex
 from kvmprobe.scenarios.attached.parts import Part, Sregs, Unreadable, XsaveImage
 from kvmprobe.scenarios.attached.template import read_template
 from kvmprobe.scenarios.op_fields import shown
+from kvmprobe.scenarios.strict_json import MOST_BYTES
 from kvmprobe.xstate.layout import KVM_XSAVE_SIZE
 
-MOST_BYTES = 1 << 20
 _LARGEST_IMAGE = 1 << 16
 _ALIGNMENT = 64
 _SREGS = {layout.size: layout.name for layout in (ioctls.KVM_SREGS, ioctls.KVM_SREGS2)}
