@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.fit_host import check_host, notice
-from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
+from kvmprobe.cli.places import is_emulated, place_of
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import RecordingError
-from kvmprobe.execution.place import Risk, ThisHost
+from kvmprobe.execution.place import Risk
 from kvmprobe.execution.reissuing import Reissuing
 from kvmprobe.reports.vmm_files import Judgement
 from kvmprobe.vmm.reissue import ReadBack, reissue
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from kvmprobe.execution.place import Place
     from kvmprobe.model.host import HostProfile
-    from kvmprobe.progress import Progress
     from kvmprobe.recordings.entries import Entry
     from kvmprobe.vmm.replay import Replay
 
@@ -39,8 +37,10 @@ def replays(recordings: Recordings, arguments: argparse.Namespace) -> Iterator[J
     """
     for kernel in arguments.kernel or [None]:
         chosen = argparse.Namespace(**{**vars(arguments), "kernel": kernel})
-        refuse_kernel_of_host(chosen)
-        with progress() as status, _place(chosen, status) as place:
+        if not is_emulated(chosen):
+            for note in check_host(chosen):
+                notice(note)
+        with progress() as status, place_of(chosen, status) as place:
             reissuing = Reissuing(place, status)
             for path, (host, entries) in recordings.items():
                 try:
@@ -53,17 +53,6 @@ def replays(recordings: Recordings, arguments: argparse.Namespace) -> Iterator[J
 def _name(place: Place) -> str:
     where = "the emulated host" if place.target.emulated else "this host"
     return f"{place.target.release}, replayed on {where}"
-
-
-@contextlib.contextmanager
-def _place(arguments: argparse.Namespace, status: Progress) -> Iterator[Place]:
-    if is_emulated(arguments):
-        with emulated_host(arguments, status) as place:
-            yield place
-        return
-    for note in check_host(arguments):
-        notice(note)
-    yield ThisHost(arguments.device)
 
 
 def _replay(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.shared import add_cold, add_device, add_kernel, add_variant
-from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
-from kvmprobe.cli.terminal import progress
+from kvmprobe.cli.grammar.shared import (
+    add_cold,
+    add_device,
+    add_host_or_lab,
+    add_kernel,
+    add_variant,
+)
 from kvmprobe.errors import UsageError
-from kvmprobe.execution.place import ThisHost
 from kvmprobe.reports.differences import shown, where
 from kvmprobe.scenarios.presets import presets, read_preset
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmprobe.execution.one_scenario import Ran
-    from kvmprobe.execution.place import Place
     from kvmprobe.scenarios.presets import Preset
 
 ORDER = "NAME|FILE"
@@ -28,32 +28,12 @@ ORDER = "NAME|FILE"
 
 def add_place(command: argparse.ArgumentParser) -> None:
     """Declare where the guest runs."""
-    command.add_argument(
-        "--target",
-        choices=[Where.HOST.value, Where.LAB.value],
-        help="this host or the emulated host (default: this host, unless an option of the "
-        "emulated host is given)",
-    )
+    add_host_or_lab(command, "this host or the emulated host")
     add_device(command)
     add_kernel(command)
     add_variant(command)
     add_cold(command)
     command.set_defaults(jobs=1)
-
-
-@contextlib.contextmanager
-def place_of(arguments: argparse.Namespace) -> Iterator[Place]:
-    """Open the place that the arguments choose.
-
-    :raises UsageError: the arguments contradict each other
-    :raises LabError: the emulated host is not available
-    """
-    refuse_kernel_of_host(arguments)
-    if not is_emulated(arguments):
-        yield ThisHost(arguments.device)
-        return
-    with progress() as status, emulated_host(arguments, status) as host:
-        yield host
 
 
 def order_named(text: str) -> Preset:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.errors import BootFailed, NoCoverage, UsageError
-from kvmprobe.execution.place import Risk
+from kvmprobe.execution.place import Risk, ThisHost
 from kvmprobe.execution.runner import Hazardous
 from kvmprobe.results.host_variant import HostVariant
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from kvmprobe.execution.journaling import Journaling
     from kvmprobe.execution.place import Place
@@ -76,6 +78,21 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHo
         variant=variant_of(arguments),
     )
     return replace(place, jobs=arguments.jobs or len(os.sched_getaffinity(0)))
+
+
+@contextlib.contextmanager
+def place_of(arguments: argparse.Namespace, status: Progress) -> Iterator[Place]:
+    """Open the place that ``--target`` and the options of the emulated host choose.
+
+    :raises UsageError: they contradict each other
+    :raises LabError: the emulated host is not available
+    """
+    refuse_kernel_of_host(arguments)
+    if not is_emulated(arguments):
+        yield ThisHost(arguments.device)
+        return
+    with emulated_host(arguments, status) as host:
+        yield host
 
 
 def watched(

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.cli.fit_host import notice
-from kvmprobe.cli.grammar.choices import Where
-from kvmprobe.cli.grammar.shared import add_cold, add_device, add_kernel, add_variant
+from kvmprobe.cli.grammar.shared import (
+    add_cold,
+    add_device,
+    add_host_or_lab,
+    add_kernel,
+    add_variant,
+)
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, Unavailable, UsageError
@@ -55,12 +60,7 @@ def add_arguments(probe: argparse.ArgumentParser) -> None:
         help="only restore the sysctls that a killed `run --arm` left changed",
     )
     add_device(probe)
-    probe.add_argument(
-        "--target",
-        choices=[Where.HOST.value, Where.LAB.value],
-        help="what to probe: this host or the emulated host (default: this host, unless an option "
-        "of the emulated host is given)",
-    )
+    add_host_or_lab(probe, "what to probe: this host or the emulated host")
     add_kernel(probe)
     add_variant(probe)
     add_cold(probe)

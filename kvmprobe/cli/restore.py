@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.grammar.epilogs import end_with
-from kvmprobe.cli.moved import ORDER, add_place, divergence_lines, order_named, place_of
+from kvmprobe.cli.moved import ORDER, add_place, divergence_lines, order_named
+from kvmprobe.cli.places import place_of
+from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, ScenarioError, UsageError
 from kvmprobe.execution.one_scenario import run_one
 from kvmprobe.reports.console import print_lines
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     def scenario_for(host: HostProfile) -> Scenario:
         return resuming(guest, order, host).scenario
 
-    with place_of(arguments) as place:
+    with progress() as status, place_of(arguments, status) as place:
         ran = run_one(place, scenario_for)
         target = place.target
     had = f"{len(guest.had)} pieces of its state, of {guest.source.description}, {guest.order}"

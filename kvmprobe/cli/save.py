@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.epilogs import end_with
-from kvmprobe.cli.moved import ORDER, add_place, divergence_lines, order_named, place_of
+from kvmprobe.cli.moved import ORDER, add_place, divergence_lines, order_named
+from kvmprobe.cli.places import place_of
+from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.execution.one_scenario import run_one
 from kvmprobe.moves.guests import Use
@@ -75,7 +77,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if arguments.output is None:
         raise UsageError("--output FILE is missing: where to write the guest")
     order, use = order_named(arguments.order), Use(arguments.use)
-    with place_of(arguments) as place:
+    with progress() as status, place_of(arguments, status) as place:
         ran = run_one(place, lambda host: saving(host, order, use))
         target = place.target
     if not ran.agrees:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.epilogs import end_with
 from kvmprobe.cli.grammar.host import add_host_checks
-from kvmprobe.cli.grammar.shared import add_cold, add_device, add_sources, add_variant
+from kvmprobe.cli.grammar.shared import (
+    add_cold,
+    add_device,
+    add_host_or_lab,
+    add_sources,
+    add_variant,
+)
 from kvmprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,12 +102,7 @@ def _add_replay(judge: argparse.ArgumentParser) -> None:
         help="issue the recorded calls, and compare what the kernel answers with the recording and "
         "with the model",
     )
-    replay.add_argument(
-        "--target",
-        choices=[Where.HOST.value, Where.LAB.value],
-        help="where to issue them: on this host or on the emulated host (default: this host, "
-        "unless an option of the emulated host is given)",
-    )
+    add_host_or_lab(replay, "where to issue them: on this host or on the emulated host")
     add_device(replay)
     add_variant(replay)
     replay.add_argument(

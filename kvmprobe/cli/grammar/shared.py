@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.exit_style import OPTION, ExitStyle
+from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.lab.cpu_profile import DEFAULT_CPU, MOST_PROCESSORS, PROFILES
 
 if TYPE_CHECKING:
@@ -21,6 +22,18 @@ def add_device(command: _ActionsContainer) -> None:
     """Declare ``--device``."""
     command.add_argument(
         "--device", default="/dev/kvm", metavar="PATH", help="KVM device (default: %(default)s)"
+    )
+
+
+def add_host_or_lab(command: _ActionsContainer, what: str) -> None:
+    """Declare ``--target`` of a command that has no ``auto``.
+
+    :param what: the beginning of its help
+    """
+    command.add_argument(
+        "--target",
+        choices=[Where.HOST.value, Where.LAB.value],
+        help=f"{what} (default: this host, unless an option of the emulated host is given)",
     )
 
 
