@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import selectors
 import signal
@@ -17,11 +16,11 @@ import psutil
 
 from kvmprobe.cli.kernel_runs import complete
 from kvmprobe.cli.terminal import print_line
+from kvmprobe.execution.local_link import ends_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_PR_SET_PDEATHSIG = 1
 # The machine that is forked, its forks, and the process that judges.
 _KERNEL_BYTES = 1 << 30
 
@@ -92,7 +91,6 @@ def _apart(waiting: deque[KernelRun], most: int) -> Iterator[tuple[str, str]]:
 def _started(one: KernelRun) -> subprocess.Popen[bytes]:
     log = _log(one)
     print_line(f"kvmprobe: {one.spec}: started; its progress is in {log}")
-    libc = ctypes.CDLL(None)
     with log.open("ab") as errors:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "kvmprobe.cli.side_by_side", json.dumps(asdict(one))],
@@ -101,7 +99,7 @@ def _started(one: KernelRun) -> subprocess.Popen[bytes]:
             stderr=errors,
             # ^C on the terminal reaches us alone, and we end it once.
             process_group=0,
-            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
+            preexec_fn=ends_with_us(),  # noqa: PLW1509
         )
 
 

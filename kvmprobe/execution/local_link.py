@@ -10,14 +10,26 @@ import signal
 import subprocess
 import sys
 from tempfile import TemporaryFile
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kvmprobe.build_inputs import check_parts
 from kvmprobe.execution.link import LinkLostError
 from kvmprobe.execution.worker import DEVICE_VARIABLE, PIPE, TRANSPORT_VARIABLE
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _CHUNK = 1 << 16
 _PR_SET_PDEATHSIG = 1
+
+
+def ends_with_us() -> Callable[[], object]:
+    """Return what a child calls before it executes a program: SIGTERM is to end it when we die.
+
+    The library is loaded here, not in the child.
+    """
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class LocalLink:
@@ -29,7 +41,6 @@ class LocalLink:
         :raises StaleBuild: the executor was built from other sources than those in use
         """
         check_parts()
-        libc = ctypes.CDLL(None)
         # Not a pipe: we read it only after the worker has ended, and a full pipe would block it.
         self._errors = TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
@@ -41,7 +52,7 @@ class LocalLink:
             bufsize=0,
             process_group=0,
             # If we die without cleaning up, the signal makes the worker kill itself and its child.
-            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
+            preexec_fn=ends_with_us(),  # noqa: PLW1509
         )
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._output, selectors.EVENT_READ)
