@@ -20,15 +20,11 @@ from kvmprobe.abi.payload import RESULT_SIZE, PayloadOp, PayloadResult, Register
 from kvmprobe.errors import ScenarioError
 from kvmprobe.scenarios.calls import (
     CANARY,
-    MAIN,
     ArchPrctl,
     Captured,
     Close,
-    DuringRun,
-    GoOnInChild,
     Immediate,
     Ioctl,
-    Kick,
     LimitDescriptors,
     Literal,
     LiteralAtPageEnd,
@@ -47,18 +43,20 @@ from kvmprobe.scenarios.calls import (
     Spawn,
 )
 from tests.support.places import JMP_SELF
+from tests.support.raw_calls import (
+    CREATE_VM,
+    GET_API_VERSION,
+    OPEN,
+    PAYLOAD,
+    SUPPORTED_CPUID,
+    VCPU,
+    WITH_CPUID,
+    get_xsave,
+    set_xsave,
+)
 from tests.support.raw_worker import raw_worker, run_calls
 
 MXCSR_OFFSET, XSTATE_BV_OFFSET = 24, 512
-OPEN, CREATE_VM = OpenKvm("kvm"), Ioctl(ioctls.CREATE_VM.number, "kvm", Immediate(0), "vm")
-GET_API_VERSION = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0))
-VCPU = (OPEN, CREATE_VM, Ioctl(ioctls.CREATE_VCPU.number, "vm", Immediate(0), "vcpu"))
-SUPPORTED_CPUID = Output(8 + 40 * 256, struct.pack("=II", 256, 0), "cpuid")
-WITH_CPUID = (
-    *VCPU,
-    Ioctl(ioctls.GET_SUPPORTED_CPUID.number, "kvm", SUPPORTED_CPUID),
-    Ioctl(ioctls.SET_CPUID2.number, "vcpu", Captured("cpuid")),
-)
 GET_XCOMP_PERM = ArchPrctlCode.GET_XCOMP_PERM
 MEMBERS = [Relation.THREAD, Relation.FORK, Relation.SHARED_MM]
 ALL = list(Relation)
@@ -75,14 +73,6 @@ def execute():
 def kept_worker():
     with raw_worker() as worker:
         yield worker
-
-
-def get_xsave(argument, by=MAIN):
-    return Ioctl(ioctls.GET_XSAVE.number, "vcpu", argument, by=by)
-
-
-def set_xsave(argument, by=MAIN):
-    return Ioctl(ioctls.SET_XSAVE.number, "vcpu", argument, by=by)
 
 
 def image(xstate_bv=0, mxcsr=0x1F80):
@@ -331,35 +321,6 @@ def test_a_forked_task_gets_an_output_that_was_captured_later(execute):
     assert ran.results[-2:] == [0, 0]
 
 
-def test_in_a_child_the_parents_vcpu_cannot_be_used_and_a_new_one_can(execute):
-    # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
-    ran = execute(*VCPU, GoOnInChild(), get_xsave(Output(4096)), *VCPU[1:], get_xsave(Output(4096)))
-    assert (ran.results[3:5], ran.results[-1]) == ([0, -errno.EIO], 0)
-
-
-def test_a_call_during_kvm_run_fails_as_kvm_run_does_in_a_child(execute):
-    # virt/kvm/kvm_main.c: kvm_vcpu_ioctl: vcpu->kvm->mm != current->mm
-    call = DuringRun(get_xsave(Output(4096)), "ram", Kick.BY_SIGNAL)
-    assert execute(*PAYLOAD, GoOnInChild(), call).results[-1] == -errno.EIO
-
-
-def test_a_child_has_the_outputs_that_were_captured_before_it(execute):
-    saved = get_xsave(Output(4096, capture="state"))
-    ran = execute(*VCPU, saved, GoOnInChild(), *VCPU[1:], set_xsave(Captured("state")))
-    assert ran.results[-1] == 0
-
-
-def test_a_scenario_ends_as_the_child_that_goes_on(execute):
-    ran = execute(OPEN, GoOnInChild(), GET_API_VERSION, VCPU[2])
-    assert ran.status == "broken"
-    assert "there is no descriptor named vm" in ran.lines[-1]["traceback"]
-
-
-def test_a_scenario_with_a_task_cannot_go_on_in_a_child(execute):
-    ran = execute(Spawn("other", Relation.THREAD), GoOnInChild())
-    assert "with tasks cannot go on" in ran.lines[-1]["traceback"]
-
-
 def test_a_task_that_execs_cannot_make_ioctls(execute):
     call = Ioctl(ioctls.GET_API_VERSION.number, "kvm", Immediate(0), by="other")
     ran = execute(OPEN, Spawn("other", Relation.EXEC), call)
@@ -433,8 +394,6 @@ def test_without_userfaultfd_a_sleeping_call_is_broken(execute):
 
 
 # The guest payload
-
-PAYLOAD = (*WITH_CPUID, MapPayload("vm", "ram"))
 
 
 def test_the_payload_runs_or_ends_with_an_exit_reason(execute):
