@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kvmprobe.lab.kernel_offers import Offer
-    from kvmprobe.lab.kernel_store import Entry
 
 SCHEMA = "kvmprobe-kernels/1"
 _MIB = 1 << 20
@@ -108,7 +107,7 @@ def prune(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Remove saved machines, and kernels that nothing uses."""
     cache, days = Cache.from_environment(), arguments.unused_kernels
     templates = saved.excess(cache, arguments.keep * _MIB)
-    entries = () if days is None else _unneeded(cache, days)
+    entries = () if days is None else kernel_store.unneeded(cache, days * _DAY)
     if not arguments.dry_run:
         for template in templates:
             saved.remove(template)
@@ -124,12 +123,6 @@ def prune(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
 
 _NOTHING = "there is nothing to remove"
-
-
-def _unneeded(cache: Cache, days: float) -> list[Entry]:
-    old = {entry.path for entry in kernel_store.unused(cache, days * _DAY)}
-    every = kernel_store.entries(cache).values()
-    return [entry for entry in every if entry.damaged or entry.path in old]
 
 
 def _document(found: Sequence[Offer]) -> str:

@@ -113,15 +113,16 @@ def entry(cache: Cache, key: str) -> Entry | None:
 
 
 def use(kernel: Kernel) -> None:
-    """Note that a kernel of the cache is used now, for :func:`unused`."""
+    """Note that a kernel of the cache is used now, for :func:`unneeded`."""
     with contextlib.suppress(OSError):
         os.utime(kernel.vmlinuz.parent / _MANIFEST)
 
 
-def unused(cache: Cache, seconds: float) -> tuple[Entry, ...]:
-    """Return the entries that nothing has used for so long."""
+def unneeded(cache: Cache, seconds: float) -> tuple[Entry, ...]:
+    """Return the entries that are damaged, or that nothing has used for so long."""
     since = time.time() - seconds
-    return tuple(found for found in entries(cache).values() if found.used <= since)
+    every = entries(cache).values()
+    return tuple(found for found in every if found.damaged or found.used <= since)
 
 
 def remove(found: Entry) -> None:

@@ -69,9 +69,9 @@ def test_what_a_download_left_when_it_was_killed_is_never_used(cache, archives, 
 
 def test_use_makes_it_recent(kernel, cache):
     os.utime(kernel.vmlinuz.parent / "kernel.json", (0, 0))
-    assert [entry.label for entry in kernel_store.unused(cache, DAY)] == ["6.1.5"]
+    assert [entry.label for entry in kernel_store.unneeded(cache, DAY)] == ["6.1.5"]
     kernel_store.use(kernel)
-    assert kernel_store.unused(cache, DAY) == ()
+    assert kernel_store.unneeded(cache, DAY) == ()
 
 
 @pytest.fixture
