@@ -13,6 +13,8 @@ from kvmprobe.results.codec import to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kvmprobe.vmm.findings import Piece
+
 SCHEMA = "kvmprobe-moves/1"
 _SIGNS = {Fate.GOES_ON: ".", Fate.LOST: "L", Fate.REFUSED: "R", Fate.FATAL: "F"}
 LEGEND = ". goes on  L lost  R refused  F fatal  ? not as predicted  - did not run"
@@ -72,7 +74,7 @@ def _reasons(cells: Sequence[Cell]) -> Iterator[str]:
         if text := _reason(cell):
             by_text[text].append(f"{cell.source} to {cell.target}, {cell.order}, {cell.use}")
     for text, moves in by_text.items():
-        yield f"{text}"
+        yield text
         more = f", and {len(moves) - 1} more" if len(moves) > 1 else ""
         yield f"  {moves[0]}{more}"
 
@@ -96,8 +98,11 @@ def fate_text(cell: Cell) -> str:
 def _fared(fared: Fared | None) -> str:
     if fared is None:
         return "nothing"
-    pieces = sorted(fared.pieces, key=lambda piece: (piece.kind.value, piece.number))
-    return " ".join(filter(None, (fared.fate.value, fared.call, pieces_text(pieces))))
+    return " ".join(filter(None, (fared.fate.value, fared.call, pieces_text(_in_order(fared)))))
+
+
+def _in_order(fared: Fared) -> list[Piece]:
+    return sorted(fared.pieces, key=lambda piece: (piece.kind.value, piece.number))
 
 
 def matrix_json(cells: Sequence[Cell], orders: Sequence[str]) -> dict[str, Any]:
@@ -127,6 +132,5 @@ def _cell(cell: Cell) -> dict[str, Any]:
 def _json(fared: Fared | None) -> dict[str, Any] | None:
     if fared is None:
         return None
-    pieces = sorted(fared.pieces, key=lambda piece: (piece.kind.value, piece.number))
-    listed = [to_json(type(piece), piece) for piece in pieces]
+    listed = [to_json(type(piece), piece) for piece in _in_order(fared)]
     return {"fate": fared.fate.value, "call": fared.call, "pieces": listed}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvmprobe import __version__
 from kvmprobe.errors import errno_name
+from kvmprobe.moves.cells import Fate
 from kvmprobe.moves.compatibility import Cause, Cpuid
 from kvmprobe.moves.guests import Use
 from kvmprobe.moves.restoring import Fatal, Lost, Refused
@@ -31,11 +32,10 @@ _WHOSE = {Cpuid.SOURCE: "all that the source supports", Cpuid.SHARED: "what both
 class Fact(NamedTuple):
     """What a move's findings say, those of one call and cause together.
 
-    :ivar verb: ``refused``, ``lost`` or ``fatal``
     :ivar number: errno of a refusal; 0 for KVM_SET_MSRS that ends at an entry
     """
 
-    verb: str
+    fate: Fate
     call: str
     number: int
     pieces: tuple[Piece, ...]
@@ -50,13 +50,13 @@ def facts_of(move: Move) -> tuple[Fact, ...]:
     for one in move.findings:
         match one.finding:
             case Refused(call, number, pieces):
-                found.append(Fact("refused", call, number, pieces, one.cause, one.defects))
+                found.append(Fact(Fate.REFUSED, call, number, pieces, one.cause, one.defects))
             case Fatal(call):
-                found.append(Fact("fatal", call, 0, (), one.cause, one.defects))
+                found.append(Fact(Fate.FATAL, call, 0, (), one.cause, one.defects))
             case Lost(call, piece):
                 lost[call, one.cause, one.defects].append(piece)
     for (call, cause, defects), of_call in lost.items():
-        found.append(Fact("lost", call, 0, tuple(of_call), cause, defects))
+        found.append(Fact(Fate.LOST, call, 0, tuple(of_call), cause, defects))
     return tuple(found)
 
 
@@ -112,7 +112,7 @@ def _moves_lines(moves: list[Move]) -> Iterator[str]:
         yield "  goes on"
         yield from _orders(clean)
     for fact, orders in sorted(by_fact.items(), key=lambda item: _CAUSES.index(item[0].cause)):
-        yield f"  {fact.verb:8} {sentence(fact)}"
+        yield f"  {fact.fate:8} {sentence(fact)}"
         yield from _orders(orders)
 
 
@@ -136,13 +136,13 @@ def _orders(uses_by_order: dict[str, list[str]]) -> Iterator[str]:
 def sentence(fact: Fact) -> str:
     """Return what happens and why."""
     what = pieces_text(fact.pieces)
-    match fact.verb:
-        case "refused" if fact.number:
+    match fact.fate:
+        case Fate.REFUSED if fact.number:
             happens = f"{fact.call} fails with {errno_name(fact.number)}"
             happens += f" for {what}" if what else ""
-        case "refused":
+        case Fate.REFUSED:
             happens = f"{fact.call} does not take {what}"
-        case "fatal":
+        case Fate.FATAL:
             happens = f"{fact.call} takes the target down"
         case _ if fact.call:
             happens = f"{fact.call} leaves another value in {what}"
@@ -155,7 +155,7 @@ def _reason(fact: Fact) -> str:
     match fact.cause:
         case Cause.ORDER:
             return "the order does so on the source as well"
-        case Cause.TARGET if fact.verb == "refused":
+        case Cause.TARGET if fact.fate is Fate.REFUSED:
             return "the target lacks it"
         case Cause.TARGET:
             return "the target's processor or KVM differs"
@@ -238,7 +238,7 @@ def _move(move: Move) -> dict[str, Any]:
 
 def _fact(fact: Fact) -> dict[str, Any]:
     return {
-        "kind": fact.verb,
+        "kind": fact.fate.value,
         "call": fact.call,
         "errno": fact.number,
         "pieces": _pieces(fact.pieces),
