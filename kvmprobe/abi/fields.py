@@ -52,15 +52,22 @@ KVM_RUN: Fields = (
 """``struct kvm_run`` from ``exit_reason`` on; the second is valid with KVM_EXIT_FAIL_ENTRY."""
 
 
+VCPU_EVENTS: Mapping[str, tuple[int, str]] = {
+    name: place
+    for name, place in ioctls.KVM_VCPU_EVENTS.numbers.items()
+    if name not in {"exception_has_payload", "exception_payload"}
+}
+"""``struct kvm_vcpu_events`` without what is valid only with KVM_CAP_EXCEPTION_PAYLOAD."""
+
+
 def _of_run_area() -> dict[str, tuple[int, str]]:
     head, registers = ioctls.KVM_RUN_HEAD, ioctls.KVM_SYNC_REGS
     start = head.offset("exit_reason")
-    events = ("exception", "interrupt", "nmi", "sipi_vector", "flags", "smi", "triple_fault")
     found = head.places("exit_reason", "cr8", "kvm_valid_regs", "kvm_dirty_regs")
     inner = {
         "regs": ioctls.KVM_REGS.places(),
         "sregs": ioctls.KVM_SREGS.places("cr0", "cr4", "efer"),
-        "events": ioctls.KVM_VCPU_EVENTS.places(*events),
+        "events": VCPU_EVENTS,
     }
     for part, places_within in inner.items():
         shift = head.size + registers.offset(part)

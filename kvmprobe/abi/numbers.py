@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from functools import lru_cache
 
 from kvmprobe.abi.capabilities import Capability
@@ -85,6 +85,17 @@ class KvmExit(IntEnum):
     X86_BUS_LOCK = 33
     NOTIFY = 37
     MEMORY_FAULT = 39
+
+
+class EventFlag(IntFlag):
+    """``kvm_vcpu_events.flags`` (asm/kvm.h): which optional fields are valid."""
+
+    NMI_PENDING = 1
+    SIPI_VECTOR = 2
+    SHADOW = 4
+    SMM = 8
+    PAYLOAD = 16
+    TRIPLE_FAULT = 32
 
 
 class InternalError(IntEnum):

@@ -37,9 +37,8 @@ HltExit()
 
 from kvmprobe.abi.capabilities import Capability
 from kvmprobe.abi.ioctls import ClockFlag, DebugControl, MemoryFlag
-from kvmprobe.abi.numbers import InternalError, KvmExit, Msr
+from kvmprobe.abi.numbers import EventFlag, InternalError, KvmExit, Msr
 from kvmprobe.bindings.events import (
-    EventFlag,
     ExceptionEvent,
     InterruptEvent,
     MpState,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 from kvmprobe.abi import ioctls
 from kvmprobe.bindings.structures import Structure
@@ -18,17 +18,6 @@ class MpState(IntEnum):
     HALTED = 3
     SIPI_RECEIVED = 4
     AP_RESET_HOLD = 9
-
-
-class EventFlag(IntFlag):
-    """``kvm_vcpu_events.flags`` (asm/kvm.h): which optional fields are valid."""
-
-    NMI_PENDING = 1
-    SIPI_VECTOR = 2
-    SHADOW = 4
-    SMM = 8
-    PAYLOAD = 16
-    TRIPLE_FAULT = 32
 
 
 @dataclass(slots=True)
@@ -88,7 +77,7 @@ class TripleFaultEvent(Structure):
 class VcpuEvents(Structure):
     """Exceptions, interrupts, NMIs and SMIs that are pending or injected.
 
-    :ivar flags: of :class:`EventFlag`
+    :ivar flags: of :class:`~kvmprobe.abi.numbers.EventFlag`
     """
 
     layout = ioctls.KVM_VCPU_EVENTS

@@ -212,6 +212,12 @@ class Behaviour(Enum):
         "arch/x86/kvm/vmx/vmx.c: vmx_update_exception_bitmap, which writes the current VMCS",
         "L2: WRMSR(XFD=b18); L1: TILELOADD, #NM; the host's GET_MSRS shows XFD_ERR=0",
     )
+    EVENTS_SET_BEFORE_CHECK = Description(
+        Kind.DEFECT,
+        "KVM_SET_VCPU_EVENTS refuses a triple fault that is not enabled when it has set the rest",
+        "arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_vcpu_events, the last check",
+        "SET_VCPU_EVENTS(flags=0x20, exception.nr=13) fails; GET_VCPU_EVENTS: exception.nr=13",
+    )
 
     # Members are singletons, and Enum's own hash is a Python function.
     __hash__ = object.__hash__

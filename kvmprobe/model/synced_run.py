@@ -124,9 +124,10 @@ def _loaded(machine: Machine, vcpu_name: str, given: RunArea) -> tuple[Machine, 
             step = restore_registers(machine, vcpu_name, values)
         else:
             step = set_values(machine, vcpu_name, _STATES[part], values)
+        machine = step.machine
         if isinstance(step.outcome, Failed):
             return machine, left
-        machine, left = step.machine, left & ~part
+        left &= ~part
     return machine, left
 
 

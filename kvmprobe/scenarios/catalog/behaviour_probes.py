@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.capabilities import Capability
 from kvmprobe.abi.executor import HostRegisters
-from kvmprobe.abi.numbers import Msr
+from kvmprobe.abi.numbers import EventFlag, Msr
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.control import Cr4
+from kvmprobe.model.guest import Vector
 from kvmprobe.scenarios.calls import Relation
 from kvmprobe.scenarios.catalog._guests import TILES, USE_XSAVE
 from kvmprobe.scenarios.cpuid_tables import Table
@@ -31,6 +32,7 @@ from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.process import SpawnTask
 from kvmprobe.scenarios.ops.run import RunImmediateExit, RunSynced, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs, SetSregs
+from kvmprobe.scenarios.ops.vcpu_state import GetVcpuEvents, SetVcpuEvents
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import AMX, ANYWHERE, NESTED_VMX, Needs, Scenario, ScenarioStep
 from kvmprobe.xstate.features import CET, FPSSE, XTILE, XFeature
@@ -191,6 +193,14 @@ _ALL = (
         *(*TILES.ops, USE_XSAVE, GuestXsetbv(FPSSE | XTILE), GuestLdtilecfg()),
         *(GuestEnterL2(), GuestWrmsr(Msr.IA32_XFD, XFeature.XTILE_DATA.bit), GuestVmcall()),
         *(GuestTileloadd(), GetXfd(), _ARM, GuestTileloadd()),
+    ),
+    _probe(
+        Behaviour.EVENTS_SET_BEFORE_CHECK,
+        ANYWHERE,
+        *_VCPU,
+        GetVcpuEvents(),
+        SetVcpuEvents(EventFlag.TRIPLE_FAULT, (("exception_nr", Vector.GP),)),
+        GetVcpuEvents(),
     ),
     _probe_with(
         HostRegisters.PKRU_INIT,

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from kvmprobe.abi import ioctls
-from kvmprobe.abi.fields import KVM_LAPIC, places
+from kvmprobe.abi.fields import KVM_LAPIC, VCPU_EVENTS, places
 from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.model import init_signal, vcpu_state
 from kvmprobe.model.state import State
@@ -30,12 +30,9 @@ _Debugregs = Annotated[Values, Members(ioctls.KVM_DEBUGREGS, "db0", "flags", "dr
 # Every legal flag; those of capabilities that are not enabled; an unknown one.
 _EVENT_FLAGS = (0, 1, 2, 4, 8, 0xF, 0x10, 0x20, 0x40, 1 << 31)
 # The values that the model knows, where they are not all members of the structure.
-_KNOWN: Mapping[State, Places] = {
-    State.EVENTS: ioctls.KVM_VCPU_EVENTS.places(
-        "exception", "interrupt", "nmi", "sipi_vector", "flags", "smi", "triple_fault"
-    ),
-    State.LAPIC: places(KVM_LAPIC),
-}
+_KNOWN: Mapping[State, Places] = {State.EVENTS: VCPU_EVENTS, State.LAPIC: places(KVM_LAPIC)}
+# The members that the model has a rule for, where those are fewer.
+_COVERED: Mapping[State, frozenset[str]] = {State.EVENTS: vcpu_state.COVERED_EVENTS}
 
 
 @cache
@@ -76,13 +73,14 @@ class _Set(TriedIoctl):
         return Captured(self.restores, patches(self.spec, values.items()))
 
     def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
-        unknown = [n for n, _ in self.members if n not in _places(self.spec, self.restores)]
+        known = _COVERED.get(self.restores) or _places(self.spec, self.restores)
+        unknown = [name for name, _ in self.members if name not in known]
         return f"{', '.join(unknown)} in {self.interface}" if unknown else ""
 
     def transition(self, machine: Machine) -> Step:
-        if self.not_covered(machine):
-            return vcpu_state.refuse_state(machine)
         changes = {**self.changes(), **dict(self.members)}
+        if self.not_covered(machine):
+            return vcpu_state.refuse_state(machine, VCPU, self.restores, changes)
         return vcpu_state.set_state(machine, VCPU, self.restores, changes)
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kvmprobe.abi.numbers import EventFlag
 from kvmprobe.checkers.session import Checkers
 from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.model.behaviours import Behaviour
@@ -16,6 +17,7 @@ from kvmprobe.scenarios.ops.fpu import FpuContent, GetFpu, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
 from kvmprobe.scenarios.ops.msrs import SetMsrs
 from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
+from kvmprobe.scenarios.ops.vcpu_state import GetVcpuEvents, SetVcpuEvents
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
 from tests.support.fake_kernel import trace_of
@@ -74,6 +76,22 @@ def test_a_finding_that_no_known_defect_predicts_has_none():
 def test_stale_bytes_beside_init_state_are_those_of_a_kernel_that_has_the_defect(probed, known):
     found = findings(with_other_fpu(INITIAL), INITIAL, probed)
     assert [(f.checker, f.known) for f in found] == [("two-views", known)]
+
+
+O9 = Behaviour.EVENTS_SET_BEFORE_CHECK
+# The model has no rule for an exception that is injected.
+INJECTED = SetVcpuEvents(EventFlag.TRIPLE_FAULT, (("exception_injected", 16),))
+EVENTS = Scenario(
+    "random.events",
+    "",
+    "",
+    tuple(map(ScenarioStep, (*STEPS[:4], GetVcpuEvents(), INJECTED, GetVcpuEvents()))),
+)
+
+
+def test_events_that_a_failing_call_has_set_are_those_of_the_defect():
+    found = findings(trace_of(EVENTS, AMX_HOST, O9), EVENTS)
+    assert [(f.checker, f.known) for f in found] == [("failing-call", ("O9",))]
 
 
 # The save may leave the older SSE state: both answers of KVM_GET_FPU are legal.

@@ -11,7 +11,7 @@ from kvmprobe.model.outcome import Done, Failed, HostDies
 from kvmprobe.model.sregs import set_cr4
 from kvmprobe.model.synced_run import RunArea, Synced, never_stored, run_synced
 from kvmprobe.model.uabi import set_xsave
-from kvmprobe.model.vcpu_state import RESET, State, known
+from kvmprobe.model.vcpu_state import RESET, State, known, set_values
 from tests.support.hosts import (
     AMX_HOST,
     B18,
@@ -91,6 +91,16 @@ def test_unknown_flags_of_events_are_refused_last(stored):
     step = run(stored, 0, ALL, flags=1 << 31)
     assert step.outcome.fields["kvm_dirty_regs"] == EVENTS
     assert step.machine.vcpu(VCPU).cr4 == Cr4.OSFXSR.bit
+
+
+def test_a_triple_fault_that_is_not_enabled_is_refused_when_the_other_events_are_loaded(stored):
+    late = with_behaviours(AMX_HOST, Behaviour.EVENTS_SET_BEFORE_CHECK)
+    machine = stored._replace(host=late)
+    events = {**known(machine.vcpu(VCPU), State.EVENTS), "exception_nr": 13}
+    machine = set_values(machine, VCPU, State.EVENTS, events).machine
+    step = run(machine, 0, EVENTS, flags=32)
+    assert step.outcome == Failed(errno.EINVAL, {"kvm_valid_regs": 0, "kvm_dirty_regs": EVENTS})
+    assert known(step.machine.vcpu(VCPU), State.EVENTS)["exception_nr"] == 0
 
 
 def test_what_is_loaded_is_what_was_stored(stored):

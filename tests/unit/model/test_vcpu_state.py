@@ -6,11 +6,12 @@ from functools import partial
 import pytest
 
 from kvmprobe.model import lifecycle, vcpu_state
+from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, Failed
 from kvmprobe.model.run import run_immediate_exit, run_until_halt
 from kvmprobe.model.vcpu_state import State, get_state, set_state
-from tests.support.hosts import AMX_HOST, VCPU, machine_with_vcpu
+from tests.support.hosts import AMX_HOST, VCPU, machine_with_vcpu, with_behaviours
 
 WITHOUT_LAPIC = [s for s in State if s is not State.LAPIC]
 
@@ -101,6 +102,61 @@ def test_an_unknown_flag_of_events_is_einval():
     machine = get_state(machine_with_vcpu(), VCPU, State.EVENTS).machine
     outcome = set_state(machine, VCPU, State.EVENTS, {"flags": 1 << 6}).outcome
     assert outcome == Failed(errno.EINVAL)
+
+
+LATE = with_behaviours(AMX_HOST, Behaviour.EVENTS_SET_BEFORE_CHECK)
+
+
+def refused_events(host, **changes):
+    """Return how KVM_SET_VCPU_EVENTS ends, and the events that it has changed."""
+    before = get_state(machine_with_vcpu(host), VCPU, State.EVENTS)
+    refused = set_state(before.machine, VCPU, State.EVENTS, changes)
+    after = fields(refused.machine, State.EVENTS).items()
+    return refused.outcome, dict(after - before.outcome.fields.items())
+
+
+def test_refused_events_are_not_set():
+    assert refused_events(AMX_HOST, flags=32, exception_nr=13) == (Failed(errno.EINVAL), {})
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"exception_nr": 13, "exception_error_code": 5},) * 2,
+        # x86.c: kvm_vcpu_ioctl_x86_get_vcpu_events does not show #BP and #OF, nor soft interrupts.
+        (
+            {"exception_injected": 16, "exception_nr": 13},
+            {"exception_injected": 1, "exception_nr": 13},
+        ),
+        ({"exception_injected": 1, "exception_nr": 3}, {"exception_nr": 3}),
+        (
+            {"interrupt_injected": 2, "interrupt_nr": 9},
+            {"interrupt_injected": 1, "interrupt_nr": 9},
+        ),
+        ({"interrupt_injected": 1, "interrupt_soft": 1}, {}),
+        ({"nmi_injected": 1, "nmi_masked": 8}, {"nmi_injected": 1, "nmi_masked": 1}),
+        ({"exception_has_error_code": 2}, {"exception_has_error_code": 1}),
+        # They need a flag.
+        ({"exception_pending": 1, "interrupt_shadow": 1, "nmi_pending": 1, "smi_smm": 1}, {}),
+        # Earlier checks refuse a vector that no exception has.
+        ({"exception_injected": 1, "exception_nr": 2}, {}),
+        ({"exception_injected": 1, "exception_nr": 32}, {}),
+        ({"exception_nr": 32}, {"exception_nr": 32}),
+    ],
+)
+def test_a_kernel_that_looks_for_a_triple_fault_last_has_set_the_other_events(given, shown):
+    assert refused_events(LATE, flags=32, **given) == (Failed(errno.EINVAL), shown)
+
+
+@pytest.mark.parametrize("flags", [0x30, 0x60])
+def test_other_flags_are_refused_before_anything_is_set(flags):
+    assert refused_events(LATE, flags=flags, exception_nr=13) == (Failed(errno.EINVAL), {})
+
+
+def test_only_events_are_set_by_a_call_that_fails():
+    machine = get_state(machine_with_vcpu(LATE), VCPU, State.DEBUGREGS).machine
+    refused = set_state(machine, VCPU, State.DEBUGREGS, {"flags": 32, "db0": 1})
+    assert (refused.outcome, refused.machine) == (Failed(errno.EINVAL), machine)
 
 
 def test_an_interrupt_controller_is_created_once():
