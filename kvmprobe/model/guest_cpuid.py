@@ -9,7 +9,7 @@ import errno
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from kvmprobe.model import cpuid_refresh, vendor
+from kvmprobe.model import cet, cpuid_refresh, vendor
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import COMPACTION
 from kvmprobe.model.freedom import Freedom
@@ -236,5 +236,7 @@ def _with_dynamic(host: HostProfile, vcpu: Vcpu, permitted: int) -> Vcpu:
         user_xfeatures=vcpu.fpstate.user_xfeatures | DYNAMIC,
         uabi_size=host.uabi_size(permitted),
     )
-    discards = Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE in host.behaviours
-    return vcpu._replace(fpstate=larger.discarded() if discards else larger)
+    if Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE not in host.behaviours:
+        return vcpu._replace(fpstate=larger)
+    kept = {index: value for index, value in vcpu.msrs.items() if index not in cet.IN_XSTATE}
+    return vcpu._replace(fpstate=larger.discarded(), msrs=kept)

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from kvmprobe.abi.numbers import Msr
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.cpuid import get_supported
 from kvmprobe.model.guest_cpuid import get_cpuid2, set_cpuid2
 from kvmprobe.model.machine import GuestCpuid
+from kvmprobe.model.msr import get_msrs, set_msrs
 from kvmprobe.model.outcome import Done, Failed
 from kvmprobe.model.permission import request_guest_permission
 from kvmprobe.model.process import fork, share_memory
@@ -22,6 +24,7 @@ from tests.support.hosts import (
     AVX512_HOST,
     VCPU,
     amx_vcpu,
+    cet_host,
     image,
     machine_with_vcpu,
     set_cpuid,
@@ -114,6 +117,18 @@ def test_the_first_table_with_tiles_of_the_o3_defect_empties_the_guest_fpu():
     # contract 7.2 with BV=0: FCW 0x37f, MXCSR 0x1f80 and the host's mask, software word, zeros.
     empty = image(0, {0: b"\x7f\x03" + bytes(150)}, software_word=0x602E7)
     assert exported(set_cpuid(machine, 0x602E7).machine) == empty
+
+
+@pytest.mark.parametrize("defects", [(), (Behaviour.CPUID_ENABLE_DISCARDS_FPSTATE,)])
+def test_of_the_cet_msrs_the_defect_empties_those_that_are_xstate(defects):
+    # SDM vol.1 §13.5.9: IA32_U_CET and IA32_PLi_SSP are, IA32_S_CET is not.
+    host = cet_host(*defects, ibt=True)
+    without_tiles = host.supported.replaced(0xD, 0, eax=0x2E7)
+    machine = given(machine_with_vcpu(host, granted=True), without_tiles).machine
+    values = [(Msr.IA32_U_CET, 4), (Msr.IA32_S_CET, 4), (Msr.IA32_PL3_SSP, 8)]
+    machine = given(set_msrs(machine, VCPU, values).machine, host.supported).machine
+    read = get_msrs(machine, VCPU, [index for index, _ in values]).outcome.fields
+    assert list(read.values()) == ([0, 4, 0] if defects else [4, 4, 8])
 
 
 def test_a_second_table_with_tiles_keeps_the_guest_fpu():
