@@ -138,5 +138,7 @@ def _restore_image(machine: Machine, vcpu_name: str, had: Vcpu) -> Step:
     step = uabi.set_xsave(machine, vcpu_name, image)
     vcpu = step.machine.vcpu(vcpu_name)
     open_bits = had.fpstate.xstate_bv_open & visible_features(had) & ~vcpu.xfd
-    vcpu = vcpu._replace(fpstate=vcpu.fpstate._replace(xstate_bv_open=open_bits))
+    certain = vcpu.fpstate.xstate_bv & ~open_bits
+    fpstate = vcpu.fpstate._replace(xstate_bv=certain, xstate_bv_open=open_bits)
+    vcpu = vcpu._replace(fpstate=fpstate)
     return Step(step.machine.with_vcpu(vcpu_name, vcpu), step.outcome, step.rule)

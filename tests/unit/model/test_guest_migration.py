@@ -4,11 +4,14 @@ from itertools import permutations
 
 import pytest
 
+from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.fpu import set_fpu
 from kvmprobe.model.guest_control import nothing
 from kvmprobe.model.guest_migration import Part, restore, save
 from kvmprobe.model.lifecycle import create_vcpu
 from kvmprobe.model.outcome import Done, Failed
-from kvmprobe.model.uabi import set_xsave
+from kvmprobe.model.run import run_immediate_exit
+from kvmprobe.model.uabi import get_xsave2, set_xsave
 from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.domain import Domain
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
@@ -18,10 +21,23 @@ from kvmprobe.scenarios.ops.permission import RequestGuestPermission
 from kvmprobe.scenarios.ops.vcpu_state import GetRegs, SetRegs
 from kvmprobe.xstate.features import XFeature
 from tests.support.guests import ALL, OSXSAVE, in_payload, run, with_xfd
-from tests.support.hosts import AMX_HOST, AMX_LAYOUT, B9, B18, TILES, VCPU, image
+from tests.support.hosts import (
+    AMX_HOST,
+    AMX_LAYOUT,
+    B9,
+    B18,
+    TILES,
+    VCPU,
+    image,
+    machine_with_vcpu,
+    with_behaviours,
+    xstate_bv,
+)
 
 TARGET = "vcpu1"
 ORDERS = list(permutations((Part.XSAVE, Part.XCRS, Part.MSRS)))
+# struct kvm_fpu: XMM registers from 152.
+AREA = b"\x7f\x03".join((bytes(128), bytes(22) + b"\x55" * 256 + bytes(8)))
 CONTENTS = {17: b"\x14" * 64, 18: b"\x15" * 8192, 9: b"\x0c" + bytes(7)}
 
 
@@ -86,6 +102,19 @@ def test_what_the_source_leaves_open_is_open_in_the_target():
         target.fpstate.xstate_bv & AMX_LAYOUT.bitmap & ~B9,
         target.fpstate.xstate_bv_open & 7,
     ) == (0, 7)
+
+
+def test_what_may_be_in_the_image_may_be_in_the_target():
+    # With O2, whether KVM_SET_FPU shows is the processor's choice once the guest's state was saved.
+    host = with_behaviours(AMX_HOST, Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV)
+    machine = set_fpu(run_immediate_exit(machine_with_vcpu(host), VCPU).machine, VCPU, AREA).machine
+    machine = restore(save(machine, VCPU, Part.XSAVE).machine, VCPU, Part.XSAVE, VCPU).machine
+    machine = run_immediate_exit(machine, VCPU).machine
+    choices = get_xsave2(machine, VCPU).outcome.choices
+    found = {
+        (xstate_bv(c.image.image) & 3, c.image.image[160:416] == AREA[152:408]) for c in choices
+    }
+    assert {(0, False), (3, True)} <= found
 
 
 def test_an_image_that_is_smaller_than_the_target_reads_is_restored():
