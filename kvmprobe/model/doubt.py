@@ -74,6 +74,14 @@ def after_any_sregs(machine: Machine) -> Machine:
     return machine._replace(doubt=machine.doubt | _AFTER_SREGS)
 
 
+def after_sipi(machine: Machine) -> Machine:
+    """Return the machine after a vCPU got a SIPI, whose vector gives it another RIP and CS.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_deliver_sipi_vector
+    """
+    return machine._replace(doubt=machine.doubt | {Part.REGS, Part.SREGS})
+
+
 def judged(step: Step, call: str, reason: str) -> Step:
     """Return a vCPU's step as far as the model covers it.
 

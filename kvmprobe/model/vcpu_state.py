@@ -15,6 +15,7 @@ from kvmprobe.abi.fields import VCPU_EVENTS
 from kvmprobe.abi.numbers import U32_MAX, EventFlag, KvmExit
 from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.doubt import after_sipi
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.init_signal import TAKE_INIT, taken
 from kvmprobe.model.outcome import Done, Failed, Step
@@ -131,7 +132,7 @@ def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[s
     """Restore what the last GET returned, with some values changed.
 
     The flags say which events are valid; they and the SIPI vector are not kept.  A vCPU that has
-    received a SIPI starts.
+    received a SIPI starts, with an RIP and a CS that the model does not follow.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs;
         arch/x86/kvm/lapic.c: kvm_apic_accept_events
@@ -154,6 +155,7 @@ def set_values(machine: Machine, vcpu_name: str, state: State, given: Mapping[st
         values["rflags"] |= RESET[State.REGS]["rflags"]
     if values.get("mp_state") == _SIPI_RECEIVED:
         values["mp_state"] = _RUNNABLE
+        machine = after_sipi(machine)
     vcpu = vcpu._replace(state={**vcpu.state, state: values})
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_STATE)
 

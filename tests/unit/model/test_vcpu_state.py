@@ -8,9 +8,12 @@ import pytest
 from kvmprobe.model import lifecycle, vcpu_state
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.machine import Machine
-from kvmprobe.model.outcome import Done, Failed
+from kvmprobe.model.outcome import Done, Failed, NotCovered
 from kvmprobe.model.run import run_immediate_exit, run_until_halt
 from kvmprobe.model.vcpu_state import State, get_state, set_state
+from kvmprobe.scenarios.ops.run import RunUntilOut
+from kvmprobe.scenarios.ops.sregs import GetSregs
+from kvmprobe.scenarios.ops.vcpu_state import GetMpState, GetRegs, SetMpState
 from tests.support.hosts import AMX_HOST, VCPU, machine_with_vcpu, with_behaviours
 
 WITHOUT_LAPIC = [s for s in State if s is not State.LAPIC]
@@ -76,6 +79,15 @@ def test_a_vcpu_that_received_a_sipi_starts():
     machine = get_state(with_irqchip(), VCPU, State.MP_STATE).machine
     started = set_state(machine, VCPU, State.MP_STATE, {"mp_state": 4}).machine
     assert fields(started, State.MP_STATE) == {"mp_state": 0}
+
+
+@pytest.mark.parametrize(("given", "shown", "judged"), [(4, 0, False), (3, 3, True)])
+def test_a_sipi_gives_a_vcpu_registers_that_are_not_judged(given, shown, judged):
+    # arch/x86/kvm/x86.c: kvm_vcpu_deliver_sipi_vector
+    machine = SetMpState(given).step(GetMpState().step(with_irqchip()).machine).machine
+    for read in (GetRegs(), GetSregs(), RunUntilOut()):
+        assert isinstance(read.step(machine).outcome, NotCovered) is not judged
+    assert GetMpState().step(machine).outcome == Done(fields={"mp_state": shown})
 
 
 def test_which_events_were_given_is_not_read_back():
