@@ -11,13 +11,17 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi import ioctls
 from kvmprobe.judge.compare import compare
 from kvmprobe.judge.lockstep import agrees_along, applicable
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import NotCovered, OneOf
 from kvmprobe.results.claim import Claim
+from kvmprobe.results.difference import ImageDiffers
 from kvmprobe.results.known import known_defects
-from kvmprobe.results.record import Statement
+from kvmprobe.results.record import ReadingsDiffer, Statement
+from kvmprobe.xstate.features import FPSSE
+from kvmprobe.xstate.layout import X87_ENVIRONMENT, X87_REGISTERS, XMM_REGISTERS, XSTATE_BV
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +48,13 @@ def labelled(
 
     :param found: defects that probes have found in this kernel
     """
-    if finding.known or finding.other:
+    if finding.known:
         return finding
-    known = _predicted(finding, scenario, model_runs, trace)
-    if not known and _STALE_FPU in found and _is_stale_fpu(finding, scenario, model_runs):
+    known: tuple[Behaviour, ...] = ()
+    if not finding.other:
+        known = _predicted(finding, scenario, model_runs, trace)
+    shows_it = _is_lost_set_fpu if finding.other else _is_stale_fpu
+    if not known and _STALE_FPU in found and shows_it(finding, scenario, model_runs):
         known = (_STALE_FPU,)
     return replace(finding, known=tuple(known_defects()[d].id for d in known))
 
@@ -84,6 +91,30 @@ def _is_stale_fpu(finding: Finding, scenario: Scenario, model_runs: ModelRuns) -
     ):
         return False
     return all(f["xsave"] == _FCW_INIT or not str(f["xsave"]).strip("0") for f in fields)
+
+
+def _is_lost_set_fpu(finding: Finding, scenario: Scenario, model_runs: ModelRuns) -> bool:
+    """Return True if two runs differ only in whether KVM_SET_FPU showed.
+
+    It shows if XSTATE_BV has the bit of FP or SSE by then.  After a run of the guest that is the
+    processor's choice (SDM vol.1 §13.6), another one in each run.
+    """
+    before = (op.interface for number, op in scenario.ops() if number <= finding.step)
+    if ioctls.SET_FPU.name not in before or not _is_uncertain(finding.step, scenario, model_runs):
+        return False
+    return all(
+        isinstance(detail, ReadingsDiffer)
+        and isinstance(detail.difference, ImageDiffers)
+        and _is_of_set_fpu(detail.difference)
+        for detail in finding.details
+    )
+
+
+def _is_of_set_fpu(seen: ImageDiffers) -> bool:
+    bits = seen.expected_xstate_bv ^ seen.observed_xstate_bv
+    places = (X87_ENVIRONMENT, X87_REGISTERS, XMM_REGISTERS, XSTATE_BV)
+    within = all(any(run.offset in place for place in places) for run in seen.runs)
+    return not bits & ~FPSSE and within
 
 
 def _is_uncertain(number: int, scenario: Scenario, model_runs: ModelRuns) -> bool:

@@ -12,6 +12,7 @@ from kvmprobe.judge.in_doubt import labelled
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import NotCovered, OneOf
 from kvmprobe.results.trace import Reply, TraceStep
+from kvmprobe.scenarios import relations
 from kvmprobe.scenarios.model_run import ModelRuns
 from kvmprobe.scenarios.ops.fpu import FpuContent, GetFpu, SetFpu
 from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, MapHalt, OpenKvm
@@ -20,7 +21,7 @@ from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.scenarios.ops.vcpu_state import GetVcpuEvents, SetVcpuEvents
 from kvmprobe.scenarios.ops.xsave import GetXsave2, SetXsave
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
-from tests.support.fake_kernel import trace_of
+from tests.support.fake_kernel import trace_of, with_reply
 from tests.support.hosts import AMD_HOST, AMX_HOST, xstate_bv
 
 O2 = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
@@ -76,6 +77,42 @@ def test_a_finding_that_no_known_defect_predicts_has_none():
 def test_stale_bytes_beside_init_state_are_those_of_a_kernel_that_has_the_defect(probed, known):
     found = findings(with_other_fpu(INITIAL), INITIAL, probed)
     assert [(f.checker, f.known) for f in found] == [("two-views", known)]
+
+
+_WATCHED = (ScenarioStep(op, (GetXsave2(),)) for op in STEPS[4:-2])
+WATCHED = replace(SCENARIO, steps=(*SCENARIO.steps[:4], *_WATCHED))
+BLIND = relations.derive(WATCHED, "blind")
+
+
+def between_two_runs(change, *probed):
+    """What explains that a run without reads ended with another image."""
+    checkers, runs = Checkers(AMX_HOST), ModelRuns(AMX_HOST)
+    trace = trace_of(BLIND, AMX_HOST)
+    image = bytearray(trace.steps[-1].replies[-1].output)
+    change(image)
+    changed = with_reply(trace, len(trace.steps) - 1, 1, Reply(0, bytes(image)))
+    assert checkers.across(WATCHED, trace_of(WATCHED, AMX_HOST), ()) == ()
+    found = checkers.across(BLIND, changed, ())
+    return [labelled(each, BLIND, runs, changed, frozenset(probed)).known for each in found]
+
+
+def lose_sse(image):
+    # SDM vol.1 §13.4: XMM registers from 160, XSTATE_BV at 512
+    image[160:416], image[512] = bytes(256), image[512] & ~2
+
+
+def lose_avx_as_well(image):
+    lose_sse(image)
+    image[576] ^= 1
+
+
+def test_what_one_run_of_a_kernel_with_the_defect_has_lost_and_another_not_is_its_defect():
+    assert between_two_runs(lose_sse, O2) == [("O2",)]
+    assert between_two_runs(lose_sse) == [()]
+
+
+def test_other_differences_between_two_runs_are_not():
+    assert between_two_runs(lose_avx_as_well, O2) == [()]
 
 
 O9 = Behaviour.EVENTS_SET_BEFORE_CHECK
