@@ -21,7 +21,7 @@ _PLACES = (
 _INDEXED = KVM_CPUID_FLAG_SIGNIFICANT_INDEX
 _SIZE = 11008
 _COMPACTED_SIZE = 10752
-# VMX, XSAVE, FXSR, SSE, SSE2 and AVX in leaf 1; PKU, AVX-512 and AMX in leaf 7; long mode.
+# VMX, XSAVE, FXSR, SSE, SSE2 and AVX in leaf 1; PKU, AVX-512 and AMX in leaf 7; NX and long mode.
 _LEAF_1_ECX, _LEAF_1_EDX = 1 << 5 | 1 << 26 | 1 << 28, 1 << 24 | 1 << 25 | 1 << 26 | 1 << 6
 _OTHER_LEAVES = (
     CpuidEntry(0x1, 0, 0, 0x806F8, 0, _LEAF_1_ECX, _LEAF_1_EDX),
@@ -29,7 +29,7 @@ _OTHER_LEAVES = (
     CpuidEntry(0x1D, 0, _INDEXED, 1, 0, 0, 0),
     CpuidEntry(0x1D, 1, _INDEXED, 0x0400_2000, 0x0008_0040, 16, 0),
     CpuidEntry(0x1E, 0, _INDEXED, 0, 0x4010, 0, 0),
-    CpuidEntry(0x8000_0001, 0, 0, 0, 0, 1, 1 << 29),
+    CpuidEntry(0x8000_0001, 0, 0, 0, 0, 1, 1 << 20 | 1 << 29),
     CpuidEntry(0x8000_0008, 0, 0, 0x302E, 0, 0, 0),
 )
 

@@ -81,6 +81,13 @@ def test_cr4_alone_leaves_the_other_registers():
     assert get_sregs(after, VCPU).outcome.fields["cr2"] == 7
 
 
+def test_nx_is_covered_where_cpuid_has_it():
+    # SDM vol.4 table 2-2: IA32_EFER.NXE is bit 11.
+    given, none = sregs(cr0=0x10, cr4=0, efer=0x800), machine_with_vcpu().vcpu(VCPU)
+    assert "without NX" in literal.uncovered_sregs(AMX_HOST, none, given)
+    assert uncovered(efer=0xD01) == ""
+
+
 def test_usual_registers_are_covered():
     assert (uncovered(), uncovered(layout=ioctls.KVM_SREGS2)) == ("", "")
 
@@ -93,7 +100,6 @@ def test_usual_registers_are_covered():
         ({"cr0": 0x8000_0010}, "not legal"),
         ({"cr0": 0xA001_0011}, "not legal"),
         ({"efer": 0x1501}, "EFER bits"),
-        ({"efer": 0xD01}, "without NX"),
         ({"cr3": 1 << 36}, "CR3"),
         ({"cr8": 1}, "CR8"),
         ({"apic_base": 0xFEE0_0100}, "APIC base"),
