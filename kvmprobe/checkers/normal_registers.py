@@ -22,7 +22,8 @@ _SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss", "tr", "ldt")
 _RIGHTS = {"type": 0xC, "present": 1, "s": 1, "dpl": 3, "l": 1, "avl": 1, "db": 1}
 # SVM has the CPL in SS.DPL, and no SS.B of an unusable segment.
 _RIGHTS_OF_SS = {name: bits for name, bits in _RIGHTS.items() if name not in {"dpl", "db"}}
-_ET = 1 << 4
+_ET, _PG = 1 << 4, 1 << 31
+_EFER_LME = 1 << 8
 _RFLAGS_FIXED, _RFLAGS_VM = 1 << 1, 1 << 17
 _CR8_MOST = 15
 _SIPI_RECEIVED = 4
@@ -91,7 +92,9 @@ def _control(given: Mapping[str, int]) -> Iterator[Kept]:
         yield name, given[name], _ALL
     for name in ("cr2", "cr3", "cr4", "efer", "apic_base"):
         yield name, given[name], _ALL
-    yield "cr0", given["cr0"], ~_ET & _ALL
+    # A vendor module that pages in long mode only keeps CR0.PG clear in other modes.
+    sure = _ALL if given["efer"] & _EFER_LME else ~_PG
+    yield "cr0", given["cr0"], ~_ET & sure & _ALL
     # kvm_set_cr8 ignores a value with reserved bits.
     if given["cr8"] <= _CR8_MOST:
         yield "cr8", given["cr8"], _ALL

@@ -167,3 +167,10 @@ def test_the_rights_of_an_unusable_segment_are_not_kept_whichever_bit_makes_it_s
     layout = ioctls.KVM_SREGS2.numbers
     given = dict.fromkeys(layout, 0) | {"ds_present": 1, "ds_unusable": unusable}
     assert ("ds_present" in {member for member, _, _ in kept("KVM_GET_SREGS2", given)}) is sure
+
+
+@pytest.mark.parametrize(("efer", "sure"), [(0, False), (1 << 8, True)])
+def test_paging_outside_long_mode_may_be_what_a_vendor_module_does_not_have(efer, sure):
+    given = dict.fromkeys(ioctls.KVM_SREGS2.numbers, 0) | {"cr0": 1 << 31, "efer": efer}
+    [bits] = [bits for member, _, bits in kept("KVM_GET_SREGS2", given) if member == "cr0"]
+    assert bool(bits & 1 << 31) is sure
