@@ -119,7 +119,7 @@ def _named(
     differing = behaviours[0] ^ behaviours[1]
     outcomes = [walk[-1].step.outcome for walk in walks]
     covered = not any(isinstance(outcome, NotCovered) for outcome in outcomes)
-    covered = covered or _as_in_examples(outcomes, (mine, theirs), sides)
+    covered = covered or _as_the_hosts_differ(outcomes, (mine, theirs), sides)
     # Where the model has no rule for the answer, only what this call asked for explains it.
     steps = [known for walk in walks for known in (walk if covered else walk[-1:])]
     asked = frozenset().union(*(known.asked for known in steps))
@@ -145,20 +145,23 @@ def _named(
     return Signature(DIFFER, "no rule for either", (mine.call.op.interface, *where[:2]))
 
 
-def _as_in_examples(
+def _as_the_hosts_differ(
     outcomes: Sequence[Outcome], answers: Sequence[_Answered], sides: Sequence[Side]
 ) -> bool:
-    """Return True if both kernels answer as in the model's examples, which differ.
+    """Return True if what the model knows of the hosts explains two answers.
 
-    Then what the model knows of the hosts explains the difference.
+    It is certain of one answer, which is right, and has no rule on the other host; or it has no
+    rule on either, and both answers are as in its examples, which differ.
     """
+    certain = [not isinstance(outcome, NotCovered) for outcome in outcomes]
     examples = [each.example if isinstance(each, NotCovered) else each for each in outcomes]
-    if examples[0] == examples[1]:
-        return False
-    return all(
+    right = [
         compare(example, answer.call.op, answer.reply, side.runs.with_defects().host) is None
         for example, answer, side in zip(examples, answers, sides, strict=True)
-    )
+    ]
+    if any(certain):
+        return right[certain.index(True)]
+    return examples[0] != examples[1] and all(right)
 
 
 def _register(mine: CallRecord, theirs: CallRecord) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -24,9 +25,10 @@ from kvmprobe.scenarios.ops.run import RunSynced, RunUntilHalt
 from kvmprobe.scenarios.ops.sregs import GetSregs2, SetSregs2
 from kvmprobe.scenarios.ops.xsave import GetXsave2
 from kvmprobe.scenarios.scenario import Scenario, ScenarioStep
+from kvmprobe.search.signature import Signature
 from kvmprobe.xstate.cpuid import CpuidTable
 from tests.support.fake_kernel import trace_of, with_reply
-from tests.support.hosts import AMX_HOST, AVX512_HOST, with_behaviours
+from tests.support.hosts import AMX_HOST, AVX512_HOST, cet_host, with_behaviours
 
 TARGET = Target("lab", "7.3.4", "a fake")
 O2 = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
@@ -149,6 +151,16 @@ def test_a_cr4_that_the_other_host_refuses_names_the_behaviour():
     strict = with_behaviours(AMX_HOST, Behaviour.CR4_NEEDS_CPUID)
     accepted = side(of, AMX_HOST, (LAST + 1, 0, Reply(0, b"")))
     assert first_difference(of, side(of, strict), accepted) == Named(("CR4_NEEDS_CPUID",))
+
+
+@pytest.mark.parametrize(("there", "found"), [(-errno.EINVAL, Named), (-errno.EIO, Signature)])
+def test_a_cr4_that_only_one_host_knows_is_a_fact(there, found):
+    # SDM vol.3 §2.5: CR4.CET; whether KVM takes the other register, the model does not say.
+    ops = (GetSupportedCpuid(), SetCpuid2(), GetSregs2(), SetSregs2(1 << 23, (("gs_dpl", 0),)))
+    of = scenario(*ops)
+    knows = side(of, cet_host(), (LAST + 3, 0, Reply(0, b"")))
+    does_not = side(of, AMX_HOST, (LAST + 3, 0, Reply(there, b"")))
+    assert isinstance(first_difference(of, knows, does_not), found)
 
 
 def images_in_doubt(without_a_rule, *outputs):
