@@ -266,7 +266,7 @@ class Session:
             "",
             (
                 f"{tally.sequences} sequences, {tally.calls} calls in {tally.seconds:.0f} s: "
-                f"{tally.rate:.1f} sequences and {tally.calls / tally.seconds:.0f} calls a second; "
+                f"{tally.rate:.1f} sequences and {tally.call_rate:.0f} calls a second; "
                 f"{guidance.transition_count} transitions of the model{blocks}"
             ),
             f"  {', '.join(counted(tally.verdicts))}",

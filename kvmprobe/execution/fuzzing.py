@@ -90,6 +90,11 @@ class Tally:
         """Sequences a second."""
         return self.sequences / self.seconds if self.seconds else 0.0
 
+    @property
+    def call_rate(self) -> float:
+        """Calls a second."""
+        return self.calls / self.seconds if self.seconds else 0.0
+
 
 class Fuzzing:
     """One search.
