@@ -16,10 +16,12 @@ from kvmprobe.judge.compare import compare
 from kvmprobe.judge.lockstep import agrees_along, applicable
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import NotCovered, OneOf
+from kvmprobe.model.vcpu_state import set_before_check
 from kvmprobe.results.claim import Claim
 from kvmprobe.results.difference import ImageDiffers
 from kvmprobe.results.known import known_defects
 from kvmprobe.results.record import ReadingsDiffer, Statement
+from kvmprobe.scenarios.ops.vcpu_state import SetVcpuEvents
 from kvmprobe.xstate.features import FPSSE
 from kvmprobe.xstate.layout import X87_ENVIRONMENT, X87_REGISTERS, XMM_REGISTERS, XSTATE_BV
 
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.model_run import ModelRun, ModelRuns
     from kvmprobe.scenarios.scenario import Scenario
 
-_STALE_FPU = Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV
 # SDM vol.1 §8.1.5: FCW is 0x37F after initialization; two bytes in hexadecimal.
 _FCW_INIT = "7f03"
 
@@ -53,9 +54,8 @@ def labelled(
     known: tuple[Behaviour, ...] = ()
     if not finding.other:
         known = _predicted(finding, scenario, model_runs, trace)
-    shows_it = _is_lost_set_fpu if finding.other else _is_stale_fpu
-    if not known and _STALE_FPU in found and shows_it(finding, scenario, model_runs):
-        known = (_STALE_FPU,)
+    if not known and _is_uncertain(finding.step, scenario, model_runs):
+        known = tuple(b for b, shows in _BY_RULE if b in found and shows(finding, scenario))
     return replace(finding, known=tuple(known_defects()[d].id for d in known))
 
 
@@ -79,28 +79,26 @@ def _predicted(
     return ()
 
 
-def _is_stale_fpu(finding: Finding, scenario: Scenario, model_runs: ModelRuns) -> bool:
+def _is_stale_fpu(finding: Finding, _: Scenario) -> bool:
     """Return True if KVM_GET_FPU shows other x87 and SSE state than INIT, which the image has.
 
     Then what came before decides, of which the model knows too little to give an example, or two
     answers are legal, and KVM_GET_XSAVE2 has given the one with INIT.
     """
     fields = [d.values for d in finding.details if isinstance(d, Statement)]
-    if finding.statement.claim is not Claim.FPU_AND_XSAVE or not _is_uncertain(
-        finding.step, scenario, model_runs
-    ):
+    if finding.statement.claim is not Claim.FPU_AND_XSAVE:
         return False
     return all(f["xsave"] == _FCW_INIT or not str(f["xsave"]).strip("0") for f in fields)
 
 
-def _is_lost_set_fpu(finding: Finding, scenario: Scenario, model_runs: ModelRuns) -> bool:
+def _is_lost_set_fpu(finding: Finding, scenario: Scenario) -> bool:
     """Return True if two runs differ only in whether KVM_SET_FPU showed.
 
     It shows if XSTATE_BV has the bit of FP or SSE by then.  After a run of the guest that is the
     processor's choice (SDM vol.1 §13.6), another one in each run.
     """
     before = (op.interface for number, op in scenario.ops() if number <= finding.step)
-    if ioctls.SET_FPU.name not in before or not _is_uncertain(finding.step, scenario, model_runs):
+    if not finding.other or ioctls.SET_FPU.name not in before:
         return False
     return all(
         isinstance(detail, ReadingsDiffer)
@@ -115,6 +113,24 @@ def _is_of_set_fpu(seen: ImageDiffers) -> bool:
     places = (X87_ENVIRONMENT, X87_REGISTERS, XMM_REGISTERS, XSTATE_BV)
     within = all(any(run.offset in place for place in places) for run in seen.runs)
     return not bits & ~FPSSE and within
+
+
+def _is_set_before_check(finding: Finding, scenario: Scenario) -> bool:
+    """Return True if KVM_GET_VCPU_EVENTS shows what the last KVM_SET_VCPU_EVENTS was refused."""
+    if finding.statement.values.get("call") != ioctls.GET_VCPU_EVENTS.name:
+        return False
+    ops = [op for number, op in scenario.ops() if number <= finding.step]
+    given = [{**op.changes(), **dict(op.members)} for op in ops if isinstance(op, SetVcpuEvents)]
+    shown = set_before_check(given[-1]) if given else {}
+    read = [detail.values for detail in finding.details if isinstance(detail, Statement)]
+    return bool(read) and all(shown.get(str(m["member"])) == m["read"] for m in read)
+
+
+_BY_RULE = (
+    (Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV, _is_stale_fpu),
+    (Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV, _is_lost_set_fpu),
+    (Behaviour.EVENTS_SET_BEFORE_CHECK, _is_set_before_check),
+)
 
 
 def _is_uncertain(number: int, scenario: Scenario, model_runs: ModelRuns) -> bool:

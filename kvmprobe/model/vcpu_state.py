@@ -168,12 +168,37 @@ def refuse_state(machine: Machine, vcpu_name: str, state: State, given: Mapping[
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_vcpu_events
     """
     late = Behaviour.EVENTS_SET_BEFORE_CHECK in machine.host.behaviours
-    if late and state is State.EVENTS and _passes_first_checks(given):
+    if late and state is State.EVENTS:
         vcpu = machine.vcpu(vcpu_name)
-        values = {**known(vcpu, state), **_written_events(given)}
+        values = {**known(vcpu, state), **set_before_check(given)}
         vcpu = vcpu._replace(state={**vcpu.state, state: values})
         machine = machine.with_vcpu(vcpu_name, vcpu)
     return Step(machine, Failed(errno.EINVAL), SET_STATE)
+
+
+def set_before_check(given: Mapping[str, int]) -> Mapping[str, int]:
+    """Return what KVM_GET_VCPU_EVENTS shows of events that the last check of a SET refuses.
+
+    Only events that need no flag; none if an earlier check refuses them.
+
+    :see: arch/x86/kvm/x86.c: kvm_vcpu_ioctl_x86_set_vcpu_events
+    """
+    nr = given.get("exception_nr", 0)
+    illegal = nr > _LARGEST_VECTOR or nr == _NMI_VECTOR
+    if given["flags"] & ~_MAY_BE_SET != EventFlag.TRIPLE_FAULT or (
+        given.get("exception_injected") and illegal
+    ):
+        return {}
+    injected = given.get("exception_injected") and nr not in _SOFT_VECTORS
+    interrupted = given.get("interrupt_injected") and not given.get("interrupt_soft")
+    kept = {name: given[name] for name in (*_LAST_EXCEPTION, "interrupt_nr") if name in given}
+    return kept | {
+        "exception_injected": int(bool(injected)),
+        "exception_has_error_code": int(bool(given.get("exception_has_error_code"))),
+        "interrupt_injected": int(bool(interrupted)),
+        "nmi_injected": int(bool(given.get("nmi_injected"))),
+        "nmi_masked": int(bool(given.get("nmi_masked"))),
+    }
 
 
 def known(vcpu: Vcpu, state: State) -> Mapping[str, int]:
@@ -216,26 +241,3 @@ def _refused(vcpu: Vcpu, state: State, values: Mapping[str, int]) -> bool:
             return not vcpu.lapic
         case _:
             return False
-
-
-def _passes_first_checks(given: Mapping[str, int]) -> bool:
-    """Return True if only the last check of KVM_SET_VCPU_EVENTS refuses these events."""
-    if given["flags"] & ~_MAY_BE_SET != EventFlag.TRIPLE_FAULT:
-        return False
-    nr = given.get("exception_nr", 0)
-    return not given.get("exception_injected") or (nr <= _LARGEST_VECTOR and nr != _NMI_VECTOR)
-
-
-def _written_events(given: Mapping[str, int]) -> Mapping[str, int]:
-    """Return what KVM_GET_VCPU_EVENTS shows of events that need no flag."""
-    soft = given.get("exception_nr") in _SOFT_VECTORS
-    written = {n: given[n] for n in (*_LAST_EXCEPTION, "interrupt_nr") if n in given}
-    return written | {
-        "exception_injected": int(bool(given.get("exception_injected")) and not soft),
-        "exception_has_error_code": int(bool(given.get("exception_has_error_code"))),
-        "interrupt_injected": int(
-            bool(given.get("interrupt_injected")) and not given.get("interrupt_soft")
-        ),
-        "nmi_injected": int(bool(given.get("nmi_injected"))),
-        "nmi_masked": int(bool(given.get("nmi_masked"))),
-    }

@@ -126,9 +126,41 @@ EVENTS = Scenario(
 )
 
 
+# Once the guest ran, the model knows nothing of the events.
+RAN = Scenario(
+    "random.ran",
+    "",
+    "",
+    tuple(
+        map(ScenarioStep, (*STEPS[:4], RunUntilHalt(), GetVcpuEvents(), INJECTED, GetVcpuEvents()))
+    ),
+)
+
+
+def with_events(place, value):
+    """A correct kernel's trace of RAN, but for a byte of the last KVM_GET_VCPU_EVENTS."""
+    trace = trace_of(RAN, AMX_HOST)
+    (reply,) = trace.steps[-1].replies
+    events = bytearray(reply.output)
+    events[place] = value
+    return with_reply(trace, len(trace.steps) - 1, 0, Reply(0, bytes(events)))
+
+
 def test_events_that_a_failing_call_has_set_are_those_of_the_defect():
     found = findings(trace_of(EVENTS, AMX_HOST, O9), EVENTS)
     assert [(f.checker, f.known) for f in found] == [("failing-call", ("O9",))]
+
+
+@pytest.mark.parametrize(
+    ("place", "probed", "known"),
+    # asm/kvm.h: exception.injected is byte 0, exception.nr byte 1.
+    [(0, {O9}, ("O9",)), (0, set(), ()), (1, {O9}, ())],
+)
+def test_after_a_run_it_is_a_kernel_that_has_the_defect_and_events_that_were_given(
+    place, probed, known
+):
+    found = findings(with_events(place, 1), RAN, probed)
+    assert [(f.checker, f.known) for f in found] == [("failing-call", known)]
 
 
 # The save may leave the older SSE state: both answers of KVM_GET_FPU are legal.
