@@ -26,7 +26,8 @@ _ET, _PG = 1 << 4, 1 << 31
 _EFER_LME = 1 << 8
 _RFLAGS_FIXED, _RFLAGS_VM = 1 << 1, 1 << 17
 _CR8_MOST = 15
-_SIPI_RECEIVED = 4
+# A SIPI, also an earlier one, starts a vCPU that is in the state INIT_RECEIVED.
+_STARTED_BY_SIPI = frozenset({2, 4})
 # #BP and #OF are soft exceptions, of which GET shows nothing (kvm_exception_is_soft).
 _SOFT = frozenset({3, 4})
 _VALID_NMI_PENDING, _VALID_SHADOW, _VALID_SMM = 1, 4, 8
@@ -51,7 +52,7 @@ def kept(name: str, given: Mapping[str, int]) -> Iterator[Kept]:
         case "KVM_GET_FPU":
             # KVM_GET_FPU has never returned MXCSR.
             yield from _whole({n: v for n, v in given.items() if n != "mxcsr"}, {})
-        case "KVM_GET_MP_STATE" if given["mp_state"] == _SIPI_RECEIVED:
+        case "KVM_GET_MP_STATE" if given["mp_state"] in _STARTED_BY_SIPI:
             return
         case _:
             yield from _whole(given, {})

@@ -119,6 +119,7 @@ def taken(vcpu: Vcpu) -> Vcpu:
         in_payload=False,
         entered=False,
         init_pending=False,
+        sipi_pending=False,
         msrs={index: value for index, value in vcpu.msrs.items() if index in _KEPT_MSRS},
         state={State.REGS: {"rdx": features.eax}} if features else {},
     )

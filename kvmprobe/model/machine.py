@@ -111,6 +111,7 @@ class Vcpu(NamedTuple):
     :ivar ran: the guest has been entered at least once
     :ivar entered: it has been entered since it was created or took an INIT
     :ivar init_pending: its local APIC has latched an INIT
+    :ivar sipi_pending: a SIPI waits until its MP state is read
     :ivar vmxon: address of the VMXON region; U64_MAX outside VMX operation
     :ivar vmcs12: address of the current VMCS; U64_MAX without one
     :ivar in_l2: it executes a nested guest
@@ -143,6 +144,7 @@ class Vcpu(NamedTuple):
     ran: bool = False
     entered: bool = False
     init_pending: bool = False
+    sipi_pending: bool = False
     vmxon: int = U64_MAX
     vmcs12: int = U64_MAX
     in_l2: bool = False

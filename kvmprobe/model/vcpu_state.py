@@ -34,8 +34,8 @@ _RFLAGS_VM = 1 << 17
 _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp")
 _RUNNABLE = 0
 # linux/kvm.h: UNINITIALIZED, INIT_RECEIVED, HALTED, SIPI_RECEIVED, AP_RESET_HOLD
-_SIPI_RECEIVED = 4
-_LAPIC_STATES = frozenset({1, 2, 3, _SIPI_RECEIVED, 9})
+_INIT_RECEIVED, _SIPI_RECEIVED = 2, 4
+_LAPIC_STATES = frozenset({1, _INIT_RECEIVED, 3, _SIPI_RECEIVED, 9})
 # KVM_GET_VCPU_EVENTS never has EventFlag.SIPI_VECTOR.
 _EVENTS_VALID = int(EventFlag.NMI_PENDING | EventFlag.SHADOW | EventFlag.SMM)
 _MAY_BE_SET = _EVENTS_VALID | EventFlag.SIPI_VECTOR.value
@@ -104,8 +104,10 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
     """
     rule = TAKE_INIT if machine.vcpu(vcpu_name).init_pending else GET_STATE
-    vcpu = taken(machine.vcpu(vcpu_name))
-    machine = machine.with_vcpu(vcpu_name, vcpu)
+    machine = machine.with_vcpu(vcpu_name, taken(machine.vcpu(vcpu_name)))
+    if state is State.MP_STATE:
+        machine = _with_sipi_taken(machine, vcpu_name)
+    vcpu = machine.vcpu(vcpu_name)
     if state is State.LAPIC and not vcpu.lapic:
         return Step(machine, Failed(errno.EINVAL), GET_STATE)
     values = known(vcpu, state)
@@ -115,6 +117,21 @@ def get_state(machine: Machine, vcpu_name: str, state: State) -> Step:
         return Step(kept, Done(fields=values), rule)
     done = Done(fields=values, open_fields={"rflags": unkept}, freedom=Freedom.VIRTUAL_8086)
     return Step(kept, done, rule)
+
+
+def _with_sipi_taken(machine: Machine, vcpu_name: str) -> Machine:
+    """Return the machine after a pending SIPI started the vCPU, or came to nothing.
+
+    :see: arch/x86/kvm/lapic.c: kvm_apic_accept_events
+    """
+    vcpu = machine.vcpu(vcpu_name)
+    if not vcpu.sipi_pending:
+        return machine
+    vcpu = vcpu._replace(sipi_pending=False)
+    if vcpu.state[State.MP_STATE]["mp_state"] == _INIT_RECEIVED:
+        machine = after_sipi(machine)
+        vcpu = vcpu._replace(state={**vcpu.state, State.MP_STATE: RESET[State.MP_STATE]})
+    return machine.with_vcpu(vcpu_name, vcpu)
 
 
 SET_STATE = Rule(
@@ -131,8 +148,9 @@ SET_STATE = Rule(
 def set_state(machine: Machine, vcpu_name: str, state: State, changes: Mapping[str, int]) -> Step:
     """Restore what the last GET returned, with some values changed.
 
-    The flags say which events are valid; they and the SIPI vector are not kept.  A vCPU that has
-    received a SIPI starts, with an RIP and a CS that the model does not follow.
+    The flags say which events are valid; they and the SIPI vector are not kept.  A SIPI starts the
+    vCPU when KVM_GET_MP_STATE finds it in the state INIT_RECEIVED, also if that was set later, with
+    an RIP and a CS that the model does not follow.
 
     :see: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl, kvm_vcpu_ioctl_x86_set_debugregs;
         arch/x86/kvm/lapic.c: kvm_apic_accept_events
@@ -154,8 +172,8 @@ def set_values(machine: Machine, vcpu_name: str, state: State, given: Mapping[st
     if "rflags" in values:
         values["rflags"] |= RESET[State.REGS]["rflags"]
     if values.get("mp_state") == _SIPI_RECEIVED:
-        values["mp_state"] = _RUNNABLE
-        machine = after_sipi(machine)
+        values["mp_state"] = _INIT_RECEIVED
+        vcpu = vcpu._replace(sipi_pending=True)
     vcpu = vcpu._replace(state={**vcpu.state, state: values})
     return Step(machine.with_vcpu(vcpu_name, vcpu), Done(), SET_STATE)
 

@@ -106,7 +106,8 @@ def _of_vcpu(vcpu: Vcpu) -> Hashable:
         vcpu.xfd & DYNAMIC,
         vcpu.xfd_err & DYNAMIC,
         vcpu.cr4 & _CR4,
-        (vcpu.ran, vcpu.entered, vcpu.init_pending, vcpu.in_payload, vcpu.lapic),
+        (vcpu.ran, vcpu.entered, vcpu.init_pending, vcpu.sipi_pending),
+        (vcpu.in_payload, vcpu.lapic),
         (_groups(fpstate.xstate_bv), bool(fpstate.xstate_bv_open), fpstate.saved),
         (bool(fpstate.stale), bool(fpstate.user_xfeatures & DYNAMIC)),
     )

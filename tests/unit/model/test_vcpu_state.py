@@ -85,9 +85,26 @@ def test_a_vcpu_that_received_a_sipi_starts():
 def test_a_sipi_gives_a_vcpu_registers_that_are_not_judged(given, shown, judged):
     # arch/x86/kvm/x86.c: kvm_vcpu_deliver_sipi_vector
     machine = SetMpState(given).step(GetMpState().step(with_irqchip()).machine).machine
+    step = GetMpState().step(machine)
+    assert step.outcome == Done(fields={"mp_state": shown})
     for read in (GetRegs(), GetSregs(), RunUntilOut()):
-        assert isinstance(read.step(machine).outcome, NotCovered) is not judged
-    assert GetMpState().step(machine).outcome == Done(fields={"mp_state": shown})
+        assert isinstance(read.step(step.machine).outcome, NotCovered) is not judged
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    # asm/kvm.h: 2 is INIT_RECEIVED, 3 HALTED, 4 SIPI_RECEIVED.
+    [([4, 2], 0), ([4, 3], 3), ([4, 0], 0), ([2], 2)],
+)
+def test_a_pending_sipi_starts_a_vcpu_that_is_in_init_received(given, shown):
+    # lapic.c: kvm_apic_accept_events; KVM_SET_MP_STATE leaves the pending one.
+    machine = get_state(with_irqchip(), VCPU, State.MP_STATE).machine
+    for mp_state in given:
+        machine = set_state(machine, VCPU, State.MP_STATE, {"mp_state": mp_state}).machine
+    assert fields(machine, State.MP_STATE) == {"mp_state": shown}
+    read = get_state(machine, VCPU, State.MP_STATE).machine
+    again = set_state(read, VCPU, State.MP_STATE, {"mp_state": 2}).machine
+    assert fields(again, State.MP_STATE) == {"mp_state": 2}
 
 
 def test_which_events_were_given_is_not_read_back():
