@@ -154,6 +154,12 @@ class HostStuck(KvmprobeError):
         return f"{super().__str__()}; reboot, then continue with `kvmprobe resume DIR`"
 
 
+class FleetError(KvmprobeError):
+    """The scheduler of a campaign or its workers are lost, or cannot run it."""
+
+    exit_code = ExitCode.NOTHING_RAN
+
+
 class CompilerFailed(KvmprobeError):
     """A C program that kvmprobe generated does not compile."""
 

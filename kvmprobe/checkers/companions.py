@@ -1,11 +1,13 @@
-"""Which recorded scenarios a resumed run repeats, to compare the remaining ones with them."""
+"""Which scenarios are compared: those that a resumed run repeats, those that run in one place."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvmprobe.scenarios.relations import base_id
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
@@ -34,6 +36,26 @@ def companions(remaining: Sequence[Scenario], others: Sequence[Scenario]) -> lis
         return other.id in bases or order(other) in swapped
 
     return [scenario for scenario in others if is_companion(scenario)]
+
+
+def compared(catalogue: Iterable[Scenario], ids: Iterable[str]) -> list[list[str]]:
+    """Group scenarios so that each is compared with none of another group.
+
+    Those with the same ops in any order are a group, with all that are derived from them.
+
+    :param catalogue: of any host
+    :param ids: of its scenarios and of derived ones; those of a group keep their order
+    """
+    numbers: dict[Op, int] = {}
+    ops = {
+        scenario.id: tuple(sorted(numbers.setdefault(s.op, len(numbers)) for s in scenario.steps))
+        for scenario in catalogue
+    }
+    groups: dict[object, list[str]] = {}
+    for name in ids:
+        base = name if name in ops else base_id(name)
+        groups.setdefault(ops.get(base, name), []).append(name)
+    return list(groups.values())
 
 
 def _swapped(order: Order) -> Iterator[Order]:

@@ -168,8 +168,8 @@ def _go_to(folder: Path) -> None:
 
 def _require_same_kernel(path: Path, history: History) -> None:
     here = ThisHost().target
-    for target in history.facts:
-        if target.kind == here.kind and target != here:
+    for target in history.real:
+        if target != here:
             raise UsageError(
                 f"{path}: the run is on {target.kernel} ({target.source}), but {here.kernel} "
                 f"({here.source}) is running; boot that kernel or start a new run"

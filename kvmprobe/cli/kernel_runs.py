@@ -10,17 +10,25 @@ from rich.console import Console
 from kvmprobe.cli import run as running
 from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.grammar.parser import parser
-from kvmprobe.errors import BootFailed, LabError, RunDirectoryError, Unavailable, UsageError
+from kvmprobe.errors import (
+    BootFailed,
+    FleetError,
+    KvmprobeError,
+    LabError,
+    RunDirectoryError,
+    Unavailable,
+    UsageError,
+)
 from kvmprobe.execution.journaling import now
 from kvmprobe.results.run_directory import is_run_directory, runs_folder
 from kvmprobe.results.run_document import read_outcomes
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-NOT_RUN = (LabError, Unavailable, UsageError)
+NOT_RUN = (FleetError, LabError, Unavailable, UsageError)
 
 
 def new_directory(path: Path | None, kind: str) -> Path:
@@ -47,15 +55,22 @@ def words_for(arguments: argparse.Namespace, spec: str, options: Sequence[str]) 
 
     :param options: names of the options that it is given as they are
     """
-    words = ["run", "--kernel", spec]
-    for option in options:
-        value = getattr(arguments, option)
+    return ["run", "--kernel", spec, *words_of(arguments, options)]
+
+
+def words_of(arguments: argparse.Namespace, options: Sequence[str]) -> Iterator[str]:
+    """Yield the options of a command line as they were given.
+
+    :param options: their names
+    """
+    for name in options:
+        value, option = getattr(arguments, name), f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            words += [f"--{option}"] if value else []
+            if value:
+                yield option
         elif value is not None:
             values = value if isinstance(value, list) else [value]
-            words += [f"--{option}={one}" for one in values]
-    return words
+            yield from (f"{option}={one}" for one in values)
 
 
 def complete(words: Sequence[str], folder: Path, jobs: int | None) -> str:
@@ -83,7 +98,7 @@ def complete(words: Sequence[str], folder: Path, jobs: int | None) -> str:
     return ""
 
 
-def reason_of(error: LabError | Unavailable | UsageError) -> str:
+def reason_of(error: KvmprobeError) -> str:
     """Return why a kernel could not be tested, in one line."""
     text = "; ".join(line.strip() for line in str(error).splitlines())
     return f"did not boot: {text}" if isinstance(error, BootFailed) else text

@@ -45,6 +45,12 @@ def add_arguments(resume: argparse.ArgumentParser) -> None:
         help="end this attempt after that time (default: the --timeout of the first attempt)",
     )
     add_jobs(resume, "as in the first attempt")
+    resume.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="continue a campaign on the scheduler at that address (default: as in the first "
+        "attempt)",
+    )
     add_exit_style(resume, "convention of the exit status (default: as in `kvmprobe --help`)")
     end_with(resume, RESUMING, EXIT_STYLES)
 
@@ -66,6 +72,12 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         ) from refused
     begun.timeout = arguments.timeout or begun.timeout
     begun.jobs = arguments.jobs or begun.jobs
+    if arguments.scheduler is not None:
+        if begun.scheduler is None:
+            raise UsageError(
+                f"--scheduler is for a campaign; {attempt.path} is a run on one machine"
+            )
+        begun.scheduler = arguments.scheduler
     orders = kept(attempt.path)
     if gone := unknown(attempt.planned) - set(planned(orders)):
         print_line(

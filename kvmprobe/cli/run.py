@@ -22,6 +22,7 @@ from kvmprobe.cli.session import Session
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import (
     ExitCode,
+    FleetError,
     HostStuck,
     LabError,
     OutputLost,
@@ -55,6 +56,7 @@ _ENDINGS = (
     HostStuck,
     LabError,
     Unavailable,
+    FleetError,
     RunDirectoryError,
     OutputLost,
     ReportFileError,
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     orders = read_orders(arguments.order)
     chosen = wanted(arguments.select, arguments.exclude)
     emulated = None
-    if is_emulated(arguments):
+    if is_emulated(arguments) and arguments.scheduler is None:
         # Before there is a run: without that kernel there is nothing to keep and nothing to resume.
         with progress() as status:
             emulated = emulated_host(arguments, status)
@@ -142,5 +144,15 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.modules and not arguments.kernel:
         raise UsageError("--modules: only for a bzImage, which --kernel gives")
     arming_of(arguments)
+    if arguments.scheduler is not None:
+        _check_campaign(arguments)
     if arguments.pin:
         pinned_by(arguments.pin)
+
+
+def _check_campaign(arguments: argparse.Namespace) -> None:
+    """Refuse what is for one machine, or has to be seen whole."""
+    for option in ("arm", "budget", "coverage", "order"):
+        if getattr(arguments, option):
+            name = "minutes" if option == "budget" else option
+            raise UsageError(f"--{name} is for a run on one machine; leave out --scheduler")

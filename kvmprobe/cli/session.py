@@ -18,6 +18,7 @@ from kvmprobe.errors import (
     MissingTools,
     RunDirectoryError,
     Unavailable,
+    UsageError,
 )
 from kvmprobe.execution.place import ThisHost, timed
 from kvmprobe.execution.runner import Runner
@@ -82,7 +83,10 @@ class Session:
             self._show(record)
 
     def run(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        """Run on the host, on the emulated host, or on both."""
+        """Run on the host, on the emulated host, or on both; or on those of a fleet."""
+        if self._arguments.scheduler is not None:
+            self._run_fleet(chosen, status)
+            return
         if is_emulated(self._arguments):
             self._run_lab(chosen, status)
             return
@@ -114,6 +118,20 @@ class Session:
             f"{count} scenarios ran on the emulated host, because of this host: {reason}"
             for reason, count in Counter(record.reason for record in not_runnable).items()
         ]
+
+    def _run_fleet(self, chosen: Callable[[str], bool], status: Progress) -> None:
+        try:
+            # Imported only for a campaign: it needs an extra.
+            from kvmprobe.cli.campaign import Fleet  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"--scheduler: {error}; it needs the extra: pip install 'kvmprobe[fleet]'"
+            ) from error
+        fleet = Fleet(self._arguments, self._attempt, self.take, status)
+        try:
+            fleet.run([i for i in self.not_completed if chosen(i)], self._deadline)
+        finally:
+            self.notes += fleet.notes
 
     def _run_lab(self, chosen: Callable[[str], bool], status: Progress) -> None:
         place = self._emulated or emulated_host(self._arguments, status)

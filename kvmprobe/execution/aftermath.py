@@ -54,6 +54,7 @@ def past_of(history: History, aftermath: Aftermath) -> Past:
         recorded=frozenset(record.id for record in records),
         alone=frozenset(aftermath.retried),
         crashed=tuple(r for r in records if r.id in history.gated and r.crash is not None),
+        lost=history.lost,
     )
 
 

@@ -113,6 +113,16 @@ class Journaling:
             if reply.output is not None
         }
 
+    def keep_outputs(self, scenario_id: str, outputs: Mapping[str, bytes]) -> None:
+        """Store outputs, by step and call; the record, which follows, names them."""
+        kept = {at: self._directory.keep(content) for at, content in outputs.items()}
+        self._outputs[scenario_id] = kept
+
+    def lost(self, scenario_ids: Sequence[str], where: str) -> None:
+        """Write to the disk that a machine was lost while it ran these."""
+        self._journal.append(EntryType.LOST, {"scenarios": list(scenario_ids), "where": where})
+        self._journal.sync()
+
     def passed(self, scenario_id: str, trace: Trace) -> None:
         """Discard it: what passed is as predicted."""
 

@@ -13,7 +13,7 @@ from kvmprobe.scenarios.hazard import Hazard, first_hazard
 from kvmprobe.scenarios.scenario import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kvmprobe.execution.preflight import Preflight
     from kvmprobe.results.record import ScenarioRecord, Target
@@ -28,11 +28,13 @@ class Past:
     :ivar recorded: ids of the scenarios that have a record
     :ivar alone: ids that must run alone: this host crashed while they and others were running
     :ivar crashed: records of the scenarios that crashed this host at an expected fatal load
+    :ivar lost: how often a scenario was running on a machine of a fleet that was lost
     """
 
     recorded: frozenset[str] = frozenset()
     alone: frozenset[str] = frozenset()
     crashed: tuple[ScenarioRecord, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 NO_PAST = Past()

@@ -8,6 +8,7 @@ if not, each scenario of the batch has to run again alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,10 @@ class History:
     :ivar gated: the scenarios that were stopped before a fatal load
     :ivar outputs: for each record, the hashes of the outputs, by step and call: ``3.0``
     :ivar facts: for each target, the hash of the facts that its worker reported
+    :ivar real: those targets that are this host
     :ivar host_crashes: for each suspect, the crashes in order
     :ivar ended_boots: ids of the boots that ended, in order
+    :ivar lost: how often a scenario was running on a machine of a fleet that was lost
     :ivar covered: whether coverage of a kernel was measured
     :ivar growth: of the search on each target, if the run is one
     """
@@ -90,8 +93,10 @@ class History:
     gated: dict[str, Gated] = field(default_factory=dict)
     outputs: dict[tuple[Target, str], dict[str, str]] = field(default_factory=dict)
     facts: dict[Target, str] = field(default_factory=dict)
+    real: set[Target] = field(default_factory=set)
     host_crashes: dict[str, list[HostCrash]] = field(default_factory=dict)
     ended_boots: list[str] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
     covered: bool = False
     growth: dict[Target, Growth] = field(default_factory=dict)
 
@@ -147,10 +152,7 @@ class _Reading:
             case EntryType.BEGIN:
                 self._begin(entry)
             case EntryType.PLACE:
-                self._place = from_json(Target, entry["target"], "$.target")
-                self._targets[self._place.kind, self._place.kernel] = self._place
-                self._real = entry["real"]
-                self.history.facts[self._place] = entry["facts"]
+                self._settle(from_json(Target, entry["target"], "$.target"), entry)
             case EntryType.INTENT:
                 self._intend(entry)
             case EntryType.GATED:
@@ -163,10 +165,10 @@ class _Reading:
                 self._open.pop(record.id, None)
                 self.history.records[record.target, record.id] = record
                 self.history.outputs[record.target, record.id] = dict(entry.get("outputs", {}))
-            case EntryType.WATCHED:
-                self.history.covered = True
-            case EntryType.REACHED:
-                pass  # coverage.of_run reads them
+            case EntryType.LOST:
+                self.history.lost.update(entry["scenarios"])
+            case EntryType.WATCHED | EntryType.REACHED:
+                self.history.covered = True  # coverage.of_run reads the blocks
             case EntryType.GROWTH:
                 self._grow(entry)
             case EntryType.END:
@@ -190,6 +192,14 @@ class _Reading:
         self.history.last_begin = entry
         self.history.attempts += 1
         self.history.end = None
+
+    def _settle(self, place: Target, entry: Entry) -> None:
+        self._place = place
+        self._targets[place.kind, place.kernel] = place
+        self._real = entry["real"]
+        self.history.facts[place] = entry["facts"]
+        if self._real:
+            self.history.real.add(place)
 
     def _intend(self, entry: Entry) -> None:
         if not self._real or self._place is None:

@@ -44,6 +44,8 @@ class EntryType(Enum):
     """Which basic blocks of these functions a scenario reached; there may be several for one."""
     GROWTH = "growth"
     """What a search had done and reached at one moment: its strategy, and a :class:`Point`."""
+    LOST = "lost"
+    """These scenarios were running on a machine of a fleet that is lost."""
     END = "end"
     """The attempt ended by itself."""
 

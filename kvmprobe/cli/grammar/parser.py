@@ -38,6 +38,7 @@ COMMANDS = {
     "diff": "show what changed from one run to another",
     "coverage": "show which basic blocks of the kernel a run reached",
     "bugreport": "write a failure as a mail to kernel developers",
+    "fleet": "certificates for campaigns on several machines",
     "lab": "the emulated AMX host",
     "completion": "print a completion script for a shell to evaluate",
     "man": "print the manual page: `kvmprobe man | man -l -`",

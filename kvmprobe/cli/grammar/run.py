@@ -27,6 +27,7 @@ from kvmprobe.cli.grammar.shared import (
     add_device,
     add_emulated,
     add_exit_style,
+    add_fleet,
     seconds,
 )
 from kvmprobe.cli.live_reports import ReportFile
@@ -50,6 +51,7 @@ GIVEN: Mapping[str, Any] = {
     "pin": None,
     "printing": Printing(),
     "report": (),
+    "scheduler": None,
     "scenario_timeout": None,
     "step_timeout": None,
     "timeout": None,
@@ -103,6 +105,7 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
     add_device(where)
     add_emulated(where)
     add_coverage(where)
+    add_fleet(where)
 
 
 def _add_what(what: argparse._ArgumentGroup) -> None:

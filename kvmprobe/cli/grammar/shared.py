@@ -134,6 +134,34 @@ def add_jobs(command: _ActionsContainer, default: str) -> None:
     )
 
 
+def add_fleet(command: _ActionsContainer) -> None:
+    """Declare the options of a campaign."""
+    command.add_argument(
+        "--scheduler",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run on the workers of the dask scheduler at tls://HOST:PORT, or at "
+        "tcp://127.0.0.1:PORT; without an address, on a scheduler in this process "
+        "(needs kvmprobe[fleet])",
+    )
+    command.add_argument(
+        "--tls",
+        type=Path,
+        metavar="DIR",
+        help="the client's certificate, from `kvmprobe fleet certs DIR` (default: dask's "
+        "configuration)",
+    )
+    command.add_argument(
+        "--patience",
+        type=RUN_TIME,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="wait so long for a worker, and for a machine that may have crashed to come back "
+        "(default: %(default)g)",
+    )
+
+
 def add_coverage(command: _ActionsContainer) -> None:
     """Declare ``--coverage``."""
     command.add_argument(
@@ -150,6 +178,7 @@ def add_exit_style(command: _ActionsContainer, meaning: str) -> None:
 
 
 MOST_JOBS = 1024
+PATIENCE = 600.0
 DAY = 24 * 60 * 60.0
 
 

@@ -1,0 +1,117 @@
+"""What a worker returns: how a shard ended, and its run directory, as compressed JSON.
+
+It is data of another machine: each part is read by the parser that reads run directories, with
+bounds on its size, and the receiver writes what it has understood in its own words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import zstandard
+
+from kvmprobe.errors import ScenarioError
+from kvmprobe.results.codec import from_json, to_json
+from kvmprobe.results.history import History
+from kvmprobe.results.journal import EntryType, read_entries
+from kvmprobe.results.run_directory import JOURNAL, PAYLOADS, is_run_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# The whole catalogue with all outputs is 24 MB.
+_MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a shard ended.
+
+    :ivar worker: the worker's name
+    :ivar address: where dask reaches it
+    :ivar refused: why it did not run to its end there; empty if it did
+    :ivar died: how its process died, if it did
+    :ivar open: ids that were running when it died
+    :ivar elsewhere: the host where it was started before, if that was another one
+    """
+
+    worker: str
+    address: str
+    refused: str = ""
+    died: str = ""
+    open: tuple[str, ...] = ()
+    elsewhere: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A shard's ending, the history of its run directory, and the payloads by SHA-256."""
+
+    ending: Ending
+    history: History | None = None
+    payloads: Mapping[str, bytes] = field(default_factory=dict)
+
+    def payload(self, name: str) -> bytes:
+        """Return a payload.
+
+        :raises ScenarioError: it is missing
+        """
+        try:
+            return self.payloads[name]
+        except KeyError:
+            raise ScenarioError(f"a worker's payload {name:.80}: missing") from None
+
+
+def pack(ending: Ending, folder: Path) -> bytes:
+    """Return what a worker returns.
+
+    :param folder: the run directory of the shard; it need not exist
+    :raises UsageError: its journal is damaged
+    """
+    entries: list[dict[str, Any]] = []
+    payloads = {}
+    if is_run_directory(folder):
+        entries = read_entries(folder / JOURNAL)
+        files = (folder / PAYLOADS).glob("*/[0-9a-f]*")
+        payloads = {file.name: b64encode(file.read_bytes()).decode() for file in files}
+    data = {"ending": to_json(Ending, ending), "entries": entries, "payloads": payloads}
+    return zstandard.compress(json.dumps(data, separators=(",", ":")).encode())
+
+
+def unpack(content: object) -> Parcel:
+    """Read what a worker returned.
+
+    :raises ScenarioError: it is something else
+    """
+    if not isinstance(content, bytes):
+        raise ScenarioError("a worker's result: not bytes")
+    try:
+        size = zstandard.frame_content_size(content)
+        if not 0 <= size <= _MOST_BYTES:
+            raise ScenarioError(f"a worker's result has {size} bytes, more than {_MOST_BYTES}")
+        data = json.loads(zstandard.decompress(content))
+        ending = from_json(Ending, data["ending"], "$.ending")
+        payloads = dict(_payload(*item) for item in data["payloads"].items())
+        return Parcel(ending, _history(data["entries"]), payloads)
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ScenarioError(f"a worker's result: {error!r}") from error
+    except RecursionError as error:
+        raise ScenarioError("a worker's result: nested too deeply") from error
+
+
+def _history(entries: Any) -> History | None:  # noqa: ANN401 - JSON
+    for entry in entries:
+        EntryType(entry["type"])
+    return History.of(entries) if entries else None
+
+
+def _payload(name: str, text: str) -> tuple[str, bytes]:
+    content = b64decode(text, validate=True)
+    if hashlib.sha256(content).hexdigest() != name:
+        raise ScenarioError(f"a worker's payload {name:.80}: its SHA-256 is not its name")
+    return name, content
