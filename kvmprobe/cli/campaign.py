@@ -91,7 +91,7 @@ class Fleet:
             able = sum(place.fits(member.resources) for member in present)
             yield from (Shard((i,), place) for i in ids if i in once)
             together = compared(scenarios.values(), [i for i in ids if i not in lost])
-            yield from (Shard(part, place) for part in _parts(together, max(able, 1)))
+            yield from (Shard(part, place) for part in parts(together, max(able, 1)))
 
     def _place(self, present: Sequence[Member], *, amx: bool) -> Placement:
         """Return where a scenario runs: if there is a choice, on a machine's own kernel."""
@@ -140,8 +140,11 @@ def _facts(content: bytes) -> dict[str, Any]:
     return facts
 
 
-def _parts(groups: Iterable[Sequence[str]], workers: int) -> Iterator[tuple[str, ...]]:
-    """Yield the scenarios in parts, none of which divides a group."""
+def parts(groups: Iterable[Sequence[str]], workers: int) -> Iterator[tuple[str, ...]]:
+    """Yield the scenarios of shards, none of which divides a group.
+
+    :param workers: how many can run them
+    """
     groups = list(groups)
     count = sum(map(len, groups))
     size = min(max(math.ceil(count / (workers * _SHARDS_OF_A_WORKER)), _LEAST), _MOST)

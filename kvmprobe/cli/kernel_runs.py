@@ -82,14 +82,15 @@ def complete(words: Sequence[str], folder: Path, jobs: int | None) -> str:
     """
     silent = Console(quiet=True)
     try:
+        asked = parser(words).parse_args(words)
         if not is_run_directory(folder):
-            given = parser(words).parse_args(words)
+            given = asked
             given.argv, given.out = list(words), folder
             running.run(given, silent)
         elif read_outcomes(folder).missing:
             argv, attempt = next_attempt(folder, retries=0)
             given = parser(argv).parse_args(argv)
-            given.jobs = jobs or given.jobs
+            given.jobs, given.scheduler = jobs or given.jobs, asked.scheduler
             running.carry_out(given, attempt, silent)
     except RunDirectoryError:
         raise

@@ -19,11 +19,13 @@ from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
     add_cold,
     add_coverage,
+    add_fleet,
     add_jobs,
     add_sources,
     add_variant,
 )
 from kvmprobe.cli.kernel_runs import new_directory, words_for
+from kvmprobe.cli.run import check_campaign
 from kvmprobe.cli.select import all_ids, wanted
 from kvmprobe.cli.side_by_side import KernelRun, at_once, reasons
 from kvmprobe.cli.terminal import print_line, progress
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 # Options of `run` that each kernel's run is given as they are.
 _PASSED_ON = (
     "select", "exclude", "observe", "relation", "known", "archive", "tarball", "cpu", "cpus",
-    "append", "jobs", "cold", "coverage",
+    "append", "jobs", "cold", "coverage", "scheduler", "tls", "patience",
 )  # fmt: skip
 
 
@@ -68,6 +70,7 @@ def add_arguments(matrix: argparse.ArgumentParser) -> None:
     add_jobs(matrix, "the processors that this process may use")
     add_cold(matrix)
     add_coverage(matrix)
+    add_fleet(matrix)
     add_selection(matrix)
     add_derived(matrix)
     matrix.add_argument(
@@ -91,6 +94,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
 
     :raises UsageError: there is no such scenario, or the directory cannot be created
     """
+    if arguments.scheduler is not None:
+        check_campaign(arguments)
     planned = _planned(arguments)
     with progress() as status:
         specs = specs_of(arguments.kernels, archives_of(arguments), status)
@@ -119,6 +124,7 @@ def resume(begun: argparse.Namespace, console: Console) -> ExitCode:
     except OSError as error:
         raise UsageError(f"{matrix.directory}: {error.strerror}") from error
     arguments.jobs = begun.jobs or arguments.jobs
+    arguments.scheduler = begun.scheduler or arguments.scheduler
     return _carried_out(arguments, matrix, path, _planned(arguments), console)
 
 
@@ -136,7 +142,8 @@ def _carried_out(
 ) -> ExitCode:
     jobs = arguments.jobs or len(os.sched_getaffinity(0))
     most = at_once(len(matrix.kernels), jobs)
-    arguments.jobs = max(1, jobs // most)
+    if not arguments.scheduler:
+        arguments.jobs = max(1, jobs // most)
     runs = [
         KernelRun(
             kernel.spec,

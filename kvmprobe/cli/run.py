@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from kvmprobe.lab.place import EmulatedHost
     from kvmprobe.results.record import ScenarioRecord
 
-__all__ = ["add_arguments", "carry_out", "run"]
+__all__ = ["add_arguments", "carry_out", "check_campaign", "run"]
 
 _ENDINGS = (
     KeyboardInterrupt,
@@ -145,14 +145,17 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--modules: only for a bzImage, which --kernel gives")
     arming_of(arguments)
     if arguments.scheduler is not None:
-        _check_campaign(arguments)
+        check_campaign(arguments)
     if arguments.pin:
         pinned_by(arguments.pin)
 
 
-def _check_campaign(arguments: argparse.Namespace) -> None:
-    """Refuse what is for one machine, or has to be seen whole."""
+def check_campaign(arguments: argparse.Namespace) -> None:
+    """Refuse what is for one machine, or has to be seen whole.
+
+    :raises UsageError: it is given
+    """
     for option in ("arm", "budget", "coverage", "order"):
-        if getattr(arguments, option):
+        if getattr(arguments, option, None):
             name = "minutes" if option == "budget" else option
             raise UsageError(f"--{name} is for a run on one machine; leave out --scheduler")

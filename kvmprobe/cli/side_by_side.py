@@ -32,13 +32,13 @@ class KernelRun:
     :ivar spec: the kernel
     :ivar words: the command line of `run`
     :ivar folder: directory of the run
-    :ivar jobs: machines that run scenarios at the same time
+    :ivar jobs: machines that run scenarios at the same time; None for a worker's own choice
     """
 
     spec: str
     words: tuple[str, ...]
     folder: str
-    jobs: int
+    jobs: int | None
 
 
 def at_once(kernels: int, jobs: int, available: int | None = None) -> int:
