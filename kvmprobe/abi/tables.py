@@ -29,6 +29,7 @@ MOST_XCRS = 16
 MSR_LIST = TableFormat(Layout("struct kvm_msr_list", {"nmsrs": "I"}), Layout("", {"index": "I"}))
 REG_LIST = TableFormat(Layout("struct kvm_reg_list", {"n": "Q"}), Layout("", {"id": "Q"}))
 ALL = tuple(table for table in list(globals().values()) if isinstance(table, TableFormat))
+_BY_HEAD = {id(table.head): table for table in ALL}
 
 
 def table_of(argument: Layout | None) -> TableFormat | None:
@@ -36,4 +37,4 @@ def table_of(argument: Layout | None) -> TableFormat | None:
 
     ``struct kvm_xcrs`` is no such head: the structure has room for its entries.
     """
-    return next((table for table in ALL if table.head is argument), None)
+    return _BY_HEAD.get(id(argument))

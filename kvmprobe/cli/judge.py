@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _STEP = 10_000
+# Reading and judging in turns of single entries evict each other from the processor's caches.
+_AHEAD = 256
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -82,15 +84,29 @@ def _replayed(arguments: argparse.Namespace) -> Iterator[Judgement]:
 def _entries(path: Path, reader: RecordingReader) -> Iterator[Entry]:
     """Yield the entries up to the end, or to where the recording was truncated."""
     with progress() as status:
-        try:
-            for number, entry in enumerate(reader, 1):
-                if number == _STEP:
-                    status.stage(f"judge {path}")
-                if number % _STEP == 0:
-                    status.advance(number, 0)
-                yield entry
-        except RecordingTruncated as error:
-            print_line(f"kvmprobe: {error}; judged up to there")
+        number = 0
+        for batch in _batches(reader):
+            yield from batch
+            before, number = number, number + len(batch)
+            if before < _STEP <= number:
+                status.stage(f"judge {path}")
+            if before // _STEP != number // _STEP:
+                status.advance(number, 0)
+
+
+def _batches(reader: RecordingReader) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    try:
+        for entry in reader:
+            batch.append(entry)
+            if len(batch) == _AHEAD:
+                yield batch
+                batch = []
+    except RecordingTruncated as error:
+        yield batch
+        print_line(f"kvmprobe: {error}; judged up to there")
+    else:
+        yield batch
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 
 class Kind(Enum):
@@ -226,6 +227,26 @@ class Behaviour(Enum):
     def kind(self) -> Kind:
         """Variant or defect."""
         return self.value.kind
+
+
+class WatchedBehaviours(frozenset[Behaviour]):
+    """The behaviours of a host; records which ones the model asks for.
+
+    :ivar asked: those since it was last cleared
+    """
+
+    asked: set[Behaviour]
+
+    def __new__(cls, behaviours: Behaviours) -> Self:
+        """Watch these."""
+        watched = super().__new__(cls, behaviours)
+        watched.asked = set()
+        return watched
+
+    def __contains__(self, behaviour: object) -> bool:
+        if isinstance(behaviour, Behaviour):
+            self.asked.add(behaviour)
+        return super().__contains__(behaviour)
 
 
 Behaviours = frozenset[Behaviour]

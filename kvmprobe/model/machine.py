@@ -255,6 +255,8 @@ class Machine(NamedTuple):
 
     def with_vcpu(self, name: str, vcpu: Vcpu) -> Machine:
         """Return the machine with one vCPU added or replaced."""
+        if self.vcpus.get(name) is vcpu:
+            return self
         return self._replace(vcpus={**self.vcpus, name: vcpu})
 
 

@@ -30,7 +30,7 @@ from kvmprobe.vmm.findings import (
     ReadsOtherwise,
     Refused,
 )
-from kvmprobe.vmm.restore import TSC_DEADLINE
+from kvmprobe.vmm.pieces import TSC_DEADLINE
 from kvmprobe.xstate.features import names
 
 if TYPE_CHECKING:

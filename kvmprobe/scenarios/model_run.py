@@ -11,7 +11,7 @@ from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import NoVcpu
-from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.model.behaviours import Behaviour, WatchedBehaviours
 from kvmprobe.model.machine import Machine
 from kvmprobe.model.outcome import Done, HostDies, OneOf, Step
 from kvmprobe.scenarios.model_states import States
@@ -27,17 +27,6 @@ if TYPE_CHECKING:
 
 # Bytes that the steps of all runs of a host may take, and roughly what one takes beside images.
 _MOST, _STEP = 64 << 20, 2 << 10
-
-
-class _Watched(frozenset[Behaviour]):
-    """The behaviours of a host; records which ones the model asks for."""
-
-    asked: set[Behaviour]
-
-    def __contains__(self, behaviour: object) -> bool:
-        if isinstance(behaviour, Behaviour):
-            self.asked.add(behaviour)
-        return super().__contains__(behaviour)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,9 +55,8 @@ class ModelRun:
     def __init__(self, host: HostProfile) -> None:
         self.host = host
         self.size = 0
-        watched = _Watched(host.behaviours)
-        self._asked: set[Behaviour] = set()
-        watched.asked = self._asked
+        watched = WatchedBehaviours(host.behaviours)
+        self._asked = watched.asked
         self.start = Machine.fresh(replace(host, behaviours=watched))
         self.starts = {self.start.registers: self.start}
         self._steps: dict[tuple[int, Op], Known] = {}

@@ -30,6 +30,9 @@ class PieceKind(Enum):
     """A control register."""
     MXCSR = "mxcsr"
 
+    # Members are singletons, and Enum's own hash is a Python function.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:

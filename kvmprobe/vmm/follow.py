@@ -53,11 +53,12 @@ class Follower:
         self.machine = Machine(host, {}, {})
         self.unknown: dict[str, str] = {}
 
-    def copy(self) -> Follower:
-        """Return the same state, to go on from with other entries."""
-        other = Follower(self.machine.host)
-        other.machine, other.unknown = self.machine, dict(self.unknown)
-        return other
+    @classmethod
+    def at(cls, machine: Machine) -> Follower:
+        """Return one that goes on from a state; all vCPUs in it are known."""
+        follower = cls(machine.host)
+        follower.machine = machine
+        return follower
 
     def see_process(self, line: ProcessLine) -> None:
         """Add a process.

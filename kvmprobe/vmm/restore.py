@@ -22,7 +22,7 @@ from kvmprobe.vmm.findings import (
     PieceKind,
 )
 from kvmprobe.vmm.follow import msr_entries
-from kvmprobe.vmm.pieces import SSP, XCR0, can_be_lost, carried, is_kept
+from kvmprobe.vmm.pieces import SSP, TSC, TSC_DEADLINE, XCR0, carried, is_kept
 from kvmprobe.xstate.cpuid import LEAF_XSTATE, Register
 from kvmprobe.xstate.features import DYNAMIC, XFeature
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from kvmprobe.vmm.findings import Finding
     from kvmprobe.vmm.pieces import Value
 
-TSC_DEADLINE = Piece(PieceKind.MSR, 0x6E0)
-_TSC = Piece(PieceKind.MSR, 0x10)
 # SDM vol.3 §12.5.1 "Local Vector Table": the timer's entry and its mode, 10b for TSC-deadline.
 _LVT_TIMER, _MODE, _DEADLINE_MODE = 0x320, 0b11 << 17, 0b10 << 17
 # SDM vol.1 §13.14: the CPU has IA32_XFD.
@@ -61,7 +59,8 @@ class _Given(NamedTuple):
 class Restore:
     """What was restored, and what failed.
 
-    :ivar given: the last value of each piece
+    :ivar given: of each piece that a later call can lose, the last value
+    :ivar restored: all others as well, but for components
     :ivar failed: by ioctl, the last call that failed and was not repeated, with its result
     :ivar refused: MSRs that KVM_SET_MSRS did not take, and the call and result
     :ivar has_image: a KVM_SET_XSAVE succeeded
@@ -70,16 +69,16 @@ class Restore:
 
     vcpu: str
     given: dict[Piece, _Given] = field(default_factory=dict)
+    restored: set[Piece] = field(default_factory=set)
     failed: dict[str, tuple[At, int]] = field(default_factory=dict)
     refused: dict[int, tuple[At, int]] = field(default_factory=dict)
     has_image: bool = False
     last: At | None = None
     _watched: Vcpu | None = None
-    _losable: dict[Piece, None] = field(default_factory=dict)
 
     def take(self, entry: Entry, at: At, result: int, host: HostProfile) -> None:
         """Add a call that sets state."""
-        self.last, self._watched = at, None
+        self.last = at
         if entry.spec == ioctls.SET_MSRS and result >= 0:
             self._take_msrs(entry, at, result)
         elif result < 0:
@@ -90,19 +89,23 @@ class Restore:
         for replaced in _REPLACED.get(at.call, ()):
             self.given.pop(Piece(PieceKind.COMPONENT, replaced), None)
         self.has_image |= entry.spec == ioctls.SET_XSAVE
-        for piece, value in carried(entry, host).items():
-            self.given[piece] = _Given(value, at)
-            if can_be_lost(piece):
-                self._losable[piece] = None
-            if piece == _TSC:
+        values = carried(entry, host)
+        self.restored |= values.pieces
+        if values.followed:
+            self._watched = None
+        for piece, value in values.followed.items():
+            if piece is TSC:
                 self._take_tsc(at)
+            else:
+                self.given[piece] = _Given(value, at)
         if entry.spec == ioctls.SET_LAPIC:
             self._take_lapic(entry, at)
 
     def _take_msrs(self, entry: Entry, at: At, result: int) -> None:
         entries = msr_entries(entry.sent) if entry.sent else ()
-        for index, _ in entries[:result]:
-            self.refused.pop(index, None)
+        if self.refused:
+            for index, _ in entries[:result]:
+                self.refused.pop(index, None)
         if result < len(entries):
             self.refused |= {index: (at, result) for index, _ in entries[result:]}
 
@@ -134,8 +137,8 @@ class Restore:
         if vcpu is self._watched:
             return
         self._watched = vcpu
-        for piece in self._losable:
-            if (one := self.given.get(piece)) is None:
+        for piece, one in self.given.items():
+            if piece is TSC_DEADLINE:
                 continue
             kept = is_kept(host, vcpu, piece, one.value)
             if kept and one.lost:
@@ -175,7 +178,9 @@ class Restore:
             yield Lost(self.vcpu, tuple(pieces), restored, by, how)
 
     def _has(self, piece: Piece) -> bool:
-        return piece in self.given or (piece.kind is PieceKind.MSR and piece.number in self.refused)
+        return piece in self.restored or (
+            piece.kind is PieceKind.MSR and piece.number in self.refused
+        )
 
 
 def _offered(host: HostProfile, vcpu: Vcpu) -> Iterator[Piece]:

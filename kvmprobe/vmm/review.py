@@ -25,11 +25,12 @@ from kvmprobe.vmm.findings import (
     ReadsOtherwise,
     Refused,
 )
-from kvmprobe.vmm.follow import KNOWN, Follower, is_immediate_exit, msr_entries
+from kvmprobe.vmm.follow import KNOWN, is_immediate_exit, msr_entries
 from kvmprobe.vmm.names import call_name, place_name
 from kvmprobe.vmm.neighbours import Accepted, order_matters
+from kvmprobe.vmm.pieces import TSC_DEADLINE
 from kvmprobe.vmm.reads import reads_otherwise
-from kvmprobe.vmm.restore import TSC_DEADLINE, Restore
+from kvmprobe.vmm.restore import Restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,8 +97,9 @@ class Reviewer:
         self.review = Review()
         self._host = host
         self._kernel = kernel
-        self._follower = Follower(self._host)
         self._fatal = FatalCalls(host)
+        self._kernels = self._fatal.kernels
+        self._follower = self._kernels.judged
         self._restores: dict[str, Restore] = {}
         self._notes: dict[str, list[Finding]] = defaultdict(list)
         self._entered: set[str] = set()
@@ -111,14 +113,12 @@ class Reviewer:
         entry = entry.with_whole_payloads()
         line, vcpu = entry.line, place_name(entry)
         if isinstance(line, ProcessLine):
-            self._follower.see_process(line)
-            self._fatal.see_process(line)
+            self._kernels.see_process(line)
         elif isinstance(line, Runs) and line.count != 0:
             self.review.add(self._enter(vcpu, At(entry.number, "KVM_RUN")))
         elif isinstance(line, Call | Permission | Run):
             self.review.calls += 1
             at = At(entry.number, call_name(entry))
-            self.review.add(self._fatal.take(entry, vcpu, at))
             self.review.add(self._call(entry, vcpu, at))
 
     def finished(self) -> Review:
@@ -135,8 +135,9 @@ class Reviewer:
         return self.review
 
     def _call(self, entry: Entry, vcpu: str, at: At) -> Iterator[Finding]:
-        before = self._follower.copy() if _sets_state(entry.spec) else None
-        taken = self._follower.take(entry)
+        before = self._follower.machine
+        taken = self._kernels.take(entry)
+        yield from self._fatal.found(taken, vcpu, at)
         yield from self._compare(entry, vcpu, at, taken)
         result = self._result(entry, taken)
         if isinstance(entry.line, Permission):
@@ -150,11 +151,11 @@ class Reviewer:
             yield from self._permission(entry, vcpu, at)
         if entry.spec == ioctls.GET_MSRS and entry.got and result is not None and entry.target:
             self._save(entry.target.of or "", entry.got, result)
-        if before is not None and result is not None:
+        if result is not None and _sets_state(entry.spec):
             restore = self._restores.setdefault(vcpu, Restore(vcpu))
             restore.take(entry, at, result, self._host)
             if result >= 0:
-                self._compare_order(entry, vcpu, at, before)
+                self._compare_order(vcpu, Accepted(entry, at, before, taken))
         if isinstance(entry.line, Run) and not is_immediate_exit(entry):
             yield from self._enter(vcpu, at)
         elif (state := self._follower.vcpu(vcpu)) and vcpu in self._restores:
@@ -167,7 +168,7 @@ class Reviewer:
         if recorded is None or why:
             self.review.not_judged[at.call, why] += 1
             if taken.step and (recorded or 0) >= 0:
-                self._follower.adopt(taken.step)
+                self._kernels.go_on(taken)
                 self._doubt.add(vcpu)
             return
         assert taken.step is not None  # noqa: S101 - it is judged
@@ -175,19 +176,18 @@ class Reviewer:
         if entry.spec == ioctls.GET_XSAVE and isinstance(taken.step.outcome, Failed):
             yield ImageCut(vcpu, at, self._follower.machine.vcpu(vcpu).fpstate.uabi_size)
         if taken.allows(recorded):
-            self._follower.adopt(taken.step)
+            self._kernels.go_on(taken)
             if self._kernel is Kernel.RECORDED and vcpu not in self._doubt:
                 difference = reads_otherwise(entry, taken, self._host)
-                if difference and not self._fatal.reads(entry):
+                if difference and not self._fatal.reads(entry, taken):
                     yield ReadsOtherwise(vcpu, at, difference)
         elif self._kernel is Kernel.OTHER:
-            self._follower.adopt(taken.step)
+            self._kernels.go_on(taken)
             if recorded >= 0:
                 yield from self._refused(entry, vcpu, at, taken)
         else:
             yield Differs(vcpu, at, taken.expected, recorded)
-            self._follower.unknown[vcpu] = _DIFFERED
-            self._fatal.lose(vcpu, _DIFFERED)
+            self._kernels.lose(vcpu, _DIFFERED)
 
     def _refused(self, entry: Entry, vcpu: str, at: At, taken: Taken) -> Iterator[Finding]:
         [expected, *_] = taken.expected
@@ -222,11 +222,11 @@ class Reviewer:
         }
         self._saved[vm] |= pieces & _SAVED
 
-    def _compare_order(self, entry: Entry, vcpu: str, at: At, before: Follower) -> None:
+    def _compare_order(self, vcpu: str, call: Accepted) -> None:
         if last := self._last.get(vcpu):
-            note = order_matters(vcpu, last, entry, at)
+            note = order_matters(vcpu, last, call)
             self._notes[vcpu] += [note] if note else []
-        self._last[vcpu] = Accepted(entry, at, before)
+        self._last[vcpu] = call
 
     def _enter(self, vcpu: str, at: At) -> Iterator[Finding]:
         """Review a vCPU's restore as its guest is entered; after that its state is not known."""
@@ -240,8 +240,7 @@ class Reviewer:
         yield from notes if restore.has_image and first else ()
         self._last.pop(vcpu, None)
         self._entered.add(vcpu)
-        self._follower.unknown.setdefault(vcpu, _RAN)
-        self._fatal.lose(vcpu, _RAN)
+        self._kernels.lose(vcpu, _RAN)
 
 
 def _sets_state(spec: IoctlSpec | None) -> bool:

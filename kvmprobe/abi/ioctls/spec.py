@@ -44,9 +44,9 @@ class Direction(Enum):
     BOTH = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IoctlSpec:
-    """One ioctl.
+    """One ioctl, of which there is one description.
 
     :ivar nr: ``_IOC_NR``
     :ivar argument: the structure or number that the argument points to, and that ``_IOC_SIZE`` is
@@ -59,8 +59,8 @@ class IoctlSpec:
     nr: int
     on: Descriptor
     direction: Direction = Direction.NONE
-    argument: Layout | None = field(default=None, compare=False)
-    errnos: Mapping[int, str] = field(default_factory=dict, compare=False)
+    argument: Layout | None = None
+    errnos: Mapping[int, str] = field(default_factory=dict)
 
     @cached_property
     def size(self) -> int:

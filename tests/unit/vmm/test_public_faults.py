@@ -26,7 +26,7 @@ from kvmprobe.vmm.findings import (
     PieceKind,
     Reach,
 )
-from kvmprobe.vmm.restore import TSC_DEADLINE
+from kvmprobe.vmm.pieces import TSC_DEADLINE
 from kvmprobe.xstate.features import XFeature
 from tests.support.recorded_scenarios import recorded
 from tests.support.recordings import call, recording
