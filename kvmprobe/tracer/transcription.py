@@ -62,6 +62,7 @@ class Transcription:
         self._numbers: dict[int, int] = {}
         self._processes = 0
         self._gaps: set[tuple[int, int]] = set()
+        self._incomplete = 0
         self._order = -1
         self.status: int | None = None
         """Exit status of the command; None before the last event."""
@@ -97,8 +98,12 @@ class Transcription:
     @property
     def summary(self) -> str:
         """What was recorded, for the user."""
-        missing = "; some calls are missing: see its lines of type unread" if self._gaps else ""
-        return f"{self._writer.calls} calls{missing}"
+        found = [f"{self._writer.calls} calls"]
+        if self._incomplete:
+            found.append(f"of {self._incomplete} the payload could not be read whole: see `unread`")
+        if self._gaps:
+            found.append("some calls are missing: see its lines of type unread")
+        return "; ".join(found)
 
     def _process(self, pid: int) -> int:
         """Return the number of a process."""
@@ -233,6 +238,7 @@ class Transcription:
                 names[member] = self._writer.payload(part.content)
             if len(part.content) < part.wanted:
                 unread[member] = _reason(part)
+        self._incomplete += bool(unread)
         return names, unread or None
 
 

@@ -252,12 +252,17 @@ def test_sigterm_is_passed_to_the_program(waiting):
     assert not process.is_running()
 
 
+def _is_attached(path):
+    """Return True when no later call is missed: the line comes after all threads' interrupts."""
+    return path.exists() and f'"{ProcessChange.ATTACH.value}"' in path.read_text()
+
+
 def _attach(program, path, tmp_path):
     go, result = tmp_path / "go", tmp_path / "result"
     traced = subprocess.Popen([program, "wait", go, result], stdout=subprocess.PIPE, text=True)
     assert traced.stdout.readline().startswith("ready")
     front = subprocess.Popen([*COMMAND, "trace", "-o", path, "--pid", str(traced.pid)])
-    _wait(lambda: _tracer(psutil.Process(traced.pid)))
+    _wait(lambda: _is_attached(path))
     return traced, front, go, result
 
 
@@ -299,8 +304,7 @@ def test_all_threads_of_a_running_process_are_recorded(program, path, tmp_path):
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as traced:
         assert traced.stdout.readline().startswith("ready")
         with subprocess.Popen([*COMMAND, "trace", "-o", path, "--pid", str(traced.pid)]) as front:
-            threads = psutil.Process(traced.pid).threads()
-            _wait(lambda: all(_tracer(psutil.Process(thread.id)) for thread in threads))
+            _wait(lambda: _is_attached(path))
             go.touch()
             assert (traced.wait(), front.wait()) == (0, 0)
     runs = [e.line.count for e in entries(path, Runs)]

@@ -2,8 +2,14 @@
  * A small VMM for tests of `kvmprobe trace`.
  *
  * traced restore RUNS		one vCPU: an order of calls, then RUNS KVM_RUNs; stdout: XSTATE_BV as read back
+ * traced amx			one vCPU with live tiles: permission, CPUID, IA32_XFD, XCR0, state, one KVM_RUN
  * traced threads RUNS		eight vCPUs, one thread each: KVM_SET_REGS, then RUNS KVM_RUNs
  * traced later GO RUNS		the same, but waits for the file GO before the threads' first call
+ * traced refuse NUMBER FIRST COMMAND...
+ *				becomes a command, whose system call with that number and first argument, any if -1, fails: EACCES
+ * traced kill NUMBER FIRST COMMAND...
+ *				the same, but the call kills it with SIGSYS
+ * traced daemon GO RESULT	the same as wait, in a child that has left its session; the parent exits with status 4
  * traced fork			a child does what restore does
  * traced exec			becomes `restore 1`, by an exec of its second thread
  * traced abort			dies after KVM_SET_REGS
@@ -15,78 +21,20 @@
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/kvm.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { VCPUS = 8, PAGE = 4096, GUEST_PERM = 0x1024 };
+#include "traced_vm.h"
 
-struct vcpu {
-	int fd;
-	long runs;
-	struct kvm_run *run;
-};
-
-static int kvm, vm;
-
-static void require(int result, const char *what)
-{
-	if (result < 0) {
-		perror(what);
-		exit(2);
-	}
-}
-
-/* "again: out %al, $0x10; jmp again" at the guest's first page, or a HLT that never wakes up. */
-static void make_vm(const char *code)
-{
-	unsigned char *memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct kvm_userspace_memory_region region = { 0, 0, 0x1000, PAGE, (unsigned long)memory };
-
-	memcpy(memory, code, 4);
-	require(kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
-	require(vm = ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
-	require(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
-}
-
-static struct vcpu make_vcpu(int number)
-{
-	struct vcpu vcpu = { 0 };
-
-	require(vcpu.fd = ioctl(vm, KVM_CREATE_VCPU, number), "KVM_CREATE_VCPU");
-	vcpu.run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu.fd, 0);
-	return vcpu;
-}
-
-static int set_registers(struct vcpu *vcpu)
-{
-	struct kvm_regs regs = { .rip = 0x1000, .rflags = 2, .rax = 0x5a };
-	struct kvm_sregs sregs;
-
-	require(ioctl(vcpu->fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
-	sregs.cs.base = sregs.cs.selector = 0;
-	require(ioctl(vcpu->fd, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
-	return ioctl(vcpu->fd, KVM_SET_REGS, &regs);
-}
-
-static void run(struct vcpu *vcpu, long runs)
-{
-	while (runs--) {
-		require(ioctl(vcpu->fd, KVM_RUN, 0), "KVM_RUN");
-		if (vcpu->run->exit_reason != KVM_EXIT_IO) {
-			fprintf(stderr, "exit reason %u\n", vcpu->run->exit_reason);
-			exit(3);
-		}
-	}
-}
+enum { GUEST_PERM = 0x1024, REQ_GUEST_PERM = 0x1025 };
+/* Of AMX: the bits of its components, the number of the dynamic one, its place in an image (CPUID 0xD.18). */
+enum { TILES = 3 << 17, TILE_DATA = 18, TILE_DATA_OFFSET = 2816, TILE_DATA_SIZE = 8192 };
 
 static void restore(long runs)
 {
@@ -113,6 +61,36 @@ static void restore(long runs)
 	run(&vcpu, runs);
 	require(ioctl(vcpu.fd, KVM_GET_XSAVE, &xsave), "KVM_GET_XSAVE");
 	printf("XSTATE_BV %x\n", xsave.region[512 / 4]);
+}
+
+static void amx(void)
+{
+	static struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entries[256]; } cpuid = { .head.nent = 256 };
+	struct { struct kvm_msrs head; struct kvm_msr_entry entry; } xfd = { .head.nmsrs = 1, .entry = { .index = 0x1c4 } };
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = TILES | 7 } } };
+	static unsigned char image[16384];
+	unsigned long *header = (unsigned long *)(image + 512);
+	struct kvm_sregs sregs;
+	struct vcpu vcpu;
+
+	require(syscall(SYS_arch_prctl, REQ_GUEST_PERM, TILE_DATA), "ARCH_REQ_XCOMP_GUEST_PERM");
+	make_vm("\xe6\x10\xeb\xfc");
+	vcpu = make_vcpu(0);
+	require(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid), "KVM_GET_SUPPORTED_CPUID");
+	require(ioctl(vcpu.fd, KVM_SET_CPUID2, &cpuid), "KVM_SET_CPUID2");
+	require(ioctl(vcpu.fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
+	sregs.cr4 |= 1 << 18; /* OSXSAVE */
+	require(ioctl(vcpu.fd, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
+	require(ioctl(vcpu.fd, KVM_SET_MSRS, &xfd), "KVM_SET_MSRS");
+	require(ioctl(vcpu.fd, KVM_SET_XCRS, &xcrs), "KVM_SET_XCRS");
+	require(ioctl(vcpu.fd, KVM_GET_XSAVE2, image), "KVM_GET_XSAVE2");
+	*header |= TILES;
+	memset(image + TILE_DATA_OFFSET, 0xa5, TILE_DATA_SIZE);
+	require(ioctl(vcpu.fd, KVM_SET_XSAVE, image), "KVM_SET_XSAVE");
+	require(set_registers(&vcpu), "KVM_SET_REGS");
+	run(&vcpu, 1);
+	require(ioctl(vcpu.fd, KVM_GET_XSAVE2, image), "KVM_GET_XSAVE2");
+	printf("XSTATE_BV %lx\n", *header);
 }
 
 static const char *awaited;
@@ -152,6 +130,30 @@ static void threads(long runs)
 	fflush(stdout);
 	for (i = 0; i < VCPUS; i++)
 		pthread_join(tasks[i], NULL);
+}
+
+static void filter(unsigned action, long number, long first)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, first < 0 ? 2 : 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, first, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
+	require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), "PR_SET_SECCOMP");
+}
+
+static int filtered(unsigned action, char **words)
+{
+	filter(action, atol(words[0]), strtol(words[1], NULL, 0));
+	execvp(words[2], words + 2);
+	perror(words[2]);
+	return 2;
 }
 
 static void *hang_thread(void *argument)
@@ -235,11 +237,22 @@ int main(int count, char **words)
 
 	if (!strcmp(words[1], "restore")) {
 		restore(runs);
+	} else if (!strcmp(words[1], "amx")) {
+		amx();
 	} else if (!strcmp(words[1], "threads")) {
 		threads(runs);
 	} else if (!strcmp(words[1], "later")) {
 		awaited = words[2];
 		threads(atol(words[3]));
+	} else if (!strcmp(words[1], "refuse")) {
+		return filtered(SECCOMP_RET_ERRNO | EACCES, words + 2);
+	} else if (!strcmp(words[1], "kill")) {
+		return filtered(SECCOMP_RET_KILL_PROCESS, words + 2);
+	} else if (!strcmp(words[1], "daemon")) {
+		if (fork())
+			return 4;
+		setsid();
+		wait_for(words[2], words[3]);
 	} else if (!strcmp(words[1], "fork")) {
 		if (!fork()) {
 			restore(1);

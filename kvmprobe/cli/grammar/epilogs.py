@@ -231,6 +231,8 @@ recording:
   The recorder, a process of its own, then lets all calls pass until the
   program ends; if that is killed as well, a second one does. Only a call
   in the moment between fails, with ENOSYS.
+  A seccomp filter of the program comes first: a call that it refuses or
+  kills for does not reach KVM and is not recorded.
   A setuid program needs root: the kernel takes its privileges away if it
   is traced. Without root, programs that it starts gain none either.
 """

@@ -79,9 +79,13 @@ static int guard(pid_t recorder, int events)
 	while ((pid = waitpid(-1, &status, 0)) != recorder)
 		if (pid < 0)
 			return 1;
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	adopt();
+	if (WIFEXITED(status)) {
+		session.status = WEXITSTATUS(status);
+	} else {
+		adopt();
+	}
+	while (waitpid(-1, &status, WNOHANG) > 0)
+		;
 	return session.status;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi import ioctls
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 12
 _MOST_REMEMBERED = 1024
 _INDENT = " " * 10
+_FILTERED = ": a seccomp filter forbade a system call"
 _REQUESTS = frozenset({ArchPrctlCode.REQ_XCOMP_PERM, ArchPrctlCode.REQ_XCOMP_GUEST_PERM})
 
 
@@ -197,10 +199,22 @@ def _process(line: ProcessLine) -> str:
         ProcessChange.FORK: f"process {line.parent} forked process",
         ProcessChange.EXEC: f"process {line.parent} executed{program} and is process",
         ProcessChange.EXIT: f"exit status {status} of process",
-        ProcessChange.KILLED: f"signal {status} killed process",
+        ProcessChange.KILLED: f"{_signal(line.status or 0)} killed process",
         ProcessChange.DETACH: "let go of process",
     }
-    return f"{line.order:>8}  {texts[line.event]} {line.process} (pid {line.pid})"
+    text = f"{line.order:>8}  {texts[line.event]} {line.process} (pid {line.pid})"
+    return text + (_FILTERED if _is_filtered(line) else "")
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"signal {number} ({Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _is_filtered(line: ProcessLine) -> bool:
+    return line.event is ProcessChange.KILLED and line.status == Signals.SIGSYS
 
 
 def _object(line: ObjectLine) -> str:

@@ -131,9 +131,18 @@ def test_other_lines_are_sentences(path):
         "11  not recorded: a thread: EPERM",
         "12  process 0 forked process 1 (pid 101)",
         "14  vcpu0: KVM_SET_XSAVE: did not return",
-        "15  signal 9 killed process 1 (pid 101)",
+        "15  signal 9 (SIGKILL) killed process 1 (pid 101)",
         "16  end: ended, exit status 0; 4 calls",
     ]
+
+
+def test_a_program_that_its_own_filter_killed_says_so(path):
+    with recording(path) as writer:
+        writer.write(ProcessLine(1, ProcessChange.KILLED, 0, 100, status=31))
+        writer.end(2, EndReason.ENDED, 159)
+    [told] = [text for text in _told(path) if "killed" in text]
+    assert "signal 31 (SIGSYS)" in told
+    assert "seccomp filter" in told
 
 
 def test_control_characters_of_a_recording_do_not_reach_the_terminal(path):

@@ -109,6 +109,7 @@ def test_a_short_payload_says_why(with_vcpu):
     line = with_vcpu.lines("call")[-1]
     assert line["unread"] == {"sent": "16 of 144 bytes were read: EFAULT (14)"}
     assert with_vcpu.lines("payload")[-1]["size"] == 16
+    assert "of 1 the payload could not be read whole" in with_vcpu.transcription.summary
 
 
 def test_a_run_area_that_is_mapped_twice_says_so(with_vcpu):
