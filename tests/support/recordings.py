@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import lzma
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmprobe.abi import ioctls
@@ -23,8 +25,8 @@ from kvmprobe.results.schema import RECORDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
+_PROGRAMS = Path(__file__).parents[1] / "recordings"
 HEADER = Header(
     schema=RECORDING,
     tool="kvmprobe 0",
@@ -35,6 +37,13 @@ HEADER = Header(
     command=("vmm", "--restore"),
     began="2026-11-30T00:00:00Z",
 )
+
+
+def of_program(name: str, folder: Path) -> Path:
+    """Unpack a recording of a real program into a folder; returns the file."""
+    path = folder / name
+    path.write_bytes(lzma.decompress((_PROGRAMS / f"{name}.jsonl.xz").read_bytes()))
+    return path
 
 
 @contextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import lzma
 from collections.abc import Callable  # noqa: TC003
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from kvmprobe.execution.preflight import Preflight
 from kvmprobe.recordings.lines import Call, Permission, Run
@@ -16,8 +14,7 @@ from kvmprobe.results.trace import End, Reply, Trace, TraceStep
 from kvmprobe.vmm.reissue import ReadBack, reissue
 from kvmprobe.vmm.replayed import replayed
 from tests.support.recorded_scenarios import recorded
-
-QEMU = Path(__file__).parents[1] / "recordings" / "qemu-7.2-restore-7.3.4.jsonl.xz"
+from tests.support.recordings import of_program
 
 
 def entries_of(path):
@@ -28,9 +25,7 @@ def entries_of(path):
 
 def qemu(folder):
     """Profile and entries of a QEMU that restored a guest on 7.3.4."""
-    path = folder / "qemu.jsonl"
-    path.write_bytes(lzma.decompress(QEMU.read_bytes()))
-    return entries_of(path)
+    return entries_of(of_program("qemu-7.2-restore-7.3.4", folder))
 
 
 @dataclass
