@@ -10,6 +10,7 @@ from pathlib import Path
 import bench_lab
 import bench_local
 import bench_model
+import bench_trace
 
 
 def _machine() -> str:
@@ -39,12 +40,20 @@ def main() -> None:
         default=10_000,
         help="number of scenarios for the memory measurement (default: %(default)s)",
     )
+    parser.add_argument(
+        "--trace",
+        type=int,
+        metavar="SECONDS",
+        help="measure trace and judge, and trace eight vCPUs for so long",
+    )
     arguments = parser.parse_args()
     # As the command does.
     gc.set_threshold(50_000)
     print(f"machine: {_machine()}")
     if arguments.lab:
         bench_lab.measure(arguments.lab)
+    elif arguments.trace:
+        bench_trace.measure(arguments.trace)
     else:
         effort = bench_local.Effort(arguments.pairs, arguments.seconds, arguments.memory)
         bench_local.measure(effort)
