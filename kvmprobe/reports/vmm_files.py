@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from kvmprobe import __version__
@@ -142,7 +143,7 @@ def as_sarif(judgements: Sequence[Judgement]) -> str:
         {
             "ruleId": rule_of(finding),
             "level": finding.level.value,
-            "message": {"text": f"{finding.vcpu}: {sentence(finding, one.kernel)}"},
+            "message": {"text": f"{one.kernel}: {finding.vcpu}: {sentence(finding, one.kernel)}"},
             "locations": [_location(one.recording, line_of(finding))],
             "properties": {"kernel": one.kernel},
         }
@@ -167,5 +168,5 @@ def _sarif_rule(kind: type[Found]) -> dict[str, Any]:
 
 
 def _location(path: str, line: int) -> dict[str, Any]:
-    place = {"artifactLocation": {"uri": path}, "region": {"startLine": line}}
+    place = {"artifactLocation": {"uri": quote(path)}, "region": {"startLine": line}}
     return {"physicalLocation": place}

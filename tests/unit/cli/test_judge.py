@@ -74,6 +74,18 @@ def test_sarif_points_to_the_recording(faulty, tmp_path):
     assert {one["ruleId"] for one in run["results"]} <= known
 
 
+def test_sarif_has_uris_and_names_the_kernel_in_each_message(faulty, tmp_path):
+    sarif = tmp_path / "r.sarif"
+    path = faulty.rename(tmp_path / "a recording #1")
+    judge(path, "--kernel", "6.12.43", "--kernel", "6.12.95", "--sarif", sarif)
+    [run] = json.loads(sarif.read_text())["runs"]
+    messages = [one["message"]["text"] for one in run["results"]]
+    assert {message.partition(",")[0] for message in messages} == {"6.12.43", "6.12.95"}
+    places = [one["locations"][0]["physicalLocation"] for one in run["results"]]
+    uris = {place["artifactLocation"]["uri"] for place in places}
+    assert uris == {str(path).replace(" ", "%20").replace("#", "%23")}
+
+
 def test_junit_fails_for_a_warning(faulty, tmp_path):
     junit = tmp_path / "r.xml"
     judge(faulty, "--junit", junit)
