@@ -31,9 +31,10 @@ from kvmprobe.recordings.lines import (
 )
 from kvmprobe.recordings.reader import RecordingReader
 from kvmprobe.recordings.writer import RecordingWriter
+from tests.support.qemu_monitor import Monitor, monitored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kvmprobe.recordings.entries import Entry
 
@@ -49,7 +50,8 @@ _STARTS = 15
 _QEMU = "qemu-system-x86_64"
 # Some KVMs do not let QEMU set MSR_IA32_ARCH_CAPABILITIES as it wants.
 _GUEST = ["-accel", "kvm", "-cpu", "host,arch-capabilities=off", "-m", "32"]
-_QUIET = ["-display", "none", "-nodefaults", "-monitor", "stdio", "-S"]
+_GUEST += ["-display", "none", "-nodefaults", "-S", "-qmp", "stdio"]
+_INCOMING = ["-incoming", "exec:cat state"]
 
 
 def measure(seconds: int) -> None:
@@ -189,26 +191,24 @@ def _burst(program: subprocess.Popen[str]) -> int:
 
 def _qemu(program: Path, folder: Path) -> None:
     """Compare QEMU's start and migration to a file, and its start from that file."""
-    command = [str(program), "timed", _QEMU, *_GUEST, *_QUIET]
-    save = (command, 'migrate "exec:cat>state"\nquit\n')
-    restore = ([*command, "-incoming", "exec:cat state"], "info status\nquit\n")
-    for what, (words, text) in (("start and save", save), ("restore", restore)):
+    command = [str(program), "timed", _QEMU, *_GUEST]
+    save, restore = (command, Monitor.save), ([*command, *_INCOMING], Monitor.wait)
+    for what, (words, talk) in (("start and save", save), ("restore", restore)):
         ratios = []
         for _ in range(_STARTS):
-            without = _ran(words, text, folder)
-            ratios.append(_ran(_traced(folder, *words), text, folder) / without)
+            without = _ran(words, talk, folder)
+            ratios.append(_ran(_traced(folder, *words), talk, folder) / without)
         print(
             f"QEMU, {what}, time traced to untraced: median of {_STARTS} pairs "
             f"{statistics.median(ratios):.2f}, min {min(ratios):.2f}; target 1.3"
         )
 
 
-def _ran(command: list[str], text: str, folder: Path) -> int:
+def _ran(command: list[str], talk: Callable[[Monitor], None], folder: Path) -> int:
     """Return how long a timed command ran; without the start of kvmprobe around it."""
-    ended = subprocess.run(
-        command, cwd=folder, input=text, capture_output=True, text=True, check=True
-    )
-    return int(ended.stdout.splitlines()[-1])
+    with monitored(command, folder) as monitor:
+        talk(monitor)
+    return int(monitor.rest.split()[-1])
 
 
 def _count(program: Path, folder: Path, seconds: int) -> None:

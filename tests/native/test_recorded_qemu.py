@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import time
 
 import pytest
 
@@ -15,6 +12,7 @@ from kvmprobe.recordings.lines import Call
 from kvmprobe.vmm.findings import Level
 from tests.conftest import REQUIRE
 from tests.support.command import COMMAND
+from tests.support.qemu_monitor import Monitor, monitored
 from tests.support.reviews import reviewed
 from tests.support.traced import entries
 
@@ -37,65 +35,22 @@ GUEST = [
     "-nodefaults",
     "-S",
 ]
-SECONDS = 120
 
 
 def recorded(path, talk, *options):
     """Record QEMU while something talks to its monitor, and end it."""
     words = [*COMMAND, "trace", "-o", str(path), "--", QEMU, *GUEST, "-qmp", "stdio", *options]
-    with subprocess.Popen(
-        words, cwd=path.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as front:
-        monitor = Monitor(front)
-        monitor.ask("qmp_capabilities")
+    with monitored(words, path.parent) as monitor:
         talk(monitor)
-        monitor.ask("quit")
-        assert front.wait(SECONDS) == 0
+    assert monitor.program.returncode == 0
     return path
-
-
-class Monitor:
-    """QEMU's monitor in JSON.
-
-    :see: qemu: docs/interop/qmp-spec.rst
-    """
-
-    def __init__(self, front):
-        self._front = front
-        assert "QMP" in self._next()
-
-    def _next(self):
-        return json.loads(self._front.stdout.readline())
-
-    def ask(self, command, **arguments):
-        """Give a command; return its answer."""
-        message = {"execute": command, "arguments": arguments}
-        self._front.stdin.write(json.dumps(message) + "\n")
-        self._front.stdin.flush()
-        while "return" not in (answer := self._next()):
-            assert "error" not in answer, answer
-        return answer["return"]
-
-    def wait_for_migration(self):
-        """Return when the state was saved or restored."""
-        end = time.monotonic() + SECONDS
-        while self.ask("query-migrate").get("status") != "completed":
-            assert time.monotonic() < end
-
-
-def save(monitor):
-    """Save the guest in the file ``state``."""
-    monitor.ask("migrate", uri="exec:cat>state")
-    monitor.wait_for_migration()
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("qemu")
-    saved = recorded(folder / "save", save)
-    restored = recorded(
-        folder / "restore", Monitor.wait_for_migration, "-incoming", "exec:cat state"
-    )
+    saved = recorded(folder / "save", Monitor.save)
+    restored = recorded(folder / "restore", Monitor.wait, "-incoming", "exec:cat state")
     return saved, restored
 
 
