@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kvmprobe.abi import ioctls
 from kvmprobe.errors import KvmprobeError, ScenarioError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.outcome import Step
     from kvmprobe.scenarios.calls import Call
+    from kvmprobe.scenarios.model_run import ModelRun
     from kvmprobe.scenarios.ops import Op
 
 _RESET, _SIPI = "reset", "after a SIPI"
@@ -79,9 +80,14 @@ class Domain:
     :ivar machine: the model's state
     """
 
-    def __init__(self, host: HostProfile) -> None:
-        self.machine = Machine.fresh(host)
+    def __init__(self, host: HostProfile, model_run: ModelRun | None = None) -> None:
+        """Begin with a fresh process.
+
+        :param model_run: of the same host, to share its steps; None to compute each anew
+        """
+        self.machine = Machine.fresh(host) if model_run is None else model_run.start
         self._host = host
+        self._model_run = model_run
         self._references = References()
         # Descriptors by name, of each process that has its own.
         self._tables: dict[str, dict[str, Descriptor]] = {MAIN: {}}
@@ -140,12 +146,16 @@ class Domain:
             call = op.lower(self._host)
             self._references.check(call)
             self._check_registers(op, call)
-            step = op.step(self.machine)
+            step = self._step(op)
         except ScenarioError:
             raise
         except (KvmprobeError, ArithmeticError, LookupError, ValueError, struct.error) as error:
             raise ScenarioError(f"{op.name}: {error}") from error
         return call, step
+
+    def _step(self, op: Op) -> Step:
+        shared = self._model_run
+        return op.step(self.machine) if shared is None else shared.step(self.machine, op)
 
     def meets(self, op: Op) -> bool:
         """Return True if the op's requirements hold here; its names may be unbound."""
@@ -250,23 +260,17 @@ class Domain:
                 self._code[call.on][part] = _ELSEWHERE if moved else kept
 
     def _holds(self, requirement: Requirement, op: Op) -> bool:
-        holds: Mapping[Requirement, Callable[[Op], bool]] = {
-            Requirement.OPEN: self._is_open,
-            Requirement.HALT_CODE: lambda op: self._has_code(op, "map-halt"),
-            Requirement.OUT_CODE: lambda op: self._has_code(op, "map-out"),
-            Requirement.PAYLOAD: self._has_payload,
-            Requirement.LONG_MODE: self._has_long_mode,
-            Requirement.RUNNABLE: self._is_runnable,
-            Requirement.NO_LAPIC: self._has_no_lapic,
-            Requirement.NO_BREAKPOINT: self._has_no_breakpoint,
-            Requirement.DESCRIPTORS_LEFT: self._has_descriptors_left,
-            Requirement.BOOT_PROCESSOR: self._is_boot_processor,
-        }
-        return holds[requirement](op)
+        return self._holding[requirement](self, op)
 
     def _is_open(self, op: Op) -> bool:
         files = self.machine.process(op.caller).files
         return (files, op.descriptor) not in self.machine.closed
+
+    def _has_halt_code(self, op: Op) -> bool:
+        return self._has_code(op, "map-halt")
+
+    def _has_out_code(self, op: Op) -> bool:
+        return self._has_code(op, "map-out")
 
     def _has_code(self, op: Op, memory: str) -> bool:
         if set(self._code[op.descriptor].values()) != {_RESET}:
@@ -310,6 +314,19 @@ class Domain:
 
     def _is_boot_processor(self, op: Op) -> bool:
         return not self.machine.vm(op.descriptor).irqchip or getattr(op, "id", 0) == 0
+
+    _holding: ClassVar[Mapping[Requirement, Callable[[Domain, Op], bool]]] = {
+        Requirement.OPEN: _is_open,
+        Requirement.HALT_CODE: _has_halt_code,
+        Requirement.OUT_CODE: _has_out_code,
+        Requirement.PAYLOAD: _has_payload,
+        Requirement.LONG_MODE: _has_long_mode,
+        Requirement.RUNNABLE: _is_runnable,
+        Requirement.NO_LAPIC: _has_no_lapic,
+        Requirement.NO_BREAKPOINT: _has_no_breakpoint,
+        Requirement.DESCRIPTORS_LEFT: _has_descriptors_left,
+        Requirement.BOOT_PROCESSOR: _is_boot_processor,
+    }
 
 
 def _surely_fails(step: Step) -> bool:
