@@ -37,10 +37,12 @@ moving guests:
     in-nm      the same, in its handler of #NM, with IA32_XFD_ERR
     cet        with shadow stacks or IBT, and tiles; only for orders whose
                `states` have it, for nothing is known of the others
-  What is found has one of three causes:
+  What is found has one of four causes:
     order      the order loses it on the source as well
     target     processor or KVM of the target differ
     defect     a known defect of one of the kernels
+    abi        undetermined by the ABI: the order loses it on some kernels,
+               and no document says which of them are right
   The guest's CPUID is all that the source supports, and then what both
   hosts support, if that is less.  --template writes the latter as changes
   of what KVM supports, as Firecracker's CPU templates have them, and as

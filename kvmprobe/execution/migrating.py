@@ -2,126 +2,196 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from kvmprobe.errors import KvmprobeError
 from kvmprobe.execution.driver import Driver, Request, TraceLostError
 from kvmprobe.execution.preflight import unmet
 from kvmprobe.execution.probing import examine
-from kvmprobe.judge.lockstep import agrees
-from kvmprobe.moves.cells import Cell, Fared, Fate, MovedGuest, predicted
+from kvmprobe.execution.shards import Shards
+from kvmprobe.judge.lockstep import agrees_along
+from kvmprobe.moves.causes import explained
+from kvmprobe.moves.cells import Cell, Fared, Fate, MovedGuest
 from kvmprobe.moves.guests import uses
+from kvmprobe.moves.orders import Saved
 from kvmprobe.moves.resuming import trying
 from kvmprobe.moves.saving import saved, saving
-from kvmprobe.results.trace import End, Trace
+from kvmprobe.results.trace import End
 from kvmprobe.scenarios.calls import VCPU
+from kvmprobe.scenarios.hazard import fatal_step
 from kvmprobe.scenarios.model_run import ModelRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kvmprobe.execution.place import Place
+    from kvmprobe.execution.preflight import Preflight
     from kvmprobe.model.host import HostProfile
     from kvmprobe.moves.guests import Use
+    from kvmprobe.moves.restoring import Into
     from kvmprobe.moves.resuming import Resumption
+    from kvmprobe.results.trace import Trace
     from kvmprobe.scenarios.presets import Preset
     from kvmprobe.scenarios.scenario import Scenario
 
+_FOREVER = float("inf")
 
-def save_all(
-    place: Place, orders: Sequence[Preset]
-) -> tuple[list[MovedGuest], dict[tuple[str, Use], str]]:
-    """Save a guest for each order and use of its state; return also why some were not saved.
 
-    :raises Unavailable: KVM cannot be used there
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A saved guest to restore, into a new or a used vCPU."""
+
+    moved: MovedGuest
+    into: Into
+
+
+@dataclass(frozen=True, slots=True)
+class MovingHost:
+    """A host that was probed, whose machine is booted.
+
+    :ivar name: as the matrix has it
     """
-    with place.open() as link:
-        driver = Driver(link, place.timing)
-        preflight = examine(driver)
-        host, lacking = preflight.profile, unmet(preflight)
-        planned = [(o, use) for o in orders for use in uses(host.supported, o.states)]
-        wanted, why = [], dict[tuple[str, "Use"], str]()
-        for order, use in planned:
+
+    name: str
+    place: Place
+    preflight: Preflight
+
+    @classmethod
+    def probed(cls, place: Place) -> Self:
+        """Boot a host and probe it.
+
+        :raises BootFailed, LabError: it does not boot
+        :raises Unavailable: KVM cannot be used there
+        """
+        with place.open() as link:
+            found = examine(Driver(link, place.timing))
+        return cls(place.target.release, place, found)
+
+    def at(self, place: Place) -> MovingHost:
+        """Return the host as it was probed, booted again."""
+        return replace(self, place=place)
+
+    @property
+    def profile(self) -> HostProfile:
+        """The facts about it."""
+        return self.preflight.profile
+
+    def uses(self, order: Preset) -> tuple[Use, ...]:
+        """Return the uses of a guest's state that the host offers and the order restores."""
+        return uses(self.profile.supported, order.states)
+
+    def save(self, orders: Sequence[Preset]) -> dict[tuple[str, Use], MovedGuest | str]:
+        """Save a guest for each order and use; the reason where one was not saved.
+
+        :returns: by the order's name and use
+        """
+        host, lacking = self.profile, unmet(self.preflight)
+        found: dict[tuple[str, Use], MovedGuest | str] = {}
+        wanted: list[tuple[Preset, Use, Scenario]] = []
+        for order, use in _each(orders, self.uses):
             scenario = saving(host, order, use)
             needs = [reason for need, (_, reason) in lacking.items() if need in scenario.needs]
             if needs:
-                why[order.name, use] = f"not saved: {needs[0]}"
+                found[order.name, use] = f"not saved: {needs[0]}"
             else:
                 wanted.append((order, use, scenario))
-        traces = _traces(driver, [scenario for *_, scenario in wanted], host)
-    found = []
-    for (order, use, scenario), trace in zip(wanted, traces, strict=True):
-        if trace.end is not End.DONE or not agrees(scenario, host, trace):
-            why[order.name, use] = "not saved: the kernel did what the model does not expect"
-            continue
-        vcpu = ModelRun(host).walked(scenario)[-1].step.machine.vcpu(VCPU)
-        brand = preflight.facts["cpu"]["brand"]
-        guest = saved(host, scenario, trace, vcpu, target=place.target, processor=brand)
-        found.append(MovedGuest(place.target.release, host, order, use, guest, vcpu))
-    return found, why
+        results = self.run([scenario for *_, scenario in wanted])
+        model = ModelRun(host)
+        for (order, use, scenario), result in zip(wanted, results, strict=True):
+            found[order.name, use] = self._saved(order, use, scenario, model, result)
+        return found
 
+    def _saved(
+        self,
+        order: Preset,
+        use: Use,
+        scenario: Scenario,
+        model: ModelRun,
+        result: Trace | TraceLostError,
+    ) -> MovedGuest | str:
+        if isinstance(result, TraceLostError):
+            return f"not saved: {result}"
+        if result.end is not End.DONE:
+            return f"not saved: {result.end_note}"
+        if not agrees_along(scenario, model, result):
+            return "not saved: the kernel did what the model does not expect"
+        return self.moved(order, use, scenario, model, result)
 
-def restore_all(place: Place, guests: Iterable[MovedGuest]) -> list[Cell]:
-    """Restore each guest, in the order in which it was saved.
+    def moved(
+        self, order: Preset, use: Use, scenario: Scenario, model: ModelRun, trace: Trace
+    ) -> MovedGuest:
+        """Return the guest that a scenario saves at its end.
 
-    :raises Unavailable: KVM cannot be used there
-    """
-    cells: list[Cell] = []
-    with place.open() as link:
-        driver = Driver(link, place.timing)
-        host = examine(driver).profile
-        wanted: list[tuple[MovedGuest, Resumption]] = []
-        for moved in guests:
+        :param scenario: ran as the model says
+        :param model: of this host
+        """
+        vcpu = model.walked(scenario)[-1].step.machine.vcpu(VCPU)
+        brand = self.preflight.facts["cpu"]["brand"]
+        target = self.place.target
+        guest = saved(self.profile, scenario, trace, vcpu, target=target, processor=brand)
+        return MovedGuest(self.name, self.profile, order, use, guest, vcpu)
+
+    def restore(self, moves: Sequence[Move]) -> list[Cell]:
+        """Restore each guest, in the order in which it was saved; return a cell for each."""
+        cells: dict[int, Cell] = {}
+        model = ModelRun(self.profile)
+        wanted: list[tuple[int, Resumption]] = []
+        for number, move in enumerate(moves):
+            moved = move.moved
+            cell = Cell(moved.source, self.name, moved.order.name, move.into, moved.use)
             try:
-                wanted.append((moved, trying(moved.guest, moved.order, host)))
+                resumption = trying(moved.guest, moved.order, model, move.into)
             except KvmprobeError as error:
-                cells.append(_cell(moved, place, why_not=str(error)))
-        traces = _traces(driver, [tried.scenario for _, tried in wanted], host)
-    for (moved, tried), trace in zip(wanted, traces, strict=True):
-        ran = trace.end is End.DONE and agrees(tried.scenario, host, trace)
-        cells.append(
-            _cell(
-                moved,
-                place,
-                why_not="" if trace.steps else trace.end_note,
-                predicted=predicted(moved, host),
-                seen=_fared(tried),
-                agrees=ran,
-            )
-        )
-    return cells
+                cells[number] = replace(cell, refused=str(error))
+                continue
+            sides = Saved(moved.host, moved.vcpu, self.profile)
+            cells[number] = replace(cell, findings=explained(sides, moved.order, move.into))
+            wanted.append((number, resumption))
+            model.forget_if_large()
+        results = self.run([resumption.scenario for _, resumption in wanted])
+        for (number, resumption), result in zip(wanted, results, strict=True):
+            cells[number] = _seen(cells[number], resumption, model, result)
+            model.forget_if_large()
+        return [cells[number] for number in range(len(moves))]
+
+    def run(self, scenarios: Sequence[Scenario]) -> list[Trace | TraceLostError]:
+        """Run them; after one that the host does not survive, the others run on another fork."""
+        if not scenarios:
+            return []
+        requests = [Request(scenario, gate=0) for scenario in scenarios]
+        return list(Shards(self.place, self.profile).run(requests, _FOREVER))
 
 
-def _fared(tried: Resumption) -> Fared:
-    if tried.refused:
-        return Fared(Fate.REFUSED, tried.refused)
-    return Fared(Fate.LOST, pieces=frozenset(tried.lost)) if tried.lost else Fared(Fate.GOES_ON)
+def _each(
+    orders: Iterable[Preset], uses_of: Callable[[Preset], Iterable[Use]]
+) -> Iterator[tuple[Preset, Use]]:
+    for order in orders:
+        for use in uses_of(order):
+            yield order, use
 
 
-def _cell(
-    moved: MovedGuest,
-    place: Place,
-    *,
-    why_not: str = "",
-    predicted: Fared | None = None,
-    seen: Fared | None = None,
-    agrees: bool = False,
+def _seen(
+    cell: Cell, resumption: Resumption, model: ModelRun, result: Trace | TraceLostError
 ) -> Cell:
-    order, target = moved.order.name, place.target.release
-    return Cell(moved.source, target, order, moved.use, why_not, predicted, seen, agrees)
+    """Return the cell with what the host did."""
+    scenario = resumption.scenario
+    if isinstance(result, TraceLostError):
+        if result.crash is None:
+            return replace(cell, why_not=str(result))
+        dies = fatal_step(scenario, model)
+        at = None if dies is None else dies[0]
+        agrees = at == len(result.trace.steps) and agrees_along(scenario, model, result.trace)
+        call = scenario.steps[len(result.trace.steps)].op.call_name
+        return replace(cell, seen=Fared(Fate.FATAL, call), agrees=agrees)
+    if result.end is not End.DONE:
+        return replace(cell, why_not=result.end_note)
+    agrees = not resumption.fatal and agrees_along(scenario, model, result)
+    return replace(cell, seen=_fared(resumption), agrees=agrees)
 
 
-def _traces(driver: Driver, scenarios: Sequence[Scenario], host: HostProfile) -> list[Trace]:
-    """Run the scenarios; those after one that the host did not survive have an empty trace."""
-    found: list[Trace] = []
-
-    def run() -> Iterator[Trace]:
-        requests = [Request(scenario, gate=1) for scenario in scenarios]
-        yield from (trace for _, trace in driver.traces(requests, host))
-
-    try:
-        found.extend(run())
-    except TraceLostError as dead:
-        found.append(dead.trace)
-    missing = Trace((), End.LOST, "the host had died in an earlier move")
-    return [*found, *[missing] * (len(scenarios) - len(found))]
+def _fared(resumption: Resumption) -> Fared:
+    if resumption.refused:
+        return Fared(Fate.REFUSED, resumption.refused)
+    lost = frozenset(resumption.lost)
+    return Fared(Fate.LOST, pieces=lost) if lost else Fared(Fate.GOES_ON)

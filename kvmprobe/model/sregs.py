@@ -65,6 +65,11 @@ def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
     return not value & ~allowed
 
 
+def illegal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> tuple[Cr4, ...]:
+    """Return the features' bits of a value of CR4 that are not legal."""
+    return tuple(bit for bit in Cr4 if value & bit.bit and not legal_cr4(host, cpuid, bit.bit))
+
+
 @lru_cache(maxsize=64)
 def _allowed(cpuid: CpuidTable) -> int:
     return CR4_ALWAYS | sum(

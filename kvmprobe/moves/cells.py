@@ -7,16 +7,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
-from kvmprobe.moves.orders import Saved
-from kvmprobe.moves.restoring import Fatal, Lost, Refused, restored
+from kvmprobe.moves.restoring import Fatal, Lost, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from kvmprobe.model.host import HostProfile
     from kvmprobe.model.machine import Vcpu
+    from kvmprobe.moves.causes import Explained
     from kvmprobe.moves.guests import Use
-    from kvmprobe.moves.restoring import Finding
+    from kvmprobe.moves.restoring import Finding, Into
     from kvmprobe.moves.saved_guest import SavedGuest
     from kvmprobe.scenarios.presets import Preset
     from kvmprobe.vmm.findings import Piece
@@ -68,18 +68,27 @@ class MovedGuest:
 class Cell:
     """One move.
 
-    :ivar why_not: why it did not run; empty if it did
+    :ivar refused: why it was not tried; empty if it was
+    :ivar why_not: why it did not run, though it was tried; empty if it did
+    :ivar findings: what the model says is wrong with the guest on the target, and why
     :ivar agrees: the kernel did what the model expects of it at each call
     """
 
     source: str
     target: str
     order: str
-    use: Use
+    into: Into
+    use: Use | None = None
+    refused: str = ""
     why_not: str = ""
-    predicted: Fared | None = None
+    findings: tuple[Explained, ...] = ()
     seen: Fared | None = None
     agrees: bool = False
+
+    @property
+    def predicted(self) -> Fared:
+        """How the guest fares by the facts about the two hosts alone."""
+        return fared(one.finding for one in self.findings)
 
     @property
     def is_as_predicted(self) -> bool:
@@ -87,9 +96,10 @@ class Cell:
         return self.agrees and self.seen == self.predicted
 
 
-def predicted(moved: MovedGuest, target: HostProfile) -> Fared:
-    """Return how a guest fares on a target, from the facts about the two hosts alone."""
-    return fared(restored(Saved(moved.host, moved.vcpu, target), moved.order.tokens))
+def all_is_well(cells: Collection[Cell]) -> bool:
+    """Return True if each move ran as predicted or was refused with a reason, and some ran."""
+    ran = [cell for cell in cells if not cell.refused]
+    return bool(ran) and all(cell.is_as_predicted for cell in ran)
 
 
 def fared(findings: Iterable[Finding]) -> Fared:

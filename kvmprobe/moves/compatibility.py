@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.moves.causes import explained
 from kvmprobe.moves.guests import guest, uses
 from kvmprobe.moves.orders import Saved
-from kvmprobe.moves.restoring import restored
 from kvmprobe.moves.shared_cpuid import shared_cpuid
 from kvmprobe.results.known import known_defects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from kvmprobe.model.behaviours import Behaviour
     from kvmprobe.model.host import HostProfile
+    from kvmprobe.moves.causes import Explained
     from kvmprobe.moves.guests import Use
-    from kvmprobe.moves.restoring import Finding, Into
+    from kvmprobe.moves.restoring import Into
     from kvmprobe.moves.shared_cpuid import SharedCpuid
     from kvmprobe.results.known import KnownDefect
     from kvmprobe.scenarios.presets import Preset
-    from kvmprobe.xstate.cpuid import CpuidTable
 
 
 class Cpuid(StrEnum):
@@ -33,29 +31,6 @@ class Cpuid(StrEnum):
     """All that the source supports."""
     SHARED = "shared"
     """What both hosts support, if that is less."""
-
-
-class Cause(StrEnum):
-    """Why something is refused or lost."""
-
-    ORDER = "order"
-    """The order does it on the source as well, with a kernel that has no defects."""
-    TARGET = "target"
-    """The target does, with or without defects: it lacks what the source has."""
-    DEFECT = "defect"
-    """Only a kernel with a known defect does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A finding, and why.
-
-    :ivar defects: ids of the known defects without each of which it would not be
-    """
-
-    finding: Finding
-    cause: Cause
-    defects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,54 +81,17 @@ def compatibility(
     if (shared.xcr0, shared.xss) != (source.kvm_xcr0, source.kvm_xss):
         tables[Cpuid.SHARED] = shared.table(source)
     moves = tuple(
-        Move(order.name, cpuid, use, _explained(source, target, table, use, order, into))
+        Move(
+            order.name,
+            cpuid,
+            use,
+            explained(Saved(source, guest(source, table, use), target), order, into),
+        )
         for cpuid, table in tables.items()
         for order in orders
         for use in uses(table, order.states)
     )
     return Compatibility(source, target, shared, moves, tuple(_defects(source, target)))
-
-
-def _explained(
-    source: HostProfile,
-    target: HostProfile,
-    table: CpuidTable,
-    use: Use,
-    order: Preset,
-    into: Into,
-) -> tuple[Explained, ...]:
-    vcpu = guest(source, table, use)
-
-    def found(reads: HostProfile, takes: HostProfile) -> tuple[Finding, ...]:
-        return restored(Saved(reads, vcpu, takes), order.tokens, into)
-
-    findings = found(source, target)
-    if not findings:
-        return ()
-    by_order = found(source.without_defects, source.without_defects)
-    by_target = found(source.without_defects, target.without_defects)
-
-    def explained(finding: Finding) -> Explained:
-        if finding in by_order:
-            return Explained(finding, Cause.ORDER)
-        if finding in by_target:
-            return Explained(finding, Cause.TARGET)
-        needed = (
-            behaviour
-            for behaviour in (source.behaviours | target.behaviours) & DEFECTS
-            if finding not in found(_without(source, behaviour), _without(target, behaviour))
-        )
-        return Explained(finding, Cause.DEFECT, _ids(needed))
-
-    return tuple(map(explained, findings))
-
-
-def _without(host: HostProfile, behaviour: Behaviour) -> HostProfile:
-    return replace(host, behaviours=host.behaviours - {behaviour})
-
-
-def _ids(behaviours: Iterable[Behaviour]) -> tuple[str, ...]:
-    return tuple(sorted(known_defects()[behaviour].id for behaviour in behaviours))
 
 
 def _defects(source: HostProfile, target: HostProfile) -> Iterator[tuple[KnownDefect, bool, bool]]:

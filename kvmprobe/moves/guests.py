@@ -82,6 +82,17 @@ def uses(table: CpuidTable, states: Collection[str]) -> tuple[Use, ...]:
     return tuple(use for use in Use if use in found)
 
 
+def other_use(amx: int, armed: int) -> Use:
+    """Return a use of the same CPUID that leaves XFD otherwise.
+
+    :param amx: not 0 if the CPUID has XTILE_DATA
+    :param armed: not 0 if XFD is armed
+    """
+    if not amx:
+        return Use.NO_TILES
+    return Use.TILES if armed else Use.ARMED
+
+
 def new_vcpu(host: HostProfile) -> Machine:
     """Return a process with permission for all that the host has, and a new vCPU."""
     machine = permission.request_guest_permission(Machine.fresh(host), XFeature.XTILE_DATA).machine

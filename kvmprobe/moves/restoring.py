@@ -8,9 +8,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
+from kvmprobe.model.cpuid_refresh import refreshed
 from kvmprobe.model.outcome import Done, Failed, HostDies
 from kvmprobe.model.run import run_immediate_exit
-from kvmprobe.moves.guests import Use, guest, new_vcpu, pieces
+from kvmprobe.model.sregs import illegal_cr4
+from kvmprobe.moves.guests import CR4, guest, new_vcpu, other_use, pieces
 from kvmprobe.moves.orders import Saved, calls, set_image, with_components
 from kvmprobe.scenarios.calls import VCPU
 from kvmprobe.vmm.findings import Piece, PieceKind
@@ -20,10 +22,12 @@ from kvmprobe.xstate.image import xstate_bv_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from kvmprobe.model.control import Cr4
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
     from kvmprobe.moves.orders import Call
     from kvmprobe.vmm.pieces import Value
+    from kvmprobe.xstate.cpuid import CpuidTable
 
 
 class Into(StrEnum):
@@ -41,11 +45,13 @@ class Refused:
 
     :ivar errno: positive; 0 if KVM_SET_MSRS ends at an entry
     :ivar pieces: what the target does not take
+    :ivar cr4: bits of CR4 that it does not take
     """
 
     call: str
     errno: int
     pieces: tuple[Piece, ...]
+    cr4: tuple[Cr4, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,14 @@ def restored(saved: Saved, words: Iterable[str], into: Into = Into.NEW) -> tuple
 
     :param words: of the order
     """
-    machine, had = _begun(saved, into), pieces(saved.host, saved.vcpu)
+    machine = new_vcpu(saved.target)
+    if into is Into.USED and saved.vcpu.cpuid is not None:
+        # The vCPU's earlier guest had the same CPUID, which the target must take as well.
+        [given] = calls("cpuid", saved)
+        if refusal := _refusal(machine, given, given.make(machine), saved):
+            return (refusal,)
+        machine = _used(machine, saved, saved.vcpu.cpuid.table)
+    had = pieces(saved.host, saved.vcpu)
     lost_by: dict[Piece, str] = {}
     before = _same(machine, had)
     for call in (call for word in words for call in calls(word, saved)):
@@ -97,13 +110,10 @@ def restored(saved: Saved, words: Iterable[str], into: Into = Into.NEW) -> tuple
     return tuple(Lost(lost_by.get(piece, ""), piece) for piece in had if piece not in last)
 
 
-def _begun(saved: Saved, into: Into) -> Machine:
-    machine, had = new_vcpu(saved.target), saved.vcpu
-    if into is Into.NEW or had.cpuid is None:
-        return machine
-    other = Use.TILES if had.xfd else Use.ARMED
-    used = guest(saved.target, had.cpuid.table, other)
-    return machine.with_vcpu(VCPU, used._replace(ran=True, entered=True))
+def _used(machine: Machine, saved: Saved, table: CpuidTable) -> Machine:
+    used = guest(saved.target, table, other_use(table.xcr0 & DYNAMIC, saved.vcpu.xfd))
+    used = refreshed(saved.target, used._replace(ran=True, entered=True))
+    return machine.with_vcpu(VCPU, used)
 
 
 def _same(machine: Machine, had: Mapping[Piece, Value]) -> set[Piece]:
@@ -114,6 +124,10 @@ def _same(machine: Machine, had: Mapping[Piece, Value]) -> set[Piece]:
 
 def _refusal(machine: Machine, call: Call, step: Step, saved: Saved) -> Refused | None:
     match step.outcome:
+        case Failed(number) if call.carries == (CR4,):
+            vcpu = machine.vcpu(VCPU)
+            bits = illegal_cr4(machine.host, vcpu.cpuid, saved.vcpu.cr4)
+            return Refused(call.name, number, () if bits else call.carries, bits)
         case Failed(number):
             return Refused(call.name, number, tuple(_not_taken(machine, call, number, saved)))
         case Done(count) if count < len(call.msrs):

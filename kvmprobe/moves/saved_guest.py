@@ -19,7 +19,7 @@ from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.tables import CPUID2
 from kvmprobe.errors import LayoutError, ScenarioError
 from kvmprobe.model.guest_migration import Part
-from kvmprobe.moves.guests import Use  # noqa: TC001
+from kvmprobe.moves.guests import Use
 from kvmprobe.native.payload_image import payload_code
 from kvmprobe.recordings.lines import PayloadLine  # noqa: TC001
 from kvmprobe.recordings.payloads import unpack
@@ -95,6 +95,11 @@ class SavedGuest:
         """Return what GET returned of a part; None if it was not saved."""
         line = self.parts.get(part)
         return None if line is None else unpack(line)
+
+    @property
+    def armed(self) -> bool:
+        """True if XFD was armed."""
+        return self.use in {Use.ARMED, Use.IN_NM}
 
     @property
     def values(self) -> Mapping[int, int]:

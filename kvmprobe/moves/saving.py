@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
@@ -15,7 +16,7 @@ from kvmprobe.moves.orders import PARTS, msrs_of
 from kvmprobe.moves.saved_guest import Had, SavedGuest, as_bytes, payload_hash
 from kvmprobe.recordings.payloads import pack
 from kvmprobe.scenarios.catalog.guest_cet import RESTORE_CET, S_CET, TOP
-from kvmprobe.scenarios.cpuid_tables import Table, table
+from kvmprobe.scenarios.cpuid_tables import Table
 from kvmprobe.scenarios.ops.cpuid import SetCpuid2
 from kvmprobe.scenarios.ops.guest import MapPayload
 from kvmprobe.scenarios.ops.guest_control import GuestWriteCr4, GuestWrmsr, GuestXsetbv
@@ -49,8 +50,8 @@ _WITH_AMX = frozenset({Need.GUEST_CODE, Need.AMX})
 
 def saving(host: HostProfile, order: Preset, use: Use) -> Scenario:
     """Return the scenario in which a guest fills its state, and its VMM saves it."""
-    reads = tuple(dict.fromkeys(_reads(host, order)))
-    ops = (*_start(host, use), *_fills(host, use), *reads)
+    filled = fills(host, host.kvm_xcr0, use)
+    ops = (*_start(host, use), *filled, *reads(host, order))
     steps = tuple(map(ScenarioStep, ops))
     return Scenario(f"save.{order.name}.{use}", order.name, use, steps, _NEEDS.get(use, _WITH_AMX))
 
@@ -66,8 +67,12 @@ def _start(host: HostProfile, use: Use) -> tuple[Op, ...]:
     return (*asks, OpenKvm(), CreateVm(), MapPayload(), CreateVcpu(), given)
 
 
-def _fills(host: HostProfile, use: Use) -> Iterator[Op]:
-    every = host.kvm_xcr0 & ~MPX
+def fills(host: HostProfile, offered: int, use: Use) -> Iterator[Op]:
+    """Yield what a guest executes to put a value in every component.
+
+    :param offered: XCR0 as its CPUID has it
+    """
+    every = offered & ~MPX
     if use is Use.NO_TILES:
         every &= ~XTILE
     cr4 = PAYLOAD_CR4 | Cr4.OSXSAVE.bit | (Cr4.PKE.bit if every & XFeature.PKRU.bit else 0)
@@ -86,6 +91,11 @@ def _fills(host: HostProfile, use: Use) -> Iterator[Op]:
         yield GuestWrmsr(Msr.IA32_XFD, DYNAMIC)
     if use is Use.IN_NM:
         yield GuestTileloadd(0)
+
+
+def reads(host: HostProfile, order: Preset) -> tuple[Op, ...]:
+    """Return the calls with which a VMM saves what an order restores."""
+    return tuple(dict.fromkeys(_reads(host, order)))
 
 
 def _reads(host: HostProfile, order: Preset) -> Iterator[Op]:
@@ -107,14 +117,17 @@ def saved(
     target: Target,
     processor: str,
 ) -> SavedGuest:
-    """Return what was read of the guest.
+    """Return what was read of the guest at the scenario's end.
 
+    :param scenario: its row is the order's name, its column the use
     :param vcpu: the guest as the model has it
     """
     parts: dict[str, bytes] = {}
     msrs: dict[str, int] = {}
     ssp: int | None = None
-    for (_, op), reply in zip(scenario.ops(), _replies(trace), strict=True):
+    ops = [op for _, op in scenario.ops()]
+    read = takewhile(_is_read, reversed(list(zip(ops, _replies(trace), strict=True))))
+    for op, reply in read:
         output = reply.output or b""
         match op:
             case SaveVcpu():
@@ -131,12 +144,16 @@ def saved(
         order=scenario.row,
         use=Use(scenario.column),
         payload=payload_hash(),
-        cpuid=pack(table(host, guest_table(Use(scenario.column))).to_bytes()),
+        cpuid=pack(vcpu.cpuid.table.to_bytes() if vcpu.cpuid else b""),
         parts={name: pack(content) for name, content in parts.items()},
         msrs=msrs,
         had=tuple(Had(p, pack(as_bytes(v))) for p, v in pieces(host, vcpu).items()),
         ssp=ssp,
     )
+
+
+def _is_read(call: tuple[Op, Reply]) -> bool:
+    return isinstance(call[0], SaveVcpu | GetMsrs | GetOneReg)
 
 
 def _replies(trace: Trace) -> list[Reply]:

@@ -3,38 +3,61 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvmprobe import __version__
+from kvmprobe.moves.causes import Cause
 from kvmprobe.moves.cells import Cell, Fared, Fate
+from kvmprobe.moves.restoring import Into
+from kvmprobe.reports.moves import CAUSES, fact_json, facts_of, happens, sentence
 from kvmprobe.reports.vmm_sentences import pieces_text
 from kvmprobe.results.codec import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from kvmprobe.vmm.findings import Piece
 
-SCHEMA = "kvmprobe-moves/1"
+SCHEMA = "kvmprobe-moves/2"
 _SIGNS = {Fate.GOES_ON: ".", Fate.LOST: "L", Fate.REFUSED: "R", Fate.FATAL: "F"}
-LEGEND = ". goes on  L lost  R refused  F fatal  ? not as predicted  - did not run"
+NOT_PREDICTED, NOT_RUN, NOT_TRIED, NOT_PLANNED = "?", "-", "x", " "
+LEGEND: Mapping[str, str] = {
+    ".": "goes on",
+    "L": "lost",
+    "R": "refused by a call",
+    "F": "fatal to the target",
+    NOT_PREDICTED: "not as predicted",
+    NOT_RUN: "did not run",
+    NOT_TRIED: "not tried",
+}
 _CORNER = "from \\ to"
 # The worst first: a sign stands for all uses of an order.
-_WORST = "?-FRL."
+_WORST = "?-FRLx."
+TITLES = {
+    Cause.DEFECT: "kernel defect",
+    Cause.TARGET: "the target differs",
+    Cause.ORDER: "the VMM's order",
+    Cause.ABI: "undetermined by the ABI",
+}
 
 
-def matrix_lines(cells: Sequence[Cell], orders: Sequence[str]) -> Iterator[str]:
-    """Yield the matrix, what was lost or refused, and what did not run or was not predicted."""
-    hosts = hosts_of(cells)
-    wide = max([*map(len, hosts), len(orders), len(_CORNER)]) + 2
-    yield f"orders, from left to right: {', '.join(orders)}"
-    yield LEGEND
-    yield _CORNER.ljust(wide) + "".join(host.ljust(wide) for host in hosts)
-    for source in hosts:
-        shown = (signs(cells, source, target, orders) for target in hosts)
-        yield source.ljust(wide) + "".join(text.ljust(wide) for text in shown)
-    yield from _reasons(cells)
-    yield counts(cells)
+class Column(NamedTuple):
+    """One sign of each place: an order, into new or used vCPUs."""
+
+    order: str
+    into: Into
+
+    @property
+    def text(self) -> str:
+        """Return ``crosvm``, or ``crosvm into a used vCPU``."""
+        return self.order if self.into is Into.NEW else f"{self.order} into a used vCPU"
+
+
+def columns_of(cells: Iterable[Cell], orders: Sequence[str]) -> list[Column]:
+    """Return the columns that have cells: into new vCPUs first, and by order."""
+    there = {Column(cell.order, cell.into) for cell in cells}
+    every = (Column(order, into) for into in Into for order in orders)
+    return [column for column in every if column in there]
 
 
 def hosts_of(cells: Sequence[Cell]) -> list[str]:
@@ -42,57 +65,123 @@ def hosts_of(cells: Sequence[Cell]) -> list[str]:
     return list(dict.fromkeys([*(c.source for c in cells), *(c.target for c in cells)]))
 
 
+def matrix_lines(cells: Sequence[Cell], orders: Sequence[str], width: int) -> Iterator[str]:
+    """Yield the matrix, why guests do not go on, and what did not run or was not predicted.
+
+    :param width: of the terminal; a matrix that is wider is left out
+    """
+    yield from _table(cells, columns_of(cells, orders), width)
+    title = ""
+    for of, text, found in findings_of(cells):
+        if of != title:
+            title = of
+            yield f"{of}:"
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        yield f"  {text}"
+        yield f"    {_move_text(found[0])}{more}"
+    yield counts(cells)
+
+
+def findings_of(cells: Sequence[Cell]) -> Iterator[tuple[str, str, list[Cell]]]:
+    """Yield why and what, and the moves of which it is so; what is a failure comes first."""
+    yield from _grouped("NOT AS PREDICTED", _unpredicted(cells))
+    yield from _grouped("DID NOT RUN", ((c.why_not, c) for c in cells if c.why_not))
+    yield from _grouped("not tried", ((c.refused, c) for c in cells if c.refused))
+    facts = [(f, c) for c in cells if c.is_as_predicted for f in facts_of(c.findings)]
+    for cause in CAUSES:
+        of_cause = ((sentence(fact), cell) for fact, cell in facts if fact.cause is cause)
+        yield from _grouped(TITLES[cause], of_cause)
+
+
+def _table(cells: Sequence[Cell], columns: Sequence[Column], width: int) -> Iterator[str]:
+    hosts, by_place = hosts_of(cells), places(cells)
+    wide = max([*map(len, hosts), len(columns), len(_CORNER)]) + 2
+    if (len(hosts) + 1) * wide > width:
+        yield f"the matrix of {len(hosts)} hosts is wider than the terminal; --html has it"
+        return
+    yield f"signs, from left to right: {', '.join(column.text for column in columns)}"
+    yield "  ".join(f"{sign} {text}" for sign, text in LEGEND.items())
+    yield (_CORNER.ljust(wide) + "".join(host.ljust(wide) for host in hosts)).rstrip()
+    for source in hosts:
+        shown = (
+            "".join(sign(by_place.get((source, target, *column), ())) for column in columns)
+            for target in hosts
+        )
+        yield (source.ljust(wide) + "".join(text.ljust(wide) for text in shown)).rstrip()
+
+
+def places(cells: Iterable[Cell]) -> Mapping[tuple[str, str, str, Into], list[Cell]]:
+    """Return the cells of each source, target, order and vCPU."""
+    found: dict[tuple[str, str, str, Into], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[cell.source, cell.target, cell.order, cell.into].append(cell)
+    return found
+
+
+def sign(cells: Iterable[Cell]) -> str:
+    """Return the sign of the worst cell of a place; a blank if nothing was planned."""
+    found = set(map(_sign, cells))
+    return next((sign for sign in _WORST if sign in found), NOT_PLANNED)
+
+
+def _sign(cell: Cell) -> str:
+    if cell.refused:
+        return NOT_TRIED
+    if cell.why_not:
+        return NOT_RUN
+    return _SIGNS[cell.seen.fate] if cell.seen and cell.is_as_predicted else NOT_PREDICTED
+
+
+def _grouped(
+    title: str, texts: Iterable[tuple[str, Cell]]
+) -> Iterator[tuple[str, str, list[Cell]]]:
+    by_text: dict[str, list[Cell]] = defaultdict(list)
+    for text, cell in texts:
+        by_text[text].append(cell)
+    for text, cells in by_text.items():
+        yield title, text, cells
+
+
+def _move_text(cell: Cell) -> str:
+    column = Column(cell.order, cell.into).text
+    return f"{cell.source} to {cell.target}, {column}" + (f", {cell.use}" if cell.use else "")
+
+
+def _unpredicted(cells: Iterable[Cell]) -> Iterator[tuple[str, Cell]]:
+    for cell in cells:
+        if not (cell.refused or cell.why_not or cell.is_as_predicted):
+            yield _unpredicted_text(cell), cell
+
+
+def _unpredicted_text(cell: Cell) -> str:
+    if cell.seen == cell.predicted:
+        return "a call did what the model does not expect of this kernel"
+    return f"{_fared(cell.seen)}, where the hosts' facts say {_fared(cell.predicted)}"
+
+
+def cell_texts(cell: Cell) -> tuple[str, ...]:
+    """Return what became of a guest and why, or why that is not known."""
+    if cell.refused:
+        return (f"not tried: {cell.refused}",)
+    if cell.why_not:
+        return (f"did not run: {cell.why_not}",)
+    if not cell.is_as_predicted:
+        return (f"not as predicted: {_unpredicted_text(cell)}",)
+    facts = facts_of(cell.findings)
+    texts = (f"{happens(fact)} ({TITLES[fact.cause]})" for fact in facts)
+    return tuple(texts) or (Fate.GOES_ON.value,)
+
+
 def counts(cells: Sequence[Cell]) -> str:
     """Return ``58 moves planned: 57 as predicted, 1 did not run, 0 not as predicted``."""
     good = sum(cell.is_as_predicted for cell in cells)
     left = sum(bool(cell.why_not) for cell in cells)
-    others = len(cells) - good - left
-    each = f"{good} as predicted, {left} did not run, {others} not as predicted"
+    refused = sum(bool(cell.refused) for cell in cells)
+    others = len(cells) - good - left - refused
+    each = (
+        f"{good} as predicted, {others} not as predicted, {left} did not run, {refused} not tried"
+    )
     return f"{len(cells)} moves planned: {each}"
-
-
-def signs(cells: Sequence[Cell], source: str, target: str, orders: Sequence[str]) -> str:
-    """Return a sign for each order, the worst of its uses; a blank if nothing was planned."""
-
-    def worst(order: str) -> str:
-        place = (source, target, order)
-        found = {_sign(cell) for cell in cells if (cell.source, cell.target, cell.order) == place}
-        return next((sign for sign in _WORST if sign in found), " ")
-
-    return "".join(map(worst, orders))
-
-
-def _sign(cell: Cell) -> str:
-    if cell.why_not:
-        return "-"
-    return _SIGNS[cell.seen.fate] if cell.seen and cell.is_as_predicted else "?"
-
-
-def _reasons(cells: Sequence[Cell]) -> Iterator[str]:
-    by_text: dict[str, list[str]] = defaultdict(list)
-    for cell in cells:
-        if text := _reason(cell):
-            by_text[text].append(f"{cell.source} to {cell.target}, {cell.order}, {cell.use}")
-    for text, moves in by_text.items():
-        yield text
-        more = f", and {len(moves) - 1} more" if len(moves) > 1 else ""
-        yield f"  {moves[0]}{more}"
-
-
-def _reason(cell: Cell) -> str:
-    if cell.why_not:
-        return f"did not run: {cell.why_not}"
-    if not cell.agrees:
-        return "NOT AS PREDICTED: a call did what the model does not expect of this kernel"
-    if not cell.is_as_predicted:
-        seen, said = _fared(cell.seen), _fared(cell.predicted)
-        return f"NOT AS PREDICTED: {seen}, where the hosts' facts say {said}"
-    return "" if cell.seen and cell.seen.fate is Fate.GOES_ON else _fared(cell.seen)
-
-
-def fate_text(cell: Cell) -> str:
-    """Return what became of a guest, or why that is not known."""
-    return _reason(cell) or Fate.GOES_ON.value
 
 
 def _fared(fared: Fared | None) -> str:
@@ -120,8 +209,11 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "source": cell.source,
         "target": cell.target,
         "order": cell.order,
-        "use": cell.use.value,
+        "into": cell.into.value,
+        "use": cell.use.value if cell.use else None,
+        "not_tried": cell.refused,
         "why_not": cell.why_not,
+        "findings": [fact_json(fact) for fact in facts_of(cell.findings)],
         "predicted": _json(cell.predicted),
         "seen": _json(cell.seen),
         "calls_as_predicted": cell.agrees,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvmprobe import __version__
 from kvmprobe.errors import errno_name
+from kvmprobe.moves.causes import Cause
 from kvmprobe.moves.cells import Fate
-from kvmprobe.moves.compatibility import Cause, Cpuid
+from kvmprobe.moves.compatibility import Cpuid
 from kvmprobe.moves.guests import Use
 from kvmprobe.moves.restoring import Fatal, Lost, Refused
 from kvmprobe.reports.vmm_sentences import pieces_text
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kvmprobe.execution.probe_document import ProbedHost
+    from kvmprobe.model.control import Cr4
+    from kvmprobe.moves.causes import Explained
     from kvmprobe.moves.compatibility import Compatibility, Move
     from kvmprobe.vmm.findings import Piece
 
 SCHEMA = "kvmprobe-compat/1"
 # In the order in which they are shown.
-_CAUSES = (Cause.DEFECT, Cause.TARGET, Cause.ORDER)
+CAUSES = (Cause.DEFECT, Cause.TARGET, Cause.ORDER, Cause.ABI)
 _WHOSE = {Cpuid.SOURCE: "all that the source supports", Cpuid.SHARED: "what both hosts support"}
 
 
@@ -41,22 +44,25 @@ class Fact(NamedTuple):
     pieces: tuple[Piece, ...]
     cause: Cause
     defects: tuple[str, ...]
+    cr4: tuple[Cr4, ...] = ()
 
 
-def facts_of(move: Move) -> tuple[Fact, ...]:
-    """Return the facts about a move."""
+def facts_of(findings: Iterable[Explained]) -> tuple[Fact, ...]:
+    """Return what the findings of one move say."""
     lost: dict[tuple[str, Cause, tuple[str, ...]], list[Piece]] = defaultdict(list)
     found: list[Fact] = []
-    for one in move.findings:
+    for one in findings:
         match one.finding:
-            case Refused(call, number, pieces):
-                found.append(Fact(Fate.REFUSED, call, number, pieces, one.cause, one.defects))
+            case Refused(call, number, pieces, cr4):
+                fact = Fact(Fate.REFUSED, call, number, pieces, one.cause, one.defects, cr4)
+                found.append(fact)
             case Fatal(call):
                 found.append(Fact(Fate.FATAL, call, 0, (), one.cause, one.defects))
             case Lost(call, piece):
                 lost[call, one.cause, one.defects].append(piece)
     for (call, cause, defects), of_call in lost.items():
-        found.append(Fact(Fate.LOST, call, 0, tuple(of_call), cause, defects))
+        pieces = tuple(sorted(of_call, key=lambda piece: (piece.kind.value, piece.number)))
+        found.append(Fact(Fate.LOST, call, 0, pieces, cause, defects))
     return tuple(found)
 
 
@@ -103,7 +109,7 @@ def _moves_lines(moves: list[Move]) -> Iterator[str]:
     by_fact: dict[Fact, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     clean: dict[str, list[str]] = defaultdict(list)
     for move in moves:
-        facts = facts_of(move)
+        facts = facts_of(move.findings)
         for fact in facts:
             by_fact[fact][move.order].append(move.use)
         if not facts:
@@ -111,7 +117,7 @@ def _moves_lines(moves: list[Move]) -> Iterator[str]:
     if clean:
         yield "  goes on"
         yield from _orders(clean)
-    for fact, orders in sorted(by_fact.items(), key=lambda item: _CAUSES.index(item[0].cause)):
+    for fact, orders in sorted(by_fact.items(), key=lambda item: CAUSES.index(item[0].cause)):
         yield f"  {fact.fate:8} {sentence(fact)}"
         yield from _orders(orders)
 
@@ -135,26 +141,32 @@ def _orders(uses_by_order: dict[str, list[str]]) -> Iterator[str]:
 
 def sentence(fact: Fact) -> str:
     """Return what happens and why."""
-    what = pieces_text(fact.pieces)
+    return f"{happens(fact)}: {_reason(fact)}"
+
+
+def happens(fact: Fact) -> str:
+    """Return what happens."""
+    what = ", ".join(f"CR4.{bit.name}" for bit in fact.cr4) or pieces_text(fact.pieces)
     match fact.fate:
         case Fate.REFUSED if fact.number:
-            happens = f"{fact.call} fails with {errno_name(fact.number)}"
-            happens += f" for {what}" if what else ""
+            text = f"{fact.call} fails with {errno_name(fact.number)}"
+            return text + (f" for {what}" if what else "")
         case Fate.REFUSED:
-            happens = f"{fact.call} does not take {what}"
+            return f"{fact.call} does not take {what}"
         case Fate.FATAL:
-            happens = f"{fact.call} takes the target down"
+            return f"{fact.call} takes the target down"
         case _ if fact.call:
-            happens = f"{fact.call} leaves another value in {what}"
+            return f"{fact.call} leaves another value in {what}"
         case _:
-            happens = f"no call restores {what}"
-    return f"{happens}: {_reason(fact)}"
+            return f"no call restores {what}"
 
 
 def _reason(fact: Fact) -> str:
     match fact.cause:
         case Cause.ORDER:
             return "the order does so on the source as well"
+        case Cause.ABI:
+            return "undetermined by the ABI, older kernels keep what XFD has armed"
         case Cause.TARGET if fact.fate is Fate.REFUSED:
             return "the target lacks it"
         case Cause.TARGET:
@@ -232,16 +244,19 @@ def _move(move: Move) -> dict[str, Any]:
         "cpuid": move.cpuid.value,
         "use": move.use.value,
         "goes_on": not move.findings,
-        "findings": [{"text": sentence(fact), **_fact(fact)} for fact in facts_of(move)],
+        "findings": [fact_json(fact) for fact in facts_of(move.findings)],
     }
 
 
-def _fact(fact: Fact) -> dict[str, Any]:
+def fact_json(fact: Fact) -> dict[str, Any]:
+    """Return a fact as JSON-ready data."""
     return {
+        "text": sentence(fact),
         "kind": fact.fate.value,
         "call": fact.call,
         "errno": fact.number,
         "pieces": _pieces(fact.pieces),
+        "cr4": [bit.name for bit in fact.cr4],
         "cause": fact.cause.value,
         "defects": list(fact.defects),
     }

@@ -205,7 +205,7 @@ matrix:
   a kernel that does not exist, has no KVM or does not boot is empty, and
   says why below. `resume DIR` runs what has no result. The exit status is
   that of `run` over all kernels, and 1 if anything planned has neither a
-  result nor a reason.
+  result nor a reason.  `migrate` moves guests between kernels.
 """
 DISKS = """\
 disks:

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.moves.compatibility import Cause, Cpuid, compatibility
+from kvmprobe.model.control import Cr4
+from kvmprobe.moves.causes import Cause
+from kvmprobe.moves.compatibility import Cpuid, compatibility
 from kvmprobe.moves.guests import Use
 from kvmprobe.moves.restoring import Fatal, Into, Lost, Refused
 from kvmprobe.scenarios.presets import presets
@@ -14,7 +16,6 @@ from tests.support.probed import profile_of
 
 EINVAL, EPERM = 22, 1
 XFD, XSS = (Piece(PieceKind.MSR, index) for index in (0x1C4, 0xDA0))
-CR4 = Piece(PieceKind.CR, 4)
 ORDERS = {preset.name: preset for preset in presets()}
 
 
@@ -64,7 +65,7 @@ def test_an_order_with_all_state_of_cet_keeps_it():
 
 def test_a_kernel_without_cet_for_guests_refuses_cr4_cet():
     [(finding, cause, _)] = moved("7.3.4", "6.12.95", "qemu-cet", Use.CET)
-    assert (finding, cause) == (Refused("KVM_SET_SREGS2", EINVAL, (CR4,)), Cause.TARGET)
+    assert (finding, cause) == (Refused("KVM_SET_SREGS2", EINVAL, (), (Cr4.CET,)), Cause.TARGET)
 
 
 @pytest.mark.parametrize("use", [Use.TILES, Use.ARMED])
@@ -129,7 +130,7 @@ def test_a_used_vcpu_with_xfd_armed_drops_tiles_since_b1_was_fixed():
     used = {"into": Into.USED, "order": "qemu-full", "use": Use.TILES}
     assert moved("6.12.43", "6.12.43", **used) == []
     lost = Lost("KVM_SET_XSAVE", component(18))
-    assert moved("6.12.43", "6.12.95", **used) == [(lost, Cause.ORDER, ())]
+    assert moved("6.12.43", "6.12.95", **used) == [(lost, Cause.ABI, ())]
 
 
 def test_arming_xfd_in_a_used_vcpu_with_tiles_takes_the_host_down_with_o1():
