@@ -46,10 +46,10 @@ matrix of moves:
   and processor of the source, those of the target, order, and vCPU.
   What is not as it was before the move is, as `compat` has it, due to the
   order, the target, a defect of a kernel, or undetermined by the ABI.
-  A move is refused, with the reason, if a host does not exist, has no KVM
-  or does not boot, or if the order has what a saved guest has not.  The
-  exit status is 0 if moves ran, and each that is not refused went as
-  predicted, whatever was lost; else 1.
+  A move is not tried if there is no such kernel, if it has no KVM, or if
+  the order has what a saved guest has not; the reason is printed.  The
+  exit status is 0 if moves ran, and each that was tried went as predicted,
+  whatever was lost; else 1: also if a host did not boot.
 """
 
 
@@ -161,7 +161,7 @@ def _walk(arguments: argparse.Namespace, orders: Sequence[Preset], console: Cons
         kernels, cpus = _kernels_and_cpus(arguments, status)
         planned = tuple(Host(*one) for one in product(kernels, cpus))
         hosts.boot(planned, _jobs(arguments), lambda *_: None)
-        for host, reason in hosts.refused.items():
+        for host, reason in (hosts.refused | hosts.failed).items():
             raise UsageError(f"--walk: {hosts.name(host)}: {reason}")
         status.stage(f"walk through {len(planned)} hosts")
         walker = Walker([hosts.opened(host) for host in planned], orders, arguments.seed)

@@ -99,6 +99,9 @@ class MoveMatrix:
             if host in hosts.refused:
                 yield replace(move, refused=f"{hosts.name(host)}: {hosts.refused[host]}")
                 return
+            if host in hosts.failed:
+                yield replace(move, why_not=f"{hosts.name(host)}: {hosts.failed[host]}")
+                return
         for use in hosts.ready[one.source].uses(self._orders[one.order]):
             guest = self._guests.get((one.source, one.order, use), _NO_RESULT)
             why_not = guest if isinstance(guest, str) else _NO_RESULT

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from kvmprobe.errors import KvmprobeError
+from kvmprobe.errors import KvmprobeError, Unavailable
 from kvmprobe.execution.migrating import MovingHost
 from kvmprobe.progress import Silent
 
@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 
 # Where less memory is left, a host that has booted is closed until it is wanted again.
 _LEAST_BYTES = 2 << 30
+# On a machine with much else to do, a boot may be silent for too long.
+_TRIES = 2
 
 
 class MovingHosts:
     """Hosts by kernel and processor; a context manager that ends all their machines.
 
     :ivar ready: those that were booted and probed
-    :ivar refused: why the others were not
+    :ivar refused: why there are no such hosts
+    :ivar failed: why the others did not boot or save their guests, which may be a fault of the
+        machine that emulates them
     """
 
     def __init__(self, opener: Opener, progress: Progress) -> None:
@@ -47,6 +51,7 @@ class MovingHosts:
         self._open: dict[Host, contextlib.ExitStack] = {}
         self.ready: dict[Host, MovingHost] = {}
         self.refused: dict[Host, str] = {}
+        self.failed: dict[Host, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +92,19 @@ class MovingHosts:
             pool.shutdown(cancel_futures=True)
 
     def _boot(self, host: Host, place: Place, then: Callable[[Host, MovingHost], None]) -> None:
-        try:
-            found = MovingHost.probed(place)
-            then(host, found)
-            self.ready[host] = found
-        except KvmprobeError as error:
-            self.refused[host] = str(error)
+        for _ in range(_TRIES):
+            try:
+                found = MovingHost.probed(place)
+                then(host, found)
+            except Unavailable as error:
+                self.refused[host] = str(error)
+                break
+            except KvmprobeError as error:
+                self.failed[host] = str(error)
+            else:
+                self.ready[host] = found
+                self.failed.pop(host, None)
+                break
         if psutil.virtual_memory().available < _LEAST_BYTES:
             self._close(host)
 
