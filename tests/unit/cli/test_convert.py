@@ -1,7 +1,6 @@
 """``kvmprobe convert``."""
 
 import json
-import lzma
 
 import pytest
 
@@ -11,7 +10,7 @@ from kvmprobe.scenarios.document import from_document
 from kvmprobe.scenarios.presets import read_preset
 from tests.support.attached import DUMP, FOLDER
 from tests.support.recorded_scenarios import recorded
-from tests.support.replays import QEMU
+from tests.support.recordings import of_program
 
 TEMPLATES = ("template-avx2.json", "template-no-amx.json")
 
@@ -83,8 +82,7 @@ def test_a_recording_becomes_an_order_that_run_takes(tmp_path, capsys):
 
 
 def test_what_an_order_cannot_have_is_reported(tmp_path, capsys):
-    path = tmp_path / "qemu.jsonl"
-    path.write_bytes(lzma.decompress(QEMU.read_bytes()))
+    path = of_program("qemu-7.2-restore-7.3.4", tmp_path)
     assert main(["convert", str(path)]) == ExitCode.OK
     left = "KVM_SET_NESTED_STATE on vcpu0 is not in the order (3 calls): no word of a preset means"
     assert left in capsys.readouterr().err
