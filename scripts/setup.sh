@@ -13,9 +13,9 @@ _INPUTS=kvmprobe.inputs # in an environment: the hash of each file that it was m
 _GROUPS=kvmprobe.groups # in an environment: the dependency groups that it has
 
 # Debian's names.  For kvmprobe: compilers for the bindings and the emulator, mke2fs.
-# For the tests: gpg to sign archives, openssl to verify certificates, mandoc and the shells that read the manual page and the completion scripts.
+# For the tests: gpg to sign archives, openssl to verify certificates, rsync for tmt, mandoc and the shells that read the manual page and the completion scripts.
 _PACKAGES="gcc libc6-dev linux-libc-dev g++ make patch e2fsprogs"
-_TEST_PACKAGES="gnupg mandoc openssl zsh fish"
+_TEST_PACKAGES="gnupg mandoc openssl rsync zsh fish"
 # For tests of the HTML report, and of a recorded VMM; not every distribution has them, so apt-get gets each in a
 # call of its own.
 _BROWSER_PACKAGES="chromium chromium-driver"
