@@ -104,12 +104,15 @@ def first_attempt(
     return Attempt(directory, Journaling(directory), begin, tuple(planned))
 
 
-def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
+def next_attempt(
+    path: Path, retries: int, planned: Sequence[str] = ()
+) -> tuple[list[str], Attempt]:
     """Open a run's directory to continue; returns also the arguments of the first attempt.
 
     Changes to the working directory of the first attempt, for relative paths in its arguments.
 
     :param retries: how often a scenario that crashed this host runs again, alone
+    :param planned: ids of further scenarios that should get a record
     :raises UsageError: it is no run, it is damaged, or another kernel is running now
     :raises RunDirectoryError: another process is writing it
     """
@@ -129,7 +132,8 @@ def next_attempt(path: Path, retries: int) -> tuple[list[str], Attempt]:
     _require_same_kernel(directory.path, history)
     _go_to(folder)
     aftermath = settle(history, retries, last_panic(since))
-    directory.journal.append(EntryType.BEGIN, _this_attempt(now()))
+    begin = {**_this_attempt(now()), **({"planned": list(planned)} if planned else {})}
+    directory.journal.append(EntryType.BEGIN, begin)
     attempt = Attempt(
         directory,
         Journaling(directory, environments_of(directory.path, history)),

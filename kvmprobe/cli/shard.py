@@ -74,7 +74,7 @@ def _attempt(given: argparse.Namespace, folder: Path, scenarios: Sequence[str]) 
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            _, attempt = next_attempt(folder, _RETRIES)
+            _, attempt = next_attempt(folder, _RETRIES, scenarios)
         except RunDirectoryError:
             if time.monotonic() > deadline:
                 raise

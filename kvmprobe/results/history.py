@@ -72,6 +72,7 @@ class History:
     :ivar begin: the begin entry of the first attempt
     :ivar last_begin: the begin entry of the last attempt
     :ivar end: the end entry of the last attempt; None if the attempt did not write one
+    :ivar planned: ids of all scenarios that should get a record; later attempts can add some
     :ivar attempts: the number of attempts
     :ivar records: the last record of each scenario on each target
     :ivar gated: the scenarios that were stopped before a fatal load
@@ -88,6 +89,7 @@ class History:
     begin: Entry
     last_begin: Entry
     end: Entry | None = None
+    planned: tuple[str, ...] = ()
     attempts: int = 0
     records: dict[tuple[Target, str], ScenarioRecord] = field(default_factory=dict)
     gated: dict[str, Gated] = field(default_factory=dict)
@@ -116,11 +118,6 @@ class History:
         if boot_id is not None:
             reading.new_boot(boot_id)
         return reading.history
-
-    @property
-    def planned(self) -> tuple[str, ...]:
-        """Ids of all scenarios that should get a record."""
-        return tuple(self.begin["planned"])
 
     @property
     def not_completed(self) -> tuple[str, ...]:
@@ -186,8 +183,8 @@ class _Reading:
 
     def _begin(self, entry: Entry) -> None:
         self.new_boot(entry["boot_id"])
-        if not self.history.begin:
-            entry["planned"]
+        planned = entry.get("planned", ()) if self.history.begin else entry["planned"]
+        self.history.planned = tuple(dict.fromkeys((*self.history.planned, *planned)))
         self.history.begin = self.history.begin or entry
         self.history.last_begin = entry
         self.history.attempts += 1

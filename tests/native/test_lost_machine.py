@@ -44,21 +44,27 @@ def fleet(tmp_path):
         yield started
 
 
-def goes_down(fleet):
-    """Crash the first machine that runs something; return its name and its journal."""
+def goes_down(fleet, shard=1):
+    """Crash the first machine that runs a shard with that number; return name and journal."""
+
+    def runs(journal):
+        kinds = [EntryType(entry["type"]) for entry in read_entries(journal)]
+        begun = [place for place, kind in enumerate(kinds) if kind is EntryType.BEGIN]
+        return len(begun) >= shard and EntryType.INTENT in kinds[begun[-1] :]
 
     def running():
-        return [(n, j) for n in MACHINES for j in fleet.journals(n) if entries(j, EntryType.INTENT)]
+        return [(n, j) for n in MACHINES for j in fleet.journals(n) if runs(j)]
 
     name, journal = wait_for("machine that runs something", running)[0]
     fleet.crash(name)
     return name, journal
 
 
-def test_a_machine_that_comes_back_says_what_was_running(fleet, whole, tmp_path):
+@pytest.mark.parametrize("shard", [1, 2])
+def test_a_machine_that_comes_back_says_what_was_running(fleet, whole, tmp_path, shard):
     path = tmp_path / "run"
     with client(*RUN, *fleet.options, "--out", str(path)) as running:
-        name, journal = goes_down(fleet)
+        name, journal = goes_down(fleet, shard)
         *_, last = entries(journal, EntryType.INTENT)
         suspects = {*last["scenarios"]} - {*recorded(journal.parent)}
         boot = entries(journal, EntryType.BEGIN)[-1]["boot_id"]

@@ -59,7 +59,7 @@ class Lab:
     def _run(self, ledger, history, down_at):
         history = history or History({}, {})
         planned = [i for i in _ids() if (i not in {r for _, r in history.records})]
-        history.begin = {"planned": planned}
+        history.planned = tuple(planned)
         aftermath = settle(history, self.retries, None)
         for record in aftermath.blamed:
             ledger.record(record)
