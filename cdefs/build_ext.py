@@ -86,6 +86,11 @@ STATIC, DYNAMIC = ["-static", "-s"], ["-Wl,-z,now", "-s"]
 MARK = '__attribute__((used)) static const char built_from[] = "{}";\n'
 # Of a header in shared/, a unit may use a part.
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-pthread", "-fvisibility=hidden", "-Wno-unused-function"]
+# What GCC 14 refuses, every compiler refuses.
+FLAGS += [
+    f"-Werror={mistake}"
+    for mistake in ("implicit-function-declaration", "int-conversion", "incompatible-pointer-types")
+]
 
 
 @dataclass(frozen=True, slots=True)
