@@ -267,6 +267,13 @@ def _no_rule(entry: Entry) -> str:
     return "the model has no rule for this call"
 
 
+def lacks_payload(entry: Entry) -> bool:
+    """Return True if what a call sets is in the model, and was not recorded."""
+    if entry.spec is None or entry.spec.number not in _GIVEN:
+        return False
+    return entry.sent is None or (entry.spec == ioctls.SET_ONE_REG and entry.sent_value is None)
+
+
 def vcpu_name(target: ObjectLine | None) -> str:
     """Return the model's name of a recorded vCPU; empty if its number is not known."""
     if target is None or target.kind is not ObjectKind.VCPU or target.number is None:

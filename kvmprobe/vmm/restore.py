@@ -64,6 +64,7 @@ class Restore:
     :ivar failed: by ioctl, the last call that failed and was not repeated, with its result
     :ivar refused: MSRs that KVM_SET_MSRS did not take, and the call and result
     :ivar has_image: a KVM_SET_XSAVE succeeded
+    :ivar is_certain: all that the calls set was recorded
     :ivar last: the last call
     """
 
@@ -73,6 +74,7 @@ class Restore:
     failed: dict[str, tuple[At, int]] = field(default_factory=dict)
     refused: dict[int, tuple[At, int]] = field(default_factory=dict)
     has_image: bool = False
+    is_certain: bool = True
     last: At | None = None
     _watched: Vcpu | None = None
 
@@ -160,7 +162,7 @@ class Restore:
         for place, result in dict(self.refused.values()).items():
             left = tuple(sorted(i for i, (other, _) in self.refused.items() if other == place))
             yield ErrorIgnored(self.vcpu, place, result, at, left)
-        if not self.has_image:
+        if not self.has_image or not self.is_certain:
             return
         offered = _offered(host, vcpu) if vcpu else ()
         for why, pieces in ((Expected.OFFERED, offered), (Expected.SAVED, saved)):
@@ -170,6 +172,8 @@ class Restore:
 
     def losses(self) -> Iterator[Lost]:
         """Return the values that are lost by now."""
+        if not self.is_certain:
+            return
         lost: dict[tuple[At, At, LostBy], list[Piece]] = {}
         for piece, one in self.given.items():
             if one.lost:

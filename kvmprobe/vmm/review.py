@@ -25,7 +25,7 @@ from kvmprobe.vmm.findings import (
     ReadsOtherwise,
     Refused,
 )
-from kvmprobe.vmm.follow import KNOWN, is_immediate_exit, msr_entries
+from kvmprobe.vmm.follow import KNOWN, is_immediate_exit, lacks_payload, msr_entries
 from kvmprobe.vmm.names import call_name, place_name
 from kvmprobe.vmm.neighbours import Accepted, order_matters
 from kvmprobe.vmm.pieces import TSC_DEADLINE
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from kvmprobe.vmm.taken import Taken
 
 _RAN = "the guest has run, so its state is not known"
+_UNREAD = "the payload of a call before was not recorded"
 _DIFFERED = "the model expected another result before"
 # They set no state that a guest is saved with; programs try them, and go on without.
 NO_STATE = frozenset({ioctls.SET_GUEST_DEBUG, ioctls.SET_TSC_KHZ})
@@ -152,14 +153,22 @@ class Reviewer:
         if entry.spec == ioctls.GET_MSRS and entry.got and result is not None and entry.target:
             self._save(entry.target.of or "", entry.got, result)
         if result is not None and _sets_state(entry.spec):
-            restore = self._restores.setdefault(vcpu, Restore(vcpu))
-            restore.take(entry, at, result, self._host)
-            if result >= 0:
-                self._compare_order(vcpu, Accepted(entry, at, before, taken))
+            self._set(vcpu, result, Accepted(entry, at, before, taken))
         if isinstance(entry.line, Run) and not is_immediate_exit(entry):
             yield from self._enter(vcpu, at)
         elif (state := self._follower.vcpu(vcpu)) and vcpu in self._restores:
             self._restores[vcpu].watch(self._host, state, at)
+
+    def _set(self, vcpu: str, result: int, call: Accepted) -> None:
+        """Add a call that sets state."""
+        restore = self._restores.setdefault(vcpu, Restore(vcpu))
+        restore.take(call.entry, call.at, result, self._host)
+        if result < 0:
+            return
+        if lacks_payload(call.entry):
+            restore.is_certain = False
+            self._kernels.lose(vcpu, _UNREAD)
+        self._compare_order(vcpu, call)
 
     def _compare(self, entry: Entry, vcpu: str, at: At, taken: Taken) -> Iterator[Finding]:
         """Compare results, and go on to the state after the call."""

@@ -9,6 +9,7 @@ from kvmprobe.abi import ioctls
 from kvmprobe.abi.numbers import Msr
 from kvmprobe.abi.tables import MSRS
 from kvmprobe.model.behaviours import Behaviour
+from kvmprobe.recordings.entries import spec_of
 from kvmprobe.recordings.lines import ObjectKind, ObjectLine, PayloadLine, Runs
 from kvmprobe.recordings.payloads import pack, unpack
 from kvmprobe.vmm.findings import (
@@ -17,6 +18,7 @@ from kvmprobe.vmm.findings import (
     Expected,
     HostDies,
     Level,
+    Lost,
     NotRestored,
     OrderMatters,
     Piece,
@@ -30,6 +32,7 @@ from tests.support.recorded_scenarios import recorded
 from tests.support.recordings import call, recording, write
 from tests.support.reviews import of_kind, reviewed
 
+ORDER_THAT_LOSES = "restore.msrs-xcrs-xsave-cpuid.perm-granted.xfd-zero.bv-legacy"
 O1_ORDER = "restore.cpuid-xcrs-xsave-msrs.perm-granted.xfd-armed.bv-tiles"
 
 
@@ -78,6 +81,28 @@ def test_a_payload_that_was_read_in_part_is_not_judged(size, tmp_path):
         names = {name: shorter[line[name]] for name in ("sent", "got") if name in line}
         lines.append(line | names)
     assert of_kind(ReadsOtherwise, reviewed(write(path, lines))) == []
+
+
+@pytest.mark.parametrize(
+    ("scenario", "call"),
+    [
+        ("vmm.firecracker.cet", ioctls.SET_MSRS),
+        ("vmm.firecracker.cet", ioctls.SET_XCRS),
+        ("vmm.firecracker.cet", None),
+        (ORDER_THAT_LOSES, ioctls.SET_CPUID2),
+        (ORDER_THAT_LOSES, None),
+    ],
+)
+def test_without_payloads_no_value_is_said_to_be_lost(scenario, call, tmp_path):
+    path = recorded("7.3.4", scenario, tmp_path / "r")
+    assert of_kind((NotRestored, Lost), reviewed(path))
+    lines = lines_of(path)
+    for line in lines:
+        if line["type"] == "call" and call in {None, spec_of(line["request"])}:
+            for name in ("sent", "got"):
+                line.pop(name, None)
+    found = of_kind((NotRestored, Lost, ReadsOtherwise, Refused), reviewed(write(path, lines)))
+    assert found == []
 
 
 def test_an_errno_of_the_program_is_not_judged(tmp_path):
