@@ -28,6 +28,12 @@ class Accepted:
     before: Machine
     taken: Taken
 
+    @property
+    def changes_nothing(self) -> bool:
+        """True if the model judges the call, and the state after it is the one before."""
+        step = self.taken.step
+        return step is not None and not self.taken.why and step.machine is self.before
+
     def taken_from(self, machine: Machine) -> Taken:
         """Return what the model says of it in another state."""
         return self.taken if machine is self.before else Follower.at(machine).take(self.entry)
@@ -42,7 +48,7 @@ def order_matters(vcpu: str, first: Accepted, second: Accepted) -> OrderMatters 
 
     Calls between them that read are left out of both orders: reading has effects of its own.
     """
-    if first.entry.spec == second.entry.spec:
+    if first.entry.spec == second.entry.spec or (first.changes_nothing and second.changes_nothing):
         return None
     as_made = swapped = first.before
     for call in (first, second):
