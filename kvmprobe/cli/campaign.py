@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 _OF_EVERY = ("scenario_timeout", "step_timeout")
 _OF_LAB = ("kernel", "modules", "archive", "tarball", "cpu", "cpus", "append", "jobs", "cold")
 _OF_HOST = ("device", "hazardous", "all_crashes", "allow_tainted", "shared")
-# Half a minute on one processor, against a second or two to begin a shard; fewer where a run has
-# few, so that each worker has some shards and the last one does not keep the others waiting.
-_MOST = 600
+# Half a minute on one processor, against two or three seconds to begin a shard; fewer where a run
+# has few, so that each worker has some shards and the last does not keep the others waiting.
+_MOST = 1000
 _LEAST = 24
 _SHARDS_OF_A_WORKER = 3
 

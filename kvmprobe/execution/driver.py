@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _Change = tuple[int, int, str, str]
 _AHEAD = 16
 _GRACE = 30.0
+# What reading a message raises that the protocol does not have: the worker's kernel wrote over it,
+# or somebody else answers.
+_GARBLED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 
 
 @dataclass(slots=True)
@@ -221,7 +224,10 @@ class Driver:
         self, number: int, request: Request, calls: Sequence[Sequence[_Defined]]
     ) -> tuple[Request, Trace]:
         steps, end, note = self._receive(number, calls)
-        trace = replace(self._trace(steps, end, note), blocks=self._link.blocks_reached())
+        try:
+            trace = replace(self._trace(steps, end, note), blocks=self._link.blocks_reached())
+        except _GARBLED as garbled:
+            raise _lost(garbled, steps) from garbled
         if trace.hang and trace.hang.unkillable:
             raise TraceLostError(LinkLostError(trace.end_note, hung=True), trace)
         return request, trace
@@ -246,9 +252,8 @@ class Driver:
         except LinkLostError as lost:
             seen = Trace(tuple(steps), End.LOST, str(lost), blocks=self._link.blocks_reached())
             raise TraceLostError(lost, seen) from lost
-        except WorkerError as garbled:
-            gone = LinkLostError(str(garbled))
-            raise TraceLostError(gone, Trace(tuple(steps), End.LOST, str(gone))) from garbled
+        except (WorkerError, *_GARBLED) as garbled:
+            raise _lost(garbled, tuple(steps)) from garbled
         return tuple(steps), message, note
 
     def _trace(self, steps: tuple[TraceStep, ...], end: dict[str, Any], note: str) -> Trace:
@@ -280,11 +285,18 @@ class Driver:
         line = self._link.receive(timeout)
         try:
             message = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise WorkerError(f"the worker's line is not JSON: {line!r:.200}") from error
         if not isinstance(message, dict):
             raise WorkerError(f"the worker's line is not a JSON object: {line!r:.200}")
         return message
+
+
+def _lost(garbled: Exception, steps: tuple[TraceStep, ...]) -> TraceLostError:
+    """Return the error for a worker that says what the protocol does not have."""
+    what = garbled if isinstance(garbled, WorkerError) else f"not in the protocol: {garbled!r:.200}"
+    gone = LinkLostError(f"{what}")
+    return TraceLostError(gone, Trace(steps, End.LOST, str(gone)))
 
 
 def _reply(call: _Defined, result: int, number: int | None = None, new: str | None = None) -> Reply:

@@ -60,13 +60,21 @@ def _data_tar(deb: Path) -> Iterator[tarfile.TarFile]:
                 yield tar
 
 
+def _size(field: bytes) -> int:
+    """Return a member's size: decimal, padded with spaces (ar(5))."""
+    digits = field.rstrip(b" ")
+    if not digits.isdigit():
+        raise ValueError(f"{field!r} is not the size of a member")
+    return int(digits)
+
+
 def _seek_data(file: BinaryIO, deb: Path) -> str:
     # Returns the compression of data.tar and leaves the file at its first byte.
     if file.read(len(AR_MAGIC)) != AR_MAGIC:
         raise UsageError(f"{deb}: not a Debian package (no ar signature)")
     while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:
         name = header[:16].decode("ascii", "replace").strip().rstrip("/")
-        size = int(header[48:58])
+        size = _size(header[48:58])
         if name == "data.tar" or name.startswith("data.tar."):
             if file.tell() + size > os.fstat(file.fileno()).st_size:
                 raise UsageError(f"{deb}: truncated")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*)$", re.MULTILINE)
 
+_SIZE = re.compile("[0-9]{1,15}")
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -58,7 +60,7 @@ def scan(index: bytes, prefixes: tuple[str, ...], suite: str, base_uri: str) -> 
             key.lower(): value for key, value in _FIELD.findall(match[0].decode("utf-8", "replace"))
         }
         if (
-            not fields.get("size", "").isdecimal()
+            not _SIZE.fullmatch(fields.get("size", ""))
             or not {"version", "sha256", "filename"} <= fields.keys()
         ):
             continue

@@ -94,11 +94,15 @@ def read_matrix(path: Path) -> Matrix:
         data = json.loads((path / PLAN).read_bytes())
         if data["schema"] != _SCHEMA:
             raise UsageError(f"{path / PLAN}: {refusal(data['schema'], _SCHEMA)}")
-        return from_json(Matrix, data["matrix"])
+        found = from_json(Matrix, data["matrix"])
+        for kernel in found.kernels:
+            if _NOT_A_NAME.search(kernel.folder.replace("~", "")) or set(kernel.folder) <= {"."}:
+                raise ScenarioError(f"{kernel.folder!r:.80} is not the name of a directory in it")
     except OSError as error:
         raise UsageError(f"{path / PLAN}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, ScenarioError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path / PLAN}: not the plan of a matrix: {error}") from error
+    return found
 
 
 def runs_in(path: Path) -> list[Path]:
