@@ -54,12 +54,12 @@ int main(int argc, char **argv)
 }"""
 
 
-def build(scenarios: Sequence[Scenario], host: HostProfile, directory: Path) -> Path:
+def build(scenarios: Sequence[Scenario], host: HostProfile, directory: Path, *flags: str) -> Path:
     """Compile the C program for these scenarios; the executable's argument is REPEATS."""
     directory.mkdir()
     source, program = directory / "bench.c", directory / "bench"
     source.write_text(_text([[op.lower(host) for _, op in s.ops()] for s in scenarios], host))
-    subprocess.run(["cc", *_FLAGS, "-o", str(program), str(source)], check=True)
+    subprocess.run(["cc", *_FLAGS, *flags, "-o", str(program), str(source)], check=True)
     return program
 
 

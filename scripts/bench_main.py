@@ -10,6 +10,7 @@ from pathlib import Path
 import bench_lab
 import bench_local
 import bench_model
+import bench_moves
 import bench_trace
 
 
@@ -25,6 +26,11 @@ def main() -> None:
     """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--lab", metavar="KERNEL", help="measure an emulated run with this kernel")
+    parser.add_argument(
+        "--moves",
+        metavar="KERNEL",
+        help="measure moves of a guest on the emulated host with this kernel",
+    )
     parser.add_argument(
         "--pairs", type=int, default=7, help="number of alternating runs (default: %(default)s)"
     )
@@ -50,7 +56,9 @@ def main() -> None:
     # As the command does.
     gc.set_threshold(50_000)
     print(f"machine: {_machine()}")
-    if arguments.lab:
+    if arguments.moves:
+        bench_moves.measure(arguments.moves)
+    elif arguments.lab:
         bench_lab.measure(arguments.lab)
     elif arguments.trace:
         bench_trace.measure(arguments.trace)

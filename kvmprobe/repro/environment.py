@@ -56,9 +56,8 @@ class Environment:
             )
         }
         self.memories = {
-            c.binds: self._declare(f"{c.binds} memory", "static uint8_t *{};")
-            for c in calls
-            if isinstance(c, MapPayload)
+            name: self._declare(f"{name} memory", "static uint8_t *{};")
+            for name in dict.fromkeys(c.binds for c in calls if isinstance(c, MapPayload))
         }
         self.tasks = {
             c.binds: self._declare(f"task {c.binds}", "static struct task {};")

@@ -9,7 +9,11 @@ from kvmprobe.repro.pieces import loads_guest_fpu
 from kvmprobe.repro.program import file_name, program
 from kvmprobe.scenarios import catalog
 from kvmprobe.scenarios.calls import Relation
-from kvmprobe.scenarios.ops.lifecycle import CreateVm, OpenKvm
+from kvmprobe.scenarios.cpuid_tables import Table
+from kvmprobe.scenarios.ops.cpuid import SetCpuid2
+from kvmprobe.scenarios.ops.guest import MapPayload
+from kvmprobe.scenarios.ops.guest_control import GuestXgetbv
+from kvmprobe.scenarios.ops.lifecycle import CreateVcpu, CreateVm, OpenKvm
 from kvmprobe.scenarios.ops.msrs import AccessCetMsr, GetXfd
 from kvmprobe.scenarios.ops.one_reg import GetOneReg
 from kvmprobe.scenarios.ops.permission import GetPermission
@@ -153,3 +157,10 @@ def test_only_a_program_with_guest_code_tries_a_guest():
     with_guest = program(CATALOG["guest.restored-image-xcr0-entry.plain"], HOST)
     without = program(CATALOG["system.msr-list.whole"], HOST)
     assert ("need_guest_code();" in with_guest, "guest_code" in without) == (True, False)
+
+
+def test_the_payload_in_two_vms_has_one_variable():
+    # A second one would be unused, which -Werror refuses.
+    two = (CreateVm(), MapPayload(), CreateVm("vm1"), MapPayload("vm1"))
+    written = text(OpenKvm(), *two, CreateVcpu(), SetCpuid2(Table.FULL), GuestXgetbv(0))
+    assert written.count("static uint8_t *payload_memory") == 1
