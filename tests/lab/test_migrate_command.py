@@ -78,6 +78,21 @@ def test_a_used_vcpu_takes_the_target_down(matrix, target, order, use, call, def
     assert fatal["findings"][0]["defects"] == [defect]
 
 
+def test_an_xcr0_wider_than_the_targets_is_refused(tmp_path):
+    file = tmp_path / "moves.json"
+    words = ["--kernels", "7.3.4", "--cpu", "no-amx", "--cpu", "no-avx512", "--order", "crosvm"]
+    words += ["--into", "new", "--all", "--json", str(file)]
+    assert main(["migrate", *words]) == ExitCode.OK
+    cells = json.loads(file.read_text())["cells"]
+    wide, narrow = "7.3.4 --cpu no-amx", "7.3.4 --cpu no-avx512"
+    [refused] = moved(cells, source=wide, target=narrow)
+    assert refused["seen"]["call"] == "KVM_SET_XCRS"
+    avx512 = [{"kind": "component", "number": number} for number in (5, 6, 7)]
+    assert refused["findings"][0]["pieces"] == avx512
+    [back] = moved(cells, source=narrow, target=wide)
+    assert back["seen"]["fate"] == "goes on"
+
+
 def migrate(*words):
     return main(["migrate", "--kernels", "7.3.4", "--order", "crosvm", "--into", "new", *words])
 
