@@ -50,7 +50,7 @@ def recorded(path, talk, *options):
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("qemu")
     saved = recorded(folder / "save", Monitor.save)
-    restored = recorded(folder / "restore", Monitor.wait, "-incoming", "exec:cat state")
+    restored = recorded(folder / "restore", Monitor.restore, "-incoming", "defer")
     return saved, restored
 
 

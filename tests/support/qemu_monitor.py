@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-SECONDS = 300.0
 
 
 class Monitor:
@@ -28,32 +25,43 @@ class Monitor:
     def __init__(self, program: subprocess.Popen[str]) -> None:
         self.program = program
         self.rest = ""
+        self._migrations: list[str] = []
         assert "QMP" in self._next()
-        self.ask("qmp_capabilities")
+        self._ask("qmp_capabilities")
+        events = {"capability": "events", "state": True}
+        self._ask("migrate-set-capabilities", capabilities=[events])
 
-    def _next(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.program.stdout.readline())  # type: ignore[union-attr]
-        return found
+    def save(self) -> None:
+        """Save the guest in the file ``state``."""
+        self._migrate("migrate", "exec:cat>state")
 
-    def ask(self, command: str, **arguments: str) -> dict[str, Any]:
-        """Give a command; return its answer."""
+    def restore(self) -> None:
+        """Restore it, after a start with ``-incoming defer``."""
+        self._migrate("migrate-incoming", "exec:cat state")
+
+    def quit(self) -> None:
+        """End QEMU."""
+        self._ask("quit")
+        self.rest = self.program.stdout.read()  # type: ignore[union-attr]
+
+    def _migrate(self, command: str, uri: str) -> None:
+        self._ask(command, uri=uri)
+        while "completed" not in self._migrations:
+            assert "failed" not in self._migrations
+            self._next()
+
+    def _ask(self, command: str, **arguments: Any) -> None:
         message = {"execute": command, "arguments": arguments}
         print(json.dumps(message), file=self.program.stdin, flush=True)
         while "return" not in (answer := self._next()):
             assert "error" not in answer, answer
-        found: dict[str, Any] = answer["return"]
+
+    def _next(self) -> dict[str, Any]:
+        """Read an answer, or an event, of which those about migration are kept."""
+        found: dict[str, Any] = json.loads(self.program.stdout.readline())  # type: ignore[union-attr]
+        if found.get("event") == "MIGRATION":
+            self._migrations.append(found["data"]["status"])
         return found
-
-    def wait(self) -> None:
-        """Return when the state was saved or restored."""
-        end = time.monotonic() + SECONDS
-        while self.ask("query-migrate").get("status") != "completed":
-            assert time.monotonic() < end
-
-    def save(self) -> None:
-        """Save the guest in the file ``state``."""
-        self.ask("migrate", uri="exec:cat>state")
-        self.wait()
 
 
 @contextmanager
@@ -63,5 +71,4 @@ def monitored(command: Sequence[str], folder: Path) -> Iterator[Monitor]:
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, text=True) as program:
         monitor = Monitor(program)
         yield monitor
-        monitor.ask("quit")
-        monitor.rest = program.stdout.read()  # type: ignore[union-attr]
+        monitor.quit()
