@@ -1,7 +1,7 @@
 """Measure ``trace`` and ``judge``: KVM_RUNs and QEMU with and without ``trace``, CPU of ``judge``.
 
-Ratios are of pairs that follow each other at once, so that other load meets both alike.  A call that
-stops waits for the recorder twice: on a busy machine measure with ``chrt -f 1``.
+Ratios are of pairs that follow each other at once, so that other load meets both alike.  A call
+that stops waits for the recorder twice: on a busy machine measure with ``chrt -f 1``.
 """
 
 from __future__ import annotations
