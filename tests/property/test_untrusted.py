@@ -74,13 +74,13 @@ def misled(draw, data):
     damage = copy.deepcopy(data)
     for _ in range(draw(st.integers(1, 3))):
         if not (members := [*places(damage)]):
-            return draw(st.sampled_from(ODD))
+            return copy.deepcopy(draw(st.sampled_from(ODD)))
         *way, last = draw(st.sampled_from(members))
         inside = damage
         for name in way:
             inside = inside[name]
         if draw(st.booleans()):
-            inside[last] = draw(st.sampled_from(ODD))
+            inside[last] = copy.deepcopy(draw(st.sampled_from(ODD)))
         else:
             del inside[last]
     return damage
