@@ -31,7 +31,25 @@ def is_deb(path: Path) -> bool:
         return file.read(len(AR_MAGIC)) == AR_MAGIC
 
 
-def files(deb: Path) -> Iterator[tuple[str, IO[bytes]]]:
+class Content:
+    """The content of one file of a .deb."""
+
+    def __init__(self, file: IO[bytes], deb: Path) -> None:
+        self._file = file
+        self._deb = deb
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, all without ``size``.
+
+        :raises UsageError: the .deb is damaged
+        """
+        try:
+            return self._file.read(size)
+        except _DAMAGE as error:
+            raise _damaged(self._deb, error) from error
+
+
+def files(deb: Path) -> Iterator[tuple[str, Content]]:
     """Yield path (without leading ``./``) and content of each regular file, in archive order.
 
     Read a content before asking for the next one.  The rest is not decompressed if the caller
@@ -43,9 +61,13 @@ def files(deb: Path) -> Iterator[tuple[str, IO[bytes]]]:
         with _data_tar(deb) as tar:
             for member in tar:
                 if member.isfile() and (content := tar.extractfile(member)):
-                    yield member.name.removeprefix("./"), content
+                    yield member.name.removeprefix("./"), Content(content, deb)
     except _DAMAGE as error:
-        raise UsageError(f"{deb}: damaged or not a Debian package: {error}") from error
+        raise _damaged(deb, error) from error
+
+
+def _damaged(deb: Path, error: Exception) -> UsageError:
+    return UsageError(f"{deb}: damaged or not a Debian package: {error}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import os
+import random
 import tarfile
 from pathlib import Path
 
@@ -86,14 +87,14 @@ def misled(draw, data):
     return damage
 
 
-def deb_of(compression, name=b"data.tar"):
+def deb_of(compression, of=bytes(3000)):
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode=f"w:{compression}") as tar:
         member = tarfile.TarInfo("./boot/vmlinuz")
-        member.size = 3000
-        tar.addfile(member, io.BytesIO(bytes(3000)))
+        member.size = len(of)
+        tar.addfile(member, io.BytesIO(of))
     data = content.getvalue()
-    header = b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (name, 0, 0, 0, b"100644", len(data))
+    header = b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (b"data.tar", 0, 0, 0, b"100644", len(data))
     return b"!<arch>\n" + header + data
 
 
@@ -107,6 +108,16 @@ def test_a_package_is_read_or_damaged(tmp_path_factory, data, compression):
     except UsageError:
         return
     assert len(read) <= 2
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "xz"])
+def test_a_package_whose_content_ends_early_is_damaged(tmp_path, compression):
+    deb = tmp_path / "a.deb"
+    whole = deb_of(compression, random.Random(0).randbytes(3000))
+    header, data = whole[:68], whole[68:1568]
+    deb.write_bytes(header[:56] + b"%-10d" % len(data) + header[66:] + data)
+    with pytest.raises(UsageError, match="damaged"):
+        [content.read() for _, content in debfile.files(deb)]
 
 
 @pytest.mark.parametrize("size", [b"-60", b"-68", b"-1000", b"1_0", b"\xb2", b""])
