@@ -43,7 +43,7 @@ def pairwise(
     """Return few moves that have each pair of values of each two factors.
 
     The factors are kernel and processor of source and target, order, vCPU.  The same arguments
-    give the same moves.
+    give the same moves, sorted as :func:`every_move` has them.
     """
     factors = {
         "source": kernels,
@@ -54,7 +54,7 @@ def pairwise(
         "into": intos,
     }
     rows = covertable.make(factors)
-    return tuple(
+    chosen = {
         Planned(
             Host(row["source"], row["source_cpu"]),
             Host(row["target"], row["target_cpu"]),
@@ -62,4 +62,5 @@ def pairwise(
             Into(row["into"]),
         )
         for row in rows
-    )
+    }
+    return tuple(one for one in every_move(kernels, cpus, orders, intos) if one in chosen)

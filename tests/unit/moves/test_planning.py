@@ -34,7 +34,9 @@ def test_each_pair_of_values_is_there(kernels, cpus, orders, intos):
 def test_they_are_few_and_the_same_each_time():
     first = pairwise(KERNELS, CPUS, ORDERS, INTOS)
     assert first == pairwise(KERNELS, CPUS, ORDERS, INTOS)
-    assert len(first) < 50 < len(every_move(KERNELS, CPUS, ORDERS, INTOS))
+    every = every_move(KERNELS, CPUS, ORDERS, INTOS)
+    assert len(first) < 50 < len(every)
+    assert list(first) == sorted(first, key=every.index)
 
 
 def test_all_moves_are_each_there_once():
