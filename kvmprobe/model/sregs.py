@@ -66,7 +66,10 @@ def legal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> bool:
 
 
 def illegal_cr4(host: HostProfile, cpuid: GuestCpuid | None, value: int) -> tuple[Cr4, ...]:
-    """Return the features' bits of a value of CR4 that are not legal."""
+    """Return the features' bits of a value of CR4 that are not legal.
+
+    :see: arch/x86/kvm/x86.c: kvm_is_valid_cr4
+    """
     return tuple(bit for bit in Cr4 if value & bit.bit and not legal_cr4(host, cpuid, bit.bit))
 
 
