@@ -157,6 +157,8 @@ static void check_core(const char *name)
 	pid_t pid;
 
 	setrlimit(RLIMIT_CORE, &unlimited);
+	/* A shell ignores it in what it starts in the background. */
+	signal(SIGQUIT, SIG_DFL);
 	pid = start_vmm();
 	shared->go_on = 1;
 	waitpid(pid, &status, WUNTRACED);
