@@ -141,8 +141,8 @@ against:
   sequence is counted under the names that explain it: known defects,
   behaviours that probes found on one of the hosts, facts of the hosts such
   as their CPUID, what KVM lets nested guests have (VMX capabilities), or a
-  freedom that a rule leaves. A difference where the model has no rule, or a
-  failure of the other kernel alone, is a find.
+  freedom that a rule leaves. A difference where the model has no rule, or
+  a failure of the other kernel alone, is a find.
 growth:
   Entries `growth` of DIR/journal.jsonl say how many sequences and calls
   there were after so many seconds, and how many different transitions of
