@@ -120,7 +120,7 @@ def _is_set_before_check(finding: Finding, scenario: Scenario) -> bool:
     if finding.statement.values.get("call") != ioctls.GET_VCPU_EVENTS.name:
         return False
     ops = [op for number, op in scenario.ops() if number <= finding.step]
-    given = [{**op.changes(), **dict(op.members)} for op in ops if isinstance(op, SetVcpuEvents)]
+    given = [op.changes() for op in ops if isinstance(op, SetVcpuEvents)]
     shown = set_before_check(given[-1]) if given else {}
     read = [detail.values for detail in finding.details if isinstance(detail, Statement)]
     return bool(read) and all(shown.get(str(m["member"])) == m["read"] for m in read)

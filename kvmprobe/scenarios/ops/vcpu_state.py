@@ -64,13 +64,13 @@ class _Set(TriedIoctl):
     members: Values = ()
 
     def changes(self) -> Mapping[str, int]:
-        """Return the values of the op's own fields, in the structure's order."""
+        """Return the values of the op's own fields, in the structure's order, then its members."""
         names = _places(self.spec, self.restores)
-        return {name: getattr(self, name) for name in names if name in kinds(type(self))}
+        own = {name: getattr(self, name) for name in names if name in kinds(type(self))}
+        return {**own, **dict(self.members)}
 
     def argument(self) -> Argument:
-        values = {**self.changes(), **dict(self.members)}
-        return Captured(self.restores, patches(self.spec, values.items()))
+        return Captured(self.restores, patches(self.spec, self.changes().items()))
 
     def not_covered(self, machine: Machine) -> str:  # noqa: ARG002
         known = _COVERED.get(self.restores) or _places(self.spec, self.restores)
@@ -78,15 +78,13 @@ class _Set(TriedIoctl):
         return f"{', '.join(unknown)} in {self.interface}" if unknown else ""
 
     def transition(self, machine: Machine) -> Step:
-        changes = {**self.changes(), **dict(self.members)}
         if self.not_covered(machine):
-            return vcpu_state.refuse_state(machine, VCPU, self.restores, changes)
-        return vcpu_state.set_state(machine, VCPU, self.restores, changes)
+            return vcpu_state.refuse_state(machine, VCPU, self.restores, self.changes())
+        return vcpu_state.set_state(machine, VCPU, self.restores, self.changes())
 
     @property
     def text(self) -> str:
-        values = {**self.changes(), **dict(self.members)}
-        shown = ", ".join(f"{name}={value:#x}" for name, value in values.items())
+        shown = ", ".join(f"{name}={value:#x}" for name, value in self.changes().items())
         return f"{self.kernel_call}({shown or 'as saved'})"
 
 
