@@ -199,11 +199,7 @@ class Campaign:
 
     def _elsewhere(self, shard: Shard) -> None:
         """Give it to a worker that has not refused."""
-        others = [
-            member.address
-            for member in members(self._client)
-            if shard.placement.fits(member.resources) and member.address not in self._refusals
-        ]
+        others = [member.address for member in self._able(shard, members(self._client))]
         if not others:
             reasons = "; ".join(self._refusals.values())
             raise FleetError(f"no worker can run what is left: {reasons}")
@@ -238,20 +234,22 @@ class Campaign:
 
     def _others(self, shard: Shard) -> list[str] | None:
         """Return the workers on other machines; None if there is none yet."""
-        found = [
-            member.address
-            for member in members(self._client)
-            if shard.placement.fits(member.resources)
-            and member.host != shard.host
-            and member.address not in self._refusals
+        able = self._able(shard, members(self._client))
+        return [member.address for member in able if member.host != shard.host] or None
+
+    def _able(self, shard: Shard, present: Sequence[Member]) -> list[Member]:
+        """Return the workers that offer what a shard needs and have not refused one."""
+        return [
+            member
+            for member in present
+            if shard.placement.fits(member.resources) and member.address not in self._refusals
         ]
-        return found or None
 
     def _look(self) -> None:
         """Find shards that no worker can take, and give them up when it has taken too long."""
         present = members(self._client)
         for key, (shard, future) in list(self._shards.items()):
-            if any(self._can_take(shard, member) for member in present):
+            if any(shard.host in {"", member.host} for member in self._able(shard, present)):
                 shard.waiting = None
                 continue
             now = time.monotonic()
@@ -263,10 +261,6 @@ class Campaign:
                 del self._shards[key]
                 future.cancel()
                 self._expired(shard)
-
-    def _can_take(self, shard: Shard, member: Member) -> bool:
-        fits = shard.placement.fits(member.resources) and member.address not in self._refusals
-        return fits and shard.host in {"", member.host}
 
     def _expired(self, shard: Shard) -> None:
         if not shard.host:
