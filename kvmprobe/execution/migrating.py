@@ -23,7 +23,7 @@ from kvmprobe.scenarios.hazard import fatal_step
 from kvmprobe.scenarios.model_run import ModelRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from kvmprobe.execution.place import Place
     from kvmprobe.execution.preflight import Preflight
@@ -89,7 +89,7 @@ class MovingHost:
         host, lacking = self.profile, unmet(self.preflight)
         found: dict[tuple[str, Use], MovedGuest | str] = {}
         wanted: list[tuple[Preset, Use, Scenario]] = []
-        for order, use in _each(orders, self.uses):
+        for order, use in [(each, use) for each in orders for use in self.uses(each)]:
             scenario = saving(host, order, use)
             needs = [reason for need, (_, reason) in lacking.items() if need in scenario.needs]
             if needs:
@@ -161,14 +161,6 @@ class MovingHost:
             return []
         requests = [Request(scenario, gate=0) for scenario in scenarios]
         return list(Shards(self.place, self.profile).run(requests, _FOREVER))
-
-
-def _each(
-    orders: Iterable[Preset], uses_of: Callable[[Preset], Iterable[Use]]
-) -> Iterator[tuple[Preset, Use]]:
-    for order in orders:
-        for use in uses_of(order):
-            yield order, use
 
 
 def _seen(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,17 +52,11 @@ class MoveMatrix:
             by_target[one.target].append(one)
         found: dict[Planned, list[Cell]] = {}
         progress.stage(f"moves of guests to {len(by_target)} hosts")
-        pool = ThreadPoolExecutor(jobs, "kvmprobe-move")
-        try:
+        with self._hosts.threads(jobs, "kvmprobe-move") as pool:
             futures = [pool.submit(self._restore, *target) for target in by_target.items()]
             for done in as_completed(futures):
                 found |= done.result()
                 progress.advance(len(found), len(self._planned))
-        except BaseException:
-            self._hosts.__exit__()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
         return [cell for one in self._planned for cell in found[one]]
 
     def _save(self, host: Host, ready: MovingHost) -> None:

@@ -17,7 +17,7 @@ from kvmprobe.execution.migrating import MovingHost
 from kvmprobe.progress import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from kvmprobe.execution.place import Place
@@ -60,6 +60,18 @@ class MovingHosts:
         for host in list(self._open):
             self._close(host)
 
+    @contextlib.contextmanager
+    def threads(self, jobs: int, name: str) -> Iterator[ThreadPoolExecutor]:
+        """Yield threads to work in; at an error all machines end, and so what they wait for."""
+        pool = ThreadPoolExecutor(jobs, name)
+        try:
+            yield pool
+        except BaseException:
+            self.__exit__()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def boot(
         self, hosts: Sequence[Host], jobs: int, then: Callable[[Host, MovingHost], None]
     ) -> None:
@@ -69,8 +81,7 @@ class MovingHosts:
         :param then: called for each, in a thread
         """
         room = threading.Semaphore(jobs + 1)
-        pool = ThreadPoolExecutor(jobs, "kvmprobe-boot")
-        try:
+        with self.threads(jobs, "kvmprobe-boot") as pool:
             futures = []
             for number, host in enumerate(hosts):
                 room.acquire()
@@ -85,11 +96,6 @@ class MovingHosts:
                     futures[-1].add_done_callback(lambda _: room.release())
             for done in as_completed(futures):
                 done.result()
-        except BaseException:
-            self.__exit__()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _boot(self, host: Host, place: Place, then: Callable[[Host, MovingHost], None]) -> None:
         for _ in range(_TRIES):
