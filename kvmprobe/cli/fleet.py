@@ -37,6 +37,11 @@ members of a fleet:
 """
 
 
+def needs_extra(what: str, missing: ModuleNotFoundError) -> UsageError:
+    """Return the error for what needs the extra ``fleet``, which is not installed."""
+    return UsageError(f"{what}: {missing}; it needs the extra: pip install 'kvmprobe[fleet]'")
+
+
 def add_arguments(fleet: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     commands = fleet.add_subparsers(dest="fleet_command", metavar="COMMAND")
@@ -73,9 +78,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         # Imported only here: it needs an extra.
         from kvmprobe.fleet.certificates import make  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"fleet certs: {error}; it needs the extra: pip install 'kvmprobe[fleet]'"
-        ) from error
+        raise needs_extra("fleet certs", error) from error
     members = arguments.member or _MEMBERS
     for name in members:
         if not name.replace("-", "").isalnum() or name == "ca":

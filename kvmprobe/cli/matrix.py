@@ -25,6 +25,7 @@ from kvmprobe.cli.grammar.shared import (
     add_variant,
 )
 from kvmprobe.cli.kernel_runs import new_directory, words_for
+from kvmprobe.cli.places import jobs_of
 from kvmprobe.cli.run import check_campaign
 from kvmprobe.cli.select import all_ids, wanted
 from kvmprobe.cli.side_by_side import KernelRun, at_once, reasons
@@ -140,7 +141,7 @@ def _carried_out(
     planned: Sequence[str],
     console: Console,
 ) -> ExitCode:
-    jobs = arguments.jobs or len(os.sched_getaffinity(0))
+    jobs = jobs_of(arguments)
     most = at_once(len(matrix.kernels), jobs)
     if not arguments.scheduler:
         arguments.jobs = max(1, jobs // most)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from kvmprobe.cli.files import write
 from kvmprobe.cli.grammar.epilogs import end_with
 from kvmprobe.cli.grammar.shared import Number, add_cold, add_jobs, add_sources
 from kvmprobe.cli.moved import ORDER, order_named
-from kvmprobe.cli.places import emulated_host
+from kvmprobe.cli.places import emulated_host, jobs_of
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab.kernel_sets import ALL, NEWEST_OF_EACH, specs_of
@@ -144,7 +143,7 @@ def _matrix(arguments: argparse.Namespace, orders: Sequence[Preset], console: Co
     with progress() as status, _hosts(arguments, status) as hosts:
         planned = plan(*_kernels_and_cpus(arguments, status), names, intos)
         matrix = MoveMatrix(hosts, {order.name: order for order in orders}, planned)
-        cells = matrix.run(_jobs(arguments), status)
+        cells = matrix.run(jobs_of(arguments), status)
     if arguments.json is not None:
         write("--json", arguments.json, f"{json.dumps(matrix_json(cells, names), indent=1)}\n")
     if arguments.html is not None:
@@ -160,7 +159,7 @@ def _walk(arguments: argparse.Namespace, orders: Sequence[Preset], console: Cons
     with progress() as status, _hosts(arguments, status) as hosts:
         kernels, cpus = _kernels_and_cpus(arguments, status)
         planned = tuple(Host(*one) for one in product(kernels, cpus))
-        hosts.boot(planned, _jobs(arguments), lambda *_: None)
+        hosts.boot(planned, jobs_of(arguments), lambda *_: None)
         for host, reason in (hosts.refused | hosts.failed).items():
             raise UsageError(f"--walk: {hosts.name(host)}: {reason}")
         status.stage(f"walk through {len(planned)} hosts")
@@ -187,8 +186,3 @@ def _kernels_and_cpus(
     kernels = specs_of(arguments.kernels, archives_of(arguments), status)
     cpus = dict.fromkeys(arguments.cpu or [_DEFAULT_CPU])
     return kernels, tuple("" if cpu == _DEFAULT_CPU else cpu for cpu in cpus)
-
-
-def _jobs(arguments: argparse.Namespace) -> int:
-    jobs: int = arguments.jobs or len(os.sched_getaffinity(0))
-    return jobs

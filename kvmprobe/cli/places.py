@@ -77,7 +77,13 @@ def emulated_host(arguments: argparse.Namespace, status: Progress) -> EmulatedHo
         start=Startup.COLD if arguments.cold else Startup.WARM,
         variant=variant_of(arguments),
     )
-    return replace(place, jobs=arguments.jobs or len(os.sched_getaffinity(0)))
+    return replace(place, jobs=jobs_of(arguments))
+
+
+def jobs_of(arguments: argparse.Namespace) -> int:
+    """Return how many machines may work at once: ``--jobs``, or one for each usable processor."""
+    jobs: int = arguments.jobs or len(os.sched_getaffinity(0))
+    return jobs
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.fit_host import check_host
+from kvmprobe.cli.fleet import needs_extra
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host, is_emulated, watched
@@ -18,7 +19,6 @@ from kvmprobe.errors import (
     MissingTools,
     RunDirectoryError,
     Unavailable,
-    UsageError,
 )
 from kvmprobe.execution.place import ThisHost, timed
 from kvmprobe.execution.runner import Runner
@@ -124,9 +124,7 @@ class Session:
             # Imported only for a campaign: it needs an extra.
             from kvmprobe.cli.campaign import Fleet  # noqa: PLC0415
         except ModuleNotFoundError as error:
-            raise UsageError(
-                f"--scheduler: {error}; it needs the extra: pip install 'kvmprobe[fleet]'"
-            ) from error
+            raise needs_extra("--scheduler", error) from error
         fleet = Fleet(self._arguments, self._attempt, self.take, status)
         try:
             fleet.run([i for i in self.not_completed if chosen(i)], self._deadline)
