@@ -6,6 +6,7 @@ from enum import IntEnum
 
 # SDM vol.3 §2.2.1 "Extended Feature Enable Register"
 EFER_SCE, EFER_LME, EFER_LMA, EFER_NX = 1, 1 << 8, 1 << 10, 1 << 11
+EFER_COMMON = EFER_SCE | EFER_LME | EFER_LMA | EFER_NX
 # Bits that no CPU defines: all but SCE, LME, LMA and NXE there, and SVME, LMSLE, FFXSR, TCE,
 # MCOMMIT, INTWB and AIBRSE (AMD64 Architecture Programmer's Manual, vol.2 §3.1.7 "Extended
 # Feature Enable Register (EFER)").

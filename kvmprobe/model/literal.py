@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, Msr
 from kvmprobe.model import vendor
-from kvmprobe.model.control import CR0_DEFINED, EFER_LMA, EFER_LME, EFER_NX, EFER_SCE, Cr0, Cr4
+from kvmprobe.model.control import CR0_DEFINED, EFER_COMMON, EFER_LMA, EFER_LME, EFER_NX, Cr0, Cr4
 from kvmprobe.model.feature import LONG_MODE, NX
 from kvmprobe.model.freedom import Freedom
 from kvmprobe.model.outcome import Done, Failed, OneOf, Step
@@ -150,8 +150,7 @@ def uncovered_sregs(host: HostProfile, vcpu: Vcpu, sregs: Mapping[str, int]) -> 
         "a CR0 with reserved bits, or without ET": sregs["cr0"] & ~CR0_DEFINED
         or not sregs["cr0"] & Cr0.ET,
         "a CR0 that is not legal": not _legal_cr0(sregs["cr0"]),
-        "EFER bits other than SCE, LME, LMA and NX": efer
-        & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX),
+        "EFER bits other than SCE, LME, LMA and NX": efer & ~EFER_COMMON,
         "EFER.LME or LMA without long mode in CPUID": efer & (EFER_LME | EFER_LMA)
         and not (table and table.has(*LONG_MODE)),
         "paging outside long mode on this host": sregs["cr0"] & Cr0.PG

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.model import vendor
 from kvmprobe.model.behaviours import Behaviour
-from kvmprobe.model.control import CR4_ALWAYS, EFER_LMA, EFER_RESERVED, Cr4
+from kvmprobe.model.control import CR4_ALWAYS, EFER_COMMON, EFER_LMA, EFER_RESERVED, Cr4
 from kvmprobe.model.doubt import after_any_sregs
 from kvmprobe.model.feature import IBT, LA57, SHSTK
 from kvmprobe.model.outcome import Done, Failed, Step
@@ -104,7 +104,7 @@ def set_sregs(
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, __set_sregs_common
     """
     if members:
-        if _takes_reserved_efer(machine, members) and _may_have(machine, vcpu_name, cr4):
+        if _takes_any_efer(machine, members) and _may_have(machine, vcpu_name, cr4):
             return Step(after_any_sregs(machine), Done(), SET_SREGS)
         return Step(machine, Failed(errno.EINVAL), SET_SREGS)
     kept = machine.saved[kept_as]
@@ -124,25 +124,30 @@ def not_covered(members: Mapping[str, int]) -> str:
 def decided(machine: Machine, vcpu_name: str, cr4: int, members: Mapping[str, int]) -> bool:
     """Return True if CR4 or EFER alone decides: a reserved bit is refused, whatever the others are.
 
+    Some CPUs define bits of EFER beyond SCE, LME, LMA and NX: there only a kernel that does not
+    check EFER has a certain answer.
+
     :see: arch/x86/kvm/x86.c: kvm_is_valid_sregs, kvm_valid_efer, kvm_is_valid_cr4
     """
     if vendor.legal_cr4(machine.host) is not None:
         return False
     if not machine.doubt and not _may_have(machine, vcpu_name, cr4):
         return True
-    if not members.get(EFER_FIELD, 0) & EFER_RESERVED:
+    efer = members.get(EFER_FIELD, 0)
+    if not efer & ~EFER_COMMON:
         return False
-    refused = Behaviour.SREGS_EFER_NOT_CHECKED not in machine.host.behaviours
-    return refused or _takes_reserved_efer(machine, members)
+    if Behaviour.SREGS_EFER_NOT_CHECKED in machine.host.behaviours:
+        return _takes_any_efer(machine, members)
+    return bool(efer & EFER_RESERVED)
 
 
 def _may_have(machine: Machine, vcpu_name: str, cr4: int) -> bool:
     return legal_cr4(machine.host, machine.vcpu(vcpu_name).cpuid, cr4)
 
 
-def _takes_reserved_efer(machine: Machine, members: Mapping[str, int]) -> bool:
-    """Return True if a kernel with the defect accepts an EFER that has reserved bits alone."""
-    alone = set(members) == {EFER_FIELD} and not members[EFER_FIELD] & ~EFER_RESERVED
+def _takes_any_efer(machine: Machine, members: Mapping[str, int]) -> bool:
+    """Return True if a kernel with the defect accepts an EFER without the bits of long mode."""
+    alone = set(members) == {EFER_FIELD} and not members[EFER_FIELD] & EFER_COMMON
     return alone and Behaviour.SREGS_EFER_NOT_CHECKED in machine.host.behaviours
 
 

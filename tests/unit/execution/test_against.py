@@ -151,6 +151,15 @@ def test_a_cr4_that_the_other_host_refuses_names_the_behaviour():
     assert first_difference(of, side(of, strict), accepted) == Named(("CR4_NEEDS_CPUID",))
 
 
+def test_an_efer_bit_of_some_cpus_names_the_kernel_that_does_not_check_it():
+    # AMD64 APM vol.2 §3.1.7: LMSLE is bit 13; a CPU without it refuses it.
+    of = scenario(GetSregs2(), SetSregs2(0, (("efer", 1 << 13),)))
+    refused = side(of, AMX_HOST, (LAST + 1, 0, Reply(-errno.EINVAL, b"")))
+    unchecked = with_behaviours(AMX_HOST, Behaviour.SREGS_EFER_NOT_CHECKED)
+    accepted = side(of, unchecked, (LAST + 1, 0, Reply(0, b"")))
+    assert first_difference(of, refused, accepted) == Named(("B18",))
+
+
 @pytest.mark.parametrize(("there", "found"), [(-errno.EINVAL, Named), (-errno.EIO, Signature)])
 def test_a_cr4_that_only_one_host_knows_is_a_fact(there, found):
     # SDM vol.3 §2.5: CR4.CET; whether KVM takes the other register, the model does not say.

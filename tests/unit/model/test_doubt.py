@@ -63,6 +63,14 @@ def test_a_kernel_with_the_defect_accepts_it_and_leaves_a_doubt():
     assert isinstance(read, NotCovered)
 
 
+def test_a_kernel_with_the_defect_accepts_bits_that_some_cpus_define():
+    # AMD64 APM vol.2 §3.1.7: LMSLE is bit 13.
+    host = with_behaviours(AMX_HOST, Behaviour.SREGS_EFER_NOT_CHECKED)
+    lmsle = SetSregs(0, (("efer", 1 << 13),))
+    assert outcomes(GetSregs(), lmsle, host=host)[-1] == Done()
+    assert isinstance(outcomes(GetSregs(), lmsle)[-1], NotCovered)
+
+
 def test_a_host_that_dies_is_foreseen_in_spite_of_doubts():
     host = with_behaviours(AMX_HOST, Behaviour.XFD_WRITE_KEEPS_XSTATE_BV)
     armed = (RequestGuestPermission(18), *VCPU, SetCpuid2(Table.FULL), SetXsave(B18), SetXfd(B18))
