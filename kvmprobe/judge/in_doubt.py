@@ -8,12 +8,12 @@ kernel is not, explains the finding.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi import ioctls
 from kvmprobe.judge.compare import compare
-from kvmprobe.judge.lockstep import agrees_along, applicable
+from kvmprobe.judge.defect_sets import DefectSets
+from kvmprobe.judge.lockstep import agrees_along, applicable, first_wrong
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.model.outcome import NotCovered, OneOf
 from kvmprobe.model.vcpu_state import set_before_check
@@ -67,15 +67,17 @@ def _predicted(
     wrong = {place for place, agrees in correct.items() if not agrees}
     if not wrong:
         return ()
-    candidates = sorted(applicable(scenario, model_runs), key=lambda defect: defect.name)
-    for count in range(1, len(candidates) + 1):
-        for chosen in combinations(candidates, count):
-            model_run = model_runs.with_defects(frozenset(chosen))
-            found = dict(_examples(finding.step, scenario, model_run, trace))
-            here = all(agrees for (step, _), agrees in found.items() if step == finding.step)
-            explains = here and any(found.get(place) for place in wrong)
-            if explains and agrees_along(scenario, model_run, trace):
-                return chosen
+    sets = DefectSets(applicable(scenario, model_runs))
+    for chosen in sets:
+        model_run = model_runs.with_defects(chosen)
+        found = dict(_examples(finding.step, scenario, model_run, trace))
+        here = all(agrees for (step, _), agrees in found.items() if step == finding.step)
+        explains = here and any(found.get(place) for place in wrong)
+        if explains and agrees_along(scenario, model_run, trace):
+            return tuple(sorted(chosen, key=lambda defect: defect.name))
+        contradicted = first_wrong(scenario, model_run, trace)
+        if contradicted is not None:
+            sets.rule_out(chosen, model_run.walked(scenario)[: contradicted + 1])
     return ()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from kvmprobe.abi.fields import KVM_RUN
 from kvmprobe.judge.compare import compare, exit_without_answer
+from kvmprobe.judge.defect_sets import DefectSets
 from kvmprobe.judge.expectation import expected_fields
 from kvmprobe.judge.log_signatures import violations
 from kvmprobe.model.behaviours import DEFECTS
@@ -148,15 +148,18 @@ def explanation(
 
     :param crashed: the host died in the step after the last one of the trace
     """
-    candidates = sorted(applicable(scenario, model_runs), key=lambda d: d.name)
-    for count in range(1, len(candidates) + 1):
-        for chosen in combinations(candidates, count):
-            model_run = model_runs.with_defects(frozenset(chosen))
-            logs = [known_defects()[defect].logs for defect in chosen]
-            if _agrees(scenario, model_run, trace, logs) and (
-                not crashed or _dies_at(scenario, model_run, len(trace.steps))
-            ):
-                return tuple(known_defects()[defect].id for defect in chosen)
+    sets = DefectSets(applicable(scenario, model_runs))
+    for chosen in sets:
+        model_run = model_runs.with_defects(chosen)
+        wrong = first_wrong(scenario, model_run, trace)
+        if wrong is not None:
+            sets.rule_out(chosen, model_run.walked(scenario)[: wrong + 1])
+            continue
+        defects = [known_defects()[defect] for defect in sorted(chosen, key=lambda d: d.name)]
+        if not unexpected_warnings(trace, [defect.logs for defect in defects]) and (
+            not crashed or _dies_at(scenario, model_run, len(trace.steps))
+        ):
+            return tuple(defect.id for defect in defects)
     return ()
 
 
@@ -190,28 +193,36 @@ def agrees(scenario: Scenario, host: HostProfile, trace: Trace) -> bool:
 
 def agrees_along(scenario: Scenario, model_run: ModelRun, trace: Trace) -> bool:
     """Return what :func:`agrees` returns, with a model run that other scenarios share."""
-    return _agrees(scenario, model_run, trace)
+    wrong = first_wrong(scenario, model_run, trace)
+    return wrong is None and not unexpected_warnings(trace)
 
 
-def _agrees(
-    scenario: Scenario, model_run: ModelRun, trace: Trace, may_log: Sequence[str] = ()
-) -> bool:
-    """Return True if the model run predicts the replies and the warnings.
+def first_wrong(scenario: Scenario, model_run: ModelRun, trace: Trace) -> int | None:
+    """Return the number of the first call whose reply is not as in the model run.
+
+    None if all replies are.  Where the model run ends before the replies do, it is its last call.
+    """
+    number = -1
+    for calls in answers(scenario, model_run, trace):
+        for call in calls:
+            number += 1
+            if call.difference is not None:
+                return number
+    replies = sum(len(step.replies) for step in trace.steps[: len(scenario.steps)])
+    return None if number + 1 == replies else number
+
+
+def unexpected_warnings(trace: Trace, may_log: Sequence[str] = ()) -> Sequence[str]:
+    """Return the kernel's warnings.
 
     :param may_log: texts of warnings that are expected, if they appear
     """
-    replies = sum(len(step.replies) for step in trace.steps[: len(scenario.steps)])
-    for calls in answers(scenario, model_run, trace):
-        if any(call.difference is not None for call in calls):
-            return False
-        replies -= len(calls)
-    unexpected = [
+    return [
         message
         for seen in trace.steps
         for message in violations(seen.kernel_log)
         if not any(text and text in message for text in may_log)
     ]
-    return not replies and not unexpected
 
 
 def _dies_at(scenario: Scenario, model_run: ModelRun, step_number: int) -> bool:

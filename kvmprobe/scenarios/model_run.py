@@ -176,7 +176,10 @@ class DefectiveRun(ModelRun):
         found = self._steps.get(key)
         if found is None:
             own = replace(self._compute(machine._replace(host=self._own_host), op), before=machine)
-            found = self._steps[key] = shared if _alike(own.step, shared.step) else own
+            if _alike(own.step, shared.step):
+                asked = shared.asked | own.asked
+                own = shared if asked == shared.asked else replace(shared, asked=asked)
+            found = self._steps[key] = own
         return found
 
 
