@@ -16,10 +16,12 @@ from kvmprobe.checkers.normal_msrs import moving_fields
 from kvmprobe.errors import errno_name
 from kvmprobe.judge.compare import compare
 from kvmprobe.model.behaviours import DEFECTS
+from kvmprobe.model.one_reg import msr_of
 from kvmprobe.model.outcome import NotCovered
 from kvmprobe.results.difference import image_differs
 from kvmprobe.results.known import known_defects
 from kvmprobe.scenarios.ops.msrs import GetMsrs, SetMsrs
+from kvmprobe.scenarios.ops.one_reg import GetOneReg, SetOneReg
 from kvmprobe.scenarios.ops.xsave import GetXsave, GetXsave2
 from kvmprobe.search.signature import Explained, Signature, signatures_of
 
@@ -166,7 +168,7 @@ def _as_the_hosts_differ(
 
 
 def _register(mine: CallRecord, theirs: CallRecord) -> int | None:
-    """Return the first MSR of a list that the two kernels treat differently.
+    """Return the first MSR that the two kernels treat differently.
 
     :see: arch/x86/kvm/x86.c: __msr_io, which returns how many were processed
     """
@@ -175,6 +177,8 @@ def _register(mine: CallRecord, theirs: CallRecord) -> int | None:
             accessed = indices
         case SetMsrs(entries=entries):
             accessed = tuple(index for index, _ in entries)
+        case GetOneReg(register_id=register_id) | SetOneReg(register_id=register_id):
+            return msr_of(register_id)
         case _:
             return None
     if mine.result != theirs.result:

@@ -52,6 +52,15 @@ def msr_id(index: int) -> int:
     return REG_X86 | SIZE_U64 | _TYPE_MSR << 32 | index
 
 
+def msr_of(register_id: int) -> int | None:
+    """Return the MSR that a register id is for; None if it is for another register.
+
+    :see: arch/x86/include/uapi/asm/kvm.h: KVM_X86_REG_MSR
+    """
+    index = register_id & U32_MAX
+    return index if register_id == msr_id(index) else None
+
+
 def get_one_reg(machine: Machine, vcpu_name: str, register_id: int) -> Step:
     """KVM_GET_ONE_REG: EINVAL for another register, or an MSR that KVM_GET_MSRS would not read.
 
@@ -59,9 +68,9 @@ def get_one_reg(machine: Machine, vcpu_name: str, register_id: int) -> Step:
     """
     if _is_ssp(machine, vcpu_name, register_id):
         return Step(machine, Done(fields={VALUE_FIELD: machine.vcpu(vcpu_name).ssp}), GET_ONE_REG)
-    if not _is_msr(machine, register_id):
+    index = _msr(machine, register_id)
+    if index is None:
         return Step(machine, Failed(errno.EINVAL), GET_ONE_REG)
-    index = register_id & U32_MAX
     step = msr.get_msrs(machine, vcpu_name, [index])
     match step.outcome:
         case Done(1, fields):
@@ -85,9 +94,10 @@ def set_one_reg(machine: Machine, vcpu_name: str, register_id: int, value: int) 
             return Step(machine, Failed(errno.EINVAL), SET_ONE_REG)
         written = machine.vcpu(vcpu_name)._replace(ssp=value)
         return Step(machine.with_vcpu(vcpu_name, written), Done(), SET_ONE_REG)
-    if not _is_msr(machine, register_id):
+    index = _msr(machine, register_id)
+    if index is None:
         return Step(machine, Failed(errno.EINVAL), SET_ONE_REG)
-    step = msr.set_msrs(machine, vcpu_name, [(register_id & U32_MAX, value)])
+    step = msr.set_msrs(machine, vcpu_name, [(index, value)])
     match step.outcome:
         case Done(1):
             return Step(step.machine, Done(), SET_ONE_REG)
@@ -125,7 +135,5 @@ def _is_ssp(machine: Machine, vcpu_name: str, register_id: int) -> bool:
     return register_id == GUEST_SSP and knows and has
 
 
-def _is_msr(machine: Machine, register_id: int) -> bool:
-    if Behaviour.ONE_REG_MSRS not in machine.host.behaviours:
-        return False
-    return register_id >> 32 == msr_id(0) >> 32
+def _msr(machine: Machine, register_id: int) -> int | None:
+    return msr_of(register_id) if Behaviour.ONE_REG_MSRS in machine.host.behaviours else None

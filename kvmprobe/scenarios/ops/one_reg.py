@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from kvmprobe.model.machine import Machine
     from kvmprobe.model.outcome import Step
 
-_MSRS = one_reg.msr_id(0) >> 32
 _ERRNOS = (errno.EINVAL,)
 
 
@@ -29,14 +28,13 @@ def _one_reg(register_id: int, value: bytes = b"") -> Argument:
 
 
 def _refused(register_id: int, value: int) -> str:
-    kind, index = register_id >> 32, register_id & U32_MAX
-    cut = kind == _MSRS and index == Msr.IA32_SYSENTER_CS and value > U32_MAX
+    cut = one_reg.msr_of(register_id) == Msr.IA32_SYSENTER_CS and value > U32_MAX
     return "some CPUs keep 32 bits of IA32_SYSENTER_CS only" if cut else ""
 
 
 def _not_covered(register_id: int) -> str:
-    kind, index = register_id >> 32, register_id & U32_MAX
-    return unknown_msr([index]) if kind == _MSRS else ""
+    index = one_reg.msr_of(register_id)
+    return "" if index is None else unknown_msr([index])
 
 
 @op(

@@ -107,13 +107,16 @@ def test_what_the_examples_of_two_hosts_differ_in_is_a_fact(without_a_rule):
     assert between(of, AMX_HOST, replace(AMX_HOST, supported=fewer)) == Named((FACTS,))
 
 
-def test_capabilities_of_vmx_are_what_a_kernel_lets_nested_guests_have():
+@pytest.mark.parametrize(("op", "result"), [(GetMsrs((0x48C,)), 1), (GetOneReg(msr_id(0x48C)), 0)])
+def test_capabilities_of_vmx_are_what_a_kernel_lets_nested_guests_have(op, result):
     # SDM vol.3 appendix A.10: IA32_VMX_EPT_VPID_CAP; 6.18.12 and 7.3.4 differ in it.
-    of = scenario(GetMsrs((0x48C,)))
-    (reply,) = trace_of(of, AMX_HOST).steps[LAST].replies
-    outputs = (reply.output[:-8] + bytes([n] * 8) for n in (1, 2))
-    replies = [(LAST, 0, replace(reply, result=1, output=output)) for output in outputs]
-    assert first_difference(of, *(side(of, AMX_HOST, r) for r in replies)) == Named((NESTED,))
+    of, host = scenario(op), with_behaviours(AMX_HOST, Behaviour.ONE_REG_MSRS)
+    (reply,) = trace_of(of, host).steps[LAST].replies
+    content = (reply.output or bytes(24))[:-8]
+    replies = [
+        (LAST, 0, replace(reply, result=result, output=content + bytes([n] * 8))) for n in (1, 2)
+    ]
+    assert first_difference(of, *(side(of, host, r) for r in replies)) == Named((NESTED,))
 
 
 def test_the_time_may_differ():
