@@ -161,7 +161,8 @@ def get_cpuid2(
     """KVM_GET_CPUID2.
 
     :param name: the table is kept under it for a later SET_CPUID2; nothing keeps none
-    :param room: entries that the caller's buffer, all zero, holds
+    :param room: entries that the caller claims to have room for; its buffer, all zero, has no more
+        than ``MAX_ENTRIES``
 
     :see: arch/x86/kvm/cpuid.c: kvm_vcpu_ioctl_get_cpuid2
     """
@@ -174,9 +175,10 @@ def get_cpuid2(
     vcpu = cpuid_refresh.refreshed(host, vcpu)
     machine = machine.with_vcpu(vcpu_name, vcpu)
     held = current(host, cpuid_refresh.as_held(vcpu), vcpu.cpuid or GuestCpuid())
-    table = held.table
+    table, count = held.table, len(held.entries)
     if Behaviour.GET_CPUID2_KEEPS_NENT in host.behaviours:
-        table = CpuidTable(held.entries + (_BLANK,) * (room - len(held.entries)))
+        count = room
+        table = CpuidTable(held.entries + (_BLANK,) * (min(room, MAX_ENTRIES) - len(held.entries)))
     unspecified = (vcpu.cpuid or GuestCpuid()).unspecified
     if name:
         kept = GuestCpuid.of(table, unspecified)
@@ -185,7 +187,7 @@ def get_cpuid2(
     if vendor.rewrites_cpuid(host):
         return Step(machine, Done(fields=values), GET_CPUID2)
     expected = ExpectedTable(table, unspecified, Freedom.DIFFERS_BETWEEN_CPUS)
-    fields = {NENT_FIELD: len(table.entries), **values}
+    fields = {NENT_FIELD: count, **values}
     return Step(machine, Done(fields=fields, table=expected), GET_CPUID2)
 
 

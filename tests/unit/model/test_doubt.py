@@ -108,3 +108,13 @@ def test_a_table_that_ends_beyond_the_buffer_is_not_read():
     host = with_behaviours(AMX_HOST, Behaviour.GET_CPUID2_KEEPS_NENT)
     ops = (*VCPU, GetCpuid2(room=300))
     assert (judgeable(ops, host), judgeable(ops, AMX_HOST)) == (False, True)
+
+
+def test_a_claim_of_room_for_any_number_of_entries_costs_no_memory():
+    # struct kvm_cpuid2: nent is 32 bits.
+    host = with_behaviours(AMX_HOST, Behaviour.GET_CPUID2_KEEPS_NENT)
+    machine = Machine.fresh(host)
+    for op in (*VCPU, GetCpuid2(room=(1 << 32) - 1)):
+        step = op.transition(machine)
+        machine = step.machine
+    assert step.outcome.fields["nent"] == (1 << 32) - 1
