@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # Options of `run` that a shard is given as they are.
 _OF_EVERY = ("scenario_timeout", "step_timeout")
-_OF_LAB = ("kernel", "modules", "archive", "tarball", "cpu", "cpus", "append", "jobs", "cold")
-_OF_HOST = ("device", "hazardous", "all_crashes", "allow_tainted", "shared")
+OF_LAB = ("kernel", "modules", "archive", "tarball", "cpu", "cpus", "append", "jobs", "cold")
+OF_HOST = ("device", "hazardous", "all_crashes", "allow_tainted", "shared")
 # Half a minute on one processor, against two or three seconds to begin a shard; fewer where a run
 # has few, so that each worker has some shards and the last does not keep the others waiting.
 _MOST = 1000
@@ -105,7 +105,7 @@ class Fleet:
         return Placement(self._words(Where.LAB), frozenset({Resource.LAB}))
 
     def _words(self, where: Where) -> tuple[str, ...]:
-        options = _OF_LAB if where == Where.LAB else _OF_HOST
+        options = OF_LAB if where == Where.LAB else OF_HOST
         own = words_of(self._arguments, (*_OF_EVERY, *options))
         return ("run", f"--target={where.value}", *own)
 
@@ -116,7 +116,7 @@ class Fleet:
         ledger = self._attempt.ledger
         for target, name in history.facts.items():
             if target not in ledger.environments:
-                ledger.place(target, Risk.EXPENDABLE, _facts(parcel.payload(name)))
+                ledger.place(target, Risk.EXPENDABLE, facts(parcel.payload(name)))
         found = set()
         for (target, scenario), record in history.records.items():
             if scenario in wanted and scenario not in found:
@@ -130,14 +130,18 @@ class Fleet:
         return found
 
 
-def _facts(content: bytes) -> dict[str, Any]:
+def facts(content: bytes) -> dict[str, Any]:
+    """Return the facts about a worker's host.
+
+    :raises ScenarioError: it is something else
+    """
     try:
-        facts = json.loads(content)
+        read = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ScenarioError(f"the facts about a worker's host: {error}") from error
-    if not isinstance(facts, dict):
+    if not isinstance(read, dict):
         raise ScenarioError("the facts about a worker's host are not a JSON object")
-    return facts
+    return read
 
 
 def parts(groups: Iterable[Sequence[str]], workers: int) -> Iterator[tuple[str, ...]]:

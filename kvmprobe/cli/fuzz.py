@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.corpus import read_corpus, write_corpus
 from kvmprobe.cli.fit_host import check_host, notice
+from kvmprobe.cli.fleet import needs_extra
 from kvmprobe.cli.fuzz_session import Limits, Session
 from kvmprobe.cli.grammar.epilogs import FUZZING, SAFETY, end_with
 from kvmprobe.cli.grammar.host import add_host_checks, add_target, arming_of
-from kvmprobe.cli.grammar.shared import Number, add_coverage, add_device, add_emulated, seconds
+from kvmprobe.cli.grammar.shared import (
+    Number,
+    add_coverage,
+    add_device,
+    add_emulated,
+    add_fleet,
+    seconds,
+)
 from kvmprobe.cli.places import emulated_host, is_emulated, refuse_kernel_of_host, watched
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import ExitCode, RunDirectoryError
@@ -96,6 +104,7 @@ def add_arguments(fuzz: argparse.ArgumentParser) -> None:
     add_emulated(fuzz)
     add_coverage(fuzz)
     add_host_checks(fuzz)
+    add_fleet(fuzz)
     fuzz.set_defaults(all_crashes=False, arm=None)
 
 
@@ -106,9 +115,11 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises Unavailable, LabError: nothing can run there
     """
     refuse_kernel_of_host(arguments)
-    corpus = read_corpus(arguments.corpus) if arguments.corpus else []
     if arguments.seed is None:
         arguments.seed = int.from_bytes(os.urandom(4), "little")
+    if arguments.scheduler is not None:
+        return _on_a_fleet(arguments, console)
+    corpus = read_corpus(arguments.corpus) if arguments.corpus else []
     limits = Limits(arguments.minutes * 60, arguments.reduce_seconds)
     with progress() as status:
         emulated = emulated_host(arguments, status) if is_emulated(arguments) else None
@@ -146,6 +157,15 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if not session.sequences:
         return ExitCode.NOTHING_RAN
     return ExitCode.DIVERGED if session.finds else ExitCode.OK
+
+
+def _on_a_fleet(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    try:
+        # Imported only here: it needs an extra.
+        from kvmprobe.cli.fuzz_campaign import run_campaign  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise needs_extra("--scheduler", error) from error
+    return run_campaign(arguments, console)
 
 
 def _grown(corpus: Path | None, session: Session) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,14 @@ from kvmprobe.results.journal import EntryType, read_entries
 from kvmprobe.results.run_directory import JOURNAL, PAYLOADS, is_run_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 # The whole catalogue with all outputs is 24 MB.
 _MOST_BYTES = 1 << 30
+# What a search keeps beside its journal.  Programs are not among it: the receiver writes its own.
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
+_FILE = re.compile(rf"(scenarios|finds/{_NAME})/{_NAME}\.(json|txt|log)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,16 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A shard's ending, the history of its run directory, and the payloads by SHA-256."""
+    """A shard's ending, and what its run directory has.
+
+    :ivar payloads: by SHA-256
+    :ivar files: documents and texts, by path: ``finds/NAME/reduced.json``
+    """
 
     ending: Ending
     history: History | None = None
     payloads: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def payload(self, name: str) -> bytes:
         """Return a payload.
@@ -73,13 +82,17 @@ def pack(ending: Ending, folder: Path) -> bytes:
     :param folder: the run directory of the shard; it need not exist
     :raises UsageError: its journal is damaged
     """
-    entries: list[dict[str, Any]] = []
-    payloads = {}
+    data: dict[str, Any] = {
+        "ending": to_json(Ending, ending),
+        "entries": [],
+        "payloads": {},
+        "files": {},
+    }
     if is_run_directory(folder):
-        entries = read_entries(folder / JOURNAL)
-        files = (folder / PAYLOADS).glob("*/[0-9a-f]*")
-        payloads = {file.name: b64encode(file.read_bytes()).decode() for file in files}
-    data = {"ending": to_json(Ending, ending), "entries": entries, "payloads": payloads}
+        data["entries"] = read_entries(folder / JOURNAL)
+        payloads = (folder / PAYLOADS).glob("*/[0-9a-f]*")
+        data["payloads"] = {one.name: b64encode(one.read_bytes()).decode() for one in payloads}
+        data["files"] = dict(_texts(folder))
     return zstandard.compress(json.dumps(data, separators=(",", ":")).encode())
 
 
@@ -97,11 +110,25 @@ def unpack(content: object) -> Parcel:
         data = json.loads(zstandard.decompress(content))
         ending = from_json(Ending, data["ending"], "$.ending")
         payloads = dict(_payload(*item) for item in data["payloads"].items())
-        return Parcel(ending, _history(data["entries"]), payloads)
+        files = dict(_file(*item) for item in data["files"].items())
+        return Parcel(ending, _history(data["entries"]), payloads, files)
     except (zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ScenarioError(f"a worker's result: {error!r}") from error
     except RecursionError as error:
         raise ScenarioError("a worker's result: nested too deeply") from error
+
+
+def _texts(folder: Path) -> Iterator[tuple[str, str]]:
+    for file in (*folder.glob("scenarios/*"), *folder.glob("finds/*/*")):
+        name = str(file.relative_to(folder))
+        if _FILE.fullmatch(name):
+            yield name, file.read_text("utf-8", "replace")
+
+
+def _file(name: str, text: object) -> tuple[str, str]:
+    if not _FILE.fullmatch(name) or not isinstance(text, str):
+        raise ScenarioError(f"a worker's file {name!r:.80}: not one that a search has")
+    return name, text
 
 
 def _history(entries: Any) -> History | None:  # noqa: ANN401 - JSON

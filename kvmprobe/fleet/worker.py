@@ -8,7 +8,6 @@ finds in the journal what was running, as ``kvmprobe resume`` does.
 from __future__ import annotations
 
 import json
-import selectors
 import shutil
 import socket
 import subprocess
@@ -16,22 +15,19 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from distributed import get_client, get_worker
-from distributed.core import Status
 
 from kvmprobe import __version__
 from kvmprobe.execution.local_link import ends_with_us
 from kvmprobe.fleet.orders import Order
 from kvmprobe.fleet.parcel import Ending, pack
+from kvmprobe.fleet.wanted import Wanted
 from kvmprobe.results.run_directory import runs_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from distributed import Worker
 
-# Between two looks at whether the client still wants the shard.
-_LOOK_SECONDS = 0.5
 TOOL = f"kvmprobe {__version__}"
 
 
@@ -53,7 +49,7 @@ def work(text: str) -> bytes:
     """
     order = Order.of(text)
     worker = get_worker()
-    folder = _folder(order.campaign) / ("host" if order.real else order.shard)
+    folder = campaign_folder(order.campaign) / ("host" if order.real else order.shard)
     ending = Ending(str(worker.name), worker.address)
     if order.tool != TOOL:
         refused = f"it has {TOOL}, and the campaign was begun with {order.tool}"
@@ -67,11 +63,12 @@ def work(text: str) -> bytes:
 
 def forget(campaign: str) -> bool:
     """Remove what a worker's machine keeps of a campaign; a function for ``Client.run``."""
-    shutil.rmtree(_folder(campaign), ignore_errors=True)
+    shutil.rmtree(campaign_folder(campaign), ignore_errors=True)
     return True
 
 
-def _folder(campaign: str) -> Path:
+def campaign_folder(campaign: str) -> Path:
+    """Return where a worker's machine keeps what it runs of a campaign."""
     return runs_folder().parent / "fleet" / campaign
 
 
@@ -98,7 +95,7 @@ class _Shard:
         self._order = order
         self._folder = folder
         self._worker = worker
-        self._key = worker.get_current_task()
+        self._wanted = Wanted()
         self._client = get_client()
         self._open: tuple[str, ...] = ()
         self._said: dict[str, Any] | None = None
@@ -135,7 +132,7 @@ class _Shard:
 
     def _talk(self, process: subprocess.Popen[bytes]) -> None:
         _write(process.stdin, self._order.text())
-        for said in self._heard(process.stdout):
+        for said in map(json.loads, self._wanted.lines(process.stdout)):
             if "refused" in said:
                 self._said = said
                 return
@@ -144,25 +141,6 @@ class _Shard:
             # The scheduler has it before the process goes on, which can crash this machine.
             self._client.log_event(running_topic(self._order.campaign), event)
             _write(process.stdin, "")
-
-    def _heard(self, output: IO[bytes] | None) -> Iterator[dict[str, Any]]:
-        """Yield what the process says, until it ends or the shard is not wanted any more."""
-        assert output is not None  # noqa: S101 - opened as a pipe above
-        with selectors.DefaultSelector() as selector:
-            selector.register(output, selectors.EVENT_READ)
-            while self._wanted:
-                if selector.select(_LOOK_SECONDS):
-                    line = output.readline()
-                    if not line:
-                        return
-                    yield json.loads(line)
-
-    @property
-    def _wanted(self) -> bool:
-        if self._worker.status is not Status.running:
-            return False
-        task = self._worker.state.tasks.get(self._key)
-        return task is not None and task.state != "cancelled"
 
 
 def _write(pipe: IO[bytes] | None, text: str) -> None:

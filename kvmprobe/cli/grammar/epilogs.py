@@ -154,6 +154,12 @@ corpus:
   --corpus DIR reads scenarios as `explain --json` writes them. If one of
   them is wrong, nothing runs. Afterwards it has the few sequences that
   together reached everything.
+fleet:
+  With --scheduler each worker that is there at the start searches for M
+  minutes, with a seed of its own: N, N + 1, ... DIR/seed-N is the run of
+  each. A search on the emulated host whose worker is lost begins again on
+  another one. One on a machine's own kernel may have crashed it: the
+  journal there has what was running. ^C keeps what each has found.
 """
 SEARCHES = """\
 searches:

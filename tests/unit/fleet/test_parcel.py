@@ -35,7 +35,13 @@ def kept(tmp_path):
 
 
 def packed(**members):
-    data = {"ending": {"worker": "w", "address": "a"}, "entries": [], "payloads": {}, **members}
+    data = {
+        "ending": {"worker": "w", "address": "a"},
+        "entries": [],
+        "payloads": {},
+        "files": {},
+        **members,
+    }
     return zstandard.compress(json.dumps(data).encode())
 
 
@@ -45,6 +51,15 @@ def test_a_run_directory_comes_back(kept):
     assert parcel.history == History.of(kept.entries())
     outputs = [name for names in parcel.history.outputs.values() for name in names.values()]
     assert [*map(parcel.payload, outputs)] == [OUTPUT]
+
+
+def test_what_a_search_found_comes_back_without_programs(kept):
+    folder = kept.path / "finds" / "crash-1"
+    folder.mkdir(parents=True)
+    for name in ("find.txt", "reduced.json", "reproducer.c"):
+        (folder / name).write_text(name)
+    files = {"finds/crash-1/find.txt": "find.txt", "finds/crash-1/reduced.json": "reduced.json"}
+    assert unpack(pack(ENDING, kept.path)).files == files
 
 
 def test_a_shard_that_did_not_begin_has_no_history(tmp_path):
@@ -75,6 +90,9 @@ def too_large():
         (packed(payloads={"0" * 64: "YQ=="}), "SHA-256"),
         (packed(payloads={"0" * 64: "?"}), "result"),
         (packed(payloads=[]), "result"),
+        (packed(files={"finds/../../x/find.txt": ""}), "not one that a search has"),
+        (packed(files={"finds/a/reproducer.c": "int main;"}), "not one that a search has"),
+        (packed(files={"finds/a/find.txt": 7}), "not one that a search has"),
     ],
 )
 def test_what_is_not_a_parcel_is_refused(content, message):

@@ -1,0 +1,1067 @@
+// SPDX-License-Identifier: MIT
+/*
+ * fuzz.6.26
+ *
+ * Makes one sequence of KVM calls and checks the result of each.  The comment at each
+ * step has the expected result, and its source in the documentation, the SDM or the
+ * kernel.
+ *
+ * Build: cc -std=gnu11 -O2 -Wall -Wextra -Werror -static -pthread -o reproducer reproducer.c
+ * Run:   ./reproducer [--go-on]
+ * Exit:  0 not reproduced: the kernel behaves as expected
+ *        1 reproduced: a result differs
+ *        2 cannot run here: no /dev/kvm, no AMX, another CPU than it was written for,
+ *          no 64-bit guest although it needs one, or not finished within 60 s
+ *
+ * Without --go-on it stops if XSTATE_BV and XFD show that the next load of the
+ * guest's FPU state would PANIC the host.
+ *
+ * For KVM that offers guests XCR0=0x602e7 (FP|SSE|YMM|OPMASK|ZMM_HI256|HI16_ZMM|PKRU|XTILE_CFG|XTILE_DATA).
+ * Shows: KVM_SET_FPU is lost and KVM_GET_FPU stale where XSTATE_BV says that x87 and SSE are in INIT state
+ * (kvmprobe's O2, open).
+ * Shows: KVM_GET_SUPPORTED_CPUID has XTILE_CFG without XTILE_DATA where guest permission was not asked (kvmprobe's
+ * B4, fixed in 6.4; not in 6.1.y).
+ * Written by kvmprobe 0.1.0.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define XFEATURE_MASK_FP (1ULL << 0)
+#define XFEATURE_MASK_SSE (1ULL << 1)
+#define MSR_IA32_XFD 0x1c4
+#define MSR_IA32_XFD_ERR 0x1c5
+#define MSR_IA32_PAT 0x277
+#define MSR_IA32_U_CET 0x6a0
+#define MSR_IA32_S_CET 0x6a2
+#define MSR_IA32_PL0_SSP 0x6a4
+#define MSR_IA32_PL1_SSP 0x6a5
+#define MSR_IA32_PL2_SSP 0x6a6
+#define MSR_IA32_PL3_SSP 0x6a7
+#define MSR_IA32_INT_SSP_TAB 0x6a8
+#define MSR_IA32_XSS 0xda0
+#define XSAVE_FCW 0
+#define XSAVE_MXCSR 24
+#define XSAVE_MXCSR_MASK 28
+#define XSAVE_ST 32
+#define XSAVE_XMM 160
+#define XSAVE_SOFTWARE 464
+#define XSAVE_XSTATE_BV 512
+#define NOT_REPRODUCED 0
+#define REPRODUCED 1
+#define CANNOT_RUN 2
+#ifndef KVM_CAP_XSAVE2
+#define KVM_CAP_XSAVE2 208
+#endif
+#ifndef KVM_X86_XCOMP_GUEST_SUPP
+#define KVM_X86_XCOMP_GUEST_SUPP 0
+#endif
+#ifndef KVM_GET_XSAVE2
+#define KVM_GET_XSAVE2 _IOR(KVMIO, 0xcf, struct kvm_xsave)
+#endif
+#ifndef KVM_GET_SREGS2
+#define KVM_GET_SREGS2 _IOR(KVMIO, 0xcc, struct kvm_sregs2)
+#endif
+/* Fills an output before the call, to show the bytes that the kernel did not write. */
+#define CANARY 0xa5
+/* The result of a call that was not made because it would kill the host.  No errno is that large. */
+#define STOPPED (-4096L)
+
+static int checks;
+
+static int mismatches;
+
+static const char *last_call = "";
+
+static char first_mismatch[512];
+
+/* Prints what differs in the result of the last call.  The last line of the program repeats the first mismatch. */
+__attribute__((format(printf, 1, 2))) static void mismatch(const char *format, ...)
+{
+	char text[160];
+	va_list values;
+
+	va_start(values, format);
+	vsnprintf(text, sizeof(text), format, values);
+	va_end(values);
+	printf("    MISMATCH: %s\n", text);
+	if (!first_mismatch[0])
+		snprintf(first_mismatch, sizeof(first_mismatch), "; first: %.300s: %s", last_call, text);
+}
+
+static int verdict(void)
+{
+	printf("%s: %d of %d checks failed%s\n", mismatches ? "REPRODUCED" : "not reproduced", mismatches, checks,
+	       first_mismatch);
+	return mismatches ? REPRODUCED : NOT_REPRODUCED;
+}
+
+__attribute__((format(printf, 1, 2), noreturn)) static void cannot_run(const char *format, ...)
+{
+	va_list values;
+
+	va_start(values, format);
+	fputs("cannot run here: ", stdout);
+	vprintf(format, values);
+	putchar('\n');
+	va_end(values);
+	exit(CANNOT_RUN);
+}
+
+/* Ends the program before a call that would make no sense. */
+__attribute__((noreturn)) static void give_up(const char *why)
+{
+	printf("ended early: %s%s\n", why, first_mismatch);
+	exit(mismatches ? REPRODUCED : CANNOT_RUN);
+}
+
+static void show(const char *call, long seen)
+{
+	last_call = call;
+	if (seen == STOPPED) {
+		printf("%s: not made, because it loads a component that XFD disables and can panic this host; use --go-on\n",
+		       call);
+		exit(verdict());
+	}
+	if (seen < 0)
+		printf("%s = %ld (%s)\n", call, seen, strerror((int)-seen));
+	else
+		printf("%s = %ld\n", call, seen);
+}
+
+static int check(const char *call, long seen, long wanted)
+{
+	show(call, seen);
+	checks++;
+	if (seen == wanted)
+		return 1;
+	mismatches++;
+	mismatch("expected %ld%s%s%s", wanted, wanted < 0 ? " (" : "", wanted < 0 ? strerror((int)-wanted) : "",
+		 wanted < 0 ? ")" : "");
+	return 0;
+}
+
+static void check_descriptor(const char *call, long seen)
+{
+	if (seen >= 0)
+		printf("%s = a descriptor\n", call);
+	else
+		show(call, seen);
+	checks++;
+	if (seen >= 0)
+		return;
+	mismatches++;
+	mismatch("expected a descriptor");
+}
+
+/* Bits in `open` are unspecified. */
+static void expect_value(const char *name, uint64_t seen, uint64_t wanted, uint64_t open)
+{
+	printf("    %s = %#llx\n", name, (unsigned long long)seen);
+	checks++;
+	if (((seen ^ wanted) & ~open) == 0)
+		return;
+	mismatches++;
+	mismatch("%s is %#llx, expected %#llx", name, (unsigned long long)seen, (unsigned long long)wanted);
+}
+
+/* Ends a program that hangs, also in KVM_RUN.  A mismatch found before counts as reproduced. */
+static char too_late[96];
+
+static void time_is_up(int number)
+{
+	(void)number;
+	if (write(STDOUT_FILENO, too_late, strlen(too_late)) < 0)
+		_exit(CANNOT_RUN);
+	_exit(mismatches ? REPRODUCED : CANNOT_RUN);
+}
+
+static void end_within(unsigned int seconds, const char *otherwise)
+{
+	snprintf(too_late, sizeof(too_late), "%s within %u s\n", otherwise, seconds);
+	signal(SIGALRM, time_is_up);
+	alarm(seconds);
+}
+
+static uint64_t u16_at(const void *place)
+{
+	uint16_t value;
+
+	memcpy(&value, place, sizeof(value));
+	return value;
+}
+
+static uint64_t u32_at(const void *place)
+{
+	uint32_t value;
+
+	memcpy(&value, place, sizeof(value));
+	return value;
+}
+
+static uint64_t u64_at(const void *place)
+{
+	uint64_t value;
+
+	memcpy(&value, place, sizeof(value));
+	return value;
+}
+
+static void put_u16(void *place, uint16_t value)
+{
+	memcpy(place, &value, sizeof(value));
+}
+
+static void put_u32(void *place, uint32_t value)
+{
+	memcpy(place, &value, sizeof(value));
+}
+
+static void put_u64(void *place, uint64_t value)
+{
+	memcpy(place, &value, sizeof(value));
+}
+
+/* Unspecified bits, the same in each byte of a range. */
+struct open_bits {
+	size_t offset, size;
+	uint8_t bits;
+};
+
+/* The expected content of an output; fill() writes it over zeros. */
+struct content {
+	size_t size;
+	void (*fill)(uint8_t *bytes);
+	const struct open_bits *open;
+	size_t opens;
+};
+
+enum { LARGEST_CONTENT = 1 << 16 };
+
+/* Returns the expected content, with the observed value in each unspecified bit. */
+static const uint8_t *made(const struct content *content, const uint8_t *seen)
+{
+	static uint8_t bytes[LARGEST_CONTENT];
+
+	memset(bytes, 0, content->size);
+	content->fill(bytes);
+	for (const struct open_bits *open = content->open; open < content->open + content->opens; open++)
+		for (size_t i = open->offset; i < open->offset + open->size; i++)
+			bytes[i] = (uint8_t)((bytes[i] & ~open->bits) | (seen[i] & open->bits));
+	return bytes;
+}
+
+static void print_bytes(const char *which, const uint8_t *bytes, size_t size)
+{
+	printf("      %s", which);
+	for (size_t i = 0; i < size && i < 16; i++)
+		printf(" %02x", bytes[i]);
+	puts(size > 16 ? " ..." : "");
+}
+
+static void print_differences(const uint8_t *wanted, const uint8_t *seen, size_t size)
+{
+	enum { MOST = 8 };
+	int shown = 0;
+
+	for (size_t i = 0, end; i < size && shown < MOST; i = end) {
+		for (end = i; end < size && wanted[end] != seen[end]; end++)
+			;
+		if (end == i) {
+			end++;
+			continue;
+		}
+		mismatch("bytes %zu-%zu", i, end - 1);
+		print_bytes("expected", wanted + i, end - i);
+		print_bytes("observed", seen + i, end - i);
+		shown++;
+	}
+}
+
+static void expect_bytes(const uint8_t *seen, const struct content *content)
+{
+	const uint8_t *wanted = made(content, seen);
+
+	checks++;
+	if (memcmp(wanted, seen, content->size) == 0)
+		return;
+	mismatches++;
+	print_differences(wanted, seen, content->size);
+}
+
+/* Checks that a buffer of `size` bytes has one of these XSAVE images, and that no further byte was written. */
+static void expect_image(const uint8_t *seen, size_t size, const struct content *const *choices, size_t count)
+{
+	size_t end = size;
+
+	printf("    XSTATE_BV = %#llx\n", (unsigned long long)u64_at(seen + XSAVE_XSTATE_BV));
+	checks++;
+	while (end > 0 && seen[end - 1] == CANARY)
+		end--;
+	for (size_t i = 0; i < count; i++)
+		if (end <= choices[i]->size && memcmp(made(choices[i], seen), seen, choices[i]->size) == 0)
+			return;
+	mismatches++;
+	if (end > choices[0]->size)
+		mismatch("the kernel wrote %zu bytes, expected %zu", end, choices[0]->size);
+	print_differences(made(choices[0], seen), seen, choices[0]->size);
+}
+
+/* A missing entry is all zero.  An entry whose index is not significant applies to all sub-leaves. */
+static struct kvm_cpuid_entry2 cpuid_entry(const void *table, uint32_t leaf, uint32_t subleaf)
+{
+	struct kvm_cpuid_entry2 entry;
+	uint64_t count = u32_at(table);
+
+	for (size_t i = 0; i < count && i < 256; i++) {
+		memcpy(&entry, (const uint8_t *)table + 8 + sizeof(entry) * i, sizeof(entry));
+		if (entry.function == leaf
+		    && (entry.index == subleaf || !(entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)))
+			return entry;
+	}
+	return (struct kvm_cpuid_entry2){ 0 };
+}
+
+static uint64_t cpuid_xcr0(const void *table)
+{
+	struct kvm_cpuid_entry2 entry = cpuid_entry(table, 0xd, 0);
+
+	return (uint64_t)entry.edx << 32 | entry.eax;
+}
+
+/* A system call's result, or -errno. */
+static long result_of(long returned)
+{
+	return returned < 0 ? -errno : returned;
+}
+
+static long open_kvm(const char *device)
+{
+	return result_of(open(device, O_RDWR | O_CLOEXEC));
+}
+
+static void need_kvm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0)
+		cannot_run("/dev/kvm: %s", strerror(errno));
+	if (ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2) <= 0)
+		cannot_run("KVM has no KVM_CAP_XSAVE2; the kernel is older than Linux 5.17");
+	close(kvm);
+}
+
+/* Checks which components KVM offers guests; all expected results depend on them. */
+static void need_guest_components(uint64_t wanted)
+{
+	uint64_t offered = 0;
+	struct kvm_device_attr attribute = {
+		.attr = KVM_X86_XCOMP_GUEST_SUPP,
+		.addr = (uintptr_t)&offered,
+	};
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (ioctl(kvm, KVM_GET_DEVICE_ATTR, &attribute) < 0)
+		cannot_run("KVM_GET_DEVICE_ATTR(KVM_X86_XCOMP_GUEST_SUPP): %s", strerror(errno));
+	close(kvm);
+	if (offered != wanted)
+		cannot_run("KVM offers guests XCR0=%#llx here, not %#llx%s", (unsigned long long)offered,
+			   (unsigned long long)wanted, wanted & ~offered & 1ULL << 18 ? " (no AMX)" : "");
+}
+
+static void need_mxcsr_mask(uint32_t wanted)
+{
+	static struct { uint8_t bytes[512]; } area __attribute__((aligned(16)));
+	uint32_t mask;
+
+	__asm__ volatile("fxsave %0" : "=m"(area));
+	mask = (uint32_t)u32_at(area.bytes + XSAVE_MXCSR_MASK);
+	if ((mask ? mask : 0xffbf) != wanted)
+		cannot_run("MXCSR_MASK is %#x on this CPU, not %#x", mask, wanted);
+}
+
+static int go_on;
+
+/*
+ * XRSTOR of a component that is in XSTATE_BV and that XFD disables raises #NM, here in the host (SDM vol.1 13.14 "Extended
+ * Feature Disable (XFD)").  A kernel that allows such a guest fpstate panics when it loads it.
+ */
+static int load_is_fatal(int vcpu)
+{
+	static union {
+		struct kvm_xsave xsave;
+		uint8_t bytes[1 << 16];
+	} image;
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[1];
+	} xfd = { .head.nmsrs = 1, .entries = { { .index = MSR_IA32_XFD } } };
+
+	if (go_on || ioctl(vcpu, KVM_GET_XSAVE2, &image) < 0 || ioctl(vcpu, KVM_GET_MSRS, &xfd) != 1)
+		return 0;
+	return (u64_at(image.bytes + XSAVE_XSTATE_BV) & xfd.entries[0].data) != 0;
+}
+
+static int kvm = -1;
+static int vm = -1;
+static int vcpu0 = -1;
+static uint8_t kept_supported_cpuid[10248];
+static uint8_t kept_kvm_regs[144];
+static uint8_t kept_regs_of_vcpu0[144];
+static uint8_t kept_msrs_of_vcpu0[56];
+static uint8_t kept_cet_msrs_of_vcpu0[152];
+static uint8_t get_supported_cpuid_out[10248];
+static uint8_t get_regs_out[144];
+static uint8_t get_lapic_out[1024];
+static uint8_t get_regs_2_out[144];
+static uint8_t get_msrs_out[56];
+static uint8_t get_msrs_2_out[152];
+static uint8_t get_fpu_out[416];
+static uint8_t get_xsave2_out[11008];
+static uint8_t get_msrs_3_out[40];
+static uint8_t get_sregs2_out[320];
+
+static void fill_expected_16(uint8_t *bytes)
+{
+	memcpy(bytes, (const uint8_t[]){
+		0x09, 0xf5, 0x7c, 0x71, 0xf0, 0x2a, 0xc9, 0x72, 0x6b, 0x5b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x4d, 0x95, 0xae, 0x43, 0x7e, 0x21, 0xba, 0x90, 0xcd, 0xd2, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x03, 0x18, 0x00, 0x3c, 0xa7, 0xbe, 0xff, 0xf3, 0xcb, 0x53, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x16, 0x7e, 0x2d, 0x9e, 0x13, 0x1b, 0x65, 0xa6, 0x5a, 0x98, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x0f, 0x1d, 0x04, 0x70, 0x2c, 0xe0, 0xbf, 0xa6, 0x69, 0xfa, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x74, 0x6e, 0xb7, 0xbb, 0x45, 0xe9, 0xfa, 0x71, 0xcc, 0xb5, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x8b, 0x23, 0x65, 0x46, 0x7f, 0x2e, 0x0b, 0x22, 0x85, 0x18, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x3c, 0x01, 0xc0, 0xb0, 0xa4, 0xd6, 0x61, 0xfe, 0x27, 0x65, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x7f, 0x02, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00,
+	}, 136);
+	memcpy(bytes + 0x98, (const uint8_t[]){
+		0x1b, 0x26, 0x8d, 0x8a, 0x39, 0x81, 0xfb, 0xde, 0x1d, 0xab, 0x5e, 0x00, 0xda, 0x36, 0xe6, 0x74,
+	0xf1, 0xe2, 0xcd, 0x9e, 0xcf, 0x5b, 0x3a, 0xaf, 0xa6, 0x1a, 0x8f, 0x6e, 0x06, 0xd3, 0x79, 0x85,
+	0x91, 0x1a, 0x45, 0x18, 0x7c, 0xbe, 0x4d, 0xf8, 0x12, 0x09, 0x87, 0xf8, 0xd0, 0x58, 0x62, 0xdc,
+	0x05, 0x63, 0x90, 0x62, 0x07, 0x3b, 0x57, 0xe9, 0xc7, 0x97, 0x7c, 0x81, 0x4f, 0xf3, 0xf7, 0x6f,
+	0x01, 0x6a, 0x6c, 0x95, 0xf4, 0xc6, 0xe1, 0xf1, 0x10, 0x05, 0xb5, 0x4a, 0xbd, 0xbc, 0x77, 0x1b,
+	0x1f, 0x4b, 0x05, 0xe4, 0xa0, 0x38, 0x83, 0x08, 0xe3, 0xb4, 0x22, 0x88, 0xf7, 0xf2, 0x36, 0x51,
+	0x4a, 0x78, 0xc6, 0x5b, 0x3c, 0xf7, 0x6b, 0x75, 0x13, 0x34, 0x7f, 0x91, 0xc5, 0xbd, 0x4d, 0xe3,
+	0xcb, 0x13, 0x20, 0x9f, 0xb1, 0x29, 0xac, 0xe7, 0x54, 0xfb, 0xa1, 0x6d, 0x24, 0x51, 0x9e, 0xcb,
+	0x4e, 0x25, 0x9e, 0x90, 0x66, 0xa9, 0x53, 0x97, 0xaf, 0x09, 0x41, 0xca, 0x7d, 0xd8, 0x7d, 0x06,
+	0x1f, 0x95, 0x44, 0x7e, 0x38, 0xfa, 0xb3, 0x4a, 0xb0, 0x2d, 0xb0, 0x54, 0xb5, 0x28, 0xeb, 0x1e,
+	0x1f, 0x5b, 0xc0, 0x18, 0x30, 0xb4, 0x16, 0xec, 0x73, 0x0e, 0x06, 0x71, 0x9c, 0xd1, 0xf5, 0xa1,
+	0xf0, 0xbd, 0x9a, 0x52, 0xe1, 0x2b, 0x43, 0x43, 0x04, 0x71, 0x1b, 0x40, 0x2b, 0xdf, 0x7f, 0xf4,
+	0x54, 0x27, 0x2c, 0x5e, 0x8d, 0xa9, 0xa7, 0x4a, 0xcf, 0xbe, 0x79, 0x81, 0x75, 0x26, 0x97, 0x1f,
+	0x5d, 0x96, 0x55, 0xad, 0xe4, 0x97, 0xb9, 0x6c, 0x79, 0x47, 0xc0, 0x71, 0x5a, 0x7f, 0xf5, 0xdb,
+	0x9b, 0xe3, 0x09, 0x3b, 0x1f, 0xea, 0xce, 0x8a, 0xbc, 0xcf, 0x8d, 0x33, 0xac, 0x47, 0x2e, 0x17,
+	0xc5, 0xa6, 0x43, 0x3b, 0x33, 0x96, 0x89, 0x4e, 0xed, 0x64, 0x4b, 0x67, 0x10, 0x2e, 0x7b, 0x4c,
+	}, 256);
+}
+
+static const struct content expected_16 = { 416, fill_expected_16, NULL, 0 };
+
+static void fill_expected_16_2(uint8_t *bytes)
+{
+	put_u16(bytes + XSAVE_FCW, 0x27f);
+	put_u32(bytes + 2, 0xc00000);
+	put_u32(bytes + XSAVE_MXCSR, 0x1f80);
+	put_u32(bytes + XSAVE_MXCSR_MASK, 0xffff);
+	memcpy(bytes + XSAVE_ST, (const uint8_t[]){
+		0x09, 0xf5, 0x7c, 0x71, 0xf0, 0x2a, 0xc9, 0x72, 0x6b, 0x5b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x4d, 0x95, 0xae, 0x43, 0x7e, 0x21, 0xba, 0x90, 0xcd, 0xd2, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x03, 0x18, 0x00, 0x3c, 0xa7, 0xbe, 0xff, 0xf3, 0xcb, 0x53, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x16, 0x7e, 0x2d, 0x9e, 0x13, 0x1b, 0x65, 0xa6, 0x5a, 0x98, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x0f, 0x1d, 0x04, 0x70, 0x2c, 0xe0, 0xbf, 0xa6, 0x69, 0xfa, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x74, 0x6e, 0xb7, 0xbb, 0x45, 0xe9, 0xfa, 0x71, 0xcc, 0xb5, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x8b, 0x23, 0x65, 0x46, 0x7f, 0x2e, 0x0b, 0x22, 0x85, 0x18, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x3c, 0x01, 0xc0, 0xb0, 0xa4, 0xd6, 0x61, 0xfe, 0x27, 0x65, 0x00, 0x00,
+	}, 124);
+	memcpy(bytes + XSAVE_XMM, (const uint8_t[]){
+		0x1b, 0x26, 0x8d, 0x8a, 0x39, 0x81, 0xfb, 0xde, 0x1d, 0xab, 0x5e, 0x00, 0xda, 0x36, 0xe6, 0x74,
+	0xf1, 0xe2, 0xcd, 0x9e, 0xcf, 0x5b, 0x3a, 0xaf, 0xa6, 0x1a, 0x8f, 0x6e, 0x06, 0xd3, 0x79, 0x85,
+	0x91, 0x1a, 0x45, 0x18, 0x7c, 0xbe, 0x4d, 0xf8, 0x12, 0x09, 0x87, 0xf8, 0xd0, 0x58, 0x62, 0xdc,
+	0x05, 0x63, 0x90, 0x62, 0x07, 0x3b, 0x57, 0xe9, 0xc7, 0x97, 0x7c, 0x81, 0x4f, 0xf3, 0xf7, 0x6f,
+	0x01, 0x6a, 0x6c, 0x95, 0xf4, 0xc6, 0xe1, 0xf1, 0x10, 0x05, 0xb5, 0x4a, 0xbd, 0xbc, 0x77, 0x1b,
+	0x1f, 0x4b, 0x05, 0xe4, 0xa0, 0x38, 0x83, 0x08, 0xe3, 0xb4, 0x22, 0x88, 0xf7, 0xf2, 0x36, 0x51,
+	0x4a, 0x78, 0xc6, 0x5b, 0x3c, 0xf7, 0x6b, 0x75, 0x13, 0x34, 0x7f, 0x91, 0xc5, 0xbd, 0x4d, 0xe3,
+	0xcb, 0x13, 0x20, 0x9f, 0xb1, 0x29, 0xac, 0xe7, 0x54, 0xfb, 0xa1, 0x6d, 0x24, 0x51, 0x9e, 0xcb,
+	0x4e, 0x25, 0x9e, 0x90, 0x66, 0xa9, 0x53, 0x97, 0xaf, 0x09, 0x41, 0xca, 0x7d, 0xd8, 0x7d, 0x06,
+	0x1f, 0x95, 0x44, 0x7e, 0x38, 0xfa, 0xb3, 0x4a, 0xb0, 0x2d, 0xb0, 0x54, 0xb5, 0x28, 0xeb, 0x1e,
+	0x1f, 0x5b, 0xc0, 0x18, 0x30, 0xb4, 0x16, 0xec, 0x73, 0x0e, 0x06, 0x71, 0x9c, 0xd1, 0xf5, 0xa1,
+	0xf0, 0xbd, 0x9a, 0x52, 0xe1, 0x2b, 0x43, 0x43, 0x04, 0x71, 0x1b, 0x40, 0x2b, 0xdf, 0x7f, 0xf4,
+	0x54, 0x27, 0x2c, 0x5e, 0x8d, 0xa9, 0xa7, 0x4a, 0xcf, 0xbe, 0x79, 0x81, 0x75, 0x26, 0x97, 0x1f,
+	0x5d, 0x96, 0x55, 0xad, 0xe4, 0x97, 0xb9, 0x6c, 0x79, 0x47, 0xc0, 0x71, 0x5a, 0x7f, 0xf5, 0xdb,
+	0x9b, 0xe3, 0x09, 0x3b, 0x1f, 0xea, 0xce, 0x8a, 0xbc, 0xcf, 0x8d, 0x33, 0xac, 0x47, 0x2e, 0x17,
+	0xc5, 0xa6, 0x43, 0x3b, 0x33, 0x96, 0x89, 0x4e, 0xed, 0x64, 0x4b, 0x67, 0x10, 0x2e, 0x7b, 0x4c,
+	}, 256);
+	put_u32(bytes + XSAVE_SOFTWARE, 0x602e7);
+	put_u64(bytes + XSAVE_XSTATE_BV, XFEATURE_MASK_FP | XFEATURE_MASK_SSE);
+}
+
+static const struct content expected_16_2 = { 4096, fill_expected_16_2, NULL, 0 };
+
+static long open_device(void)
+{
+	long fd = open_kvm("/dev/kvm");
+
+	if (fd >= 0)
+		kvm = (int)fd;
+	return fd;
+}
+
+static long create_vm(void)
+{
+	long fd = result_of(ioctl(kvm, KVM_CREATE_VM, 0UL));
+
+	if (fd >= 0)
+		vm = (int)fd;
+	return fd;
+}
+
+static long create_vcpu(void)
+{
+	long fd = result_of(ioctl(vm, KVM_CREATE_VCPU, 0UL));
+
+	if (fd >= 0)
+		vcpu0 = (int)fd;
+	return fd;
+}
+
+static long get_supported_cpuid(void)
+{
+	memset(get_supported_cpuid_out, CANARY, 10248);
+	memset(get_supported_cpuid_out, 0, 8);
+	put_u32(get_supported_cpuid_out + 0, 0x100);
+	return result_of(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, get_supported_cpuid_out));
+}
+
+static long set_cpuid2(void)
+{
+	return result_of(ioctl(vcpu0, KVM_SET_CPUID2, kept_supported_cpuid));
+}
+
+static long set_fpu(void)
+{
+	static uint8_t bytes[416];
+
+	memcpy(bytes, (const uint8_t[]){
+		0x09, 0xf5, 0x7c, 0x71, 0xf0, 0x2a, 0xc9, 0x72, 0x6b, 0x5b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x4d, 0x95, 0xae, 0x43, 0x7e, 0x21, 0xba, 0x90, 0xcd, 0xd2, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x03, 0x18, 0x00, 0x3c, 0xa7, 0xbe, 0xff, 0xf3, 0xcb, 0x53, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x16, 0x7e, 0x2d, 0x9e, 0x13, 0x1b, 0x65, 0xa6, 0x5a, 0x98, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x0f, 0x1d, 0x04, 0x70, 0x2c, 0xe0, 0xbf, 0xa6, 0x69, 0xfa, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x74, 0x6e, 0xb7, 0xbb, 0x45, 0xe9, 0xfa, 0x71, 0xcc, 0xb5, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x8b, 0x23, 0x65, 0x46, 0x7f, 0x2e, 0x0b, 0x22, 0x85, 0x18, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x3c, 0x01, 0xc0, 0xb0, 0xa4, 0xd6, 0x61, 0xfe, 0x27, 0x65, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x7f, 0x02, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x00,
+	}, 136);
+	memcpy(bytes + 0x98, (const uint8_t[]){
+		0x1b, 0x26, 0x8d, 0x8a, 0x39, 0x81, 0xfb, 0xde, 0x1d, 0xab, 0x5e, 0x00, 0xda, 0x36, 0xe6, 0x74,
+	0xf1, 0xe2, 0xcd, 0x9e, 0xcf, 0x5b, 0x3a, 0xaf, 0xa6, 0x1a, 0x8f, 0x6e, 0x06, 0xd3, 0x79, 0x85,
+	0x91, 0x1a, 0x45, 0x18, 0x7c, 0xbe, 0x4d, 0xf8, 0x12, 0x09, 0x87, 0xf8, 0xd0, 0x58, 0x62, 0xdc,
+	0x05, 0x63, 0x90, 0x62, 0x07, 0x3b, 0x57, 0xe9, 0xc7, 0x97, 0x7c, 0x81, 0x4f, 0xf3, 0xf7, 0x6f,
+	0x01, 0x6a, 0x6c, 0x95, 0xf4, 0xc6, 0xe1, 0xf1, 0x10, 0x05, 0xb5, 0x4a, 0xbd, 0xbc, 0x77, 0x1b,
+	0x1f, 0x4b, 0x05, 0xe4, 0xa0, 0x38, 0x83, 0x08, 0xe3, 0xb4, 0x22, 0x88, 0xf7, 0xf2, 0x36, 0x51,
+	0x4a, 0x78, 0xc6, 0x5b, 0x3c, 0xf7, 0x6b, 0x75, 0x13, 0x34, 0x7f, 0x91, 0xc5, 0xbd, 0x4d, 0xe3,
+	0xcb, 0x13, 0x20, 0x9f, 0xb1, 0x29, 0xac, 0xe7, 0x54, 0xfb, 0xa1, 0x6d, 0x24, 0x51, 0x9e, 0xcb,
+	0x4e, 0x25, 0x9e, 0x90, 0x66, 0xa9, 0x53, 0x97, 0xaf, 0x09, 0x41, 0xca, 0x7d, 0xd8, 0x7d, 0x06,
+	0x1f, 0x95, 0x44, 0x7e, 0x38, 0xfa, 0xb3, 0x4a, 0xb0, 0x2d, 0xb0, 0x54, 0xb5, 0x28, 0xeb, 0x1e,
+	0x1f, 0x5b, 0xc0, 0x18, 0x30, 0xb4, 0x16, 0xec, 0x73, 0x0e, 0x06, 0x71, 0x9c, 0xd1, 0xf5, 0xa1,
+	0xf0, 0xbd, 0x9a, 0x52, 0xe1, 0x2b, 0x43, 0x43, 0x04, 0x71, 0x1b, 0x40, 0x2b, 0xdf, 0x7f, 0xf4,
+	0x54, 0x27, 0x2c, 0x5e, 0x8d, 0xa9, 0xa7, 0x4a, 0xcf, 0xbe, 0x79, 0x81, 0x75, 0x26, 0x97, 0x1f,
+	0x5d, 0x96, 0x55, 0xad, 0xe4, 0x97, 0xb9, 0x6c, 0x79, 0x47, 0xc0, 0x71, 0x5a, 0x7f, 0xf5, 0xdb,
+	0x9b, 0xe3, 0x09, 0x3b, 0x1f, 0xea, 0xce, 0x8a, 0xbc, 0xcf, 0x8d, 0x33, 0xac, 0x47, 0x2e, 0x17,
+	0xc5, 0xa6, 0x43, 0x3b, 0x33, 0x96, 0x89, 0x4e, 0xed, 0x64, 0x4b, 0x67, 0x10, 0x2e, 0x7b, 0x4c,
+	}, 256);
+	return result_of(ioctl(vcpu0, KVM_SET_FPU, bytes));
+}
+
+static long set_cpuid2_2(void)
+{
+	static uint8_t bytes[8];
+
+	return result_of(ioctl(vcpu0, KVM_SET_CPUID2, bytes));
+}
+
+static long get_regs(void)
+{
+	memset(get_regs_out, CANARY, 144);
+	return result_of(ioctl(vcpu0, KVM_GET_REGS, get_regs_out));
+}
+
+static long set_regs(void)
+{
+	static uint8_t bytes[144];
+
+	memcpy(bytes, kept_kvm_regs, 144);
+	put_u64(bytes + 8, 0xd1802717b23c9f92ULL);
+	return result_of(ioctl(vcpu0, KVM_SET_REGS, bytes));
+}
+
+static long get_lapic(void)
+{
+	memset(get_lapic_out, CANARY, 1024);
+	return result_of(ioctl(vcpu0, KVM_GET_LAPIC, get_lapic_out));
+}
+
+static long get_regs_2(void)
+{
+	memset(get_regs_2_out, CANARY, 144);
+	return result_of(ioctl(vcpu0, KVM_GET_REGS, get_regs_2_out));
+}
+
+static long set_regs_2(void)
+{
+	return result_of(ioctl(vcpu0, KVM_SET_REGS, kept_regs_of_vcpu0));
+}
+
+static long get_msrs(void)
+{
+	static struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[3];
+	} argument = {
+		.head = { .nmsrs = 3 },
+		.entries = {
+			{ .index = MSR_IA32_XFD, .data = 0 },
+			{ .index = MSR_IA32_XFD_ERR, .data = 0 },
+			{ .index = MSR_IA32_XSS, .data = 0 },
+		},
+	};
+
+	memcpy(get_msrs_out, &argument, 56);
+	return result_of(ioctl(vcpu0, KVM_GET_MSRS, get_msrs_out));
+}
+
+static long set_msrs(void)
+{
+	return result_of(ioctl(vcpu0, KVM_SET_MSRS, kept_msrs_of_vcpu0));
+}
+
+static long get_msrs_2(void)
+{
+	static struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[9];
+	} argument = {
+		.head = { .nmsrs = 9 },
+		.entries = {
+			{ .index = MSR_IA32_PAT, .data = 0 },
+			{ .index = MSR_IA32_XSS, .data = 0 },
+			{ .index = MSR_IA32_U_CET, .data = 0 },
+			{ .index = MSR_IA32_S_CET, .data = 0 },
+			{ .index = MSR_IA32_PL0_SSP, .data = 0 },
+			{ .index = MSR_IA32_PL1_SSP, .data = 0 },
+			{ .index = MSR_IA32_PL2_SSP, .data = 0 },
+			{ .index = MSR_IA32_PL3_SSP, .data = 0 },
+			{ .index = MSR_IA32_INT_SSP_TAB, .data = 0 },
+		},
+	};
+
+	memcpy(get_msrs_2_out, &argument, 152);
+	if (load_is_fatal(vcpu0))
+		return STOPPED;
+	return result_of(ioctl(vcpu0, KVM_GET_MSRS, get_msrs_2_out));
+}
+
+static long set_msrs_2(void)
+{
+	return result_of(ioctl(vcpu0, KVM_SET_MSRS, kept_cet_msrs_of_vcpu0));
+}
+
+static long set_regs_3(void)
+{
+	static uint8_t bytes[144];
+
+	memcpy(bytes, kept_kvm_regs, 144);
+	put_u64(bytes + 8, 1);
+	return result_of(ioctl(vcpu0, KVM_SET_REGS, bytes));
+}
+
+static long get_fpu(void)
+{
+	memset(get_fpu_out, CANARY, 416);
+	return result_of(ioctl(vcpu0, KVM_GET_FPU, get_fpu_out));
+}
+
+static long get_xsave2(void)
+{
+	memset(get_xsave2_out, CANARY, 11008);
+	return result_of(ioctl(vcpu0, KVM_GET_XSAVE2, get_xsave2_out));
+}
+
+static long get_msrs_3(void)
+{
+	static struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[2];
+	} argument = {
+		.head = { .nmsrs = 2 },
+		.entries = {
+			{ .index = MSR_IA32_XFD, .data = 0 },
+			{ .index = MSR_IA32_XFD_ERR, .data = 0 },
+		},
+	};
+
+	memcpy(get_msrs_3_out, &argument, 40);
+	return result_of(ioctl(vcpu0, KVM_GET_MSRS, get_msrs_3_out));
+}
+
+static long get_sregs2(void)
+{
+	memset(get_sregs2_out, CANARY, 320);
+	return result_of(ioctl(vcpu0, KVM_GET_SREGS2, get_sregs2_out));
+}
+
+/*
+ * Step 0: open(/dev/kvm)
+ * Expected: a descriptor.
+ * open(/dev/kvm) returns a descriptor: fs/open.c: do_sys_openat2
+ */
+static void step_0(void)
+{
+	long ret;
+
+	ret = open_device();
+	check_descriptor("0 open(/dev/kvm)", ret);
+}
+
+/*
+ * Step 1: KVM_CREATE_VM
+ * Expected: a descriptor.
+ * KVM_CREATE_VM does not freeze guest permission: virt/kvm/kvm_main.c: kvm_dev_ioctl_create_vm
+ */
+static void step_1(void)
+{
+	long ret;
+
+	ret = create_vm();
+	check_descriptor("1 KVM_CREATE_VM", ret);
+}
+
+/*
+ * Step 2: KVM_CREATE_VCPU
+ * Expected: a descriptor.
+ * KVM_CREATE_VCPU freezes guest permission and makes a fpstate in its initial state: arch/x86/kernel/fpu/core.c:
+ * fpu_alloc_guest_fpstate
+ */
+static void step_2(void)
+{
+	long ret;
+
+	ret = create_vcpu();
+	check_descriptor("2 KVM_CREATE_VCPU", ret);
+}
+
+/*
+ * Step 3: KVM_GET_SUPPORTED_CPUID
+ * Expected: 0.
+ * supported CPUID follows guest permission in leaf 0xD, not in leaves 7, 0x1D and 0x1E: arch/x86/kvm/cpuid.c:
+ * __do_cpuid_func.  Not judged where it depends on the features and MSRs that CPU and KVM have
+ */
+static void step_3(void)
+{
+	long ret;
+
+	ret = get_supported_cpuid();
+	if (check("3 KVM_GET_SUPPORTED_CPUID", ret, 0)) {
+		expect_value("0xD.0:EDX:EAX", cpuid_xcr0(get_supported_cpuid_out), 0x2e7, 0);
+		expect_value("0xD.0:ECX", cpuid_entry(get_supported_cpuid_out, 0xd, 0).ecx, 0xa88, 0);
+	}
+	if (ret >= 0)
+		memcpy(kept_supported_cpuid, get_supported_cpuid_out, 10248);
+	else
+		give_up("there is nothing to restore");
+}
+
+/*
+ * Step 4: KVM_SET_CPUID2(supported)
+ * Expected: 0.
+ * KVM_SET_CPUID2 decides what the guest may have; XTILE_DATA needs permission once: arch/x86/kvm/cpuid.c:
+ * kvm_set_cpuid
+ */
+static void step_4(void)
+{
+	long ret;
+
+	ret = set_cpuid2();
+	check("4 KVM_SET_CPUID2(supported)", ret, 0);
+}
+
+/*
+ * Step 5: KVM_SET_FPU second
+ * Expected: 0.
+ * KVM_SET_FPU sets what KVM_GET_XSAVE2 returns: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_set_fpu
+ */
+static void step_5(void)
+{
+	long ret;
+
+	ret = set_fpu();
+	check("5 KVM_SET_FPU second", ret, 0);
+}
+
+/*
+ * Step 6: KVM_SET_CPUID2(0 literal entries)
+ * Expected: 0.
+ * KVM_SET_CPUID2 decides what the guest may have; XTILE_DATA needs permission once: arch/x86/kvm/cpuid.c:
+ * kvm_set_cpuid
+ */
+static void step_6(void)
+{
+	long ret;
+
+	ret = set_cpuid2_2();
+	check("6 KVM_SET_CPUID2(0 literal entries)", ret, 0);
+}
+
+/*
+ * Step 7: KVM_GET_REGS
+ * Expected: 0.
+ * a GET ioctl returns what was set, or the state after reset: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+ */
+static void step_7(void)
+{
+	long ret;
+
+	ret = get_regs();
+	if (check("7 KVM_GET_REGS", ret, 0)) {
+		expect_value("rax", u64_at(get_regs_out), 0, 0);
+		expect_value("rbx", u64_at(get_regs_out + 8), 0, 0);
+		expect_value("rcx", u64_at(get_regs_out + 16), 0, 0);
+		expect_value("rdx", u64_at(get_regs_out + 24), 0x600, 0);
+		expect_value("rsi", u64_at(get_regs_out + 32), 0, 0);
+		expect_value("rdi", u64_at(get_regs_out + 40), 0, 0);
+		expect_value("rsp", u64_at(get_regs_out + 48), 0, 0);
+		expect_value("rbp", u64_at(get_regs_out + 56), 0, 0);
+		expect_value("r8", u64_at(get_regs_out + 64), 0, 0);
+		expect_value("r9", u64_at(get_regs_out + 72), 0, 0);
+		expect_value("r10", u64_at(get_regs_out + 80), 0, 0);
+		expect_value("r11", u64_at(get_regs_out + 88), 0, 0);
+		expect_value("r12", u64_at(get_regs_out + 96), 0, 0);
+		expect_value("r13", u64_at(get_regs_out + 104), 0, 0);
+		expect_value("r14", u64_at(get_regs_out + 112), 0, 0);
+		expect_value("r15", u64_at(get_regs_out + 120), 0, 0);
+		expect_value("rip", u64_at(get_regs_out + 128), 0xfff0, 0);
+		expect_value("rflags", u64_at(get_regs_out + 136), 2, 0);
+	}
+	if (ret >= 0)
+		memcpy(kept_kvm_regs, get_regs_out, 144);
+	else
+		give_up("there is nothing to restore");
+}
+
+/*
+ * Step 8: KVM_SET_REGS(rbx=0xd1802717b23c9f92)
+ * Expected: 0.
+ * a SET ioctl accepts what the GET ioctl returned: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+ */
+static void step_8(void)
+{
+	long ret;
+
+	ret = set_regs();
+	check("8 KVM_SET_REGS(rbx=0xd1802717b23c9f92)", ret, 0);
+}
+
+/*
+ * Step 9: KVM_GET_LAPIC
+ * Expected: -EINVAL (22).
+ * a GET ioctl returns what was set, or the state after reset: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+ */
+static void step_9(void)
+{
+	long ret;
+
+	ret = get_lapic();
+	check("9 KVM_GET_LAPIC", ret, -EINVAL);
+}
+
+/*
+ * Step 10: KVM_GET_REGS of vcpu0
+ * Expected: 0.
+ * a GET ioctl returns the vCPU's state: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+ */
+static void step_10(void)
+{
+	long ret;
+
+	ret = get_regs_2();
+	check("10 KVM_GET_REGS of vcpu0", ret, 0);
+	if (ret >= 0)
+		memcpy(kept_regs_of_vcpu0, get_regs_2_out, 144);
+	else
+		give_up("there is nothing to restore");
+}
+
+/*
+ * Step 11: KVM_SET_REGS of vcpu0 from vcpu0
+ * Expected: 0.
+ * what a GET ioctl returned for one vCPU the SET ioctl accepts for another: arch/x86/kvm/x86.c:
+ * kvm_arch_vcpu_ioctl
+ */
+static void step_11(void)
+{
+	long ret;
+
+	ret = set_regs_2();
+	check("11 KVM_SET_REGS of vcpu0 from vcpu0", ret, 0);
+
+	/* a GET ioctl returns what was set, or the state after reset: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl */
+	ret = get_lapic();
+	check("11.1 KVM_GET_LAPIC", ret, -EINVAL);
+}
+
+/*
+ * Step 12: KVM_GET_MSRS of vcpu0
+ * Expected: 3.
+ * KVM_GET_MSRS returns how many entries it read: arch/x86/kvm/x86.c: __msr_io
+ */
+static void step_12(void)
+{
+	long ret;
+
+	ret = get_msrs();
+	if (check("12 KVM_GET_MSRS of vcpu0", ret, 3)) {
+		expect_value("XFD", u64_at(get_msrs_out + 16), 0, 0);
+		expect_value("XFD_ERR", u64_at(get_msrs_out + 32), 0, 0);
+		expect_value("XSS", u64_at(get_msrs_out + 48), 0, 0);
+	}
+	if (ret >= 0)
+		memcpy(kept_msrs_of_vcpu0, get_msrs_out, 56);
+	else
+		give_up("there is nothing to restore");
+}
+
+/*
+ * Step 13: KVM_SET_MSRS of vcpu0 from vcpu0
+ * Expected: differs between correct kernels.
+ * KVM_SET_MSRS returns how many entries it applied: arch/x86/kvm/x86.c: __msr_io.  Not judged where it depends on
+ * XSS_FOLLOWS_CPUID
+ */
+static void step_13(void)
+{
+	long ret;
+
+	ret = set_msrs();
+	show("13 KVM_SET_MSRS of vcpu0 from vcpu0", ret);
+}
+
+/*
+ * Step 14: KVM_GET_MSRS of vcpu0
+ * Expected: differs between correct kernels.
+ * KVM_GET_MSRS returns how many entries it read: arch/x86/kvm/x86.c: __msr_io.  Not judged where it depends on
+ * UNSUPPORTED_MSRS_IGNORED, the features and MSRs that CPU and KVM have
+ */
+static void step_14(void)
+{
+	long ret;
+
+	ret = get_msrs_2();
+	show("14 KVM_GET_MSRS of vcpu0", ret);
+	if (ret >= 0)
+		memcpy(kept_cet_msrs_of_vcpu0, get_msrs_2_out, 152);
+}
+
+/*
+ * Step 15: KVM_SET_MSRS of vcpu0 from vcpu0
+ * Expected: differs between correct kernels.
+ * KVM_SET_MSRS returns how many entries it applied: arch/x86/kvm/x86.c: __msr_io.  Not judged where it depends on
+ * UNSUPPORTED_MSRS_IGNORED, XSS_FOLLOWS_CPUID, the features and MSRs that CPU and KVM have
+ */
+static void step_15(void)
+{
+	long ret;
+
+	ret = set_msrs_2();
+	show("15 KVM_SET_MSRS of vcpu0 from vcpu0", ret);
+}
+
+/*
+ * Step 16: KVM_SET_REGS(rbx=0x1)
+ * Expected: 0.
+ * a SET ioctl accepts what the GET ioctl returned: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl
+ */
+static void step_16(void)
+{
+	long ret;
+
+	ret = set_regs_3();
+	check("16 KVM_SET_REGS(rbx=0x1)", ret, 0);
+
+	/* KVM_GET_FPU returns what KVM_GET_XSAVE2 returns: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_get_fpu */
+	ret = get_fpu();
+	if (check("16.1 KVM_GET_FPU", ret, 0)) {
+		expect_value("FCW", u16_at(get_fpu_out + 128), 0x27f, 0);
+		expect_bytes(get_fpu_out + 0, &expected_16);
+	}
+
+	/* KVM_GET_FPU returns what KVM_GET_XSAVE2 returns: arch/x86/kvm/x86.c: kvm_arch_vcpu_ioctl_get_fpu */
+	ret = get_fpu();
+	if (check("16.2 KVM_GET_FPU", ret, 0)) {
+		expect_value("FCW", u16_at(get_fpu_out + 128), 0x27f, 0);
+		expect_bytes(get_fpu_out + 0, &expected_16);
+	}
+
+	/*
+	 * KVM_GET_XSAVE2 returns the guest's state in the standard format: arch/x86/kernel/fpu/xstate.c:
+	 * __copy_xstate_to_uabi_buf
+	 */
+	ret = get_xsave2();
+	if (check("16.3 KVM_GET_XSAVE2 of vcpu0", ret, 0))
+		expect_image(get_xsave2_out, 11008, (const struct content *const[]){ &expected_16_2 }, 1);
+
+	/* KVM_GET_MSRS returns the last accepted XFD and XFD_ERR: arch/x86/kvm/x86.c: kvm_get_msr_common */
+	ret = get_msrs_3();
+	if (check("16.4 KVM_GET_MSRS", ret, 2)) {
+		expect_value("XFD", u64_at(get_msrs_3_out + 16), 0, 0);
+		expect_value("XFD_ERR", u64_at(get_msrs_3_out + 32), 0, 0);
+	}
+
+	/* KVM_GET_SREGS returns the last accepted control registers: arch/x86/kvm/x86.c: __get_sregs_common */
+	ret = get_sregs2();
+	if (check("16.5 KVM_GET_SREGS2", ret, 0)) {
+		expect_value("cs_base", u64_at(get_sregs2_out), 0xffff0000ULL, 0);
+		expect_value("cs_selector", u16_at(get_sregs2_out + 12), 0xf000, 0);
+		expect_value("cr2", u64_at(get_sregs2_out + 232), 0, 0);
+		expect_value("cr3", u64_at(get_sregs2_out + 240), 0, 0);
+		expect_value("cr0", u64_at(get_sregs2_out + 224), 0x60000010, 0);
+		expect_value("cr4", u64_at(get_sregs2_out + 248), 0, 0);
+		expect_value("efer", u64_at(get_sregs2_out + 264), 0, 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	go_on = argc > 1 && strcmp(argv[1], "--go-on") == 0;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	end_within(60, "ended early: did not end");
+	need_kvm();
+	need_guest_components(0x602e7);
+	need_mxcsr_mask(0xffff);
+	step_0();
+	step_1();
+	step_2();
+	step_3();
+	step_4();
+	step_5();
+	step_6();
+	step_7();
+	step_8();
+	step_9();
+	step_10();
+	step_11();
+	step_12();
+	step_13();
+	step_14();
+	step_15();
+	step_16();
+	return verdict();
+}
