@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask.config
 from distributed import Client, LocalCluster, Security
 
 from kvmprobe.errors import FleetError, UsageError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CONNECT_SECONDS = 30
+# dask always starts its HTTP servers, on all addresses of the machine.
+_NOWHERE = "127.0.0.1:0"
+_NO_ROUTES: Any = {f"distributed.{of}.http.routes": [] for of in ("scheduler", "worker")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,14 @@ def connected(address: str, tls: Path | None) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if not address:
         with (
+            dask.config.set(_NO_ROUTES),
             LocalCluster(
                 n_workers=1,
                 threads_per_worker=1,
                 processes=False,  # no port that others could connect to
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": _NOWHERE},
+                worker_dashboard_address=_NOWHERE,
                 resources=dict.fromkeys(_resources_here(), 1),
                 silence_logs=logging.CRITICAL,
             ) as cluster,
