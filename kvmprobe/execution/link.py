@@ -24,7 +24,7 @@ class LinkLostError(WorkerError):
 
 
 class HostGoneError(LinkLostError):
-    """The emulator was killed or failed: nothing that the kernel under test did."""
+    """The emulator was killed, failed or did not run: nothing that the kernel under test did."""
 
 
 class Link(Protocol):

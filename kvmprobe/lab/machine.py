@@ -27,6 +27,7 @@ from kvmprobe.lab.machine_events import (
     Phase,
     decode,
 )
+from kvmprobe.lab.patience import Patience
 from kvmprobe.lab.ports import Ports, read_available, request_fork
 from kvmprobe.results import console_text
 
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
     from kvmprobe.lab.emulator_process import Boot, EmulatorProcess, Restore
 
 BOOT_SECONDS = 180.0
-# Without output on channel and console, a worker hangs.
+# Without output on channel and console in so much CPU time of its emulator, a worker hangs.
 WORKER_SILENCE_SECONDS = 90.0
 _FORK_SECONDS = 30.0
 _PANIC_GRACE_SECONDS = 3.0
 _REPORT_SECONDS = 5.0
 _LAST_LINES = 30
+# Bytes of console text, and of a line of the channel: a kernel that prints without end hangs.
+_MOST_BYTES = 64 << 20
 # ABI: exit status of the patched emulator if the machine resets and KVMPROBE_NO_REBOOT is set.
 _RESET_STATUS = 3
 _ENDINGS: dict[int | None, EndReason] = {
@@ -63,11 +66,12 @@ class Machine:
     ) -> None:
         """Watch a machine.
 
-        :param boot_seconds: wall time until its program must have started, seconds; None if it has
+        :param boot_seconds: CPU time until its program must have started, seconds; None if it has
         """
         self._ports = ports
         self._process = process
         self._boot_seconds = boot_seconds or 0.0
+        self._boot_patience = Patience(process, self._boot_seconds)
         self._program_started = boot_seconds is None
         self._started = time.monotonic()
         self._selector = selectors.DefaultSelector()
@@ -90,7 +94,7 @@ class Machine:
 
         The kernel kills the emulator, and what was forked from it, when the calling thread ends.
 
-        :param boot_seconds: wall time until its program must have started, seconds
+        :param boot_seconds: CPU time until its program must have started, seconds
         :raises MissingTools: setpriv is not installed
         """
         return cls._begin(emulator, boot, boot_seconds)
@@ -196,36 +200,42 @@ class Machine:
     def events(self, timeout: float) -> Iterator[Event]:
         """Yield events until ``Ended``; the caller may stop and call it again.
 
-        :param timeout: seconds without output on channel and console that count as a hang
+        :param timeout: seconds of the emulator's CPU time without output on channel and console
+            that count as a hang
         :raises BootFailed: the program did not start in time, or the kernel panicked before
         :raises LabError: the guest could not start the program
         """
-        silent_since = time.monotonic()
+        patience = Patience(self._process, timeout)
         while self._pending or not self._over:
             while self._pending:
                 yield self._pending.popleft()
-                silent_since = time.monotonic()
+                patience.renew()
             if self._over:
                 return
-            ready = self._wait(silent_since + timeout)
-            if not ready:
-                self._read_blocks()
-                self._finish(EndReason.HANG)
-            elif self._exchange(ready):
-                silent_since = time.monotonic()
+            found = self._wait(patience if self._program_started else self._boot_patience)
+            if isinstance(found, EndReason):
+                self._silent(found)
+            elif self._exchange(found):
+                patience.renew()
+            if max(len(self._console), len(self._incoming)) > _MOST_BYTES and not self._over:
+                self._silent(EndReason.HANG)
 
-    # Sleeps until a descriptor is ready; returns none if the deadline (monotonic time) has passed.
-    def _wait(self, deadline: float) -> list[int]:
-        if not self._program_started:
-            deadline = self._started + self._boot_seconds
+    # Sleeps until a descriptor is ready; returns those that are, or why there is none.
+    def _wait(self, patience: Patience) -> list[int] | EndReason:
         while True:
-            left = deadline - time.monotonic()
-            ready = [key.fd for key, _ in self._selector.select(max(left, 0.0))]
-            if ready or left <= 0:
-                break
-        if not ready and not self._program_started:
-            raise self._boot_failed(f"its program did not start within {self._boot_seconds:.0f} s")
-        return ready
+            left = patience.look_at - time.monotonic()
+            if ready := [key.fd for key, _ in self._selector.select(max(left, 0.0))]:
+                return ready
+            if left <= 0 and (over := patience.look()):
+                return over
+
+    def _silent(self, reason: EndReason) -> None:
+        if not self._program_started:
+            late = f"its program did not start within {self._boot_seconds:.0f} s"
+            raise self._boot_failed(late if reason is EndReason.HANG else reason.value)
+        if reason is EndReason.HANG:
+            self._read_blocks()
+        self._finish(reason)
 
     # Reads and writes; returns True if the guest sent anything.
     def _exchange(self, ready: list[int]) -> bool:
@@ -260,16 +270,21 @@ class Machine:
 
     # The panic may still be printed, and earlier output of the program may not have been read yet.
     def _read_rest_of_panic(self, start: int) -> None:
-        limit = time.monotonic() + _PANIC_GRACE_SECONDS
+        patience = Patience(self._process, _PANIC_GRACE_SECONDS)
         has_ended = False
-        while not console_text.is_complete(self._console, start) and time.monotonic() < limit:
-            if has_ended and self.was_killed():
-                # From outside, by the OOM killer or an administrator: the report is cut short.
-                self._emulator_ended()
-                return
+        while not console_text.is_complete(self._console, start) and not has_ended:
+            if time.monotonic() > patience.look_at and (over := patience.look()):
+                if over is EndReason.STALLED:
+                    self._silent(over)
+                    return
+                break
             time.sleep(0.02)
             has_ended = self._has_ended()
             self._drain()
+        if has_ended and not console_text.is_complete(self._console, start) and self.was_killed():
+            # From outside, by the OOM killer or an administrator: the report is cut short.
+            self._emulator_ended()
+            return
         self._drain()
         self._split_lines()
         self._read_blocks()

@@ -7,7 +7,6 @@ Lines that start with ``#``, ``>`` or ``!`` come from init, all others from the 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -32,6 +31,7 @@ class EndReason(Enum):
     FINISHED = "the program ended and init stopped the machine"
     PANIC = "the kernel panicked"
     HANG = "no output on channel and console"
+    STALLED = "the emulator did not run: it was stopped, or got no processor time"
     RESET = "the machine reset: a triple fault, or the program rebooted it"
     EMULATOR_DIED = "the emulator failed"
 
@@ -177,5 +177,5 @@ def _of_init(word: str, rest: str = "", *, seconds: float) -> GuestEvent:
 def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # characters beyond ASCII as well
         raise LabError(f"the emulated host sent invalid base64: {text[:80]!r}") from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
+from kvmprobe.errors import LabError
 from kvmprobe.execution.driver import Timing
 from kvmprobe.execution.link import HostGoneError, LinkLostError
 from kvmprobe.execution.place import Risk
@@ -95,11 +96,18 @@ class EmulatedLink:
     def receive(self, timeout: float) -> str:  # noqa: ARG002 - the machine has its own timeout
         """Return the worker's next line.
 
-        :raises LinkLostError: the kernel panicked (with its report) or hung
-        :raises HostGoneError: the emulator was killed or failed
+        :raises LinkLostError: the kernel panicked (with its report) or hung, or the guest sent what
+            no guest sends
+        :raises HostGoneError: the emulator was killed, failed or did not run
         """
         if self._heard:
             return self._heard.pop()
+        try:
+            return self._next_line()
+        except LabError as garbled:
+            raise LinkLostError(str(garbled)) from garbled
+
+    def _next_line(self) -> str:
         crash: Crash | None = None
         for event in self._events:
             match event:
@@ -116,7 +124,7 @@ class EmulatedLink:
                         frames=report.frames,
                         report=report.text,
                     )
-                case Ended(EndReason.EMULATOR_DIED as reason, text):
+                case Ended(EndReason.EMULATOR_DIED | EndReason.STALLED as reason, text):
                     raise HostGoneError(f"{reason.value} {text}".strip())
                 case Ended(reason, text):
                     hung = reason is reason.HANG

@@ -277,7 +277,13 @@ def _handle(event: Event, sinks: Sinks) -> int | None:
                 f"kvmprobe: the kernel panicked: {report.headline}\n{report.text.rstrip()}"
             )
             return PANIC_STATUS
-        case Ended(EndReason.HANG | EndReason.RESET | EndReason.EMULATOR_DIED as reason, text):
+        case Ended(
+            EndReason.HANG
+            | EndReason.STALLED
+            | EndReason.RESET
+            | EndReason.EMULATOR_DIED as reason,
+            text,
+        ):
             raise LabError(f"the emulated host ended: {reason.value}\n{text}".rstrip())
         case _:
             pass

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kvmprobe.errors import BootFailed, LabError
+from kvmprobe.lab import machine as machine_module
 from kvmprobe.lab.boot_image import BootImage, RamImage
 from kvmprobe.lab.emulator import Emulator
 from kvmprobe.lab.emulator_process import Boot
@@ -31,7 +32,7 @@ from kvmprobe.lab.machine_events import (
 PATIENCE = 20.0
 IMAGE = BootImage((RamImage(0x1000, b"kernel"),), 16)
 PROLOGUE = f"""#!{sys.executable}
-import os, re, sys, time
+import os, re, signal, sys, time
 config = open(sys.argv[sys.argv.index("-f") + 1]).read()
 console = os.fdopen(int(os.environ["KVMPROBE_CONSOLE"]), "w")
 channel = os.fdopen(int(os.environ["KVMPROBE_CHANNEL_OUT"]), "w")
@@ -41,6 +42,9 @@ def emit(*words):
         print(word, file=channel, flush=True)
 def log(text):
     print(text, file=console, flush=True)
+def spin():
+    while True:
+        pass
 def boot():
     emit("#phase init", "#phase modules", "#phase start")
 """
@@ -112,9 +116,18 @@ def test_an_incomplete_panic_report_is_a_panic(emulator):
     body = """
     boot()
     log("[    1.0] Kernel panic - not syncing: so")
-    time.sleep(1000)
+    spin()
     """
     assert run(emulator(body))[-1] == Ended(EndReason.PANIC)
+
+
+def test_an_emulator_stopped_while_a_panic_is_printed_did_not_panic(emulator):
+    body = """
+    boot()
+    log("[    1.0] Kernel panic - not syncing: so")
+    os.kill(os.getpid(), signal.SIGSTOP)
+    """
+    assert run(emulator(body))[-1] == Ended(EndReason.STALLED)
 
 
 def test_an_emulator_killed_while_a_panic_is_printed_did_not_panic(emulator):
@@ -139,7 +152,7 @@ def test_a_panic_while_booting_is_a_failed_boot(emulator):
 
 def test_a_boot_that_says_nothing_ends_with_the_consoles_last_lines(emulator):
     with pytest.raises(BootFailed) as failure:
-        run(emulator('log("[    0.1] last words"); time.sleep(1000)'), boot_seconds=1.0)
+        run(emulator('log("[    0.1] last words"); spin()'), boot_seconds=1.0)
     assert failure.value.last_lines == ("[    0.1] last words",)
 
 
@@ -161,8 +174,28 @@ def test_an_emulator_that_is_no_program_is_a_failed_boot(emulator):
 
 
 def test_silence_is_a_hang(emulator):
-    events = run(emulator("boot(); time.sleep(1000)"), silence=0.3)
+    events = run(emulator("boot(); spin()"), silence=0.3)
     assert events[-1] == Ended(EndReason.HANG)
+
+
+def test_silence_of_a_stopped_emulator_is_no_hang(emulator):
+    events = run(emulator("boot(); os.kill(os.getpid(), signal.SIGSTOP)"), silence=0.3)
+    assert events[-1] == Ended(EndReason.STALLED)
+
+
+def test_a_boot_whose_emulator_is_stopped_says_so(emulator):
+    with pytest.raises(BootFailed, match="it was stopped"):
+        run(emulator("os.kill(os.getpid(), signal.SIGSTOP)"), boot_seconds=1.0)
+
+
+def test_a_console_without_end_is_a_hang(emulator, monkeypatch):
+    monkeypatch.setattr(machine_module, "_MOST_BYTES", 1 << 20)
+    body = """
+    boot()
+    while True:
+        log("[    1.0] WARNING" + "x" * 4000)
+    """
+    assert run(emulator(body))[-1] == Ended(EndReason.HANG)
 
 
 def test_console_text_is_a_sign_of_life(emulator):

@@ -42,6 +42,7 @@ def test_each_line_of_init_has_one_meaning(line, event):
         b"#what",
         b">a",
         b">!!!!",
+        b">\xc3\xa9",
     ],
 )
 def test_what_the_guest_cannot_have_meant_is_an_error(line):
