@@ -25,6 +25,8 @@ _JUDGING = frozenset({"run", "resume", "replay", "fuzz", "matrix"})
 # They read before they print, so an OSError without a file name is about standard output.
 _PRINTING = frozenset({"list", "man", "completion", "report", "explain", "bugreport"})
 
+_WRITE_BY_OTHERS = 0o022
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
@@ -32,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a fifth of the CPU time of `list`.
     gc.set_threshold(50_000)
     _open_standard_streams()
+    if os.geteuid() == 0:
+        # No other user can change what root will read or run.
+        os.umask(os.umask(_WRITE_BY_OTHERS) | _WRITE_BY_OTHERS)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _interrupt)

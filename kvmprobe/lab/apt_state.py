@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 INDEX_BYTES = (
     250_000_000  # the lists of all Debian suites, twice: apt keeps the old ones during an update
 )
+UPDATED = "updated"
+"""Name of the file whose time is that of the last update."""
 OLD_LIST_USED = "using the list fetched earlier"
 _CONFIGURATION = """\
 Dir::State "{root}/state";
@@ -47,6 +49,7 @@ APT::Sandbox::User "root";
 Acquire::GzipIndexes "true";
 Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
 Acquire::Retries "1";
 Acquire::http::Timeout "20";
 Acquire::https::Timeout "20";
@@ -117,11 +120,20 @@ class AptState:
         )
 
     def read(self, index: Index) -> bytes:
-        """Return an index's text, uncompressed."""
+        """Return an index's text, uncompressed.
+
+        :raises VerificationFailed: it is damaged; it is removed, so that it is fetched again
+        """
         helper = "/usr/lib/apt/apt-helper"
-        return subprocess.run(
-            [helper, "cat-file", index.path], stdout=subprocess.PIPE, check=True
-        ).stdout
+        ended = subprocess.run([helper, "cat-file", index.path], capture_output=True, check=False)
+        if ended.returncode != 0:
+            index.path.unlink(missing_ok=True)
+            (self.root / UPDATED).unlink(missing_ok=True)
+            said = ended.stderr.decode(errors="replace").strip()
+            raise VerificationFailed(
+                f"{index.path}: damaged, and removed: {said}; run the command again to fetch it"
+            )
+        return ended.stdout
 
     def _wanted(self) -> tuple[tuple[str, str], ...]:
         return tuple((source.uri, suite) for source in self.sources for suite in source.suites)

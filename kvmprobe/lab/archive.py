@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import DownloadFailed, KvmprobeError, UsageError, VerificationFailed
-from kvmprobe.lab.apt_state import OLD_LIST_USED, AptState
+from kvmprobe.lab.apt_state import OLD_LIST_USED, UPDATED, AptState
+from kvmprobe.lab.cache import DAMAGE
 from kvmprobe.lab.download import Remote, check, download
 from kvmprobe.lab.packages import Package, pool_uri, scan
 from kvmprobe.lab.sources import Source, machine_sources
+from kvmprobe.results.codec import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _FRESH_SECONDS = 6 * 3600
 _RETRY_SECONDS = 15 * 60
+_CLOCK_SKEW = 60
 
 
 class Refresh(Enum):
@@ -64,14 +67,15 @@ class Archives:
             self._renew(state, progress)
             name = hashlib.sha256("\n".join(prefixes).encode()).hexdigest()[:16]
             summary = state.root / f"packages-{name}.json"
-            if not _is_newer(summary, state.root / "updated"):
-                self._summarise(state, prefixes, summary)
-            return tuple(Package(**fields) for fields in json.loads(summary.read_bytes()))
+            fresh = _is_newer(summary, state.root / UPDATED)
+            if not fresh or (found := _summarised(summary)) is None:
+                found = self._summarise(state, prefixes, summary)
+            return found
 
     def renew_if_older(self, seconds: float, progress: Progress) -> bool:
         """Fetch the lists again if they are older than ``seconds``; return True if they were."""
         state = self._state()
-        if self._refresh is Refresh.NEVER or _age(state.root / "updated") < seconds:
+        if self._refresh is Refresh.NEVER or _age(state.root / UPDATED) < seconds:
             return False
         self._refresh = Refresh.NOW
         with self.cache.locked("package lists", progress):
@@ -155,14 +159,14 @@ class Archives:
         return self._opened
 
     def _renew(self, state: AptState, progress: Progress) -> None:
-        stamp = state.root / "updated"
+        stamp = state.root / UPDATED
         age = _age(stamp)
         due = (
             age > _FRESH_SECONDS
             if self._refresh is Refresh.WHEN_OLD
             else self._refresh is Refresh.NOW
         )
-        if self._refresh is Refresh.NEVER and age == float("inf"):
+        if self._refresh is Refresh.NEVER and not stamp.exists():
             raise DownloadFailed("no package lists in the cache, and fetching them is switched off")
         if not due:
             return
@@ -177,15 +181,27 @@ class Archives:
         if self._refresh is Refresh.NOW:
             self._refresh = Refresh.WHEN_OLD
 
-    def _summarise(self, state: AptState, prefixes: tuple[str, ...], summary: Path) -> None:
-        found = [
-            asdict(package)
+    def _summarise(
+        self, state: AptState, prefixes: tuple[str, ...], summary: Path
+    ) -> tuple[Package, ...]:
+        found = tuple(
+            package
             for index in state.indices()
             for package in scan(state.read(index), prefixes, index.suite, index.uri)
-        ]
+        )
         with self.cache.scratch() as work:
-            (work / summary.name).write_text(json.dumps(found), encoding="utf-8")
+            text = json.dumps([asdict(package) for package in found])
+            (work / summary.name).write_text(text, encoding="utf-8")
             self.cache.publish(work / summary.name, summary)
+        return found
+
+
+def _summarised(summary: Path) -> tuple[Package, ...] | None:
+    """Return the packages in a summary; None if it is damaged."""
+    try:
+        return tuple(from_json(tuple[Package, ...], json.loads(summary.read_bytes())))
+    except DAMAGE:
+        return None
 
 
 def _is_intact(path: Path, size: int, sha256: str) -> bool:
@@ -197,10 +213,15 @@ def _is_intact(path: Path, size: int, sha256: str) -> bool:
 
 
 def _age(path: Path) -> float:
+    """Return a file's age in seconds; infinity if it is not there, or of a time to come.
+
+    The clock was wrong then, and nobody knows for how long.
+    """
     try:
-        return time.time() - path.stat().st_mtime
+        age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return float("inf")
+    return age if age > -_CLOCK_SKEW else float("inf")
 
 
 def _is_newer(path: Path, other: Path) -> bool:

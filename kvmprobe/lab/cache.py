@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import NoSpace, UsageError, errno_name
+from kvmprobe.results.private import require_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from kvmprobe.progress import Progress
 
 ELSEWHERE = "free some space, or set KVMPROBE_CACHE to a directory on a larger file system"
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading JSON of the cache raises if it is damaged."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -38,20 +41,14 @@ class Cache:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Cache:
         """Choose $KVMPROBE_CACHE, else $XDG_CACHE_HOME/kvmprobe, else ~/.cache/kvmprobe.
 
-        :raises UsageError: none of them is set and there is no home directory
+        :raises UsageError: none of them is set and there is no home directory; or this is root,
+            and another user can write it: programs and kernels in it are run
         :see: XDG Base Directory Specification: a relative XDG_CACHE_HOME is ignored
         """
-        if named := environ.get("KVMPROBE_CACHE"):
-            return cls(Path(named).expanduser().absolute())
-        xdg = Path(environ.get("XDG_CACHE_HOME", ""))
-        if xdg.is_absolute():
-            return cls(xdg / "kvmprobe")
-        if home := environ.get("HOME"):
-            return cls(Path(home) / ".cache" / "kvmprobe")
-        try:
-            return cls(Path.home() / ".cache" / "kvmprobe")
-        except RuntimeError as error:
-            raise UsageError("no home directory for the cache: set KVMPROBE_CACHE") from error
+        cache = cls(_root(environ))
+        for path in (cache.root, *cache.root.glob("*/")):
+            require_private(path, "remove it, or set KVMPROBE_CACHE to a directory of root's")
+        return cache
 
     def folder(self, *names: str) -> Path:
         """Return the sub-folder, created if missing.
@@ -137,6 +134,20 @@ class Cache:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _root(environ: Mapping[str, str]) -> Path:
+    if named := environ.get("KVMPROBE_CACHE"):
+        return Path(named).expanduser().absolute()
+    xdg = Path(environ.get("XDG_CACHE_HOME", ""))
+    if xdg.is_absolute():
+        return xdg / "kvmprobe"
+    if home := environ.get("HOME"):
+        return Path(home) / ".cache" / "kvmprobe"
+    try:
+        return Path.home() / ".cache" / "kvmprobe"
+    except RuntimeError as error:
+        raise UsageError("no home directory for the cache: set KVMPROBE_CACHE") from error
 
 
 def require_space(path: Path, nbytes: int, purpose: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import NoDebugFiles
 from kvmprobe.lab import debfile, kernel_catalog
 from kvmprobe.lab.cache import require_space
+from kvmprobe.lab.seal import is_whole, seal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ def ensure(target: Target, archives: Archives, progress: Progress) -> dict[str, 
     """
     packages = _packages(target, archives, progress)
     folder = archives.cache.root / "debug" / packages[0].sha256[:24]
-    if not folder.is_dir():
+    if not is_whole(folder):
         require_space(archives.cache.root, _FILES_BYTES + packages[0].size, "a kernel's lines")
         deb = archives.fetch(packages, progress)
         progress.stage(f"lines: unpack {deb.name}")
@@ -53,6 +54,7 @@ def ensure(target: Target, archives: Archives, progress: Progress) -> dict[str, 
             fresh = work / folder.name
             fresh.mkdir()
             _unpack(deb, fresh)
+            seal(fresh)
             archives.cache.publish(fresh, folder)
         deb.unlink(missing_ok=True)
     return {name: folder / name for name in _WANTED}

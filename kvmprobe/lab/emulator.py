@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.lab import build_step, guest_programs
 from kvmprobe.lab.cache import require_space
+from kvmprobe.lab.seal import is_whole, seal
 
 if TYPE_CHECKING:
     from kvmprobe.lab.archive import Archives
@@ -72,7 +73,7 @@ class Emulator:
 
 
 def ensure(archives: Archives, progress: Progress, *, tarball: Path | None = None) -> Emulator:
-    """Return the emulator; build it if it is not in the cache.
+    """Return the emulator; build it if it is not in the cache, or damaged there.
 
     :param archives: where the tarball comes from; the result is kept in their cache
     :param tarball: the user's own copy of the tarball
@@ -84,13 +85,13 @@ def ensure(archives: Archives, progress: Progress, *, tarball: Path | None = Non
     cache = archives.cache
     patches = sorted(_PATCHES.glob("*.patch"))
     final = cache.root / "emulator" / _key(patches)
-    if not final.is_dir():
+    if not is_whole(final):
         build_step.require_tools(_TOOLS, "building the emulator")
         source = archives.fetch_source_tarball(
             POOL_PATH, _TARBALL_BYTES, _TARBALL_SHA256, progress, local=tarball
         )
         with cache.locked("the emulator", progress):
-            if not final.is_dir():
+            if not is_whole(final):
                 _build(cache, source, patches, final, progress)
     programs = guest_programs.ensure(cache, progress)
     return Emulator(final / "bochs", programs.firmware, programs.init)
@@ -127,6 +128,7 @@ def _build(
         result.mkdir()
         (tree / "bochs").rename(result / "bochs")
         (tree / "COPYING").rename(result / "COPYING")
+        seal(result)
         cache.publish(result, final)
 
 

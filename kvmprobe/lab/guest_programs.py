@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kvmprobe.errors import EmulatorBuildFailed
 from kvmprobe.lab import build_step
+from kvmprobe.lab.seal import is_whole, seal
 
 if TYPE_CHECKING:
     from kvmprobe.lab.cache import Cache
@@ -35,7 +36,7 @@ class GuestPrograms:
 
 
 def ensure(cache: Cache, progress: Progress) -> GuestPrograms:
-    """Return the compiled programs; compile them if they are not in the cache.
+    """Return the compiled programs; compile them if they are not in the cache, or damaged.
 
     :raises MissingTools: compiler or linker is not installed
     :raises EmulatorBuildFailed: one of them fails; the message has the path of the log
@@ -44,10 +45,10 @@ def ensure(cache: Cache, progress: Progress) -> GuestPrograms:
     content = b"".join(source.read_bytes() for source in sources)
     key = hashlib.sha256(content + repr((_INIT, _ASSEMBLE, _LINK)).encode()).hexdigest()[:16]
     final = cache.root / "guest-programs" / key
-    if not final.is_dir():
+    if not is_whole(final):
         build_step.require_tools(TOOLS, "building the emulated host's firmware and init")
         with cache.locked("the emulated host's firmware and init", progress):
-            if not final.is_dir():
+            if not is_whole(final):
                 _build(cache, final)
     return GuestPrograms(final / "firmware.bin", final / "init")
 
@@ -64,4 +65,5 @@ def _build(cache: Cache, final: Path) -> None:
         (result / "firmware.o").unlink()
         if (result / "firmware.bin").stat().st_size != _ROM_BYTES:
             raise EmulatorBuildFailed("guest/firmware.S: the assembled firmware is not 64 KiB long")
+        seal(result)
         cache.publish(result, final)

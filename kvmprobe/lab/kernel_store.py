@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kvmprobe.lab.cache import Cache, disk_full_as_no_space, require_space
+from kvmprobe.lab.cache import DAMAGE, Cache, disk_full_as_no_space, require_space
 from kvmprobe.lab.download import sha256_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def load(cache: Cache, key: str) -> Kernel | None:
             manifest["source"],
             tuple(folder / name for name in manifest["disk_modules"]),
         )
-    except (OSError, ValueError, KeyError):
+    except DAMAGE:
         return None
 
 
@@ -142,7 +142,7 @@ def _entry(folder: Path) -> Entry | None:
         manifest = json.loads(file.read_bytes())
         named = manifest["label"], manifest["release"], manifest["source"]
         return Entry(folder, *named, nbytes, file.stat().st_mtime, _damaged(folder, manifest))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except DAMAGE:
         return Entry(folder, "", "", "", nbytes, used, (file,))
 
 
@@ -162,7 +162,7 @@ def labels(cache: Cache) -> frozenset[str]:
     """Return the labels of all entries, damaged ones included."""
     found: set[str] = set()
     for manifest in (cache.root / "kernels").glob(f"*/{_MANIFEST}"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(*DAMAGE):
             found.add(json.loads(manifest.read_bytes())["label"])
     return frozenset(found)
 

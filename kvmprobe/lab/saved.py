@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import kvmprobe
 from kvmprobe.errors import KvmprobeError
 from kvmprobe.lab import bochs_config
-from kvmprobe.lab.cache import require_space
+from kvmprobe.lab.cache import DAMAGE, require_space
 from kvmprobe.results.codec import from_json, to_json
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SavedTemplate:
             booted = from_json(Booted, recorded["booted"], "$.booted")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except DAMAGE:
             whole, booted = False, None
         if not whole:
             self.discard()
@@ -115,7 +115,7 @@ class SavedTemplate:
         try:
             kept = json.loads(_memory(self.folder).read_bytes())
             recorded = kept["recorded"] if kept["code"] == _code() else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except DAMAGE:
             return None
         return recorded if isinstance(recorded, dict) else None
 

@@ -17,6 +17,7 @@ from kvmprobe.coverage.functions import KernelFunctions
 from kvmprobe.coverage.scope import SCOPE_FILE
 from kvmprobe.errors import NoCoverage
 from kvmprobe.lab import boot_image, initramfs, kernel_image
+from kvmprobe.lab.cache import DAMAGE
 from kvmprobe.lab.emulator_process import Boot
 from kvmprobe.lab.machine import Machine
 from kvmprobe.lab.machine_events import Output, ProgramExited, Stream
@@ -55,7 +56,7 @@ class KernelReader:
         file = self.cache.folder("functions") / f"{self._key(kernel)}.json"
         try:
             return KernelFunctions.from_json(json.loads(file.read_bytes()))
-        except (FileNotFoundError, ValueError):
+        except DAMAGE:
             pass
         with self.cache.locked(f"functions of {kernel.label}", progress):
             progress.stage(f"emulated host {kernel.label}: read its functions, only once")

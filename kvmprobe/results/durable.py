@@ -15,11 +15,13 @@ _SCRATCH = ".new"
 def write_whole(final: Path, scratch: Path, content: bytes) -> None:
     """Create a file that is on the disk either with all of its content or not at all.
 
-    :param scratch: its name until it is complete, in the same directory
+    :param scratch: its name until it is complete, in the same directory; what has it is removed,
+        and no link is followed, which another user may have put there
     :raises OSError: it cannot be written; nothing is left
     """
     try:
-        with scratch.open("wb") as file:
+        scratch.unlink(missing_ok=True)
+        with scratch.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from kvmprobe.errors import RunDirectoryError, UsageError
 from kvmprobe.results.durable import scratch_name, write_whole
 from kvmprobe.results.journal import Journal, read_entries, write_failure
+from kvmprobe.results.private import require_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 JOURNAL = "journal.jsonl"
 PAYLOADS = "payloads"
 _NAME = re.compile("[0-9a-f]{64}")
+_INSTEAD = "run as that user, or give it to root with chown and chmod go-w"
 
 
 def runs_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -81,8 +83,10 @@ class RunDirectory:
         """Create a directory.
 
         :param begin: the first entry of the journal
-        :raises UsageError: it is not empty, or it cannot be created
+        :raises UsageError: it is not empty, or it cannot be created; or this is root, and another
+            user can write it
         """
+        require_private(path, _INSTEAD)
         path = path.resolve()
         journal = path / JOURNAL
         try:
@@ -101,11 +105,13 @@ class RunDirectory:
     def open(cls, path: Path) -> Self:
         """Open an existing directory to continue the run.
 
-        :raises UsageError: it is not a run directory
+        :raises UsageError: it is not a run directory; or this is root, and another user can write
+            it
         :raises RunDirectoryError: another process is writing it
         """
         if not is_run_directory(path):
             raise UsageError(no_run(path))
+        require_private(path, _INSTEAD)
         path = path.resolve()
         return cls(path, Journal(path / JOURNAL))
 

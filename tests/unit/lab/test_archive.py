@@ -161,6 +161,39 @@ def test_damaged_file_in_the_cache_is_fetched_again(archives, repository, deb, d
     assert archives.fetch(package, Silent()).read_bytes() == deb.read_bytes()
 
 
+def test_a_time_to_come_is_old(cache, repository, deb):
+    repository.add(deb, "tool-a", "1.0-1")
+    archives = Archives(cache, (repository.source(),))
+    listed(archives)
+    repository.add(deb, "tool-a", "2.0-1")
+    for stamp in (cache.root / "apt").glob("*/updated"):  # the clock was wrong then
+        os.utime(stamp, (time.time() + 86400,) * 2)
+    assert len(listed(Archives(cache, (repository.source(),)))) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"[", b"{}", b"[[]]", b'[{"name": 1}]', b"\xff"])
+def test_a_damaged_summary_is_made_again(cache, repository, deb, damage):
+    repository.add(deb, "tool-a", "1.0-1")
+    before = listed(Archives(cache, (repository.source(),)))
+    (summary,) = (cache.root / "apt").glob("*/packages-*.json")
+    summary.write_bytes(damage)
+    assert listed(Archives(cache, (repository.source(),))) == before
+
+
+def test_a_damaged_list_is_removed_and_fetched_again(cache, repository, deb):
+    repository.add(deb, "tool-a", "1.0-1")
+    before = listed(Archives(cache, (repository.source(),)))
+    for file in (cache.root / "apt").glob("*/packages-*.json"):
+        file.unlink()
+    (index,) = (cache.root / "apt").glob("*/lists/*Packages*")
+    packed = index.with_suffix(".gz")  # a suffix that makes apt decompress it
+    index.rename(packed)
+    packed.write_bytes(b"\x1f\x8bdamaged")
+    with pytest.raises(VerificationFailed, match="damaged, and removed"):
+        listed(Archives(cache, (repository.source(),)))
+    assert listed(Archives(cache, (repository.source(),))) == before
+
+
 def test_second_archive_serves_what_the_first_does_not(cache, repository, deb):
     repository.add(deb, "tool-a", "1.0-1", suite="one").unlink()
     archives = Archives(cache, (repository.source("one"),))

@@ -29,6 +29,15 @@ def test_they_are_compiled_once(tmp_path, listener):
     assert first.init.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("damage", [b"", b"\x7fELF"])
+def test_a_damaged_one_is_compiled_again(tmp_path, listener, damage):
+    cache = Cache(tmp_path)
+    init = guest_programs.ensure(cache, listener).init
+    whole = init.read_bytes()
+    init.write_bytes(damage)
+    assert guest_programs.ensure(cache, listener).init.read_bytes() == whole
+
+
 def test_a_missing_compiler_is_reported_with_its_package(tmp_path, listener, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingTools) as failure:
