@@ -27,7 +27,7 @@ def is_recording(file: Path) -> bool:
         with file.open("rb") as opened:
             first = opened.readline(_FIRST)
         return bool(json.loads(first).get("schema") == RECORDING)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 

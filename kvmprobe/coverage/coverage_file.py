@@ -47,5 +47,5 @@ def read_file(path: Path) -> dict[Target, Measured]:
         return {target: Measured.of(KernelFunctions.from_json(content["functions"]), reached)}
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ScenarioError(f"{path}: not a file of coverage: {error!r}") from error

@@ -57,7 +57,7 @@ def coverage_of(path: Path, entries: Iterable[Mapping[str, Any]]) -> dict[Target
                 case _:
                     pass
         return {target: _measured(path, each) for target, each in found.items()}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ScenarioError(f"{path}: coverage in the journal: {error!r}") from error
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from kvmprobe.coverage.blocks import Block
 
+# Bytes; the whole of a kernel has 100,000 blocks.
+_MOST = 1 << 20
+
 
 def pack(bits: bytes) -> str:
     """Return a set as text: base64 of zlib of its bits."""
@@ -23,10 +26,14 @@ def unpack(text: str) -> int:
 
     :raises ValueError: it is no such text
     """
+    decompressor = zlib.decompressobj()
     try:
-        return int.from_bytes(zlib.decompress(b64decode(text, validate=True)), "little")
+        bits = decompressor.decompress(b64decode(text, validate=True), _MOST)
     except zlib.error as error:
         raise ValueError(f"a set of blocks is damaged: {error}") from error
+    if not decompressor.eof:
+        raise ValueError(f"a set of blocks is truncated, or has more than {_MOST} bytes")
+    return int.from_bytes(bits, "little")
 
 
 class FallThrough:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 _Change = tuple[int, int, str, str]
 _AHEAD = 16
 _GRACE = 30.0
-# What reading a message raises that the protocol does not have: the worker's kernel wrote over it,
-# or somebody else answers.
-_GARBLED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+GARBLED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading a message raises that the protocol does not have: the worker's kernel wrote over it,
+or somebody else answers."""
 
 
 @dataclass(slots=True)
@@ -105,11 +105,15 @@ class Driver:
         self._defined: dict[Op, _Defined] = {}
         self._kept = 0
         self._held_steps = 0
-        ready = self._message(timing.start)
-        if "ready" not in ready:
-            raise WorkerError(f"the worker's first line is not its greeting: {ready!r:.200}")
-        self.kernel_log_state: str = ready["ready"]["kmsg"]
-        self._taint: int = ready["ready"]["taint"]
+        message = self._message(timing.start)
+        try:
+            ready = message["ready"]
+            self.kernel_log_state = str(ready["kmsg"])
+            self._taint = int(ready["taint"])
+        except GARBLED as garbled:
+            raise WorkerError(
+                f"the worker's first line is not its greeting: {message!r:.200}"
+            ) from garbled
 
     def facts(self) -> dict[str, Any]:
         """Return the worker's facts about CPU, kernel and KVM.
@@ -226,7 +230,7 @@ class Driver:
         steps, end, note = self._receive(number, calls)
         try:
             trace = replace(self._trace(steps, end, note), blocks=self._link.blocks_reached())
-        except _GARBLED as garbled:
+        except GARBLED as garbled:
             raise _lost(garbled, steps) from garbled
         if trace.hang and trace.hang.unkillable:
             raise TraceLostError(LinkLostError(trace.end_note, hung=True), trace)
@@ -252,7 +256,7 @@ class Driver:
         except LinkLostError as lost:
             seen = Trace(tuple(steps), End.LOST, str(lost), blocks=self._link.blocks_reached())
             raise TraceLostError(lost, seen) from lost
-        except (WorkerError, *_GARBLED) as garbled:
+        except (WorkerError, *GARBLED) as garbled:
             raise _lost(garbled, tuple(steps)) from garbled
         return tuple(steps), message, note
 

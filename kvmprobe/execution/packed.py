@@ -8,6 +8,9 @@ from __future__ import annotations
 import base64
 import zlib
 
+# Bytes: a CPUID table has 10 KB.
+_MOST = 1 << 20
+
 
 def pack(content: bytes | bytearray) -> str:
     """Encode bytes for a line of JSON."""
@@ -15,5 +18,15 @@ def pack(content: bytes | bytearray) -> str:
 
 
 def unpack(text: str) -> bytes:
-    """Decode what :func:`pack` encoded."""
-    return zlib.decompress(base64.b64decode(text))
+    """Decode what :func:`pack` encoded; never more than _MOST bytes are decompressed.
+
+    :raises ValueError: it is something else
+    """
+    decompressor = zlib.decompressobj()
+    try:
+        content = decompressor.decompress(base64.b64decode(text), _MOST)
+    except zlib.error as error:
+        raise ValueError(f"packed bytes are damaged: {error}") from None
+    if not decompressor.eof:
+        raise ValueError(f"packed bytes are truncated, or more than {_MOST}")
+    return content

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmprobe.errors import Unavailable
-from kvmprobe.execution.driver import Request
+from kvmprobe.errors import Unavailable, WorkerError
+from kvmprobe.execution.driver import GARBLED, Request
 from kvmprobe.execution.preflight import Preflight, profile_of
 from kvmprobe.judge.lockstep import predicts
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
@@ -22,12 +22,16 @@ def examine(driver: Driver) -> Preflight:
 
     :raises Unavailable: ``no_kvm``, ``no_kvm_permission``, ``old_kvm``, ``old_kernel`` or
         ``no_xsave``
+    :raises WorkerError: what the worker sent are no facts
     """
     facts = driver.facts()
-    if facts["kvm"] is None:
-        reason = facts["kvm_unavailable"]
-        raise Unavailable(reason["code"], reason["message"])
-    profile = profile_of(facts)
+    try:
+        if facts["kvm"] is None:
+            reason = facts["kvm_unavailable"]
+            raise Unavailable(str(reason["code"]), str(reason["message"]))
+        profile = profile_of(facts)
+    except GARBLED as garbled:
+        raise WorkerError(f"the worker's facts are not such: {garbled!r:.200}") from garbled
     found, undetermined = _behaviours(driver, profile)
     return Preflight(facts, replace(profile, behaviours=found), undetermined)
 

@@ -88,7 +88,8 @@ def _content(guest: SavedGuest, word: str, host: HostProfile) -> bytes:
     content = guest.part(_PARTS[word])
     if content is None:
         raise UsageError(
-            f"the order restores {word!r}, which order {guest.order!r} did not save; name another"
+            f"the order restores {word!r}, which order {guest.order!r:.60} did not save; name "
+            "another"
         )
     if word == "xsave-all":
         content = with_components(content, xstate_bv_of(content) & ~XTILE)

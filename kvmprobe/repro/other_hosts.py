@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kvmprobe.abi.numbers import U32_MAX, Msr
+from kvmprobe.abi.numbers import KVM_CPUID_FLAG_SIGNIFICANT_INDEX, U32_MAX, Msr
 from kvmprobe.model.behaviours import Behaviour, Kind
 from kvmprobe.xstate.cpuid import (
     AMX_FEATURES,
@@ -47,6 +47,11 @@ _OF_VENDORS = frozenset(
 )
 _VERSIONS = tuple(b for b in Behaviour if b.kind is Kind.VARIANT and b not in _OF_VENDORS)
 _ANOTHER_LEAF = CpuidEntry(0, 0, 0, 0x20, 0, 0, 0)
+# Their sizes: SDM vol.1 §13.5.9 "CET State"; ECX[0]: supervisor state.
+_CET_COMPONENTS = (
+    CpuidEntry(LEAF_XSTATE, 11, KVM_CPUID_FLAG_SIGNIFICANT_INDEX, 16, 0, 1, 0),
+    CpuidEntry(LEAF_XSTATE, 12, KVM_CPUID_FLAG_SIGNIFICANT_INDEX, 24, 0, 1, 0),
+)
 _OTHER_MSRS = frozenset({Msr.IA32_XSS, Msr.IA32_U_CET, Msr.IA32_S_CET, Msr.IA32_PL3_SSP})
 # Bits on which XSTATE depends, by leaf: FXSR, SSE, SSE2, PAE; XSAVE, AVX; AVX2, AVX-512; PKU; AMX.
 _KEPT = {
@@ -87,4 +92,6 @@ def _other_table(table: CpuidTable) -> CpuidTable:
         flipped = {name: getattr(entry, name) ^ U32_MAX & ~kept for name, kept in registers}
         table = table.replaced(leaf, 0, **flipped)
     xss = table.at(LEAF_XSTATE, 1).ecx ^ CET
-    return CpuidTable((_ANOTHER_LEAF, *table.replaced(LEAF_XSTATE, 1, ecx=xss).entries))
+    table = table.replaced(LEAF_XSTATE, 1, ecx=xss)
+    sizes = tuple(e for e in _CET_COMPONENTS if table.find(LEAF_XSTATE, e.subleaf) is None)
+    return CpuidTable((_ANOTHER_LEAF, *table.entries, *sizes))

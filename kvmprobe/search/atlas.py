@@ -114,7 +114,7 @@ class Atlas:
             return cls(**found, cells=cells)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UsageError(f"{path}: no atlas: {error!r}") from error
 
 

@@ -15,7 +15,9 @@ def test_a_packed_set_is_unpacked(bits: bytes) -> None:
     assert unpack(pack(bits)) == int.from_bytes(bits, "little")
 
 
-@pytest.mark.parametrize("text", ["", "?", "AAAA", pack(b"\x01")[:-4]])
+@pytest.mark.parametrize(
+    "text", ["", "?", "AAAA", pack(b"\x01")[:-4], pack(b"\x01" * ((1 << 20) + 1))]
+)
 def test_a_damaged_set_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         unpack(text)

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kvmprobe.errors import ScenarioError
 from kvmprobe.model.behaviours import Behaviour
 from kvmprobe.reports.formats import format_of
 from kvmprobe.reports.html_report.page import page
@@ -25,11 +26,12 @@ from kvmprobe.results.record import (
     StepRecord,
     Target,
 )
+from kvmprobe.results.record_json import record_from_json, record_to_json
 from kvmprobe.results.run_document import Ending, RunDocument
 from kvmprobe.results.verdict import Verdict
 from kvmprobe.scenarios.ops.xcrs import GetXcrs
 from tests.support.fake_runs import run_of, some_scenarios
-from tests.support.runs import O1_DIVERGENCE
+from tests.support.runs import EVERY, O1_DIVERGENCE
 
 HOSTILE = (
     "</script><script>alert(1)</script><!-- \u2028\u2029 ' \" & {{ 7 * 7 }} "
@@ -107,6 +109,46 @@ def test_hostile_text_makes_no_element(hostile):
         {},
     ]
     assert elements(hostile, "img") == []
+
+
+def members(data):
+    """Yield container and key of each text in JSON."""
+    inside = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, value in [*inside]:
+        if isinstance(value, str):
+            yield data, key
+        elif isinstance(value, dict | list):
+            yield from members(value)
+
+
+def is_read(data):
+    try:
+        record_from_json(data)
+    except (ScenarioError, ValueError):
+        return False
+    return True
+
+
+def test_hostile_text_in_every_member_of_a_record_makes_no_element():
+    # Whatever member takes any text gets it; the others are of the project.
+    records, hostile_members = [], 0
+    for record_of in EVERY.records:
+        data = json.loads(json.dumps(record_to_json(record_of)))
+        for inside, key in [*members(data)]:
+            before = inside[key]
+            inside[key] = f"{HOSTILE}{before}"
+            if is_read(data):
+                hostile_members += 1
+            else:
+                inside[key] = before
+        records.append(record_from_json(data))
+    text = page([document(*records, began=HOSTILE)])
+    plain = page([document(*EVERY.records)])
+    assert hostile_members > 100
+    for tag in ("script", "img", "iframe", "style", "link", "base", "form"):
+        assert len(elements(text, tag)) == len(elements(plain, tag)), tag
+    attributes = {name for _, given, _ in _Elements(text).found for name in given}
+    assert not any(name.startswith("on") for name in attributes)
 
 
 def test_hostile_text_is_kept_as_it_was(hostile):
