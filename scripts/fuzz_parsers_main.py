@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -42,26 +41,31 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="of CPU for each parser")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="directory of inputs and findings")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.here:
-        [name] = arguments.names
-        _Fuzzing(PARSERS[name], arguments).run()
-    found = 0
-    for name in arguments.names or PARSERS:
-        options = ["--seconds", str(arguments.seconds), "--seed", str(arguments.seed)]
-        command = [sys.executable, __file__, name, *options, "--out", arguments.out, "--here"]
-        found += subprocess.run(command, check=False).returncode != 0
-    return int(found > 0)
+    found = [
+        fuzz(PARSERS[name], arguments.seconds, arguments.seed, arguments.out)
+        for name in arguments.names or PARSERS
+    ]
+    return int(any(found))
+
+
+def fuzz(parser: Parser, seconds: int, seed: int, out: Path) -> bool:
+    """Damage the inputs of one parser in a child; return True if there was a finding."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        _Fuzzing(parser, seconds, seed, out).run()
+    return os.waitpid(pid, 0)[1] != 0
 
 
 class _Fuzzing:
     """One parser; the process ends when its time is over."""
 
-    def __init__(self, parser: Parser, arguments: argparse.Namespace) -> None:
+    def __init__(self, parser: Parser, seconds: int, seed: int, out: Path) -> None:
         self._parser = parser
-        self._arguments = arguments
-        self._folder = arguments.out / parser.name.replace(" ", "-")
+        self._seconds = seconds
+        self._seed = seed
+        self._folder = out / parser.name.replace(" ", "-")
         self._inputs = self._refused = 0
         self._findings: set[str] = set()
         self._start = 0.0
@@ -75,7 +79,7 @@ class _Fuzzing:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
         words = [
             self._parser.name,
-            f"-seed={self._arguments.seed}",
+            f"-seed={self._seed}",
             f"-max_len={_LONGEST}",
             "-len_control=0",
             "-rss_limit_mb=0",
@@ -100,7 +104,7 @@ class _Fuzzing:
                 self._report(f"{type(error).__name__} {_place(error)}", content)
         if (seconds := time.process_time() - began) > _SLOW_SECONDS:
             self._report(f"slow {seconds:.0f} s", content)
-        if time.process_time() - self._start > self._arguments.seconds:
+        if time.process_time() - self._start > self._seconds:
             self._finish()
 
     def _report(self, what: str, content: bytes) -> None:

@@ -127,7 +127,7 @@ class Driver:
                 raise WorkerError(f"probing failed:\n{message['traceback']}")
             facts = message.get("facts", facts)
         if not facts:
-            raise WorkerError(f"probing ended without facts: {message}")
+            raise WorkerError(f"probing ended without facts: {message!r:.200}")
         return facts
 
     def traces(

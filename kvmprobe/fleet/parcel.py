@@ -113,7 +113,7 @@ def unpack(content: object) -> Parcel:
         files = dict(_file(*item) for item in data["files"].items())
         return Parcel(ending, _history(data["entries"]), payloads, files)
     except (zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ScenarioError(f"a worker's result: {error!r}") from error
+        raise ScenarioError(f"a worker's result: {error!r:.300}") from error
     except RecursionError as error:
         raise ScenarioError("a worker's result: nested too deeply") from error
 

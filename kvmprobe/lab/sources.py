@@ -170,7 +170,9 @@ def _first_of_mirror_list(uri: str) -> str:
     if not uri.startswith("mirror+file:"):
         return uri
     try:
-        listed = Path("/" + uri.removeprefix("mirror+file:").strip("/")).read_text(encoding="utf-8")
+        listed = Path("/" + uri.removeprefix("mirror+file:").strip("/")).read_text(
+            encoding="utf-8", errors="replace"
+        )
     except OSError:
         return uri
     addresses = (line.split()[0] for line in listed.splitlines() if line.strip() and line[0] != "#")
@@ -182,7 +184,8 @@ def _signed_by(uri: str, etc: Path) -> str:
     for file in (etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))):
         if file.suffix not in {".list", ".sources"} or not os.access(file, os.R_OK):
             continue
-        text = re.sub(r"^#.*\n?", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        text = file.read_text(encoding="utf-8", errors="replace")
+        text = re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)
         for entry in text.split("\n\n") if file.suffix == ".sources" else text.splitlines():
             addresses = {word.rstrip("/") for word in entry.split()}
             if uri.rstrip("/") in addresses and (found := _SIGNED_BY.search(entry)):

@@ -114,7 +114,7 @@ class History:
             for entry in entries:
                 reading.take(entry)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ScenarioError(f"an entry of the journal is malformed: {error!r}") from error
+            raise ScenarioError(f"an entry of the journal is malformed: {error!r:.200}") from error
         if boot_id is not None:
             reading.new_boot(boot_id)
         return reading.history

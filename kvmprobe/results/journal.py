@@ -158,7 +158,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if not _torn(content, end):
                 where = f"{path}:{len(entries) + 1}"
-                raise UsageError(f"{where}: not an entry of a journal: {error}") from error
+                raise UsageError(f"{where}: not an entry of a journal: {error!s:.200}") from error
             break
         end += len(line) + 1
     schema = entries[0].get("schema") if entries else None

@@ -5,6 +5,8 @@ Reports and the index are derived from the journal.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import pwd
@@ -19,7 +21,7 @@ from kvmprobe.results.journal import Journal, read_entries, write_failure
 from kvmprobe.results.private import require_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 JOURNAL = "journal.jsonl"
@@ -88,18 +90,17 @@ class RunDirectory:
         """
         require_private(path, _INSTEAD)
         path = path.resolve()
-        journal = path / JOURNAL
         try:
             path.mkdir(parents=True, exist_ok=True)
-            there = {name.name for name in path.iterdir()} - {scratch_name(JOURNAL)}
+            with _locked(path):
+                if {name.name for name in path.iterdir()} - {scratch_name(JOURNAL)}:
+                    raise UsageError(
+                        f"{path}: not empty, and runs are never overwritten; "
+                        f"`kvmprobe resume {path}` continues a run"
+                    )
+                return cls(path, Journal.begin(path / JOURNAL, begin))
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}; choose another with --out DIR") from error
-        if there:
-            raise UsageError(
-                f"{path}: not empty, and runs are never overwritten; "
-                f"`kvmprobe resume {path}` continues a run"
-            )
-        return cls(path, Journal.begin(journal, begin))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -143,6 +144,17 @@ class RunDirectory:
     def close(self) -> None:
         """Close the journal, so that another process can write it."""
         self.journal.close()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let no other process begin a run in a directory at the same time."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def payload(path: Path, name: str) -> bytes:

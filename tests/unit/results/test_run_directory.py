@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,21 @@ def test_a_journal_that_is_a_symbolic_link_is_not_written(directory, tmp_path):
     (tmp_path / "other" / "journal.jsonl").symlink_to(directory.path / "journal.jsonl")
     with pytest.raises(RunDirectoryError, match="a symbolic link, and is not written"):
         RunDirectory.open(tmp_path / "other")
+
+
+def test_of_two_that_begin_at_once_one_is_refused(tmp_path):
+    together = threading.Barrier(2)
+
+    def begun(run_id):
+        together.wait()
+        try:
+            return RunDirectory.create(tmp_path / "run", {**BEGIN, "run_id": run_id})
+        except UsageError as refused:
+            return str(refused)
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(begun, ["one", "two"]))
+    [refused] = [one for one in found if isinstance(one, str)]
+    [made] = [one for one in found if not isinstance(one, str)]
+    assert "runs are never overwritten" in refused
+    assert made.entries()[0]["run_id"] == ["one", "two"][found.index(made)]
