@@ -10,6 +10,7 @@ from kvmprobe.errors import RunDirectoryError, ScenarioError, UsageError
 from kvmprobe.results.durable import write_file
 from kvmprobe.scenarios import relations
 from kvmprobe.scenarios.document import check_domain, from_document, to_document
+from kvmprobe.scenarios.strict_json import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -121,10 +122,6 @@ def read(path: Path) -> Scenario:
     :raises ScenarioError: it describes no scenario; the message has the path within it
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    try:
-        return from_document(content)
+        return from_document(content_of(path))
     except ScenarioError as error:
         raise ScenarioError(f"{path}: {error}") from error

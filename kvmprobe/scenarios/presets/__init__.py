@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmprobe.errors import UsageError
 from kvmprobe.model.guest_migration import Part
+from kvmprobe.scenarios.strict_json import MOST_BYTES, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,10 +135,11 @@ def read_preset(path: Path) -> Preset:
     :raises UsageError: it cannot be read, or has no order; the message has path, line or key, and
         what was expected
     """
+    content = content_of(path)
+    if len(content) > MOST_BYTES:
+        raise UsageError(f"{path}: more than {MOST_BYTES} bytes; no order")
     try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: expected UTF-8: {error}") from None
     name = path.name.removesuffix(_SUFFIX)
@@ -168,6 +170,8 @@ def _preset(path: str, name: str, text: str) -> Preset:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: expected TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: nested too deep for an order") from None
     if unknown := sorted(document.keys() - set(_KEYS)):
         raise UsageError(f"{path}: {unknown[0]}: unknown key; expected {', '.join(_KEYS)}")
     tokens = _words(path, document, "calls", tuple(CALLS))

@@ -50,6 +50,8 @@ def test_an_order_is_called_as_its_file_and_has_the_usual_states(tmp_path):
         (GOOD.replace('["cpuid", "xsave"]', "7"), "calls: expected a list of texts, not 7"),
         (GOOD.replace('"1"', "1"), "version: expected a text, not 1"),
         (GOOD.replace('source = "here"\n', ""), "source: expected a text, and there is none"),
+        (GOOD + "x = " + "[" * 5000, "nested too deep for an order"),
+        (GOOD + "#" * (1 << 20), "more than 1048576 bytes; no order"),
         (GOOD + 'states = ["asleep"]', "states[0]: expected one of no-tiles, tiles, xfd-armed"),
     ],
 )
