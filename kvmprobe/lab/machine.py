@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 BOOT_SECONDS = 180.0
 # Without output on channel and console in so much CPU time of its emulator, a worker hangs.
 WORKER_SILENCE_SECONDS = 90.0
+# CPU time of an emulator, in which it forks.
 _FORK_SECONDS = 30.0
 _PANIC_GRACE_SECONDS = 3.0
 _REPORT_SECONDS = 5.0
@@ -125,7 +126,8 @@ class Machine:
         """
         ports = Ports()
         try:
-            pid, pidfd = request_fork(self._ports.control, ports, _FORK_SECONDS)
+            patience = Patience(self._process, _FORK_SECONDS)
+            pid, pidfd = request_fork(self._ports.control, ports, patience)
         except BaseException:
             ports.close()
             raise

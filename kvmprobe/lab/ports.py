@@ -8,9 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvmprobe.lab.machine_events import EndReason
+    from kvmprobe.lab.patience import Patience
 
 _PIPE_BYTES = 1 << 20
 _MESSAGE_BYTES = 64
+_SHORTEST_SECONDS = 0.01
 
 
 class Ports:
@@ -89,24 +96,28 @@ class ForkFailed(OSError):
 
 
 class TemplateLost(Exception):
-    """The machine that should be forked has ended, or does not answer."""
+    """The machine that should be forked has ended, or does not answer.
+
+    :ivar silent: why it does not answer; None if it has ended
+    """
+
+    def __init__(self, message: str, silent: EndReason | None = None) -> None:
+        super().__init__(message)
+        self.silent = silent
 
 
-def request_fork(control: socket.socket, ports: Ports, seconds: float) -> tuple[int, int]:
+def request_fork(control: socket.socket, ports: Ports, patience: Patience) -> tuple[int, int]:
     """Fork a machine that waits for input; the child gets the machine's ends of ``ports``.
 
     :param control: the control socket of the machine to fork
-    :param seconds: how long to wait for the answer
+    :param patience: how long to wait for the answer
     :returns: process id and pidfd of the child
     :raises ForkFailed: with the emulator's errno
     :raises TemplateLost: it has ended or does not wait for input
     """
-    control.settimeout(seconds)
     try:
         socket.send_fds(control, [b"fork"], ports.machine_ends)
-        message, received, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 1)
-    except TimeoutError as error:
-        raise TemplateLost(f"it did not answer within {seconds:g} s") from error
+        message, received = _answer(control, patience)
     except OSError as error:
         if error.errno in {errno.EPIPE, errno.ECONNRESET}:
             raise TemplateLost("it has ended") from error
@@ -119,6 +130,18 @@ def request_fork(control: socket.socket, ports: Ports, seconds: float) -> tuple[
     if word == "error" and number.isdecimal():
         raise ForkFailed(int(number), os.strerror(int(number)))
     raise TemplateLost("it has ended")
+
+
+def _answer(control: socket.socket, patience: Patience) -> tuple[bytes, list[int]]:
+    while True:
+        control.settimeout(max(patience.look_at - time.monotonic(), _SHORTEST_SECONDS))
+        try:
+            message, received, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 1)
+        except TimeoutError:
+            if over := patience.look():
+                raise TemplateLost(f"it does not answer: {over.value}", over) from None
+        else:
+            return message, received
 
 
 def read_available(descriptor: int) -> bytes | None:

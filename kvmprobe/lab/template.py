@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from kvmprobe.errors import BootFailed, EmulatorKilled, LabError, NoSpace, UsageError
 from kvmprobe.lab.emulator_process import Boot, Restore, Save
 from kvmprobe.lab.machine import WORKER_SILENCE_SECONDS, Machine
-from kvmprobe.lab.machine_events import ChannelLine, ConsolePanic, Ended, KvmMissing, Phase
+from kvmprobe.lab.machine_events import (
+    ChannelLine,
+    ConsolePanic,
+    Ended,
+    EndReason,
+    KvmMissing,
+    Phase,
+)
 from kvmprobe.lab.ports import ForkFailed, TemplateLost
 from kvmprobe.lab.saved import Booted
 
@@ -135,8 +142,8 @@ class Template:
             try:
                 # It answers once it waits for input.
                 self._machine.fork().__exit__()
-            except TemplateLost:
-                if self._machine.was_killed():
+            except TemplateLost as lost:
+                if lost.silent is EndReason.STALLED or self._ended_from_outside(lost):
                     raise
                 self._drop()
                 self.saved.discard()
@@ -144,6 +151,9 @@ class Template:
                 self.greeting = booted.greeting
                 return
         self._boot()
+
+    def _ended_from_outside(self, lost: TemplateLost) -> bool:
+        return lost.silent is None and self._machine is not None and self._machine.was_killed()
 
     def _save(self) -> tuple[Save, int] | None:
         """Return where the emulator may save, and the descriptor that says when it has."""

@@ -5,11 +5,15 @@ import os
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
+from kvmprobe.lab.machine_events import EndReason
+from kvmprobe.lab.patience import Patience
 from kvmprobe.lab.ports import ForkFailed, Ports, TemplateLost, request_fork
 
 SECONDS = 5.0
+IDLE_SECONDS = 0.1
 
 
 @pytest.fixture
@@ -21,17 +25,23 @@ def emulator():
 
 
 @pytest.fixture
+def patience():
+    """With this process, which answers."""
+    return Patience(psutil.Process(), SECONDS)
+
+
+@pytest.fixture
 def ports():
     made = Ports()
     yield made
     made.close()
 
 
-def test_the_emulator_gets_the_machines_ends(emulator, ports):
+def test_the_emulator_gets_the_machines_ends(emulator, ports, patience):
     ours, theirs = emulator
     theirs.send(b"error 11")
     with pytest.raises(ForkFailed):
-        request_fork(ours, ports, SECONDS)
+        request_fork(ours, ports, patience)
     message, received, _, _ = socket.recv_fds(theirs, 64, 8)
     assert message == b"fork"
     assert [os.fstat(fd).st_ino for fd in received] == [
@@ -41,45 +51,47 @@ def test_the_emulator_gets_the_machines_ends(emulator, ports):
         os.close(descriptor)
 
 
-def test_a_fork_has_a_process_id_and_a_pidfd(emulator, ports):
+def test_a_fork_has_a_process_id_and_a_pidfd(emulator, ports, patience):
     ours, theirs = emulator
     pidfd = os.pidfd_open(os.getpid())
     socket.send_fds(theirs, [b"forked 4711"], [pidfd])
     os.close(pidfd)
-    pid, received = request_fork(ours, ports, SECONDS)
+    pid, received = request_fork(ours, ports, patience)
     assert pid == 4711
     assert f"Pid:\t{os.getpid()}\n" in Path(f"/proc/self/fdinfo/{received}").read_text("ascii")
     os.close(received)
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
-def test_a_fork_that_fails_has_its_errno(emulator, ports, number):
+def test_a_fork_that_fails_has_its_errno(emulator, ports, patience, number):
     ours, theirs = emulator
     theirs.send(f"error {number}".encode())
     with pytest.raises(ForkFailed) as failed:
-        request_fork(ours, ports, SECONDS)
+        request_fork(ours, ports, patience)
     assert failed.value.errno == number
 
 
 @pytest.mark.parametrize("answer", [b"\xff\xfe", b"forked", b"forked 1", b"error x", b"x" * 64])
-def test_an_answer_that_is_none_is_a_lost_machine(emulator, ports, answer):
+def test_an_answer_that_is_none_is_a_lost_machine(emulator, ports, patience, answer):
     ours, theirs = emulator
     theirs.send(answer)
     with pytest.raises(TemplateLost):
-        request_fork(ours, ports, SECONDS)
+        request_fork(ours, ports, patience)
 
 
-def test_an_emulator_that_has_ended_is_a_lost_machine(emulator, ports):
+def test_an_emulator_that_has_ended_is_a_lost_machine(emulator, ports, patience):
     ours, theirs = emulator
     theirs.close()
     with pytest.raises(TemplateLost, match="has ended"):
-        request_fork(ours, ports, SECONDS)
+        request_fork(ours, ports, patience)
 
 
 def test_an_emulator_that_does_not_answer_is_a_lost_machine(emulator, ports):
     ours, _ = emulator
-    with pytest.raises(TemplateLost, match=r"within 0\.01 s"):
-        request_fork(ours, ports, 0.01)
+    # It waits without CPU time, as one that is stopped.
+    with pytest.raises(TemplateLost, match="does not answer") as lost:
+        request_fork(ours, ports, Patience(psutil.Process(), IDLE_SECONDS))
+    assert lost.value.silent is EndReason.STALLED
 
 
 def test_how_a_machine_ended_is_its_last_message(ports):
