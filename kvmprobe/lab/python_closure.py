@@ -14,7 +14,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kvmprobe
 from kvmprobe.errors import UsageError
@@ -88,27 +88,7 @@ def add_python(
     :param also: modules that ``module`` imports late
     :raises UsageError: the module cannot be imported
     """
-    # The package's own directory as well: an editable install may find it by a hook in site.
-    search = [*filter(None, sys.path), str(Path(kvmprobe.__file__).parent.parent)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    listing = subprocess.run(
-        [sys.executable, "-P", "-S", "-c", _LIST_FILES, module, *also],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
-            **environment,
-            "PYTHONPATH": os.pathsep.join(search),
-            "PYTHONPYCACHEPREFIX": str(pycache),
-            "PYTHONUTF8": "1",
-        },
-    )
-    if listing.returncode != 0:
-        raise UsageError(
-            f"cannot import {module} in a fresh interpreter:\n{listing.stderr.strip()}"
-        )
-    # The last line: modules may print when they are imported.
-    answer = json.loads(listing.stdout.splitlines()[-1])
+    answer = _listed(module, also, pycache)
     # The worker executes the zygote.
     binaries = [Path(name) for name in (*answer["libraries"], sys.executable, PROGRAM)]
     for path in binaries:
@@ -133,6 +113,44 @@ def add_python(
             "PYTHONPYCACHEPREFIX": _GUEST_PYCACHE,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONNOUSERSITE": "1",
+            "PYTHONUTF8": "1",
+        },
+    )
+
+
+def _listed(module: str, also: Sequence[str], pycache: Path) -> dict[str, Any]:
+    """Return what the module needs.
+
+    :raises UsageError: it cannot be imported
+    """
+    listing = _listing(module, also, pycache)
+    if listing.returncode != 0 and (compiled := [*pycache.rglob("*.pyc")]):
+        # Python does not notice that compiled code is damaged before it fails.
+        for file in compiled:
+            file.unlink(missing_ok=True)
+        listing = _listing(module, also, pycache)
+    if listing.returncode != 0:
+        raise UsageError(
+            f"cannot import {module} in a fresh interpreter:\n{listing.stderr.strip()}"
+        )
+    # The last line: modules may print when they are imported.
+    answer: dict[str, Any] = json.loads(listing.stdout.splitlines()[-1])
+    return answer
+
+
+def _listing(module: str, also: Sequence[str], pycache: Path) -> subprocess.CompletedProcess[str]:
+    # The package's own directory as well: an editable install may find it by a hook in site.
+    search = [*filter(None, sys.path), str(Path(kvmprobe.__file__).parent.parent)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return subprocess.run(
+        [sys.executable, "-P", "-S", "-c", _LIST_FILES, module, *also],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **environment,
+            "PYTHONPATH": os.pathsep.join(search),
+            "PYTHONPYCACHEPREFIX": str(pycache),
             "PYTHONUTF8": "1",
         },
     )

@@ -90,3 +90,14 @@ def test_a_package_of_that_name_in_the_working_directory_is_not_taken(
     tree = FileTree()
     add_python(tree, MODULE, tmp_path / "pycache")
     assert str(module) in tree
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0"])
+def test_compiled_code_that_is_damaged_is_made_again(module, tmp_path, damage):
+    pycache = tmp_path / "pycache"
+    add_python(FileTree(), MODULE, pycache)
+    (compiled,) = pycache.rglob("json/__init__*.pyc")
+    # Python looks at the first 16 bytes: magic number, and time and size of the source.
+    compiled.write_bytes(compiled.read_bytes()[:16] + damage)
+    add_python(FileTree(), MODULE, pycache)
+    assert len(compiled.read_bytes()) > 17
