@@ -15,7 +15,7 @@ from tests.support.fleet import Fleet, client, recorded
 pytestmark = pytest.mark.kvm
 # As in test_resume.
 SELECT = ["--select", "xcrs.*", "--select", "fpu.set.*", "--select", "sregs.*"]
-MOMENTS = max(int(os.environ.get("KVMPROBE_TEST_KILLS", "25")) // 12, 1)
+MOMENTS = max(int(os.environ.get("KVMPROBE_TEST_KILLS", "25")) // 25, 1)
 SECONDS = 600
 
 

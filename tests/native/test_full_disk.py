@@ -81,7 +81,8 @@ def test_a_report_that_does_not_fit_leaves_the_run_to_be_reported_again(
 @pytest.mark.parametrize("pages", [2, 8, 24])
 def test_a_search_on_a_full_disk_says_so(disk, pages):
     path = disk(pages) / "run"
-    words = ["--target", "host", "--minutes", "0.03", "--from-scratch", "--seed", "1"]
+    words = ["--target", "host", "--minutes", "0.02", "--from-scratch", "--seed", "1"]
+    words += ["--reduce-seconds", "1"]
     ended = kvmprobe("fuzz", *words, "--corpus", str(path.parent / "corpus"), "-o", str(path))
     assert (ended.returncode, "Traceback" in ended.stderr) == (ExitCode.USAGE, False), ended
     assert "No space left on device" in ended.stderr
@@ -89,7 +90,8 @@ def test_a_search_on_a_full_disk_says_so(disk, pages):
 
 def test_finds_that_do_not_fit_are_printed_and_the_corpus_elsewhere_is_kept(disk, tmp_path_factory):
     corpus = tmp_path_factory.mktemp("corpus")
-    words = ["--target", "host", "--minutes", "0.05", "--from-scratch", "--seed", "1"]
+    words = ["--target", "host", "--minutes", "0.02", "--from-scratch", "--seed", "1"]
+    words += ["--reduce-seconds", "1"]
     ended = kvmprobe("fuzz", *words, "--corpus", str(corpus), "-o", str(disk(60) / "run"))
     assert (ended.returncode, "No space left" in ended.stderr) == (ExitCode.USAGE, True), ended
     _, _, document = ended.stdout.partition("takes it from a file with:\n")

@@ -31,7 +31,7 @@ def begun(fleet, name):
 def test_each_worker_searches_with_its_own_seed(fleet, tmp_path):
     path = tmp_path / "campaign"
     ended = kvmprobe(
-        *(*FUZZ, "--minutes", "0.05", *fleet.options, "--out", str(path)), timeout=SECONDS
+        *(*FUZZ, "--minutes", "0.01", *fleet.options, "--out", str(path)), timeout=SECONDS
     )
     runs = sorted(folder.name for folder in path.iterdir())
     assert runs == ["seed-5", "seed-6"], ended.stderr
