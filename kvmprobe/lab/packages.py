@@ -81,17 +81,19 @@ def upstream(version: str) -> str:
     return version.rpartition(":")[2].partition("-")[0]
 
 
-def version_key(version: str) -> tuple[tuple[tuple[int, ...], int], ...]:
+def version_key(version: str) -> tuple[tuple[tuple[int, ...], int, str], ...]:
     """Return a sort key that orders versions as dpkg does; epochs are ignored.
 
     :see: deb-version(7), Sorting algorithm: ``~`` before the end, letters before other characters
     """
-    key: list[tuple[tuple[int, ...], int]] = []
-    for text, digits in re.findall(r"(\D*)(\d*)", version):
+    key: list[tuple[tuple[int, ...], int, str]] = []
+    for text, digits in re.findall(r"([^0-9]*)([0-9]*)", version):
         if text or digits:
             # The final 0 is the end of the part: it sorts after "~", before everything else.
-            key.append(((*(_rank(character) for character in text), 0), int(digits or "0")))
-    key.append(((0,), 0))
+            # Numbers may have more digits than int() takes: the longer one is greater.
+            number = digits.lstrip("0")
+            key.append(((*(_rank(character) for character in text), 0), len(number), number))
+    key.append(((0,), 0, ""))
     return tuple(key)
 
 

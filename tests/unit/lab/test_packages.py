@@ -75,6 +75,8 @@ def test_upstream_part(version, expected):
         ("7.2", "7.2.1"),
         ("1.0a", "1.0+"),
         ("1.0-1", "1.0-1a"),
+        ("1.9", "1." + "1" * 5000),
+        ("1.09", "1.10"),
     ],
 )
 def test_lower_version_sorts_first(lower, higher):
