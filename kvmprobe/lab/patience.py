@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # Parts of the time: until the first look, until each other one, and of the CPU time that a hang
 # takes.  What the emulator did before the first look is not known.
 _FIRST, _NEXT, _ENOUGH = 0.1, 0.9, 0.8
-# It did not run if it had less than this part, in each of so many looks; in one if it is stopped.
-_LEAST, _LOOKS = 0.01, 3
+# It did not run if it had no CPU time at all in so many looks; in one if it is stopped.
+_LOOKS = 3
 _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
@@ -69,7 +69,7 @@ class Patience:
         if self._began is None:
             self._began = now.cpu
         else:
-            self._idle = 0 if now.cpu - self._before >= self._seconds * _LEAST else self._idle + 1
+            self._idle = 0 if now.cpu > self._before else self._idle + 1
             if self._idle and (now.stopped or self._idle == _LOOKS):
                 return EndReason.STALLED
             if now.cpu - self._began >= self._seconds * _ENOUGH:
