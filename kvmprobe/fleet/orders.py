@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from kvmprobe.errors import ScenarioError
 from kvmprobe.results.codec import from_json, to_json
+
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +45,16 @@ class Order:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ScenarioError(f"an order for a worker: {error}") from error
-        return from_json(Order, data)
+        order = from_json(Order, data)
+        for name in (order.campaign, order.shard):
+            check_name(name)
+        return order
+
+
+def check_name(name: str) -> None:
+    """Check the id of a run or a shard, by which a worker calls and removes directories.
+
+    :raises ScenarioError: it is the name of a directory elsewhere, or of none
+    """
+    if not _NAME.fullmatch(name):
+        raise ScenarioError(f"an order for a worker: {name!r:.80} is no id of a run or shard")

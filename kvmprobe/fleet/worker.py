@@ -18,7 +18,7 @@ from distributed import get_client, get_worker
 
 from kvmprobe import __version__
 from kvmprobe.execution.local_link import ends_with_us
-from kvmprobe.fleet.orders import Order
+from kvmprobe.fleet.orders import Order, check_name
 from kvmprobe.fleet.parcel import Ending, pack
 from kvmprobe.fleet.wanted import Wanted
 from kvmprobe.results.run_directory import runs_folder
@@ -68,7 +68,11 @@ def forget(campaign: str) -> bool:
 
 
 def campaign_folder(campaign: str) -> Path:
-    """Return where a worker's machine keeps what it runs of a campaign."""
+    """Return where a worker's machine keeps what it runs of a campaign.
+
+    :raises ScenarioError: that is no id of a run
+    """
+    check_name(campaign)
     return runs_folder().parent / "fleet" / campaign
 
 
