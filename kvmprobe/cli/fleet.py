@@ -23,13 +23,17 @@ members of a fleet:
   trust. ca-key.pem signs further members (--member); no machine needs it.
   Members can run code on each other's machines: dask is made for that.
   kvmprobe is on each machine in the same version, then:
-    dask scheduler --host 0.0.0.0 --protocol tls --no-dashboard
+    dask scheduler --host 0.0.0.0 --protocol tls
+      --no-dashboard --dashboard-address 127.0.0.1:0
       --tls-ca-file ca.pem --tls-cert scheduler.pem
       --tls-key scheduler-key.pem
     dask worker tls://SCHEDULER:8786 --nthreads 1 --resources "LAB=1"
-      --no-dashboard --tls-ca-file ca.pem --tls-cert worker.pem
+      --no-dashboard --dashboard-address 127.0.0.1:0
+      --tls-ca-file ca.pem --tls-cert worker.pem
       --tls-key worker-key.pem
     kvmprobe run --scheduler tls://SCHEDULER:8786 --tls DIR --kernel 7.3.4
+  Without the address, dask's HTTP servers, which know no certificates, are
+  open to the network, with or without a dashboard.
   Resources of a worker: LAB, it can build and boot the emulated host;
   KVM, scenarios may use its own /dev/kvm; AMX beside KVM, its guests get
   AMX. A machine with KVM=1 has one such worker, which starts again when

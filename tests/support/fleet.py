@@ -110,6 +110,7 @@ class Fleet:
             self.processes[name] = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "dask", *command, "--no-dashboard"),
+                    *("--dashboard-address", "127.0.0.1:0"),
                     *("--protocol", "tls", "--scheduler-file", str(self._addresses), *words),
                 ],
                 env={**os.environ, "XDG_STATE_HOME": str(self.folder / name)},
