@@ -41,11 +41,11 @@ def read_file(path: Path) -> dict[Target, Measured]:
     try:
         content: Any = json.loads(path.read_bytes())
         if content["schema"] != SCHEMA:
-            raise ScenarioError(f"{path}: schema {content['schema']!r}; this reads {SCHEMA}")
+            raise ScenarioError(f"{path}: schema {content['schema']!r:.80}; this reads {SCHEMA}")
         target = from_json(Target, content["target"], "$.target")
         reached = {name: unpack(text) for name, text in content["reached"].items()}
         return {target: Measured.of(KernelFunctions.from_json(content["functions"]), reached)}
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ScenarioError(f"{path}: not a file of coverage: {error!r}") from error
+        raise ScenarioError(f"{path}: not a file of coverage: {error!r:.300}") from error

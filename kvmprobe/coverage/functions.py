@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
+_ADDRESSES = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,17 @@ class KernelFunctions:
                 raise ValueError(f"schema {stored['schema']!r}; this kvmprobe reads {SCHEMA}")
             return cls(
                 tuple(
-                    KernelFunction(str(module), str(symbol), int(address), b64decode(code))
+                    KernelFunction(str(module), str(symbol), _address(address), b64decode(code))
                     for module, symbol, address, code in stored["functions"]
                 ),
                 {int(address, 16): str(name) for address, name in stored["names"].items()},
                 {str(name): int(address) for name, address in stored.get("modules", {}).items()},
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a list of functions: {error!r}") from error
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not a list of functions: {error!r:.200}") from error
+
+
+def _address(number: object) -> int:
+    if type(number) is not int or not 0 <= number < _ADDRESSES:
+        raise ValueError(f"{number!r:.80} is no address")
+    return number
