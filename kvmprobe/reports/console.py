@@ -29,6 +29,7 @@ _STYLES = {
     Verdict.PASS: "green",
     Verdict.DIVERGED: "red",
     Verdict.CRASHED: "bold red",
+    Verdict.FAILED: "red",
     Verdict.XFAIL: "yellow",
     Verdict.XPASS: "bold red",
     Verdict.TIMED_OUT: "magenta",

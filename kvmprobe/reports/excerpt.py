@@ -61,7 +61,7 @@ def failure_lines(record: ScenarioRecord) -> list[str]:
         f"known, {defect.label(record.target.kernel)}: {defect.title}"
         for defect in map(by_id, record.known)
     ]
-    if not record.known and record.verdict in LABELLED:
+    if not record.known and record.is_judged and record.verdict in LABELLED:
         lines.append("not known: no combination of known defects predicts this")
     if record.divergences:
         lines += divergence_lines(record.divergences[0])

@@ -20,7 +20,7 @@ from kvmprobe.results.host_variant import DEFAULT_HOST, HostVariant
 from kvmprobe.results.known import label
 from kvmprobe.results.verdict import LABELLED, Verdict
 from kvmprobe.scenarios.ops import Op
-from kvmprobe.scenarios.scenario_id import family_of
+from kvmprobe.scenarios.scenario_id import SELFTESTS, family_of
 
 _CALL: Any = Op | None
 _DIFFERENCE: Any = Difference
@@ -226,7 +226,13 @@ class ScenarioRecord:
     @property
     def standing(self) -> str:
         """The known defects that explain a failure: ``known, O1, open``; else empty."""
-        return label(self.known, self.target.kernel) if self.verdict in LABELLED else ""
+        claimed = self.is_judged and self.verdict in LABELLED
+        return label(self.known, self.target.kernel) if claimed else ""
+
+    @property
+    def is_judged(self) -> bool:
+        """True if the model has judged it, False for a test of another project."""
+        return not self.id.startswith(SELFTESTS)
 
     @property
     def unexplained(self) -> tuple[Finding, ...]:

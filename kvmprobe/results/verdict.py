@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
 
 class Verdict(Enum):
-    """The verdict on a scenario."""
+    """The verdict on a scenario; FAILED is that of a program with a verdict of its own."""
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     DIVERGED = "DIVERGED"
     CRASHED = "CRASHED"
+    FAILED = "FAILED"
     XFAIL = "XFAIL"
     XPASS = "XPASS"
     TIMED_OUT = "TIMED_OUT"
@@ -36,6 +37,7 @@ _SIGNS = {
     Verdict.PASS: ".",
     Verdict.DIVERGED: "D",
     Verdict.CRASHED: "C",
+    Verdict.FAILED: "F",
     Verdict.XFAIL: "x",
     Verdict.XPASS: "X",
     Verdict.TIMED_OUT: "T",
@@ -43,4 +45,6 @@ _SIGNS = {
     Verdict.BROKEN: "!",
 }
 LABELLED = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.XFAIL})
-FAILURES = frozenset({Verdict.DIVERGED, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.XPASS})
+FAILURES = frozenset(
+    {Verdict.DIVERGED, Verdict.CRASHED, Verdict.FAILED, Verdict.TIMED_OUT, Verdict.XPASS}
+)

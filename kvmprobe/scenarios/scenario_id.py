@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _PARTS = 3
+# Begins the ids of upstream's selftests, which are recorded like scenarios.
+SELFTESTS = "kselftest-"
 
 
 def family_of(scenario_id: str) -> str:

@@ -157,19 +157,16 @@ def _shows_something(record: ScenarioRecord) -> bool:
 def _no_claim(record: ScenarioRecord) -> str:
     where = record.target.description
     reason = record.reason.splitlines()[-1] if record.reason else ""
-    match record.verdict:
-        case Verdict.PASS:
-            return f"it passed on {where}"
-        case Verdict.SKIPPED:
-            return f"it was skipped on {where}: {reason}"
-        case Verdict.TIMED_OUT:
-            return f"it timed out on {where}, and showed no difference before"
-        case Verdict.BROKEN:
-            return f"kvmprobe itself failed on {where}: {reason}"
-        case Verdict.XPASS:
-            return f"it passed on {where}, although a known defect should have shown: {reason}"
-        case _:
-            return f"its record has the verdict {record.verdict.value} on {where}, but no reason"
+    why = {
+        Verdict.PASS: f"it passed on {where}",
+        Verdict.SKIPPED: f"it was skipped on {where}: {reason}",
+        Verdict.TIMED_OUT: f"it timed out on {where}, and showed no difference before",
+        Verdict.FAILED: f"it is a test of another project, which failed on {where}: {reason}",
+        Verdict.BROKEN: f"kvmprobe itself failed on {where}: {reason}",
+        Verdict.XPASS: f"it passed on {where}, although a known defect should have shown: {reason}",
+    }
+    unknown = f"its record has the verdict {record.verdict.value} on {where}, but no reason"
+    return why.get(record.verdict, unknown)
 
 
 def _outcome(record: ScenarioRecord, theirs: ScenarioRecord) -> Outcome:

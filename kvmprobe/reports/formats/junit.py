@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ELEMENTS = {
     Verdict.DIVERGED: "failure",
     Verdict.CRASHED: "error",
+    Verdict.FAILED: "failure",
     Verdict.XFAIL: "skipped",
     Verdict.XPASS: "failure",
     Verdict.TIMED_OUT: "error",

@@ -38,6 +38,7 @@ _RESULTS = {
     Verdict.PASS: ("ok", ""),
     Verdict.DIVERGED: ("not ok", ""),
     Verdict.CRASHED: ("not ok", "ERROR"),
+    Verdict.FAILED: ("not ok", ""),
     Verdict.XFAIL: ("ok", "XFAIL"),
     Verdict.XPASS: ("not ok", ""),
     Verdict.TIMED_OUT: ("not ok", "TIMEOUT"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kvmprobe.reports.html_report.columns import Column
     from kvmprobe.results.record import ScenarioRecord
 
-_REPORTED = LABELLED | {Verdict.TIMED_OUT, Verdict.XPASS, Verdict.BROKEN}
+_REPORTED = LABELLED | {Verdict.FAILED, Verdict.TIMED_OUT, Verdict.XPASS, Verdict.BROKEN}
 
 
 @dataclass(slots=True)

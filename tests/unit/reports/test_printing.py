@@ -7,7 +7,10 @@ from kvmprobe.reports.printing import Known, Printing, Switch
 from kvmprobe.results.verdict import Verdict
 
 ON, OFF = Switch.ON, Switch.OFF
-FAILED = {Verdict.DIVERGED, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.XPASS, Verdict.BROKEN}
+FAILED = {
+    *(Verdict.DIVERGED, Verdict.CRASHED, Verdict.FAILED, Verdict.TIMED_OUT),
+    *(Verdict.XPASS, Verdict.BROKEN),
+}
 
 
 def after(*switches):
@@ -65,7 +68,7 @@ def test_known_is_switched_as_a_verdict_is(switches, known):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("failed", "'failed' is unknown; verdicts: pass, diverged"),
+        ("wrong", "'wrong' is unknown; verdicts: pass, diverged"),
         ("x", "'x' is ambiguous: xfail or xpass"),
         ("", "'' is unknown"),
     ],
