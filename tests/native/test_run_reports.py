@@ -9,7 +9,7 @@ import time
 import pytest
 import xmlschema
 from jsonschema import Draft202012Validator
-from kcidb_io.schema import V5_0
+from kcidb_io.schema import V5_3
 
 from kvmprobe.cli.main import main
 from kvmprobe.errors import ExitCode
@@ -44,7 +44,7 @@ def started(tmp_path):
 
 def check_all(tmp_path):
     xmlschema.XMLSchema(XUNIT2).validate((tmp_path / "junit").read_text())
-    V5_0.validate(json.loads((tmp_path / "kcidb").read_text()))
+    V5_3.validate(json.loads((tmp_path / "kcidb").read_text()))
     for line in (tmp_path / "jsonl").read_text().splitlines():
         Draft202012Validator(LINES).validate(json.loads(line))
 

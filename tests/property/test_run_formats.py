@@ -5,7 +5,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from hypothesis import given, settings
-from kcidb_io.schema import V5_0
+from kcidb_io.schema import V5_3
 
 from kvmprobe.reports.diff import diff_lines, diff_markdown
 from kvmprobe.reports.formats.jsonl import lines
@@ -55,7 +55,7 @@ def _ktap_has_only_its_lines_and_one_result_for_each_scenario(run):
 
 
 def _kcidb_takes_it(run):
-    V5_0.validate(json.loads(kcidb([run])))
+    V5_3.validate(json.loads(kcidb([run])))
 
 
 def _json_lines_have_no_other_line_ends(run):

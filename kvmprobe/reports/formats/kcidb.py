@@ -1,9 +1,9 @@
-"""KCIDB I/O v5, the format of KernelCI's database.
+"""KCIDB I/O v5.3, the format of KernelCI's database.
 
 A kernel is a checkout and a build, a scenario is a test, a known defect is an issue, and a scenario
 that shows it is an incident.  The id of a test contains the id of the run, so a run that is sent
 twice is stored once.
-:see: kcidb-io, kcidb_io/schema/v05_00.py
+:see: kcidb-io, kcidb_io/schema/v05_03.py
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ if TYPE_CHECKING:
     from kvmprobe.results.run_document import RunDocument
 
 ORIGIN = "kvmprobe"
-VERSION = {"major": 5, "minor": 0}
+VERSION = {"major": 5, "minor": 3}
 LONGEST_EXCERPT = 16384
 ISSUE_VERSION = 1
+# Paths in KCIDB's tree of categories, which its schema leaves open.
+_CATEGORY, _PANICS = "runtime.kvm", "runtime.oops"
 # A status is about the tested code: FAIL means that it is faulty, by a known defect or not.
 STATUSES = {
     Verdict.PASS: "PASS",
     Verdict.DIVERGED: "FAIL",
     Verdict.CRASHED: "FAIL",
+    Verdict.FAILED: "FAIL",
     Verdict.XFAIL: "FAIL",
     Verdict.XPASS: "PASS",
     Verdict.TIMED_OUT: "ERROR",
@@ -116,6 +119,7 @@ def _tests(run: RunDocument, run_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _test(run: RunDocument, run_id: str, scenario: str, target: Target) -> dict[str, Any]:
+    facts = run.environments.get(target, {})
     return {
         "id": _test_id(run_id, scenario, target),
         "build_id": _kernel_id(target),
@@ -127,9 +131,10 @@ def _test(run: RunDocument, run_id: str, scenario: str, target: Target) -> dict[
                 "target": target.kind,
                 "tool": run.tool,
                 **({"variant": target.variant.options} if target.variant.options else {}),
-                **brief_environment(run.environments.get(target, {})),
+                **brief_environment(facts),
             },
         },
+        **({"input_files": files} if (files := facts.get("input_files")) else {}),
     }
 
 
@@ -145,6 +150,7 @@ def _issue(defect: str) -> dict[str, Any]:
         "origin": ORIGIN,
         "report_subject": known.title,
         "comment": f"{known.label()}; {known.reference}",
+        "categories": [_CATEGORY, *([_PANICS] if known.panics_in else [])],
         "culprit": {"code": True, "tool": False, "harness": False},
     }
 
@@ -171,7 +177,7 @@ def _incident(run_id: str, record: ScenarioRecord, defect: str) -> dict[str, Any
 
 FORMAT = ReportFormat(
     """\
-KCIDB v5: kernels are builds, scenarios tests, known defects
+KCIDB v5.3: kernels are builds, scenarios tests, known defects
 issues with incidents; what a run that was cut short lacks has
 the status MISS""",
     kcidb,

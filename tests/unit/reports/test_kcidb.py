@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from kcidb_io.schema import LATEST, V5_0
+from kcidb_io.schema import LATEST, V5_3
 
 from kvmprobe.reports.formats.kcidb import LONGEST_EXCERPT, digest, kcidb
 from kvmprobe.results.run_document import read_run
@@ -30,7 +30,7 @@ def by_path(*runs):
     return {test["path"]: test for test in report(*runs)["tests"]}
 
 
-@pytest.mark.parametrize("version", [V5_0, LATEST], ids=str)
+@pytest.mark.parametrize("version", [V5_3, LATEST], ids=str)
 @pytest.mark.parametrize("run", [EVERY, INTERRUPTED, run_of_records()], ids=["all", "cut", "none"])
 def test_a_report_is_valid(version, run):
     assert version.is_compatible(report(run))
@@ -40,7 +40,7 @@ def test_a_report_is_valid(version, run):
 def test_kcidb_io_does_refuse_what_is_wrong():
     broken = report(EVERY)
     broken["tests"][0]["status"] = "GREAT"
-    assert not V5_0.is_valid(broken)
+    assert not V5_3.is_valid(broken)
 
 
 def test_a_run_that_was_cut_is_valid(tmp_path):
@@ -49,11 +49,11 @@ def test_a_run_that_was_cut_is_valid(tmp_path):
         path.write_bytes(cut)
         run = read_run(path)
         told = report(run)
-        V5_0.validate(told)
+        V5_3.validate(told)
         assert [t["status"] for t in told["tests"]].count("MISS") == bool(run.records)
 
 
-# kcidb_io/schema/v05_00.py, status: what each of them means
+# kcidb_io/schema/v05_03.py, status: what each of them means
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -96,6 +96,19 @@ def test_a_known_defect_is_an_issue_and_its_showing_an_incident():
     assert present == {"restore.b.x": True, "restore.c": True, "kick.a": True, "kick.b": False}
 
 
+def test_an_issue_that_panics_the_host_is_in_the_category_of_oopses_as_well():
+    records = [diverged("restore.a", known=(known,)) for known in ("O1", "B4")]
+    categories = [issue["categories"] for issue in report(*map(run_of_records, records))["issues"]]
+    assert categories == [["runtime.kvm"], ["runtime.kvm", "runtime.oops"]]
+
+
+def test_a_test_has_the_files_that_its_environment_names():
+    files = [{"name": "source.deb", "url": "https://archive.example/source.deb"}]
+    told = report(replace(EVERY, environments={EVERY.records[0].target: {"input_files": files}}))
+    V5_3.validate(told)
+    assert [test.get("input_files") for test in told["tests"][:2]] == [files, files]
+
+
 def test_a_kernel_is_one_build_of_one_checkout():
     told = report(EVERY)
     assert [b["comment"] for b in told["builds"]] == ["6.12.43", "6.18.44"]
@@ -113,7 +126,7 @@ def test_the_excerpt_is_no_longer_than_the_schema_allows():
     steps = tuple(s for s in long.steps for _ in range(5000))
     told = report(run_of_records(type(long)(**_fields(long) | {"steps": steps})))
     assert len(told["tests"][0]["log_excerpt"]) == LONGEST_EXCERPT
-    V5_0.validate(told)
+    V5_3.validate(told)
 
 
 def _fields(record):
@@ -146,7 +159,7 @@ def test_each_test_has_the_environment_it_ran_in():
     first = EVERY.records[0].target
     run = replace(EVERY, environments={first: facts})
     told = report(run)
-    V5_0.validate(told)
+    V5_3.validate(told)
     assert told["tests"][0]["environment"]["misc"] == {
         "target": first.kind,
         "tool": EVERY.tool,
