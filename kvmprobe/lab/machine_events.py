@@ -102,6 +102,11 @@ class ProgramKilled:
 
 
 @dataclass(frozen=True, slots=True)
+class Overran:
+    """The program's deadline, in time of the machine, has passed; init kills it."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlocksReached:
     """What the kernel reached since the scenario began: a bit for each watched block.
 
@@ -134,6 +139,7 @@ GuestEvent = (
     | KvmMissing
     | ProgramExited
     | ProgramKilled
+    | Overran
     | BlocksReached
 )
 Event = GuestEvent | ConsolePanic | Ended
@@ -164,6 +170,8 @@ def _of_init(word: str, rest: str = "", *, seconds: float) -> GuestEvent:
             return KvmMissing(rest)
         case "exit" | "signal" if rest.isdecimal():
             return (ProgramExited if word == "exit" else ProgramKilled)(int(rest))
+        case "overrun":
+            return Overran()
         case "coverage":
             return BlocksReached(_from_base64(rest))
         case "failed":

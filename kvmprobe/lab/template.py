@@ -1,7 +1,7 @@
 """The booted machine from which all machines of a run are forked.
 
-Its worker has sent its greeting and waits for its first request, so a fork is a machine whose
-worker has not run anything.  A booted template is saved, and a later run starts with it.
+Its worker has sent its greeting and waits for its first request, or its first process waits for a
+command, so nothing has run on a fork.  A booted template is saved, and a later run starts with it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kvmprobe.errors import BootFailed, EmulatorKilled, LabError, NoSpace, UsageError
 from kvmprobe.lab.emulator_process import Boot, Restore, Save
 from kvmprobe.lab.machine import WORKER_SILENCE_SECONDS, Machine
 from kvmprobe.lab.machine_events import (
+    BootPhase,
     ChannelLine,
     ConsolePanic,
     Ended,
@@ -30,18 +31,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from kvmprobe.lab.boot_image import BootImage
     from kvmprobe.lab.emulator import Emulator
+    from kvmprobe.lab.machine_events import Event
     from kvmprobe.lab.saved import SavedTemplate
-    from kvmprobe.lab.worker_image import WorkerImage
 
 _BOOTS = 3
+
+
+class Bootable(Protocol):
+    """Makes a boot image, again if it is wanted after it was dropped."""
+
+    def get(self) -> BootImage:
+        """Return it."""
+
+    def drop(self) -> None:
+        """Free its memory."""
 
 
 class Template:
     """Starts a machine when the first fork is wanted, and again if it was lost.
 
     :ivar phases: the phases of all boots so far
-    :ivar greeting: the line that the worker wrote before it waited for input
+    :ivar greeting: the line that the worker wrote before it waited for input; empty without worker
     :ivar saved: where the machine is kept for later runs; None if it is not
     :ivar notes: why the machine could not be saved
     """
@@ -49,7 +61,7 @@ class Template:
     def __init__(
         self,
         emulator: Emulator,
-        image: WorkerImage,
+        image: Bootable,
         saved: SavedTemplate | None = None,
         when_ready: Callable[[Machine], None] | None = None,
     ) -> None:
@@ -200,21 +212,27 @@ class Template:
         if saving is not None:
             self._keeper.submit(self._publish, machine, saving[0].folder, saving[1])
         for event in machine.events(WORKER_SILENCE_SECONDS):
-            match event:
-                case ChannelLine(text):
-                    self.greeting = text
-                    return
-                case Phase():
-                    self.phases.append(event)
-                case KvmMissing(text):
-                    raise _failed(machine, f"has no KVM: {text}")
-                case ConsolePanic(report):
-                    raise _failed(machine, f"panicked when its worker started: {report.headline}")
-                case Ended(reason, text):
-                    raise _failed(machine, f"ended: {reason.value} {text}".rstrip())
-                case _:
-                    continue
+            if self._is_ready(machine, event):
+                return
         raise _failed(machine, "ended before its worker started")
+
+    def _is_ready(self, machine: Machine, event: Event) -> bool:
+        """Return True if the machine waits for input after this event."""
+        match event:
+            case ChannelLine(text):
+                self.greeting = text
+                return True
+            case Phase(phase):
+                self.phases.append(event)
+                return phase is BootPhase.WAIT
+            case KvmMissing(text):
+                raise _failed(machine, f"has no KVM: {text}")
+            case ConsolePanic(report):
+                raise _failed(machine, f"panicked when its worker started: {report.headline}")
+            case Ended(reason, text):
+                raise _failed(machine, f"ended: {reason.value} {text}".rstrip())
+            case _:
+                return False
 
 
 def _failed(machine: Machine, what: str) -> BootFailed:

@@ -7,10 +7,12 @@
  *   #module NAME HEX   where the text of a module is
  *   #nokvm TEXT        KVM could not be set up; TEXT has the failed step and the reason
  *   #exit N, #signal N how the program ended
+ *   #overrun           its deadline has passed, and it is killed
  *   #failed TEXT       the program could not be started
  *   >BASE64, !BASE64   a piece of the program's standard output, standard error
  *
- * With /lab/wait, init waits for a byte of the channel before the program starts ("#phase wait").
+ * With /lab/wait, init waits for a line of the channel before the program starts ("#phase wait").  In exec mode the line can
+ * have tab-separated words: the program's deadline in seconds, and what to run instead of /lab/command.
  *
  * A module gets its parameters from the kernel command line, as from modprobe: MODULE.PARAMETER[=VALUE].
  *
@@ -51,6 +53,8 @@
 #define DISK "/dev/sda"
 #define DISK_TRIES 500 /* of 20 ms each */
 #define LAST_CHUNKS 22 /* what a full pipe may have when the program has ended */
+#define MOST_WORDS 64  /* of a line of input */
+#define NO_DEADLINE (-1L)
 
 static void channel_write(const char *bytes, size_t size)
 {
@@ -313,8 +317,19 @@ static int forward(int pipe_end, char tag)
 	return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-/* Forwards both pipes until the program has ended; what its descendants write later is not waited for. */
-static int forward_until_end(pid_t program, int out, int err)
+static long milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * Forwards both pipes until the program has ended; what its descendants write later is not waited for.
+ * The deadline is in milliseconds of CLOCK_MONOTONIC; the program leads a process group.
+ */
+static int forward_until_end(pid_t program, int out, int err, long deadline)
 {
 	struct pollfd ends[2] = { { .fd = out, .events = POLLIN }, { .fd = err, .events = POLLIN } };
 	sigset_t child;
@@ -329,7 +344,14 @@ static int forward_until_end(pid_t program, int out, int err)
 		all[0] = ends[0];
 		all[1] = ends[1];
 		all[2] = (struct pollfd){ .fd = children, .events = POLLIN };
-		int ready = poll(all, 3, ended ? 0 : -1);
+		long time_left = deadline == NO_DEADLINE ? -1 : deadline - milliseconds();
+
+		if (deadline != NO_DEADLINE && time_left <= 0) {
+			report("#overrun");
+			kill(-program, SIGKILL);
+			time_left = deadline = NO_DEADLINE;
+		}
+		int ready = poll(all, 3, ended ? 0 : (int)time_left);
 
 		if (ready <= 0 && ended)
 			return status;
@@ -353,7 +375,7 @@ static int forward_until_end(pid_t program, int out, int err)
 	return status;
 }
 
-static int run_exec(char **command, char **environment)
+static int run_exec(char **command, char **environment, long seconds)
 {
 	struct sched_param priority = { .sched_priority = 1 };
 	int out[2], err[2];
@@ -382,7 +404,8 @@ static int run_exec(char **command, char **environment)
 		report("#failed fork: %s", strerror(errno));
 		end_machine();
 	}
-	return forward_until_end(program, out[0], err[0]);
+	return forward_until_end(program, out[0], err[0],
+				 seconds == NO_DEADLINE ? NO_DEADLINE : milliseconds() + 1000 * seconds);
 }
 
 /*
@@ -429,9 +452,28 @@ static int run_worker(char **command, char **environment)
 	return status;
 }
 
+/* Waits for a line, and takes a program's deadline and words from it; returns the command to run. */
+static char **wait_for_command(char **command, long *seconds)
+{
+	static char line[8192], *words[MOST_WORDS + 1];
+	size_t used = 0, count = 0;
+
+	for (char byte; (byte = inb(CHANNEL_PORT)) != '\n';)
+		if (used < sizeof line - 1)
+			line[used++] = byte;
+	char *first = strtok(line, "\t");
+	if (!first)
+		return command;
+	*seconds = atol(first);
+	while (count < MOST_WORDS && (words[count] = strtok(NULL, "\t")))
+		count++;
+	return words;
+}
+
 int main(void)
 {
 	size_t size;
+	long seconds = NO_DEADLINE;
 
 	mount_file_systems();
 	open_standard_streams();
@@ -458,10 +500,10 @@ int main(void)
 	report_modules();
 	if (access("/lab/wait", F_OK) == 0) {
 		report("#phase wait");
-		inb(CHANNEL_PORT);
+		command = wait_for_command(command, &seconds);
 	}
 	report("#phase start");
-	int status = exec_mode ? run_exec(command, environment) : run_worker(command, environment);
+	int status = exec_mode ? run_exec(command, environment, seconds) : run_worker(command, environment);
 	if (mount_point)
 		unmount_disk(mount_point);
 	tcdrain(1);
