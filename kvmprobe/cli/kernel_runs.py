@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from kvmprobe.errors import (
     UsageError,
 )
 from kvmprobe.execution.journaling import now
+from kvmprobe.results.matrix import read_matrix
 from kvmprobe.results.run_directory import is_run_directory, runs_folder
 from kvmprobe.results.run_document import read_outcomes
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from kvmprobe.results.matrix import Matrix
 
 NOT_RUN = (FleetError, LabError, Unavailable, UsageError)
 
@@ -48,6 +52,27 @@ def new_directory(path: Path | None, kind: str) -> Path:
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; choose another with --out DIR") from error
     return folder
+
+
+def first_attempt(path: Path) -> tuple[argparse.Namespace, Matrix]:
+    """Return the arguments that several runs began with, and their plan.
+
+    Changes to the working directory of that attempt, for relative paths in its arguments.
+
+    :param path: their directory
+    :raises UsageError: they cannot be continued with this kvmprobe, or the directory is gone
+    """
+    matrix = read_matrix(path)
+    try:
+        arguments = parser(matrix.argv).parse_args(matrix.argv)
+    except SystemExit as refused:
+        raise UsageError(f"{path}: this kvmprobe does not accept its arguments") from refused
+    try:
+        os.chdir(matrix.directory)
+    except OSError as error:
+        raise UsageError(f"{matrix.directory}: {error.strerror}") from error
+    arguments.argv = list(matrix.argv)
+    return arguments, matrix
 
 
 def words_for(arguments: argparse.Namespace, spec: str, options: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from kvmprobe.cli import lab_kernels
+from kvmprobe.cli import lab_kernels, suite
 from kvmprobe.cli.archives import archives_of
 from kvmprobe.cli.grammar.epilogs import DISKS, end_with
 from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, add_variant, seconds
@@ -32,6 +32,7 @@ from kvmprobe.reports.console import print_lines
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from rich.console import Console
 
@@ -53,6 +54,10 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
         help="remove the saved machines from which runs start without a boot, and unused kernels",
     )
     lab_kernels.add_pruning(pruning)
+    suites = commands.add_parser(
+        "suite", help="build upstream's selftests and run them on the emulated host"
+    )
+    suite.add_arguments(suites)
     program = commands.add_parser("exec", help="run a program on the emulated host")
     program.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     end_with(program, DISKS)
@@ -119,20 +124,19 @@ def add_arguments(lab: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Prepare the emulated host, or run a program on it."""
-    match arguments.lab_command:
-        case "setup":
-            return _set_up(arguments, console)
-        case "kernels":
-            return lab_kernels.list_kernels(arguments, console)
-        case "fetch":
-            return lab_kernels.fetch(arguments, console)
-        case "prune":
-            return lab_kernels.prune(arguments, console)
-        case "exec":
-            return _execute(arguments)
-        case _:
-            arguments.print_help(sys.stderr)
-            return ExitCode.USAGE
+    commands: dict[str, Callable[[argparse.Namespace, Console], int]] = {
+        "setup": _set_up,
+        "kernels": lab_kernels.list_kernels,
+        "fetch": lab_kernels.fetch,
+        "prune": lab_kernels.prune,
+        "suite": suite.run,
+        "exec": _execute,
+    }
+    command = commands.get(arguments.lab_command)
+    if command is None:
+        arguments.print_help(sys.stderr)
+        return ExitCode.USAGE
+    return command(arguments, console)
 
 
 def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
@@ -159,7 +163,7 @@ def _disk_of(arguments: argparse.Namespace) -> Disk | None:
     return None
 
 
-def _execute(arguments: argparse.Namespace) -> int:
+def _execute(arguments: argparse.Namespace, _console: Console) -> int:
     archives = archives_of(arguments)
     takes_kvmprobe = arguments.with_kvmprobe or arguments.program[0] == own_command.NAME
     program = Program(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from kvmprobe.cli.exit_style import outcome
 from kvmprobe.cli.files import write_result
 from kvmprobe.cli.grammar.choices import Observe, OfKnown
 from kvmprobe.cli.grammar.epilogs import MATRICES, end_with
-from kvmprobe.cli.grammar.parser import parser
 from kvmprobe.cli.grammar.run import add_derived
 from kvmprobe.cli.grammar.selection import SELECTION_HELP, add_selection
 from kvmprobe.cli.grammar.shared import (
@@ -24,7 +22,7 @@ from kvmprobe.cli.grammar.shared import (
     add_sources,
     add_variant,
 )
-from kvmprobe.cli.kernel_runs import new_directory, words_for
+from kvmprobe.cli.kernel_runs import first_attempt, new_directory, words_for
 from kvmprobe.cli.places import jobs_of
 from kvmprobe.cli.run import check_campaign
 from kvmprobe.cli.select import all_ids, wanted
@@ -34,7 +32,7 @@ from kvmprobe.errors import ExitCode, UsageError
 from kvmprobe.lab.kernel_sets import ALL, NEWEST_OF_EACH, specs_of
 from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.kernel_table import KernelColumn, table_json, table_lines
-from kvmprobe.results.matrix import Matrix, read_matrix
+from kvmprobe.results.matrix import Matrix
 from kvmprobe.results.run_directory import is_run_directory
 from kvmprobe.results.run_document import read_outcomes
 
@@ -115,15 +113,7 @@ def resume(begun: argparse.Namespace, console: Console) -> ExitCode:
     if begun.timeout:
         raise UsageError(f"--timeout is for a run; {begun.run} is a matrix")
     path = begun.run.resolve()
-    matrix = read_matrix(path)
-    try:
-        arguments = parser(matrix.argv).parse_args(matrix.argv)
-    except SystemExit as refused:
-        raise UsageError(f"{path}: this kvmprobe does not accept its arguments") from refused
-    try:
-        os.chdir(matrix.directory)
-    except OSError as error:
-        raise UsageError(f"{matrix.directory}: {error.strerror}") from error
+    arguments, matrix = first_attempt(path)
     arguments.jobs = begun.jobs or arguments.jobs
     arguments.scheduler = begun.scheduler or arguments.scheduler
     return _carried_out(arguments, matrix, path, _planned(arguments), console)

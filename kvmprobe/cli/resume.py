@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
-from kvmprobe.cli import matrix
+from kvmprobe.cli import matrix, suite
 from kvmprobe.cli.attempt import next_attempt
 from kvmprobe.cli.derived import unknown
 from kvmprobe.cli.grammar.epilogs import EXIT_STYLES, RESUMING, end_with
@@ -17,7 +17,7 @@ from kvmprobe.cli.orders import kept, listing, planned
 from kvmprobe.cli.run import carry_out
 from kvmprobe.cli.terminal import print_line
 from kvmprobe.errors import UsageError
-from kvmprobe.results.matrix import is_matrix
+from kvmprobe.results.matrix import is_matrix, read_matrix
 
 if TYPE_CHECKING:
     import argparse
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises UsageError: there is no such run, or it was another kernel's
     """
     if is_matrix(arguments.run):
-        return matrix.resume(arguments, console)
+        is_suite = read_matrix(arguments.run).argv[:2] == suite.COMMAND
+        return (suite.resume if is_suite else matrix.resume)(arguments, console)
     argv, attempt = next_attempt(arguments.run, arguments.retries)
     try:
         begun = parser(argv).parse_args(argv)

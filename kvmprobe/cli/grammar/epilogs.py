@@ -214,6 +214,19 @@ matrix:
   that of `run` over all kernels, and 1 if anything planned has neither a
   result nor a reason.  `migrate` moves guests between kernels.
 """
+SUITES = """\
+suites:
+  The tests are those of tools/testing/selftests/kvm without *_perf_test,
+  and of x86 those about FPU state. The package is fetched and verified,
+  and built once for each version, with make and gcc. The kernel boots
+  once, and each test runs on a fork of that machine: a panic is its
+  result, and the next one starts from the same state. The exit status of
+  a test decides: 0 is pass, 4 is skip, and any other FAIL; the reason is
+  what it printed. If it is known why a test fails, that follows: kernel,
+  test, emulator, or machine (what the host lacks, or its speed).
+  `report DIR`, `diff DIR/A DIR/B` and `resume DIR` take the results, as
+  they do of a matrix.
+"""
 DISKS = """\
 disks:
   The disk is mounted before the program starts and unmounted after it

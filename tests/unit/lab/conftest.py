@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import lzma
 import os
 import shutil
 import struct
 import subprocess
-import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
-import zstandard
 
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.sources import Source
+from tests.support.debs import build_deb
 
 
 class Listener:
@@ -43,27 +41,6 @@ def listener():
 @pytest.fixture
 def cache(tmp_path):
     return Cache(tmp_path / "cache")
-
-
-def build_deb(path, files, compression="xz"):
-    packed = io.BytesIO()
-    mode = "w" if compression in ("", "zst") else f"w:{compression}"
-    with tarfile.open(fileobj=packed, mode=mode) as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"./{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    body = packed.getvalue()
-    if compression == "zst":
-        body = zstandard.compress(body)
-    suffix = f".{compression}" if compression else ""
-    members = (("debian-binary", b"2.0\n"), ("control.tar", b"odd"), (f"data.tar{suffix}", body))
-    with path.open("wb") as file:
-        file.write(b"!<arch>\n")
-        for name, content in members:
-            head = f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n"
-            file.write(head.encode() + content + b"\n" * (len(content) % 2))
-    return path
 
 
 def build_module(name, depends=(), release="6.12.1-test", sections=(), wants=()):
