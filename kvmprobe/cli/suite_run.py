@@ -28,7 +28,7 @@ from kvmprobe.results.verdict import Verdict
 from kvmprobe.suites import build
 from kvmprobe.suites.image import SuiteImage, guest_path
 from kvmprobe.suites.running import SuiteHost, Task
-from kvmprobe.suites.selecting import selected
+from kvmprobe.suites.selecting import selected, without_a_match
 from kvmprobe.suites.source import source_for
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ class _Attempt:
         self.target = target
         self.suite = suite
         self.notes = [f"tests of {suite.source.name}"]
+        globs = (*arguments.select, *arguments.exclude)
+        if missing := without_a_match(suite.tests, globs):
+            self.notes.append(f"no test of this source matches {', '.join(missing)}")
         others = [] if arguments.select else [t.name for t in suite.tests if t not in tests]
         if others:
             self.notes.append(f"not selected: {', '.join(others)}")

@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmprobe.errors import EmulatorBuildFailed
 from kvmprobe.lab import build_step
+from kvmprobe.lab.seal import is_whole, seal
 from kvmprobe.results.codec import from_json, to_json
 from kvmprobe.suites.selftest import Collection, Selftest
 from kvmprobe.suites.source_tree import unpack
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TOOLS = {"make": "make", "gcc": "gcc", "strip": "binutils", "setpriv": "util-linux"}
 _MANIFEST = "suite.json"
-_FORMAT = "1"  # part of each key: increment it when the content of suites changes
+_FORMAT = "2"  # part of each key: increment it when the content of suites changes
 _SELFTESTS = "tools/testing/selftests"
 _PRINT = "kvmprobe-tests"
 # Variables of the makefiles: programs that are run, and scripts that run programs.
@@ -53,11 +53,11 @@ class Suite:
 
     def program(self, test: Selftest) -> Path:
         """Return the program of a test that was built."""
-        return self.folder / test.collection.value / test.name
+        return self.folder / test.id
 
 
 def ensure(source: Source, archives: Archives, progress: Progress) -> Suite:
-    """Return the suite; build it if it is not in the cache.
+    """Return the suite; build it if it is not in the cache, or damaged.
 
     :raises MissingTools: compiler or make is not installed
     :raises EmulatorBuildFailed: nothing can be built; the message has the path of the log
@@ -67,9 +67,9 @@ def ensure(source: Source, archives: Archives, progress: Progress) -> Suite:
     cache = archives.cache
     key = hashlib.sha256(f"{_FORMAT}\n{source.sha256}\n{_compiler()}".encode()).hexdigest()[:16]
     final = cache.root / "suites" / key
-    if not (final / _MANIFEST).is_file():
+    if not is_whole(final):
         with cache.locked(f"selftests of {source.name}", progress):
-            if not (final / _MANIFEST).is_file():
+            if not is_whole(final):
                 with cache.scratch() as work:
                     progress.stage(f"selftests: unpack {source.name}")
                     tree = unpack(source, work)
@@ -90,6 +90,7 @@ def _built(tree: Path, work: Path, log: build_step.BuildLog, progress: Progress)
     progress.stage("selftests: headers for user space")
     build_step.run(["make", "-s", "ARCH=x86", "headers"], tree, log)
     result = work / "suite"
+    result.mkdir()
     tests: list[Selftest] = []
     for collection in Collection:
         progress.stage(f"selftests: compile {collection.value}")
@@ -98,6 +99,7 @@ def _built(tree: Path, work: Path, log: build_step.BuildLog, progress: Progress)
         raise log.failure("make")
     manifest = json.dumps(to_json(tuple[Selftest, ...], tuple(tests)), indent=1)
     (result / _MANIFEST).write_text(manifest, encoding="utf-8")
+    seal(result)
     return result
 
 
@@ -105,8 +107,6 @@ def _build_collection(
     collection: Collection, tree: Path, result: Path, log: build_step.BuildLog
 ) -> list[Selftest]:
     directory = tree / _SELFTESTS / collection.value
-    target = result / collection.value
-    target.mkdir(parents=True)
     said: list[str] = []
     headers = f"KHDR_INCLUDES=-isystem {tree}/usr/include"
     make = ["make", "-k", f"-j{len(os.sched_getaffinity(0))}", "ARCH=x86", headers]
@@ -116,11 +116,11 @@ def _build_collection(
     tests = []
     for program in _listed(_PROGRAMS[collection], directory):
         path = directory / (f"{program}_64" if collection is Collection.X86 else program)
-        if path.is_file():
-            shutil.copy2(path, target / path.name)
-            build_step.run(["strip", "--strip-debug", path.name], target, log)
         problem = "" if path.is_file() else f"not built: {_why_not(program, said)}"
-        tests.append(Selftest(collection, path.name, problem))
+        test = Selftest(collection, path.name, problem)
+        if not problem:
+            build_step.run(["strip", "--strip-debug", "-o", result / test.id, path], directory, log)
+        tests.append(test)
     for script in _listed(_SCRIPTS[collection], directory):
         name = script.rpartition("/")[2]
         tests.append(Selftest(collection, name, "not run: a script, whose tools are not there"))

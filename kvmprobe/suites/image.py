@@ -29,7 +29,7 @@ class SuiteImage:
     ) -> None:
         """Prepare it.
 
-        :param programs: they are in ``FOLDER``/COLLECTION, as in the folder of their suite
+        :param programs: they are in ``FOLDER``
         """
         self._kernel = kernel
         self._emulator = emulator
@@ -72,4 +72,4 @@ class SuiteImage:
 
 def guest_path(program: Path) -> str:
     """Return where a program is in the guest."""
-    return f"{FOLDER}/{program.parent.name}/{program.name}"
+    return f"{FOLDER}/{program.name}"

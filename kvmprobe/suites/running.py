@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import Target
 
 DEADLINE_SECONDS = 10
-# Without output, in time of this host, of which the emulated machine takes ten times as much.
-_SILENCE_SECONDS = 1800.0
+# A second of the machine takes 10 to 20 seconds of the emulator's CPU time.  A machine that has not
+# ended its test after so many for each second of the deadline hangs.
+_CPU_SECONDS = 60.0
 _MOST_OUTPUT = 1 << 20
 
 
@@ -112,7 +113,7 @@ class SuiteHost:
             heard = len(machine.console_text)
             machine.send(f"{self.seconds}\t{task.program}")
             seen = _Seen()
-            for event in machine.events(_SILENCE_SECONDS):
+            for event in machine.events(self.seconds * _CPU_SECONDS):
                 seen.take(event)
             return self._result(task, seen, machine, heard, time.monotonic() - began)
 
@@ -166,7 +167,7 @@ class _Seen:
                 self.blocks = bits
             case KvmMissing(text):
                 raise LabError(f"the emulated host has no KVM: {text}")
-            case MachineEnded(EndReason.EMULATOR_DIED as reason, text):
+            case MachineEnded(EndReason.EMULATOR_DIED | EndReason.STALLED as reason, text):
                 raise LabError(f"{reason.value} {text}".strip())
             case MachineEnded(EndReason.HANG | EndReason.RESET as reason):
                 self._hung = reason.value

@@ -22,17 +22,21 @@ def selected(
 
     Without ``select`` these are the ones that run by default.
 
-    :raises UsageError: a glob matches no test, or no test is left
+    :raises UsageError: no test is left
     """
-    for glob in (*select, *exclude):
-        if not any(_matches(test, [glob]) for test in tests):
-            names = ", ".join(test.id for test in tests[:_SHOWN])
-            raise UsageError(f"no test matches {glob!r}; there are {names}, ...")
-    chosen = (t for t in tests if (_matches(t, select) if select else t.by_default))
+    chosen = [t for t in tests if (_matches(t, select) if select else t.by_default)]
     left = tuple(test for test in chosen if not _matches(test, exclude))
-    if not left:
+    if chosen and not left:
         raise UsageError("--exclude leaves no test to run")
+    if not left:
+        names = ", ".join(test.id for test in tests[:_SHOWN])
+        raise UsageError(f"no test matches {', '.join(select)}; there are {names}, ...")
     return left
+
+
+def without_a_match(tests: Sequence[Selftest], globs: Iterable[str]) -> list[str]:
+    """Return the globs that no test matches: not every source has every test."""
+    return [glob for glob in globs if not any(_matches(test, [glob]) for test in tests)]
 
 
 def _matches(test: Selftest, globs: Iterable[str]) -> bool:
