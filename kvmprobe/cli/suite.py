@@ -77,7 +77,8 @@ def add_arguments(suite: argparse.ArgumentParser) -> None:
         type=Number(int, 1, _HOUR, "seconds"),
         default=DEADLINE_SECONDS,
         metavar="SECONDS",
-        help="deadline of each test, in time of the emulated host (default: %(default)s)",
+        help="deadline of each test, in time of the emulated host; of a test that is never idle, a "
+        "second takes a minute (default: %(default)s)",
     )
     suite.add_argument(
         "--out",

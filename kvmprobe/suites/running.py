@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from kvmprobe.results.console_text import PanicReport
     from kvmprobe.results.record import Target
 
-DEADLINE_SECONDS = 10
-# A second of the machine takes 10 to 20 seconds of the emulator's CPU time.  A machine that has not
-# ended its test after so many for each second of the deadline hangs.
-_CPU_SECONDS = 60.0
+DEADLINE_SECONDS = 5
+# A second of a machine that is never idle is 2.2e9 instructions, a minute of the emulator's time.
+# A machine that has not ended its test after so many seconds for each of the deadline hangs.
+_CPU_SECONDS = 300.0
 _MOST_OUTPUT = 1 << 20
 
 
