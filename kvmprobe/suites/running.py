@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.console_text import PanicReport
     from kvmprobe.results.record import Target
 
-DEADLINE_SECONDS = 5
+DEADLINE_SECONDS = 10
 # A second of a machine that is never idle is 2.2e9 instructions, a minute of the emulator's time.
 # A machine that has not ended its test after so many seconds for each of the deadline hangs.
 _CPU_SECONDS = 300.0
