@@ -156,7 +156,9 @@ def _coverage() -> list[bytes]:
 
 def _parcels() -> list[bytes]:
     ending = {"worker": "w", "address": "tls://10.0.0.7:1", "open": ["a.b"]}
-    return [json.dumps({"ending": ending, "entries": entries(), "payloads": {}}).encode()]
+    files = {"finds/crash-1/find.txt": "crash"}
+    data = {"ending": ending, "entries": entries(), "payloads": {}, "files": files}
+    return [json.dumps(data).encode()]
 
 
 def _read_parcel(content: bytes, _folder: Path) -> object:
