@@ -121,8 +121,7 @@ class Fleet:
         for (target, scenario), record in history.records.items():
             if scenario in wanted and scenario not in found:
                 found.add(scenario)
-                outputs = history.outputs[target, scenario].items()
-                ledger.keep_outputs(scenario, {at: parcel.payload(name) for at, name in outputs})
+                ledger.keep_outputs(scenario, parcel.outputs(target, scenario))
                 self._take(record)
         end = history.end or {}
         new = (f"{parcel.ending.worker}: {note}" for note in end.get("notes", ()))

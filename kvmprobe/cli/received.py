@@ -72,8 +72,7 @@ def _write_history(
                 ledger.grew(growth.strategy, point)
         for (where, scenario), record in history.records.items():
             if where == target:
-                outputs = history.outputs[target, scenario].items()
-                ledger.keep_outputs(scenario, {at: parcel.payload(name) for at, name in outputs})
+                ledger.keep_outputs(scenario, parcel.outputs(target, scenario))
                 ledger.record(record)
     end = history.end or {"complete": False}
     ending = Ending.COMPLETE if end["complete"] else Ending.CUT_SHORT

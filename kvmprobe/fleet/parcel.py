@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from kvmprobe.results.record import Target
+
 # The whole catalogue with all outputs is 24 MB.
 _MOST_BYTES = 1 << 30
 # What a search keeps beside its journal.  Programs are not among it: the receiver writes its own.
@@ -74,6 +76,14 @@ class Parcel:
             return self.payloads[name]
         except KeyError:
             raise ScenarioError(f"a worker's payload {name:.80}: missing") from None
+
+    def outputs(self, target: Target, scenario: str) -> Mapping[str, bytes]:
+        """Return the outputs of a scenario's record, by step and call: ``3.0``.
+
+        :raises ScenarioError: one is missing
+        """
+        names = self.history.outputs[target, scenario] if self.history else {}
+        return {at: self.payload(name) for at, name in names.items()}
 
 
 def pack(ending: Ending, folder: Path) -> bytes:
