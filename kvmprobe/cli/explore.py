@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import time
 from dataclasses import replace
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.finds import unwritten
+from kvmprobe.cli.fleet import needs_extra
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.run import GIVEN
-from kvmprobe.cli.grammar.shared import Number, add_emulated
+from kvmprobe.cli.grammar.shared import Number, add_emulated, add_fleet
 from kvmprobe.cli.pairs import make_atlas
 from kvmprobe.cli.places import emulated_host
 from kvmprobe.cli.run import carry_out
@@ -29,14 +31,13 @@ from kvmprobe.reports.console import print_lines
 from kvmprobe.reports.explored import explored_lines
 from kvmprobe.results.durable import write_file
 from kvmprobe.results.run_document import Ending
-from kvmprobe.search.explored import Find
-from kvmprobe.search.graph import Builder
+from kvmprobe.search.explored import EXPLORED, Find
+from kvmprobe.search.graph import Builder, Part
 from kvmprobe.search.shrink import Budget, Shrinker
 from kvmprobe.search.signature import Explained
 from kvmprobe.search.starts import READ_BACK, STARTS
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     from kvmprobe.search.graph import Graph
     from kvmprobe.search.starts import Start
 
-EXPLORED = "explore.json"
 _MOST_DEPTH = 12
+_MOST_PARTS = 1024
 _SHRINK = Budget(trials=400, seconds=30.0)
 
 
@@ -94,24 +95,49 @@ def add_arguments(explore: argparse.ArgumentParser) -> None:
         help="stop after M minutes (default: when every transition was made)",
     )
     explore.add_argument(
+        "--part",
+        type=_part,
+        metavar="K/N",
+        help="make only the K-th of N parts of the transitions, for N machines (default: all)",
+    )
+    explore.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
         help="keep what was found in this new directory (default: one among the runs)",
     )
     add_emulated(explore)
+    add_fleet(explore)
     # The finds run last, as scenarios of a run on the emulated host.
-    explore.set_defaults(**GIVEN, coverage=False, json=None, target=Where.LAB)
+    given = {name: value for name, value in GIVEN.items() if name != "scheduler"}
+    explore.set_defaults(**given, coverage=False, json=None, target=Where.LAB)
+
+
+def _part(text: str) -> Part:
+    """Read ``K/N``, for argparse."""
+    number, _, of = text.partition("/")
+    if number.isdecimal() and of.isdecimal() and len(of) <= len(str(_MOST_PARTS)):
+        part = Part(int(number), int(of))
+        if 1 <= part.number <= part.of <= _MOST_PARTS:
+            return part
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not K/N, with N from 1 to {_MOST_PARTS} and K from 1 to N"
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Explore; then run the shortest scenario of each failure, and keep the records.
 
     :raises UsageError: no call has a name that was given, or the directory cannot be created
+    :raises FleetError: see :mod:`kvmprobe.fleet`
     :raises RunDirectoryError: what was found cannot be written; it has been printed
     :raises KeyboardInterrupt, LabError: ended early; what was found until then has been written
     :raises Unavailable: the emulated host lacks what the start needs
     """
+    if arguments.scheduler is not None:
+        return _on_a_fleet(arguments, console)
+    if arguments.pairs and arguments.part:
+        raise UsageError("--part is for the search without --pairs")
     start = STARTS[arguments.start]
     with progress() as status:
         place = emulated_host(arguments, status)
@@ -138,6 +164,15 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             raise seen.ended
         planned = replace(attempt, planned=tuple(seen.finds))
         return carry_out(arguments, planned, console, place, lambda _: list(seen.finds.values()))
+
+
+def _on_a_fleet(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    try:
+        # Imported only here: it needs an extra.
+        from kvmprobe.cli.explore_campaign import run_campaign  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise needs_extra("--scheduler", error) from error
+    return run_campaign(arguments, console)
 
 
 class _Seen(NamedTuple):
@@ -230,11 +265,12 @@ def _watched(
     from kvmprobe.explore.visits import Explorer  # noqa: PLC0415
 
     status.stage(f"{place.target.description}: transitions")
-    exploration = Exploration(graph, Judging(host, place.target), status)
+    part = arguments.part or Part()
+    exploration = Exploration(graph, part, Judging(host, place.target), status)
     minutes = arguments.minutes
     deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
     try:
-        with contextlib.closing(Explorer(place, host, graph, READ_BACK).visits()) as visits:
+        with contextlib.closing(Explorer(place, host, graph, part, READ_BACK).visits()) as visits:
             exploration.watch(visits, deadline)
     except (KeyboardInterrupt, LabError) as error:
         return exploration, error

@@ -18,6 +18,7 @@ from kvmprobe.results.durable import write_file
 from kvmprobe.results.run_directory import runs_folder
 from kvmprobe.scenarios.scenario import AMX
 from kvmprobe.search.atlas import FILE, Atlas, Order
+from kvmprobe.search.graph import Part
 from kvmprobe.search.pairs import calls, graph, reads, starts
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _made(
     for name, start in begun.items():
         status.stage(f"{place.target.description}: pairs in {name}")
         behind = graph(host, start, list(made.values()))
-        explorer = Explorer(place, host, behind, reads(name))
+        explorer = Explorer(place, host, behind, Part(), reads(name))
         with contextlib.closing(explorer.visits()) as visits:
             pairs.watch(name, reads(name), visits)
     atlas = Atlas(

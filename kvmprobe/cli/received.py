@@ -23,6 +23,7 @@ from kvmprobe.results.durable import write_file
 from kvmprobe.results.run_directory import RunDirectory
 from kvmprobe.results.run_document import Ending
 from kvmprobe.scenarios.document import from_document, to_document
+from kvmprobe.search.explored import EXPLORED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ def _write_history(
 
 
 def _write_file(file: Path, text: str) -> None:
-    if file.name == "find.json":
+    if file.name in {"find.json", EXPLORED}:
         try:
             text = json.dumps(json.loads(text), indent=_INDENT) + "\n"
         except (ValueError, RecursionError) as error:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from kvmprobe.scenarios.scenario import Scenario
 
 SCENARIO_HELP = "its id, as `kvmprobe list` prints it, or a file ending in .json"
-_SUFFIX = ".json"
+SUFFIX = ".json"
 # In a run's directory: the scenarios of a replayed run, which the catalogue may not have.
-_KEPT = "scenarios"
+KEPT = "scenarios"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ def named(name: str, host: HostProfile, run: Path | None = None) -> Scenario:
     :raises UsageError: there is no such scenario, or no such file
     :raises ScenarioError: the file describes no scenario
     """
-    if name.endswith(_SUFFIX):
+    if name.endswith(SUFFIX):
         return read(Path(name))
-    if run is not None and (kept := run / _KEPT / f"{name}{_SUFFIX}").is_file():
+    if run is not None and (kept := run / KEPT / f"{name}{SUFFIX}").is_file():
         return read(kept)
     found = relations.scenario(name, host)
     if found is None:
@@ -82,9 +82,9 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    files = sorted(path.glob(f"*{_SUFFIX}"))
+    files = sorted(path.glob(f"*{SUFFIX}"))
     if not files:
-        raise UsageError(f"{path}: no file in it ends in {_SUFFIX}")
+        raise UsageError(f"{path}: no file in it ends in {SUFFIX}")
     yield from files
 
 
@@ -93,11 +93,11 @@ def keep(run: Path, documents: Mapping[str, Document]) -> None:
 
     :raises RunDirectoryError: they cannot be written
     """
-    folder = run / _KEPT
+    folder = run / KEPT
     try:
         folder.mkdir()
         for name, document in documents.items():
-            write_file(folder / f"{name}{_SUFFIX}", to_document(document.scenario))
+            write_file(folder / f"{name}{SUFFIX}", to_document(document.scenario))
     except OSError as error:
         raise RunDirectoryError(f"{folder}: {error.strerror}") from error
 
@@ -107,7 +107,7 @@ def keep_one(run: Path, scenario: Scenario) -> None:
 
     :raises RunDirectoryError: it cannot be written
     """
-    file = run / _KEPT / f"{scenario.id}{_SUFFIX}"
+    file = run / KEPT / f"{scenario.id}{SUFFIX}"
     try:
         file.parent.mkdir(exist_ok=True)
         write_file(file, to_document(scenario))

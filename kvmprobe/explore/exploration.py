@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.record import ScenarioRecord
     from kvmprobe.results.trace import Reply
     from kvmprobe.scenarios.scenario import Scenario
-    from kvmprobe.search.graph import Edge, Graph, Node
+    from kvmprobe.search.graph import Edge, Graph, Node, Part
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Failure:
     signature: Signature
     scenario: Scenario
     known: tuple[str, ...]
-    transitions: int = 1
+    transitions: int = 0
 
 
 class Exploration:
@@ -48,9 +48,10 @@ class Exploration:
     :ivar failures: by what identifies them: the known defects, or the signature
     """
 
-    def __init__(self, graph: Graph, judging: Judging, progress: Progress) -> None:
+    def __init__(self, graph: Graph, part: Part, judging: Judging, progress: Progress) -> None:
         self.failures: dict[object, Failure] = {}
         self._graph = graph
+        self._part = part
         self._judging = judging
         self._progress = progress
         self._seconds = 0.0
@@ -75,7 +76,7 @@ class Exploration:
             self._seconds = now - started
             entry = (visit.node.entry,) if visit.node.entry else ()
             for edge in (*entry, *visit.edges):
-                if id(edge) not in self._made:
+                if self._part.makes(edge) and id(edge) not in self._made:
                     self._made.add(id(edge))
                     self._last_made[edge.source.depth] = self._seconds
             self._progress.advance(len(self._made), total)
@@ -84,8 +85,8 @@ class Exploration:
         self._complete = True
 
     def _edges_of_levels(self) -> list[list[Edge]]:
-        levels = self._graph.levels[:-1]
-        return [[edge for node in nodes for edge in node.edges] for nodes in levels]
+        levels, makes = self._graph.levels[:-1], self._part.makes
+        return [[e for node in nodes for e in node.edges if makes(e)] for nodes in levels]
 
     def _judge(self, visit: Visit) -> None:
         self._machines += 1
@@ -132,11 +133,9 @@ class Exploration:
         record: ScenarioRecord,
     ) -> None:
         scenario = _shortest(visit, record)
-        found = self.failures.get(key)
-        if found is None:
-            self.failures[key] = Failure(signature, scenario, known)
-            return
-        found.transitions += 1
+        found = self.failures.setdefault(key, Failure(signature, scenario, known))
+        # Another part counts what this one only passes on the way to its own.
+        found.transitions += not visit.edges or any(map(self._part.makes, visit.edges))
         if len(scenario.steps) < len(found.scenario.steps):
             found.scenario = scenario
 
@@ -146,7 +145,7 @@ class Exploration:
         levels = tuple(
             Level(
                 depth,
-                len(self._graph.levels[depth]),
+                sum(map(self._part.has, self._graph.levels[depth])),
                 len(at),
                 sum(id(edge) in self._made for edge in at),
                 self._last_made.get(depth, 0.0),
@@ -157,6 +156,8 @@ class Exploration:
         return Explored(
             kernel=kernel,
             start=start,
+            part=self._part.number,
+            parts=self._part.of,
             calls=tuple(op.text for op in self._graph.calls),
             levels=levels,
             never={op.text: why for op, why in self._graph.never().items()},

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kvmprobe.results.trace import TraceStep
     from kvmprobe.scenarios.ops import Op
     from kvmprobe.scenarios.scenario import Scenario
-    from kvmprobe.search.graph import Edge, Graph, Node
+    from kvmprobe.search.graph import Edge, Graph, Node, Part
 
 # Visits that wait for the reader.
 _AHEAD = 256
@@ -74,13 +74,22 @@ class _Made:
 
 
 class Explorer:
-    """Makes all transitions of a graph, depth first, in as many threads as the place has jobs."""
+    """Makes a graph's transitions, depth first, in as many threads as the place has jobs.
+
+    A part of them needs the way to all states from which more than one call is made.
+    """
 
     def __init__(
-        self, place: EmulatedHost, host: HostProfile, graph: Graph, read_back: Sequence[Op]
+        self,
+        place: EmulatedHost,
+        host: HostProfile,
+        graph: Graph,
+        part: Part,
+        read_back: Sequence[Op],
     ) -> None:
         self._jobs = place.jobs
         self._graph = graph
+        self._part = part
         self._read_back = tuple(read_back)
         later = (*graph.calls, *self._read_back)
         self._beginning = Beginning(place, host, graph.start, later)
@@ -169,14 +178,15 @@ class Explorer:
         # It has the need for the machine above from its task.
         here = Waiting(self._beginning, task.node.path, branch, task.above)
         try:
-            self._loops(here, task.node)
+            if self._part.has(task.node):
+                self._loops(here, task.node)
             inner = []
             for edge in task.node.by(Way.TREE, Way.JOIN, Way.OPEN):
                 if self._stopping:
                     return
                 if edge.way is Way.TREE and edge.target is not None and edge.target.edges:
                     inner.append(edge)
-                else:
+                elif self._part.makes(edge):
                     self._single(here, edge)
             here.need(len(inner))
             with self._changed:

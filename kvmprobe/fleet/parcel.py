@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 1 << 30
 # What a search keeps beside its journal.  Programs are not among it: the receiver writes its own.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
-_FILE = re.compile(rf"(scenarios|finds/{_NAME})/{_NAME}\.(json|txt|log)")
+_FILE = re.compile(rf"explore\.json|(scenarios|finds/{_NAME})/{_NAME}\.(json|txt|log)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def unpack(content: object) -> Parcel:
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    for file in (*folder.glob("scenarios/*"), *folder.glob("finds/*/*")):
+    for file in folder.glob("**/*"):
         name = str(file.relative_to(folder))
         if _FILE.fullmatch(name):
             yield name, file.read_text("utf-8", "replace")

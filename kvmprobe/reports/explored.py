@@ -25,6 +25,8 @@ def _levels(explored: Explored) -> Iterator[str]:
 
 
 def _notes(explored: Explored) -> Iterator[str]:
+    if explored.part and explored.parts > 1:
+        yield f"part {explored.part} of {explored.parts} of the transitions"
     rate = explored.made / explored.seconds if explored.seconds else 0.0
     yield (
         f"{explored.made} of {explored.transitions} transitions in {explored.seconds:.1f} s "

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence  # noqa: TC003 - a reader of JSON looks at the hints
+from dataclasses import asdict, dataclass, replace
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-FORMAT = "kvmprobe explore 1"
+FORMAT = "kvmprobe explore 2"
+EXPLORED = "explore.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,7 @@ class Explored:
 
     :ivar kernel: its release
     :ivar start: name of the state that the search started from
+    :ivar part: which part of the transitions this is, 1 to ``parts``; 0 for several together
     :ivar calls: the calls that are made in each state
     :ivar never: calls that are possible in no state, and why
     :ivar open_states: states that read differently after different calls, in bits that are legal
@@ -61,6 +60,8 @@ class Explored:
 
     kernel: str
     start: str
+    part: int
+    parts: int
     calls: tuple[str, ...]
     levels: tuple[Level, ...]
     never: Mapping[str, str]
@@ -85,3 +86,30 @@ class Explored:
     def to_json(self) -> str:
         """Return it as the content of ``explore.json``."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+
+
+def together(parts: Sequence[Explored]) -> Explored:
+    """Return what different parts of the transitions of one graph have shown, without the finds."""
+    first = parts[0]
+    return replace(
+        first,
+        part=0 if len(parts) > 1 else first.part,
+        levels=tuple(map(_level, zip(*(part.levels for part in parts), strict=True))),
+        open_states=sum(part.open_states for part in parts),
+        behind_crash=sum(part.behind_crash for part in parts),
+        machines=sum(part.machines for part in parts),
+        crashes=sum(part.crashes for part in parts),
+        seconds=max(part.seconds for part in parts),
+        complete=len(parts) == first.parts and all(part.complete for part in parts),
+        finds=(),
+    )
+
+
+def _level(parts: Sequence[Level]) -> Level:
+    return Level(
+        parts[0].depth,
+        sum(part.states for part in parts),
+        sum(part.transitions for part in parts),
+        sum(part.made for part in parts),
+        max(part.seconds for part in parts),
+    )

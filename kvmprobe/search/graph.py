@@ -81,6 +81,29 @@ class Edge:
     hazardous: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the transitions, for one of several machines.
+
+    What leads to one state is in one part, so that what the state reads after different calls is
+    compared there.
+
+    :ivar number: 1 to ``of``
+    :ivar of: how many parts there are
+    """
+
+    number: int = 1
+    of: int = 1
+
+    def has(self, node: Node) -> bool:
+        """Return True if a state is read in this part."""
+        return node.number % self.of == self.number - 1
+
+    def makes(self, edge: Edge) -> bool:
+        """Return True if a transition is in this part."""
+        return self.has(edge.target or edge.source)
+
+
 @dataclass(slots=True)
 class Graph:
     """All states up to a depth.

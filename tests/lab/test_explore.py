@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -10,24 +11,22 @@ from kvmprobe.errors import ExitCode
 from kvmprobe.results.run_directory import RunDirectory
 from kvmprobe.search.atlas import Atlas, Order
 from tests.support.command import COMMAND
+from tests.support.fleet import Fleet, wait_for
 
 pytestmark = pytest.mark.lab
+OPS = ("set-xsave", "set-xfd", "get-fpu", "run-immediate-exit")
+CALLS = ["--kernel", "7.3.4", "--depth", "3", *(w for name in OPS for w in ("--ops", name))]
+
+
+def timeless(levels):
+    return [level | {"seconds": 0} for level in levels]
 
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory):
     out = tmp_path_factory.mktemp("explore") / "run"
-    calls = [
-        word
-        for name in ("set-xsave", "set-xfd", "get-fpu", "run-immediate-exit")
-        for word in ("--ops", name)
-    ]
-    ended = subprocess.run(
-        [*COMMAND, "explore", "--kernel", "7.3.4", "--depth", "3", *calls, "--out", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = [*COMMAND, "explore", *CALLS, "--out", str(out)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == ExitCode.DIVERGED, ended.stderr
     return out, json.loads((out / "explore.json").read_text())
 
@@ -53,6 +52,31 @@ def test_each_find_fails_again_from_the_beginning(explored):
     directory.close()
     assert {record["id"] for record in records} == {find["name"] for find in seen["finds"]}
     assert {record["verdict"] for record in records} <= {"DIVERGED", "CRASHED"}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    with Fleet(tmp_path_factory.mktemp("fleet")) as started:
+        for name in ("one", "two"):
+            started.start_worker(name, "LAB=1")
+            wait_for(f"worker {name}", lambda name=name: "Registered" in started.log(name))
+        yield started
+
+
+def test_two_workers_make_together_what_one_machine_makes(explored, fleet, tmp_path):
+    _, alone = explored
+    words = [*COMMAND, "explore", *CALLS, *fleet.options, "--out", str(tmp_path / "run")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == ExitCode.DIVERGED, ended.stderr
+    parts = sorted(folder.name for folder in tmp_path.glob("run/part-*"))
+    assert parts == ["part-1-of-2", "part-2-of-2"]
+    together = json.loads((tmp_path / "run" / "explore.json").read_text())
+    assert together["complete"]
+    assert timeless(together["levels"]) == timeless(alone["levels"])
+    named = re.findall(r"^    (part-\d-of-2/scenarios/\S+)$", ended.stdout, re.MULTILINE)
+    known = {name for find in alone["finds"] for name in find["known"]}
+    assert set(re.findall(r"^  (\w+)$", ended.stdout, re.MULTILINE)) == known
+    assert all((tmp_path / "run" / name).is_file() for name in named)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a tmpfs")

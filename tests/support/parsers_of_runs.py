@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
+from kvmprobe.cli.explore_campaign import explored_of
 from kvmprobe.coverage.coverage_file import read_file, to_text
 from kvmprobe.coverage.functions import KernelFunctions
 from kvmprobe.coverage.of_run import coverage_of_directory
@@ -19,6 +20,7 @@ from kvmprobe.lab import kernel_store
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.saved import SavedTemplate
 from kvmprobe.reports.diff import diff_lines
+from kvmprobe.reports.explored import explored_lines
 from kvmprobe.reports.formats.html import html
 from kvmprobe.reports.formats.jsonl import lines
 from kvmprobe.reports.formats.junit import junit
@@ -32,6 +34,7 @@ from kvmprobe.results.record_json import record_to_json
 from kvmprobe.results.run_document import read_run
 from kvmprobe.results.schema import JOURNAL, RUN
 from kvmprobe.search.atlas import Atlas
+from kvmprobe.search.explored import Explored, Find, Level, together
 from tests.support.parser import Parser, in_file
 from tests.support.runs import EVERY
 
@@ -166,6 +169,18 @@ def _read_parcel(content: bytes, _folder: Path) -> object:
     return unpack(zstandard.compress(content))
 
 
+def _explored() -> list[bytes]:
+    level = Level(0, 1, 2, 2, 0.5)
+    find = Find("explore.0.x", "x", ("O2",), 2)
+    calls, never = ("KVM_SET_XCRS",), {"KVM_RUN": "no"}
+    seen = Explored("7.3.4", "vcpu", 1, 2, calls, (level,), never, 0, 0, 3, 0, 0.5, True, (find,))
+    return [seen.to_json().encode()]
+
+
+def _read_explored(content: bytes, _folder: Path) -> object:
+    return explored_lines(together([explored_of(content.decode("utf-8", "replace"))]))
+
+
 def _matrices() -> list[bytes]:
     kernels = [{"spec": "7.3.4", "folder": "7.3.4"}, {"spec": "6.12", "folder": "6.12~1"}]
     matrix = {"argv": ["matrix"], "directory": "/", "kernels": kernels}
@@ -225,6 +240,7 @@ PARSERS = (
     Parser("run directory", _journals, _read_journal, (UsageError, ScenarioError)),
     Parser("run document", _documents, in_file(_shown, "run.json"), (UsageError, ScenarioError)),
     Parser("worker result", _parcels, _read_parcel, (ScenarioError,)),
+    Parser("explored part", _explored, _read_explored, (ScenarioError,)),
     Parser("matrix", _matrices, _read_matrix, (UsageError,)),
     Parser("coverage file", _coverage, in_file(read_file, "c.json"), (ScenarioError,)),
     Parser("atlas", _atlases, _read_atlas, (UsageError,)),

@@ -18,7 +18,8 @@ from kvmprobe.scenarios.ops.run import RunImmediateExit
 from kvmprobe.scenarios.ops.sregs import GetSregs
 from kvmprobe.scenarios.ops.xcrs import GetXcrs, SetXcrs
 from kvmprobe.scenarios.ops.xsave import GetXsave2
-from kvmprobe.search.graph import Builder, scenario_of
+from kvmprobe.search.explored import together
+from kvmprobe.search.graph import Builder, Part, scenario_of
 from kvmprobe.search.starts import STARTS
 from tests.support.fake_kernel import trace_of
 from tests.support.hosts import AMX_HOST
@@ -29,6 +30,7 @@ READ_BACK = (GetXsave2(), GetXcrs())
 FOREVER = float("inf")
 XSTATE_BV = 512
 KERNEL = "7.3.4"
+ALL = Part()
 
 
 def graph_of(*calls, start=START):
@@ -59,8 +61,8 @@ def visits(graph, *behaviours, reads=READ_BACK, spoil=None):
             )
 
 
-def watched(graph, found, deadline=FOREVER):
-    exploration = Exploration(graph, Judging(AMX_HOST, Target("lab", KERNEL, "")), Silent())
+def watched(graph, found, deadline=FOREVER, part=ALL):
+    exploration = Exploration(graph, part, Judging(AMX_HOST, Target("lab", KERNEL, "")), Silent())
     exploration.watch(found, deadline)
     return exploration
 
@@ -99,6 +101,32 @@ def test_a_failure_that_no_known_defect_explains_has_a_signature(graph):
 def test_time_that_is_up_leaves_transitions(graph):
     explored = watched(graph, visits(graph), deadline=0.0).explored(KERNEL, "vcpu")
     assert (explored.complete, explored.made) == (False, 1)
+
+
+def test_parts_count_together_what_one_counts_alone(graph):
+    whole = watched(graph, visits(graph)).explored(KERNEL, "vcpu")
+    parts = []
+    for part in (Part(1, 2), Part(2, 2)):
+        mine = [visit for visit in visits(graph) if part.makes(visit.edges[0])]
+        parts.append(watched(graph, mine, part=part).explored(KERNEL, "vcpu"))
+    levels = [replace(level, seconds=0.0) for level in together(parts).levels]
+    assert levels == [replace(level, seconds=0.0) for level in whole.levels]
+    assert (parts[0].made < whole.made, together(parts).complete) == (True, True)
+
+
+def test_without_one_of_its_parts_a_search_is_not_complete(graph):
+    part = watched(graph, visits(graph), part=Part(1, 2)).explored(KERNEL, "vcpu")
+    assert (part.complete, together([part]).complete) == (True, False)
+
+
+def test_what_a_part_makes_on_its_way_is_judged_and_not_counted(graph):
+    made = visits(graph, Behaviour.FPU_IOCTLS_IGNORE_XSTATE_BV)
+    (way,) = [v for v in made if v.node is graph.root and v.edges[0].op == CALLS[0]]
+    (part,) = [part for part in (Part(1, 2), Part(2, 2)) if not part.makes(way.edges[0])]
+    found = watched(graph, [way], part=part)
+    (failure,) = found.failures.values()
+    assert (failure.known, failure.transitions) == (("O2",), 0)
+    assert found.explored(KERNEL, "vcpu").made == 0
 
 
 def test_what_lies_behind_a_crash_is_counted(graph):

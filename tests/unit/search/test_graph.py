@@ -14,7 +14,7 @@ from kvmprobe.scenarios.ops.msrs import SetXfd
 from kvmprobe.scenarios.ops.run import RunImmediateExit, RunUntilHalt
 from kvmprobe.scenarios.ops.xcrs import SetXcrs
 from kvmprobe.scenarios.ops.xsave import SetXsave
-from kvmprobe.search.graph import Builder, Way, scenario_of
+from kvmprobe.search.graph import Builder, Part, Way, scenario_of
 from kvmprobe.search.starts import STARTS
 from kvmprobe.xstate.features import DYNAMIC, XTILE
 from tests.support.hosts import AMX_HOST, AVX512_HOST
@@ -47,6 +47,16 @@ def test_a_call_that_is_refused_or_only_reads_changes_nothing(call):
 def test_the_states_of_a_level_have_paths_of_that_length():
     found = graph(SetXcrs(7), SetXsave(XTILE), SetXfd(DYNAMIC), depth=3)
     assert [{node.depth for node in level} for level in found.levels] == [{0}, {1}, {2}, {3}]
+
+
+def test_each_transition_is_in_one_part_with_all_others_to_its_state():
+    found = graph(SetXcrs(7), SetXsave(XTILE), SetXfd(DYNAMIC), NOTHING, depth=3)
+    parts = [Part(number, 3) for number in (1, 2, 3)]
+    edges = [edge for node in found.nodes for edge in node.edges]
+    owners = {id(e): [part for part in parts if part.makes(e)] for e in edges}
+    assert {len(of) for of in owners.values()} == {1}
+    assert all(part.makes(e) == part.has(e.target) for e in edges for part in parts if e.target)
+    assert len({of[0] for of in owners.values()}) == len(parts)
 
 
 def test_each_call_leaves_each_state_once():
