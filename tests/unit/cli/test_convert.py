@@ -100,3 +100,10 @@ def test_a_recording_without_a_restore_is_refused(tmp_path, capsys):
     path.write_text("".join(lines[:3]))
     assert main(["convert", str(path)]) == ExitCode.USAGE
     assert f"{path}: no call in it restores a vCPU" in capsys.readouterr().err
+
+
+def test_a_file_that_is_nested_deeply_is_refused(tmp_path, capsys):
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 4096)
+    assert main(["convert", str(file)]) == ExitCode.USAGE
+    assert f"{file}: " in capsys.readouterr().err

@@ -231,6 +231,16 @@ def test_both_sides_may_write_much_before_they_read(emulator):
     assert heard == ["x" * 1000] * 5000 + ["3000001"]
 
 
+def test_a_guest_that_writes_a_line_without_end_is_given_up(emulator, monkeypatch):
+    monkeypatch.setattr(machine_module, "_MOST_BYTES", 1 << 20)
+    body = """
+    boot()
+    while True:
+        channel.write("x" * 4096)
+    """
+    assert run(emulator(body))[-1] == Ended(EndReason.HANG)
+
+
 def test_listening_can_be_taken_up_again(emulator):
     body = """
     boot()

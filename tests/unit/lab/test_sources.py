@@ -99,6 +99,12 @@ def test_key_inside_a_stanza_is_taken_over(apt):
     assert apt.found(uris(MAIN))[0].signed_by == "\n -----BEGIN\n .\n abc"
 
 
+def test_a_file_of_sources_that_is_no_utf_8_is_read_as_far_as_it_is(apt):
+    line = b"# \xff\ndeb [signed-by=/debian-b.gpg] http://m/debian bookworm main\n"
+    (apt.etc / "sources.list").write_bytes(line)
+    assert apt.found(uris(MAIN))[0].signed_by == "/debian-b.gpg"
+
+
 def test_missing_signed_by_means_the_distributions_keyrings(apt):
     assert apt.found(uris(MAIN))[0].signed_by == known_keyrings()
 

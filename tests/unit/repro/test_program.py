@@ -46,6 +46,11 @@ def test_a_hazardous_program_stops_before_the_load_unless_told_to_go_on():
     assert "[--go-on]" in before
 
 
+def test_a_program_is_written_for_a_host_that_first_offers_cet():
+    name = "guest.cet-xsaves-host.cet"
+    assert f" * {name}\n" in program(CATALOG[name], HOST)
+
+
 def test_a_program_that_loads_nothing_has_no_gate():
     assert "[--go-on]" not in text(OpenKvm(), CreateVm())
 
