@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def of_every_exit(exited: Exit) -> int:
 @pytest.fixture
 def checked(tmp_path, monkeypatch):
     monkeypatch.setenv("MYPYPATH", str(ROOT))
+    deepest = sys.getrecursionlimit()
 
     def run(program):
         path = tmp_path / "program.py"
@@ -44,7 +46,8 @@ def checked(tmp_path, monkeypatch):
         cache = f"--cache-dir={ROOT / '.mypy_cache' / 'library'}"
         return api.run([*options, cache, str(path)])[0]
 
-    return run
+    yield run
+    sys.setrecursionlimit(deepest)  # which mypy raises for good
 
 
 def test_the_guide_is_clean(checked):
