@@ -26,9 +26,7 @@ ON_TWO_PROCESSORS = (*ON_ONE_PROCESSOR, "pinned_guest")
 HOSTS = {
     "6.1-one": ("6.1", 1),
     "6.12.95-one": ("6.12.95", 1),
-    "6.17.8-one": ("6.17.8", 1),
     "7.3.4-one": ("7.3.4", 1),
-    "6.1-two": ("6.1", 2),
     "7.3.4-two": ("7.3.4", 2),
 }
 SCRIPT = """

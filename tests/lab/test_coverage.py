@@ -117,14 +117,13 @@ def test_a_defects_guilty_block_is_reached_by_its_scenario(measured_on, guilt):
         assert not any(of_each), block
 
 
-def test_a_program_of_the_users_own_is_measured(tmp_path):
-    file = tmp_path / "coverage.json"
-    status, said = kvmprobe(
-        "lab", "exec", "--kernel", "7.3.4", "--coverage", file, "--", "kvmprobe", "probe"
-    )
+def test_a_program_of_the_users_own_is_measured(tmp_path, conformance_programs):
+    file, program = tmp_path / "coverage.json", conformance_programs / "xsave_guest"
+    given = ("--kernel", "7.3.4", "--file", program, "--coverage", file)
+    status, said = kvmprobe("lab", "exec", *given, "--", program)
     assert status == ExitCode.OK, said
     (measured,) = read_file(file).values()
-    assert list(measured.by_scenario) == ["kvmprobe probe"]
+    assert list(measured.by_scenario) == [str(program)]
     assert any(matching(measured, measured.reached, "kvm_arch_dev_ioctl", "."))
     assert not any(matching(measured, measured.reached, "kvm_vcpu_ioctl_x86_set_debugregs", "."))
     status, said = kvmprobe("coverage", file)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.lab
 def finds(tmp_path, *words):
     """Search for a few seconds; return what each find's document says, with its directory."""
     folder = tmp_path / "run"
-    fuzz = ("fuzz", "--target", "lab", "--seed", "1", "--reduce-seconds", "30", "-o", str(folder))
+    fuzz = ("fuzz", "--target", "lab", "--seed", "1", "--reduce-seconds", "8", "-o", str(folder))
     ended = subprocess.run([*COMMAND, *fuzz, *words], capture_output=True, text=True, check=False)
     assert ended.returncode in {ExitCode.OK, ExitCode.DIVERGED}, ended.stderr
     found = sorted((folder / "finds").glob("*/find.json"))

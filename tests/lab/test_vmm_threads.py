@@ -15,7 +15,6 @@ pytestmark = pytest.mark.lab
 SILENCE = 120.0
 HOSTS = {
     "6.12.95-one": ("6.12.95", 1),
-    "7.3.4-one": ("7.3.4", 1),
     "7.3.4-two": ("7.3.4", 2),
 }
 SCRIPT = """

@@ -14,7 +14,7 @@ from kvmprobe.results.run_document import read_run
 from tests.support.command import COMMAND, kvmprobe
 
 pytestmark = pytest.mark.kvm
-LOCAL = ["fuzz", "--target", "host", "--minutes", "0.02", "--reduce-seconds", "1"]
+LOCAL = ["fuzz", "--target", "host", "--minutes", "0.01", "--reduce-seconds", "1"]
 # Of the finds, how many are replayed.
 REPLAYED = 2
 

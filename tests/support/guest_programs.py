@@ -21,14 +21,14 @@ for module in list(sys.modules.values()):
 ROOT = Path(__file__).parents[2]
 
 
-def run_program(program, *arguments, files=()):
+def run_program(program, *arguments):
     """Run a program with these arguments and ``sys.path``; return its lines.
 
-    It runs here first, which shows what it loads; ``files`` are others that it reads.
+    It runs here first, which shows what it loads.
     """
     path = [entry for entry in sys.path if entry and Path(entry).is_dir()]
     given = [*map(str, arguments), str(ROOT), *path]
-    loaded = [*_loaded_files(program, given), *map(str, files), str(program)]
+    loaded = [*_loaded_files(program, given), str(program)]
     options = [part for name in loaded for part in ("--file", name)]
     options += ["--file", os.path.dirname(sys.modules["encodings"].__file__)]  # noqa: PTH120
     command = ["lab", "exec", "--kernel", "7.3.4", "--memory", "600", *options]

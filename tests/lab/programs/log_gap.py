@@ -9,7 +9,7 @@ sys.path[:0] = PATH
 from kvmprobe.host.kernel_log import KMSG, KernelLog  # noqa: E402 - the path is an argument
 
 # More than a kernel of the lab has room for.
-LINES, LENGTH = 4096, 900
+LINES, LENGTH = 1024, 900
 
 
 def overwrite():

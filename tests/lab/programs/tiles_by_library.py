@@ -1,26 +1,22 @@
-"""Runs on the emulated host, given the guide and import path; imported here, it loads modules."""
+"""Runs on the emulated host, given the import path; imported here, it loads modules."""
 
 from __future__ import annotations
 
-import doctest
 import mmap
 import os
-import site  # noqa: F401 - every Python that runs without -S loads it, such as the worker
 import struct
 import sys
 
-GUIDE, *PATH = sys.argv[1:]
-sys.path[:0] = PATH
-os.environ["PYTHONPATH"] = os.pathsep.join(PATH)
+sys.path[:0] = sys.argv[1:]
 
-from kvmprobe import model  # noqa: E402, F401 - the guide imports it
-from kvmprobe.bindings import Kvm, Msr, Regs, guest_permission  # noqa: E402
-from kvmprobe.bindings.gateway import Pinned, call_buffer  # noqa: E402
-from kvmprobe.execution import (  # noqa: E402
-    facts,  # noqa: F401 - the worker loads it
-    running_host,  # noqa: F401 - the guide imports it
-    worker,  # noqa: F401 - running_host starts it
+from kvmprobe.bindings import (  # noqa: E402
+    Kvm,
+    Msr,
+    Regs,
+    guest_permission,
+    request_guest_permission,
 )
+from kvmprobe.bindings.gateway import Pinned, call_buffer  # noqa: E402
 from kvmprobe.xstate import (  # noqa: E402
     CpuidTable,
     XFeature,
@@ -38,8 +34,7 @@ TILES = XFeature.XTILE_DATA
 
 
 def main():
-    failed, tried = doctest.testfile(GUIDE, module_relative=False)
-    print(f"guide: {failed} failed, {tried > 20}")
+    request_guest_permission(TILES)
     print("permission:", names(guest_permission() & TILES.bit))
     with Kvm.open() as kvm, kvm.create_vm() as vm, vm.create_vcpu(0) as vcpu:
         table = CpuidTable.from_bytes(kvm.supported_cpuid())
