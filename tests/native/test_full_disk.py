@@ -20,7 +20,7 @@ pytestmark = [
 RUN = ["run", "--target", "host", "--select", "xcrs.*"]
 ROOM = 4096
 # A page is the least that a tmpfs can grow by; the run needs about 30.
-SIZES = [1, 2, 3, 5, 8, 12, 16, 24, 36]
+SIZES = [1, 3, 8, 16, 36]
 
 
 def mount(*options: str) -> None:
@@ -78,10 +78,9 @@ def test_a_report_that_does_not_fit_leaves_the_run_to_be_reported_again(
     assert read_run(path).ending is Ending.CUT_SHORT
 
 
-@pytest.mark.parametrize("pages", [2, 8, 24])
-def test_a_search_on_a_full_disk_says_so(disk, pages):
-    path = disk(pages) / "run"
-    words = ["--target", "host", "--minutes", "0.02", "--from-scratch", "--seed", "1"]
+def test_a_search_on_a_full_disk_says_so(disk):
+    path = disk(8) / "run"
+    words = ["--target", "host", "--minutes", "0.01", "--from-scratch", "--seed", "1"]
     words += ["--reduce-seconds", "1"]
     ended = kvmprobe("fuzz", *words, "--corpus", str(path.parent / "corpus"), "-o", str(path))
     assert (ended.returncode, "Traceback" in ended.stderr) == (ExitCode.USAGE, False), ended
