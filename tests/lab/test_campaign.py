@@ -1,17 +1,26 @@
-"""A campaign over two workers with TLS, both with the emulated host; one is killed."""
+"""A campaign over two workers with TLS, both with the emulated host; something is killed."""
+
+import os
+import random
+import time
 
 import pytest
 
 from kvmprobe.errors import ExitCode
+from kvmprobe.results.run_directory import is_run_directory
 from kvmprobe.results.run_document import Ending, read_run
 from scripts.same_records_main import timeless
 from tests.support.command import kvmprobe
+from tests.support.emulators import children_of, emulators_among
 from tests.support.fleet import Fleet, certificates, client, recorded, wait_for
 
 pytestmark = pytest.mark.lab
 # Known defects explain some, and checkers compare the orders.
 RUN = ("run", "--kernel", "7.3.4", "--jobs", "1", "--select", "restore.*.bv-tiles & restore.c*")
 SECONDS = 600
+WORKERS = ("one", "two")
+VICTIMS = ("emulator", "worker", "client", "scheduler")
+KILLS = int(os.environ.get("KVMPROBE_TEST_KILLS", "1"))
 
 
 def records(path):
@@ -20,10 +29,11 @@ def records(path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What a run that nothing disturbed recorded on this machine alone."""
+    """What a run that nothing disturbed recorded on this machine alone, and how long it took."""
     path = tmp_path_factory.mktemp("whole") / "run"
+    began = time.monotonic()
     kvmprobe(*RUN, "--out", str(path))
-    return records(path)
+    return records(path), time.monotonic() - began
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +42,89 @@ def fleet(tmp_path_factory):
         yield started
 
 
+@pytest.fixture
+def staffed(fleet):
+    """The fleet with both workers."""
+    start_missing(fleet)
+    return fleet
+
+
+def start_missing(fleet):
+    for name in WORKERS:
+        if not fleet.runs(name):
+            fleet.start_worker(name, "LAB=1")
+
+
 def test_a_killed_workers_shard_runs_elsewhere_and_nothing_is_lost_or_counted_twice(
-    whole, fleet, tmp_path
+    whole, staffed, tmp_path
 ):
-    for name in ("one", "two"):
-        fleet.start_worker(name, "LAB=1")
     path = tmp_path / "run"
-    with client(*RUN, *fleet.options, "--out", str(path)) as running:
+    with client(*RUN, *staffed.options, "--out", str(path)) as running:
         victim = wait_for(
             "worker that has recorded something",
             lambda: next(
-                (n for n in ("one", "two") for j in fleet.journals(n) if recorded(j.parent)), None
+                (n for n in WORKERS for j in staffed.journals(n) if recorded(j.parent)), None
             ),
         )
-        fleet.kill(victim)
+        staffed.kill(victim)
         output, _ = running.communicate(timeout=SECONDS)
     assert running.returncode == ExitCode.DIVERGED, output
     assert len(recorded(path)) == len(set(recorded(path)))
-    assert records(path) == whole
+    assert records(path) == whole[0]
+    assert read_run(path).ending is Ending.COMPLETE
+
+
+def strike(fleet, victim, running, chance):
+    """Kill something; there is an emulator as soon as a shard has begun."""
+    match victim:
+        case "emulator":
+            alive = wait_for(
+                "emulator",
+                lambda: (
+                    running.poll() is not None
+                    or [e for n in WORKERS for e in emulators_among(children_of(fleet.pid(n)))]
+                ),
+            )
+            if alive is not True:
+                chance.choice(alive).kill()
+        case "worker":
+            fleet.kill(chance.choice(WORKERS))
+        case "client":
+            running.kill()
+        case "scheduler":
+            fleet.kill("scheduler")
+            assert running.wait(timeout=SECONDS) in {*ExitCode}
+            # What has lost its scheduler ends, and whoever looks after it starts it again.
+            for name in WORKERS:
+                fleet.kill(name)
+            fleet.start_scheduler()
+            start_missing(fleet)
+
+
+def completed(fleet, path):
+    """Begin or resume a campaign; return the exit status."""
+    if is_run_directory(path):
+        words = ("resume", str(path), "--scheduler", fleet.address)
+    else:
+        words = (*RUN, *fleet.options, "--out", str(path))
+    return kvmprobe(*words, timeout=SECONDS).returncode
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_a_kill_at_any_moment_costs_no_record_and_adds_none(whole, staffed, tmp_path, kill):
+    expected, seconds = whole
+    path, chance, victim = tmp_path / "run", random.Random(kill), VICTIMS[kill % len(VICTIMS)]
+    with client(*RUN, *staffed.options, "--out", str(path)) as running:
+        time.sleep(chance.uniform(0, seconds))
+        strike(staffed, victim, running, chance)
+        running.communicate(timeout=SECONDS)
+    before = recorded(path)
+    if victim in {"client", "scheduler"}:
+        assert completed(staffed, path) == ExitCode.DIVERGED
+    after = recorded(path)
+    assert after[: len(before)] == before
+    assert len(after) == len(set(after))
+    assert records(path) == expected
     assert read_run(path).ending is Ending.COMPLETE
 
 

@@ -21,6 +21,7 @@ from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
 from kvmprobe.lab.place import EmulatedHost, Startup
 from kvmprobe.progress import Silent
+from tests.support.emulators import children_of, emulators_among
 
 KERNEL = "7.3.4"
 # CPU time in which a fork finishes a scenario: most take a third of it.
@@ -79,21 +80,6 @@ def test_a_saved_machine_gives_the_records_of_a_boot(cold):
         records = timeless(run(place))
         assert place.template.phases == []
     assert records == cold
-
-
-def children_of(pid=None):
-    return psutil.Process(pid).children(recursive=True)
-
-
-def emulators_among(processes):
-    return [process for process in processes if is_emulator(process)]
-
-
-def is_emulator(process):
-    try:
-        return process.name() == "bochs" and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def has_had_time(emulator):

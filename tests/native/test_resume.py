@@ -23,7 +23,7 @@ pytestmark = pytest.mark.kvm
 # Small; some pass, known defects explain some, some cannot run here.  Once a guest
 # ran, XINUSE is the CPU's own affair, and with it whether O2 shows.
 SELECT = ["--select", "xcrs.*", "--select", "fpu.set.*", "--select", "sregs.*"]
-MOMENTS = int(os.environ.get("KVMPROBE_TEST_KILLS", "25"))
+MOMENTS = int(os.environ.get("KVMPROBE_TEST_KILLS", "10"))
 
 
 def forked(*arguments: str) -> int:

@@ -83,6 +83,13 @@ class Fleet:
         place = ["--local-directory", str(self.folder / name)]
         self._start(name, ["worker", *options, *place], tls or self.tls, WORKER)
 
+    def runs(self, name: str) -> bool:
+        """Return True if a member was started, and has not ended."""
+        return name in self.processes and self.processes[name].poll() is None
+
+    def pid(self, name: str) -> int:
+        return self.processes[name].pid
+
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)
         process.kill()

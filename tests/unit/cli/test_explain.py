@@ -127,7 +127,7 @@ def test_what_does_not_exist_is_refused(option, value, says, capsys, tmp_path, m
 def test_a_known_defect_is_explained_by_any_of_its_names(name, capsys):
     assert main(["explain", name]) == ExitCode.OK
     printed = capsys.readouterr().out
-    assert "CVE-2026-23005 (B1), fixed in 6.1.162, 6.12.67, 6.19: KVM_SET_XSAVE" in printed
+    assert "CVE-2026-23005 (B1), fixed in 6.1.162, 6.12.67, 6.18.9, 6.19: KVM_SET_XSAVE" in printed
     assert "kvmprobe list --select hazard:B1" in printed
 
 

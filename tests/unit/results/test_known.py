@@ -24,14 +24,14 @@ def test_an_entry_is_found_by_its_behaviour():
 
 
 def test_the_label_of_a_fixed_defect_says_where_it_is_fixed():
-    # known-bugs B1: 6.19, 6.1.162, 6.12.67
-    where = "fixed in 6.1.162, 6.12.67, 6.19"
+    # known-bugs B1: 6.19, 6.1.162, 6.12.67, and of 6.18.y after 6.18.5
+    where = "fixed in 6.1.162, 6.12.67, 6.18.9, 6.19"
     assert by_id("B1").label() == f"CVE-2026-23005 (B1), {where}"
 
 
 @pytest.mark.parametrize(
     ("kernel", "fixed"),
-    [("6.12.43", "6.12.67"), ("6.1.100", "6.1.162"), ("6.17.8", "6.1.162, 6.12.67, 6.19")],
+    [("6.12.43", "6.12.67"), ("6.1.100", "6.1.162"), ("6.17.8", "6.1.162, 6.12.67, 6.18.9, 6.19")],
 )
 def test_the_label_names_the_fix_of_the_kernels_own_series(kernel, fixed):
     assert by_id("B1").label(kernel) == f"CVE-2026-23005 (B1), fixed in {fixed}"
