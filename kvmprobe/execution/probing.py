@@ -30,6 +30,8 @@ def examine(driver: Driver) -> Preflight:
             reason = facts["kvm_unavailable"]
             raise Unavailable(str(reason["code"]), str(reason["message"]))
         profile = profile_of(facts)
+        # A component without a place could not be written to an image.
+        profile.layout.size(profile.user_features | profile.kvm_xcr0)
     except GARBLED as garbled:
         raise WorkerError(f"the worker's facts are not such: {garbled!r:.200}") from garbled
     found, undetermined = _behaviours(driver, profile)

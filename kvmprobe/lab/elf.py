@@ -47,6 +47,20 @@ def opened(path: Path) -> Iterator[ELFFile]:
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
+def section(elf: ELFFile, name: str) -> bytes:
+    """Return the content of a section, empty if there is none.
+
+    :raises ValueError: it is larger than the file, or compressed
+    """
+    found = elf.get_section_by_name(name)
+    if found is None:
+        return b""
+    if found.compressed or found.data_size > elf.stream_len:
+        raise ValueError(f"the section {name} has no {found.data_size} bytes in the file")
+    content: bytes = found.data()
+    return content
+
+
 def is_x86_64(path: Path) -> bool:
     """Return True for an x86-64 ELF file.
 

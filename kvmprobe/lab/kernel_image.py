@@ -100,6 +100,8 @@ def _from_elf(header: bytes, elf_file: int, end: int) -> KernelImage:
     with os.fdopen(os.dup(elf_file), "rb") as file, elf.reading(file, "unpacked kernel") as image:
         entry = image["e_entry"]
         segments = [segment.header for segment in image.iter_segments("PT_LOAD")]
+    if not segments:
+        raise UsageError("the kernel image is damaged: it has nothing to load")
     address = min(segment.p_paddr for segment in segments)
     size = max(segment.p_paddr + segment.p_filesz for segment in segments) - address
     memory = os.memfd_create("kernel", os.MFD_CLOEXEC)

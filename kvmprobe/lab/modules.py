@@ -72,8 +72,7 @@ def read_info(module: Path) -> ModuleInfo:
     :raises UsageError: the file is not a kernel module
     """
     with elf.opened(module) as file:
-        section = file.get_section_by_name(".modinfo")
-        content = section.data() if section else b""
+        content = elf.section(file, ".modinfo")
     if not content:
         raise UsageError(f"{module}: not a kernel module (no .modinfo section)")
     entries = [entry.partition("=") for entry in content.decode("utf-8", "replace").split("\0")]

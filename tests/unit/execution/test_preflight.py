@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvmprobe.errors import Unavailable
+from kvmprobe.errors import Unavailable, WorkerError
 from kvmprobe.execution.driver import Driver, Timing
 from kvmprobe.execution.preflight import Preflight, classes, profile_of, unmet
 from kvmprobe.execution.probing import examine
@@ -42,6 +42,21 @@ def test_components_that_the_kernel_has_not_enabled_have_no_place():
     facts = facts_of(AVX512_HOST)
     facts["cpu"]["components"]["9"] = {"offset": 2688, "size": 8, "supervisor": 0}
     assert profile_of(facts).layout == AVX512_HOST.layout
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda facts: facts["cpu"]["components"].pop("6"),
+        lambda facts: facts["kvm"].update(xcomp_guest_supp="7"),
+    ],
+    ids=["a component without a place", "a text for a number"],
+)
+def test_facts_that_no_host_has_are_the_workers(wrong):
+    facts = facts_of(AMX_HOST)
+    wrong(facts)
+    with pytest.raises(WorkerError, match="the worker's facts are not such"):
+        examined(AMX_HOST, facts)
 
 
 def test_without_the_device_attribute_supported_cpuid_gives_kvms_xcr0():

@@ -13,10 +13,10 @@ from kvmprobe.lab import kernel_image
 PREFERRED = 0x1000000
 
 
-def elf():
+def elf(segments=2):
     content = b"A" * 32 + b"B" * 16
     header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
-        "<HHIQQQIHHHHHH", 2, 62, 1, PREFERRED + 0x10, 64, 0, 0, 64, 56, 2, 0, 0, 0
+        "<HHIQQQIHHHHHH", 2, 62, 1, PREFERRED + 0x10, 64, 0, 0, 64, 56, segments, 0, 0, 0
     )
     segments = struct.pack("<IIQQQQQQ", 1, 5, 176, 0, PREFERRED, 32, 32, 4096)
     segments += struct.pack("<IIQQQQQQ", 1, 6, 208, 0, PREFERRED + 64, 16, 4096, 4096)
@@ -53,6 +53,13 @@ def test_a_packed_kernel_is_laid_out_as_its_segments_say(tmp_path, packed):
     assert image.end == PREFERRED + 0x400000
     assert bytes(image.content) == b"A" * 32 + bytes(32) + b"B" * 16
     assert image.setup_header[0x11:0x15] == b"HdrS"
+
+
+def test_a_kernel_without_segments_is_damaged(tmp_path):
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(vmlinuz(gzip.compress(elf(segments=0))))
+    with pytest.raises(UsageError, match="it has nothing to load"):
+        kernel_image.read(path)
 
 
 def test_a_kernel_that_cannot_be_unpacked_here_is_entered_packed(tmp_path):

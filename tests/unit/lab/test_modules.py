@@ -1,10 +1,13 @@
 import gzip
+import io
 import lzma
 import shutil
+import struct
 import subprocess
 
 import pytest
 import zstandard
+from elftools.elf.elffile import ELFFile
 
 from kvmprobe.errors import KernelNotFound, UsageError
 from kvmprobe.lab import modules
@@ -171,3 +174,14 @@ def test_debug_sections_are_dropped(tmp_path):
     before = module.stat().st_size
     modules.drop_debug_sections(module)
     assert module.stat().st_size < before
+
+
+def test_a_section_that_is_larger_than_its_file_is_damage(tmp_path, make_module):
+    content = bytearray(make_module("kvm", ()))
+    with ELFFile(io.BytesIO(content)) as read:
+        place = read["e_shoff"] + read.get_section_index(".modinfo") * read["e_shentsize"]
+    # Elf64_Shdr: sh_size is at 32
+    struct.pack_into("<Q", content, place + 32, 1 << 40)
+    (tmp_path / "kvm.ko").write_bytes(content)
+    with pytest.raises(UsageError, match=r"the section \.modinfo has no 1099511627776 bytes"):
+        modules.read_info(tmp_path / "kvm.ko")

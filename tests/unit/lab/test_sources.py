@@ -105,6 +105,10 @@ def test_a_file_of_sources_that_is_no_utf_8_is_read_as_far_as_it_is(apt):
     assert apt.found(uris(MAIN))[0].signed_by == "/debian-b.gpg"
 
 
+def test_a_name_of_a_release_file_that_is_too_long_is_that_of_none(apt):
+    assert apt.found(uris((f"http://{'m' * 300}/debian/", "bookworm")))
+
+
 def test_missing_signed_by_means_the_distributions_keyrings(apt):
     assert apt.found(uris(MAIN))[0].signed_by == known_keyrings()
 
