@@ -93,13 +93,10 @@ def test_files_can_be_read_on_this_host(panicked):
 
 
 def test_a_run_that_panicked_is_resumed_after_a_reboot(tmp_path):
-    disk, scenarios = tmp_path / "disk.img", tmp_path / "scenarios"
-    scenarios.mkdir()
-    for name in (FATAL, OTHER):
-        (scenarios / f"{name}.json").write_text(run("explain", name, "--json").stdout)
-    words = ("replay", "--target", "host", "--hazardous", "/scenarios", "--out", "/disk/run")
-    options = ("--file", f"{scenarios}:/scenarios")
-    ended = on_disk(disk, "kvmprobe", *words, options=options)
+    disk = tmp_path / "disk.img"
+    select = ("--observe", "each", "--select", FATAL, "--select", OTHER)
+    words = ("run", "--target", "host", "--hazardous", *select, "--out", "/disk/run")
+    ended = on_disk(disk, "kvmprobe", *words)
     assert ended.returncode == PANIC_STATUS, ended.stderr
     boots = 1
     while ended.returncode == PANIC_STATUS and boots < MOST_BOOTS:
