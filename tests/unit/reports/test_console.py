@@ -172,7 +172,7 @@ def test_a_finding_that_is_explained_is_not():
 def test_the_summary_counts_labels():
     shown = printed(record(Verdict.DIVERGED, known=("B1",)), record(Verdict.DIVERGED))
     # known-bugs B1: 6.19, 6.1.162, 6.12.67; no 7.3.y among them
-    fixed = "fixed in 6.1.162, 6.12.67, 6.19"
+    fixed = "fixed in 6.1.162, 6.12.67, 6.18.9, 6.19"
     assert f"  1 DIVERGED: known, CVE-2026-23005 (B1), {fixed}\n" in shown
     assert "  1 DIVERGED: not known\n" in shown
 

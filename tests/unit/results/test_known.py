@@ -60,7 +60,7 @@ def test_the_reference_of_a_fixed_defect_is_its_commit():
     assert by_id("B4").reference == f'Linux commit 55cd57b596e8 ("{subject}")'
 
 
-# known-bugs B1: 6.1.162, 6.12.67, 6.19; B4: 6.4, not in 6.1.y
+# known-bugs B1: 6.1.162, 6.12.67, 6.18.9, 6.19; B4: 6.4, not in 6.1.y
 @pytest.mark.parametrize(
     ("defect", "kernel", "fixed"),
     [

@@ -43,7 +43,7 @@ def test_a_kernel_that_has_the_fix_is_no_last_good_one():
     # known-bugs B1: 6.1.162 and 6.12.67 have it; 6.1.192 behaves for that reason
     found = " ".join(lines(fail(B1, run_on("6.12.43", *B1_TOO), run_on("6.1.192"))))
     assert "Regression" not in found
-    assert "fixed in 6.1.162, 6.12.67, 6.19 by Linux commit b45f72177594" in found
+    assert "fixed in 6.1.162, 6.12.67, 6.18.9, 6.19 by Linux commit b45f72177594" in found
 
 
 def test_a_newer_kernel_that_behaves_makes_no_regression_of_it():
