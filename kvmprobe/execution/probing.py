@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmprobe.abi.numbers import U32_MAX
 from kvmprobe.errors import Unavailable, WorkerError
 from kvmprobe.execution.driver import GARBLED, Request
 from kvmprobe.execution.preflight import Preflight, profile_of
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from kvmprobe.execution.driver import Driver
     from kvmprobe.model.behaviours import Behaviour, Behaviours
     from kvmprobe.model.host import HostProfile
+
+
+# 64 components, each of the size of the largest of today, XTILE_DATA.
+_LARGEST_IMAGE = 64 * 8192
 
 
 def examine(driver: Driver) -> Preflight:
@@ -30,12 +35,21 @@ def examine(driver: Driver) -> Preflight:
             reason = facts["kvm_unavailable"]
             raise Unavailable(str(reason["code"]), str(reason["message"]))
         profile = profile_of(facts)
-        # A component without a place could not be written to an image.
-        profile.layout.size(profile.user_features | profile.kvm_xcr0)
+        _check_places(profile)
     except GARBLED as garbled:
         raise WorkerError(f"the worker's facts are not such: {garbled!r:.200}") from garbled
     found, undetermined = _behaviours(driver, profile)
     return Preflight(facts, replace(profile, behaviours=found), undetermined)
+
+
+def _check_places(profile: HostProfile) -> None:
+    """Check that images can be made.
+
+    :raises ValueError: a component has no place, or one that no processor has
+    """
+    size = profile.layout.size(profile.user_features | profile.kvm_xcr0)
+    if size > _LARGEST_IMAGE or not 0 <= profile.mxcsr_mask <= U32_MAX:
+        raise ValueError(f"images of {size} bytes, MXCSR mask {profile.mxcsr_mask:#x}")
 
 
 def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:

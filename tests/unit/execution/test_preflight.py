@@ -48,9 +48,16 @@ def test_components_that_the_kernel_has_not_enabled_have_no_place():
     "wrong",
     [
         lambda facts: facts["cpu"]["components"].pop("6"),
+        lambda facts: facts["cpu"]["components"]["6"].update(size=1 << 40),
+        lambda facts: facts["cpu"].update(mxcsr_mask=1 << 40),
         lambda facts: facts["kvm"].update(xcomp_guest_supp="7"),
     ],
-    ids=["a component without a place", "a text for a number"],
+    ids=[
+        "a component without a place",
+        "a component of a terabyte",
+        "a mask of 41 bits",
+        "a text for a number",
+    ],
 )
 def test_facts_that_no_host_has_are_the_workers(wrong):
     facts = facts_of(AMX_HOST)

@@ -33,3 +33,8 @@ def test_every_entry_says_how_it_was_found_out():
 
 def test_every_pattern_can_be_compiled():
     assert [e.test for e in explanations() if not (re.compile(e.test) and re.compile(e.says))] == []
+
+
+def test_a_machine_with_one_processor_is_why_a_test_has_no_vcpu():
+    reason = "max_guest_memory_test.c:149: nr_vcpus > 0: Uh, no CPUs?"
+    assert "; machine: " in explained("max_guest_memory_test", "6.12.95", reason)
