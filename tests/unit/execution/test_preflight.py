@@ -48,7 +48,7 @@ def test_components_that_the_kernel_has_not_enabled_have_no_place():
     "wrong",
     [
         lambda facts: facts["cpu"]["components"].pop("6"),
-        lambda facts: facts["cpu"]["components"]["6"].update(size=1 << 40),
+        lambda facts: facts["cpu"]["components"]["18"].update(size=1 << 40),
         lambda facts: facts["cpu"].update(mxcsr_mask=1 << 40),
         lambda facts: facts["kvm"].update(xcomp_guest_supp="7"),
     ],
