@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.finds import unwritten
-from kvmprobe.cli.fleet import needs_extra
+from kvmprobe.cli.fleet import extra_for
 from kvmprobe.cli.grammar.choices import Where
 from kvmprobe.cli.grammar.run import GIVEN
 from kvmprobe.cli.grammar.shared import Number, add_emulated, add_fleet
@@ -135,7 +135,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     :raises Unavailable: the emulated host lacks what the start needs
     """
     if arguments.scheduler is not None:
-        return _on_a_fleet(arguments, console)
+        with extra_for("--scheduler"):
+            from kvmprobe.cli.explore_campaign import run_campaign  # noqa: PLC0415
+        return run_campaign(arguments, console)
     if arguments.pairs and arguments.part:
         raise UsageError("--part is for the search without --pairs")
     start = STARTS[arguments.start]
@@ -164,15 +166,6 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             raise seen.ended
         planned = replace(attempt, planned=tuple(seen.finds))
         return carry_out(arguments, planned, console, place, lambda _: list(seen.finds.values()))
-
-
-def _on_a_fleet(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    try:
-        # Imported only here: it needs an extra.
-        from kvmprobe.cli.explore_campaign import run_campaign  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise needs_extra("--scheduler", error) from error
-    return run_campaign(arguments, console)
 
 
 class _Seen(NamedTuple):

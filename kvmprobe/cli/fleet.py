@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from kvmprobe.reports.console import print_lines
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from rich.console import Console
 
@@ -41,9 +43,19 @@ members of a fleet:
 """
 
 
-def needs_extra(what: str, missing: ModuleNotFoundError) -> UsageError:
-    """Return the error for what needs the extra ``fleet``, which is not installed."""
-    return UsageError(f"{what}: {missing}; it needs the extra: pip install 'kvmprobe[fleet]'")
+@contextlib.contextmanager
+def extra_for(what: str) -> Iterator[None]:
+    """Import what needs the extra ``fleet`` in this block.
+
+    :param what: the option or command, for the message
+    :raises UsageError: the extra is not installed
+    """
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise UsageError(
+            f"{what}: {missing}; it needs the extra: pip install 'kvmprobe[fleet]'"
+        ) from missing
 
 
 def add_arguments(fleet: argparse.ArgumentParser) -> None:
@@ -78,11 +90,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if arguments.fleet_command is None:
         arguments.print_help()
         return ExitCode.USAGE
-    try:
-        # Imported only here: it needs an extra.
+    with extra_for("fleet certs"):
         from kvmprobe.fleet.certificates import make  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise needs_extra("fleet certs", error) from error
     members = arguments.member or _MEMBERS
     for name in members:
         if not name.replace("-", "").isalnum() or name == "ca":

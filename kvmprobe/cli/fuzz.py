@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvmprobe.cli.attempt import first_attempt
 from kvmprobe.cli.corpus import read_corpus, write_corpus
 from kvmprobe.cli.fit_host import check_host, notice
-from kvmprobe.cli.fleet import needs_extra
+from kvmprobe.cli.fleet import extra_for
 from kvmprobe.cli.fuzz_session import Limits, Session
 from kvmprobe.cli.grammar.epilogs import FUZZING, SAFETY, end_with
 from kvmprobe.cli.grammar.host import add_host_checks, add_target, arming_of
@@ -118,7 +118,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if arguments.seed is None:
         arguments.seed = int.from_bytes(os.urandom(4), "little")
     if arguments.scheduler is not None:
-        return _on_a_fleet(arguments, console)
+        with extra_for("--scheduler"):
+            from kvmprobe.cli.fuzz_campaign import run_campaign  # noqa: PLC0415
+        return run_campaign(arguments, console)
     corpus = read_corpus(arguments.corpus) if arguments.corpus else []
     limits = Limits(arguments.minutes * 60, arguments.reduce_seconds)
     with progress() as status:
@@ -157,15 +159,6 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     if not session.sequences:
         return ExitCode.NOTHING_RAN
     return ExitCode.DIVERGED if session.finds else ExitCode.OK
-
-
-def _on_a_fleet(arguments: argparse.Namespace, console: Console) -> ExitCode:
-    try:
-        # Imported only here: it needs an extra.
-        from kvmprobe.cli.fuzz_campaign import run_campaign  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise needs_extra("--scheduler", error) from error
-    return run_campaign(arguments, console)
 
 
 def _grown(corpus: Path | None, session: Session) -> list[str]:

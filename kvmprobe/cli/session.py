@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.fit_host import check_host
-from kvmprobe.cli.fleet import needs_extra
+from kvmprobe.cli.fleet import extra_for
 from kvmprobe.cli.grammar.choices import OfKnown, Where
 from kvmprobe.cli.live_reports import LiveReports
 from kvmprobe.cli.places import crash_policy, emulated_host, is_emulated, watched
@@ -120,11 +120,8 @@ class Session:
         ]
 
     def _run_fleet(self, chosen: Callable[[str], bool], status: Progress) -> None:
-        try:
-            # Imported only for a campaign: it needs an extra.
+        with extra_for("--scheduler"):
             from kvmprobe.cli.campaign import Fleet  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            raise needs_extra("--scheduler", error) from error
         fleet = Fleet(self._arguments, self._attempt, self.take, status)
         try:
             fleet.run([i for i in self.not_completed if chosen(i)], self._deadline)
