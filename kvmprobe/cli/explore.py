@@ -109,8 +109,7 @@ def add_arguments(explore: argparse.ArgumentParser) -> None:
     add_emulated(explore)
     add_fleet(explore)
     # The finds run last, as scenarios of a run on the emulated host.
-    given = {name: value for name, value in GIVEN.items() if name != "scheduler"}
-    explore.set_defaults(**given, coverage=False, json=None, target=Where.LAB)
+    explore.set_defaults(**GIVEN, coverage=False, json=None, target=Where.LAB)
 
 
 def _part(text: str) -> Part:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from kvmprobe.cli.campaign import OF_LAB
 from kvmprobe.cli.kernel_runs import new_directory, words_of
 from kvmprobe.cli.scenario import KEPT, SUFFIX
 from kvmprobe.cli.search_campaign import SearchCampaign
-from kvmprobe.errors import RunDirectoryError, ScenarioError, UsageError
+from kvmprobe.errors import RunDirectoryError, UsageError
 from kvmprobe.fleet.placement import Placement, Resource
 from kvmprobe.fleet.searches import Search
 from kvmprobe.reports.excerpt import printable
 from kvmprobe.reports.explored import explored_lines
-from kvmprobe.results.codec import from_json
 from kvmprobe.results.durable import write_file
-from kvmprobe.search.explored import EXPLORED, FORMAT, Explored, together
+from kvmprobe.search.explored import EXPLORED, Explored, together
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +35,7 @@ class ExploreCampaign(SearchCampaign):
 
     def __init__(self, arguments: argparse.Namespace, path: Path) -> None:
         super().__init__(arguments, path)
-        self._parts: dict[str, Explored] = {}
+        self._parts: list[Explored] = []
 
     def placement(self, present: Sequence[Member]) -> Placement:  # noqa: ARG002 - no choice
         """Return where the parts run: on emulated hosts."""
@@ -52,50 +50,38 @@ class ExploreCampaign(SearchCampaign):
         ]
 
     def took(self, search: Search, parcel: Parcel) -> None:
-        """Add what a part has seen.
+        """Add what a part has seen, and keep what all that ran have seen together.
 
         :raises ScenarioError: its file is something else
+        :raises RunDirectoryError: it cannot be kept
         """
         if EXPLORED not in parcel.files:
             self.note(f"{search.name} ended before it had seen anything")
             return
-        part = explored_of(parcel.files[EXPLORED])
+        part = Explored.of(parcel.files[EXPLORED])
+        if self._parts and _search_of(part) != _search_of(self._parts[0]):
+            self.note(f"{search.name} is no part of the same search as the others")
+            return
         for find in part.finds:
             text = printable(", ".join(find.known) or find.signature)
             self.finds[text].append(f"{search.name}/{KEPT}/{printable(find.name)}{SUFFIX}")
-        self._parts[search.name] = part
-
-    def summary(self) -> Sequence[str]:
-        """Return the table of depths over all parts that ran.
-
-        :raises RunDirectoryError: it cannot be kept
-        """
-        parts = list(self._parts.values())
-        if not parts:
-            return []
-        if len({(part.start, part.parts, part.calls, len(part.levels)) for part in parts}) > 1:
-            return ["the workers' parts are not parts of the same search"]
-        seen = together(parts)
+        self._parts.append(part)
         file = self.path / EXPLORED
         try:
-            write_file(file, seen.to_json())
+            write_file(file, together(self._parts).to_json())
         except OSError as error:
             raise RunDirectoryError(f"{file}: {error.strerror}") from error
-        return [printable(line) for line in explored_lines(seen)]
+
+    def summary(self) -> Sequence[str]:
+        """Return the table of depths over all parts that ran."""
+        if not self._parts:
+            return []
+        return [printable(line) for line in explored_lines(together(self._parts))]
 
 
-def explored_of(text: str) -> Explored:
-    """Return what a part has seen.
-
-    :raises ScenarioError: the text is something else
-    """
-    try:
-        data = json.loads(text)
-        if data.pop("format") != FORMAT:
-            raise ScenarioError(f"{EXPLORED} of a worker: not in the format {FORMAT!r}")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ScenarioError(f"{EXPLORED} of a worker: {error!r:.200}") from error
-    return from_json(Explored, data)
+def _search_of(part: Explored) -> tuple[object, ...]:
+    """Return what parts of one search have in common."""
+    return part.start, part.parts, part.calls, len(part.levels)
 
 
 def run_campaign(arguments: argparse.Namespace, console: Console) -> ExitCode:

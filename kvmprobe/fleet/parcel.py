@@ -20,6 +20,7 @@ from kvmprobe.results.codec import from_json, to_json
 from kvmprobe.results.history import History
 from kvmprobe.results.journal import EntryType, read_entries
 from kvmprobe.results.run_directory import JOURNAL, PAYLOADS, is_run_directory
+from kvmprobe.search.explored import EXPLORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 1 << 30
 # What a search keeps beside its journal.  Programs are not among it: the receiver writes its own.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
-_FILE = re.compile(rf"explore\.json|(scenarios|finds/{_NAME})/{_NAME}\.(json|txt|log)")
+_FILE = re.compile(rf"{re.escape(EXPLORED)}|(scenarios|finds/{_NAME})/{_NAME}\.(json|txt|log)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ def unpack(content: object) -> Parcel:
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    for file in folder.glob("**/*"):
+    places = (EXPLORED, "scenarios/*", "finds/*/*")
+    for file in (file for place in places for file in folder.glob(place)):
         name = str(file.relative_to(folder))
         if _FILE.fullmatch(name):
             yield name, file.read_text("utf-8", "replace")

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping, Sequence  # noqa: TC003 - a reader of JSON looks at the hints
 from dataclasses import asdict, dataclass, replace
 
+from kvmprobe.errors import ScenarioError
+from kvmprobe.results.codec import from_json
+
 FORMAT = "kvmprobe explore 2"
 EXPLORED = "explore.json"
 
@@ -86,6 +89,20 @@ class Explored:
     def to_json(self) -> str:
         """Return it as the content of ``explore.json``."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def of(cls, text: str) -> Explored:
+        """Read what :meth:`to_json` wrote.
+
+        :raises ScenarioError: it is something else
+        """
+        try:
+            data = json.loads(text)
+            if data.pop("format") != FORMAT:
+                raise ScenarioError(f"{EXPLORED}: not in the format {FORMAT!r}")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ScenarioError(f"{EXPLORED}: {error!r:.200}") from error
+        return from_json(Explored, data)
 
 
 def together(parts: Sequence[Explored]) -> Explored:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from kvmprobe.cli.explore_campaign import explored_of
 from kvmprobe.coverage.coverage_file import read_file, to_text
 from kvmprobe.coverage.functions import KernelFunctions
 from kvmprobe.coverage.of_run import coverage_of_directory
@@ -178,7 +177,7 @@ def _explored() -> list[bytes]:
 
 
 def _read_explored(content: bytes, _folder: Path) -> object:
-    return explored_lines(together([explored_of(content.decode("utf-8", "replace"))]))
+    return explored_lines(together([Explored.of(content.decode("utf-8", "replace"))]))
 
 
 def _matrices() -> list[bytes]:
