@@ -7,7 +7,6 @@ import time
 import pytest
 
 from kvmprobe.errors import ExitCode
-from kvmprobe.results.run_directory import is_run_directory
 from kvmprobe.results.run_document import Ending, read_run
 from scripts.same_records_main import timeless
 from tests.support.command import kvmprobe
@@ -45,14 +44,8 @@ def fleet(tmp_path_factory):
 @pytest.fixture
 def staffed(fleet):
     """The fleet with both workers."""
-    start_missing(fleet)
+    fleet.staff("LAB=1", *WORKERS)
     return fleet
-
-
-def start_missing(fleet):
-    for name in WORKERS:
-        if not fleet.runs(name):
-            fleet.start_worker(name, "LAB=1")
 
 
 def test_a_killed_workers_shard_runs_elsewhere_and_nothing_is_lost_or_counted_twice(
@@ -74,18 +67,16 @@ def test_a_killed_workers_shard_runs_elsewhere_and_nothing_is_lost_or_counted_tw
     assert read_run(path).ending is Ending.COMPLETE
 
 
+def emulators(fleet):
+    return [e for name in WORKERS for e in emulators_among(children_of(fleet.pid(name)))]
+
+
 def strike(fleet, victim, running, chance):
     """Kill something; there is an emulator as soon as a shard has begun."""
     match victim:
         case "emulator":
-            alive = wait_for(
-                "emulator",
-                lambda: (
-                    running.poll() is not None
-                    or [e for n in WORKERS for e in emulators_among(children_of(fleet.pid(n)))]
-                ),
-            )
-            if alive is not True:
+            wait_for("emulator", lambda: running.poll() is not None or emulators(fleet))
+            if alive := emulators(fleet):
                 chance.choice(alive).kill()
         case "worker":
             fleet.kill(chance.choice(WORKERS))
@@ -94,20 +85,7 @@ def strike(fleet, victim, running, chance):
         case "scheduler":
             fleet.kill("scheduler")
             assert running.wait(timeout=SECONDS) in {*ExitCode}
-            # What has lost its scheduler ends, and whoever looks after it starts it again.
-            for name in WORKERS:
-                fleet.kill(name)
-            fleet.start_scheduler()
-            start_missing(fleet)
-
-
-def completed(fleet, path):
-    """Begin or resume a campaign; return the exit status."""
-    if is_run_directory(path):
-        words = ("resume", str(path), "--scheduler", fleet.address)
-    else:
-        words = (*RUN, *fleet.options, "--out", str(path))
-    return kvmprobe(*words, timeout=SECONDS).returncode
+            fleet.restart("LAB=1", *WORKERS)
 
 
 @pytest.mark.parametrize("kill", range(KILLS))
@@ -120,7 +98,7 @@ def test_a_kill_at_any_moment_costs_no_record_and_adds_none(whole, staffed, tmp_
         running.communicate(timeout=SECONDS)
     before = recorded(path)
     if victim in {"client", "scheduler"}:
-        assert completed(staffed, path) == ExitCode.DIVERGED
+        assert staffed.completed(path, *RUN) == ExitCode.DIVERGED
     after = recorded(path)
     assert after[: len(before)] == before
     assert len(after) == len(set(after))

@@ -11,7 +11,7 @@ from kvmprobe.errors import ExitCode
 from kvmprobe.results.run_directory import RunDirectory
 from kvmprobe.search.atlas import Atlas, Order
 from tests.support.command import COMMAND
-from tests.support.fleet import Fleet, wait_for
+from tests.support.fleet import Fleet
 
 pytestmark = pytest.mark.lab
 OPS = ("set-xsave", "set-xfd", "get-fpu", "run-immediate-exit")
@@ -57,9 +57,7 @@ def test_each_find_fails_again_from_the_beginning(explored):
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
     with Fleet(tmp_path_factory.mktemp("fleet")) as started:
-        for name in ("one", "two"):
-            started.start_worker(name, "LAB=1")
-            wait_for(f"worker {name}", lambda name=name: "Registered" in started.log(name))
+        started.staff("LAB=1", "one", "two")
         yield started
 
 

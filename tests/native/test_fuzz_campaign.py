@@ -17,9 +17,7 @@ FUZZ = ("fuzz", "--target", "host", "--seed", "5")
 @pytest.fixture
 def fleet(tmp_path):
     with Fleet(tmp_path / "fleet") as started:
-        for name in ("one", "two"):
-            started.start_worker(name, "KVM=1")
-            wait_for(f"worker {name}", lambda name=name: "Registered" in started.log(name))
+        started.staff("KVM=1", "one", "two")
         yield started
 
 

@@ -15,12 +15,13 @@ import psutil
 from kvmprobe.fleet.certificates import CA, MEMBERS, SCHEDULER, WORKER, make
 from kvmprobe.results.journal import EntryType, read_entries
 from kvmprobe.results.run_directory import JOURNAL, is_run_directory
-from tests.support.command import COMMAND
+from tests.support.command import COMMAND, kvmprobe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DEADLINE = 180.0
+_CAMPAIGN_SECONDS = 600
 
 
 def certificates(folder: Path) -> Path:
@@ -83,9 +84,41 @@ class Fleet:
         place = ["--local-directory", str(self.folder / name)]
         self._start(name, ["worker", *options, *place], tls or self.tls, WORKER)
 
-    def runs(self, name: str) -> bool:
-        """Return True if a member was started, and has not ended."""
-        return name in self.processes and self.processes[name].poll() is None
+    def staff(self, resources: str, *names: str) -> None:
+        """Start those of these workers that do not run, and wait until the scheduler has them."""
+        missing = [
+            n for n in names if n not in self.processes or self.processes[n].poll() is not None
+        ]
+        for name in missing:
+            before = self.registrations(name)
+            self.start_worker(name, resources)
+            wait_for(f"worker {name}", lambda n=name, b=before: self.registrations(n) > b)
+
+    def registrations(self, name: str) -> int:
+        """Return how often a worker has found the scheduler."""
+        log = self.folder / f"{name}.log"
+        return log.read_text().count("Registered") if log.exists() else 0
+
+    def restart(self, resources: str, *names: str) -> None:
+        """Replace a scheduler that was killed, and its workers.
+
+        What has lost its scheduler ends, and whoever looks after it starts it again.
+        """
+        for name in names:
+            self.kill(name)
+        self.start_scheduler()
+        self.staff(resources, *names)
+
+    def completed(self, path: Path, *words: str) -> int:
+        """Begin or resume a campaign; return the client's exit status.
+
+        :param words: the command line with which it begins, but for the fleet and the directory
+        """
+        if is_run_directory(path):
+            command = ["resume", str(path), "--scheduler", self.address]
+        else:
+            command = [*words, *self.options, "--out", str(path)]
+        return kvmprobe(*command, timeout=_CAMPAIGN_SECONDS).returncode
 
     def pid(self, name: str) -> int:
         return self.processes[name].pid
