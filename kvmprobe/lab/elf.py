@@ -48,7 +48,7 @@ def opened(path: Path) -> Iterator[ELFFile]:
 
 
 def section(elf: ELFFile, name: str) -> bytes:
-    """Return the content of a section, empty if there is none.
+    """Return the content of a section; without such a section, return no bytes.
 
     :raises ValueError: it is larger than the file, or compressed
     """
@@ -59,6 +59,19 @@ def section(elf: ELFFile, name: str) -> bytes:
         raise ValueError(f"the section {name} has no {found.data_size} bytes in the file")
     content: bytes = found.data()
     return content
+
+
+def interpreter(elf: ELFFile) -> bytes | None:
+    """Return the path in the segment PT_INTERP; without such a segment, return None.
+
+    :raises ValueError: the segment is larger than the file
+    """
+    for segment in elf.iter_segments("PT_INTERP"):
+        if segment["p_filesz"] > elf.stream_len:
+            raise ValueError(f"PT_INTERP has no {segment['p_filesz']} bytes in the file")
+        content: bytes = segment.data()
+        return content.rstrip(b"\0")
+    return None
 
 
 def is_x86_64(path: Path) -> bool:

@@ -118,8 +118,8 @@ def _loader(binary: Path) -> Path | None:
     if not elf.is_x86_64(binary):
         raise UsageError(f"{binary}: not an x86-64 program")
     with elf.opened(binary) as file:
-        for segment in file.iter_segments("PT_INTERP"):
-            return Path(os.fsdecode(segment.data().rstrip(b"\0")))
+        if (loader := elf.interpreter(file)) is not None:
+            return Path(os.fsdecode(loader))
     return Path("/lib64/ld-linux-x86-64.so.2") if ".so" in binary.name else None
 
 

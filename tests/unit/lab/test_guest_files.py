@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from kvmprobe.errors import UsageError
 from kvmprobe.lab import elf, guest_files
@@ -49,6 +50,20 @@ def test_what_the_c_library_opens_late_comes_along(compiled):
     late = Path("/lib/x86_64-linux-gnu/libgcc_s.so.1")
     assert late.exists()
     assert os.path.realpath(late) in closure(compiled / "dynamic")
+
+
+def test_a_loader_whose_name_is_longer_than_its_program_is_refused(compiled, tmp_path):
+    with (compiled / "dynamic").open("rb") as file:
+        headers = ELFFile(file)
+        types = [segment["p_type"] for segment in headers.iter_segments()]
+        header = headers["e_phoff"] + types.index("PT_INTERP") * headers["e_phentsize"]
+    content = bytearray((compiled / "dynamic").read_bytes())
+    content[header + 32 : header + 40] = (1 << 40).to_bytes(8, "little")  # p_filesz
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(content)
+    damaged.chmod(0o755)
+    with pytest.raises(UsageError, match="PT_INTERP has no 1099511627776 bytes in the file"):
+        closure(damaged)
 
 
 def test_a_static_program_comes_alone(compiled):
