@@ -11,6 +11,7 @@ from kvmprobe.execution.driver import GARBLED, Request
 from kvmprobe.execution.preflight import Preflight, profile_of
 from kvmprobe.judge.lockstep import predicts
 from kvmprobe.scenarios.catalog.behaviour_probes import PROBES
+from kvmprobe.scenarios.ops.xsave import whole_image
 
 if TYPE_CHECKING:
     from kvmprobe.execution.driver import Driver
@@ -45,11 +46,12 @@ def examine(driver: Driver) -> Preflight:
 def _check_places(profile: HostProfile) -> None:
     """Check that images can be made.
 
-    :raises ValueError: a component has no place, or one that no processor has
+    :raises ValueError: a component has no place, or a place or size that no processor has
     """
     size = profile.layout.size(profile.user_features | profile.kvm_xcr0)
     if size > _LARGEST_IMAGE or not 0 <= profile.mxcsr_mask <= U32_MAX:
         raise ValueError(f"images of {size} bytes, MXCSR mask {profile.mxcsr_mask:#x}")
+    whole_image(profile.user_features, profile)
 
 
 def _behaviours(driver: Driver, profile: HostProfile) -> tuple[Behaviours, Behaviours]:

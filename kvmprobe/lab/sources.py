@@ -189,7 +189,7 @@ def _signed_by(uri: str, etc: Path) -> str:
         for entry in text.split("\n\n") if file.suffix == ".sources" else text.splitlines():
             addresses = {word.rstrip("/") for word in entry.split()}
             if uri.rstrip("/") in addresses and (found := _SIGNED_BY.search(entry)):
-                return (found[1] or found[2]).rstrip()
+                return (found[1] or found[2] or "").rstrip()
     return ""
 
 

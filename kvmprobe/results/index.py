@@ -131,7 +131,8 @@ class Index:
         try:
             for path in dict.fromkeys(filter(is_run_directory, paths)):
                 stamp = _stamp(path)
-                if stamps.pop(str(path), None) == stamp:
+                stored = _stored(str(path))
+                if stamps.pop(stored, None) == stamp:
                     continue
                 try:
                     run = read_outcomes(path)
@@ -140,7 +141,7 @@ class Index:
                     continue
                 # Reading takes most of the time; an interruption keeps what is done.
                 with self._base:
-                    self._take(str(path), stamp, run)
+                    self._take(stored, stamp, run)
             with self._base:
                 self._base.executemany("DELETE FROM runs WHERE path = ?", [(p,) for p in stamps])
         except sqlite3.Error as error:
@@ -187,25 +188,29 @@ class Index:
     def _take(self, path: str, stamp: str, run: RunDocument) -> None:
         self._base.execute("DELETE FROM runs WHERE path = ?", (path,))
         complete = run.ending is Ending.COMPLETE
-        values = (path, stamp, run.run_id, run.tool, run.began, complete, len(run.not_completed))
+        begun = map(_stored, (run.run_id, run.tool, run.began))
+        values = (path, stamp, *begun, complete, len(run.not_completed))
         self._base.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         self._base.executemany(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     path,
-                    r.target.kind,
-                    r.target.kernel,
-                    r.target.variant.options,
+                    *map(_stored, (r.target.kind, r.target.kernel, r.target.variant.options)),
                     r.id,
                     r.verdict.value,
                     json.dumps(r.known),
-                    r.reason,
+                    _stored(r.reason),
                     r.duration,
                 )
                 for r in run.records
             ),
         )
+
+
+def _stored(text: str) -> str:
+    # Names of files, and JSON, can have half a surrogate pair, which UTF-8 cannot encode.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _listed(path: Path) -> list[Path]:

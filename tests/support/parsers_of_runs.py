@@ -112,7 +112,10 @@ def _read_journal(content: bytes, folder: Path) -> object:
 def _shown(path: Path) -> object:
     run = read_run(path)
     return (
-        [form([run]).encode() for form in (html, lines, junit, kcidb, ktap)],
+        [
+            form([run]).encode("utf-8", "backslashreplace")  # as `kvmprobe report` writes it
+            for form in (html, lines, junit, kcidb, ktap)
+        ],
         list(diff_lines(compare(run, run))),
     )
 

@@ -49,12 +49,14 @@ def test_components_that_the_kernel_has_not_enabled_have_no_place():
     [
         lambda facts: facts["cpu"]["components"].pop("6"),
         lambda facts: facts["cpu"]["components"]["18"].update(size=1 << 40),
+        lambda facts: facts["cpu"]["components"]["2"].update(size=257),
         lambda facts: facts["cpu"].update(mxcsr_mask=1 << 40),
         lambda facts: facts["kvm"].update(xcomp_guest_supp="7"),
     ],
     ids=[
         "a component without a place",
         "a component of a terabyte",
+        "a byte more than YMM has",
         "a mask of 41 bits",
         "a text for a number",
     ],

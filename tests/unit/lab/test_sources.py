@@ -109,6 +109,12 @@ def test_a_name_of_a_release_file_that_is_too_long_is_that_of_none(apt):
     assert apt.found(uris((f"http://{'m' * 300}/debian/", "bookworm")))
 
 
+def test_an_empty_signed_by_is_a_missing_one(apt):
+    stanza = "URIs: http://m/debian/\nSigned-By:\nSuites: x\n"
+    (apt.etc / "sources.list.d/debian.sources").write_text(stanza)
+    assert apt.found(uris(MAIN))[0].signed_by == known_keyrings()
+
+
 def test_missing_signed_by_means_the_distributions_keyrings(apt):
     assert apt.found(uris(MAIN))[0].signed_by == known_keyrings()
 

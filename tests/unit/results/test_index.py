@@ -89,6 +89,17 @@ def test_a_run_that_went_on_is_read_again(index, tmp_path):
     assert [scenario for scenario, *_ in kernels(index)] == ["a.1", "a.2"]
 
 
+def test_text_that_utf_8_cannot_encode_is_taken_in_escaped(index, tmp_path):
+    half = "\ud800"
+    path = write_run(tmp_path / "runs" / "\udcff", record("a.1", Target("lab", half, half)))
+    assert index.refresh() == []
+    (row,) = index.records()
+    assert row.kernel == r"\ud800"
+    shutil.rmtree(path)
+    index.refresh()
+    assert list(index.records()) == []
+
+
 def test_a_run_that_was_deleted_is_dropped(index, tmp_path):
     path = write_run(tmp_path / "runs" / "one", record("a.1"))
     index.refresh()
