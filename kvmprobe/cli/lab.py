@@ -141,8 +141,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
     with progress() as status:
-        built = emulator.ensure(archives_of(arguments), status, tarball=arguments.tarball)
-    print_lines(console, [f"emulator: {built.bochs}"])
+        one, several = (
+            emulator.ensure(
+                archives_of(arguments), status, tarball=arguments.tarball, processors=processors
+            )
+            for processors in (1, 2)
+        )
+    print_lines(console, [f"emulator: {one.bochs}", f"of several processors: {several.bochs}"])
     return ExitCode.OK
 
 
@@ -176,8 +181,11 @@ def _execute(arguments: argparse.Namespace, _console: Console) -> int:
         kernel = kernels.resolve(
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=status
         )
-        built = emulator.ensure(archives, status, tarball=arguments.tarball)
-        reader = KernelReader(archives.cache, built, variant_of(arguments))
+        variant = variant_of(arguments)
+        built = emulator.ensure(
+            archives, status, tarball=arguments.tarball, processors=variant.processors
+        )
+        reader = KernelReader(archives.cache, built, variant)
         coverage = watch(arguments, kernel, reader, status)
         program = replace(program, watch=coverage)
         # The status line would disturb the program's output.

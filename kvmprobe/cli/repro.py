@@ -196,9 +196,11 @@ def _run_emulated(
 
     archives = archives_of(arguments)
     kernel = kernels.resolve(spec or None, modules_dir=None, archives=archives, progress=status)
-    built = emulator.ensure(archives, status, tarball=arguments.tarball)
-    said, errors = io.BytesIO(), io.BytesIO()
     variant = variant_of(arguments)
+    built = emulator.ensure(
+        archives, status, tarball=arguments.tarball, processors=variant.processors
+    )
+    said, errors = io.BytesIO(), io.BytesIO()
     program = Program(words, hardware=Hardware(variant=variant))
     code = run_program(kernel, built, program, Sinks(said, errors), status)
     label = f"{kernel.label} {variant.options}".rstrip()

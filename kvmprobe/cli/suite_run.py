@@ -57,8 +57,11 @@ def complete(arguments: argparse.Namespace, spec: str, folder: Path) -> None:
             source_for(kernel, arguments.source, archives, status), archives, status
         )
         tests = selected(suite.tests, arguments.select, arguments.exclude)
-        built = emulator.ensure(archives, status, tarball=arguments.tarball)
-        target = Target("lab", kernel.label, kernel.source, variant_of(arguments))
+        variant = variant_of(arguments)
+        built = emulator.ensure(
+            archives, status, tarball=arguments.tarball, processors=variant.processors
+        )
+        target = Target("lab", kernel.label, kernel.source, variant)
         attempt = _Attempt(arguments, folder, target, suite, tests)
         try:
             host = _host(arguments, kernel, built, attempt, archives, status)

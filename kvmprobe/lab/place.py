@@ -169,7 +169,7 @@ class EmulatedHost:
         :raises LabError: see :func:`kernels.resolve` and :func:`emulator.ensure`
         """
         kernel = kernels.resolve(spec, modules_dir=modules, archives=archives, progress=progress)
-        built = emulator.ensure(archives, progress, tarball=tarball)
+        built = emulator.ensure(archives, progress, tarball=tarball, processors=variant.processors)
         progress.stage(f"emulated host: boot image with {kernel.label}")
         image = WorkerImage(kernel, built, archives.cache, variant)
         warm = start is Startup.WARM

@@ -12,7 +12,7 @@ from functools import cache
 
 import pytest
 
-from kvmprobe.lab import kernels
+from kvmprobe.lab import emulator, kernels
 from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 from kvmprobe.progress import Silent
 from kvmprobe.results.host_variant import HostVariant
@@ -21,7 +21,14 @@ from tests.support.conformance import checks_of
 
 pytestmark = pytest.mark.lab
 SILENCE = 120.0
-ON_ONE_PROCESSOR = ("xsave_user", "amx_user", "freedoms_user", "xsave_guest", "nested_guest")
+ON_ONE_PROCESSOR = (
+    "xsave_user",
+    "amx_user",
+    "freedoms_user",
+    "xsave_guest",
+    "access_guest",
+    "nested_guest",
+)
 ON_TWO_PROCESSORS = (*ON_ONE_PROCESSOR, "pinned_guest")
 HOSTS = {
     "6.1-one": ("6.1", 1),
@@ -72,7 +79,8 @@ class Seen:
 
 def look(host, machine_parts, folder):
     spec, processors = HOSTS[host]
-    archives, built = machine_parts
+    archives, _ = machine_parts
+    built = emulator.ensure(archives, Silent(), processors=processors)
     programs = ON_ONE_PROCESSOR if processors == 1 else ON_TWO_PROCESSORS
     paths = [folder / name for name in programs]
     files = [GuestFile(path, str(path)) for path in paths]

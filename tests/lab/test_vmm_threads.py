@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from kvmprobe.lab import kernels
+from kvmprobe.lab import emulator, kernels
 from kvmprobe.lab.program import GuestFile, Hardware, Program, Sinks, run_program
 from kvmprobe.progress import Silent
 from kvmprobe.results.host_variant import HostVariant
@@ -28,7 +28,8 @@ echo "= regsets"; $2; $2 /core
 def seen(request, machine_parts, conformance_programs):
     """The lines of each program."""
     spec, processors = HOSTS[request.param]
-    archives, built = machine_parts
+    archives, _ = machine_parts
+    built = emulator.ensure(archives, Silent(), processors=processors)
     paths = [str(conformance_programs / name) for name in PROGRAMS]
     files = tuple(GuestFile.parse(path) for path in paths)
     hardware = Hardware(variant=HostVariant(processors=processors))

@@ -6,14 +6,15 @@ from kvmprobe.lab.archive import Archives
 from kvmprobe.lab.cache import Cache
 
 
-def test_a_changed_patch_is_another_emulator(tmp_path):
+def test_a_changed_patch_or_option_is_another_emulator(tmp_path):
     patch = tmp_path / "01-a.patch"
     keys = set()
     for content in ("one", "two"):
         patch.write_text(content)
-        keys.add(emulator._key([patch]))
-    keys.add(emulator._key([]))
-    assert len(keys) == 3
+        keys.add(emulator._key([patch], ("./configure",)))
+    keys.add(emulator._key([], ("./configure",)))
+    keys.add(emulator._key([], ("./configure", "--enable-smp")))
+    assert len(keys) == 4
 
 
 def test_every_patch_names_files_below_the_source_tree():
