@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 _PAGE = 4096
 _U64 = (1 << 64) - 1
+# More than any structure that a call fills, bytes.
+_LARGEST = 1 << 24
 _NOTHING = "-"
 _RUN_OF = {
     fill: re.compile(rb"[^%c](?:.{0,15}[^%c])*" % (fill, fill), re.DOTALL) for fill in (0, CANARY)
@@ -127,8 +129,11 @@ def bytes_from_wire(word: str) -> bytes:
 
     :raises ValueError: the word does not have this form
     """
-    size, *runs = word.split(",")
-    content = bytearray(int(size.removesuffix("/0"), 16))
+    length, *runs = word.split(",")
+    size = int(length.removesuffix("/0"), 16)
+    if size > _LARGEST:
+        raise ValueError(f"{size} bytes from the executor; a call has at most {_LARGEST}")
+    content = bytearray(size)
     for run in runs:
         offset, _, text = run.partition(":")
         start, differing = int(offset, 16), b64decode(text)

@@ -130,3 +130,8 @@ def test_only_bytes_that_differ_are_sent(content, word):
 def test_an_output_is_filled_with_the_canary():
     words = define(Ioctl(1, "vm", Output(4096, b"\1"))).words
     assert f"1000/{CANARY:x},0:AQ==" in words.split()
+
+
+def test_bytes_of_a_terabyte_are_refused():
+    with pytest.raises(ValueError, match="1099511627776 bytes from the executor"):
+        bytes_from_wire("10000000000/0")
