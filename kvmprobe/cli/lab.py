@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from kvmprobe.cli import lab_kernels, suite
-from kvmprobe.cli.archives import archives_of
+from kvmprobe.cli.archives import archives_of, emulator_of
 from kvmprobe.cli.grammar.epilogs import DISKS, end_with
 from kvmprobe.cli.grammar.shared import Number, add_kernel, add_sources, add_variant, seconds
 from kvmprobe.cli.places import variant_of
@@ -141,12 +141,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _set_up(arguments: argparse.Namespace, console: Console) -> ExitCode:
     with progress() as status:
-        one, several = (
-            emulator.ensure(
-                archives_of(arguments), status, tarball=arguments.tarball, processors=processors
-            )
-            for processors in (1, 2)
-        )
+        archives, tarball = archives_of(arguments), arguments.tarball
+        one = emulator.ensure(archives, status, tarball=tarball)
+        several = emulator.ensure(archives, status, tarball=tarball, processors=2)
     print_lines(console, [f"emulator: {one.bochs}", f"of several processors: {several.bochs}"])
     return ExitCode.OK
 
@@ -181,11 +178,8 @@ def _execute(arguments: argparse.Namespace, _console: Console) -> int:
         kernel = kernels.resolve(
             arguments.kernel, modules_dir=arguments.modules, archives=archives, progress=status
         )
-        variant = variant_of(arguments)
-        built = emulator.ensure(
-            archives, status, tarball=arguments.tarball, processors=variant.processors
-        )
-        reader = KernelReader(archives.cache, built, variant)
+        built = emulator_of(arguments, archives, status)
+        reader = KernelReader(archives.cache, built, variant_of(arguments))
         coverage = watch(arguments, kernel, reader, status)
         program = replace(program, watch=coverage)
         # The status line would disturb the program's output.

@@ -184,8 +184,8 @@ def _run_emulated(
     arguments: argparse.Namespace, spec: str, words: tuple[str, ...], status: Progress
 ) -> tuple[str, Ended]:
     # Loaded only where an emulated host is wanted.
-    from kvmprobe.cli.archives import archives_of  # noqa: PLC0415
-    from kvmprobe.lab import emulator, kernels  # noqa: PLC0415
+    from kvmprobe.cli.archives import archives_of, emulator_of  # noqa: PLC0415
+    from kvmprobe.lab import kernels  # noqa: PLC0415
     from kvmprobe.lab.program import (  # noqa: PLC0415
         PANIC_STATUS,
         Hardware,
@@ -196,11 +196,9 @@ def _run_emulated(
 
     archives = archives_of(arguments)
     kernel = kernels.resolve(spec or None, modules_dir=None, archives=archives, progress=status)
-    variant = variant_of(arguments)
-    built = emulator.ensure(
-        archives, status, tarball=arguments.tarball, processors=variant.processors
-    )
+    built = emulator_of(arguments, archives, status)
     said, errors = io.BytesIO(), io.BytesIO()
+    variant = variant_of(arguments)
     program = Program(words, hardware=Hardware(variant=variant))
     code = run_program(kernel, built, program, Sinks(said, errors), status)
     label = f"{kernel.label} {variant.options}".rstrip()

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvmprobe import __version__
-from kvmprobe.cli.archives import archives_of
+from kvmprobe.cli.archives import archives_of, emulator_of
 from kvmprobe.cli.places import jobs_of, variant_of
 from kvmprobe.cli.terminal import progress
 from kvmprobe.errors import BootFailed, NoCoverage, UsageError
 from kvmprobe.execution.journaling import Journaling, now
 from kvmprobe.execution.place import Risk
 from kvmprobe.host.files import HostFiles
-from kvmprobe.lab import emulator, kernels
+from kvmprobe.lab import kernels
 from kvmprobe.lab.coverage import Coverage
 from kvmprobe.lab.template import Template
 from kvmprobe.lab.watched_kernel import KernelReader
@@ -57,11 +57,8 @@ def complete(arguments: argparse.Namespace, spec: str, folder: Path) -> None:
             source_for(kernel, arguments.source, archives, status), archives, status
         )
         tests = selected(suite.tests, arguments.select, arguments.exclude)
-        variant = variant_of(arguments)
-        built = emulator.ensure(
-            archives, status, tarball=arguments.tarball, processors=variant.processors
-        )
-        target = Target("lab", kernel.label, kernel.source, variant)
+        built = emulator_of(arguments, archives, status)
+        target = Target("lab", kernel.label, kernel.source, variant_of(arguments))
         attempt = _Attempt(arguments, folder, target, suite, tests)
         try:
             host = _host(arguments, kernel, built, attempt, archives, status)

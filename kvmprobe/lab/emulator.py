@@ -94,9 +94,9 @@ def ensure(
     :raises NoSpace: the cache's file system is full
     """
     cache = archives.cache
-    patches = sorted(_PATCHES.glob("*.patch"))
-    configure = _CONFIGURE + (_SEVERAL_PROCESSORS if processors > 1 else ())
-    final = cache.root / "emulator" / _key(patches, configure)
+    options = _SEVERAL_PROCESSORS if processors > 1 else ()
+    recipe = _Recipe(tuple(sorted(_PATCHES.glob("*.patch"))), _CONFIGURE + options)
+    final = cache.root / "emulator" / recipe.name
     if not is_whole(final):
         build_step.require_tools(_TOOLS, "building the emulator")
         source = archives.fetch_source_tarball(
@@ -104,26 +104,28 @@ def ensure(
         )
         with cache.locked("the emulator", progress):
             if not is_whole(final):
-                _build(cache, source, patches, configure, final, progress)
+                _build(cache, source, recipe, final, progress)
     programs = guest_programs.ensure(cache, progress)
     return Emulator(final / "bochs", programs.firmware, programs.init)
 
 
-def _key(patches: list[Path], configure: tuple[str, ...]) -> str:
-    state = hashlib.sha256(repr((_TARBALL_SHA256, _COMPILER, configure)).encode())
-    for patch in patches:
-        state.update(patch.name.encode() + b"\0" + patch.read_bytes())
-    return f"bochs-{VERSION}-{state.hexdigest()[:16]}"
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What is done to the tarball: patches, and the command that configures it."""
+
+    patches: tuple[Path, ...]
+    configure: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the name of the directory of what it makes."""
+        state = hashlib.sha256(repr((_TARBALL_SHA256, _COMPILER, self.configure)).encode())
+        for patch in self.patches:
+            state.update(patch.name.encode() + b"\0" + patch.read_bytes())
+        return f"bochs-{VERSION}-{state.hexdigest()[:16]}"
 
 
-def _build(
-    cache: Cache,
-    source: Path,
-    patches: list[Path],
-    configure: tuple[str, ...],
-    final: Path,
-    progress: Progress,
-) -> None:
+def _build(cache: Cache, source: Path, recipe: _Recipe, final: Path, progress: Progress) -> None:
     require_space(cache.root, _BUILD_BYTES, "building the emulator")
     log = build_step.BuildLog(cache.folder("logs") / f"{final.name}.log", "the emulator")
     log.start()
@@ -135,10 +137,10 @@ def _build(
             archive.extractall(work)  # noqa: S202
         (tree,) = (path for path in work.iterdir() if path.is_dir())
         progress.stage("emulator: apply patches")
-        for patch in patches:
+        for patch in recipe.patches:
             build_step.run(["patch", "-p1", "--batch", "--forward", "-i", patch], tree, log)
         progress.stage("emulator: configure")
-        build_step.run(configure, tree, log, _COMPILER)
+        build_step.run(recipe.configure, tree, log, _COMPILER)
         _make(tree, log, progress)
         result = work / "result"
         result.mkdir()

@@ -86,10 +86,9 @@ class Fleet:
 
     def staff(self, resources: str, *names: str) -> None:
         """Start those of these workers that do not run, and wait until the scheduler has them."""
-        missing = [
-            n for n in names if n not in self.processes or self.processes[n].poll() is not None
-        ]
-        for name in missing:
+        for name in names:
+            if name in self.processes and self.processes[name].poll() is None:
+                continue
             before = self.registrations(name)
             self.start_worker(name, resources)
             wait_for(f"worker {name}", lambda n=name, b=before: self.registrations(n) > b)

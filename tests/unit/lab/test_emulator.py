@@ -8,13 +8,13 @@ from kvmprobe.lab.cache import Cache
 
 def test_a_changed_patch_or_option_is_another_emulator(tmp_path):
     patch = tmp_path / "01-a.patch"
-    keys = set()
+    names = set()
     for content in ("one", "two"):
         patch.write_text(content)
-        keys.add(emulator._key([patch], ("./configure",)))
-    keys.add(emulator._key([], ("./configure",)))
-    keys.add(emulator._key([], ("./configure", "--enable-smp")))
-    assert len(keys) == 4
+        names.add(emulator._Recipe((patch,), ("./configure",)).name)
+    names.add(emulator._Recipe((), ("./configure",)).name)
+    names.add(emulator._Recipe((), ("./configure", "--enable-smp")).name)
+    assert len(names) == 4
 
 
 def test_every_patch_names_files_below_the_source_tree():
